@@ -1,0 +1,28 @@
+"""Chainrule: deep learning systems, each implemented once, checked, trained by one command, and open to be looked into.
+
+Importing it loads no PyTorch; what needs it is loaded when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from chainrule import models as models
+    from chainrule.api import evaluate, explain, export, generate, predict, report, resume, train
+    from chainrule.run.run import Run
+
+__all__ = ["Run", "evaluate", "explain", "export", "generate", "models", "predict", "report", "resume", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("train", "resume", "evaluate", "predict", "generate", "explain", "export", "report"):
+        return getattr(importlib.import_module("chainrule.api"), name)
+    if name == "Run":
+        return importlib.import_module("chainrule.run.run").Run
+    if name in ("models", "functional", "nn", "optim", "data", "inspect", "recipes"):
+        return importlib.import_module(f"chainrule.{name}")
+    raise AttributeError(f"module 'chainrule' has no attribute {name!r}")

@@ -1,0 +1,6 @@
+"""`python -m chainrule`, and `torchrun -m chainrule`."""
+
+from chainrule.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""The verbs, as Python functions: what the command does, without the command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from chainrule.errors import UserError
+from chainrule.recipes import get_recipe
+from chainrule.run.device import leave_world
+from chainrule.run.run import Run, run_settings
+from chainrule.settings import bind
+from chainrule.systems import Exports, Generates, Predicts
+
+
+def train(
+    recipe: str, *, data: str | None = None, target: str | None = None, out: str | Path | None = None, seed: int = 0,
+    device: str = "auto", weights: str | None = None, **settings: Any,
+) -> Run:  # fmt: skip
+    """Trains a recipe, evaluates it on the test split, and gives the Run, whose folder holds everything.
+
+    Args:
+        recipe: its name, as `chainrule list` shows it.
+        data: a known data set or a path; the recipe's own by default.
+        target: the column of labels, for tables.
+        out: the run folder, new or empty; runs/RECIPE-N by default.
+        seed: decides every random draw.
+        device: auto, cpu, cuda or mps.
+        weights: a safetensors file to start from.
+        settings: the recipe's own settings and those of `run_settings`.
+
+    Raises:
+        UserError: for anything wrong in what was asked, before the first step.
+        RunFailed: where the run could not be finished.
+    """
+    found = get_recipe(recipe)
+    values = bind(settings, found.build, run_settings, owner=f"the recipe {recipe}")
+    common = {name: values.pop(name) for name in bind({}, run_settings, owner="")}
+    if seed < 0:
+        raise UserError("the seed is out of range", expected="a whole number, 0 or more", found=seed)
+    run = Run.create(
+        found, values, common, seed=seed, data=data, target=target, device=device, out=out, weights=weights
+    )
+    return _train(run)
+
+
+def resume(folder: str | Path, *, device: str | None = None) -> Run:
+    """Goes on with a run exactly where its last checkpoint stands; the numbers are those of a run never stopped."""
+    run = Run.load(folder, device or _record_device(folder))
+    if run.record["status"] == "done":
+        raise UserError(
+            "this run is done", where=folder, cure=f"chainrule evaluate {folder}, or a new run with more epochs"
+        )
+    run.restore_threads()
+    return _train(run, go_on=True)
+
+
+def _record_device(folder: str | Path) -> str:
+    return str(Run.load(folder).record["device"]).partition(":")[0]
+
+
+def _train(run: Run, go_on: bool = False) -> Run:
+    try:
+        with run.active():
+            if go_on:
+                run.go_on()
+            system = run.system
+            if run.record.get("weights") and not run.step:
+                run.start_from(run.record["weights"])
+            system.train(run)
+            run.checkpoint()
+            run.open_system()
+            metrics = system.evaluate()
+            run.finish(
+                {
+                    "recipe": run.recipe.name,
+                    "metrics": metrics,
+                    "protocol": system.protocol(),
+                    "chosen": run.best,
+                    "steps": run.step,
+                    "seconds": round(run.seconds, 3),
+                    "parameters": count_parameters(run),
+                    "device": str(run.device),
+                    "data": run.record["data"],
+                    "seed": run.seed,
+                }
+            )
+        if run.world.leads:
+            report(run.folder)
+        run.world.barrier()
+    finally:
+        leave_world()
+    return run
+
+
+def summary(run: Run, metrics: dict[str, float] | None = None) -> dict[str, Any]:
+    """The object that `--json` prints."""
+    result = run.result() or {}
+    return {
+        "run": str(run.folder), "recipe": run.recipe.name, "metrics": metrics or result.get("metrics", {}),
+        "seconds": result.get("seconds"), "parameters": count_parameters(run), "device": str(run.device),
+    }  # fmt: skip
+
+
+def count_parameters(run: Run) -> int:
+    """Trainable parameters of the run's networks; where there are none, the numbers that were estimated."""
+    modules = run.system.modules().values()
+    trainable = sum(p.numel() for m in modules for p in m.parameters() if p.requires_grad)
+    return trainable or sum(int(getattr(m, "num_parameters", 0)) for m in modules)
+
+
+def evaluate(folder: str | Path, *, data: str | None = None, device: str = "auto") -> dict[str, float]:
+    """Metrics of a run on its own test split, or on other data of the same kind."""
+    return Run.load(folder, device).open_system().evaluate(data)
+
+
+def predict(
+    folder: str | Path, inputs: list[str], *, out: str | Path | None = None, device: str = "auto"
+) -> list[dict[str, Any]]:
+    """The run's answers for the user's own inputs."""
+    run = Run.load(folder, device)
+    if not inputs:
+        raise UserError("there is nothing to predict from", expected="one input or more")
+    system = run.open_system()
+    if not isinstance(system, Predicts):
+        raise UserError(f"{run.recipe.name} does not predict", cure=_what_it_does(run))
+    return system.predict(inputs, Path(out) if out else None)
+
+
+def generate(
+    folder: str | Path,
+    *,
+    count: int = 1,
+    seed: int | None = None,
+    out: str | Path | None = None,
+    device: str = "auto",
+    **options: Any,
+) -> list[dict[str, Any]]:
+    """Samples from a run. `options` are the system's own: prompt, length and temperature of text."""
+    import torch
+
+    run = Run.load(folder, device)
+    system = run.open_system()
+    if not isinstance(system, Generates):
+        raise UserError(f"{run.recipe.name} does not generate", cure=_what_it_does(run))
+    if count < 1:
+        raise UserError("the number of samples is out of range", expected="1 or more", found=count)
+    torch.manual_seed(run.seed if seed is None else seed)
+    given = {name: value for name, value in options.items() if value is not None}
+    place = Path(out) if out else run.folder / "samples"
+    bound = bind(given, system.generate, owner=f"generate of {run.recipe.name}")
+    return system.generate(count, place, **bound)
+
+
+def _what_it_does(run: Run) -> str:
+    verbs = {"predict": Predicts, "generate": Generates, "export": Exports}
+    can = [verb for verb, kind in verbs.items() if isinstance(run.system, kind)]
+    return f"it can {' and '.join([*can, 'evaluate'])}"
+
+
+def explain(
+    run_or_recipe: str | Path, inputs: list[str] | None = None, *, out: str | Path | None = None, device: str = "auto"
+) -> Path:
+    """Looks inside a run or a recipe: layers, shapes, parameters, cost; one HTML file that works offline."""
+    from chainrule.inspect.explain import write_explanation
+
+    return write_explanation(run_or_recipe, inputs or [], Path(out) if out else None, device)
+
+
+def export(folder: str | Path, to: str, *, out: str | Path | None = None) -> dict[str, Any]:
+    """A file to deploy (`onnx` or `torch`), checked against the model at several batch sizes before this returns."""
+    from chainrule.inspect.export import export_system
+
+    run = Run.load(folder, "cpu")
+    system = run.open_system()
+    if not isinstance(system, Exports):
+        raise UserError(f"{run.recipe.name} has nothing to export", cure=_what_it_does(run))
+    return export_system(system.deployable(), to, Path(out) if out else None, run)
+
+
+def report(*folders: str | Path, out: str | Path | None = None) -> Path:
+    """One HTML file: curves, figures, samples, settings; a comparison where several runs are named."""
+    from chainrule.inspect.report import write_report
+
+    if not folders:
+        raise UserError("there is nothing to report on", expected="one run folder or more")
+    return write_report([Run.load(folder) for folder in folders], Path(out) if out else None)

@@ -1,0 +1,328 @@
+"""The command: a thin layer on the Python functions of the same names. It loads PyTorch only where a verb needs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chainrule import __version__
+from chainrule.errors import ChainruleError
+from chainrule.settings import describe, parameters, parse_pairs
+
+_AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
+_DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+_OUT = click.option("--out", type=click.Path(), help="Where to write.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="chainrule")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def cli(context: click.Context, debug: bool) -> None:
+    """Deep learning systems: train, evaluate, predict, generate, explain, export, report."""
+    context.obj = debug
+
+
+@cli.command("list")
+@click.option("--family", help="Only this family.")
+@_AS_JSON
+def list_(family: str | None, as_json: bool) -> None:
+    """The recipes."""
+    from chainrule.errors import UserError
+    from chainrule.recipes import all_recipes
+
+    recipes = all_recipes().values()
+    families = sorted({r.family for r in recipes})
+    if family is not None and family not in families:
+        raise UserError(f"there is no family {family!r}", expected=", ".join(families))
+    rows = [r for r in recipes if family in (None, r.family)]
+    if as_json:
+        click.echo(
+            json.dumps(
+                [
+                    {"name": r.name, "family": r.family, "task": r.task, "data": r.data, "source": r.source}
+                    for r in rows
+                ],
+                ensure_ascii=False,
+            )
+        )
+        return
+    _table(
+        [("recipe", "family", "task", "data", "source"), *((r.name, r.family, r.task, r.data, r.source) for r in rows)]
+    )
+
+
+@cli.command()
+@click.argument("recipe")
+def show(recipe: str) -> None:
+    """A recipe's card: source, deviations, layers and shapes, parameters, target, settings, the command."""
+    from chainrule.recipes import get_recipe
+
+    found = get_recipe(recipe)
+    from chainrule.inspect.layers import card_text
+    from chainrule.run.run import run_settings
+
+    click.echo(card_text(found))
+    for title, function in (("Settings", found.build), ("Settings of every recipe", run_settings)):
+        click.echo(f"\n{title}:")
+        rows = [(f"  {name}={_plain(p.default)}", describe(p.annotation)) for name, p in parameters(function).items()]
+        _table(rows)
+
+
+@cli.command(context_settings={"ignore_unknown_options": False})
+@click.argument("recipe")
+@click.argument("settings", nargs=-1, metavar="[KEY=VALUE ...]")
+@click.option("--data", help="A known data set (chainrule data list) or a path.")
+@click.option("--target", help="The column of labels, for tables.")
+@click.option("--out", type=click.Path(), help="The run folder, new or empty; runs/RECIPE-N by default.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides every random draw.")
+@_DEVICE
+@click.option("--weights", help="A safetensors file to start from.")
+@_AS_JSON
+def train(recipe: str, settings: Sequence[str], as_json: bool, **options: Any) -> None:
+    """Train RECIPE, evaluate it on the test split, write a run folder."""
+    from chainrule.recipes import get_recipe
+    from chainrule.settings import bind
+
+    found = get_recipe(recipe)
+    pairs = parse_pairs(settings)
+    from chainrule.run.run import run_settings
+
+    bind(pairs, found.build, run_settings, owner=f"the recipe {recipe}")
+    from chainrule import api
+
+    clash = {"data", "target", "out", "seed", "device", "weights"} & set(pairs)
+    if clash:  # a recipe's setting never has these names
+        raise click.UsageError(f"--{clash.pop()} is an option, not a setting")
+    words: dict[str, Any] = {**options, **pairs}
+    _done(api.train(recipe, **words), as_json)
+
+
+@cli.command()
+@click.argument("run", type=click.Path())
+@click.option("--device", help="By default the run's own.")
+@_AS_JSON
+def resume(run: str, device: str | None, as_json: bool) -> None:
+    """Go on with RUN exactly where it stopped."""
+    from chainrule import api
+
+    _done(api.resume(run, device=device), as_json)
+
+
+def _done(run: Any, as_json: bool) -> None:
+    from chainrule import api
+
+    if not run.world.leads:
+        return
+    result = api.summary(run)
+    if as_json:
+        click.echo(json.dumps(result))
+        return
+    _metrics(result["metrics"])
+    click.echo(f"run folder: {run.folder}\nreport:     {run.folder / 'report.html'}")
+
+
+@cli.command()
+@click.argument("run", type=click.Path())
+@click.option("--data", help="Other data of the same kind.")
+@_DEVICE
+@_AS_JSON
+def evaluate(run: str, data: str | None, device: str, as_json: bool) -> None:
+    """Test metrics of RUN, on its own test split or on other data."""
+    from chainrule import api
+    from chainrule.run.run import Run
+
+    opened = Run.load(run, device)
+    metrics = opened.open_system().evaluate(data)
+    if as_json:
+        click.echo(json.dumps(api.summary(opened, metrics)))
+    else:
+        _metrics(metrics)
+
+
+@cli.command()
+@click.argument("run", type=click.Path())
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@_OUT
+@_DEVICE
+@_AS_JSON
+def predict(run: str, inputs: Sequence[str], out: str | None, device: str, as_json: bool) -> None:
+    """Answers of RUN for your own files, rows or sentences."""
+    from chainrule import api
+
+    answers = api.predict(run, list(inputs), out=out, device=device)
+    if as_json:
+        click.echo(json.dumps(answers, ensure_ascii=False))
+        return
+    for answer in answers:
+        click.echo(
+            "\t".join(
+                f"{value:.4g}" if isinstance(value, float) else str(value)
+                for value in answer.values()
+                if not isinstance(value, dict)
+            )
+        )
+
+
+@cli.command()
+@click.argument("run", type=click.Path())
+@click.option("-n", "count", type=click.IntRange(1), default=1, show_default=True, help="How many samples.")
+@click.option("--prompt", help="Text to go on from.")
+@click.option("--length", type=click.IntRange(1), help="Characters of text.")
+@click.option("--temperature", type=float, help="Divides the logits; below 1 surer, above 1 freer.")
+@click.option("--seed", type=click.IntRange(0), help="The run's own by default.")
+@_OUT
+@_DEVICE
+@_AS_JSON
+def generate(run: str, count: int, as_json: bool, **options: Any) -> None:
+    """Samples from RUN."""
+    from chainrule import api
+
+    samples = api.generate(run, count=count, **options)
+    if as_json:
+        click.echo(json.dumps(samples, ensure_ascii=False))
+        return
+    for sample in samples:
+        click.echo(sample.get("text") or "\t".join(str(value) for value in sample.values()))
+
+
+@cli.command()
+@click.argument("run_or_recipe")
+@click.argument("inputs", nargs=-1, metavar="[INPUT]")
+@_OUT
+@_DEVICE
+def explain(run_or_recipe: str, inputs: Sequence[str], out: str | None, device: str) -> None:
+    """Look inside a run or a recipe; one HTML file."""
+    from chainrule import api
+
+    click.echo(api.explain(run_or_recipe, list(inputs), out=out, device=device))
+
+
+@cli.command()
+@click.argument("run", type=click.Path())
+@click.option("--to", type=click.Choice(["onnx", "torch"]), required=True)
+@_OUT
+@_AS_JSON
+def export(run: str, to: str, out: str | None, as_json: bool) -> None:
+    """A file to deploy, checked against the model."""
+    from chainrule import api
+
+    result = api.export(run, to, out=out)
+    if as_json:
+        click.echo(json.dumps(result))
+        return
+    click.echo(
+        f"{result['file']}: equal to the model within {result['largest_difference']:.2g} at batches {result['batches']}"
+    )
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@_OUT
+def report(runs: Sequence[str], out: str | None) -> None:
+    """One HTML file on one run, or a comparison of several."""
+    from chainrule import api
+
+    click.echo(api.report(*runs, out=out))
+
+
+@cli.group()
+def data() -> None:
+    """Known data sets, and checks of your own."""
+
+
+@data.command("list")
+def data_list() -> None:
+    """Known data sets, and whether they are here."""
+    from chainrule.data.sources import SOURCES, find
+
+    rows: list[tuple[str, ...]] = [("name", "kind", "content", "split", "licence", "here")]
+    for source in SOURCES.values():
+        place = (
+            f"with {source.shipped_with}"
+            if source.shipped_with
+            else str(find(source.name) or "no: chainrule data get " + source.name)
+        )
+        rows.append((source.name, source.kind, source.content, source.split, source.licence, place))
+    _table(rows)
+
+
+@data.command("get")
+@click.argument("name")
+def data_get(name: str) -> None:
+    """Fetch a known data set, with its checksum."""
+    from chainrule.data.sources import SOURCES, find, get
+
+    place = find(name) if name in SOURCES and not SOURCES[name].shipped_with else None
+    click.echo(place or get(name))
+
+
+@data.command("check")
+@click.argument("path")
+@click.option("--target", help="The column of labels, for tables.")
+@_AS_JSON
+def data_check(path: str, target: str | None, as_json: bool) -> None:
+    """Say what PATH is recognised as, with counts, and what is wrong with it."""
+    from chainrule.data.check import check
+
+    found = check(path, target)
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False))
+        return
+    _table([(name, _plain(value)) for name, value in found.items()])
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_plain(v)}" for name, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return ",".join(_plain(v) for v in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _metrics(metrics: dict[str, float]) -> None:
+    _table([(name, f"{value:.6g}") for name, value in metrics.items()])
+
+
+def _table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(_width(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        click.echo(
+            "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
+
+
+def _width(text: str) -> int:
+    """Columns on a terminal: two for the wide characters of Chinese, Japanese, Korean."""
+    import unicodedata
+
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command and exits: 0 done, 1 the run failed, 2 the input is wrong, 130 interrupted."""
+    debug = "--debug" in (arguments or sys.argv[1:])
+    try:
+        cli.main(args=arguments, prog_name="chainrule", standalone_mode=False)
+    except ChainruleError as error:
+        if debug:
+            raise
+        click.echo(f"chainrule: {error}", err=True)
+        sys.exit(error.exit_status)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("chainrule: stopped", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # nobody reads any more
+        sys.exit(1)

@@ -1,0 +1,205 @@
+"""Labelled images as tensors: uint8 (N, C, H, W), with the splits and the figures that normalisation needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from chainrule.data.dataset import Dataset
+from chainrule.data.image_files import RawImages, RawImageSet, decode, mixed_kinds, read_images
+from chainrule.data.sources import resolve
+from chainrule.data.splits import fingerprint, stratified
+from chainrule.errors import UserError
+
+if TYPE_CHECKING:
+    from chainrule.run.run import Run
+
+
+@dataclass(frozen=True)
+class ImageSplit:
+    """Images x uint8 (N, C, H, W) and classes y int64 (N,)."""
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+def load_images(run: Run, *, size: int, channels: int = 0, val_fraction: float = 1 / 12) -> Dataset[ImageSplit]:
+    """The run's images, squared to `size`; a validation split is held out of the training part where none is given.
+
+    `channels` 0 takes what the pictures have. Spec: classes, channels, size, mean and std of a pixel in [0, 1] a
+    channel over the training split, counts, how the splits were made, fingerprint.
+    """
+    place = run.record["data"]
+
+    def read() -> tuple[dict[str, Any], dict[str, ImageSplit]]:
+        return read_image_splits(
+            place["source"],
+            target=place["target"],
+            size=size,
+            channels=channels,
+            seed=run.seed,
+            val_fraction=val_fraction,
+        )
+
+    data = Dataset(read, place.get("spec"))
+    place["spec"] = data.spec
+    return data
+
+
+def read_image_splits(
+    source: str,
+    *,
+    target: str | None,
+    size: int,
+    channels: int,
+    seed: int,
+    val_fraction: float,
+    test_fraction: float = 0.2,
+) -> tuple[dict[str, Any], dict[str, ImageSplit]]:
+    """Reads, checks and splits; what `load_images` gives a run."""
+    raw = read_images(resolve(source), target)
+    check_labels(raw)
+    channels, raw_splits = channels or usual_channels(raw), raw.splits
+    splits = {
+        name: ImageSplit(to_tensor(part, size, channels), torch.from_numpy(part.labels))
+        for name, part in raw_splits.items()
+    }
+    made: dict[str, Any] = {name: "as published" if name in splits else None for name in ("train", "val", "test")}
+    for name, fraction in (("test", test_fraction), ("val", val_fraction)):
+        if name not in splits:
+            kept, held = stratified(splits["train"].y, fraction, seed)
+            whole = splits["train"]
+            splits[name] = ImageSplit(whole.x[held], whole.y[held])
+            splits["train"] = ImageSplit(whole.x[kept], whole.y[kept])
+            made[name] = f"{fraction:.4g} of train, stratified, seed {seed}, indices {fingerprint(held)}"
+    pixels = splits["train"].x
+    mean, std = pixel_statistics(pixels)
+    if max(std) == 0.0:
+        raise UserError("all training images are of one constant colour", where=raw.where)
+    spec = {
+        "where": raw.where, "classes": raw.classes, "channels": channels, "size": size, "mean": mean, "std": [s or 1.0 for s in std],
+        "counts": {name: len(splits[name]) for name in ("train", "val", "test")}, "splits": made,
+        "fingerprint": fingerprint(*(t for name in ("train", "val", "test") for t in (splits[name].x, splits[name].y))),
+    }  # fmt: skip
+    return spec, splits
+
+
+def check_labels(raw: RawImageSet) -> None:
+    """Every split: labels in range; the training split: at least two samples of every class."""
+    for name, part in raw.splits.items():
+        out = (part.labels < 0) | (part.labels >= len(raw.classes))
+        if out.any():
+            index = int(out.argmax())
+            raise UserError("a label is out of range", where=part.where(index), expected=f"0 to {len(raw.classes) - 1}",
+                            found=int(part.labels[index]), cure=f"correct it, or add the class to train ({name} has it)")  # fmt: skip
+    counts = np.bincount(raw.splits["train"].labels, minlength=len(raw.classes))
+    if len(raw.classes) < 2:
+        raise UserError(
+            "there is only one class", where=raw.where, expected="two at least", found=", ".join(raw.classes) or "none"
+        )
+    if counts.min() == 0:
+        missing = [raw.classes[i] for i in np.flatnonzero(counts == 0)]
+        raise UserError(
+            "a class has no training sample",
+            where=raw.where,
+            found=f"none of {', '.join(missing)}",
+            cure="number the classes from 0 without a gap",
+        )
+    if counts.min() < 4 and len(raw.splits) == 1:
+        few = raw.classes[int(counts.argmin())]
+        raise UserError(
+            "a class has too few samples to be split",
+            where=raw.where,
+            expected="4 or more a class",
+            found=f"{counts.min()} of {few}",
+        )
+
+
+def usual_channels(raw: RawImageSet) -> int:
+    """1 or 3, as the pictures have; a mixture is an error that names the first stranger."""
+    part = raw.splits["train"]
+    if part.arrays is not None:
+        return part.arrays.shape[3]
+    usual, stranger = mixed_kinds([f for split in raw.splits.values() for f in split.files])
+    if stranger is not None:
+        raise UserError(
+            "the pictures are of mixed kinds", where=stranger, expected=f"{'grey' if usual == 1 else 'colour'}, as most are",
+            found="colour" if usual == 1 else "grey", cure="channels=1 or channels=3 converts all of them",
+        )  # fmt: skip
+    return usual
+
+
+def to_tensor(part: RawImages, size: int, channels: int) -> Tensor:
+    """uint8 (N, C, size, size). Arrays up to four pixels too small get a border of zeros, as LeNet-5's 28 to 32."""
+    if part.arrays is None:
+        out = np.empty((len(part.files), size, size, channels), dtype=np.uint8)
+        for index, file in enumerate(part.files):
+            out[index] = decode(file, channels, (size, size))
+        return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous()
+    x = torch.from_numpy(np.array(part.arrays)).permute(0, 3, 1, 2)
+    return fit_channels(fit_size(x, size), channels).contiguous()
+
+
+def fit_size(x: Tensor, size: int) -> Tensor:
+    """Bytes (N, C, H, W) brought to `size`: a border of zeros where at most four pixels lack, else resampled."""
+    height, width = x.shape[-2:]
+    if (height, width) == (size, size):
+        return x
+    if 0 <= size - height <= 4 and 0 <= size - width <= 4:
+        top, left = (size - height) // 2, (size - width) // 2
+        return F.pad(x, (left, size - width - left, top, size - height - top))
+    parts = [F.interpolate(chunk.float(), (size, size), mode="bilinear", antialias=True) for chunk in x.split(4096)]
+    return torch.cat(parts).round().clamp(0, 255).to(torch.uint8) if parts else x.new_zeros((0, x.shape[1], size, size))
+
+
+def fit_channels(x: Tensor, channels: int) -> Tensor:
+    """Grey to colour by repetition, colour to grey by the luma of ITU-R BT.601."""
+    if x.shape[1] == channels:
+        return x
+    if channels == 3:
+        return x.expand(-1, 3, -1, -1)
+    luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    return (x.float() * luma).sum(1, keepdim=True).round().to(torch.uint8)
+
+
+def pixel_statistics(x: Tensor) -> tuple[list[float], list[float]]:
+    """Mean and deviation a channel of bytes (N, C, H, W), as shares of 255; exact, from the histogram."""
+    means, stds = [], []
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    for channel in x.unbind(1):
+        share = torch.bincount(channel.reshape(-1).long(), minlength=256).double()
+        share /= share.sum()
+        mean = float((share * levels).sum())
+        means.append(mean)
+        stds.append(float((share * (levels - mean) ** 2).sum().clamp_min(0).sqrt()))
+    return means, stds
+
+
+def read_picture(path: str | Path, spec: dict[str, Any]) -> Tensor:
+    """One picture file as the run's images are: uint8 (1, C, size, size).
+
+    Grey pictures of a size within four pixels get the border that the training images got.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    file = Path(path)
+    if not file.is_file():
+        raise UserError("there is no such file", where=file, expected="a picture")
+    try:
+        with Image.open(file) as image:
+            width, height = image.size
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise UserError("a picture cannot be read", where=file, found=error) from None
+    close = 0 <= spec["size"] - height <= 4 and 0 <= spec["size"] - width <= 4
+    size = (height, width) if close else (spec["size"], spec["size"])
+    pixels = torch.from_numpy(decode(file, spec["channels"], size).copy()).permute(2, 0, 1)[None]
+    return fit_size(pixels, spec["size"])

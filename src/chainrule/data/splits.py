@@ -1,0 +1,50 @@
+"""Splits that are made where the publisher made none: stratified by class, decided by the seed."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+
+def stratified(y: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Sorted indices (kept, held out) with about `fraction` of each class held out; every class keeps one.
+
+    Args:
+        y: classes (N,), int64.
+        fraction: the share to hold out, in [0, 1).
+        seed: decides the draw.
+
+    >>> kept, held = stratified(torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]), 0.25, seed=0)
+    >>> len(kept), sorted(torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])[held].tolist())
+    (6, [0, 1])
+    """
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(y), generator=generator)
+    held: list[Tensor] = []
+    for label in y.unique():
+        members = order[y[order] == label]
+        held.append(members[: min(round(len(members) * fraction), len(members) - 1)])
+    mask = torch.zeros(len(y), dtype=torch.bool)
+    if held:
+        mask[torch.cat(held)] = True
+    return (~mask).nonzero()[:, 0], mask.nonzero()[:, 0]
+
+
+def random_split(count: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Sorted indices (kept, held out) of `count` samples without classes."""
+    return stratified(torch.zeros(count, dtype=torch.int64), fraction, seed)
+
+
+def fingerprint(*tensors: Tensor) -> str:
+    """Twelve hex digits that change when any value changes.
+
+    >>> fingerprint(torch.tensor([1, 2])) == fingerprint(torch.tensor([1, 3]))
+    False
+    """
+    digest = hashlib.blake2b(digest_size=6)
+    for tensor in tensors:
+        digest.update(str((tensor.dtype, tuple(tensor.shape))).encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,52 @@
+"""The ways a command can end other than well. Each carries its exit status; none shows a traceback."""
+
+from __future__ import annotations
+
+
+class ChainruleError(Exception):
+    """Any failure that is told in words. `exit_status` is what the command exits with."""
+
+    exit_status = 1
+
+
+class UserError(ChainruleError):
+    """The input is wrong: what, where, what was expected, what was found, and the cure.
+
+    >>> print(UserError("the label is out of range", where="y[3]", expected="0 to 9", found="12"))
+    the label is out of range
+      where:    y[3]
+      expected: 0 to 9
+      found:    12
+    """
+
+    exit_status = 2
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: object = None,
+        expected: object = None,
+        found: object = None,
+        cure: object = None,
+    ) -> None:
+        parts = {"where": where, "expected": expected, "found": found, "cure": cure}
+        lines = [f"  {name + ':':<9} {text}" for name, text in parts.items() if text is not None]
+        super().__init__("\n".join([what, *lines]))
+
+
+class RunFailed(ChainruleError):
+    """The input was right and the run could not be finished: a full disk, a loss that is no number."""
+
+
+class Interrupted(ChainruleError):
+    """Stopped by a signal after saving; `exit_status` is 128 + the signal's number, as shells have it."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_status = 128 + signal_number
+
+
+def missing_extra(package: str, extra: str) -> UserError:
+    """The error for an optional dependency that is not installed."""
+    return UserError(f"this needs the package {package}", cure=f"pip install 'chainrule[{extra}]'")

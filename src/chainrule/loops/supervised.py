@@ -1,0 +1,61 @@
+"""Stochastic gradient descent on an objective: the one loop of all supervised learning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from chainrule.data.batches import Batch
+from chainrule.run.run import Loader, Run, Stateful
+
+
+def fit(
+    run: Run,
+    *,
+    modules: Mapping[str, nn.Module],
+    objective: Callable[[Batch], Tensor],
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    train: Loader,
+    epochs: int,
+    validate: Callable[[], dict[str, float]],
+    choose_by: tuple[str, bool],
+    clip_norm: float | None = None,
+    keep: Mapping[str, Stateful] | None = None,
+) -> None:
+    """Minimises the mean of `objective` over the batches of `train`.
+
+    Args:
+        run: minds everything around the loop.
+        modules: the networks by name; their weights are what is learnt.
+        objective: the loss of a batch, a scalar.
+        optimizer, schedule: the update rule; the rate moves once a step.
+        train: the batches.
+        epochs: passes over them.
+        validate: metrics on the validation split, after each epoch.
+        choose_by: the validation metric that chooses the weights to keep, and whether lower is better.
+        clip_norm: bound of the gradient's norm over all parameters, if any.
+        keep: further state that the objective carries from batch to batch.
+    """
+    run.keep(**modules, optimizer=optimizer, schedule=schedule, **(keep or {}))
+    parameters = [p for module in modules.values() for p in module.parameters()]
+    for _ in run.epochs(epochs):
+        for module in modules.values():
+            module.train()
+        for batch in run.batches(train):
+            with run.autocast():
+                loss = objective(batch)
+            run.guard(loss, modules, rerun=partial(objective, batch), inputs={"x": batch.x}, samples=batch.index)
+            optimizer.zero_grad()
+            loss.backward()
+            if clip_norm is not None:
+                nn.utils.clip_grad_norm_(parameters, clip_norm)
+            optimizer.step()
+            schedule.step()
+            run.track(loss=loss, lr=optimizer.param_groups[0]["lr"])
+        metrics = validate()
+        run.log(**{f"val_{name}": value for name, value in metrics.items()})
+        run.keep_best(modules, f"val_{choose_by[0]}", metrics[choose_by[0]], lower_is_better=choose_by[1])

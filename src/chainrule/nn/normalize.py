@@ -1,0 +1,31 @@
+"""Pixels as a network wants them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Normalize(nn.Module):
+    """(x / 255 - mean) / std a channel, in one multiplication and one addition.
+
+    Args:
+        mean, std: of pixels in [0, 1], a channel.
+
+    Takes (B, C, H, W), bytes or floats in [0, 255]; gives float32 of the same shape.
+
+    >>> Normalize([0.5], [0.5])(torch.tensor([[[[0, 255]]]], dtype=torch.uint8)).flatten().tolist()
+    [-1.0, 1.0]
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, mean: list[float], std: list[float]) -> None:
+        super().__init__()
+        m, s = torch.tensor(mean).view(-1, 1, 1), torch.tensor(std).view(-1, 1, 1)
+        self.register_buffer("scale", 1 / (255 * s), persistent=False)
+        self.register_buffer("shift", -m / s, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addcmul(self.shift, x.to(torch.float32), self.scale)

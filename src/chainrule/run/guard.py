@@ -1,0 +1,83 @@
+"""What to say when a loss is no number: the first layer or input where it appeared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from chainrule.errors import RunFailed
+
+
+def _bad(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and not bool(torch.isfinite(value).all())
+
+
+def _tensors(value: object) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, (tuple, list)):
+        return [tensor for item in value for tensor in _tensors(item)]
+    if isinstance(value, dict):
+        return [tensor for item in value.values() for tensor in _tensors(item)]
+    return []
+
+
+def bad_samples(inputs: Mapping[str, Tensor], samples: Tensor | None) -> str | None:
+    """Names the first input, and the sample in it, that is not finite."""
+    for name, value in inputs.items():
+        if _bad(value):
+            row = int((~torch.isfinite(value.reshape(len(value), -1)).all(1)).nonzero()[0])
+            number = int(samples[row]) if samples is not None else row
+            return f"the input {name!r}, sample {number} of the data"
+    return None
+
+
+def first_bad_layer(modules: Mapping[str, nn.Module], rerun: Callable[[], object]) -> str | None:
+    """Runs `rerun` again and names the first layer with a parameter or an output that is not finite."""
+    for prefix, module in modules.items():
+        for name, parameter in module.named_parameters():
+            if _bad(parameter):
+                return f"the parameter {prefix}.{name}, which the update before had already spoiled"
+    found: list[str] = []
+
+    def watch(label: str) -> Callable[..., None]:
+        def hook(layer: nn.Module, inputs: object, output: object) -> None:
+            if not found and any(_bad(tensor) for tensor in _tensors(output)):
+                came_in = any(_bad(tensor) for tensor in _tensors(inputs))
+                found.append(f"the {'input' if came_in else 'output'} of layer {label} ({type(layer).__name__})")
+
+        return hook
+
+    handles = [
+        layer.register_forward_hook(watch(f"{prefix}.{name}" if name else prefix))
+        for prefix, module in modules.items()
+        for name, layer in module.named_modules()
+        if not any(layer.children())
+    ]
+    try:
+        with torch.no_grad():
+            rerun()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found[0] if found else None
+
+
+def not_a_number(
+    step: int, epoch: int, value: float, modules: Mapping[str, nn.Module], rerun: Callable[[], object],
+    inputs: Mapping[str, Tensor], samples: Tensor | None,
+) -> RunFailed:  # fmt: skip
+    """The failure to raise for a loss that is nan or infinite."""
+    where = (
+        bad_samples(inputs, samples)
+        or first_bad_layer(modules, rerun)
+        or "the criterion: every layer's output is finite"
+    )
+    return RunFailed(
+        f"the loss became {value} at step {step} (epoch {epoch + 1})\n"
+        f"  first in: {where}\n"
+        "  cure:     a smaller lr, a clip=1 on the gradient, or data without such values; "
+        "the last good checkpoint is kept"
+    )

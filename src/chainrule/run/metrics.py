@@ -1,0 +1,82 @@
+"""metrics.jsonl: a line a log step. Values wait on the device and are read together, so a step never waits for them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from chainrule.errors import RunFailed
+from chainrule.run import atomic
+
+
+class Metrics:
+    """Gathers what `track` is given, and writes lines to the file.
+
+    `state_dict` holds the values not yet written and the length of the file, so that after a kill the file is cut back
+    to where the checkpoint saw it and goes on with the same numbers.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.pending: dict[str, list[Tensor | float]] = {}
+        self.length = 0
+
+    def track(self, values: dict[str, Tensor | float]) -> None:
+        for name, value in values.items():
+            kept = value.detach() if isinstance(value, Tensor) else float(value)
+            self.pending.setdefault(name, []).append(kept)
+
+    def gather(self) -> dict[str, Tensor]:
+        """The mean of each tracked metric since the last call; tensors stay on their device."""
+        means: dict[str, Tensor] = {}
+        for name, values in self.pending.items():
+            means[name] = _stack(values).mean()
+        self.pending = {}
+        return means
+
+    def write(self, line: dict[str, Any]) -> None:
+        if self.path is None:
+            return
+        data = (json.dumps(line, allow_nan=True) + "\n").encode("utf-8")
+        with atomic.told_in_words(self.path), self.path.open("ab") as file:
+            file.write(data)
+        self.length += len(data)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"pending": {name: _stack(values) for name, values in self.pending.items()}, "length": self.length}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.pending = {name: list(values.unbind()) for name, values in state["pending"].items()}
+        self.length = state["length"]
+        if self.path is None:
+            return
+        size = self.path.stat().st_size if self.path.is_file() else 0
+        if size < self.length:
+            raise RunFailed(f"{self.path} is shorter than the checkpoint says ({size} < {self.length} bytes)")
+        with atomic.told_in_words(self.path), self.path.open("ab") as file:
+            file.truncate(self.length)
+
+
+def _stack(values: list[Tensor | float]) -> Tensor:
+    """One tensor of all values: on the device of the newest tensor among them, doubles where they were numbers."""
+    device = next((v.device for v in reversed(values) if isinstance(v, Tensor)), None)
+    return torch.stack(
+        [torch.as_tensor(v, device=device, dtype=torch.float64 if device is None else None) for v in values]
+    )
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl; a last line cut short by a kill is left out."""
+    if not path.is_file():
+        return []
+    lines = []
+    for text in path.read_text("utf-8").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return lines

@@ -1,0 +1,545 @@
+"""The Run: everything around a learning loop, the same for every kind of learning.
+
+A loop asks the Run for its epochs, batches or steps, tells it what to track, and is otherwise its algorithm's own:
+
+    run.keep(model=model, optimizer=optimizer)
+    for epoch in run.epochs(epochs):
+        for batch in run.batches(train):
+            ...
+            run.track(loss=loss)
+        run.log(val_error=...)
+
+Between two steps, and only there, the Run writes metrics, saves a checkpoint when one is due, and minds signals.
+So the state that is saved is always that between two steps, and going on from it repeats the run bit for bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from chainrule.errors import Interrupted, RunFailed, UserError
+from chainrule.recipes import Recipe, get_recipe
+from chainrule.run import atomic, checkpoint, parallel
+from chainrule.run.device import World, autocast, choose_device, hardware, join_world
+from chainrule.run.guard import not_a_number
+from chainrule.run.metrics import Metrics, read_metrics
+from chainrule.run.progress import Progress, describe, say
+from chainrule.run.tree import load_tree, read_safetensors, save_tree
+from chainrule.settings import Count, NonNegative, Size
+
+if TYPE_CHECKING:
+    from chainrule.systems import System
+
+
+def run_settings(
+    *,
+    log_every: Count = 50,
+    checkpoint_s: NonNegative = 30.0,
+    autocast: Literal["auto", "yes", "no"] = "auto",
+    compile: Literal["auto", "yes", "no"] = "auto",
+    parallel: Literal["ddp", "fsdp"] = "ddp",
+    threads: Size = 0,
+) -> None:
+    """The settings that every recipe has: steps between two log lines, seconds between two checkpoints (0: every
+    step), bfloat16 autocast, torch.compile, how several processes share a model, CPU threads (0: as PyTorch chooses).
+    """
+
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+class Stateful(Protocol):
+    """Whatever can be saved and restored: modules, optimisers, replay memories."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any], /) -> Any: ...
+
+
+class Loader(Protocol):
+    """Batches that are a pure function of epoch and position, so that nothing of them needs saving."""
+
+    def __len__(self) -> int: ...
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Any]: ...
+
+
+class Run:
+    """One training of one recipe, in one folder. `Run.create` begins one, `Run.load` opens one."""
+
+    def __init__(self, folder: Path, record: dict[str, Any], device: torch.device, world: World) -> None:
+        self.folder, self.record, self.device, self.world = folder, record, device, world
+        self.step = self.epoch = self.position = 0
+        self.seconds = 0.0
+        self.best: dict[str, Any] | None = None
+        self.metrics = Metrics(folder / "metrics.jsonl" if world.leads else None)
+        self.progress = Progress(record["recipe"], quiet=not world.leads)
+        self._parts: dict[str, Stateful] = {}
+        self._restored: tuple[dict[str, Any], dict[str, Any]] | None = None
+        self._stopped: set[str] = set()
+        self._in_steps = False
+        self._signal: int | None = None
+        self._clock = self._saved_at = time.monotonic()
+        self._epochs: int | None = None
+        self._unchecked: list[tuple[int, Tensor]] = []
+        self._system: System | None = None
+
+    # -- opening ------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls, recipe: Recipe, settings: dict[str, Any], common: dict[str, Any], *, seed: int, data: str | None,
+        target: str | None, device: str, out: str | Path | None, weights: str | None = None,
+    ) -> Run:  # fmt: skip
+        """A new run in a new folder. `settings` are the recipe's own, `common` those of `run_settings`."""
+        where = choose_device(device)
+        if common["threads"]:
+            torch.set_num_threads(common["threads"])
+        world = join_world(where)
+        folder = _claim_folder(recipe.name, out) if world.leads else Path(out or ".")
+        record = {
+            "format": 1,
+            "recipe": recipe.name,
+            "settings": settings,
+            "common": common,
+            "seed": seed,
+            "data": {"source": data or recipe.data, "target": target},
+            "weights": weights,
+            "device": str(where),
+            "threads": torch.get_num_threads(),
+            "processes": world.size,
+            "hardware": hardware(where),
+            "versions": {"python": platform.python_version(), "torch": torch.__version__, "chainrule": _version()},
+            "platform": platform.platform(),
+            "commit": _commit(),
+            "command": " ".join(["chainrule", *sys.argv[1:]])
+            if Path(sys.argv[0]).stem in ("chainrule", "__main__")
+            else None,
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "status": "running",
+        }
+        run = cls(folder, record, where, world)
+        run._write_record()
+        return run
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str = "auto") -> Run:
+        """The run in `folder`: to look at, to answer with, or to go on."""
+        folder = Path(folder)
+        file = folder / "run.json"
+        if not file.is_file():
+            raise UserError("this is no run folder", where=folder, expected="a folder with run.json, as `train` writes")
+        try:
+            record = json.loads(file.read_text("utf-8"))
+        except ValueError as error:
+            raise UserError("run.json is damaged", where=file, found=error) from None
+        where = choose_device(device)
+        return cls(folder, record, where, join_world(where))
+
+    @property
+    def recipe(self) -> Recipe:
+        return get_recipe(self.record["recipe"])
+
+    @property
+    def seed(self) -> int:
+        return self.record["seed"]
+
+    @property
+    def common(self) -> dict[str, Any]:
+        return self.record["common"]
+
+    @property
+    def system(self) -> System:
+        """What the recipe built, with fresh weights; `open_system` has the trained ones."""
+        if self._system is None:
+            torch.manual_seed(self.seed)
+            settings = {key: tuple(v) if isinstance(v, list) else v for key, v in self.record["settings"].items()}
+            self._system = self.recipe.build(self, **settings)
+            self._write_record()
+        return self._system
+
+    def open_system(self) -> System:
+        """The system with the weights that the validation chose, else the latest."""
+        system = self.system
+        best = self.folder / "checkpoint" / "best.safetensors"
+        if best.is_file():
+            weights = load_tree(best)
+        else:
+            loaded = checkpoint.load(self.folder / "checkpoint")
+            if loaded is None:
+                raise UserError(
+                    "this run has no checkpoint yet", where=self.folder, cure=f"chainrule resume {self.folder}"
+                )
+            weights = loaded[0]
+        for name, module in system.modules().items():
+            module.load_state_dict(weights[name])
+        return system
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        """What metrics.jsonl holds."""
+        return read_metrics(self.folder / "metrics.jsonl")
+
+    def result(self) -> dict[str, Any] | None:
+        """What result.json holds, or None before the end."""
+        file = self.folder / "result.json"
+        return json.loads(file.read_text("utf-8")) if file.is_file() else None
+
+    # -- what a loop uses ---------------------------------------------------------------------------------------
+
+    def keep(self, **parts: Stateful) -> None:
+        """Names everything that the loop changes, once, before it starts; a resumed run gets its state back here."""
+        self._parts.update(parts)
+        if self._restored is None:
+            if self.world.size > 1:
+                torch.manual_seed(self.seed + 1 + self.world.rank)
+            return
+        weights, state = self._restored
+        for name, part in parts.items():
+            saved = weights[name] if isinstance(part, nn.Module) else state["parts"][name]
+            parallel.load_state(part, saved)
+        self._set_random_state(state["random"])
+
+    def epochs(self, count: int) -> Iterator[int]:
+        """The epochs that are left, counted from 0."""
+        self._epochs = count
+        while self.epoch < count and "epochs" not in self._stopped:
+            yield self.epoch
+            self.epoch, self.position = self.epoch + 1, 0
+            self._stopped.discard("steps")
+            self._between_steps(boundary=True)
+
+    def batches(self, loader: Loader) -> Iterator[Any]:
+        """The batches of this epoch that are left."""
+        self._expect(len(loader) * (self._epochs or 1))
+        self._in_steps = True
+        if "steps" not in self._stopped:
+            for batch in loader.epoch(self.epoch, self.position):
+                yield batch
+                self._advance()
+                if "steps" in self._stopped:
+                    break
+        self._in_steps = False
+        self.flush()
+
+    def steps(self, count: int) -> Iterator[int]:
+        """The steps that are left of `count`, for loops that have no batches; counted from 0 in each epoch."""
+        self._expect(count * (self._epochs or 1))
+        self._in_steps = True
+        while self.position < count and "steps" not in self._stopped:
+            yield self.position
+            self._advance()
+        self._in_steps = False
+        self.flush()
+
+    def stop(self) -> None:
+        """Ends the innermost loop after this step: a criterion of convergence is met."""
+        self._stopped.add("steps" if self._in_steps else "epochs")
+
+    def track(self, **values: Tensor | float) -> None:
+        """Metrics of this step: averaged, and written at the next log step. A tensor is not waited for."""
+        self.metrics.track(values)
+
+    def log(self, **values: Any) -> None:
+        """Metrics written at once: of an epoch, an evaluation, an iteration."""
+        plain = {name: value.item() if isinstance(value, Tensor) else value for name, value in values.items()}
+        self._write_line(plain)
+        self.progress.line(f"{self._place()}: {describe(plain)}")
+
+    def guard(
+        self, loss: Tensor, modules: Mapping[str, nn.Module], rerun: Callable[[], object],
+        inputs: Mapping[str, Tensor] | None = None, samples: Tensor | None = None,
+    ) -> None:  # fmt: skip
+        """Stops the run where the loss is nan or infinite, and names the first layer or input where it appeared.
+
+        On the CPU at the step itself, before its update; elsewhere the device is not waited for, and the losses since
+        the last log step are looked at together there.
+        """
+        self._unchecked.append((self.step, loss.detach()))
+        if self.device.type == "cpu" or (self.step + 1) % self.common["log_every"] == 0:
+            values = torch.stack([value for _, value in self._unchecked])
+            finite = torch.isfinite(values).tolist()
+            if not all(finite):
+                index = finite.index(False)
+                raise not_a_number(
+                    self._unchecked[index][0], self.epoch, float(values[index]), modules, rerun, inputs or {}, samples
+                )
+            self._unchecked.clear()
+
+    def keep_best(self, modules: Mapping[str, nn.Module], metric: str, value: float, lower_is_better: bool) -> bool:
+        """Keeps the weights if `metric`, measured on the validation split, is the best so far; of equals, the later."""
+        better = self.best is None or (value <= self.best["value"] if lower_is_better else value >= self.best["value"])
+        if better:
+            self.best = {"metric": metric, "value": value, "step": self.step, "epoch": self.epoch}
+            weights = {name: parallel.full_state(module) for name, module in modules.items()}
+            if self.world.leads:
+                self._write_file("checkpoint/best.safetensors", lambda path: save_tree(weights, path))
+        return better
+
+    def picture(self, name: str, image: Any) -> None:
+        """Saves a picture (PIL image) into figures/, where the report finds it."""
+        if self.world.leads:
+            self._write_file(f"figures/{name}.png", lambda path: image.save(path, format="png"))
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        return autocast(self.device, self.common["autocast"])
+
+    def steps_left(self, loader: Loader, epochs: int) -> int:
+        """How many steps a run over `loader` still has before it; what decides whether compiling pays."""
+        return len(loader) * (epochs - self.epoch) - self.position
+
+    def place(self, module: Module) -> Module:
+        """The module on the run's device, its four-dimensional weights channels-last, where convolutions are fastest."""
+        return module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def share_model(self, module: nn.Module) -> Any:
+        """The module to call in training: itself, or shared between processes."""
+        return parallel.share(module, self.world, self.device, self.common["parallel"])
+
+    # -- around the loop ----------------------------------------------------------------------------------------
+
+    def go_on(self) -> None:
+        """Takes up the latest checkpoint; `keep` hands the state to the parts."""
+        self._restored = checkpoint.load(self.folder / "checkpoint")
+        if self._restored is None:
+            self.metrics.load_state_dict({"pending": {}, "length": 0})
+            return
+        state = self._restored[1]
+        self.step, self.epoch, self.position = state["step"], state["epoch"], state["position"]
+        self.seconds, self.best, self._stopped = state["seconds"], state["best"], set(state["stopped"])
+        self.metrics.load_state_dict(state["metrics"])
+
+    def restore_threads(self) -> None:
+        """As many CPU threads as the run began with: sums are taken in the same order, so the numbers stay the same."""
+        torch.set_num_threads(self.record["threads"])
+
+    def start_from(self, file: str | Path) -> None:
+        """Loads weights from a safetensors file before the first step; every name and shape must fit."""
+        tensors, metadata = read_safetensors(Path(file))
+        modules = self.system.modules()
+        for name, module in modules.items():
+            prefix = f"{name}."
+            own = (
+                {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+                if "tree" in metadata
+                else tensors
+            )
+            try:
+                module.load_state_dict(own)
+            except RuntimeError as error:
+                raise UserError(
+                    f"these weights are not those of {self.recipe.model}", where=file, found=error
+                ) from None
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        """While training: signals save first, the clock runs, failures are written into run.json."""
+
+        def remember(number: int, frame: Any) -> None:
+            if self._signal is not None:
+                raise KeyboardInterrupt
+            self._signal = number
+            say("stopping after this step; once more to stop at once")
+
+        old: dict[int, Any] = {}
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(ValueError):  # not in the main thread: signals belong to the caller
+                old[int(number)] = signal.signal(number, remember)
+        self._clock = self._saved_at = time.monotonic()
+        self.set_status("running")
+        try:
+            yield
+        except Interrupted:
+            self.set_status("interrupted")
+            raise
+        except BaseException as error:
+            with contextlib.suppress(RunFailed):
+                self.set_status("failed", str(error))
+            raise
+        finally:
+            self.progress.close()
+            for caught, handler in old.items():
+                signal.signal(caught, handler)
+
+    def checkpoint(self) -> None:
+        """Saves everything, now; only between two steps."""
+        weights = {n: parallel.full_state(p) for n, p in self._parts.items() if isinstance(p, nn.Module)}
+        parts = {n: parallel.full_state(p) for n, p in self._parts.items() if not isinstance(p, nn.Module)}
+        now = time.monotonic()
+        self.seconds, self._clock = self.seconds + now - self._clock, now
+        if self.world.leads:
+            state = {
+                "step": self.step, "epoch": self.epoch, "position": self.position, "seconds": self.seconds,
+                "best": self.best, "stopped": sorted(self._stopped), "metrics": self.metrics.state_dict(),
+                "random": self._random_state(), "parts": parts,
+            }  # fmt: skip
+            with self._told("the checkpoint"):
+                (self.folder / "checkpoint").mkdir(exist_ok=True)
+                checkpoint.save(self.folder / "checkpoint", self.step, weights, state)
+        self.world.barrier()
+        self._saved_at = time.monotonic()
+
+    def flush(self) -> None:
+        """Writes the tracked metrics as a line."""
+        if not self.metrics.pending:
+            return
+        means = self.metrics.gather()
+        if self.world.size > 1:
+            import torch.distributed as dist
+
+            for value in means.values():
+                dist.all_reduce(value)
+                value /= self.world.size
+        values = {name: float(value) for name, value in means.items()}
+        self._write_line(values)
+        self.progress.update(self.step, values)
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Writes result.json; the run is done."""
+        if self.world.leads:
+            with self._told("the result"):
+                atomic.write_json(self.folder / "result.json", result)
+        self.set_status("done")
+
+    def set_status(self, status: str, reason: str | None = None) -> None:
+        self.record["status"] = status
+        self.record["reason"] = reason
+        self.record["seconds"] = round(self.seconds, 3)
+        self._write_record()
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        self.position, self.step = self.position + 1, self.step + 1
+        self._between_steps()
+
+    def _between_steps(self, boundary: bool = False) -> None:
+        on_log_step = self.step % self.common["log_every"] == 0
+        if on_log_step and not boundary:
+            self.flush()
+        self.progress.update(self.step)
+        wants = self._signal is not None or time.monotonic() - self._saved_at >= self.common["checkpoint_s"]
+        if self.world.size > 1:  # ranks agree at log steps, so that none waits alone
+            if not (on_log_step or boundary):
+                return
+            wants = self.world.any(wants, self.device)
+        if not wants:
+            return
+        self.checkpoint()
+        if self.world.any(self._signal is not None, self.device):
+            self.progress.close()
+            raise Interrupted(
+                f"stopped after step {self.step}; go on with:\n  chainrule resume {self.folder}",
+                self._signal or signal.SIGINT,
+            )
+
+    def _expect(self, total: int) -> None:
+        self.progress.total = total
+        self.progress.update(self.step, force=True)
+
+    def _place(self) -> str:
+        return f"epoch {self.epoch + 1}/{self._epochs}" if self._epochs else f"step {self.step}"
+
+    def _write_line(self, values: dict[str, Any]) -> None:
+        seconds = self.seconds + time.monotonic() - self._clock
+        self.metrics.write({"step": self.step, "epoch": self.epoch, **values, "seconds": round(seconds, 3)})
+
+    def _write_file(self, name: str, write: Callable[[Path], None]) -> None:
+        path = self.folder / name
+        with self._told(name):
+            path.parent.mkdir(exist_ok=True)
+            partial = path.with_name(f".{path.name}.partial")
+            with atomic.told_in_words(path):
+                try:
+                    write(partial)
+                    partial.replace(path)
+                finally:
+                    with contextlib.suppress(OSError):
+                        partial.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        try:
+            with atomic.told_in_words(self.folder):
+                yield
+        except RunFailed as error:
+            good = self.folder / "checkpoint" / "latest.json"
+            kept = (
+                f"\n  the last good checkpoint is kept; then: chainrule resume {self.folder}" if good.is_file() else ""
+            )
+            raise RunFailed(f"{what} of step {self.step}: {error}{kept}") from error.__cause__
+
+    def _write_record(self) -> None:
+        if self.world.leads:
+            atomic.write_json(self.folder / "run.json", self.record)
+
+    def _random_state(self) -> dict[str, Any]:
+        state: dict[str, Any] = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            state["cuda"] = torch.cuda.get_rng_state(self.device)
+        return state
+
+    def _set_random_state(self, state: dict[str, Any]) -> None:
+        torch.set_rng_state(state["cpu"])
+        if self.device.type == "cuda" and "cuda" in state:
+            torch.cuda.set_rng_state(state["cuda"], self.device)
+
+
+def _claim_folder(recipe: str, out: str | Path | None) -> Path:
+    """Makes the run's folder: the named one, which must be new or empty, or the next free runs/RECIPE-N."""
+    if out is not None:
+        folder = Path(out)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UserError(
+                "the run folder already holds something", where=folder, expected="a new or an empty folder",
+                cure=f"another --out, or: chainrule resume {folder}" if (folder / "run.json").is_file() else "another --out",
+            )  # fmt: skip
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                "the run folder cannot be made", where=folder, found=error.strerror, cure="another --out"
+            ) from None
+        if not os.access(folder, os.W_OK):
+            raise UserError("the run folder may not be written to", where=folder, cure="another --out")
+        return folder
+    number = 1
+    while True:
+        folder = Path("runs") / f"{recipe}-{number}"
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            raise UserError(
+                "the run folder cannot be made", where=folder, found=error.strerror, cure="--out DIR"
+            ) from None
+
+
+def _version() -> str:
+    from chainrule import __version__
+
+    return __version__
+
+
+def _commit() -> str | None:
+    """The commit of the code that runs, where it runs from a git checkout."""
+    try:
+        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

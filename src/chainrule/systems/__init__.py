@@ -1,0 +1,89 @@
+"""What a recipe builds: a model with its data, criterion and optimisation, that can be trained and asked.
+
+A system class is one kind of task (classify images, model text, act in an environment). Each has what `System` names;
+what else it has (`predict`, `generate`, `deployable`) the commands of those names use. Systems inherit nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from chainrule.run.run import Run
+
+
+class System(Protocol):
+    """What every command can ask of every system."""
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The networks by name: their weights are what training changes and what answers need."""
+        ...
+
+    def train(self, run: Run) -> None:
+        """Runs the loop, from wherever the run stands."""
+        ...
+
+    def evaluate(self, data: str | None = None) -> dict[str, float]:
+        """Metrics on the test split, or on other data of the same kind."""
+        ...
+
+    def protocol(self) -> str:
+        """Which data chose, which measured, and how: for result.json and the ledger."""
+        ...
+
+    def example(self) -> dict[str, tuple[Tensor, ...]]:
+        """Inputs for one sample, for each of `modules`: what `explain` runs."""
+        ...
+
+    def figures(self) -> list[Figure]:
+        """Pictures and tables for the report, beside the curves."""
+        ...
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the report: a picture (PNG bytes or SVG text) or a table, with a title and a sentence below."""
+
+    title: str
+    caption: str = ""
+    png: bytes | None = None
+    svg: str | None = None
+    table: list[list[str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Deployable:
+    """What `export` writes: a module that takes raw inputs, an example, and names for both ends.
+
+    `inputs(batch_size)` makes random inputs; the first axis of each is the batch.
+    """
+
+    module: nn.Module
+    inputs: Any
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Predicts(Protocol):
+    """Answers for the user's own inputs, a dictionary each; pictures go to `out`."""
+
+    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]: ...
+
+
+@runtime_checkable
+class Generates(Protocol):
+    """Draws samples: text as lines, pictures into `out`. Gives one dictionary a sample."""
+
+    def generate(self, count: int, out: Path, **options: Any) -> list[dict[str, Any]]: ...
+
+
+@runtime_checkable
+class Exports(Protocol):
+    def deployable(self) -> Deployable: ...

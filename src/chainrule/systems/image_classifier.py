@@ -1,0 +1,165 @@
+"""Images into classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from chainrule.data.batches import Batch, Batches
+from chainrule.data.dataset import Dataset
+from chainrule.data.images import ImageSplit, read_image_splits, read_picture
+from chainrule.errors import UserError
+from chainrule.inspect import figures
+from chainrule.loops.supervised import fit
+from chainrule.nn.normalize import Normalize
+from chainrule.run.run import Run
+from chainrule.systems import Deployable, Figure
+
+EVALUATION_BATCH = 500
+
+
+class ImageClassifier:
+    """A network that gives logits (B, K) for normalised images (B, C, H, W), learnt by gradient descent.
+
+    Args:
+        run: the run it belongs to.
+        data: what `load_images` gave.
+        model: the network.
+        criterion: (logits, classes) to a loss per sample (B,).
+        optimizer, schedule, epochs, batch_size: the optimisation.
+    """
+
+    def __init__(
+        self, run: Run, *, data: Dataset[ImageSplit], model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor],
+        optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, epochs: int, batch_size: int,
+    ) -> None:  # fmt: skip
+        self.run, self.data, self.model, self.criterion = run, data, model, criterion
+        self.optimizer, self.schedule, self.epochs, self.batch_size = optimizer, schedule, epochs, batch_size
+        self.classes: list[str] = data.spec["classes"]
+        self.normalize = Normalize(data.spec["mean"], data.spec["std"]).to(run.device)
+
+    def modules(self) -> dict[str, nn.Module]:
+        return {"model": self.model}
+
+    def train(self, run: Run) -> None:
+        x, y = self.data.train.x.to(run.device), self.data.train.y.to(run.device)
+        batches = Batches(x, y, self.batch_size, seed=run.seed, world=run.world)
+        network = run.share_model(self.model)
+
+        def objective(batch: Batch) -> Tensor:
+            return batch.mean(self.criterion(network(self.normalize(batch.x)), batch.y))
+
+        fit(
+            run, modules=self.modules(), objective=objective, optimizer=self.optimizer, schedule=self.schedule,
+            train=batches, epochs=self.epochs, validate=lambda: self.measure(self.data.val),
+            choose_by=("error", True),
+        )  # fmt: skip
+
+    def evaluate(self, data: str | None = None) -> dict[str, float]:
+        return self.measure(self.data.test if data is None else self._other(data))
+
+    def protocol(self) -> str:
+        made = self.data.spec["splits"]
+        return (
+            f"validation split ({made['val']}) chose the epoch by its error; "
+            f"test split ({made['test']}) measured once, at the end"
+        )
+
+    def example(self) -> dict[str, tuple[Tensor, ...]]:
+        spec = self.data.spec
+        return {"model": (torch.zeros(1, spec["channels"], spec["size"], spec["size"], device=self.run.device),)}
+
+    def measure(self, split: ImageSplit) -> dict[str, float]:
+        """Accuracy, error and mean loss on a split."""
+        logits, y = self.logits(split.x), split.y.to(self.run.device)
+        accuracy = float((logits.argmax(1) == y).double().mean())
+        return {"accuracy": accuracy, "error": 1.0 - accuracy, "loss": float(self.criterion(logits, y).double().mean())}
+
+    @torch.inference_mode()
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits (N, K) in eval mode, for any number of byte images (N, C, H, W)."""
+        self.model.eval()
+        parts = []
+        for chunk in x.split(EVALUATION_BATCH):
+            with self.run.autocast():
+                parts.append(self.model(self.normalize(chunk.to(self.run.device))).float())
+        return torch.cat(parts)
+
+    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
+        files = list(_pictures(inputs))
+        x = torch.cat([read_picture(file, self.data.spec) for file in files])
+        probs = self.logits(x).softmax(1).cpu()
+        best = probs.topk(min(3, len(self.classes)), dim=1)
+        return [
+            {"input": str(file), "class": self.classes[int(index[0])], "probability": round(float(value[0]), 6),
+             "top": {self.classes[int(i)]: round(float(v), 6) for i, v in zip(index, value, strict=True)}}
+            for file, index, value in zip(files, best.indices, best.values, strict=True)
+        ]  # fmt: skip
+
+    def deployable(self) -> Deployable:
+        spec = self.data.spec
+        shape = (spec["channels"], spec["size"], spec["size"])
+        module = nn.Sequential(self.normalize, self.model, nn.Softmax(1)).cpu().eval()
+        return Deployable(
+            module, lambda count: (torch.randint(0, 256, (count, *shape)).float(),), ("pixels",), ("probs",),
+            {"pixels": f"float32 (B, {', '.join(map(str, shape))}), 0 to 255", "classes": self.classes},
+        )  # fmt: skip
+
+    def figures(self) -> list[Figure]:
+        logits, y = self._test_logits.cpu(), self.data.test.y
+        probs = logits.softmax(1)
+        result = [figures.confusion_matrix(y, logits.argmax(1), self.classes)]
+        wrong = (logits.argmax(1) != y).nonzero()[:, 0]
+        if len(wrong):
+            surest = wrong[probs[wrong].max(1).values.argsort(descending=True)[:24]]
+            titles = [
+                f"{self.classes[int(y[i])]} as {self.classes[int(probs[i].argmax())]} ({float(probs[i].max()):.2f})"
+                for i in surest
+            ]
+            result.append(
+                figures.gallery(
+                    self.data.test.x[surest],
+                    titles,
+                    "Worst mistakes",
+                    "True class, answer, and its probability; the surest first.",
+                )
+            )
+        return result
+
+    @cached_property
+    def _test_logits(self) -> Tensor:
+        return self.logits(self.data.test.x)
+
+    def _other(self, data: str) -> ImageSplit:
+        """The test split of other data, with this run's classes."""
+        spec = self.data.spec
+        other, splits = read_image_splits(
+            data, target=self.run.record["data"]["target"], size=spec["size"], channels=spec["channels"], seed=self.run.seed, val_fraction=0.0
+        )  # fmt: skip
+        if other["classes"] != self.classes:
+            raise UserError(
+                "these data have other classes than the run", where=data, expected=self.classes, found=other["classes"]
+            )
+        return splits["test"]
+
+
+def _pictures(inputs: list[str]) -> Iterator[Path]:
+    """The files named, and those in the folders named."""
+    from chainrule.data.image_files import SUFFIXES
+
+    for name in inputs:
+        path = Path(name)
+        if path.is_dir():
+            found = sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES)
+            if not found:
+                raise UserError(
+                    "the folder holds no picture", where=path, expected="files ending in " + " ".join(sorted(SUFFIXES))
+                )
+            yield from found
+        else:
+            yield path
