@@ -1,0 +1,238 @@
+"""Readers of tables: CSV, folders of CSV, npz, and the tables that ship with scikit-learn. Each gives plain arrays."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from chainrule.data.sources import Source
+from chainrule.errors import UserError
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass
+class RawRows:
+    """One split as it was found: numbers x float64 (N, D), labels (N,) as text or numbers, where each row stands."""
+
+    x: np.ndarray
+    labels: np.ndarray | None
+    origin: str
+    lines: Sequence[int] | None = None  # the line of each row in its file, for CSV
+
+    def where(self, row: int) -> str:
+        return f"{self.origin}, line {self.lines[row]}" if self.lines is not None else f"{self.origin}, row {row}"
+
+
+@dataclass
+class RawTable:
+    """Splits as the publisher or the user made them (`train` always), and the names of the columns."""
+
+    splits: dict[str, RawRows]
+    columns: list[str]
+    where: str
+    target: str | None = None
+    picture: tuple[int, int] | None = None  # height and width where the columns are pixels
+
+
+def read_table(source: Source | Path, target: str | None, *, needs_target: bool) -> RawTable:
+    """Recognises what `source` is and reads it.
+
+    The target is the column named, else `label`, else the last one if the task needs a target, else none.
+    """
+    if isinstance(source, Source):
+        return _shipped(source)
+    if source.is_dir():
+        files = {name: source / f"{name}.csv" for name in SPLITS if (source / f"{name}.csv").is_file()}
+        if "train" in files:
+            return _csv_table(files, source, target, needs_target)
+    elif source.suffix.lower() == ".csv":
+        return _csv_table({"train": source}, source, target, needs_target)
+    elif source.suffix.lower() == ".npz":
+        return _npz_table(source, needs_target)
+    raise UserError(
+        "this is no table", where=source,
+        expected="a .csv with a line of column names, a folder with train.csv, a .npz with x (N, D), or digits, iris, wine",
+    )  # fmt: skip
+
+
+def read_csv(file: Path) -> tuple[list[str], list[list[str]], list[int]]:
+    """Column names, the cells of each row as text, and the line that each row ends on.
+
+    Fields are separated by whichever of comma, semicolon and tab the first line has most of; empty lines are skipped.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            first = stream.readline()
+            stream.seek(0)
+            reader = csv.reader(stream, delimiter=max(",;\t", key=first.count), strict=True)
+            rows, lines = [], []
+            for row in reader:
+                if row:
+                    rows.append(row)
+                    lines.append(reader.line_num)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError("the table cannot be read", where=file, found=error) from None
+    if len(rows) < 2:
+        raise UserError(
+            "the table is empty", where=file, expected="a line of column names, then a line a sample",
+            found=f"{len(rows)} line{'' if len(rows) == 1 else 's'}",
+        )  # fmt: skip
+    header = [name.strip() for name in rows[0]]
+    if all(_is_number(name) for name in header):
+        raise UserError(
+            "the first line holds numbers where column names belong", where=f"{file}, line {lines[0]}",
+            found=", ".join(header[:5]), cure="put a line of column names above",
+        )  # fmt: skip
+    for name in header:
+        if header.count(name) > 1:
+            raise UserError("two columns have one name", where=f"{file}, line {lines[0]}", found=repr(name))
+    for row, line in zip(rows[1:], lines[1:], strict=True):
+        if len(row) != len(header):
+            raise UserError(
+                "a line has another number of columns than the header", where=f"{file}, line {line}",
+                expected=len(header), found=len(row),
+            )  # fmt: skip
+    return header, rows[1:], lines[1:]
+
+
+def to_numbers(
+    rows: list[list[str]], columns: list[str], places: list[int], file: Path, lines: list[int]
+) -> np.ndarray:
+    """The cells of the columns at `places` as float64 (N, len(places)); UserError names the first that is no number."""
+    chosen = [[row[place] for place in places] for row in rows]
+    try:
+        values = np.array(chosen, dtype=np.float64).reshape(len(rows), len(places))
+    except ValueError:
+        values = np.array([[float(c) if _is_number(c) else np.nan for c in row] for row in chosen])
+    bad = ~np.isfinite(values)
+    if bad.any():
+        row, column = (int(i) for i in np.argwhere(bad)[0])
+        cell = chosen[row][column]
+        text = bool(cell.strip()) and not _is_number(cell)
+        raise UserError(
+            "a cell is no number" if text else "a value is missing or infinite",
+            where=f"{file}, line {lines[row]}, column {columns[places[column]]!r}", expected="a finite number",
+            found=cell if cell.strip() else "an empty cell",
+            cure="write categories as numbers, or remove the column" if text else "fill it in, or remove the line",
+        )  # fmt: skip
+    return values
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _csv_table(files: dict[str, Path], where: Path, target: str | None, needs_target: bool) -> RawTable:
+    header: list[str] = []
+    label: str | None = None
+    splits = {}
+    for name, file in files.items():
+        columns, rows, lines = read_csv(file)
+        if not header:
+            header, label = columns, _target_of(columns, target, needs_target, file)
+        elif set(columns) != set(header):
+            odd = sorted(set(columns) ^ set(header))
+            raise UserError("the tables have different columns", where=file, expected=f"those of {files['train']}",
+                            found=f"{', '.join(odd[:5])} in only one of them")  # fmt: skip
+        places = [columns.index(column) for column in header if column != label]
+        x = to_numbers(rows, columns, places, file, lines)
+        labels = None if label is None else np.array([row[columns.index(label)].strip() for row in rows])
+        splits[name] = RawRows(x, labels, str(file), lines)
+    return RawTable(splits, [column for column in header if column != label], str(where), label)
+
+
+def _target_of(header: list[str], target: str | None, needs_target: bool, file: Path) -> str | None:
+    if target is not None and target not in header:
+        raise UserError(f"the table has no column {target!r}", where=file, expected="one of " + ", ".join(header[:20]),
+                        cure="--target COLUMN")  # fmt: skip
+    label = target or ("label" if "label" in header else header[-1] if needs_target else None)
+    if label is not None and len(header) == 1:
+        raise UserError("the table has no column beside its target", where=file, found=label)
+    return label
+
+
+def _npz_table(file: Path, needs_target: bool) -> RawTable:
+    try:
+        with np.load(file, allow_pickle=False) as z:
+            content = {name: z[name] for name in z.files}
+    except (OSError, ValueError, EOFError) as error:
+        pickled = "pickle" in str(error)
+        raise UserError(
+            "the npz file holds Python objects, which are a pickle" if pickled else "the npz file cannot be read",
+            where=file, expected="numeric arrays x (N, D) and, with classes, y (N,)", found=None if pickled else error,
+        ) from None  # fmt: skip
+    names = {
+        "train": ("x", "y") if "x" in content else ("x_train", "y_train"),
+        "val": ("x_val", "y_val"),
+        "test": ("x_test", "y_test"),
+    }
+    splits = {
+        split: RawRows(_matrix(content[x], f"{file}: {x}"), _labels(content, x, y, file), f"{file}: {x}")
+        for split, (x, y) in names.items()
+        if x in content
+    }
+    labelled = bool(splits) and all(rows.labels is not None for rows in splits.values())
+    if "train" not in splits or (needs_target and not labelled):
+        raise UserError(
+            "the npz file lacks its arrays", where=file, expected="x, and y for each x" if needs_target else "x",
+            found=", ".join(content) or "nothing",
+        )  # fmt: skip
+    width = splits["train"].x.shape[1]
+    for rows in splits.values():
+        if rows.x.shape[1] != width:
+            raise UserError("the splits have different columns", where=rows.origin, expected=width, found=rows.x.shape[1])  # fmt: skip
+    return RawTable(splits, [f"x{i}" for i in range(width)], str(file), "y" if labelled else None)
+
+
+def _matrix(x: np.ndarray, where: str) -> np.ndarray:
+    if x.ndim != 2 or x.shape[1] == 0:
+        raise UserError(
+            "the array is no table", where=where, expected="(N, D)", found=x.shape,
+            cure="x[:, None] for a single column" if x.ndim == 1 else "x.reshape(len(x), -1)" if x.ndim > 2 else None,
+        )  # fmt: skip
+    if x.dtype.kind not in "fiub":
+        raise UserError("the array holds no numbers", where=where, expected="float, integer or bool", found=x.dtype)
+    values = x.astype(np.float64)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        row, column = (int(i) for i in np.argwhere(bad)[0])
+        raise UserError(
+            "a value is missing or infinite", where=f"{where}[{row}, {column}]", expected="a finite number",
+            found=values[row, column], cure="fill it in, or remove the row",
+        )  # fmt: skip
+    return values
+
+
+def _labels(content: dict[str, np.ndarray], x: str, y: str, file: Path) -> np.ndarray | None:
+    if y not in content:
+        return None
+    labels = content[y]
+    if labels.ndim != 1 or len(labels) != len(content[x]):
+        raise UserError(
+            "the target does not fit the rows", where=f"{file}: {y}", expected=f"({len(content[x])},)", found=labels.shape,
+            cure=f"{y} = {y}[:, 0]" if labels.ndim == 2 and labels.shape[1] == 1 else None,
+        )  # fmt: skip
+    return labels
+
+
+def _shipped(source: Source) -> RawTable:
+    from sklearn import datasets
+
+    loaders = {"digits": datasets.load_digits, "iris": datasets.load_iris, "wine": datasets.load_wine}
+    if source.name not in loaders:
+        raise UserError(f"{source.name} is a set of {source.kind}, not a table", cure="--data iris, or a .csv")
+    data = loaders[source.name]()
+    names = data.target_names
+    labels = np.array([str(names[i]) for i in data.target])
+    columns = [str(name) for name in data.feature_names]
+    picture = (8, 8) if source.name == "digits" else None
+    return RawTable({"train": RawRows(data.data, labels, source.name)}, columns, source.name, "label", picture)

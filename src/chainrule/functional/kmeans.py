@@ -1,0 +1,61 @@
+"""k-means: rows into clusters around their means."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from chainrule.errors import UserError
+
+BLOCK_ROWS = 4096
+
+
+def kmeans(
+    x: Tensor, num_clusters: int, generator: torch.Generator, max_iterations: int = 100
+) -> tuple[Tensor, Tensor]:
+    """Centres (K, D) and the nearest centre of each row (N,): Lloyd's iterations from a k-means++ start.
+
+    Source: Arthur and Vassilvitskii: k-means++, the advantages of careful seeding, 2007, section 2.2.
+
+    >>> x = torch.tensor([[0.0], [0.2], [9.0], [9.4]])
+    >>> centres, labels = kmeans(x, 2, torch.Generator().manual_seed(0))
+    >>> sorted(centres[:, 0].tolist()), bool(labels[0] == labels[1] != labels[2])
+    ([0.10000000149011612, 9.199999809265137], True)
+    """
+    centres = _kmeans_plus_plus(x, num_clusters, generator)
+    labels = torch.full((len(x),), -1, device=x.device)
+    for _ in range(max_iterations):
+        half_norms = 0.5 * centres.square().sum(1)
+        nearest = torch.cat([(half_norms - block @ centres.T).argmin(1) for block in x.split(BLOCK_ROWS)])
+        if torch.equal(nearest, labels):
+            break
+        labels = nearest
+        sums = torch.zeros_like(centres)
+        for block, of in zip(x.split(BLOCK_ROWS), labels.split(BLOCK_ROWS), strict=True):
+            sums += nn.functional.one_hot(of, num_clusters).to(x.dtype).T @ block
+        counts = torch.bincount(labels, minlength=num_clusters)[:, None]
+        centres = torch.where(counts > 0, sums / counts.clamp_min(1), centres)
+    return centres, labels
+
+
+def _kmeans_plus_plus(x: Tensor, num_clusters: int, generator: torch.Generator) -> Tensor:
+    """Rows of x (K, D), each drawn with probability in proportion to its squared distance from those before it."""
+    if num_clusters > len(x):
+        raise UserError("there are fewer samples than clusters", expected=f"{num_clusters} or more", found=len(x))
+    chosen = [int(torch.randint(len(x), (1,), generator=generator))]
+    distance = x.new_full((len(x),), math.inf)
+    while len(chosen) < num_clusters:
+        newest = x[chosen[-1]]
+        squares = torch.cat([(block - newest).square().sum(1) for block in x.split(BLOCK_ROWS)])
+        distance = torch.minimum(distance, squares)
+        cumulative = distance.double().cpu().cumsum(0)
+        if not cumulative[-1] > 0:
+            raise UserError(
+                "there are fewer distinct samples than clusters", expected=f"{num_clusters} or more",
+                found=len(chosen),
+            )  # fmt: skip
+        mark = torch.rand((), generator=generator, dtype=torch.float64) * cumulative[-1]
+        chosen.append(min(int(torch.searchsorted(cumulative, mark, right=True)), len(x) - 1))
+    return x[chosen]
