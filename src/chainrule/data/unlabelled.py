@@ -1,0 +1,91 @@
+"""Pictures without classes: a flat folder will do, where a classifier would need a folder a class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from chainrule.data.dataset import Dataset
+from chainrule.data.image_files import SUFFIXES, RawImages, RawImageSet
+from chainrule.data.images import ImageSplit, pixel_statistics, read_image_splits, to_tensor, usual_channels
+from chainrule.data.sources import resolve
+from chainrule.data.splits import fingerprint, random_split
+from chainrule.errors import UserError
+
+if TYPE_CHECKING:
+    from chainrule.run.run import Run
+
+
+def load_pictures(run: Run, *, size: int, channels: int = 0, val_fraction: float = 0.0) -> Dataset[ImageSplit]:
+    """As `load_images`, and also folders of pictures that are in no classes: their `y` is 0 and spec["classes"] []."""
+    place = run.record["data"]
+
+    def read() -> tuple[dict[str, Any], dict[str, ImageSplit]]:
+        return read_picture_splits(
+            place["source"], target=place["target"], size=size, channels=channels, seed=run.seed, val_fraction=val_fraction
+        )  # fmt: skip
+
+    data = Dataset(read, place.get("spec"))
+    place["spec"] = data.spec
+    return data
+
+
+def read_picture_splits(
+    source: str, *, target: str | None, size: int, channels: int, seed: int, val_fraction: float,
+    test_fraction: float = 0.2,
+) -> tuple[dict[str, Any], dict[str, ImageSplit]]:  # fmt: skip
+    """What `load_pictures` gives a run."""
+    folder = resolve(source)
+    if not (isinstance(folder, Path) and is_unlabelled(folder)):
+        return read_image_splits(
+            source, target=target, size=size, channels=channels, seed=seed, val_fraction=val_fraction,
+            test_fraction=test_fraction,
+        )  # fmt: skip
+    raw = _pictures_of(folder)
+    channels = channels or usual_channels(raw)
+    pixels = {name: to_tensor(part, size, channels) for name, part in raw.splits.items()}
+    made: dict[str, Any] = {name: "as published" if name in pixels else None for name in ("train", "val", "test")}
+    for name, fraction in (("test", test_fraction), ("val", val_fraction)):
+        if name not in pixels:
+            kept, held = random_split(len(pixels["train"]), fraction, seed)
+            pixels[name], pixels["train"] = pixels["train"][held], pixels["train"][kept]
+            made[name] = f"{fraction:.4g} of train, seed {seed}, indices {fingerprint(held)}"
+    mean, std = pixel_statistics(pixels["train"])
+    if max(std) == 0.0:
+        raise UserError("all training images are of one constant colour", where=raw.where)
+    spec = {
+        "where": raw.where, "classes": [], "channels": channels, "size": size, "mean": mean, "std": [s or 1.0 for s in std],
+        "counts": {name: len(pixels[name]) for name in ("train", "val", "test")}, "splits": made,
+        "fingerprint": fingerprint(*(pixels[name] for name in ("train", "val", "test"))),
+    }  # fmt: skip
+    return spec, {name: ImageSplit(x, torch.zeros(len(x), dtype=torch.int64)) for name, x in pixels.items()}
+
+
+def is_unlabelled(folder: Path) -> bool:
+    """Whether `folder` is a plain folder of pictures with fewer than two class folders in it."""
+    known = ("train-images-idx3-ubyte", "train-images-idx3-ubyte.gz", "cifar-10-batches-bin", "train.csv")
+    if not folder.is_dir() or any((folder / name).exists() for name in known):
+        return False
+    train = folder / "train" if (folder / "train").is_dir() else folder
+    return sum(d.is_dir() and not d.name.startswith(".") for d in train.iterdir()) < 2
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)
+
+
+def _pictures_of(folder: Path) -> RawImageSet:
+    made = {name: folder / name for name in ("train", "val", "test") if (folder / name).is_dir()}
+    splits = {}
+    for name, place in (made if "train" in made else {"train": folder}).items():
+        files = _files(place)
+        if len(files) < 2:
+            raise UserError(
+                "there are too few pictures", where=place, expected="2 or more, ending in " + " ".join(sorted(SUFFIXES)),
+                found=len(files),
+            )  # fmt: skip
+        splits[name] = RawImages(np.zeros(len(files), dtype=np.int64), files=files)
+    return RawImageSet(splits, [], str(folder))
