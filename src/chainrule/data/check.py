@@ -1,0 +1,255 @@
+"""`chainrule data check`: what the user's own data are recognised as, counted, and what is wrong with them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from chainrule.data.image_files import SUFFIXES, RawImages, RawImageSet, read_images
+from chainrule.data.images import check_labels, usual_channels
+from chainrule.data.sources import Source, resolve
+from chainrule.data.splits import stratified
+from chainrule.data.table_files import RawTable, read_csv, read_table
+from chainrule.data.text import read_texts
+from chainrule.data.unlabelled import is_unlabelled
+from chainrule.errors import UserError
+
+_NAMED = 20  # broken pictures that one message names
+# What training holds out where no split is given; a recipe's val_fraction may say otherwise.
+_HELD_OUT = {"test": 0.2, "val": 1 / 12}
+_HELD_OUT_ROWS = {"test": 0.2, "val": 0.1}
+
+
+def check(path: str, target: str | None) -> dict[str, Any]:
+    """What `path` (or a known data set's name) is, as plain JSON.
+
+    Keys: `kind` (images, table or text), `where`, counts of each split as found, `made` (what training would hold out),
+    and by kind `classes`, `channels`, `sizes`, `columns`, `characters`.
+
+    Args:
+        path: a file, a folder, or a name that `chainrule data list` shows.
+        target: the column of labels, for tables.
+
+    Raises:
+        UserError: names what is wrong; of pictures that cannot be read, up to twenty together.
+    """
+    place = resolve(path)
+    kind = recognise(place, target)
+    if kind == "images":
+        return _check_images(read_images(place, target))
+    if kind == "pictures":
+        assert isinstance(place, Path)
+        return _check_pictures(place)
+    if kind == "table":
+        return _check_table(read_table(place, target, needs_target=False))
+    return _check_text(path)
+
+
+def recognise(place: Source | Path, target: str | None) -> str:
+    """images, pictures (without classes), table or text; UserError where it is none of them."""
+    if isinstance(place, Source):
+        return place.kind
+    if place.is_dir():
+        return _recognise_folder(place, target)
+    suffix = place.suffix.lower()
+    if suffix == ".csv":
+        return _recognise_csv(place, target)
+    if suffix == ".npz":
+        return _recognise_npz(place)
+    if suffix in SUFFIXES:
+        raise UserError(
+            "one picture is no data set", where=place, expected="a folder with one subfolder a class",
+            cure=f"chainrule data check {place.parent}, or chainrule predict RUN {place}",
+        )  # fmt: skip
+    if suffix in (".txt", ".text", ".md", ""):
+        return "text"
+    raise UserError(
+        "the data are of no kind that is known", where=place,
+        expected="a folder of class folders, a folder of pictures, .csv, .npz, .txt, or a name of chainrule data list",
+        found=f"a file ending in {suffix}",
+    )  # fmt: skip
+
+
+def _recognise_folder(folder: Path, target: str | None) -> str:
+    published = ("train-images-idx3-ubyte.gz", "train-images-idx3-ubyte", "cifar-10-batches-bin")
+    if any((folder / name).exists() for name in published):
+        return "images"
+    if (folder / "train.csv").is_file():
+        return _recognise_csv(folder / "train.csv", target)
+    endings = Counter(f.suffix.lower() for f in folder.rglob("*") if f.is_file() and not f.name.startswith("."))
+    pictures = sum(count for ending, count in endings.items() if ending in SUFFIXES)
+    if pictures and pictures >= endings[".txt"]:
+        return "pictures" if is_unlabelled(folder) else "images"
+    if endings[".txt"]:
+        return "text"
+    train = folder / "train" if (folder / "train").is_dir() else folder
+    if not endings and any(d.is_dir() for d in train.iterdir()):
+        return "images"  # class folders that are all empty: the reader says so
+    raise UserError(
+        "the folder holds no data of a kind that is known", where=folder,
+        expected="one subfolder of pictures a class, or train.csv, or .txt files",
+        found=", ".join(f"{n} {e or 'without ending'}" for e, n in endings.most_common(5)) or "nothing",
+    )  # fmt: skip
+
+
+def _recognise_csv(file: Path, target: str | None) -> str:
+    """A column `path`: pictures. Square many columns of whole numbers 0 to 255 beside a label: their pixels."""
+    header, rows, _ = read_csv(file)
+    if "path" in header:
+        return "images"
+    label = target or ("label" if "label" in header else None)
+    places = [index for index, name in enumerate(header) if name != label]
+    side = int(len(places) ** 0.5)
+    if label is None or label not in header or side < 5 or side * side != len(places):
+        return "table"
+    pixels = all(
+        rows[r][c].strip().isdigit() and int(rows[r][c]) <= 255 for r in range(min(len(rows), 50)) for c in places
+    )
+    return "images" if pixels else "table"
+
+
+def _recognise_npz(file: Path) -> str:
+    try:
+        with np.load(file, allow_pickle=False) as content:
+            name = next((n for n in ("x", "x_train") if n in content.files), None)
+            return "table" if name is not None and content[name].ndim <= 2 else "images"
+    except (OSError, ValueError, EOFError):
+        return "images"  # the reader says what is wrong with it
+
+
+def _check_images(raw: RawImageSet) -> dict[str, Any]:
+    _expect_readable(raw)
+    check_labels(raw)
+    channels = usual_channels(raw)
+    labels = {name: part.labels for name, part in raw.splits.items()}
+    found = {
+        name: {raw.classes[i]: int(n) for i, n in enumerate(np.bincount(y, minlength=len(raw.classes)))}
+        for name, y in labels.items()
+    }
+    return {
+        "kind": "images", "where": raw.where, "classes": raw.classes,
+        "found": {name: len(part) for name, part in labels.items()},
+        **{f"{name} by class": counts for name, counts in found.items()},
+        **_held_out(labels, _HELD_OUT), "channels": channels, "sizes": _sizes(raw),
+    }  # fmt: skip
+
+
+def _check_pictures(folder: Path) -> dict[str, Any]:
+    """Pictures without classes: enough for models that generate, and not for a classifier."""
+    parts = {name: folder / name for name in ("train", "val", "test") if (folder / name).is_dir()}
+    splits = {}
+    for name, place in (parts if "train" in parts else {"train": folder}).items():
+        files = sorted(f for f in place.rglob("*") if f.suffix.lower() in SUFFIXES)
+        splits[name] = RawImages(np.zeros(len(files), dtype=np.int64), files=files)
+    raw = RawImageSet(splits, [], str(folder))
+    _expect_readable(raw)
+    return {
+        "kind": "images", "where": raw.where,
+        "classes": "none: fit for models that generate; a classifier needs one subfolder a class, two at least",
+        "found": {name: len(part.files) for name, part in splits.items()},
+        "channels": usual_channels(raw), "sizes": _sizes(raw),
+    }  # fmt: skip
+
+
+def _check_table(raw: RawTable) -> dict[str, Any]:
+    train = raw.splits["train"]
+    constant = [raw.columns[i] for i in np.flatnonzero((train.x == train.x[:1]).all(0))] if len(train.x) > 1 else []
+    answer: dict[str, Any] = {
+        "kind": "table", "where": raw.where, "columns": raw.columns, "target": raw.target or "none",
+        "found": {name: len(rows.x) for name, rows in raw.splits.items()},
+    }  # fmt: skip
+    labels: dict[str, np.ndarray] = {}
+    if train.labels is not None:
+        names, numbers = np.unique(train.labels.astype(str), return_inverse=True)
+        counts = np.bincount(numbers)
+        if len(names) <= max(20, len(numbers) // 10):
+            answer["classes"] = names.tolist()
+            answer["train by class"] = {str(name): int(n) for name, n in zip(names, counts, strict=True)}
+            labels = {"train": numbers}
+        else:
+            answer["classes"] = f"none: {len(names)} distinct values, a target of regression"
+    plain = {name: labels.get(name, np.zeros(len(rows.x), dtype=np.int64)) for name, rows in raw.splits.items()}
+    answer |= _held_out(plain, _HELD_OUT_ROWS, by_class=bool(labels))
+    if constant:
+        answer["constant columns"] = constant
+    return answer
+
+
+def _check_text(source: str) -> dict[str, Any]:
+    where, texts = read_texts(source)
+    distinct = sorted(set().union(*texts.values()))
+    if len(distinct) < 2:
+        raise UserError("the text has only one distinct character", where=where, found=repr(distinct[0]))
+    made = {} if "test" in texts else {"test": "the last 10 %"}
+    made |= {} if "val" in texts else {"val": "the 5 % before the test split"}
+    return {
+        "kind": "text", "where": where, "found": {name: len(text) for name, text in texts.items()}, "made": made or "none",
+        "characters": len(distinct), "lines": sum(text.count("\n") for text in texts.values()),
+        "first line": texts["train"].strip().partition("\n")[0][:80],
+    }  # fmt: skip
+
+
+def _held_out(labels: dict[str, np.ndarray], fractions: dict[str, float], by_class: bool = True) -> dict[str, Any]:
+    """What training would hold out of `train` where val or test are not given, and the counts that result."""
+    left = torch.from_numpy(labels["train"]).long()
+    counts = {name: len(part) for name, part in labels.items()}
+    made = {}
+    for name, fraction in fractions.items():
+        if name not in labels:
+            kept, held = stratified(left, fraction, 0)
+            left, counts[name] = left[kept], len(held)
+            made[name] = f"{fraction:.3g} of train{', stratified' if by_class else ''}, by the seed"
+    counts["train"] = len(left)
+    after = {name: counts[name] for name in ("train", "val", "test")}
+    empty = [name for name in made if not after[name]]
+    warning = {
+        "warning": f"too few samples: {' and '.join(empty)} would be empty; give more, or a folder for each split"
+    }
+    return {"made": made or "none", "after": after, **(warning if empty else {})}
+
+
+def _expect_readable(raw: RawImageSet) -> None:
+    """Decodes every file: a header may be whole where the rest is cut short."""
+    files = [file for part in raw.splits.values() for file in part.files]
+    broken = list(_broken(files))
+    if broken:
+        named = [f"{file}: {why}" for file, why in broken[:_NAMED]]
+        named += [f"and {len(broken) - _NAMED} more"] if len(broken) > _NAMED else []
+        one = len(broken) == 1
+        raise UserError(
+            "a picture cannot be read" if one else f"{len(broken)} of {len(files)} pictures cannot be read", where=raw.where,
+            found="\n            ".join(named), cure=f"repair or remove {'this file' if one else 'these files'}",
+        )  # fmt: skip
+
+
+def _broken(files: list[Path]) -> Iterator[tuple[Path, str]]:
+    for file in files:
+        try:
+            with Image.open(file) as image:
+                image.load()
+        except UnidentifiedImageError:
+            yield file, "an empty file" if file.stat().st_size == 0 else "no picture of a format that is known"
+        except (OSError, ValueError, SyntaxError) as error:
+            yield file, str(error)
+
+
+def _sizes(raw: RawImageSet) -> str:
+    """Width x height of the pictures: the one there is, or the smallest and the largest."""
+    sizes: set[tuple[int, int]] = set()
+    for part in raw.splits.values():
+        if part.arrays is not None:
+            sizes.add((part.arrays.shape[2], part.arrays.shape[1]))
+        for file in part.files:
+            with Image.open(file) as image:
+                sizes.add(image.size)
+    if len(sizes) == 1:
+        width, height = next(iter(sizes))
+        return f"{width}x{height}"
+    low, high = min(sizes, key=lambda s: s[0] * s[1]), max(sizes, key=lambda s: s[0] * s[1])
+    return f"{low[0]}x{low[1]} to {high[0]}x{high[1]}, {len(sizes)} different"

@@ -1,0 +1,171 @@
+"""`chainrule explain`: layers, shapes, cost; weights of a run; what one input does inside. One HTML file, offline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from chainrule import __version__
+from chainrule.errors import ChainruleError, UserError
+from chainrule.inspect.activations import Numbers, Trace, heat_picture, map_picture, numbers_of, trace
+from chainrule.inspect.graph import draw
+from chainrule.inspect.layers import layers, parameter_rows, runs_as_one_call
+from chainrule.inspect.page import write_page
+from chainrule.models import get_card
+from chainrule.recipes import Recipe, all_recipes, get_recipe
+from chainrule.run.run import Run
+from chainrule.systems import Predicts, Prepares
+
+
+def write_explanation(run_or_recipe: str | Path, inputs: list[str], out: Path | None, device: str) -> Path:
+    """Writes what is inside a run (RUN/explain.html) or a recipe (explain-RECIPE.html here).
+
+    Args:
+        run_or_recipe: a run folder, or a recipe's name, whose model is then built anew with its defaults.
+        inputs: for a run, at most one: what the activations and gradients are shown for.
+        out: the file to write, or a folder for it.
+        device: where a run's networks run.
+    """
+    path, name = Path(run_or_recipe), str(run_or_recipe)
+    if len(inputs) > 1:
+        raise UserError("explain looks at one input at a time", expected="one", found=f"{len(inputs)}")
+    if (path / "run.json").is_file() or (path.is_dir() and name not in all_recipes()):
+        run = Run.load(path, device)
+        context, default = _of_run(run, inputs), path / "explain.html"
+    else:
+        if name not in all_recipes() and ("/" in name or "\\" in name):
+            raise UserError("there is no such run folder", where=name, expected="a run folder, or the name of a recipe")
+        recipe = get_recipe(name)
+        if inputs:
+            raise UserError(
+                "a recipe has learnt nothing yet that an input could show", found=inputs[0],
+                cure=f"chainrule train {name}, then: chainrule explain RUN {inputs[0]}",
+            )  # fmt: skip
+        context, default = _of_recipe(recipe), Path(f"explain-{name}.html")
+    place = out or default
+    if place.is_dir():
+        place = place / default.name
+    return write_page("explain.html.j2", place, version=__version__, **context)
+
+
+def _of_recipe(recipe: Recipe) -> dict[str, Any]:
+    card = get_card(recipe.model)
+    module = card.build()
+    example = card.example(1)
+    nets = [_network("model", module, example, weights=False)] if isinstance(module, nn.Module) else []
+    return {
+        "title": recipe.name, "subtitle": recipe.summary, "source": card.source, "deviations": list(card.deviations),
+        "networks": nets, "looked": None, "note": "Weights are those of a fresh start; a trained run shows its own.",
+    }  # fmt: skip
+
+
+def _of_run(run: Run, inputs: list[str]) -> dict[str, Any]:
+    system, note = run.system, ""
+    try:
+        system = run.open_system()
+    except UserError as error:  # a run that has no checkpoint yet
+        if inputs:
+            raise
+        note = f"{error}. What follows is the network before training."
+    prepared: dict[str, tuple[Tensor, ...]] = {}
+    looked = None
+    if inputs:
+        if not isinstance(system, Prepares):
+            raise UserError(
+                f"{run.recipe.name} cannot be looked into with an input", found=inputs[0],
+                cure=f"chainrule explain {run.folder}, without an input",
+            )  # fmt: skip
+        prepared = system.prepare(inputs)
+        answer = system.predict(inputs, None)[0] if isinstance(system, Predicts) else {}
+        looked = {"input": inputs[0], "answer": {k: v for k, v in answer.items() if k != "input"}}
+    example = system.example()
+    classes = getattr(system, "classes", None)
+    networks = [
+        _network(name, module, example.get(name), weights=True, given=prepared.get(name), classes=classes)
+        for name, module in system.modules().items()
+    ]
+    card = _card(run)
+    return {
+        "title": run.folder.resolve().name, "subtitle": f"{run.recipe.name}: {run.recipe.summary}",
+        "source": card.source if card else run.recipe.source, "deviations": list(card.deviations) if card else [],
+        "networks": networks, "looked": looked, "note": note,
+    }  # fmt: skip
+
+
+def _card(run: Run) -> Any:
+    try:
+        return get_card(run.recipe.model)
+    except ChainruleError:
+        return None
+
+
+def _network(
+    name: str, module: nn.Module, example: tuple[Any, ...] | None, *, weights: bool,
+    given: tuple[Tensor, ...] | None = None, classes: list[str] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """All that the template shows of one network."""
+    runs = example is not None and runs_as_one_call(module)
+    rows = layers(module, example) if runs and example is not None else parameter_rows(module)
+    cost = sum(row.multiply_adds for row in rows)
+    trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    fixed = sum(p.numel() for p in module.parameters() if not p.requires_grad)
+    buffers = {key: b for key, b in module.named_buffers() if isinstance(b, Tensor)}
+    tiles = {
+        "trainable parameters": f"{trainable:,}",
+        "multiply-adds a sample": f"{cost:,}" if runs else "not one call",
+    }
+    tiles["layers"] = str(len({row.name for row in rows}))
+    tiles |= {"numbers in buffers": f"{sum(b.numel() for b in buffers.values()):,}"} if buffers else {}
+    tiles |= {"fixed parameters": f"{fixed:,}"} if fixed else {}
+    return {
+        "name": name,
+        "kind": type(module).__name__,
+        "runs": runs,
+        "tiles": tiles,
+        "rows": rows,
+        "most_parameters": max((row.parameters for row in rows), default=0) or 1,
+        "most_cost": max((row.multiply_adds for row in rows), default=0) or 1,
+        "inputs": [_describe(item) for item in example or ()],
+        "graph": draw(module, example) if runs and example is not None else None,
+        "weights": [(key, tuple(p.shape), numbers_of(p), _bars(numbers_of(p))) for key, p in module.named_parameters()] if weights else [],
+        "buffers": [(key, tuple(b.shape), numbers_of(b), _bars(numbers_of(b))) for key, b in buffers.items()],
+        "trace": _shown(trace(module, given), given, classes) if given is not None else None,
+    }  # fmt: skip
+
+
+def _describe(item: Any) -> str:
+    if isinstance(item, Tensor):
+        return f"{str(item.dtype).removeprefix('torch.')} ({', '.join(map(str, item.shape))})"
+    return type(item).__name__
+
+
+def _shown(found: Trace, given: tuple[Tensor, ...], classes: list[str] | None) -> dict[str, Any]:
+    """A trace as the template takes it, with its maps as pictures."""
+    pictures = []
+    if isinstance(given[0], Tensor) and given[0].dim() == 4:
+        pictures.append(("the input as the network sees it", map_picture(given[0][0].mean(0), 280)))
+        if found.saliency is not None and found.saliency.dim() == 2:
+            pictures.append(("where a change would move the top logit most", heat_picture(found.saliency)))
+    top = None
+    if found.top is not None:
+        top = classes[found.top] if classes and found.top < len(classes) else str(found.top)
+    rows = [
+        {"layer": a, "bars": _bars(a.numbers), "maps": [map_picture(m) for m in a.maps] if a.maps is not None else []}
+        for a in found.activations
+    ]
+    return {"top": top, "pictures": pictures, "rows": rows}
+
+
+def _bars(numbers: Numbers) -> dict[str, Any]:
+    """A histogram as the path of a small SVG, 72 x 20, and where zero lies in it."""
+    highest = max(numbers.histogram) or 1
+    width = 72 / len(numbers.histogram)
+    path = "".join(
+        f"M{index * width:.1f} 20v-{max(count / highest * 19, 0.6):.1f}h{width - 0.6:.1f}V20z"
+        for index, count in enumerate(numbers.histogram)
+        if count
+    )
+    inside = numbers.low < 0 < numbers.high
+    return {"path": path, "zero": -numbers.low / (numbers.high - numbers.low) * 72 if inside else None}

@@ -1,0 +1,89 @@
+"""One HTML file that needs nothing else: the template, and how numbers, times and pictures stand in it."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from pathlib import Path
+from typing import Any
+
+from chainrule.run import atomic
+from chainrule.systems import Figure
+
+
+def write_page(template: str, out: Path, **context: Any) -> Path:
+    """Renders a template of this folder into `out`, at once or not at all."""
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.undefined = jinja2.StrictUndefined
+    environment.filters.update(number=number, duration=duration, picture=picture, figure=figure)
+    with atomic.told_in_words(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    atomic.write_text(out, environment.get_template(template).render(**context))
+    return out
+
+
+def number(value: Any) -> str:
+    """A value as a person reads it.
+
+    >>> [number(v) for v in (431080, 0.98765432, 1e-5, True, None, (3, 4), "x", float("nan"))]
+    ['431,080', '0.98765', '1e-05', 'yes', 'none', '3, 4', 'x', 'nan']
+    """
+    if value is None or value == "":
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(number(v) for v in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {number(v)}" for key, v in value.items())
+    return str(value)
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds in words.
+
+    >>> [duration(s) for s in (0.5, 42, 125, 7380, None)]
+    ['0.5 s', '42 s', '2 min 5 s', '2 h 3 min', 'unknown']
+    """
+    if seconds is None:
+        return "unknown"
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def picture(png: bytes) -> str:
+    """PNG bytes as a `data:` address."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def figure(value: Figure) -> Any:
+    """The body of a figure, as markup: its SVG (made accessible), its picture, its table."""
+    from markupsafe import Markup
+
+    parts = []
+    name = html.escape(value.title)
+    if value.svg:
+        # The page's own style sheet sets the type; Matplotlib's global rule would reach over the whole page.
+        svg = re.sub(r"<style.*?</style>", "", value.svg, flags=re.DOTALL)
+        svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+        svg = re.sub(r' id="(?:matplotlib\.)?[a-z0-9]+_\d+"', "", svg)
+        parts.append(svg.replace("<svg", f'<svg role="img" aria-label="{name}"', 1))
+    if value.png:
+        parts.append(f'<img src="{picture(value.png)}" alt="{name}">')
+    if value.table:
+        head, *rows = value.table
+        cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+        parts.append(f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>')
+    return Markup("".join(parts))
