@@ -1,0 +1,123 @@
+"""What every benchmark needs: the machine in words, contestants in processes of their own, results as files.
+
+A contestant is a script that prints one JSON object as the last line of its standard output. It runs in a fresh
+process on a fixed number of cores, so that no contestant inherits another's memory, caches or threads. This module
+imports none of the packages that are compared.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+
+
+def hardware(threads: int) -> str:
+    """Processor, cores used, memory."""
+    model, memory = platform.processor() or platform.machine(), ""
+    cpuinfo, meminfo = Path("/proc/cpuinfo"), Path("/proc/meminfo")
+    if cpuinfo.is_file():
+        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    if meminfo.is_file():
+        memory = f", {int(meminfo.read_text().split()[1]) / 2**20:.0f} GiB memory"
+    return f"{model}, {os.cpu_count()} cores of which {threads} used{memory}"
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Installed versions; a package that is not there is left out."""
+    found = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str:
+    """The commit of the code, marked where files differ from it; `unknown` outside a checkout."""
+    try:
+        git = ["git", "-C", str(HERE)]
+        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.stdout.strip() + (" with changes" if changed.stdout.strip() else "")
+
+
+def run_contestant(
+    script: Path, arguments: Sequence[str], *, threads: int, environment: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Runs a contestant; gives what it printed, `process_s` and `cpu_s` (of its whole life), `peak_mb` (most memory).
+
+    A contestant that fails gives `error`, the end of what it said.
+    """
+    plain = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    command = [sys.executable, str(script), *arguments]
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            command, stdout=out, stderr=err, env={**os.environ, **plain, **(environment or {})},
+            preexec_fn=(lambda: os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads]))
+            if hasattr(os, "sched_setaffinity") else None,
+        )  # fmt: skip
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0), err.seek(0)
+        lines, said = out.read().strip().splitlines(), err.read()
+    if process.returncode != 0 or not lines:
+        return {"error": f"exit status {process.returncode}: {said.strip()[-2000:]}"}
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # ru_maxrss: bytes there, KiB on Linux
+    more = {"process_s": seconds, "cpu_s": usage.ru_utime + usage.ru_stime, "peak_mb": usage.ru_maxrss / unit}
+    return {**json.loads(lines[-1]), **more}
+
+
+def medians(runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The median of every number that all of the runs have."""
+    names = [name for name, value in runs[0].items() if isinstance(value, (int, float))]
+    return {name: statistics.median(run[name] for run in runs) for name in names if all(name in run for run in runs)}
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table, aligned to be read as text too.
+
+    >>> print(table(["a", "b"], [["1", "22"]]))
+    | a |  b |
+    |:--|---:|
+    | 1 | 22 |
+    """
+    lines = [list(header), *map(list, rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    text = [
+        "| " + " | ".join(_pad(cell, width, i) for i, (cell, width) in enumerate(zip(line, widths, strict=True))) + " |"
+        for line in lines
+    ]
+    text.insert(
+        1, "|" + "|".join(f":{'-' * (w + 1)}" if i == 0 else f"{'-' * (w + 1)}:" for i, w in enumerate(widths)) + "|"
+    )
+    return "\n".join(text)
+
+
+def _pad(cell: str, width: int, column: int) -> str:
+    return cell.ljust(width) if column == 0 else cell.rjust(width)
+
+
+def write_results(name: str, record: Mapping[str, Any], text: str) -> None:
+    """results/NAME.json, with every single run, and results/NAME.md, for people."""
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    (RESULTS / f"{name}.md").write_text(text.rstrip() + "\n", "utf-8")
