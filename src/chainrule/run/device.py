@@ -45,6 +45,14 @@ class World:
         if self.size > 1:
             dist.barrier()
 
+    def agree(self, text: str) -> str:
+        """Rank 0's text, on every rank."""
+        if self.size == 1:
+            return text
+        box = [text]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
     def any(self, flag: bool, device: torch.device) -> bool:
         """True on every rank where it is true on one of them."""
         if self.size == 1:

@@ -50,7 +50,10 @@ class Metrics:
         return {"pending": {name: _stack(values) for name, values in self.pending.items()}, "length": self.length}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.pending = {name: list(values.unbind()) for name, values in state["pending"].items()}
+        self.pending = {
+            name: values.tolist() if values.dtype == torch.float64 else list(values.unbind())
+            for name, values in state["pending"].items()
+        }
         self.length = state["length"]
         if self.path is None:
             return
@@ -62,11 +65,11 @@ class Metrics:
 
 
 def _stack(values: list[Tensor | float]) -> Tensor:
-    """One tensor of all values: on the device of the newest tensor among them, doubles where they were numbers."""
-    device = next((v.device for v in reversed(values) if isinstance(v, Tensor)), None)
-    return torch.stack(
-        [torch.as_tensor(v, device=device, dtype=torch.float64 if device is None else None) for v in values]
-    )
+    """All values as one tensor: doubles where they are numbers, on the newest tensor's device where they are tensors."""
+    last = values[-1]
+    if not isinstance(last, Tensor):
+        return torch.tensor(values, dtype=torch.float64)
+    return torch.stack([torch.as_tensor(value, dtype=last.dtype, device=last.device) for value in values])
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

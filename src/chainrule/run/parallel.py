@@ -5,24 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from chainrule.run.device import World
 
 
-def share(module: nn.Module, world: World, device: torch.device, how: str) -> Any:
-    """The module as the processes train it together: replicated (`ddp`) or sharded (`fsdp`)."""
-    if world.size == 1:
-        return module
-    if how == "fsdp":
+def shard(module: nn.Module, world: World, device: torch.device) -> None:
+    """FSDP: each process keeps a part of every parameter. In place, before an optimiser sees the parameters."""
+    if world.size > 1:
+        from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
 
-        return fully_shard(module)
+        fully_shard(module, mesh=init_device_mesh(device.type, (world.size,)))
+
+
+def replicate(module: nn.Module, world: World, device: torch.device) -> Any:
+    """DDP: the module to call in training, whose gradients are averaged over the processes."""
+    if world.size == 1:
+        return module
     return nn.parallel.DistributedDataParallel(module, device_ids=[device.index] if device.type == "cuda" else None)
 
 
 def full_state(part: Any) -> dict[str, Any]:
-    """The whole state of a part on every rank; sharded tensors are gathered."""
+    """The whole state of a part, on every process; the parts of sharded tensors are gathered."""
     return _gathered(part.state_dict())
 
 
@@ -35,5 +40,24 @@ def _gathered(node: Any) -> Any:
 
 
 def load_state(part: Any, state: dict[str, Any]) -> None:
-    """Hands a saved state back to a part."""
+    """Hands a whole state back to a part; where its parameters are sharded, each process takes its share."""
+    if isinstance(part, nn.Module):
+        own = part.state_dict()
+        state = {name: _scattered(value, own.get(name)) for name, value in state.items()}
+    elif isinstance(part, torch.optim.Optimizer):
+        parameters = [p for group in part.param_groups for p in group["params"]]
+        scattered = {
+            number: {name: _scattered(value, parameters[int(number)]) for name, value in slots.items()}
+            for number, slots in state["state"].items()
+        }
+        state = {**state, "state": scattered}
     part.load_state_dict(state)
+
+
+def _scattered(value: Any, own: Any) -> Any:
+    """`value` as `own` is laid out over the processes; as it is where `own` is not sharded or of another shape."""
+    if not (isinstance(value, Tensor) and hasattr(own, "full_tensor") and value.shape == own.shape):
+        return value
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(value.to(own.device), own.device_mesh, own.placements)

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from chainrule.errors import Interrupted, RunFailed, UserError
 from chainrule.recipes import Recipe, get_recipe
-from chainrule.run import atomic, checkpoint, parallel
+from chainrule.run import atomic, checkpoint, compiling, parallel
 from chainrule.run.device import World, autocast, choose_device, hardware, join_world
 from chainrule.run.guard import not_a_number
 from chainrule.run.metrics import Metrics, read_metrics
@@ -110,7 +110,7 @@ class Run:
         if common["threads"]:
             torch.set_num_threads(common["threads"])
         world = join_world(where)
-        folder = _claim_folder(recipe.name, out) if world.leads else Path(out or ".")
+        folder = Path(world.agree(str(_claim_folder(recipe.name, out)) if world.leads else ""))
         record = {
             "format": 1,
             "recipe": recipe.name,
@@ -186,7 +186,7 @@ class Run:
                 )
             weights = loaded[0]
         for name, module in system.modules().items():
-            module.load_state_dict(weights[name])
+            parallel.load_state(module, weights[name])
         return system
 
     def log_lines(self) -> list[dict[str, Any]]:
@@ -302,12 +302,47 @@ class Run:
         return len(loader) * (epochs - self.epoch) - self.position
 
     def place(self, module: Module) -> Module:
-        """The module on the run's device, its four-dimensional weights channels-last, where convolutions are fastest."""
+        """The module on the run's device, its four-dimensional weights channels-last, where convolutions are fastest.
+
+        With `parallel=fsdp` it is sharded here, before an optimiser sees its parameters, and stays as it is laid out:
+        FSDP takes contiguous parameters only.
+        """
+        if self.common["parallel"] == "fsdp" and self.world.size > 1:
+            parallel.shard(module.to(self.device), self.world, self.device)
+            return module
         return module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def share_model(self, module: nn.Module) -> Any:
-        """The module to call in training: itself, or shared between processes."""
-        return parallel.share(module, self.world, self.device, self.common["parallel"])
+        """The module to call in training: itself, or with DDP around it where several processes train."""
+        if self.common["parallel"] == "fsdp":
+            return module
+        return parallel.replicate(module, self.world, self.device)
+
+    def compiled(
+        self, network: Any, example: tuple[Tensor, ...], *, batch_size: int, loader: Loader, epochs: int
+    ) -> Any:
+        """The network to call in training: compiled where that pays or `compile` asks for it. A resumed run repeats it.
+
+        Args:
+            network: what `share_model` gave, called with one tensor of samples.
+            example: its inputs for one sample.
+            batch_size: over all processes.
+            loader, epochs: what is to be run over.
+        """
+        if "compile" not in self.record:
+            wanted, reason = compiling.choose(
+                self.common["compile"], network, example,
+                batch_size=batch_size, steps=self.steps_left(loader, epochs), processes=self.world.size,
+            )  # fmt: skip
+            self.record["compile"] = {"chosen": wanted, "reason": reason}
+            self._write_record()
+            if self.common["compile"] != "no":
+                self.progress.line(f"{'compiled' if wanted else 'not compiled'}: {reason}")
+        if not self.record["compile"]["chosen"]:
+            return network
+        if self.device.type == "cpu" and (lacking := compiling.missing_compiler()):
+            raise UserError("this run was compiled and cannot go on without", found=lacking, where=self.folder)
+        return compiling.Compiled(network, len(range(self.world.rank, batch_size, self.world.size)))
 
     # -- around the loop ----------------------------------------------------------------------------------------
 

@@ -83,17 +83,17 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a safetensors file. A pickle is refused by name, anything else broken in words."""
     if not path.is_file():
         raise UserError("there is no such file", where=path, expected="a safetensors file")
-    with path.open("rb") as file:
-        head = file.read(4)
-    if head[:2] == b"PK" or head[:1] == b"\x80":
-        raise UserError(
-            f"{path} is a pickle (the form of torch.save), and a pickle can run code when it is opened",
-            expected="a safetensors file",
-            cure="where you trust it: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'out.safetensors')",
-        )
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             names = list(file.keys())
             return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
-    except Exception as error:
+    except safetensors.SafetensorError as error:
+        with path.open("rb") as file:
+            head = file.read(2)
+        if head in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+            raise UserError(
+                f"{path} is a pickle (the form of torch.save), and a pickle can run code when it is opened",
+                expected="a safetensors file",
+                cure="where you trust it: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'out.safetensors')",
+            ) from None
         raise UserError(f"{path} cannot be read as safetensors", found=str(error)) from None

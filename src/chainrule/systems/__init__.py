@@ -87,3 +87,10 @@ class Generates(Protocol):
 @runtime_checkable
 class Exports(Protocol):
     def deployable(self) -> Deployable: ...
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """Turns the user's own inputs into what each of `modules` is called with: what `explain` traces."""
+
+    def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]: ...
