@@ -16,6 +16,7 @@ from chainrule.errors import UserError
 from chainrule.inspect.activations import numbers_of, trace
 from chainrule.inspect.graph import draw, trace_graph
 from chainrule.inspect.layers import card_text, layers, parameter_rows
+from chainrule.models import get_card
 from chainrule.models.vision.lenet import LeNet5, LeNetCaffe
 from chainrule.recipes import get_recipe
 from chainrule.run.run import Run
@@ -103,8 +104,10 @@ def test_shared_and_containers_add_up() -> None:
 
 
 def test_known_totals() -> None:
-    assert "431,080 trainable parameters, 2,293,000 multiply-adds" in card_text(get_recipe("lenet-caffe"))
-    text = card_text(get_recipe("lenet5"))
+    assert "431,080 trainable parameters, 2,293,000 multiply-adds" in card_text(
+        get_recipe("lenet-caffe"), get_card("lenet-caffe")
+    )
+    text = card_text(get_recipe("lenet5"), get_card("lenet5"))
     # C3: 60 kernels in the paper, and computed here as a full convolution of 16 x 6 kernels.
     assert "60,000 trainable parameters" in text and f"{16 * 6 * 25 * 100:,}" in text and "deviation:" in text
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.errors import UserError
-from chainrule.recipes import get_recipe
+from chainrule.recipes import all_recipes, get_recipe
 from chainrule.run.device import leave_world
+from chainrule.run.folder import read_record
 from chainrule.run.run import Run, run_settings
 from chainrule.settings import bind
 from chainrule.systems import Exports, Generates, Predicts
@@ -46,17 +47,14 @@ def train(
 
 def resume(folder: str | Path, *, device: str | None = None) -> Run:
     """Goes on with a run exactly where its last checkpoint stands; the numbers are those of a run never stopped."""
-    run = Run.load(folder, device or _record_device(folder))
-    if run.record["status"] == "done":
+    record = read_record(Path(folder))
+    if record["status"] == "done":
         raise UserError(
             "this run is done", where=folder, cure=f"chainrule evaluate {folder}, or a new run with more epochs"
         )
+    run = Run.load(folder, device or record["device"].partition(":")[0], trains=True)
     run.restore_threads()
     return _train(run, go_on=True)
-
-
-def _record_device(folder: str | Path) -> str:
-    return str(Run.load(folder).record["device"]).partition(":")[0]
 
 
 def _train(run: Run, go_on: bool = False) -> Run:
@@ -65,32 +63,45 @@ def _train(run: Run, go_on: bool = False) -> Run:
             if go_on:
                 run.go_on()
             system = run.system
-            if run.record.get("weights") and not run.step:
+            if run.record["weights"] and not run.step:
                 run.start_from(run.record["weights"])
             system.train(run)
             run.checkpoint()
             run.open_system()
-            metrics = system.evaluate()
-            run.finish(
-                {
-                    "recipe": run.recipe.name,
-                    "metrics": metrics,
-                    "protocol": system.protocol(),
-                    "chosen": run.best,
-                    "steps": run.step,
-                    "seconds": round(run.seconds, 3),
-                    "parameters": count_parameters(run),
-                    "device": str(run.device),
-                    "data": run.record["data"],
-                    "seed": run.seed,
-                }
-            )
-        if run.world.leads:
-            report(run.folder)
-        run.world.barrier()
+            run.finish(_result(run, system.evaluate()), report=lambda: _report(run))
+    except UserError:
+        if not go_on:
+            run.discard()
+        raise
     finally:
         leave_world()
     return run
+
+
+def _result(run: Run, metrics: dict[str, float]) -> dict[str, Any]:
+    """What result.json holds."""
+    return {
+        "recipe": run.recipe.name,
+        "metrics": metrics,
+        "protocol": run.system.protocol(),
+        "chosen": run.best,
+        "steps": run.step,
+        "seconds": round(run.seconds, 3),
+        "parameters": count_parameters(run),
+        "device": str(run.device),
+        "data": run.record["data"],
+        "seed": run.seed,
+    }
+
+
+def _report(run: Run) -> None:
+    """The report of the run that has just ended, on rank 0; figures of a sharded model need it whole, so opened anew."""
+    run.world.barrier()
+    leave_world()
+    if run.world.leads:
+        from chainrule.inspect.report import write_report
+
+        write_report([run if run.world.size == 1 else Run.load(run.folder, run.device.type)], None)
 
 
 def summary(run: Run, metrics: dict[str, float] | None = None) -> dict[str, Any]:
@@ -161,10 +172,33 @@ def _what_it_does(run: Run) -> str:
 def explain(
     run_or_recipe: str | Path, inputs: list[str] | None = None, *, out: str | Path | None = None, device: str = "auto"
 ) -> Path:
-    """Looks inside a run or a recipe: layers, shapes, parameters, cost; one HTML file that works offline."""
-    from chainrule.inspect.explain import write_explanation
+    """Looks inside a run or a recipe: layers, shapes, parameters, cost; one HTML file that works offline.
 
-    return write_explanation(run_or_recipe, inputs or [], Path(out) if out else None, device)
+    Args:
+        run_or_recipe: a run folder, or a recipe's name, whose model is then built anew with its defaults.
+        inputs: for a run, at most one: what the activations and gradients are shown for.
+        out: the file to write, or a folder for it; explain.html in the run, or explain-RECIPE.html here.
+        device: where a run's networks run.
+    """
+    from chainrule.inspect.explain import explain_recipe, explain_run
+    from chainrule.models import get_card
+
+    path, name, place = Path(run_or_recipe), str(run_or_recipe), Path(out) if out else None
+    given = inputs or []
+    if len(given) > 1:
+        raise UserError("explain looks at one input at a time", expected="one", found=len(given))
+    if (path / "run.json").is_file() or (path.is_dir() and name not in all_recipes()):
+        run = Run.load(path, device)
+        return explain_run(run, get_card(run.recipe.model), given, place)
+    if name not in all_recipes() and ("/" in name or "\\" in name):
+        raise UserError("there is no such run folder", where=name, expected="a run folder, or the name of a recipe")
+    recipe = get_recipe(name)
+    if given:
+        raise UserError(
+            "a recipe has learnt nothing yet that an input could show", found=given[0],
+            cure=f"chainrule train {name}, then: chainrule explain RUN {given[0]}",
+        )  # fmt: skip
+    return explain_recipe(recipe, get_card(recipe.model), place)
 
 
 def export(folder: str | Path, to: str, *, out: str | Path | None = None) -> dict[str, Any]:

@@ -66,9 +66,10 @@ def show(recipe: str) -> None:
 
     found = get_recipe(recipe)
     from chainrule.inspect.layers import card_text
+    from chainrule.models import get_card
     from chainrule.run.run import run_settings
 
-    click.echo(card_text(found))
+    click.echo(card_text(found, get_card(found.model)))
     for title, function in (("Settings", found.build), ("Settings of every recipe", run_settings)):
         click.echo(f"\n{title}:")
         rows = [(f"  {name}={_plain(p.default)}", describe(p.annotation)) for name, p in parameters(function).items()]

@@ -152,7 +152,7 @@ def bind(given: Mapping[str, Any], *functions: Callable[..., Any], owner: str) -
             close = difflib.get_close_matches(key, known, n=1)
             raise UserError(
                 f"{owner} has no setting {key!r}" + (f"; did you mean {close[0]!r}?" if close else ""),
-                expected="one of " + ", ".join(sorted(known)),
+                expected="one of " + ", ".join(sorted(known)) if known else "no setting",
                 found=f"{key}={given[key]}",
             )
     values = {name: parameter.default for name, parameter in known.items()}

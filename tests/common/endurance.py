@@ -43,6 +43,11 @@ def start(recipe: Recipe, folder: Path, **settings: Any) -> Any:
     return child
 
 
+def is_done(folder: Path) -> bool:
+    file = folder / "run.json"
+    return file.is_file() and json.loads(file.read_text())["status"] == "done"
+
+
 def train_whole(recipe: Recipe, folder: Path, **settings: Any) -> float:
     """Trains without a stop; gives the seconds it took."""
     begun = time.monotonic()
@@ -52,10 +57,12 @@ def train_whole(recipe: Recipe, folder: Path, **settings: Any) -> float:
     return time.monotonic() - begun
 
 
-def train_with_kills(recipe: Recipe, folder: Path, kills: int, duration_s: float, draw: random.Random, **settings: Any) -> int:
+def train_with_kills(
+    recipe: Recipe, folder: Path, kills: int, duration_s: float, draw: random.Random, **settings: Any
+) -> int:
     """Kills the run at up to `kills` random instants, then lets it finish; gives how many kills it took."""
     done = 0
-    while done < kills:
+    while done < kills and not is_done(folder):
         child = start(recipe, folder, **settings)
         child.join(timeout=draw.uniform(0.02, duration_s))
         if not child.is_alive():
@@ -64,7 +71,7 @@ def train_with_kills(recipe: Recipe, folder: Path, kills: int, duration_s: float
         os.kill(child.pid, signal.SIGKILL)
         child.join()
         done += 1
-    if json.loads((folder / "run.json").read_text())["status"] != "done":
+    if not is_done(folder):
         train_whole(recipe, folder, **settings)
     return done
 
@@ -81,7 +88,8 @@ def numbers(folder: Path) -> dict[str, Any]:
             tensors, _ = read_safetensors(file)
             weights |= {f"{file.name}:{name}": tensor for name, tensor in tensors.items()}
     pictures = {file.name: file.read_bytes() for file in sorted((folder / "figures").glob("*.png"))}
-    return {"lines": lines, "metrics": json.loads((folder / "result.json").read_text())["metrics"], "weights": weights, "pictures": pictures}
+    return {"lines": lines, "metrics": json.loads((folder / "result.json").read_text())["metrics"], "weights": weights,
+            "pictures": pictures, "report": (folder / "report.html").is_file()}  # fmt: skip
 
 
 def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
@@ -91,3 +99,4 @@ def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
     for name, tensor in one["weights"].items():
         assert torch.equal(tensor, other["weights"][name]), name
     assert one["pictures"] == other["pictures"]
+    assert one["report"] and other["report"]

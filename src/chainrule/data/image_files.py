@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import gzip
 import math
+import struct
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +19,16 @@ from PIL import Image, UnidentifiedImageError
 from chainrule.data.sources import Source
 from chainrule.errors import UserError
 
+# What Pillow raises for a file that is no picture, or a broken one, or one too large to be meant.
+UNREADABLE = (
+    UnidentifiedImageError,
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    struct.error,
+    Image.DecompressionBombError,
+)
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
 
 
@@ -72,7 +85,7 @@ def decode(file: Path, channels: int, size: tuple[int, int]) -> np.ndarray:
             if plain.size != (size[1], size[0]):
                 plain = plain.resize((size[1], size[0]), Image.Resampling.BILINEAR)
             return np.asarray(plain, dtype=np.uint8).reshape(size[0], size[1], channels)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+    except UNREADABLE as error:
         found = "an empty file" if file.is_file() and file.stat().st_size == 0 else str(error)
         raise UserError(
             "a picture cannot be read", where=file, found=found, cure="repair or remove this file"
@@ -84,7 +97,7 @@ def colour_channels(file: Path) -> int:
     try:
         with Image.open(file) as image:
             return 1 if image.mode in ("1", "L", "LA", "I", "I;16", "I;16B", "F") else 3
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+    except UNREADABLE as error:
         found = "an empty file" if file.is_file() and file.stat().st_size == 0 else str(error)
         raise UserError(
             "a picture cannot be read", where=file, found=found, cure="repair or remove this file"
@@ -126,10 +139,10 @@ def read_idx(file: Path) -> np.ndarray:
     try:
         with opener(file, "rb") as stream:
             content = stream.read()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError("an idx file cannot be read", where=file, found=error) from None
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
-        raise UserError("this is no idx file of bytes", where=file, expected="a file that begins with 00 00 08")
+    if len(content) < 4 or content[:3] != b"\x00\x00\x08" or len(content) < 4 + 4 * content[3]:
+        raise UserError("this is no idx file of bytes", where=file, expected="00 00 08, the rank, then a size an axis")
     rank = content[3]
     shape = tuple(int.from_bytes(content[4 + 4 * i : 8 + 4 * i], "big") for i in range(rank))
     body = np.frombuffer(content, np.uint8, offset=4 + 4 * rank)
@@ -150,11 +163,14 @@ def _idx_folder(folder: Path) -> RawImageSet:
                 expected=f"{prefix}-images-idx3-ubyte and -labels-idx1-ubyte (.gz)",
             )
         x, y = read_idx(files[0]), read_idx(files[1]).astype(np.int64)
-        if x.ndim != 3 or len(x) != len(y):
-            raise UserError("images and labels do not fit", where=folder, expected=f"{len(x)} labels", found=len(y))
+        if x.ndim != 3 or y.ndim != 1 or len(x) != len(y):
+            raise UserError(
+                "images and labels do not fit", where=files[0], expected=f"images (N, H, W) and labels ({len(x)},)",
+                found=f"{x.shape} and {y.shape}",
+            )  # fmt: skip
         splits[split] = RawImages(y, x[..., None], origin=str(files[0]))
     fashion = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
-    count = int(splits["train"].labels.max()) + 1
+    count = int(splits["train"].labels.max(initial=-1)) + 1
     classes = fashion if "fashion" in folder.name and count == 10 else [str(i) for i in range(count)]
     return RawImageSet(splits, classes, str(folder))
 
@@ -171,7 +187,12 @@ def _cifar10(folder: Path) -> RawImageSet:
 
     parts = [batch(f"data_batch_{i}.bin") for i in range(1, 6)]
     test_x, test_y = batch("test_batch.bin")
-    names = (folder / "batches.meta.txt").read_text("utf-8").split()
+    try:
+        names = (folder / "batches.meta.txt").read_text("utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            "the names of the classes cannot be read", where=folder / "batches.meta.txt", found=error
+        ) from None
     train = RawImages(
         np.concatenate([y for _, y in parts]),
         np.concatenate([x for x, _ in parts]),
@@ -212,10 +233,12 @@ def _class_folders(folder: Path) -> RawImageSet:
 
 def _npz(file: Path) -> RawImageSet:
     try:
+        if not zipfile.is_zipfile(file):
+            raise ValueError("it is no npz file, which is a zip archive of arrays")
         with np.load(file, allow_pickle=False) as z:
             content = {name: z[name] for name in z.files}
-    except (OSError, ValueError, EOFError) as error:
-        found = "arrays of Python objects, which are a pickle" if "pickle" in str(error) else str(error)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        found = "arrays of Python objects, which are a pickle" if "allow_pickle" in str(error) else str(error)
         raise UserError(
             "the npz file cannot be read", where=file, found=found, expected="numeric arrays x and y"
         ) from None
@@ -231,9 +254,12 @@ def _npz(file: Path) -> RawImageSet:
             if y.ndim == 2 and y.shape[1] == 1:
                 raise UserError("the target has a shape that would broadcast silently", where=f"{file}: {yn}",
                                 expected=f"({len(y)},)", found=y.shape, cure=f"{yn} = {yn}[:, 0]")  # fmt: skip
-            if y.ndim != 1 or len(y) != len(x):
+            if y.ndim != 1 or x.shape[:1] != y.shape:
                 raise UserError(
-                    "the target does not fit the images", where=f"{file}: {yn}", expected=f"({len(x)},)", found=y.shape
+                    "the target does not fit the images",
+                    where=f"{file}: {yn}",
+                    expected=f"{x.shape[:1]}",
+                    found=y.shape,
                 )
             splits[split] = RawImages(
                 _whole_labels(y, f"{file}: {yn}"), _as_bytes(x, f"{file}: {xn}"), origin=f"{file}: {xn}"
@@ -260,6 +286,8 @@ def _as_bytes(x: np.ndarray, where: str) -> np.ndarray:
         )
     if x.dtype == np.uint8:
         return x
+    if x.dtype.kind not in "buif":
+        raise UserError("pixels are no numbers", where=where, expected="uint8, or floats from 0 to 1", found=x.dtype)
     bad = ~np.isfinite(x.reshape(len(x), -1)).all(1) if len(x) else np.zeros(0, bool)
     if bad.any():
         raise UserError(
@@ -311,7 +339,14 @@ def _csv_images(source: Path, target: str | None) -> RawImageSet:
     splits = {}
     for split, table in rows.items():
         file = files[split]
+        if set(table[0]) != set(header):
+            raise UserError(
+                "the tables of the splits have different columns", where=file, expected=", ".join(header[:20]),
+                found=", ".join(list(table[0])[:20]),
+            )  # fmt: skip
         for number, row in enumerate(table):
+            if not row[label].strip():
+                raise UserError("a label is empty", where=f"{file}, line {number + 2}")
             if row[label] not in classes:
                 raise UserError(
                     "a label is out of range",

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chainrule.data.dataset import Dataset
-from chainrule.data.image_files import RawImages, RawImageSet, decode, mixed_kinds, read_images
+from chainrule.data.image_files import UNREADABLE, RawImages, RawImageSet, decode, mixed_kinds, read_images
 from chainrule.data.sources import resolve
 from chainrule.data.splits import fingerprint, stratified
 from chainrule.errors import UserError
@@ -189,7 +189,7 @@ def read_picture(path: str | Path, spec: dict[str, Any]) -> Tensor:
 
     Grey pictures of a size within four pixels get the border that the training images got.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     file = Path(path)
     if not file.is_file():
@@ -197,7 +197,7 @@ def read_picture(path: str | Path, spec: dict[str, Any]) -> Tensor:
     try:
         with Image.open(file) as image:
             width, height = image.size
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+    except UNREADABLE as error:
         raise UserError("a picture cannot be read", where=file, found=error) from None
     close = 0 <= spec["size"] - height <= 4 and 0 <= spec["size"] - width <= 4
     size = (height, width) if close else (spec["size"], spec["size"])

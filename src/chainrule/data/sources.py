@@ -42,7 +42,7 @@ SOURCES = {
         Source("digits", "images", "8x8 grey handwritten digits, 1,797", "none: made by the seed", "CC BY 4.0 (UCI)", shipped_with="scikit-learn"),
         Source("iris", "table", "150 flowers, 4 measurements, 3 species", "none: made by the seed", "CC BY 4.0 (UCI)", shipped_with="scikit-learn"),
         Source("wine", "table", "178 wines, 13 measurements, 3 cultivars", "none: made by the seed", "CC BY 4.0 (UCI)", shipped_with="scikit-learn"),
-        Source("pydoc-topics", "text", "the reference manual of Python in plain text, about 700,000 characters", "none: the last 10 % are held out", "PSF", shipped_with="Python"),
+        Source("pydoc-topics", "text", "the reference manual of Python in plain text, about 465,000 characters", "none: the last 10 % are held out", "PSF", shipped_with="Python"),
         Source(
             "mnist", "images", "28x28 grey handwritten digits, 70,000", "60,000 / 10,000", "CC BY-SA 3.0",
             "https://ossci-datasets.s3.amazonaws.com/mnist/",

@@ -3,55 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from chainrule import __version__
-from chainrule.errors import ChainruleError, UserError
+from chainrule.errors import UserError
 from chainrule.inspect.activations import Numbers, Trace, heat_picture, map_picture, numbers_of, trace
 from chainrule.inspect.graph import draw
 from chainrule.inspect.layers import layers, parameter_rows, runs_as_one_call
 from chainrule.inspect.page import write_page
-from chainrule.models import get_card
-from chainrule.recipes import Recipe, all_recipes, get_recipe
+from chainrule.recipes import Recipe
 from chainrule.run.run import Run
 from chainrule.systems import Predicts, Prepares
 
+if TYPE_CHECKING:
+    from chainrule.models.card import Card
 
-def write_explanation(run_or_recipe: str | Path, inputs: list[str], out: Path | None, device: str) -> Path:
-    """Writes what is inside a run (RUN/explain.html) or a recipe (explain-RECIPE.html here).
 
-    Args:
-        run_or_recipe: a run folder, or a recipe's name, whose model is then built anew with its defaults.
-        inputs: for a run, at most one: what the activations and gradients are shown for.
-        out: the file to write, or a folder for it.
-        device: where a run's networks run.
-    """
-    path, name = Path(run_or_recipe), str(run_or_recipe)
-    if len(inputs) > 1:
-        raise UserError("explain looks at one input at a time", expected="one", found=f"{len(inputs)}")
-    if (path / "run.json").is_file() or (path.is_dir() and name not in all_recipes()):
-        run = Run.load(path, device)
-        context, default = _of_run(run, inputs), path / "explain.html"
-    else:
-        if name not in all_recipes() and ("/" in name or "\\" in name):
-            raise UserError("there is no such run folder", where=name, expected="a run folder, or the name of a recipe")
-        recipe = get_recipe(name)
-        if inputs:
-            raise UserError(
-                "a recipe has learnt nothing yet that an input could show", found=inputs[0],
-                cure=f"chainrule train {name}, then: chainrule explain RUN {inputs[0]}",
-            )  # fmt: skip
-        context, default = _of_recipe(recipe), Path(f"explain-{name}.html")
+def explain_recipe(recipe: Recipe, card: Card, out: Path | None) -> Path:
+    """Writes what is inside a recipe's model, built anew with its defaults."""
+    return _write(_of_recipe(recipe, card), out, Path(f"explain-{recipe.name}.html"))
+
+
+def explain_run(run: Run, card: Card, inputs: list[str], out: Path | None) -> Path:
+    """Writes what is inside a run's networks and, where an input is given, what it does in them."""
+    return _write(_of_run(run, card, inputs), out, run.folder / "explain.html")
+
+
+def _write(context: dict[str, Any], out: Path | None, default: Path) -> Path:
     place = out or default
     if place.is_dir():
         place = place / default.name
     return write_page("explain.html.j2", place, version=__version__, **context)
 
 
-def _of_recipe(recipe: Recipe) -> dict[str, Any]:
-    card = get_card(recipe.model)
+def _of_recipe(recipe: Recipe, card: Card) -> dict[str, Any]:
     module = card.build()
     example = card.example(1)
     nets = [_network("model", module, example, weights=False)] if isinstance(module, nn.Module) else []
@@ -61,7 +48,7 @@ def _of_recipe(recipe: Recipe) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _of_run(run: Run, inputs: list[str]) -> dict[str, Any]:
+def _of_run(run: Run, card: Card, inputs: list[str]) -> dict[str, Any]:
     system, note = run.system, ""
     try:
         system = run.open_system()
@@ -86,19 +73,11 @@ def _of_run(run: Run, inputs: list[str]) -> dict[str, Any]:
         _network(name, module, example.get(name), weights=True, given=prepared.get(name), classes=classes)
         for name, module in system.modules().items()
     ]
-    card = _card(run)
     return {
         "title": run.folder.resolve().name, "subtitle": f"{run.recipe.name}: {run.recipe.summary}",
-        "source": card.source if card else run.recipe.source, "deviations": list(card.deviations) if card else [],
+        "source": card.source, "deviations": list(card.deviations),
         "networks": networks, "looked": looked, "note": note,
     }  # fmt: skip
-
-
-def _card(run: Run) -> Any:
-    try:
-        return get_card(run.recipe.model)
-    except ChainruleError:
-        return None
 
 
 def _network(

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from chainrule.models import get_card
 from chainrule.recipes import Recipe
+
+if TYPE_CHECKING:
+    from chainrule.models.card import Card
 
 
 @dataclass(frozen=True)
@@ -161,9 +163,8 @@ def _shape(output: object) -> tuple[int, ...]:
     return tuple(tensor.shape[1:]) if tensor is not None else ()
 
 
-def card_text(recipe: Recipe) -> str:
+def card_text(recipe: Recipe, card: Card) -> str:
     """A recipe's card as text: what `chainrule show` prints above the settings."""
-    card = get_card(recipe.model)
     module = card.build()
     lines = [f"{recipe.name}: {recipe.summary}", "", f"task:       {recipe.task}", f"source:     {card.source}"]
     lines += [f"deviation:  {text}" for text in card.deviations] or ["deviations: none known"]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from chainrule.errors import UserError
+from chainrule.errors import ChainruleError, UserError
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,12 @@ def all_recipes() -> dict[str, Recipe]:
     """Every recipe by name, found in the modules of this folder."""
     found: dict[str, Recipe] = {}
     for info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{info.name}")
+        try:
+            module = importlib.import_module(f"{__name__}.{info.name}")
+        except Exception as error:  # somebody's new recipe: its mistake is named, whatever it is
+            raise ChainruleError(
+                f"the recipe module {__name__}.{info.name} cannot be imported: {type(error).__name__}: {error}"
+            ) from error
         found.update({value.name: value for value in vars(module).values() if isinstance(value, Recipe)})
     return dict(sorted(found.items(), key=lambda item: (item[1].family, item[0])))
 

@@ -16,13 +16,8 @@ So the state that is saved is always that between two steps, and going on from i
 from __future__ import annotations
 
 import contextlib
-import datetime
 import json
-import os
-import platform
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -35,10 +30,13 @@ from chainrule.errors import Interrupted, RunFailed, UserError
 from chainrule.recipes import Recipe, get_recipe
 from chainrule.run import atomic, checkpoint, compiling, parallel
 from chainrule.run.device import World, autocast, choose_device, hardware, join_world
+from chainrule.run.folder import circumstances, claim, read_record
 from chainrule.run.guard import not_a_number
 from chainrule.run.metrics import Metrics, read_metrics
-from chainrule.run.progress import Progress, describe, say
-from chainrule.run.tree import load_tree, read_safetensors, save_tree
+from chainrule.run.progress import Progress, describe
+from chainrule.run.signals import Signals
+from chainrule.run.tree import save_tree
+from chainrule.run.weights import load_file, load_learnt
 from chainrule.settings import Count, NonNegative, Size
 
 if TYPE_CHECKING:
@@ -81,18 +79,22 @@ class Loader(Protocol):
 class Run:
     """One training of one recipe, in one folder. `Run.create` begins one, `Run.load` opens one."""
 
-    def __init__(self, folder: Path, record: dict[str, Any], device: torch.device, world: World) -> None:
+    def __init__(
+        self, folder: Path, record: dict[str, Any], device: torch.device, world: World, *, trains: bool
+    ) -> None:
         self.folder, self.record, self.device, self.world = folder, record, device, world
         self.step = self.epoch = self.position = 0
         self.seconds = 0.0
         self.best: dict[str, Any] | None = None
         self.metrics = Metrics(folder / "metrics.jsonl" if world.leads else None)
         self.progress = Progress(record["recipe"], quiet=not world.leads)
+        self._writes = trains and world.leads
+        self._made_folder = False
         self._parts: dict[str, Stateful] = {}
         self._restored: tuple[dict[str, Any], dict[str, Any]] | None = None
         self._stopped: set[str] = set()
         self._in_steps = False
-        self._signal: int | None = None
+        self._signals = Signals()
         self._clock = self._saved_at = time.monotonic()
         self._epochs: int | None = None
         self._unchecked: list[tuple[int, Tensor]] = []
@@ -110,7 +112,7 @@ class Run:
         if common["threads"]:
             torch.set_num_threads(common["threads"])
         world = join_world(where)
-        folder = Path(world.agree(str(_claim_folder(recipe.name, out)) if world.leads else ""))
+        folder, made = claim(recipe.name, out) if world.leads else (Path(), False)
         record = {
             "format": 1,
             "recipe": recipe.name,
@@ -123,32 +125,22 @@ class Run:
             "threads": torch.get_num_threads(),
             "processes": world.size,
             "hardware": hardware(where),
-            "versions": {"python": platform.python_version(), "torch": torch.__version__, "chainrule": _version()},
-            "platform": platform.platform(),
-            "commit": _commit(),
-            "command": " ".join(["chainrule", *sys.argv[1:]])
-            if Path(sys.argv[0]).stem in ("chainrule", "__main__")
-            else None,
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            **circumstances(),
             "status": "running",
         }
-        run = cls(folder, record, where, world)
+        run = cls(Path(world.agree(str(folder))), record, where, world, trains=True)
+        run._made_folder = made
         run._write_record()
         return run
 
     @classmethod
-    def load(cls, folder: str | Path, device: str = "auto") -> Run:
-        """The run in `folder`: to look at, to answer with, or to go on."""
-        folder = Path(folder)
-        file = folder / "run.json"
-        if not file.is_file():
-            raise UserError("this is no run folder", where=folder, expected="a folder with run.json, as `train` writes")
-        try:
-            record = json.loads(file.read_text("utf-8"))
-        except ValueError as error:
-            raise UserError("run.json is damaged", where=file, found=error) from None
-        where = choose_device(device)
-        return cls(folder, record, where, join_world(where))
+    def load(cls, folder: str | Path, device: str = "auto", *, trains: bool = False) -> Run:
+        """The run in `folder`: to look at and to answer with, in one process, leaving run.json as it is.
+
+        With `trains` it is opened to go on: together with the other processes, where torchrun started them.
+        """
+        record, where = read_record(Path(folder)), choose_device(device)
+        return cls(Path(folder), record, where, join_world(where) if trains else World(), trains=trains)
 
     @property
     def recipe(self) -> Recipe:
@@ -174,20 +166,8 @@ class Run:
 
     def open_system(self) -> System:
         """The system with the weights that the validation chose, else the latest."""
-        system = self.system
-        best = self.folder / "checkpoint" / "best.safetensors"
-        if best.is_file():
-            weights = load_tree(best)
-        else:
-            loaded = checkpoint.load(self.folder / "checkpoint")
-            if loaded is None:
-                raise UserError(
-                    "this run has no checkpoint yet", where=self.folder, cure=f"chainrule resume {self.folder}"
-                )
-            weights = loaded[0]
-        for name, module in system.modules().items():
-            parallel.load_state(module, weights[name])
-        return system
+        load_learnt(self.folder, self.system.modules())
+        return self.system
 
     def log_lines(self) -> list[dict[str, Any]]:
         """What metrics.jsonl holds."""
@@ -203,9 +183,13 @@ class Run:
     def keep(self, **parts: Stateful) -> None:
         """Names everything that the loop changes, once, before it starts; a resumed run gets its state back here."""
         self._parts.update(parts)
+        if self.common["compile"] == "yes" and "compile" not in self.record:
+            raise UserError(
+                f"{self.recipe.name} has nothing that is compiled", found="compile=yes", cure="compile=auto"
+            )
+        if self.world.size > 1:
+            torch.manual_seed(self.seed + 1 + self.world.rank)
         if self._restored is None:
-            if self.world.size > 1:
-                torch.manual_seed(self.seed + 1 + self.world.rank)
             return
         weights, state = self._restored
         for name, part in parts.items():
@@ -362,41 +346,18 @@ class Run:
         torch.set_num_threads(self.record["threads"])
 
     def start_from(self, file: str | Path) -> None:
-        """Loads weights from a safetensors file before the first step; every name and shape must fit."""
-        tensors, metadata = read_safetensors(Path(file))
-        modules = self.system.modules()
-        for name, module in modules.items():
-            prefix = f"{name}."
-            own = (
-                {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-                if "tree" in metadata
-                else tensors
-            )
-            try:
-                module.load_state_dict(own)
-            except RuntimeError as error:
-                raise UserError(
-                    f"these weights are not those of {self.recipe.model}", where=file, found=error
-                ) from None
+        """Loads weights from a safetensors file before the first step."""
+        load_file(file, self.system.modules(), self.recipe.model)
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
         """While training: signals save first, the clock runs, failures are written into run.json."""
 
-        def remember(number: int, frame: Any) -> None:
-            if self._signal is not None:
-                raise KeyboardInterrupt
-            self._signal = number
-            say("stopping after this step; once more to stop at once")
-
-        old: dict[int, Any] = {}
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(ValueError):  # not in the main thread: signals belong to the caller
-                old[int(number)] = signal.signal(number, remember)
         self._clock = self._saved_at = time.monotonic()
         self.set_status("running")
         try:
-            yield
+            with self._signals.watched():
+                yield
         except Interrupted:
             self.set_status("interrupted")
             raise
@@ -406,20 +367,19 @@ class Run:
             raise
         finally:
             self.progress.close()
-            for caught, handler in old.items():
-                signal.signal(caught, handler)
 
     def checkpoint(self) -> None:
         """Saves everything, now; only between two steps."""
         weights = {n: parallel.full_state(p) for n, p in self._parts.items() if isinstance(p, nn.Module)}
         parts = {n: parallel.full_state(p) for n, p in self._parts.items() if not isinstance(p, nn.Module)}
+        random = self.world.gather(self._random_state())
         now = time.monotonic()
         self.seconds, self._clock = self.seconds + now - self._clock, now
         if self.world.leads:
             state = {
                 "step": self.step, "epoch": self.epoch, "position": self.position, "seconds": self.seconds,
                 "best": self.best, "stopped": sorted(self._stopped), "metrics": self.metrics.state_dict(),
-                "random": self._random_state(), "parts": parts,
+                "random": random, "parts": parts,
             }  # fmt: skip
             with self._told("the checkpoint"):
                 (self.folder / "checkpoint").mkdir(exist_ok=True)
@@ -442,18 +402,32 @@ class Run:
         self._write_line(values)
         self.progress.update(self.step, values)
 
-    def finish(self, result: dict[str, Any]) -> None:
-        """Writes result.json; the run is done."""
-        if self.world.leads:
+    def finish(self, result: dict[str, Any], report: Callable[[], object]) -> None:
+        """Writes result.json and the report; then the run is done. A kill before that leaves a run that resumes."""
+        if self._writes:
             with self._told("the result"):
                 atomic.write_json(self.folder / "result.json", result)
-        self.set_status("done")
+        self._describe_status("done")
+        report()
+        self._write_record()
+
+    def discard(self) -> None:
+        """Takes back a start that came to nothing: of a run that never made a step, nothing stays behind."""
+        if not self._writes or self.step or (self.folder / "checkpoint").exists():
+            return
+        (self.folder / "run.json").unlink(missing_ok=True)
+        if self._made_folder:
+            with contextlib.suppress(OSError):  # something of the user's lies in it, or in the folder above
+                self.folder.rmdir()
+                if self.folder.parent == Path("runs"):
+                    self.folder.parent.rmdir()
 
     def set_status(self, status: str, reason: str | None = None) -> None:
-        self.record["status"] = status
-        self.record["reason"] = reason
-        self.record["seconds"] = round(self.seconds, 3)
+        self._describe_status(status, reason)
         self._write_record()
+
+    def _describe_status(self, status: str, reason: str | None = None) -> None:
+        self.record |= {"status": status, "reason": reason, "seconds": round(self.seconds, 3)}
 
     # -- inside -------------------------------------------------------------------------------------------------
 
@@ -466,7 +440,7 @@ class Run:
         if on_log_step and not boundary:
             self.flush()
         self.progress.update(self.step)
-        wants = self._signal is not None or time.monotonic() - self._saved_at >= self.common["checkpoint_s"]
+        wants = self._signals.caught is not None or time.monotonic() - self._saved_at >= self.common["checkpoint_s"]
         if self.world.size > 1:  # ranks agree at log steps, so that none waits alone
             if not (on_log_step or boundary):
                 return
@@ -474,11 +448,11 @@ class Run:
         if not wants:
             return
         self.checkpoint()
-        if self.world.any(self._signal is not None, self.device):
+        if self.world.any(self._signals.caught is not None, self.device):
             self.progress.close()
             raise Interrupted(
                 f"stopped after step {self.step}; go on with:\n  chainrule resume {self.folder}",
-                self._signal or signal.SIGINT,
+                self._signals.caught or signal.SIGINT,
             )
 
     def _expect(self, total: int) -> None:
@@ -518,7 +492,7 @@ class Run:
             raise RunFailed(f"{what} of step {self.step}: {error}{kept}") from error.__cause__
 
     def _write_record(self) -> None:
-        if self.world.leads:
+        if self._writes:
             atomic.write_json(self.folder / "run.json", self.record)
 
     def _random_state(self) -> dict[str, Any]:
@@ -527,54 +501,11 @@ class Run:
             state["cuda"] = torch.cuda.get_rng_state(self.device)
         return state
 
-    def _set_random_state(self, state: dict[str, Any]) -> None:
+    def _set_random_state(self, states: list[dict[str, Any]]) -> None:
+        """Each process goes on with its own draws; with another number of processes, they begin anew."""
+        if len(states) != self.world.size:
+            return
+        state = states[self.world.rank]
         torch.set_rng_state(state["cpu"])
         if self.device.type == "cuda" and "cuda" in state:
             torch.cuda.set_rng_state(state["cuda"], self.device)
-
-
-def _claim_folder(recipe: str, out: str | Path | None) -> Path:
-    """Makes the run's folder: the named one, which must be new or empty, or the next free runs/RECIPE-N."""
-    if out is not None:
-        folder = Path(out)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UserError(
-                "the run folder already holds something", where=folder, expected="a new or an empty folder",
-                cure=f"another --out, or: chainrule resume {folder}" if (folder / "run.json").is_file() else "another --out",
-            )  # fmt: skip
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                "the run folder cannot be made", where=folder, found=error.strerror, cure="another --out"
-            ) from None
-        if not os.access(folder, os.W_OK):
-            raise UserError("the run folder may not be written to", where=folder, cure="another --out")
-        return folder
-    number = 1
-    while True:
-        folder = Path("runs") / f"{recipe}-{number}"
-        try:
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:
-            number += 1
-        except OSError as error:
-            raise UserError(
-                "the run folder cannot be made", where=folder, found=error.strerror, cure="--out DIR"
-            ) from None
-
-
-def _version() -> str:
-    from chainrule import __version__
-
-    return __version__
-
-
-def _commit() -> str | None:
-    """The commit of the code that runs, where it runs from a git checkout."""
-    try:
-        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None

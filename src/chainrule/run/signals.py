@@ -1,0 +1,35 @@
+"""Ctrl-C and SIGTERM while training: the first is remembered until the step ends, the second stops at once."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+from chainrule.run.progress import say
+
+
+class Signals:
+    """What has been caught; `caught` is the signal's number, or None."""
+
+    def __init__(self) -> None:
+        self.caught: int | None = None
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        old: dict[int, Any] = {}
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(ValueError):  # not in the main thread: signals belong to the caller
+                old[int(number)] = signal.signal(number, self._remember)
+        try:
+            yield
+        finally:
+            for watched, handler in old.items():
+                signal.signal(watched, handler)
+
+    def _remember(self, number: int, frame: Any) -> None:
+        if self.caught is not None:
+            raise KeyboardInterrupt
+        self.caught = number
+        say("stopping after this step; once more to stop at once")
