@@ -234,7 +234,7 @@ def test_a_stop_in_the_middle_of_an_epoch_changes_no_number(tmp_path, monkeypatc
 
     def stop(self: Run) -> None:
         if self.step == 56:  # in the second epoch of 40 windows
-            self._signal = 2
+            self._signals.caught = 2
         original(self)
 
     monkeypatch.setattr(Run, "_advance", stop)

@@ -233,7 +233,7 @@ def test_a_stop_in_the_middle_changes_no_number(tmp_path, monkeypatch):
 
     def stop(self: Run) -> None:
         if self.step == 22:
-            self._signal = 2
+            self._signals.caught = 2
         original(self)
 
     monkeypatch.setattr(Run, "_advance", stop)

@@ -14,8 +14,8 @@ class Normalize(nn.Module):
 
     Takes (B, C, H, W), bytes or floats in [0, 255]; gives float32 of the same shape.
 
-    >>> Normalize([0.5], [0.5])(torch.tensor([[[[0, 255]]]], dtype=torch.uint8)).flatten().tolist()
-    [-1.0, 1.0]
+    >>> Normalize([0.5], [0.25])(torch.tensor([[[[0, 255]]]], dtype=torch.uint8)).flatten().round(decimals=3).tolist()
+    [-2.0, 2.0]
     """
 
     scale: Tensor

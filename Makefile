@@ -1,0 +1,50 @@
+# make demo   installs into .venv, trains LeNet-5 on the embedded digits, evaluates, predicts, reports
+# make test   the fast test suite in the same environment
+PYTHON ?= python3
+VENV   ?= .venv
+# On Windows, make finds the programs of a virtual environment in another folder.
+BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+RUN    := $(BIN)/chainrule
+DEMO   := demo/lenet5
+
+.PHONY: help demo test test-slow check format clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+# The environment is made anew when what it holds has changed. Versions are those of constraints.txt; torch is named by
+# its exact version, for which pip finds the build without CUDA on a machine that has no GPU index configured.
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Chainrule needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt "torch==2.13.0"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	@$(BIN)/python -c 'open("$(VENV)/installed", "w").close()'
+
+demo: $(VENV)/installed
+	rm -rf $(DEMO)
+	$(RUN) train lenet5 --out $(DEMO)
+	$(RUN) evaluate $(DEMO)
+	$(RUN) predict $(DEMO) docs/pictures/digit-3.png docs/pictures/digit-5.png
+	$(RUN) explain $(DEMO) docs/pictures/digit-3.png
+	$(RUN) report $(DEMO)
+	@$(BIN)/python -c 'from pathlib import Path; print("open in a browser:", Path("$(DEMO)/report.html").resolve().as_uri())'
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow
+
+check: $(VENV)/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf $(VENV) demo build dist
