@@ -12,8 +12,8 @@ DEMO   := demo/lenet5
 help:
 	@sed -n 's/^# //p' Makefile
 
-# The environment is made anew when what it holds has changed. Versions are those of constraints.txt; torch is named by
-# its exact version, for which pip finds the build without CUDA on a machine that has no GPU index configured.
+# The environment is brought up to date when what it should hold has changed. Versions are those of constraints.txt;
+# torch comes first and by its exact version, so that pip considers no other build of it.
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Chainrule needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)

@@ -1,6 +1,6 @@
 """Training of the character model against the loop that tutorials write: same network, same sizes, same arithmetic.
 
-    python benchmarks/char_lstm.py [--steps 200] [--threads 2] [--repeats 3]
+    python benchmarks/char_lstm.py [--steps 400] [--threads 2] [--repeats 3]
 
 Each contestant runs in a process of its own, in turns, and trains on the first characters of tiny-shakespeare: two
 layers of 256, batches of 32 windows of 64 characters, Adam, a bound on the gradient's norm, then a validation of 20,000
@@ -14,19 +14,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import resource
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
+
+from measure import commit, hardware, medians, run_contestant, table, versions, write_results
 
 BATCH, LENGTH, HIDDEN, LAYERS, LR, CLIP, DROPOUT = 32, 64, 256, 2, 5e-3, 1.0, 0.2
 HELD_OUT = 20_000
-RESULTS = Path(__file__).parent / "results"
 
 
 def ours(text: str, steps: int, threads: int) -> dict[str, float]:
@@ -111,79 +108,62 @@ def tutorial(text: str, steps: int, threads: int) -> dict[str, float]:
     return {"seconds": seconds, "whole_seconds": seconds, "val_loss": total / count}
 
 
-def contestant(name: str, steps: int, threads: int) -> None:
-    """Runs one contestant here and prints its figures as the last line."""
+def contestant(name: str, given: argparse.Namespace) -> dict[str, float]:
     from chainrule.data.text import read_texts
 
     text = read_texts("tiny-shakespeare")[1]["train"]
-    result = {"ours": ours, "tutorial": tutorial}[name](text, steps, threads)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
-    print(json.dumps({**result, "peak_mib": round(peak, 1)}))
+    return CONTESTANTS[name](text, given.steps, given.threads)
+
+
+CONTESTANTS = {"chainrule": ours, "plain loop": tutorial}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--only", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.only:
-        contestant(options.only, options.steps, options.threads)
+    for name, value in (("steps", 400), ("threads", 2), ("repeats", 3)):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--one", choices=CONTESTANTS, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        print(json.dumps(contestant(given.one, given)))
         return
-    import torch
-
-    from chainrule.run.device import hardware
-    from chainrule.run.run import _commit
-
-    torch.set_num_threads(options.threads)
-    runs: dict[str, list[dict[str, float]]] = {"ours": [], "tutorial": []}
-    for _ in range(options.repeats):
-        for name in runs:
-            words = [
-                sys.executable,
-                __file__,
-                "--only",
-                name,
-                "--steps",
-                str(options.steps),
-                "--threads",
-                str(options.threads),
-            ]
-            environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
-            done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
-            runs[name].append(json.loads(done.stdout.splitlines()[-1]))
-            print(name, runs[name][-1], file=sys.stderr)
-    characters = options.steps * BATCH * LENGTH
-    medians = {
-        name: {key: statistics.median(run[key] for run in each) for key in each[0]} for name, each in runs.items()
-    }
-    ratio = medians["tutorial"]["seconds"] / medians["ours"]["seconds"]
+    words = [f"--steps={given.steps}", f"--threads={given.threads}"]
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in CONTESTANTS}
+    for _ in range(given.repeats):
+        for name in CONTESTANTS:
+            runs[name].append(run_contestant(Path(__file__), ["--one", name, *words], threads=given.threads))
+            print(name, runs[name][-1], file=sys.stderr, flush=True)
     record = {
-        "what": "seconds for one epoch with its validation", "characters": characters, "steps": options.steps,
-        "runs": runs, "medians": medians, "ratio": ratio, "hardware": hardware(torch.device("cpu")),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__}, "commit": _commit(),
-        "command": f"python benchmarks/char_lstm.py --steps {options.steps} --threads {options.threads} --repeats {options.repeats}",
+        "command": " ".join(["python", "benchmarks/char_lstm.py", *sys.argv[1:]]),
+        "hardware": hardware(given.threads), "versions": versions(("chainrule", "torch", "numpy")), "commit": commit(),
+        "characters": given.steps * BATCH * LENGTH, "runs": runs,
     }  # fmt: skip
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "char_lstm.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    rows = [
-        f"| {name} | {m['seconds']:.2f} | {characters / m['seconds']:,.0f} | {m['whole_seconds']:.2f} | {m['peak_mib']:,.0f} | {m['val_loss']:.3f} |"
-        for name, m in medians.items()
-    ]
-    text = "\n".join(
-        [
-            "# The character model against a plain PyTorch loop", "",
-            f"{characters:,} characters of tiny-shakespeare in {options.steps} batches of {BATCH} x {LENGTH}, {LAYERS} layers of {HIDDEN}, then a "
-            f"validation of {HELD_OUT:,}; medians of {options.repeats}, each in a process of its own.", "",
-            "| contestant | seconds | characters/s | with evaluation and report, s | peak memory, MiB | val loss after it |", "| --- | --: | --: | --: | --: | --: |",
-            *rows, "", f"The plain loop takes {ratio:.2f} times as long as ours.", "",
-            f"{record['hardware']}; PyTorch {torch.__version__}, Python {platform.python_version()}; commit {record['commit']}.", "",
-            f"    {record['command']}", "",
-        ]
-    )  # fmt: skip
-    (RESULTS / "char_lstm.md").write_text(text, encoding="utf-8")
+    text = summarise(record, given)
+    write_results("char_lstm", record, text)
     print(text)
+
+
+def summarise(record: dict[str, Any], given: argparse.Namespace) -> str:
+    """The record as Markdown: medians."""
+    failed = [run["error"] for of_one in record["runs"].values() for run in of_one if "error" in run]
+    if failed:
+        sys.exit(f"a contestant failed: {failed[0]}")
+    middle = {name: medians(of_one) for name, of_one in record["runs"].items()}
+    first = next(iter(middle.values()))
+    rows = [
+        [name, f"{m['seconds']:.2f}", f"{m['seconds'] / first['seconds']:.2f}", f"{record['characters'] / m['seconds']:,.0f}",
+         f"{m['whole_seconds']:.2f}", f"{m['peak_mb']:.0f}", f"{m['val_loss']:.3f}"]
+        for name, m in middle.items()
+    ]  # fmt: skip
+    header = ["", "seconds", "times ours", "characters/s", "with test and report, s", "peak MB", "val loss"]
+    named = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    return "\n\n".join([
+        "# The character model against a plain PyTorch loop",
+        f"{record['characters']:,} characters of tiny-shakespeare in {given.steps} batches of {BATCH} x {LENGTH}, {LAYERS} layers "
+        f"of {HIDDEN}, then a validation of {HELD_OUT:,}; medians of {given.repeats}, in turn, each in a process of its own.",
+        table(header, rows),
+        f"{record['hardware']}; {named}; commit {record['commit']}; `{record['command']}`.",
+    ])  # fmt: skip
 
 
 if __name__ == "__main__":

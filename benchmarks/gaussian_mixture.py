@@ -12,18 +12,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import resource
-import statistics
-import subprocess
 import sys
 import time
 import warnings
 from pathlib import Path
 from typing import Any
 
+from measure import commit, hardware, medians, run_contestant, table, versions, write_results
+
 CONTESTANTS = ("scikit-learn", "chainrule float64", "chainrule float32")
-RESULTS = Path(__file__).parent / "results"
 
 
 def problem(rows: int, columns: int, components: int) -> tuple[Any, ...]:
@@ -93,94 +91,61 @@ def log_likelihood(x: Any, weights: Any, means: Any, covariances: Any) -> float:
     return float(np.concatenate([logsumexp(part, axis=0) for part in parts]).mean())
 
 
-def hardware() -> str:
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        cpu = next(
-            (line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line), cpu
-        )
-    return cpu
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, value in (
-        ("rows", 200_000),
-        ("columns", 32),
-        ("components", 16),
-        ("iterations", 10),
-        ("repeats", 3),
-        ("threads", 2),
-    ):
+    sizes = {"rows": 200_000, "columns": 32, "components": 16, "iterations": 10, "repeats": 3, "threads": 2}
+    for name, value in sizes.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--one", choices=CONTESTANTS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.one:
-        print(json.dumps(measure(options.one, options)))
+    given = parser.parse_args()
+    if given.one:
+        print(json.dumps(measure(given.one, given)))
         return
-    import os
-
-    import numpy
-    import scipy
-    import sklearn
-    import torch
-
-    environment = os.environ | {
-        name: str(options.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    }
-    numbers = [
-        f"--{name}={getattr(options, name)}" for name in ("rows", "columns", "components", "iterations", "threads")
-    ]
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in CONTESTANTS}
-    for _ in range(options.repeats):
+    problem_words = [f"--{name}={getattr(given, name)}" for name in sizes if name != "repeats"]
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in CONTESTANTS}
+    for _ in range(given.repeats):
         for name in CONTESTANTS:
-            command = [sys.executable, __file__, "--one", name, *numbers]
-            reply = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-            runs[name].append(json.loads(reply.stdout.splitlines()[-1]))
-            print(name, runs[name][-1], file=sys.stderr)
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+            runs[name].append(run_contestant(Path(__file__), ["--one", name, *problem_words], threads=given.threads))
+            print(name, runs[name][-1], file=sys.stderr, flush=True)
     record = {
-        "problem": {name: getattr(options, name) for name in ("rows", "columns", "components", "iterations", "threads", "repeats")},
+        "problem": {name: getattr(given, name) for name in sizes},
         "command": " ".join(["python", "benchmarks/gaussian_mixture.py", *sys.argv[1:]]),
-        "hardware": hardware(), "platform": platform.platform(),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "scikit-learn": sklearn.__version__,
-                     "numpy": numpy.__version__, "scipy": scipy.__version__},
-        "commit": subprocess.run(git, capture_output=True, text=True).stdout.strip() or None,
+        "hardware": hardware(given.threads),
+        "versions": versions(("chainrule", "torch", "scikit-learn", "numpy", "scipy")),
+        "commit": commit(),
         "runs": runs,
-    }  # fmt: skip
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "gaussian_mixture.json").write_text(json.dumps(record, indent=2) + "\n")
-    text = table(record)
-    (RESULTS / "gaussian_mixture.md").write_text(text)
+    }
+    text = summarise(record)
+    write_results("gaussian_mixture", record, text)
     print(text)
 
 
-def table(record: dict[str, Any]) -> str:
+def summarise(record: dict[str, Any]) -> str:
     """The record as Markdown: medians, with the range of the seconds."""
     p, runs = record["problem"], record["runs"]
-    median = {name: {key: statistics.median(r[key] for r in rs) for key in rs[0]} for name, rs in runs.items()}
-    reference = median[CONTESTANTS[0]]
-    lines = [
-        "# EM for a mixture of Gaussians", "",
-        f"{p['rows']:,} x {p['columns']}, {p['components']} full covariances, {p['iterations']} iterations from one start, "
-        f"{p['threads']} threads; medians of {p['repeats']}, contestants in turn, a process each.", "",
-        "| | seconds | range | times as fast | peak memory (MiB) | mean log-likelihood | difference |",
-        "| --- | --: | --: | --: | --: | --: | --: |",
-    ]  # fmt: skip
-    for name, own in median.items():
-        seconds = [r["seconds"] for r in runs[name]]
-        lines.append(
-            f"| {name} | {own['seconds']:.2f} | {min(seconds):.2f} to {max(seconds):.2f} | "
-            f"{reference['seconds'] / own['seconds']:.1f} | {own['peak_mib']:.0f} | {own['log_likelihood']:.9f} | "
-            f"{own['log_likelihood'] - reference['log_likelihood']:+.1e} |"
-        )
-    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-    return "\n".join([
-        *lines, "", f"{record['hardware']}; {record['platform']}; {versions}; commit {record['commit']}.", "",
-        f"    {record['command']}", "",
+    failed = [run["error"] for of_one in runs.values() for run in of_one if "error" in run]
+    if failed:
+        sys.exit(f"a contestant failed: {failed[0]}")
+    middle = {name: medians(of_one) for name, of_one in runs.items()}
+    reference = middle[CONTESTANTS[0]]
+    rows = []
+    for name, own in middle.items():
+        seconds = [run["seconds"] for run in runs[name]]
+        rows.append([
+            name, f"{own['seconds']:.2f}", f"{min(seconds):.2f} to {max(seconds):.2f}",
+            f"{reference['seconds'] / own['seconds']:.1f}", f"{own['peak_mib']:.0f}", f"{own['log_likelihood']:.9f}",
+            f"{own['log_likelihood'] - reference['log_likelihood']:+.1e}",
+        ])  # fmt: skip
+    header = ["", "seconds", "least to most", "times as fast", "peak MiB", "mean log-likelihood", "difference"]
+    named = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    return "\n\n".join([
+        "# EM for a mixture of Gaussians",
+        f"{p['rows']:,} x {p['columns']}, {p['components']} full covariances, {p['iterations']} iterations from one start; "
+        f"medians of {p['repeats']}, contestants in turn, a process each.",
+        table(header, rows),
+        f"{record['hardware']}; {named}; commit {record['commit']}; `{record['command']}`.",
         "Log-likelihoods are SciPy's of each one's parameters on the same rows. Peaks are of the whole process, with its "
-        "libraries and the data.", "",
+        "libraries and the data.",
     ])  # fmt: skip
 
 

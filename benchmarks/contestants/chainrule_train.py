@@ -7,13 +7,14 @@ import tempfile  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from chainrule import api  # noqa: E402
+from chainrule.inspect import report as report_page  # noqa: E402
 
 import_s = clock.lap()
 given = arguments()
 task = given.task
 
 inside = {"report_s": 0.0}
-write_report = api.report
+write_report = report_page.write_report
 
 
 def timed_report(*words, **named):
@@ -24,7 +25,7 @@ def timed_report(*words, **named):
         inside["report_s"] += own.lap()
 
 
-api.report = timed_report
+report_page.write_report = timed_report
 recipe = {"lenet": "lenet-caffe", "resnet20": "resnet20"}[given.name]
 settings = {} if task.cosine else {"lr_drops": (), "augment": False}
 with tempfile.TemporaryDirectory() as place:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class ChainruleError(Exception):
     """Any failure that is told in words. `exit_status` is what the command exits with."""
@@ -45,6 +47,23 @@ class Interrupted(ChainruleError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_status = 128 + signal_number
+
+
+def unknown(
+    what: str, name: str, known: Iterable[str], *, expected: str = "one of ", cure: str | None = None
+) -> UserError:
+    """The error for a name that is not among the known ones; it says which are near.
+
+    >>> print(unknown("there is no fruit", "aple", ["apple", "pear"]))
+    there is no fruit 'aple'; did you mean apple?
+      expected: one of apple, pear
+    """
+    import difflib
+
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=3)
+    hint = f"; did you mean {' or '.join(close)}?" if close else ""
+    return UserError(f"{what} {name!r}{hint}", expected=expected + ", ".join(names), cure=cure)
 
 
 def missing_extra(package: str, extra: str) -> UserError:

@@ -5,14 +5,13 @@ The order: a path; what ships inside a dependency; the mirrors below CHAINRULE_D
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chainrule.errors import UserError
+from chainrule.errors import UserError, unknown
 
 
 @dataclass(frozen=True)
@@ -101,11 +100,8 @@ def resolve(name: str) -> Source | Path:
     if Path(name).exists():
         return Path(name)
     if name not in SOURCES:
-        close = difflib.get_close_matches(name, SOURCES, n=1)
-        raise UserError(
-            f"there is no data set and no path {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""),
-            expected="a path, or one of " + ", ".join(SOURCES),
-            cure="chainrule data list",
+        raise unknown(
+            "there is no data set and no path", name, SOURCES, expected="a path, or one of ", cure="chainrule data list"
         )
     source = SOURCES[name]
     if source.shipped_with:
@@ -116,7 +112,7 @@ def resolve(name: str) -> Source | Path:
 def get(name: str) -> Path:
     """Fetches a known data set into the cache and checks it; the error names file, address and where to put it."""
     if name not in SOURCES:
-        raise UserError(f"there is no data set {name!r}", expected="one of " + ", ".join(SOURCES))
+        raise unknown("there is no data set", name, SOURCES)
     source, folder = SOURCES[name], cache_folder() / name
     if source.shipped_with:
         raise UserError(f"{name} ships with {source.shipped_with}: there is nothing to fetch")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from typing import Any
 
-from chainrule.errors import UserError
+from chainrule.errors import UserError, unknown
 from chainrule.models.card import Card
 
 
@@ -25,11 +24,7 @@ def get_card(name: str) -> Card:
     """The card of the model of that name; UserError names the nearest ones."""
     cards = all_cards()
     if name not in cards:
-        close = difflib.get_close_matches(name, cards, n=3)
-        raise UserError(
-            f"there is no model {name!r}" + (f"; did you mean {' or '.join(close)}?" if close else ""),
-            expected="one of " + ", ".join(sorted(cards)),
-        )
+        raise unknown("there is no model", name, sorted(cards))
     return cards[name]
 
 

@@ -7,7 +7,6 @@ Nothing is registered by hand: a module that lies in this folder is found.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import pkgutil
@@ -15,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from chainrule.errors import ChainruleError, UserError
+from chainrule.errors import ChainruleError, unknown
 
 
 @dataclass(frozen=True)
@@ -82,10 +81,5 @@ def get_recipe(name: str) -> Recipe:
     """The recipe of that name; UserError names the nearest ones."""
     recipes = all_recipes()
     if name not in recipes:
-        close = difflib.get_close_matches(name, recipes, n=3)
-        raise UserError(
-            f"there is no recipe {name!r}" + (f"; did you mean {' or '.join(close)}?" if close else ""),
-            expected="one of " + ", ".join(recipes),
-            cure="chainrule list",
-        )
+        raise unknown("there is no recipe", name, recipes, cure="chainrule list")
     return recipes[name]

@@ -100,6 +100,7 @@ def _card(depth: int, parameters: int) -> Card:
         tiny={"depth": 8},
         deviations=(
             "The paper does not say where option A puts the zero channels; here they come after the others.",
+            "In training, the border that a moved picture leaves is black; the paper pads after subtracting the mean.",
             "Inputs are normalised by the mean and deviation of each colour; the paper subtracts the mean of each pixel.",
         ),
     )
