@@ -16,7 +16,11 @@ from chainrule.errors import UserError, unknown
 
 @dataclass(frozen=True)
 class Source:
-    """A published data set. `files` maps official file names to SHA-256 (None: the publisher's changes) ."""
+    """A published data set.
+
+    `files` maps official file names to their SHA-256. Where `address` is that of an archive, which holds the files, the
+    sum is that of the archive, `archive_sha256`.
+    """
 
     name: str
     kind: str
@@ -25,6 +29,7 @@ class Source:
     licence: str
     address: str = ""
     files: dict[str, str | None] = field(default_factory=dict)
+    archive_sha256: str | None = None
     shipped_with: str = ""
 
 
@@ -66,6 +71,7 @@ SOURCES = {
             "cifar10", "images", "32x32 RGB, 10 classes, 60,000", "50,000 / 10,000", "none stated; cite Krizhevsky 2009",
             "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
             {f"cifar-10-batches-bin/{name}": None for name in (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin", "batches.meta.txt")},
+            "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
         ),
         Source(
             "tiny-shakespeare", "text", "1,115,394 characters, 65 distinct", "none: the last 10 % are held out", "public domain",
@@ -129,7 +135,7 @@ def _get_archive(source: Source, folder: Path) -> Path:
 
     archive = folder / source.address.rpartition("/")[2]
     if not archive.is_file():
-        _fetch(source.address, archive, None, source.name)
+        _fetch(source.address, archive, source.archive_sha256, source.name)
     with tarfile.open(archive) as tar:
         tar.extractall(folder, filter="data")
     archive.unlink()

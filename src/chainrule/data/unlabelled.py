@@ -52,6 +52,7 @@ def read_picture_splits(
         if name not in pixels:
             kept, held = random_split(len(pixels["train"]), fraction, seed)
             pixels[name], pixels["train"] = pixels["train"][held], pixels["train"][kept]
+            made["train"] = "the rest"
             made[name] = f"{fraction:.4g} of train, seed {seed}, indices {fingerprint(held)}"
     mean, std = pixel_statistics(pixels["train"])
     if max(std) == 0.0:

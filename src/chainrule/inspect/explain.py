@@ -74,7 +74,7 @@ def _of_run(run: Run, card: Card, inputs: list[str]) -> dict[str, Any]:
         for name, module in system.modules().items()
     ]
     return {
-        "title": run.folder.resolve().name, "subtitle": f"{run.recipe.name}: {run.recipe.summary}",
+        "title": run.folder.resolve().name, "subtitle": f"{run.recipe.name}: {run.recipe.task}",
         "source": card.source, "deviations": list(card.deviations),
         "networks": networks, "looked": looked, "note": note,
     }  # fmt: skip

@@ -281,6 +281,13 @@ class Run:
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         return autocast(self.device, self.common["autocast"])
 
+    def require_one_process(self) -> None:
+        """For a recipe whose learning is not shared: an error where torchrun started several processes."""
+        if self.world.size > 1:
+            raise UserError(
+                f"{self.recipe.name} trains in one process", found=self.world.size, cure="start it without torchrun"
+            )
+
     def steps_left(self, loader: Loader, epochs: int) -> int:
         """How many steps a run over `loader` still has before it; what decides whether compiling pays."""
         return len(loader) * (epochs - self.epoch) - self.position

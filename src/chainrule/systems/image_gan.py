@@ -77,10 +77,7 @@ class ImageGan:
     # -- training -------------------------------------------------------------------------------------------------
 
     def train(self, run: Run) -> None:
-        if run.world.size > 1:
-            raise UserError(
-                "this recipe trains in one process", found=f"{run.world.size}", cure="start it without torchrun"
-            )
+        run.require_one_process()
         self._pictures_to_score(self.data.test, self.data.spec["where"])
         x, y = self.data.train.x.to(run.device), self.data.train.y.to(run.device)
         batches = WholeBatches(Batches(x, y, self.batch_size, seed=run.seed))

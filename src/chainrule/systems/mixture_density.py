@@ -76,6 +76,7 @@ class MixtureDensity:
         return {"model": self.model}
 
     def train(self, run: Run) -> None:
+        run.require_one_process()
         x = self.data.train.x.to(run.device, self.dtype)
         val = self._rows(self.data.val.x)
         given = bool(run.record.get("weights"))

@@ -43,10 +43,7 @@ class QAgent:
         self, run: Run, *, data: Dataset[Episodes], q: nn.Module, optimizer: torch.optim.Optimizer, numbers: QLearning,
         environments: int, memory_size: int, evaluation_episodes: int, stop_at: float,
     ) -> None:  # fmt: skip
-        if run.world.size > 1:
-            raise UserError(
-                "this recipe trains in one process", found=f"{run.world.size}", cure="start it without torchrun"
-            )
+        run.require_one_process()
         if numbers.train_every % environments:
             raise UserError(
                 "a phase of learning would come in the middle of a round of the environments",
