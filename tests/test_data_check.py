@@ -72,7 +72,11 @@ def test_mixed_kinds_and_few_samples(tmp_path: Path) -> None:
         check(str(tmp_path / "m"), None)
     pictures(tmp_path / "s" / "a", 5)
     pictures(tmp_path / "s" / "b", 5)
-    assert "val would be empty" in check(str(tmp_path / "s"), None)["warning"]
+    assert check(str(tmp_path / "s"), None)["after"] == {"train": 7, "val": 1, "test": 2}
+    for split, count in (("train", 1), ("test", 2)):
+        pictures(tmp_path / "one" / split / "a", count)
+        pictures(tmp_path / "one" / split / "b", count)
+    assert "val would be empty" in check(str(tmp_path / "one"), None)["warning"]
     assert "warning" not in check("digits", None)
     pictures(tmp_path / "f" / "a", 6)
     pictures(tmp_path / "f" / "b", 2)
@@ -145,5 +149,5 @@ def test_nothing_that_is_known(tmp_path: Path) -> None:
     pictures(tmp_path / "one", 1)
     with pytest.raises(UserError, match="one picture is no data set"):
         check("one/0.png", None)
-    with pytest.raises(UserError, match="did you mean 'digits'"):
+    with pytest.raises(UserError, match="did you mean digits"):
         check("digit", None)

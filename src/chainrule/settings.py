@@ -51,7 +51,10 @@ def parse_pairs(words: Iterable[str]) -> dict[str, str]:
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise UserError("a setting is not understood", expected="key=value", found=word)
-        pairs[key.strip().replace("-", "_")] = value.strip()
+        name = key.strip().replace("-", "_")
+        if name in pairs:
+            raise UserError("a setting is given twice", expected="once", found=f"{name}={pairs[name]} and {word}")
+        pairs[name] = value.strip()
     return pairs
 
 

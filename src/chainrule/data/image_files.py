@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import math
-import struct
 import zipfile
 import zlib
 from collections import Counter
@@ -20,15 +19,7 @@ from chainrule.data.sources import Source
 from chainrule.errors import UserError
 
 # What Pillow raises for a file that is no picture, or a broken one, or one too large to be meant.
-UNREADABLE = (
-    UnidentifiedImageError,
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    struct.error,
-    Image.DecompressionBombError,
-)
+UNREADABLE = (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
 
 
@@ -86,10 +77,7 @@ def decode(file: Path, channels: int, size: tuple[int, int]) -> np.ndarray:
                 plain = plain.resize((size[1], size[0]), Image.Resampling.BILINEAR)
             return np.asarray(plain, dtype=np.uint8).reshape(size[0], size[1], channels)
     except UNREADABLE as error:
-        found = "an empty file" if file.is_file() and file.stat().st_size == 0 else str(error)
-        raise UserError(
-            "a picture cannot be read", where=file, found=found, cure="repair or remove this file"
-        ) from None
+        raise _unreadable(file, error) from None
 
 
 def colour_channels(file: Path) -> int:
@@ -98,10 +86,12 @@ def colour_channels(file: Path) -> int:
         with Image.open(file) as image:
             return 1 if image.mode in ("1", "L", "LA", "I", "I;16", "I;16B", "F") else 3
     except UNREADABLE as error:
-        found = "an empty file" if file.is_file() and file.stat().st_size == 0 else str(error)
-        raise UserError(
-            "a picture cannot be read", where=file, found=found, cure="repair or remove this file"
-        ) from None
+        raise _unreadable(file, error) from None
+
+
+def _unreadable(file: Path, error: Exception) -> UserError:
+    found = "an empty file" if file.is_file() and file.stat().st_size == 0 else str(error)
+    return UserError("a picture cannot be read", where=file, found=found, cure="repair or remove this file")
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -157,11 +147,8 @@ def _idx_folder(folder: Path) -> RawImageSet:
         files = [next((folder / f"{prefix}-{part}{end}" for end in (".gz", "") if (folder / f"{prefix}-{part}{end}").is_file()), None)
                  for part in ("images-idx3-ubyte", "labels-idx1-ubyte")]  # fmt: skip
         if files[0] is None or files[1] is None:
-            raise UserError(
-                "an idx file is missing",
-                where=folder,
-                expected=f"{prefix}-images-idx3-ubyte and -labels-idx1-ubyte (.gz)",
-            )
+            expected = f"{prefix}-images-idx3-ubyte and -labels-idx1-ubyte (.gz)"
+            raise UserError("an idx file is missing", where=folder, expected=expected)
         x, y = read_idx(files[0]), read_idx(files[1]).astype(np.int64)
         if x.ndim != 3 or y.ndim != 1 or len(x) != len(y):
             raise UserError(
@@ -179,9 +166,8 @@ def _cifar10(folder: Path) -> RawImageSet:
     def batch(name: str) -> tuple[np.ndarray, np.ndarray]:
         file = folder / name
         if not file.is_file() or file.stat().st_size == 0 or file.stat().st_size % 3073:
-            raise UserError(
-                "a CIFAR-10 batch is missing or cut short", where=file, expected="a multiple of 3,073 bytes"
-            )
+            expected = "a multiple of 3,073 bytes"
+            raise UserError("a CIFAR-10 batch is missing or cut short", where=file, expected=expected)
         records = np.fromfile(file, np.uint8).reshape(-1, 3073)
         return records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), records[:, 0].astype(np.int64)
 
@@ -265,10 +251,14 @@ def _npz(file: Path) -> RawImageSet:
                 _whole_labels(y, f"{file}: {yn}"), _as_bytes(x, f"{file}: {xn}"), origin=f"{file}: {xn}"
             )
     if "train" not in splits:
-        raise UserError(
-            "the npz file lacks its arrays", where=file, expected="x and y", found=", ".join(content) or "nothing"
-        )
-    return RawImageSet(splits, [str(i) for i in range(int(splits["train"].labels.max(initial=-1)) + 1)], str(file))
+        found = ", ".join(content) or "nothing"
+        raise UserError("the npz file lacks its arrays", where=file, expected="x and y", found=found)
+    labels = splits["train"].labels
+    count = int(labels.max(initial=-1)) + 1
+    if count > len(labels):
+        raise UserError("there are fewer samples than classes", where=f"{file}: {names['train'][1]}",
+                        found=f"the label {count - 1}", cure="number the classes from 0 without a gap")  # fmt: skip
+    return RawImageSet(splits, [str(i) for i in range(count)], str(file))
 
 
 def _as_bytes(x: np.ndarray, where: str) -> np.ndarray:
@@ -278,12 +268,8 @@ def _as_bytes(x: np.ndarray, where: str) -> np.ndarray:
     elif x.ndim == 4 and x.shape[1] in (1, 3) and x.shape[3] not in (1, 3):
         x = x.transpose(0, 2, 3, 1)
     if x.ndim != 4 or x.shape[3] not in (1, 3):
-        raise UserError(
-            "the images have no shape that is known",
-            where=where,
-            expected="(N, H, W), (N, H, W, C) or (N, C, H, W)",
-            found=x.shape,
-        )
+        expected = "(N, H, W), (N, H, W, C) or (N, C, H, W)"
+        raise UserError("the images have no shape that is known", where=where, expected=expected, found=x.shape)
     if x.dtype == np.uint8:
         return x
     if x.dtype.kind not in "buif":
@@ -297,9 +283,8 @@ def _as_bytes(x: np.ndarray, where: str) -> np.ndarray:
         )
     low, high = (float(x.min()), float(x.max())) if x.size else (0.0, 0.0)
     if low < 0 or high > 255:
-        raise UserError(
-            "pixels are out of range", where=where, expected="0 to 1, or 0 to 255", found=f"{low:g} to {high:g}"
-        )
+        found = f"{low:g} to {high:g}"
+        raise UserError("pixels are out of range", where=where, expected="0 to 1, or 0 to 255", found=found)
     return (x * (255.0 if high <= 1.0 else 1.0)).round().astype(np.uint8)
 
 

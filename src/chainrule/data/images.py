@@ -51,6 +51,11 @@ def load_images(run: Run, *, size: int, channels: int = 0, val_fraction: float =
         )
 
     data = Dataset(read, place.get("spec"))
+    if not data.spec["counts"]["val"]:
+        raise UserError(
+            "the validation split is empty, and nothing else may choose the weights", where=data.spec["where"],
+            cure=f"val_fraction={1 / 12:.2g}" if val_fraction == 0 else "put pictures into val, or remove it",
+        )  # fmt: skip
     place["spec"] = data.spec
     return data
 
@@ -76,11 +81,20 @@ def read_image_splits(
     made: dict[str, Any] = {name: "as published" if name in splits else None for name in ("train", "val", "test")}
     for name, fraction in (("test", test_fraction), ("val", val_fraction)):
         if name not in splits:
-            kept, held = stratified(splits["train"].y, fraction, seed)
             whole = splits["train"]
+            kept, held = stratified(whole.y, fraction, seed)
+            if fraction > 0 and not len(held):
+                raise UserError(
+                    f"the classes have too few samples to hold out a {name} split", where=raw.where,
+                    expected="2 or more of a class", found=f"{len(whole)} samples of {len(raw.classes)} classes",
+                    cure=f"more samples, or a {name} split of your own",
+                )  # fmt: skip
             splits[name] = ImageSplit(whole.x[held], whole.y[held])
             splits["train"] = ImageSplit(whole.x[kept], whole.y[kept])
+            made["train"] = "the rest"
             made[name] = f"{fraction:.4g} of train, stratified, seed {seed}, indices {fingerprint(held)}"
+    if not len(splits["test"]):
+        raise UserError("the test split is empty", where=raw.where, cure="put pictures into it, or remove it")
     pixels = splits["train"].x
     mean, std = pixel_statistics(pixels)
     if max(std) == 0.0:
@@ -93,25 +107,33 @@ def read_image_splits(
     return spec, splits
 
 
+def read_other_images(source: str, target: str | None, spec: dict[str, Any]) -> ImageSplit:
+    """Other images of the classes of `spec`, as large and in its colours: their own test split, else all of them."""
+    raw = read_images(resolve(source), target)
+    if raw.classes != spec["classes"]:
+        raise UserError("these data have other classes than the run", where=source, expected=", ".join(spec["classes"]),
+                        found=", ".join(raw.classes))  # fmt: skip
+    part = raw.splits.get("test", raw.splits["train"])
+    if not len(part.labels):
+        raise UserError("there is nothing to measure on", where=source, expected="one picture or more")
+    check_range(raw)
+    return ImageSplit(to_tensor(part, spec["size"], spec["channels"]), torch.from_numpy(part.labels))
+
+
 def check_labels(raw: RawImageSet) -> None:
     """Every split: labels in range; the training split: at least two samples of every class."""
-    for name, part in raw.splits.items():
-        out = (part.labels < 0) | (part.labels >= len(raw.classes))
-        if out.any():
-            index = int(out.argmax())
-            raise UserError("a label is out of range", where=part.where(index), expected=f"0 to {len(raw.classes) - 1}",
-                            found=int(part.labels[index]), cure=f"correct it, or add the class to train ({name} has it)")  # fmt: skip
-    counts = np.bincount(raw.splits["train"].labels, minlength=len(raw.classes))
     if len(raw.classes) < 2:
         raise UserError(
             "there is only one class", where=raw.where, expected="two at least", found=", ".join(raw.classes) or "none"
         )
+    check_range(raw)
+    counts = np.bincount(raw.splits["train"].labels, minlength=len(raw.classes))
     if counts.min() == 0:
         missing = [raw.classes[i] for i in np.flatnonzero(counts == 0)]
         raise UserError(
             "a class has no training sample",
             where=raw.where,
-            found=f"none of {', '.join(missing)}",
+            found=f"none of {', '.join(missing[:10])}{f' and {len(missing) - 10} more' if len(missing) > 10 else ''}",
             cure="number the classes from 0 without a gap",
         )
     if counts.min() < 4 and len(raw.splits) == 1:
@@ -122,6 +144,16 @@ def check_labels(raw: RawImageSet) -> None:
             expected="4 or more a class",
             found=f"{counts.min()} of {few}",
         )
+
+
+def check_range(raw: RawImageSet) -> None:
+    """Every label of every split is one of the classes."""
+    for name, part in raw.splits.items():
+        out = (part.labels < 0) | (part.labels >= len(raw.classes))
+        if out.any():
+            index = int(out.argmax())
+            raise UserError("a label is out of range", where=part.where(index), expected=f"0 to {len(raw.classes) - 1}",
+                            found=int(part.labels[index]), cure=f"correct it, or add the class to train ({name} has it)")  # fmt: skip
 
 
 def usual_channels(raw: RawImageSet) -> int:

@@ -11,6 +11,8 @@ from torch import Tensor
 def stratified(y: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     """Sorted indices (kept, held out) with about `fraction` of each class held out; every class keeps one.
 
+    A fraction above zero holds out one sample at least, of the largest class, where that has another to keep.
+
     Args:
         y: classes (N,), int64.
         fraction: the share to hold out, in [0, 1).
@@ -26,6 +28,9 @@ def stratified(y: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     for label in y.unique():
         members = order[y[order] == label]
         held.append(members[: min(round(len(members) * fraction), len(members) - 1)])
+    if fraction > 0 and len(y) and not sum(map(len, held)):
+        members = order[y[order] == y.mode().values]
+        held.append(members[: min(1, len(members) - 1)])
     mask = torch.zeros(len(y), dtype=torch.bool)
     if held:
         mask[torch.cat(held)] = True

@@ -179,7 +179,7 @@ def _layer_lines(module: nn.Module, inputs: tuple[Any, ...]) -> list[str]:
     """The table of layers as text, and its total."""
     rows = layers(module, inputs) if runs_as_one_call(module) else parameter_rows(module)
     total = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    if not rows:
+    if not total:
         held = sum(b.numel() for b in module.buffers())
         return ["", f"  no trainable parameters; {held:,} numbers are estimated"] if held else []
     cells = [("layer", "kind", "output", "parameters", "multiply-adds")]

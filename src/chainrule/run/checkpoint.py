@@ -45,4 +45,11 @@ def _latest(folder: Path) -> Path | None:
     pointer = folder / "latest.json"
     if not pointer.is_file():
         return None
-    return folder / json.loads(pointer.read_text("utf-8"))["folder"]
+    try:
+        return folder / json.loads(pointer.read_text("utf-8"))["folder"]
+    except (ValueError, KeyError, TypeError):
+        found = sorted(each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+        raise UserError(
+            "the pointer to the latest checkpoint is damaged", where=pointer, expected='{"folder": "step-N", ...}',
+            found=", ".join(found) or "no checkpoint beside it", cure="write the name of the newest one into it",
+        ) from None  # fmt: skip

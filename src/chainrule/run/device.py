@@ -27,6 +27,10 @@ def choose_device(name: str) -> torch.device:
         raise UserError(f"this machine offers PyTorch no {kind} device", found=name, cure="--device auto")
     if kind == "cuda" and ":" not in name and "LOCAL_RANK" in os.environ:
         name = f"cuda:{os.environ['LOCAL_RANK']}"
+    index = name.partition(":")[2]
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if ":" in name and not (index.isascii() and index.isdigit() and int(index) < count):
+        raise UserError("there is no such device", expected=f"{kind}:0 to {kind}:{count - 1}", found=name)
     return torch.device(name)
 
 

@@ -52,8 +52,11 @@ def read_record(folder: Path) -> dict[str, Any]:
         record = json.loads(file.read_text("utf-8"))
     except ValueError as error:
         raise UserError("run.json is damaged", where=file, found=error) from None
-    if not isinstance(record, dict) or record.get("format") != 1:
-        raise UserError("run.json is not that of a run", where=file, expected='an object with "format": 1')
+    needed = ("recipe", "settings", "common", "seed", "data", "weights", "device", "threads", "status")
+    if not isinstance(record, dict) or record.get("format") != 1 or not all(name in record for name in needed):
+        raise UserError(
+            "run.json is not that of a run", where=file, expected=f'an object with "format": 1, {", ".join(needed)}'
+        )
     return record
 
 

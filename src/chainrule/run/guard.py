@@ -34,12 +34,20 @@ def bad_samples(inputs: Mapping[str, Tensor], samples: Tensor | None) -> str | N
     return None
 
 
-def first_bad_layer(modules: Mapping[str, nn.Module], rerun: Callable[[], object]) -> str | None:
-    """Runs `rerun` again and names the first layer with a parameter or an output that is not finite."""
+def first_bad_parameter(modules: Mapping[str, nn.Module]) -> str | None:
+    """The name of the first parameter that is not finite; of a sharded one, this process looks at its own part."""
     for prefix, module in modules.items():
         for name, parameter in module.named_parameters():
-            if _bad(parameter):
-                return f"the parameter {prefix}.{name}, which the update before had already spoiled"
+            if _bad(parameter.to_local() if hasattr(parameter, "to_local") else parameter):
+                return f"{prefix}.{name}"
+    return None
+
+
+def first_bad_layer(modules: Mapping[str, nn.Module], rerun: Callable[[], object]) -> str | None:
+    """Runs `rerun` again and names the first layer with a parameter or an output that is not finite."""
+    spoiled = first_bad_parameter(modules)
+    if spoiled is not None:
+        return f"the parameter {spoiled}, which the update before had already spoiled"
     found: list[str] = []
 
     def watch(label: str) -> Callable[..., None]:

@@ -69,7 +69,8 @@ def _stack(values: list[Tensor | float]) -> Tensor:
     last = values[-1]
     if not isinstance(last, Tensor):
         return torch.tensor(values, dtype=torch.float64)
-    return torch.stack([torch.as_tensor(value, dtype=last.dtype, device=last.device) for value in values])
+    dtype = last.dtype if last.dtype.is_floating_point else torch.float32  # of counts, too, the mean is a fraction
+    return torch.stack([torch.as_tensor(value, dtype=dtype, device=last.device) for value in values])
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

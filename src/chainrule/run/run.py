@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +32,7 @@ from chainrule.recipes import Recipe, get_recipe
 from chainrule.run import atomic, checkpoint, compiling, parallel
 from chainrule.run.device import World, autocast, choose_device, hardware, join_world
 from chainrule.run.folder import circumstances, claim, read_record
-from chainrule.run.guard import not_a_number
+from chainrule.run.guard import first_bad_parameter, not_a_number
 from chainrule.run.metrics import Metrics, read_metrics
 from chainrule.run.progress import Progress, describe
 from chainrule.run.signals import Signals
@@ -265,7 +266,8 @@ class Run:
 
     def keep_best(self, modules: Mapping[str, nn.Module], metric: str, value: float, lower_is_better: bool) -> bool:
         """Keeps the weights if `metric`, measured on the validation split, is the best so far; of equals, the later."""
-        better = self.best is None or (value <= self.best["value"] if lower_is_better else value >= self.best["value"])
+        best = math.nan if self.best is None else self.best["value"]
+        better = math.isnan(best) or (value <= best if lower_is_better else value >= best)
         if better:
             self.best = {"metric": metric, "value": value, "step": self.step, "epoch": self.epoch}
             weights = {name: parallel.full_state(module) for name, module in modules.items()}
@@ -376,8 +378,13 @@ class Run:
             self.progress.close()
 
     def checkpoint(self) -> None:
-        """Saves everything, now; only between two steps."""
-        weights = {n: parallel.full_state(p) for n, p in self._parts.items() if isinstance(p, nn.Module)}
+        """Saves everything, now; only between two steps, and never in the place of a good checkpoint a spoiled one."""
+        if self._spoiled():
+            raise RunFailed(
+                f"the weights are no numbers at step {self.step}, first in: {first_bad_parameter(self._modules())}\n"
+                "  cure:     a smaller lr, or data without such values; the last good checkpoint is kept"
+            )
+        weights = {n: parallel.full_state(p) for n, p in self._modules().items()}
         parts = {n: parallel.full_state(p) for n, p in self._parts.items() if not isinstance(p, nn.Module)}
         random = self.world.gather(self._random_state())
         now = time.monotonic()
@@ -452,8 +459,8 @@ class Run:
             if not (on_log_step or boundary):
                 return
             wants = self.world.any(wants, self.device)
-        if not wants:
-            return
+        if not wants or (self._signals.caught is None and self._spoiled()):
+            return  # of spoiled weights the guard tells more, at the next step
         self.checkpoint()
         if self.world.any(self._signals.caught is not None, self.device):
             self.progress.close()
@@ -461,6 +468,12 @@ class Run:
                 f"stopped after step {self.step}; go on with:\n  chainrule resume {self.folder}",
                 self._signals.caught or signal.SIGINT,
             )
+
+    def _modules(self) -> dict[str, nn.Module]:
+        return {name: part for name, part in self._parts.items() if isinstance(part, nn.Module)}
+
+    def _spoiled(self) -> bool:
+        return self.world.any(first_bad_parameter(self._modules()) is not None, self.device)
 
     def _expect(self, total: int) -> None:
         self.progress.total = total

@@ -22,6 +22,8 @@ def pack(tree: Any) -> tuple[Any, dict[str, Tensor]]:
         if isinstance(node, np.ndarray):
             return {"$array": visit(torch.from_numpy(np.ascontiguousarray(node)), path)}
         if isinstance(node, Tensor):
+            while path in tensors:  # keys with dots in them can look like a path
+                path += "'"
             reference: dict[str, Any] = {"$tensor": path}
             value = node.detach()
             if (
@@ -76,6 +78,10 @@ def save_tree(tree: Any, path: Path) -> None:
 def load_tree(path: Path) -> Any:
     """Reads what `save_tree` wrote."""
     tensors, metadata = read_safetensors(path)
+    if "tree" not in metadata:
+        raise UserError(
+            "this safetensors file is not one that a run wrote", where=path, expected="a tree in its metadata"
+        )
     return unpack(json.loads(metadata["tree"]), tensors)
 
 

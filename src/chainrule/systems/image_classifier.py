@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.dataset import Dataset
-from chainrule.data.images import ImageSplit, read_image_splits, read_picture
+from chainrule.data.images import ImageSplit, read_other_images, read_picture
 from chainrule.errors import UserError
 from chainrule.inspect import figures
 from chainrule.loops.supervised import fit
@@ -153,16 +153,9 @@ class ImageClassifier:
         return self.logits(self.data.test.x)
 
     def _other(self, data: str) -> ImageSplit:
-        """The test split of other data, with this run's classes."""
-        spec = self.data.spec
-        other, splits = read_image_splits(
-            data, target=self.run.record["data"]["target"], size=spec["size"], channels=spec["channels"], seed=self.run.seed, val_fraction=0.0
-        )  # fmt: skip
-        if other["classes"] != self.classes:
-            raise UserError(
-                "these data have other classes than the run", where=data, expected=self.classes, found=other["classes"]
-            )
-        return splits["test"]
+        """Other data with this run's classes; of its own data the test split, since it has learnt the rest."""
+        place = self.run.record["data"]
+        return self.data.test if data == place["source"] else read_other_images(data, place["target"], self.data.spec)
 
 
 def _pictures(inputs: list[str]) -> Iterator[Path]:
