@@ -110,7 +110,7 @@ def test_errors_name_the_place(tmp_path):
         read_texts(str(tmp_path / "none"))
     with raises("digits is no text"):
         read_texts("digits")
-    with raises("there is no data set and no path 'tiny-shakespear'; did you mean 'tiny-shakespeare'"):
+    with raises("there is no data set and no path 'tiny-shakespear'; did you mean tiny-shakespeare"):
         read_texts("tiny-shakespear")
     with raises(r"(?s)too few characters.*train of"):
         read_text_splits(write(tmp_path / "five.txt", "abcde"), 0.05, 0.1, 0)
