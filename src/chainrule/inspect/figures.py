@@ -158,13 +158,28 @@ def gallery(images: Tensor, titles: Sequence[str], title: str, caption: str = ""
     """Byte images (N, C, H, W) with a title above each."""
     columns = max(1, min(columns, len(images)))
     rows = max(1, -(-len(images) // columns))
+    cells = mosaic(images, columns)
     with _drawing(title):
-        canvas = _figure(0.98 * columns, 1.2 * rows)
-        for index, (image, text) in enumerate(zip(images, titles, strict=True)):
-            axes = canvas.add_subplot(rows, columns, index + 1)
-            pixels = image.permute(1, 2, 0).numpy()
-            shown = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-            axes.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="none")
-            axes.set_title(text, fontsize=7.5, color="#374151", pad=2.5)
-            axes.axis("off")
+        from matplotlib.figure import Figure as Canvas
+
+        canvas = Canvas(figsize=(0.98 * columns, 1.2 * rows))
+        axes = canvas.add_axes((0.0, 0.0, 1.0, 1.0))
+        axes.imshow(cells, interpolation="none", extent=(0, columns, rows, 0), aspect="auto")
+        for index, text in enumerate(titles):
+            row, column = divmod(index, columns)
+            axes.text(column + 0.5, row + 0.15, text, fontsize=7.5, color="#374151", ha="center")
+        axes.axis("off")
         return Figure(title, caption, svg=to_svg(canvas, title))
+
+
+def mosaic(images: Tensor, columns: int) -> np.ndarray:
+    """Byte images (N, C, H, W) as one picture with an alpha channel: a transparent edge around each, wider above."""
+    count, _, height, width = images.shape
+    above, side = -(-height // 4), -(-width // 20)
+    rows = max(1, -(-count // columns))
+    cells = np.zeros((rows, columns, above + height + side, width + 2 * side, 4), dtype=np.uint8)
+    pixels = images.permute(0, 2, 3, 1).numpy()
+    for index in range(count):
+        cell = cells[divmod(index, columns)][above : above + height, side : side + width]
+        cell[..., :3], cell[..., 3] = pixels[index], 255
+    return cells.transpose(0, 2, 1, 3, 4).reshape(rows * cells.shape[2], columns * cells.shape[3], 4)
