@@ -36,7 +36,8 @@ CONTESTANTS = ("chainrule", "stable-baselines3")
 def open_run(folder: Path, seed: int) -> Any:
     """A run of the recipe, not begun; its system measures both contestants."""
     from chainrule.recipes import get_recipe
-    from chainrule.run.run import Run, run_settings
+    from chainrule.run.run import Run
+    from chainrule.run.settings import run_settings
     from chainrule.settings import bind
 
     recipe = get_recipe("dqn")

@@ -141,7 +141,7 @@ def parse(words: list[str]) -> None:
     if recipe is None or recipe in PLACEHOLDERS or recipe == "mlp":
         return
     found_recipe = get_recipe(recipe)
-    from chainrule.run.run import run_settings
+    from chainrule.run.settings import run_settings
 
     bind(parse_pairs(given.get("settings", ())), found_recipe.build, run_settings, owner=recipe)
 

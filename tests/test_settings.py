@@ -9,7 +9,7 @@ import pytest
 import chainrule
 from chainrule.errors import UserError
 from chainrule.recipes import all_recipes, get_recipe
-from chainrule.run.run import run_settings
+from chainrule.run.settings import run_settings
 from chainrule.settings import (
     Count,
     Fraction,

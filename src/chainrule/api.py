@@ -9,7 +9,8 @@ from chainrule.errors import UserError
 from chainrule.recipes import all_recipes, get_recipe
 from chainrule.run.device import leave_world
 from chainrule.run.folder import read_record
-from chainrule.run.run import Run, run_settings
+from chainrule.run.run import Run
+from chainrule.run.settings import run_settings
 from chainrule.settings import bind
 from chainrule.systems import Exports, Generates, Predicts
 

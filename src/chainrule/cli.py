@@ -67,7 +67,7 @@ def show(recipe: str) -> None:
     found = get_recipe(recipe)
     from chainrule.inspect.layers import card_text
     from chainrule.models import get_card
-    from chainrule.run.run import run_settings
+    from chainrule.run.settings import run_settings
 
     click.echo(card_text(found, get_card(found.model)))
     for title, function in (("Settings", found.build), ("Settings of every recipe", run_settings)):
@@ -93,7 +93,7 @@ def train(recipe: str, settings: Sequence[str], as_json: bool, **options: Any) -
 
     found = get_recipe(recipe)
     pairs = parse_pairs(settings)
-    from chainrule.run.run import run_settings
+    from chainrule.run.settings import run_settings
 
     bind(pairs, found.build, run_settings, owner=f"the recipe {recipe}")
     from chainrule import api

@@ -16,7 +16,9 @@ SETTINGS = {"epochs": 2, "log_every": 1, "batch_size": 99, "threads": 1}  # 99: 
 
 
 def losses(folder: Path) -> list[float]:
-    return [line["loss"] for line in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()) if "loss" in line]
+    return [
+        line["loss"] for line in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()) if "loss" in line
+    ]
 
 
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])

@@ -21,7 +21,8 @@ from chainrule.cli import cli
 from chainrule.errors import UserError
 from chainrule.models import all_cards
 from chainrule.recipes import Recipe, all_recipes
-from chainrule.run.run import Run, run_settings
+from chainrule.run.run import Run
+from chainrule.run.settings import run_settings
 from chainrule.settings import parameters
 from chainrule.systems import Exports, Generates, Predicts, Prepares
 from tests.common.every_recipe import question, record, result, trained

@@ -236,7 +236,7 @@ def command_of(record: Mapping[str, Any]) -> str:
 def _changed(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """The settings that are not at their defaults; all of them where the recipe is no longer there."""
     from chainrule.recipes import get_recipe
-    from chainrule.run.run import run_settings
+    from chainrule.run.settings import run_settings
     from chainrule.settings import parameters
 
     try:

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chainrule.data.batches import Batch
-from chainrule.run.run import Loader, Run, Stateful
+from chainrule.run.protocols import Loader, Stateful
+from chainrule.run.run import Run
 
 # A batch to the loss that one player lowers, a scalar, and what else of it to track.
 Objective = Callable[[Batch], tuple[Tensor, Mapping[str, Tensor]]]

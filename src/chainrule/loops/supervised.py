@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.data.batches import Batch
-from chainrule.run.run import Loader, Run, Stateful
+from chainrule.run.protocols import Loader, Stateful
+from chainrule.run.run import Run
 
 
 def fit(

@@ -15,13 +15,17 @@ import sys
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from chainrule.errors import UserError
+
+if TYPE_CHECKING:
+    from chainrule.run.protocols import Loader
+    from chainrule.run.run import Run
 
 SAVED_S_PER_ELEMENT = 1e-9  # forward and backward together
 COMPILE_S = 15.0  # for any network
@@ -104,6 +108,34 @@ def choose(
     if saved_s <= MARGIN * cost_s:
         return False, estimate
     return (False, f"{estimate}, but {lacking}") if lacking else (True, estimate)
+
+
+def compiled(
+    run: Run, network: Any, example: tuple[Tensor, ...], *, batch_size: int, loader: Loader, epochs: int
+) -> Any:
+    """The network to call in training: compiled where that pays or `compile` asks for it. A resumed run repeats it.
+
+    Args:
+        run: whose setting `compile` counts, and whose record keeps the choice.
+        network: what `Run.share_model` gave, called with one tensor of samples.
+        example: its inputs for one sample.
+        batch_size: over all processes.
+        loader, epochs: what is to be run over.
+    """
+    if "compile" not in run.record:
+        wanted, reason = choose(
+            run.common["compile"], network, example,
+            batch_size=batch_size, steps=len(loader) * (epochs - run.epoch) - run.position, processes=run.world.size,
+        )  # fmt: skip
+        run.record["compile"] = {"chosen": wanted, "reason": reason}
+        run.write_record()
+        if run.common["compile"] != "no":
+            run.progress.line(f"{'compiled' if wanted else 'not compiled'}: {reason}")
+    if not run.record["compile"]["chosen"]:
+        return network
+    if run.device.type == "cpu" and (lacking := missing_compiler()):
+        raise UserError("this run was compiled and cannot go on without", found=lacking, where=run.folder)
+    return Compiled(network, len(range(run.world.rank, batch_size, run.world.size)))
 
 
 class Compiled:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from chainrule.errors import UserError
 
@@ -65,6 +66,13 @@ class World:
             dist.all_gather_object(values, value)
         return values
 
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of every rank's value."""
+        if self.size > 1:
+            dist.all_reduce(value)
+            value /= self.size
+        return value
+
     def any(self, flag: bool, device: torch.device) -> bool:
         """True on every rank where it is true on one of them."""
         if self.size == 1:
@@ -105,3 +113,18 @@ def hardware(device: torch.device) -> str:
     with contextlib.suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8") as file:
         model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), model)
     return f"{model}, {torch.get_num_threads()} threads"
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """Where the global random generators of this process stand."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def set_random_state(device: torch.device, state: dict[str, Tensor]) -> None:
+    """Takes up what `random_state` gave."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)

@@ -22,59 +22,37 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from chainrule.errors import Interrupted, RunFailed, UserError
 from chainrule.recipes import Recipe, get_recipe
-from chainrule.run import atomic, checkpoint, compiling, parallel
-from chainrule.run.device import World, autocast, choose_device, hardware, join_world
+from chainrule.run import atomic, checkpoint, parallel
+from chainrule.run.device import (
+    World,
+    autocast,
+    choose_device,
+    hardware,
+    join_world,
+    random_state,
+    set_random_state,
+)
 from chainrule.run.folder import circumstances, claim, read_record
 from chainrule.run.guard import first_bad_parameter, not_a_number
 from chainrule.run.metrics import Metrics, read_metrics
 from chainrule.run.progress import Progress, describe
+from chainrule.run.protocols import Loader, Stateful
 from chainrule.run.signals import Signals
 from chainrule.run.tree import save_tree
 from chainrule.run.weights import load_file, load_learnt
-from chainrule.settings import Count, NonNegative, Size
 
 if TYPE_CHECKING:
     from chainrule.systems import System
 
 
-def run_settings(
-    *,
-    log_every: Count = 50,
-    checkpoint_s: NonNegative = 30.0,
-    autocast: Literal["auto", "yes", "no"] = "auto",
-    compile: Literal["auto", "yes", "no"] = "auto",
-    parallel: Literal["ddp", "fsdp"] = "ddp",
-    threads: Size = 0,
-) -> None:
-    """The settings that every recipe has: steps between two log lines, seconds between two checkpoints (0: every
-    step), bfloat16 autocast, torch.compile, how several processes share a model, CPU threads (0: as PyTorch chooses).
-    """
-
-
 Module = TypeVar("Module", bound=nn.Module)
-
-
-class Stateful(Protocol):
-    """Whatever can be saved and restored: modules, optimisers, replay memories."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any], /) -> Any: ...
-
-
-class Loader(Protocol):
-    """Batches that are a pure function of epoch and position, so that nothing of them needs saving."""
-
-    def __len__(self) -> int: ...
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Any]: ...
 
 
 class Run:
@@ -131,7 +109,7 @@ class Run:
         }
         run = cls(Path(world.agree(str(folder))), record, where, world, trains=True)
         run._made_folder = made
-        run._write_record()
+        run.write_record()
         return run
 
     @classmethod
@@ -162,7 +140,7 @@ class Run:
             torch.manual_seed(self.seed)
             settings = {key: tuple(v) if isinstance(v, list) else v for key, v in self.record["settings"].items()}
             self._system = self.recipe.build(self, **settings)
-            self._write_record()
+            self.write_record()
         return self._system
 
     def open_system(self) -> System:
@@ -290,10 +268,6 @@ class Run:
                 f"{self.recipe.name} trains in one process", found=self.world.size, cure="start it without torchrun"
             )
 
-    def steps_left(self, loader: Loader, epochs: int) -> int:
-        """How many steps a run over `loader` still has before it; what decides whether compiling pays."""
-        return len(loader) * (epochs - self.epoch) - self.position
-
     def place(self, module: Module) -> Module:
         """The module on the run's device, its four-dimensional weights channels-last, where convolutions are fastest.
 
@@ -310,32 +284,6 @@ class Run:
         if self.common["parallel"] == "fsdp":
             return module
         return parallel.replicate(module, self.world, self.device)
-
-    def compiled(
-        self, network: Any, example: tuple[Tensor, ...], *, batch_size: int, loader: Loader, epochs: int
-    ) -> Any:
-        """The network to call in training: compiled where that pays or `compile` asks for it. A resumed run repeats it.
-
-        Args:
-            network: what `share_model` gave, called with one tensor of samples.
-            example: its inputs for one sample.
-            batch_size: over all processes.
-            loader, epochs: what is to be run over.
-        """
-        if "compile" not in self.record:
-            wanted, reason = compiling.choose(
-                self.common["compile"], network, example,
-                batch_size=batch_size, steps=self.steps_left(loader, epochs), processes=self.world.size,
-            )  # fmt: skip
-            self.record["compile"] = {"chosen": wanted, "reason": reason}
-            self._write_record()
-            if self.common["compile"] != "no":
-                self.progress.line(f"{'compiled' if wanted else 'not compiled'}: {reason}")
-        if not self.record["compile"]["chosen"]:
-            return network
-        if self.device.type == "cpu" and (lacking := compiling.missing_compiler()):
-            raise UserError("this run was compiled and cannot go on without", found=lacking, where=self.folder)
-        return compiling.Compiled(network, len(range(self.world.rank, batch_size, self.world.size)))
 
     # -- around the loop ----------------------------------------------------------------------------------------
 
@@ -386,7 +334,7 @@ class Run:
             )
         weights = {n: parallel.full_state(p) for n, p in self._modules().items()}
         parts = {n: parallel.full_state(p) for n, p in self._parts.items() if not isinstance(p, nn.Module)}
-        random = self.world.gather(self._random_state())
+        random = self.world.gather(random_state(self.device))
         now = time.monotonic()
         self.seconds, self._clock = self.seconds + now - self._clock, now
         if self.world.leads:
@@ -405,14 +353,7 @@ class Run:
         """Writes the tracked metrics as a line."""
         if not self.metrics.pending:
             return
-        means = self.metrics.gather()
-        if self.world.size > 1:
-            import torch.distributed as dist
-
-            for value in means.values():
-                dist.all_reduce(value)
-                value /= self.world.size
-        values = {name: float(value) for name, value in means.items()}
+        values = {name: float(self.world.mean(value)) for name, value in self.metrics.gather().items()}
         self._write_line(values)
         self.progress.update(self.step, values)
 
@@ -423,7 +364,7 @@ class Run:
                 atomic.write_json(self.folder / "result.json", result)
         self._describe_status("done")
         report()
-        self._write_record()
+        self.write_record()
 
     def discard(self) -> None:
         """Takes back a start that came to nothing: of a run that never made a step, nothing stays behind."""
@@ -438,7 +379,7 @@ class Run:
 
     def set_status(self, status: str, reason: str | None = None) -> None:
         self._describe_status(status, reason)
-        self._write_record()
+        self.write_record()
 
     def _describe_status(self, status: str, reason: str | None = None) -> None:
         self.record |= {"status": status, "reason": reason, "seconds": round(self.seconds, 3)}
@@ -511,21 +452,12 @@ class Run:
             )
             raise RunFailed(f"{what} of step {self.step}: {error}{kept}") from error.__cause__
 
-    def _write_record(self) -> None:
+    def write_record(self) -> None:
+        """Writes run.json, where this process may."""
         if self._writes:
             atomic.write_json(self.folder / "run.json", self.record)
 
-    def _random_state(self) -> dict[str, Any]:
-        state: dict[str, Any] = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            state["cuda"] = torch.cuda.get_rng_state(self.device)
-        return state
-
     def _set_random_state(self, states: list[dict[str, Any]]) -> None:
         """Each process goes on with its own draws; with another number of processes, they begin anew."""
-        if len(states) != self.world.size:
-            return
-        state = states[self.world.rank]
-        torch.set_rng_state(state["cpu"])
-        if self.device.type == "cuda" and "cuda" in state:
-            torch.cuda.set_rng_state(state["cuda"], self.device)
+        if len(states) == self.world.size:
+            set_random_state(self.device, states[self.world.rank])

@@ -17,6 +17,7 @@ from chainrule.errors import UserError
 from chainrule.inspect import figures
 from chainrule.loops.supervised import fit
 from chainrule.nn.normalize import Normalize
+from chainrule.run.compiling import compiled
 from chainrule.run.run import Run
 from chainrule.systems import Deployable, Figure
 
@@ -52,8 +53,8 @@ class ImageClassifier:
     def train(self, run: Run) -> None:
         x, y = self.data.train.x.to(run.device, memory_format=torch.channels_last), self.data.train.y.to(run.device)
         batches = Batches(x, y, self.batch_size, seed=run.seed, world=run.world)
-        network = run.compiled(
-            run.share_model(self.model), self.example()["model"],
+        network = compiled(
+            run, run.share_model(self.model), self.example()["model"],
             batch_size=self.batch_size, loader=batches, epochs=self.epochs,
         )  # fmt: skip
 
