@@ -23,7 +23,7 @@ def fit(
     train: Loader,
     epochs: int,
     validate: Callable[[], dict[str, float]],
-    choose_by: tuple[str, bool],
+    choose_by: tuple[str, bool] | None,
     clip_norm: float | None = None,
     keep: Mapping[str, Stateful] | None = None,
 ) -> None:
@@ -37,7 +37,8 @@ def fit(
         train: the batches.
         epochs: passes over them.
         validate: metrics on the validation split, after each epoch.
-        choose_by: the validation metric that chooses the weights to keep, and whether lower is better.
+        choose_by: the validation metric that chooses the weights to keep, and whether lower is better;
+            None where nothing was held out to choose by: the last weights are kept.
         clip_norm: bound of the gradient's norm over all parameters, if any.
         keep: further state that the objective carries from batch to batch.
     """
@@ -59,4 +60,5 @@ def fit(
             run.track(loss=loss, lr=optimizer.param_groups[0]["lr"])
         metrics = validate()
         run.log(**{f"val_{name}": value for name, value in metrics.items()})
-        run.keep_best(modules, f"val_{choose_by[0]}", metrics[choose_by[0]], lower_is_better=choose_by[1])
+        if choose_by is not None:
+            run.keep_best(modules, f"val_{choose_by[0]}", metrics[choose_by[0]], lower_is_better=choose_by[1])

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     },
 )  # fmt: skip
 def char_lstm(
-    run: Run, *, epochs: Count = 15, batch_size: Count = 32, length: Count = 64, hidden_size: Count = 256,
-    num_layers: Count = 2, embedding_size: Size = 0, dropout: Fraction = 0.5, lr: Positive = 5e-3, clip: NonNegative = 1.0,
+    run: Run, *, epochs: Count = 10, batch_size: Count = 32, length: Count = 64, hidden_size: Count = 256,
+    num_layers: Count = 2, embedding_size: Size = 0, dropout: Fraction = 0.3, lr: Positive = 5e-3, clip: NonNegative = 1.0,
     val_fraction: Fraction = 0.05, characters: Size = 0,
 ) -> CharLanguageModel:  # fmt: skip
     """Two LSTM layers of 256 (873,793 parameters) over one-hot characters: the state is carried, Adam, a cosine rate."""

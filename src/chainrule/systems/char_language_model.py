@@ -84,7 +84,8 @@ class CharLanguageModel:
 
         fit(
             run, modules=self.modules(), objective=objective, optimizer=self.optimizer, schedule=self.schedule,
-            train=streams, epochs=self.epochs, validate=self._validate, choose_by=("loss", True),
+            train=streams, epochs=self.epochs, validate=self._validate,
+            choose_by=None if self.data.spec["val_is_test"] else ("loss", True),
             clip_norm=self.clip or None, keep={"hidden": hidden},
         )  # fmt: skip
 
@@ -104,7 +105,8 @@ class CharLanguageModel:
         of = f"vocabulary: the {size} characters of the whole text; the hidden state is carried along each text"
         if self.data.spec["val_is_test"]:
             return (
-                f"the split that was measured ({made['test']}) chose the epoch too, as none was held out for that; {of}"
+                f"nothing was held out to choose by: the weights are the last epoch's; test split ({made['test']}) measured "
+                f"at the end, and after each epoch to be seen, which chose nothing; {of}"
             )
         return (
             f"validation split ({made['val']}) chose the epoch by its loss; "
