@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from measure import commit, hardware, medians, run_contestant, table, versions, write_results
+from measure import circumstances, in_turn, in_words, medians, table, write_results
 
 BATCH, LENGTH, HIDDEN, LAYERS, LR, CLIP, DROPOUT = 32, 64, 256, 2, 5e-3, 1.0, 0.2
 HELD_OUT = 20_000
@@ -128,16 +127,11 @@ def main() -> None:
         print(json.dumps(contestant(given.one, given)))
         return
     words = [f"--steps={given.steps}", f"--threads={given.threads}"]
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in CONTESTANTS}
-    for _ in range(given.repeats):
-        for name in CONTESTANTS:
-            runs[name].append(run_contestant(Path(__file__), ["--one", name, *words], threads=given.threads))
-            print(name, runs[name][-1], file=sys.stderr, flush=True)
     record = {
-        "command": " ".join(["python", "benchmarks/char_lstm.py", *sys.argv[1:]]),
-        "hardware": hardware(given.threads), "versions": versions(("chainrule", "torch", "numpy")), "commit": commit(),
-        "characters": given.steps * BATCH * LENGTH, "runs": runs,
-    }  # fmt: skip
+        **circumstances(__file__, given.threads, ("chainrule", "torch", "numpy")),
+        "characters": given.steps * BATCH * LENGTH,
+        "runs": in_turn(Path(__file__), CONTESTANTS, words, repeats=given.repeats, threads=given.threads),
+    }
     text = summarise(record, given)
     write_results("char_lstm", record, text)
     print(text)
@@ -145,9 +139,6 @@ def main() -> None:
 
 def summarise(record: dict[str, Any], given: argparse.Namespace) -> str:
     """The record as Markdown: medians."""
-    failed = [run["error"] for of_one in record["runs"].values() for run in of_one if "error" in run]
-    if failed:
-        sys.exit(f"a contestant failed: {failed[0]}")
     middle = {name: medians(of_one) for name, of_one in record["runs"].items()}
     first = next(iter(middle.values()))
     rows = [
@@ -156,13 +147,12 @@ def summarise(record: dict[str, Any], given: argparse.Namespace) -> str:
         for name, m in middle.items()
     ]  # fmt: skip
     header = ["", "seconds", "times ours", "characters/s", "with test and report, s", "peak MB", "val loss"]
-    named = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     return "\n\n".join([
         "# The character model against a plain PyTorch loop",
         f"{record['characters']:,} characters of tiny-shakespeare in {given.steps} batches of {BATCH} x {LENGTH}, {LAYERS} layers "
         f"of {HIDDEN}, then a validation of {HELD_OUT:,}; medians of {given.repeats}, in turn, each in a process of its own.",
         table(header, rows),
-        f"{record['hardware']}; {named}; commit {record['commit']}; `{record['command']}`.",
+        in_words(record),
     ])  # fmt: skip
 
 

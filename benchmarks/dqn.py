@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from measure import commit, hardware, run_contestant, table, versions, write_results
+from measure import circumstances, in_words, run_contestant, table, write_results
 
 ENVIRONMENT, SOLVED, EVALUATE_EVERY, FEW_EPISODES = "CartPole-v1", 475.0, 500, 10
 ZOO = {  # rl-baselines3-zoo, hyperparams/dqn.yml, CartPole-v1
@@ -158,15 +158,12 @@ def main() -> None:
             runs[name].append({"seed": seed, **result})
             print(name, runs[name][-1], file=sys.stderr, flush=True)
     record: dict[str, Any] = {
-        "command": " ".join(["python", "benchmarks/dqn.py", *sys.argv[1:]]), "commit": commit(),
-        "hardware": hardware(given.threads),
-        "versions": versions(("chainrule", "torch", "gymnasium", "stable-baselines3", "numpy")),
+        **circumstances(__file__, given.threads, ("chainrule", "torch", "gymnasium", "stable-baselines3", "numpy")),
         "protocol": {"environment": ENVIRONMENT, "solved": SOLVED, "evaluate_every": EVALUATE_EVERY, "zoo": ZOO},
         "runs": runs,
-    }  # fmt: skip
-    named = ", ".join(f"{package} {version}" for package, version in record["versions"].items())
+    }
     notes = (
-        f"{record['hardware']}; {named}; commit {record['commit']}; `{record['command']}`.\n\nTraining until the mean return "
+        f"{in_words(record)}\n\nTraining until the mean return "
         f"over 100 episodes is {SOLVED:g}, measured every {EVALUATE_EVERY} environment steps by the same function, whose time "
         "counts for both. CPU s are of the whole process, imports among them."
     )

@@ -19,7 +19,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from measure import commit, hardware, medians, run_contestant, table, versions, write_results
+from measure import circumstances, in_turn, in_words, medians, table, write_results
 
 CONTESTANTS = ("scikit-learn", "chainrule float64", "chainrule float32")
 
@@ -102,18 +102,10 @@ def main() -> None:
         print(json.dumps(measure(given.one, given)))
         return
     problem_words = [f"--{name}={getattr(given, name)}" for name in sizes if name != "repeats"]
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in CONTESTANTS}
-    for _ in range(given.repeats):
-        for name in CONTESTANTS:
-            runs[name].append(run_contestant(Path(__file__), ["--one", name, *problem_words], threads=given.threads))
-            print(name, runs[name][-1], file=sys.stderr, flush=True)
     record = {
+        **circumstances(__file__, given.threads, ("chainrule", "torch", "scikit-learn", "numpy", "scipy")),
         "problem": {name: getattr(given, name) for name in sizes},
-        "command": " ".join(["python", "benchmarks/gaussian_mixture.py", *sys.argv[1:]]),
-        "hardware": hardware(given.threads),
-        "versions": versions(("chainrule", "torch", "scikit-learn", "numpy", "scipy")),
-        "commit": commit(),
-        "runs": runs,
+        "runs": in_turn(Path(__file__), CONTESTANTS, problem_words, repeats=given.repeats, threads=given.threads),
     }
     text = summarise(record)
     write_results("gaussian_mixture", record, text)
@@ -123,9 +115,6 @@ def main() -> None:
 def summarise(record: dict[str, Any]) -> str:
     """The record as Markdown: medians, with the range of the seconds."""
     p, runs = record["problem"], record["runs"]
-    failed = [run["error"] for of_one in runs.values() for run in of_one if "error" in run]
-    if failed:
-        sys.exit(f"a contestant failed: {failed[0]}")
     middle = {name: medians(of_one) for name, of_one in runs.items()}
     reference = middle[CONTESTANTS[0]]
     rows = []
@@ -137,13 +126,12 @@ def summarise(record: dict[str, Any]) -> str:
             f"{own['log_likelihood'] - reference['log_likelihood']:+.1e}",
         ])  # fmt: skip
     header = ["", "seconds", "least to most", "times as fast", "peak MiB", "mean log-likelihood", "difference"]
-    named = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     return "\n\n".join([
         "# EM for a mixture of Gaussians",
         f"{p['rows']:,} x {p['columns']}, {p['components']} full covariances, {p['iterations']} iterations from one start; "
         f"medians of {p['repeats']}, contestants in turn, a process each.",
         table(header, rows),
-        f"{record['hardware']}; {named}; commit {record['commit']}; `{record['command']}`.",
+        in_words(record),
         "Log-likelihoods are SciPy's of each one's parameters on the same rows. Peaks are of the whole process, with its "
         "libraries and the data.",
     ])  # fmt: skip

@@ -86,6 +86,35 @@ def run_contestant(
     return {**json.loads(lines[-1]), **more}
 
 
+def in_turn(
+    script: Path, contestants: Iterable[str], words: Sequence[str], *, repeats: int, threads: int
+) -> dict[str, list[dict[str, Any]]]:
+    """Runs `script --one CONTESTANT words` for each contestant in turn, `repeats` times over. A failure ends it all."""
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in contestants}
+    for _ in range(repeats):
+        for name, results in runs.items():
+            result = run_contestant(script, ["--one", name, *words], threads=threads)
+            if "error" in result:
+                sys.exit(f"{name} failed: {result['error']}")
+            results.append(result)
+            print(name, result, file=sys.stderr, flush=True)
+    return runs
+
+
+def circumstances(script: str, threads: int, packages: Iterable[str]) -> dict[str, Any]:
+    """What a record says besides the figures: the command, the machine, the versions, the commit."""
+    return {
+        "command": " ".join(["python", f"benchmarks/{Path(script).name}", *sys.argv[1:]]),
+        "hardware": hardware(threads), "versions": versions(packages), "commit": commit(),
+    }  # fmt: skip
+
+
+def in_words(record: Mapping[str, Any]) -> str:
+    """The line below a table, of what `circumstances` gave."""
+    named = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    return f"{record['hardware']}; {named}; commit {record['commit']}; `{record['command']}`."
+
+
 def medians(runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """The median of every number that all of the runs have."""
     names = [name for name, value in runs[0].items() if isinstance(value, (int, float))]

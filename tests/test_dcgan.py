@@ -427,3 +427,17 @@ def test_a_size_that_does_not_exist_is_refused() -> None:
         chainrule.train("dcgan", size=30)
     with pytest.raises(UserError, match="did you mean 'width'"):
         chainrule.train("dcgan", widht=30)
+
+
+def test_other_pictures_are_measured_whole_unless_they_have_a_test_split(tmp_path):
+    from chainrule.data.unlabelled import read_other_pictures
+
+    spec = {"size": 28, "channels": 3}
+    pictures(tmp_path / "flat", 7)
+    assert len(read_other_pictures(str(tmp_path / "flat"), None, spec)) == 7
+    for name in ("cats", "dogs"):
+        pictures(tmp_path / "classes" / name, 4)
+        pictures(tmp_path / "split" / "train" / name, 4)
+        pictures(tmp_path / "split" / "test" / name, 3)
+    assert len(read_other_pictures(str(tmp_path / "classes"), None, spec)) == 8
+    assert read_other_pictures(str(tmp_path / "split"), None, spec).x.shape == (6, 3, 28, 28)

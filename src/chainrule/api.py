@@ -123,7 +123,12 @@ def count_parameters(run: Run) -> int:
 
 def evaluate(folder: str | Path, *, data: str | None = None, device: str = "auto") -> dict[str, float]:
     """Metrics of a run on its own test split, or on other data of the same kind."""
-    return Run.load(folder, device).open_system().evaluate(data)
+    return measure(Run.load(folder, device), data)
+
+
+def measure(run: Run, data: str | None) -> dict[str, float]:
+    """Metrics of an opened run. Its own data by name mean its test split: what it learnt from measures nothing."""
+    return run.open_system().evaluate(None if data == run.record["data"]["source"] else data)
 
 
 def predict(

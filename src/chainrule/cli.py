@@ -140,7 +140,7 @@ def evaluate(run: str, data: str | None, device: str, as_json: bool) -> None:
     from chainrule.run.run import Run
 
     opened = Run.load(run, device)
-    metrics = opened.open_system().evaluate(data)
+    metrics = api.measure(opened, data)
     if as_json:
         click.echo(json.dumps(api.summary(opened, metrics)))
     else:

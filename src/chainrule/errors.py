@@ -11,8 +11,10 @@ class ChainruleError(Exception):
     exit_status = 1
 
 
-class UserError(ChainruleError):
+class UserError(ChainruleError, ValueError):
     """The input is wrong: what, where, what was expected, what was found, and the cure.
+
+    It is a ValueError, so that code which knows nothing of Chainrule can catch it as what it is.
 
     >>> print(UserError("the label is out of range", where="y[3]", expected="0 to 9", found="12"))
     the label is out of range

@@ -22,7 +22,7 @@ FORBIDDEN = {
     "functional": set(PARTS) - {"functional"},
     "nn": set(PARTS) - {"functional", "nn"},
     "optim": set(PARTS) - {"functional", "nn", "optim"},
-    "models": set(PARTS) - {"functional", "nn", "models"},
+    "models": set(PARTS) - {"functional", "nn", "optim", "models"},
     "data": {"models", "loops", "systems", "inspect", "api", "cli"},
     "run": {"models", "loops", "inspect", "api", "cli"},
     "loops": {"models", "systems", "inspect", "recipes", "api", "cli"},

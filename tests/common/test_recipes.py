@@ -116,6 +116,12 @@ def test_evaluate_gives_what_training_measured(folder: Path) -> None:
     assert chainrule.evaluate(folder, device="cpu") == result(folder)["metrics"]
 
 
+def test_its_own_data_by_name_are_its_test_split(folder: Path) -> None:
+    """What a run has learnt from measures nothing."""
+    source = record(folder)["data"]["source"]
+    assert chainrule.evaluate(folder, data=source, device="cpu") == result(folder)["metrics"]
+
+
 def test_predict(recipe: Recipe, folder: Path, tmp_path: Path) -> None:
     run = Run.load(folder, "cpu")
     if not isinstance(run.system, Predicts):

@@ -14,7 +14,7 @@ from torch import Tensor
 from chainrule.data.dataset import Dataset
 from chainrule.data.image_files import UNREADABLE, RawImages, RawImageSet, decode, mixed_kinds, read_images
 from chainrule.data.sources import resolve
-from chainrule.data.splits import fingerprint, stratified
+from chainrule.data.splits import fingerprint, hold_out
 from chainrule.errors import UserError
 
 if TYPE_CHECKING:
@@ -78,33 +78,34 @@ def read_image_splits(
         name: ImageSplit(to_tensor(part, size, channels), torch.from_numpy(part.labels))
         for name, part in raw_splits.items()
     }
-    made: dict[str, Any] = {name: "as published" if name in splits else None for name in ("train", "val", "test")}
+    whole = splits["train"]
+    indices, made = hold_out(whole.y, splits, test_fraction=test_fraction, val_fraction=val_fraction, seed=seed)
     for name, fraction in (("test", test_fraction), ("val", val_fraction)):
-        if name not in splits:
-            whole = splits["train"]
-            kept, held = stratified(whole.y, fraction, seed)
-            if fraction > 0 and not len(held):
-                raise UserError(
-                    f"the classes have too few samples to hold out a {name} split", where=raw.where,
-                    expected="2 or more of a class", found=f"{len(whole)} samples of {len(raw.classes)} classes",
-                    cure=f"more samples, or a {name} split of your own",
-                )  # fmt: skip
-            splits[name] = ImageSplit(whole.x[held], whole.y[held])
-            splits["train"] = ImageSplit(whole.x[kept], whole.y[kept])
-            made["train"] = "the rest"
-            made[name] = f"{fraction:.4g} of train, stratified, seed {seed}, indices {fingerprint(held)}"
+        if name in indices and fraction > 0 and not len(indices[name]):
+            raise UserError(
+                f"the classes have too few samples to hold out a {name} split", where=raw.where,
+                expected="2 or more of a class", found=f"{len(whole)} samples of {len(raw.classes)} classes",
+                cure=f"more samples, or a {name} split of your own",
+            )  # fmt: skip
+    splits |= {name: ImageSplit(whole.x[index], whole.y[index]) for name, index in indices.items()}
     if not len(splits["test"]):
         raise UserError("the test split is empty", where=raw.where, cure="put pictures into it, or remove it")
-    pixels = splits["train"].x
-    mean, std = pixel_statistics(pixels)
+    return image_spec(raw, raw.classes, channels, size, splits, made), splits
+
+
+def image_spec(
+    raw: RawImageSet, classes: list[str], channels: int, size: int, splits: dict[str, ImageSplit], made: dict[str, str]
+) -> dict[str, Any]:  # fmt: skip
+    """What a run keeps of its images."""
+    mean, std = pixel_statistics(splits["train"].x)
     if max(std) == 0.0:
         raise UserError("all training images are of one constant colour", where=raw.where)
-    spec = {
-        "where": raw.where, "classes": raw.classes, "channels": channels, "size": size, "mean": mean, "std": [s or 1.0 for s in std],
-        "counts": {name: len(splits[name]) for name in ("train", "val", "test")}, "splits": made,
-        "fingerprint": fingerprint(*(t for name in ("train", "val", "test") for t in (splits[name].x, splits[name].y))),
+    names = ("train", "val", "test")
+    return {
+        "where": raw.where, "classes": classes, "channels": channels, "size": size, "mean": mean, "std": [s or 1.0 for s in std],
+        "counts": {name: len(splits[name]) for name in names}, "splits": {name: made[name] for name in names},
+        "fingerprint": fingerprint(*(t for name in names for t in (splits[name].x, splits[name].y))),
     }  # fmt: skip
-    return spec, splits
 
 
 def read_other_images(source: str, target: str | None, spec: dict[str, Any]) -> ImageSplit:

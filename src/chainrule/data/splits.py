@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 
 import torch
 from torch import Tensor
@@ -40,6 +41,37 @@ def stratified(y: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
 def random_split(count: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     """Sorted indices (kept, held out) of `count` samples without classes."""
     return stratified(torch.zeros(count, dtype=torch.int64), fraction, seed)
+
+
+def hold_out(
+    y: Tensor, given: Collection[str], *, test_fraction: float, val_fraction: float, seed: int, by_class: bool = True
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Test and validation samples out of the training part, where the publisher gives no such splits.
+
+    Args:
+        y: classes (N,) of the training part; any numbers where `by_class` is off.
+        given: the splits that there are.
+        test_fraction, val_fraction: the share of the test split, and then that of the validation split in the rest.
+        seed: decides the draw.
+        by_class: whether the share is that of each class.
+
+    Returns:
+        Sorted indices into the training part: of what stays in `train`, and of each split that was made; and how each
+        split came about, in words.
+    """
+    made = dict.fromkeys(given, "as published")
+    rest, indices = torch.arange(len(y)), {}
+    for name, fraction in (("test", test_fraction), ("val", val_fraction)):
+        if name in given:
+            continue
+        kept, held = stratified(y[rest], fraction, seed) if by_class else random_split(len(rest), fraction, seed)
+        how = ", stratified" if by_class else ""
+        made |= {
+            "train": "the rest",
+            name: f"{fraction:.4g} of train{how}, seed {seed}, indices {fingerprint(held)}",
+        }
+        indices[name], rest = rest[held], rest[kept]
+    return {**indices, "train": rest}, made
 
 
 def fingerprint(*tensors: Tensor) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from chainrule.data.dataset import Dataset
 from chainrule.data.sources import resolve
-from chainrule.data.splits import fingerprint, random_split, stratified
+from chainrule.data.splits import fingerprint, hold_out
 from chainrule.data.table_files import SPLITS, RawRows, RawTable, read_csv, read_table, to_numbers
 from chainrule.errors import UserError
 
@@ -67,19 +67,13 @@ def read_table_splits(
     raw = read_table(resolve(source), target, needs_target=task != "density")
     classes, targets = _targets(raw, task)
     splits = {name: (torch.from_numpy(rows.x), targets[name]) for name, rows in raw.splits.items()}
-    made: dict[str, Any] = {name: "as published" if name in splits else None for name in SPLITS}
-    for name, fraction in (("test", test_fraction), ("val", val_fraction)):
-        if name not in splits:
-            x, y = splits["train"]
-            by_class = y is not None and classes is not None
-            kept, held = (
-                stratified(y, fraction, seed) if y is not None and by_class else random_split(len(x), fraction, seed)
-            )
-            splits[name] = (x[held], None if y is None else y[held])
-            splits["train"] = (x[kept], None if y is None else y[kept])
-            how = ", stratified" if by_class else ""
-            made["train"] = "the rest"
-            made[name] = f"{fraction:.4g} of train{how}, seed {seed}, indices {fingerprint(held)}"
+    x, y = splits["train"]
+    by_class = y is not None and classes is not None
+    indices, made = hold_out(
+        y if y is not None and by_class else torch.zeros(len(x)), splits,
+        test_fraction=test_fraction, val_fraction=val_fraction, seed=seed, by_class=by_class,
+    )  # fmt: skip
+    splits |= {name: (x[index], None if y is None else y[index]) for name, index in indices.items()}
     _check_counts(splits, raw.where)
     x = splits["train"][0]
     constant = (x == x[0]).all(0)

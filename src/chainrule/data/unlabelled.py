@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from chainrule.data.dataset import Dataset
-from chainrule.data.image_files import SUFFIXES, RawImages, RawImageSet
-from chainrule.data.images import ImageSplit, pixel_statistics, read_image_splits, to_tensor, usual_channels
+from chainrule.data.image_files import SUFFIXES, RawImages, RawImageSet, read_images
+from chainrule.data.images import ImageSplit, image_spec, read_image_splits, to_tensor, usual_channels
 from chainrule.data.sources import resolve
-from chainrule.data.splits import fingerprint, random_split
+from chainrule.data.splits import hold_out
 from chainrule.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,23 +47,24 @@ def read_picture_splits(
         )  # fmt: skip
     raw = _pictures_of(folder)
     channels = channels or usual_channels(raw)
-    pixels = {name: to_tensor(part, size, channels) for name, part in raw.splits.items()}
-    made: dict[str, Any] = {name: "as published" if name in pixels else None for name in ("train", "val", "test")}
-    for name, fraction in (("test", test_fraction), ("val", val_fraction)):
-        if name not in pixels:
-            kept, held = random_split(len(pixels["train"]), fraction, seed)
-            pixels[name], pixels["train"] = pixels["train"][held], pixels["train"][kept]
-            made["train"] = "the rest"
-            made[name] = f"{fraction:.4g} of train, seed {seed}, indices {fingerprint(held)}"
-    mean, std = pixel_statistics(pixels["train"])
-    if max(std) == 0.0:
-        raise UserError("all training images are of one constant colour", where=raw.where)
-    spec = {
-        "where": raw.where, "classes": [], "channels": channels, "size": size, "mean": mean, "std": [s or 1.0 for s in std],
-        "counts": {name: len(pixels[name]) for name in ("train", "val", "test")}, "splits": made,
-        "fingerprint": fingerprint(*(pixels[name] for name in ("train", "val", "test"))),
-    }  # fmt: skip
-    return spec, {name: ImageSplit(x, torch.zeros(len(x), dtype=torch.int64)) for name, x in pixels.items()}
+    splits = {name: _unlabelled(to_tensor(part, size, channels)) for name, part in raw.splits.items()}
+    whole = splits["train"]
+    indices, made = hold_out(
+        whole.y, splits, test_fraction=test_fraction, val_fraction=val_fraction, seed=seed, by_class=False
+    )
+    splits |= {name: _unlabelled(whole.x[index]) for name, index in indices.items()}
+    return image_spec(raw, [], channels, size, splits, made), splits
+
+
+def read_other_pictures(source: str, target: str | None, spec: dict[str, Any]) -> ImageSplit:
+    """Other pictures, of whatever classes, as large and in the colours of `spec`: their own test split, else all."""
+    folder = resolve(source)
+    raw = _pictures_of(folder) if isinstance(folder, Path) and is_unlabelled(folder) else read_images(folder, target)
+    return _unlabelled(to_tensor(raw.splits.get("test", raw.splits["train"]), spec["size"], spec["channels"]))
+
+
+def _unlabelled(x: Tensor) -> ImageSplit:
+    return ImageSplit(x, torch.zeros(len(x), dtype=torch.int64))
 
 
 def is_unlabelled(folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from dataclasses import dataclass
 from typing import Any
@@ -87,11 +88,6 @@ def trace(module: nn.Module, inputs: tuple[Any, ...], maps: int = 16) -> Trace:
 
         return after
 
-    handles = [
-        layer.register_forward_hook(hook(name))
-        for name, layer in module.named_modules()
-        if not any(True for _ in layer.children()) or any(True for _ in layer.parameters(recurse=False))
-    ]
     source = inputs[0]
     differentiable = isinstance(source, Tensor) and source.is_floating_point()
     if differentiable:
@@ -101,7 +97,10 @@ def trace(module: nn.Module, inputs: tuple[Any, ...], maps: int = 16) -> Trace:
     for p in own.values():
         p.grad = None
     try:
-        with evaluating(module), torch.enable_grad():
+        with contextlib.ExitStack() as hooks, evaluating(module), torch.enable_grad():
+            for name, layer in module.named_modules():
+                if not any(True for _ in layer.children()) or any(True for _ in layer.parameters(recurse=False)):
+                    hooks.enter_context(layer.register_forward_hook(hook(name)))
             output = first_tensor(module(*inputs))
             top = None
             if output is not None and output.dim() == 2 and len(output) == 1 and output.requires_grad:
@@ -109,8 +108,6 @@ def trace(module: nn.Module, inputs: tuple[Any, ...], maps: int = 16) -> Trace:
                 output[0, top].backward()
         found = [_activation(name, layer, tensor, values, maps) for name, layer, tensor, values in seen]
     finally:
-        for handle in handles:
-            handle.remove()
         for name, p in own.items():
             p.grad = kept[name]
     saliency = inputs[0].grad.detach() if differentiable and inputs[0].grad is not None else None

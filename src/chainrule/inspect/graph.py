@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 from collections import Counter
 from collections.abc import Iterator
@@ -96,17 +97,12 @@ def trace_graph(module: nn.Module, inputs: tuple[Any, ...]) -> list[Node]:
 
         return hook
 
-    handles = []
-    for name, layer in module.named_modules():
-        if name in innermost:
-            handles.append(layer.register_forward_pre_hook(before, with_kwargs=True))
-            handles.append(layer.register_forward_hook(after(name), with_kwargs=True))
-    try:
-        with torch.no_grad(), evaluating(module), follow:
-            module(*inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with contextlib.ExitStack() as hooks, torch.no_grad(), evaluating(module), follow:
+        for name, layer in module.named_modules():
+            if name in innermost:
+                hooks.enter_context(layer.register_forward_pre_hook(before, with_kwargs=True))
+                hooks.enter_context(layer.register_forward_hook(after(name), with_kwargs=True))
+        module(*inputs)
     return follow.nodes
 
 

@@ -75,15 +75,11 @@ def layers(module: nn.Module, inputs: tuple[Any, ...]) -> list[Layer]:
 
         return hook
 
-    handles = []
-    for name, layer in module.named_modules():
-        handles += [layer.register_forward_pre_hook(before), layer.register_forward_hook(after(name), with_kwargs=True)]
-    try:
-        with torch.no_grad(), evaluating(module), counter:
-            module(*inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with contextlib.ExitStack() as hooks, torch.no_grad(), evaluating(module), counter:
+        for name, layer in module.named_modules():
+            hooks.enter_context(layer.register_forward_pre_hook(before))
+            hooks.enter_context(layer.register_forward_hook(after(name), with_kwargs=True))
+        module(*inputs)
     return found + _never_called(module, counted)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 
 import torch
@@ -58,18 +59,13 @@ def first_bad_layer(modules: Mapping[str, nn.Module], rerun: Callable[[], object
 
         return hook
 
-    handles = [
-        layer.register_forward_hook(watch(f"{prefix}.{name}" if name else prefix))
-        for prefix, module in modules.items()
-        for name, layer in module.named_modules()
-        if not any(layer.children())
-    ]
-    try:
-        with torch.no_grad():
-            rerun()
-    finally:
-        for handle in handles:
-            handle.remove()
+    with contextlib.ExitStack() as hooks, torch.no_grad():
+        for prefix, module in modules.items():
+            for name, layer in module.named_modules():
+                if not any(layer.children()):
+                    label = f"{prefix}.{name}" if name else prefix
+                    hooks.enter_context(layer.register_forward_hook(watch(label)))
+        rerun()
     return found[0] if found else None
 
 

@@ -70,7 +70,7 @@ class ImageClassifier:
 
     def evaluate(self, data: str | None = None) -> dict[str, float]:
         if data is not None:
-            return self.measure(self._other(data))
+            return self.measure(read_other_images(data, self.run.record["data"]["target"], self.data.spec))
         self._test_logits = self.logits(self.data.test.x)  # kept for the figures
         return self._scores(self._test_logits, self.data.test.y)
 
@@ -152,11 +152,6 @@ class ImageClassifier:
     @cached_property
     def _test_logits(self) -> Tensor:
         return self.logits(self.data.test.x)
-
-    def _other(self, data: str) -> ImageSplit:
-        """Other data with this run's classes; of its own data the test split, since it has learnt the rest."""
-        place = self.run.record["data"]
-        return self.data.test if data == place["source"] else read_other_images(data, place["target"], self.data.spec)
 
 
 def _pictures(inputs: list[str]) -> Iterator[Path]:

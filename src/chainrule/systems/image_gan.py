@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.dataset import Dataset
 from chainrule.data.images import ImageSplit
-from chainrule.data.unlabelled import read_picture_splits
+from chainrule.data.unlabelled import read_other_pictures
 from chainrule.errors import UserError
 from chainrule.functional.scores import classifier_score, feature_statistics, frechet_distance
 from chainrule.inspect import figures
@@ -136,7 +136,8 @@ class ImageGan:
     # -- measuring ------------------------------------------------------------------------------------------------
 
     def evaluate(self, data: str | None = None) -> dict[str, float]:
-        split = self.data.test if data is None else self._other(data)
+        place, spec = self.run.record["data"], self.data.spec
+        split = self.data.test if data is None else read_other_pictures(data, place["target"], spec)
         real = self._pictures_to_score(split, data or self.data.spec["where"])
         fake = self.draw(self.fixed_noise(len(real), stream=1))
         metrics = self._losses(real, fake)
@@ -207,13 +208,6 @@ class ImageGan:
                 found=len(split), cure="more pictures: a fifth of them is held out where no test split is given",
             )  # fmt: skip
         return split.x[:MOST_SCORED]
-
-    def _other(self, data: str) -> ImageSplit:
-        """The test split of other data."""
-        spec = self.data.spec
-        return read_picture_splits(
-            data, target=self.run.record["data"]["target"], size=spec["size"], channels=spec["channels"], seed=self.run.seed, val_fraction=0.0
-        )[1]["test"]  # fmt: skip
 
     # -- answering ------------------------------------------------------------------------------------------------
 
