@@ -11,7 +11,8 @@ import torch
 from sklearn.datasets import load_digits, load_iris
 from sklearn.preprocessing import StandardScaler
 
-from chainrule.data.tables import original_rows, read_other, read_rows, read_table_splits, standardize_rows
+from chainrule.data.row_encoder import RowEncoder
+from chainrule.data.tables import original_rows, read_labelled, read_other, read_rows, read_table_splits
 from chainrule.errors import UserError
 
 TABLE = "a,b,c,label\n" + "".join(f"{i},{i * i % 7},{(i * 5) % 11},{'xy'[i % 2]}\n" for i in range(40))
@@ -185,7 +186,7 @@ def test_rows_of_the_user() -> None:
     names, x = read_rows([str(path), "3,2,1"], spec)
     assert names == ["rows.csv, line 2", "3,2,1"]
     torch.testing.assert_close(x[0], x[1])
-    torch.testing.assert_close(x[:1], standardize_rows(np.array([[3.0, 2.0, 1.0]]), spec))
+    torch.testing.assert_close(x[:1], RowEncoder(spec)(torch.tensor([[3.0, 2.0, 1.0]])))
     for bad, said in (("1,2", "wrong number of values"), ("1,2,z", "column 'k'"), ("none.csv", "no such file")):
         with pytest.raises(UserError, match=said):
             read_rows([bad], spec)
@@ -194,3 +195,108 @@ def test_rows_of_the_user() -> None:
     assert len(read_other(str(path.with_name("table.csv")), None, spec)) == 40
     with pytest.raises(UserError, match="lacks columns"):
         read_other("iris", None, spec)
+
+
+# -- categories and missing values ------------------------------------------------------------------------------
+
+
+def people(path: Path, rows: list[str] | None = None) -> Path:
+    file = path / "people.csv"
+    lines = rows or [f"{20 + i},{'red blue green'.split()[i % 3]},{i % 7},{3 * i + (i % 3)}" for i in range(40)]
+    file.write_text("age,colour,children,income\n" + "\n".join(lines) + "\n", "utf-8")
+    return file
+
+
+def read_people(file: Path, **options: Any) -> Any:
+    return read(file, **({"task": "regression", "encode": True, "missing": "fill", "dtype": torch.float64} | options))
+
+
+def test_categories_are_a_feature_each(tmp_path: Path) -> None:
+    from sklearn.preprocessing import OneHotEncoder
+
+    spec, splits = read_people(people(tmp_path), standardize=False)
+    assert spec["features"] == ["age", "colour=blue", "colour=green", "colour=red", "children"] and spec["target"] == "income"
+    x = splits["train"].x
+    ages = x[:, 0].long() - 20
+    colours = np.array("red blue green".split())[ages.numpy() % 3].reshape(-1, 1)
+    assert np.array_equal(x[:, 1:4].numpy(), OneHotEncoder(sparse_output=False).fit_transform(colours))
+    torch.testing.assert_close(splits["train"].y, (3 * ages + ages % 3).double())
+
+
+def test_text_is_refused_unless_it_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="a cell is no number") as error:
+        read_people(people(tmp_path), encode=False, missing="refuse")
+    assert "line 2, column 'colour'" in str(error.value) and "red" in str(error.value)
+
+
+def test_missing_values_are_filled_from_the_training_split(tmp_path: Path) -> None:
+    lines = [f"{'?' if i % 5 == 0 else 20 + i},{'' if i == 3 else 'ab'[i % 2]},{i % 4},{i}" for i in range(60)]
+    spec, splits = read_people(people(tmp_path, lines), standardize=False)
+    known = [float(v) for v in splits["train"].x[:, 0] if v != spec["fill"]["age"]]
+    assert spec["fill"]["age"] == pytest.approx(np.mean(known)) and not any(torch.isnan(s.x).any() for s in splits.values())
+    everything = torch.cat([s.x for s in splits.values()])
+    y = torch.cat([s.y for s in splits.values()])
+    assert everything[y == 3][0, 1:3].tolist() == [0.0, 0.0], "a missing category is none of them"
+    with pytest.raises(UserError, match="a value is missing") as error:
+        read_people(people(tmp_path, lines), missing="refuse")
+    assert "line 2, column 'age'" in str(error.value) and "missing=fill" in str(error.value)
+
+
+def test_a_column_of_names_is_no_category(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="200 distinct texts") as error:
+        read_people(people(tmp_path, [f"1,name{i},2,{i}" for i in range(200)]))
+    assert "'colour'" in str(error.value) and "remove the column" in str(error.value)
+
+
+def test_rows_of_the_user_with_categories(tmp_path: Path) -> None:
+    spec, splits = read_people(people(tmp_path))
+    names, x = read_rows(["33,green,6", "33,green,"], spec)
+    ages = splits["train"].x[:, 0] * spec["std"][0] + spec["mean"][0]
+    assert x.shape == (2, 5) and names == ["33,green,6", "33,green,"] and 20 <= ages.min() <= ages.max() < 60
+    torch.testing.assert_close(x[1, 4], torch.tensor((spec["fill"]["children"] - spec["mean"][4]) / spec["std"][4]).double())
+    with pytest.raises(UserError, match="a category is not known") as error:
+        read_rows(["33,grene,6"], spec)
+    assert "blue, green, red" in str(error.value)
+
+
+def test_other_labelled_data_by_the_categories_of_the_run(tmp_path: Path) -> None:
+    """Another file may have fewer categories, so other numbers for them, and columns in another order."""
+    spec, _ = read_people(people(tmp_path))
+    other = tmp_path / "other.csv"
+    other.write_text("income,colour,age,children\n7,red,25,1\n9,green,30,2\n", "utf-8")
+    split = read_labelled(str(other), None, spec, torch.float64)
+    torch.testing.assert_close(split.x, read_rows(["25,red,1", "30,green,2"], spec)[1])
+    assert split.y.tolist() == [7.0, 9.0]
+    other.write_text("income,colour,age,children\n7,red,25,1\n9,pink,30,2\n", "utf-8")
+    with pytest.raises(UserError, match="a category is not known") as error:
+        read_labelled(str(other), None, spec, torch.float64)
+    assert "line 3, column 'colour'" in str(error.value) and "pink" in str(error.value)
+
+
+def test_labels_of_other_data_are_those_of_the_run(tmp_path: Path) -> None:
+    spec, _ = read("iris", task="classification")
+    header = ",".join(spec["columns"])
+    file = tmp_path / "flowers.csv"
+    file.write_text(f"{header},label\n5,3,1,0.2,setosa\n6,3,5,2,virginica\n", "utf-8")
+    assert read_labelled(str(file), None, spec, torch.float32).y.tolist() == [0, 2]
+    file.write_text(f"{header},label\n5,3,1,0.2,setosa\n6,3,5,2,rose\n", "utf-8")
+    with pytest.raises(UserError, match="none of those") as error:
+        read_labelled(str(file), None, spec, torch.float32)
+    assert "line 3" in str(error.value) and "rose" in str(error.value)
+
+
+def test_published_tables_without_a_line_of_names(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [f"{'MFI'[i % 3]},{','.join(f'{v:.3f}' for v in rng.random(7))},{i % 9}" for i in range(30)]
+    (tmp_path / "abalone.csv").write_text("\n".join(rows) + "\n", "utf-8")
+    spec, _ = read_people(tmp_path / "abalone.csv")
+    assert spec["target"] == "rings" and spec["features"][:4] == ["sex=F", "sex=I", "sex=M", "length"]
+    assert sum(spec["counts"].values()) == 30, "the first line is a row"
+
+
+def test_pictures_as_rows_of_pixels(tmp_path: Path) -> None:
+    from tests.image_sets import idx_folder
+
+    folder = idx_folder(tmp_path / "digits")
+    spec, splits = read(folder, task="classification", standardize=False, drop_constant=False)
+    assert spec["picture"] and spec["features"][0] == "pixel0" and splits["test"].x.max() > 1

@@ -19,7 +19,7 @@ class Source:
     """A published data set.
 
     `files` maps official file names to their SHA-256. Where `address` is that of an archive, which holds the files, the
-    sum is that of the archive, `archive_sha256`.
+    sum is that of the archive, `archive_sha256`. `folder` is its folder below a mirror, by default its name.
     """
 
     name: str
@@ -31,8 +31,16 @@ class Source:
     files: dict[str, str | None] = field(default_factory=dict)
     archive_sha256: str | None = None
     shipped_with: str = ""
+    folder: str = ""
+
+    @property
+    def is_one_table(self) -> bool:
+        """Whether it is a single file that holds a table, and so resolves to that file."""
+        return self.kind in ("table", "series") and len(self.files) == 1
 
 
+_TABLES = "https://raw.githubusercontent.com/jbrownlee/Datasets/master/"
+_UCI = "CC BY 4.0 (UCI)"
 _MNIST_FILES = (
     "train-images-idx3-ubyte.gz",
     "train-labels-idx1-ubyte.gz",
@@ -46,6 +54,21 @@ SOURCES = {
         Source("digits", "images", "8x8 grey handwritten digits, 1,797", "none: made by the seed", "CC BY 4.0 (UCI)", shipped_with="scikit-learn"),
         Source("iris", "table", "150 flowers, 4 measurements, 3 species", "none: made by the seed", "CC BY 4.0 (UCI)", shipped_with="scikit-learn"),
         Source("wine", "table", "178 wines, 13 measurements, 3 cultivars", "none: made by the seed", "CC BY 4.0 (UCI)", shipped_with="scikit-learn"),
+        Source("breast-cancer", "table", "569 tumours, 30 measurements, 2 diagnoses", "none: made by the seed", _UCI, shipped_with="scikit-learn"),
+        Source("diabetes", "table", "442 patients, 10 measurements, the progress of diabetes in a year", "none: made by the seed", "none stated (Efron et al. 2004)", shipped_with="scikit-learn"),
+        Source("abalone", "table", "4,177 abalones, sex and 7 measurements, rings", "none: made by the seed", _UCI, _TABLES, {"abalone.csv": "eb2de13be807e9bb9ec4128b9c89b98ab23d7739121cfd17b7dde69b46ba7bf6"}, folder="tabular"),
+        Source("banknote", "table", "1,372 banknotes, 4 measurements of a picture, genuine or forged", "none: made by the seed", _UCI, _TABLES, {"banknote_authentication.csv": "d0539aaed2139ba7a587b3e34fb345ce503ff7d5d33dbf9912d8e195ce425cb9"}, folder="tabular"),
+        Source("boston-housing", "table", "506 districts, 13 figures (one contested: b), median value of homes", "none: made by the seed", "public (StatLib)", _TABLES, {"boston_housing.csv": "2682ca02e83b89467d7d0cdcbde7c0cc4d2566119be8ce8d84dad4f0fa20859a"}, folder="tabular"),
+        Source("sonar", "table", "208 echoes, 60 bands, rock or mine", "none: made by the seed", _UCI, _TABLES, {"sonar.csv": "3079c09b5d2789a0f96aff82c28e5164fafe2495c5f8da96c6c256c1bd25763f"}, folder="tabular"),
+        Source("wine-quality-red", "table", "1,599 red wines, 11 measurements, quality", "none: made by the seed", _UCI, _TABLES, {"winequality-red.csv": "c9614512e980f1cbd221c796daa97f00c4898c3cd1716863abac60f6cd1a522e"}, folder="tabular"),
+        Source("wine-quality-white", "table", "4,898 white wines, 11 measurements, quality", "none: made by the seed", _UCI, _TABLES, {"winequality-white.csv": "659d419fff887f225bf977d20520bb64a64cae203e460087f809721d4430ba27"}, folder="tabular"),
+        Source(
+            "california-housing", "table", "20,640 blocks, 8 figures of the census of 1990, median value of houses", "none: made by the seed",
+            "public (StatLib)", "https://www.dcc.fc.up.pt/~ltorgo/Regression/cal_housing.tgz", {"cal_housing.data": None}, folder="tabular",
+        ),
+        Source("airline-passengers", "series", "passengers of international airlines, 144 months from 1949", "none: the end is held out", "none stated (Box and Jenkins 1976)", _TABLES, {"airline-passengers.csv": "8cb51be753a718d9be5d76d7e238cc224792754676adc21faa59e954b0201621"}, folder="tabular"),
+        Source("sunspots", "series", "sunspots, 2,820 months from 1749", "none: the end is held out", "none stated (Andrews and Herzberg 1985)", _TABLES, {"monthly-sunspots.csv": "c4ec8cc57d9f6fb6ecdb3e1f37f25b6f4badd5124c55931052b0cd2fc3bc71f3"}, folder="tabular"),
+        Source("melbourne-temperatures", "series", "lowest temperature of 3,650 days from 1981", "none: the end is held out", "none stated (Australian Bureau of Meteorology)", _TABLES, {"daily-min-temperatures.csv": "8b9de63ed6789492bf497625e7f9beb96a63d367b4b0a21754006f749fa5e5da"}, folder="tabular"),
         Source("pydoc-topics", "text", "the reference manual of Python in plain text, about 465,000 characters", "none: the last 10 % are held out", "PSF", shipped_with="Python"),
         Source(
             "mnist", "images", "28x28 grey handwritten digits, 70,000", "60,000 / 10,000", "CC BY-SA 3.0",
@@ -95,8 +118,9 @@ def find(name: str) -> Path | None:
     source = SOURCES[name]
     mirrors = os.environ.get("CHAINRULE_DATA")
     for root in [Path(mirrors)] if mirrors else []:
-        if all((root / name / file).is_file() for file in source.files):
-            return root / name
+        for place in (root / name, root / (source.folder or name)):
+            if all((place / file).is_file() for file in source.files):
+                return place
     folder = cache_folder() / name
     return folder if all((folder / file).is_file() for file in source.files) else None
 
@@ -112,7 +136,8 @@ def resolve(name: str) -> Source | Path:
     source = SOURCES[name]
     if source.shipped_with:
         return source
-    return find(name) or get(name)
+    folder = find(name) or get(name)
+    return folder / next(iter(source.files)) if source.is_one_table else folder
 
 
 def get(name: str) -> Path:
@@ -122,7 +147,7 @@ def get(name: str) -> Path:
     source, folder = SOURCES[name], cache_folder() / name
     if source.shipped_with:
         raise UserError(f"{name} ships with {source.shipped_with}: there is nothing to fetch")
-    if source.address.endswith(".tar.gz"):
+    if source.address.endswith((".tar.gz", ".tgz")):
         return _get_archive(source, folder)
     for file, digest in source.files.items():
         if not (folder / file).is_file():
@@ -138,6 +163,10 @@ def _get_archive(source: Source, folder: Path) -> Path:
         _fetch(source.address, archive, source.archive_sha256, source.name)
     with tarfile.open(archive) as tar:
         tar.extractall(folder, filter="data")
+    for name in source.files:  # some archives have a folder of their own around them
+        inside = next(folder.rglob(Path(name).name), None)
+        if inside is not None and not (folder / name).exists():
+            inside.rename(folder / name)
     archive.unlink()
     return folder
 

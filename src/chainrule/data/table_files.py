@@ -1,23 +1,30 @@
-"""Readers of tables: CSV, folders of CSV, npz, and the tables that ship with scikit-learn. Each gives plain arrays."""
+"""Readers of tables: CSV, folders of CSV, npz, image sets as rows of pixels, and known tables. Each gives plain arrays."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from chainrule.data.image_files import RawImageSet, read_images
+from chainrule.data.known_tables import KNOWN_TABLES
 from chainrule.data.sources import Source
 from chainrule.errors import UserError
 
 SPLITS = ("train", "val", "test")
+MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})  # what stands for no value, in any case
+MOST_CATEGORIES = 100  # of a column; more distinct texts are names or sentences, not categories
 
 
 @dataclass
 class RawRows:
-    """One split as it was found: numbers x float64 (N, D), labels (N,) as text or numbers, where each row stands."""
+    """One split as it was found: numbers x float64 (N, D), labels (N,) as text or numbers, where each row stands.
+
+    Of a column of categories x holds the number of the category; a missing value is nan.
+    """
 
     x: np.ndarray
     labels: np.ndarray | None
@@ -37,26 +44,35 @@ class RawTable:
     where: str
     target: str | None = None
     picture: tuple[int, int] | None = None  # height and width where the columns are pixels
+    categories: dict[str, list[str]] = field(default_factory=dict)  # of the columns that hold text
 
 
-def read_table(source: Source | Path, target: str | None, *, needs_target: bool) -> RawTable:
+def read_table(
+    source: Source | Path, target: str | None, *, needs_target: bool, encode: bool = False, fill: bool = False
+) -> RawTable:
     """Recognises what `source` is and reads it.
 
-    The target is the column named, else `label`, else the last one if the task needs a target, else none.
+    The target is the column named, else `label`, else the last one if the task needs a target, else none. With
+    `encode` a column of text is one of categories, else it is an error; with `fill` a value may be missing.
     """
     if isinstance(source, Source):
-        return _shipped(source)
+        return _shipped(source, target)
     if source.is_dir():
         files = {name: source / f"{name}.csv" for name in SPLITS if (source / f"{name}.csv").is_file()}
         if "train" in files:
-            return _csv_table(files, source, target, needs_target)
-    elif source.suffix.lower() == ".csv":
-        return _csv_table({"train": source}, source, target, needs_target)
+            return _csv_table(files, source, target, needs_target, encode, fill)
+        if any(
+            (source / name).exists()
+            for name in ("train-images-idx3-ubyte.gz", "train-images-idx3-ubyte", "cifar-10-batches-bin")
+        ):
+            return _pixel_table(read_images(source, target))
+    elif source.suffix.lower() in (".csv", ".data"):
+        return _csv_table({"train": source}, source, target, needs_target, encode, fill)
     elif source.suffix.lower() == ".npz":
-        return _npz_table(source, needs_target)
+        return _npz_table(source, needs_target, fill)
     raise UserError(
         "this is no table", where=source,
-        expected="a .csv with a line of column names, a folder with train.csv, a .npz with x (N, D), or digits, iris, wine",
+        expected="a .csv with a line of column names, a folder with train.csv, a .npz with x (N, D), or a table of chainrule data list",
     )  # fmt: skip
 
 
@@ -64,6 +80,7 @@ def read_csv(file: Path) -> tuple[list[str], list[list[str]], list[int]]:
     """Column names, the cells of each row as text, and the line that each row ends on.
 
     Fields are separated by whichever of comma, semicolon and tab the first line has most of; empty lines are skipped.
+    A published file without a line of names, recognised by its own name, has those of `known_tables`.
     """
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
@@ -77,6 +94,9 @@ def read_csv(file: Path) -> tuple[list[str], list[list[str]], list[int]]:
                     lines.append(reader.line_num)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError("the table cannot be read", where=file, found=error) from None
+    known = next((t for t in KNOWN_TABLES.values() if t.file == file.name and t.columns), None)
+    if known is not None and rows and len(rows[0]) == len(known.columns) and list(rows[0]) != list(known.columns):
+        rows, lines = [list(known.columns), *rows], [0, *lines]
     if len(rows) < 2:
         raise UserError(
             "the table is empty", where=file, expected="a line of column names, then a line a sample",
@@ -101,26 +121,47 @@ def read_csv(file: Path) -> tuple[list[str], list[list[str]], list[int]]:
 
 
 def to_numbers(
-    rows: list[list[str]], columns: list[str], places: list[int], file: Path, lines: list[int]
-) -> np.ndarray:
-    """The cells of the columns at `places` as float64 (N, len(places)); UserError names the first that is no number."""
+    rows: list[list[str]], columns: list[str], places: list[int], file: Path, lines: list[int], *,
+    categories: Mapping[str, list[str]] | None = None, fill: bool = False,
+) -> np.ndarray:  # fmt: skip
+    """The cells of the columns at `places` as float64 (N, len(places)); UserError names the first that is no number.
+
+    A cell of a column in `categories` becomes the number of its category. With `fill` a missing value is nan.
+    """
     chosen = [[row[place] for place in places] for row in rows]
+    known = {column: {c: i for i, c in enumerate(values)} for column, values in (categories or {}).items()}
     try:
         values = np.array(chosen, dtype=np.float64).reshape(len(rows), len(places))
     except ValueError:
-        values = np.array([[float(c) if _is_number(c) else np.nan for c in row] for row in chosen])
+        values = np.empty((len(rows), len(places)))
+        for index, place in enumerate(places):
+            numbers = known.get(columns[place])
+            cells = [row[index].strip() for row in chosen]
+            values[:, index] = [
+                numbers.get(c, np.nan) if numbers else float(c) if _is_number(c) else np.nan for c in cells
+            ]
     bad = ~np.isfinite(values)
-    if bad.any():
-        row, column = (int(i) for i in np.argwhere(bad)[0])
-        cell = chosen[row][column]
-        text = bool(cell.strip()) and not _is_number(cell)
-        raise UserError(
-            "a cell is no number" if text else "a value is missing or infinite",
-            where=f"{file}, line {lines[row]}, column {columns[places[column]]!r}", expected="a finite number",
-            found=cell if cell.strip() else "an empty cell",
-            cure="write categories as numbers, or remove the column" if text else "fill it in, or remove the line",
-        )  # fmt: skip
+    for row, index in np.argwhere(bad).tolist():
+        cell, column = chosen[row][index].strip(), columns[places[index]]
+        if fill and cell.lower() in MISSING:
+            continue
+        _raise_bad_cell(cell, column, known.get(column), f"{file}, line {lines[row]}, column {column!r}")
     return values
+
+
+def _raise_bad_cell(cell: str, column: str, numbers: Mapping[str, int] | None, where: str) -> None:
+    if cell.lower() in MISSING:
+        raise UserError("a value is missing or infinite", where=where, expected="a finite number" if numbers is None else "a category",
+                        found=cell or "an empty cell", cure="fill it in, remove the line, or missing=fill where the recipe has it")  # fmt: skip
+    if numbers is not None:
+        raise UserError(
+            "a category is not known", where=where, expected=f"one of {', '.join(list(numbers)[:20])}", found=cell
+        )
+    text = not _is_number(cell)
+    raise UserError(
+        "a cell is no number" if text else "a value is missing or infinite", where=where, expected="a finite number",
+        found=cell, cure="write categories as numbers, or remove the column" if text else "fill it in, or remove the line",
+    )  # fmt: skip
 
 
 def _is_number(text: str) -> bool:
@@ -131,23 +172,47 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _csv_table(files: dict[str, Path], where: Path, target: str | None, needs_target: bool) -> RawTable:
-    header: list[str] = []
-    label: str | None = None
-    splits = {}
-    for name, file in files.items():
-        columns, rows, lines = read_csv(file)
-        if not header:
-            header, label = columns, _target_of(columns, target, needs_target, file)
-        elif set(columns) != set(header):
+def _categories(
+    tables: Mapping[Path, tuple[list[str], list[list[str]]]], columns: Sequence[str], fill: bool
+) -> dict[str, list[str]]:
+    """The columns that hold text, with their distinct values over all files, sorted."""
+    found = {}
+    for column in columns:
+        cells = {row[header.index(column)].strip() for header, rows in tables.values() for row in rows}
+        given = {cell for cell in cells if not (fill and cell.lower() in MISSING)}
+        if all(_is_number(cell) or cell.lower() in MISSING for cell in given):
+            continue
+        if len(given) > MOST_CATEGORIES:
+            raise UserError(
+                f"the column {column!r} holds {len(given)} distinct texts, too many for categories", where=next(iter(tables)),
+                expected=f"numbers, or {MOST_CATEGORIES} categories at most", found=", ".join(sorted(given)[:3]) + ", ...",
+                cure="remove the column",
+            )  # fmt: skip
+        found[column] = sorted(given)
+    return found
+
+
+def _csv_table(
+    files: dict[str, Path], where: Path, target: str | None, needs_target: bool, encode: bool, fill: bool
+) -> RawTable:
+    tables = {name: read_csv(file) for name, file in files.items()}
+    header = tables["train"][0]
+    label = _target_of(header, target, needs_target, files["train"])
+    for name, (columns, _, _) in tables.items():
+        if set(columns) != set(header):
             odd = sorted(set(columns) ^ set(header))
-            raise UserError("the tables have different columns", where=file, expected=f"those of {files['train']}",
+            raise UserError("the tables have different columns", where=files[name], expected=f"those of {files['train']}",
                             found=f"{', '.join(odd[:5])} in only one of them")  # fmt: skip
-        places = [columns.index(column) for column in header if column != label]
-        x = to_numbers(rows, columns, places, file, lines)
+    kept = [column for column in header if column != label]
+    read = {files[name]: (columns, rows) for name, (columns, rows, _) in tables.items()}
+    categories = _categories(read, kept, fill) if encode else {}
+    splits = {}
+    for name, (columns, rows, lines) in tables.items():
+        places = [columns.index(column) for column in kept]
+        x = to_numbers(rows, columns, places, files[name], lines, categories=categories, fill=fill)
         labels = None if label is None else np.array([row[columns.index(label)].strip() for row in rows])
-        splits[name] = RawRows(x, labels, str(file), lines)
-    return RawTable(splits, [column for column in header if column != label], str(where), label)
+        splits[name] = RawRows(x, labels, str(files[name]), lines)
+    return RawTable(splits, kept, str(where), label, categories=categories)
 
 
 def _target_of(header: list[str], target: str | None, needs_target: bool, file: Path) -> str | None:
@@ -160,7 +225,7 @@ def _target_of(header: list[str], target: str | None, needs_target: bool, file: 
     return label
 
 
-def _npz_table(file: Path, needs_target: bool) -> RawTable:
+def _npz_table(file: Path, needs_target: bool, fill: bool) -> RawTable:
     try:
         with np.load(file, allow_pickle=False) as z:
             content = {name: z[name] for name in z.files}
@@ -176,7 +241,7 @@ def _npz_table(file: Path, needs_target: bool) -> RawTable:
         "test": ("x_test", "y_test"),
     }
     splits = {
-        split: RawRows(_matrix(content[x], f"{file}: {x}"), _labels(content, x, y, file), f"{file}: {x}")
+        split: RawRows(_matrix(content[x], f"{file}: {x}", fill), _labels(content, x, y, file), f"{file}: {x}")
         for split, (x, y) in names.items()
         if x in content
     }
@@ -193,7 +258,7 @@ def _npz_table(file: Path, needs_target: bool) -> RawTable:
     return RawTable(splits, [f"x{i}" for i in range(width)], str(file), "y" if labelled else None)
 
 
-def _matrix(x: np.ndarray, where: str) -> np.ndarray:
+def _matrix(x: np.ndarray, where: str, fill: bool) -> np.ndarray:
     if x.ndim != 2 or x.shape[1] == 0:
         raise UserError(
             "the array is no table", where=where, expected="(N, D)", found=x.shape,
@@ -202,7 +267,7 @@ def _matrix(x: np.ndarray, where: str) -> np.ndarray:
     if x.dtype.kind not in "fiub":
         raise UserError("the array holds no numbers", where=where, expected="float, integer or bool", found=x.dtype)
     values = x.astype(np.float64)
-    bad = ~np.isfinite(values)
+    bad = np.isinf(values) if fill else ~np.isfinite(values)
     if bad.any():
         row, column = (int(i) for i in np.argwhere(bad)[0])
         raise UserError(
@@ -224,15 +289,32 @@ def _labels(content: dict[str, np.ndarray], x: str, y: str, file: Path) -> np.nd
     return labels
 
 
-def _shipped(source: Source) -> RawTable:
+def _shipped(source: Source, target: str | None) -> RawTable:
     from sklearn import datasets
 
-    loaders = {"digits": datasets.load_digits, "iris": datasets.load_iris, "wine": datasets.load_wine}
+    loaders = {"digits": datasets.load_digits, "iris": datasets.load_iris, "wine": datasets.load_wine,
+               "breast-cancer": datasets.load_breast_cancer, "diabetes": datasets.load_diabetes}  # fmt: skip
     if source.name not in loaders:
         raise UserError(f"{source.name} is a set of {source.kind}, not a table", cure="--data iris, or a .csv")
     data = loaders[source.name]()
-    names = data.target_names
-    labels = np.array([str(names[i]) for i in data.target])
     columns = [str(name) for name in data.feature_names]
+    if source.name == "diabetes":  # the one with a number to predict
+        labels, label = np.array([repr(float(v)) for v in data.target]), "progression"
+    else:
+        labels, label = np.array([str(data.target_names[i]) for i in data.target]), "label"
+    if target not in (None, label):
+        raise UserError(f"the table has no target {target!r}", where=source.name, expected=label)
     picture = (8, 8) if source.name == "digits" else None
-    return RawTable({"train": RawRows(data.data, labels, source.name)}, columns, source.name, "label", picture)
+    return RawTable({"train": RawRows(data.data, labels, source.name)}, columns, source.name, label, picture)
+
+
+def _pixel_table(images: RawImageSet) -> RawTable:
+    """Pictures of one size as rows of their pixels, 0 to 255."""
+    splits = {}
+    for name, part in images.splits.items():
+        assert part.arrays is not None  # published sets are arrays
+        labels = np.array(images.classes)[part.labels]
+        splits[name] = RawRows(part.arrays.reshape(len(part.arrays), -1).astype(np.float64), labels, part.origin)
+    height, width, channels = images.splits["train"].arrays.shape[1:]  # type: ignore[union-attr]
+    columns = [f"pixel{i}" for i in range(height * width * channels)]
+    return RawTable(splits, columns, images.where, "label", (height, width) if channels == 1 else None)

@@ -1,4 +1,4 @@
-"""Tables as tensors: float (N, D), standardised by the training split, with splits and an optional target."""
+"""Tables as tensors: float (N, D), encoded and standardised by the training split, with splits and an optional target."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from chainrule.data.dataset import Dataset
+from chainrule.data.row_encoder import RowEncoder, feature_names
 from chainrule.data.sources import resolve
 from chainrule.data.splits import fingerprint, hold_out
 from chainrule.data.table_files import SPLITS, RawRows, RawTable, read_csv, read_table, to_numbers
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from chainrule.run.run import Run
 
 Task = Literal["density", "classification", "regression"]
+Missing = Literal["refuse", "fill"]
 MIN_A_CLASS = 4  # rows of a class that can be split into train, val and test
 
 
@@ -36,15 +38,26 @@ class TableSplit:
 
 def load_table(
     run: Run, *, task: Task, dtype: torch.dtype = torch.float32, standardize: bool = True, drop_constant: bool = True,
-    val_fraction: float = 0.1, test_fraction: float = 0.2,
+    encode: bool = False, missing: Missing = "refuse", val_fraction: float = 0.1, test_fraction: float = 0.2,
 ) -> Dataset[TableSplit]:  # fmt: skip
     """The run's table; test and validation splits are held out by the seed where none is given.
 
-    Spec: columns, those dropped as constant (with their value), mean and std a kept column over the training split
-    (0 and 1 with `standardize` off; pixels share one std), target, class names, counts, how the splits were made, fingerprint.
+    Spec: columns, features (what x has: a category each of a column of text), those dropped as constant on the training
+    split (with their value), mean and std a kept feature over the training split (0 and 1 with `standardize` off;
+    pixels share one std), target, class names, counts, how the splits were made, fingerprint.
 
     For `density` a column `label` or the named target is left out of x; its classes stratify the splits if each has
     four rows or more, and are else forgotten. The other tasks need a target, by default `label` or the last column.
+
+    Args:
+        run: whose data are read, and whose record keeps the spec.
+        task: what the target is for.
+        dtype: of x, and of the values of a regression.
+        standardize: whether x has mean 0 and deviation 1 on the training split.
+        drop_constant: whether constant features are left out; else they are an error.
+        encode: whether a column of text is one of categories, each a feature of 0 and 1; else text is an error.
+        missing: `fill` puts the training split's mean (and no category) for a missing value; `refuse` is an error.
+        val_fraction, test_fraction: what is held out where no split is given.
     """
     place = run.record["data"]
 
@@ -52,6 +65,7 @@ def load_table(
         return read_table_splits(
             place["source"], target=place["target"], task=task, dtype=dtype, standardize=standardize,
             drop_constant=drop_constant, val_fraction=val_fraction, test_fraction=test_fraction, seed=run.seed,
+            encode=encode, missing=missing,
         )  # fmt: skip
 
     data = Dataset(read, place.get("spec"))
@@ -61,10 +75,10 @@ def load_table(
 
 def read_table_splits(
     source: str, *, target: str | None, task: Task, dtype: torch.dtype, standardize: bool, drop_constant: bool,
-    val_fraction: float, test_fraction: float, seed: int,
+    val_fraction: float, test_fraction: float, seed: int, encode: bool = False, missing: Missing = "refuse",
 ) -> tuple[dict[str, Any], dict[str, TableSplit]]:  # fmt: skip
-    """Reads, checks, splits and standardises; what `load_table` gives a run."""
-    raw = read_table(resolve(source), target, needs_target=task != "density")
+    """Reads, checks, splits, encodes and standardises; what `load_table` gives a run."""
+    raw = read_table(resolve(source), target, needs_target=task != "density", encode=encode, fill=missing == "fill")
     classes, targets = _targets(raw, task)
     splits = {name: (torch.from_numpy(rows.x), targets[name]) for name, rows in raw.splits.items()}
     x, y = splits["train"]
@@ -75,42 +89,58 @@ def read_table_splits(
     )  # fmt: skip
     splits |= {name: (x[index], None if y is None else y[index]) for name, index in indices.items()}
     _check_counts(splits, raw.where)
-    x = splits["train"][0]
-    constant = (x == x[0]).all(0)
-    _check_constant(constant, raw, drop_constant)
-    kept_places = (~constant).nonzero()[:, 0]
-    mean, std = torch.zeros(len(kept_places)).double(), torch.ones(len(kept_places)).double()
-    if standardize:
-        mean, std = x[:, kept_places].mean(0), x[:, kept_places].std(0, correction=0)
-        if raw.picture:  # pixels share one unit, so one deviation: one that is seldom inked is not blown up by its own
-            std = std.square().mean().sqrt().expand(len(std))
     spec = {
-        "where": raw.where, "columns": raw.columns, "target": raw.target, "classes": classes,
-        "picture": list(raw.picture) if raw.picture else None,
-        "dropped": {raw.columns[i]: float(x[0, i]) for i in constant.nonzero()[:, 0].tolist()},
-        "standardized": standardize, "mean": mean.tolist(), "std": std.tolist(),
+        "where": raw.where, "columns": raw.columns, "categories": raw.categories,
+        "features": feature_names(raw.columns, raw.categories), "target": raw.target, "classes": classes,
+        "picture": list(raw.picture) if raw.picture else None, "missing": missing,
+        "fill": _means(splits["train"][0], raw) if missing == "fill" else {}, "dropped": {},
+        "standardized": standardize, "dtype": str(dtype).removeprefix("torch."), "mean": [], "std": [],
         "counts": {name: len(splits[name][0]) for name in SPLITS}, "splits": made,
         "fingerprint": fingerprint(*(t for name in SPLITS for t in splits[name] if t is not None)),
     }  # fmt: skip
+    _fit_scale(spec, splits["train"][0], raw, drop_constant)
+    encoder = RowEncoder(spec)
 
     def part(x: Tensor, y: Tensor | None) -> TableSplit:
-        return TableSplit(
-            ((x[:, kept_places] - mean) / std).to(dtype), y.to(dtype) if y is not None and y.is_floating_point() else y
-        )
+        return TableSplit(encoder(x).to(dtype), y.to(dtype) if y is not None and y.is_floating_point() else y)
 
     return spec, {name: part(*splits[name]) for name in SPLITS}
 
 
+def _means(x: Tensor, raw: RawTable) -> dict[str, float]:
+    """What stands for a missing number: the mean of its column over the training split."""
+    means = x.nanmean(0)
+    empty = [c for i, c in enumerate(raw.columns) if c not in raw.categories and bool(means[i].isnan())]
+    if empty:
+        raise UserError("a column has no value at all on the training split", where=raw.where, found=", ".join(empty[:10]),
+                        cure="remove it from the table")  # fmt: skip
+    return {c: float(means[i]) for i, c in enumerate(raw.columns) if c not in raw.categories}
+
+
+def _fit_scale(spec: dict[str, Any], x: Tensor, raw: RawTable, drop_constant: bool) -> None:
+    """Finds on the training rows x which features are constant, and mean and std of the others."""
+    features = spec["features"]
+    plain = RowEncoder({**spec, "mean": [0.0] * len(features), "std": [1.0] * len(features)})(x)
+    constant = (plain == plain[0]).all(0)
+    _check_constant(constant, spec, drop_constant)
+    spec["dropped"] = {features[i]: float(plain[0, i]) for i in constant.nonzero()[:, 0].tolist()}
+    kept = plain[:, ~constant]
+    mean, std = torch.zeros(kept.shape[1]).double(), torch.ones(kept.shape[1]).double()
+    if spec["standardized"]:
+        mean, std = kept.mean(0), kept.std(0, correction=0)
+        if raw.picture:  # pixels share one unit, so one deviation: one that is seldom inked is not blown up by its own
+            std = std.square().mean().sqrt().expand(len(std))
+    spec |= {"mean": mean.tolist(), "std": std.tolist()}
+
+
+def kept_features(spec: dict[str, Any]) -> list[str]:
+    """What x has, in order."""
+    return [feature for feature in spec.get("features", spec["columns"]) if feature not in spec["dropped"]]
+
+
 def kept_columns(spec: dict[str, Any]) -> list[str]:
-    """The columns that x has, in order."""
+    """The columns of a table without categories that x has, in order."""
     return [column for column in spec["columns"] if column not in spec["dropped"]]
-
-
-def standardize_rows(values: np.ndarray, spec: dict[str, Any]) -> Tensor:
-    """Rows (N, D) of the kept columns, as the table has them, on the scale of x; float64."""
-    return (torch.from_numpy(values) - torch.tensor(spec["mean"], dtype=torch.float64)) / torch.tensor(
-        spec["std"], dtype=torch.float64
-    )
 
 
 def original_rows(x: Tensor, spec: dict[str, Any]) -> Tensor:
@@ -147,37 +177,93 @@ def read_rows(inputs: list[str], spec: dict[str, Any]) -> tuple[list[str], Tenso
         else:
             names.append(text)
             parts.append(_typed_row(text, spec))
-    return names, standardize_rows(np.concatenate(parts), spec)
+    return names, RowEncoder(spec)(torch.from_numpy(np.concatenate(parts)))
 
 
 def read_other(source: str, target: str | None, spec: dict[str, Any]) -> Tensor:
     """Rows of other data with the same columns, on the scale of x: their own test split, else all of them; float64."""
     place = resolve(source)
     if isinstance(place, Path) and place.is_file() and place.suffix.lower() == ".csv":
-        return standardize_rows(_named_columns(place, spec).x, spec)
+        return RowEncoder(spec)(torch.from_numpy(_named_columns(place, spec).x))
     raw = read_table(place, target or spec["target"] if isinstance(place, Path) else None, needs_target=False)
-    return standardize_rows(_select(raw, raw.splits.get("test", raw.splits["train"]), spec).x, spec)
+    return RowEncoder(spec)(torch.from_numpy(_select(raw, raw.splits.get("test", raw.splits["train"]), spec).x))
+
+
+def read_labelled(source: str, target: str | None, spec: dict[str, Any], dtype: torch.dtype) -> TableSplit:
+    """Rows and targets of other data with the same columns: their own test split, else all of them."""
+    place = resolve(source)
+    named = (target or spec["target"]) if isinstance(place, Path) else None
+    raw = read_table(place, named, needs_target=True, encode=bool(spec["categories"]), fill=spec["missing"] == "fill")
+    rows = raw.splits.get("test", raw.splits["train"])
+    y: Tensor
+    if spec["classes"] is None:
+        y = _values(rows, raw.target or "y").to(dtype)
+    else:
+        labels, known = _as_text(rows.labels).tolist(), {name: i for i, name in enumerate(spec["classes"])}
+        strange = next((i for i, label in enumerate(labels) if label not in known), None)
+        if strange is not None:
+            raise UserError("a label is none of those that the run knows", where=rows.where(strange),
+                            expected=f"one of {', '.join(spec['classes'][:20])}", found=labels[strange])  # fmt: skip
+        y = torch.tensor([known[label] for label in labels])
+    x = _renumbered(_select(raw, rows, spec), raw, spec)
+    return TableSplit(RowEncoder(spec)(torch.from_numpy(x)).to(dtype), y)
+
+
+def _renumbered(rows: RawRows, raw: RawTable, spec: dict[str, Any]) -> np.ndarray:
+    """Categories by the numbers that they have in the run's own table."""
+    x = rows.x.copy()
+    for index, column in enumerate(spec["columns"]):
+        if column not in spec["categories"]:
+            continue
+        names, known = raw.categories.get(column, []), spec["categories"][column]
+        for row, value in enumerate(rows.x[:, index].tolist()):
+            if not np.isnan(value):
+                name = names[int(value)] if names else f"{value:g}"
+                if name not in known:
+                    raise UserError("a category is not known", where=f"{rows.where(row)}, column {column!r}",
+                                    expected=f"one of {', '.join(known[:20])}", found=name)  # fmt: skip
+                x[row, index] = known.index(name)
+    return x
 
 
 def _named_columns(file: Path, spec: dict[str, Any]) -> RawRows:
-    """The kept columns of a user's file, found by name; other columns are not read."""
+    """All columns of a user's file, found by name; those that the run dropped may be absent, others are not read."""
     if file.suffix.lower() == ".npz":
-        raw = read_table(file, None, needs_target=False)
+        raw = read_table(file, None, needs_target=False, fill=spec.get("missing") == "fill")
         return _select(raw, raw.splits["train"], spec)
     header, rows, lines = read_csv(file)
+    return _placed(header, rows, lines, file, spec)
+
+
+def _placed(header: list[str], rows: list[list[str]], lines: list[int], file: Path, spec: dict[str, Any]) -> RawRows:
     _expect_columns(header, spec, str(file))
-    places = [header.index(column) for column in kept_columns(spec)]
-    return RawRows(to_numbers(rows, header, places, file, lines), None, str(file), lines)
+    x = np.zeros((len(rows), len(spec["columns"])))  # a dropped column may be absent; nothing reads it
+    used = [(i, column) for i, column in enumerate(spec["columns"]) if column in _used_columns(spec)]
+    places = [header.index(column) for _, column in used]
+    x[:, [i for i, _ in used]] = to_numbers(
+        rows, header, places, file, lines, categories=spec.get("categories"), fill=spec.get("missing") == "fill"
+    )
+    return RawRows(x, None, str(file), lines)
+
+
+def _used_columns(spec: dict[str, Any]) -> set[str]:
+    """The columns that some kept feature reads."""
+    kept, categories = set(kept_features(spec)), spec.get("categories", {})
+    return {c for c in spec["columns"] if any(f in kept for f in feature_names([c], categories))}
 
 
 def _select(raw: RawTable, rows: RawRows, spec: dict[str, Any]) -> RawRows:
     _expect_columns(raw.columns, spec, raw.where)
-    places = [raw.columns.index(column) for column in kept_columns(spec)]
-    return RawRows(rows.x[:, places], None, rows.origin, rows.lines)
+    x = np.zeros((len(rows.x), len(spec["columns"])))
+    for index, column in enumerate(spec["columns"]):
+        if column in raw.columns:
+            x[:, index] = rows.x[:, raw.columns.index(column)]
+    return RawRows(x, None, rows.origin, rows.lines)
 
 
 def _expect_columns(header: list[str], spec: dict[str, Any], where: str) -> None:
-    missing = [column for column in kept_columns(spec) if column not in header]
+    used = _used_columns(spec)
+    missing = [column for column in spec["columns"] if column in used and column not in header]
     if missing:
         raise UserError(
             "the table lacks columns that the run was trained on", where=where, expected=", ".join(missing[:10]),
@@ -192,8 +278,7 @@ def _typed_row(text: str, spec: dict[str, Any]) -> np.ndarray:
         few = ", ".join(columns[:8]) + (", ..." if len(columns) > 8 else "")
         raise UserError("a row has the wrong number of values", where=text, expected=f"{len(columns)}: {few}",
                         found=len(cells))  # fmt: skip
-    row = to_numbers([cells], columns, list(range(len(columns))), Path("the row given"), [1])
-    return row[:, [columns.index(column) for column in kept_columns(spec)]]
+    return _placed(columns, [cells], [1], Path("the row given"), spec).x
 
 
 def _targets(raw: RawTable, task: Task) -> tuple[list[str] | None, dict[str, Tensor | None]]:
@@ -264,13 +349,15 @@ def _check_counts(splits: dict[str, tuple[Tensor, Tensor | None]], where: str) -
             )  # fmt: skip
 
 
-def _check_constant(constant: Tensor, raw: RawTable, drop_constant: bool) -> None:
-    names = [raw.columns[i] for i in constant.nonzero()[:, 0].tolist()]
-    if len(names) == len(raw.columns):
-        raise UserError("every column is constant on the training split", where=raw.where, found=", ".join(names[:10]))
+def _check_constant(constant: Tensor, spec: dict[str, Any], drop_constant: bool) -> None:
+    names = [spec["features"][i] for i in constant.nonzero()[:, 0].tolist()]
+    if len(names) == len(spec["features"]):
+        raise UserError(
+            "every column is constant on the training split", where=spec["where"], found=", ".join(names[:10])
+        )
     if names and not drop_constant:
         raise UserError(
-            f"{len(names)} column{' is' if len(names) == 1 else 's are'} constant on the training split", where=raw.where,
+            f"{len(names)} column{' is' if len(names) == 1 else 's are'} constant on the training split", where=spec["where"],
             found=", ".join(names[:10]) + (", ..." if len(names) > 10 else ""),
             cure="drop_constant=yes leaves them out, or remove them from the table",
         )  # fmt: skip

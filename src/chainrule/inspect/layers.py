@@ -159,16 +159,20 @@ def _shape(output: object) -> tuple[int, ...]:
     return tuple(tensor.shape[1:]) if tensor is not None else ()
 
 
-def card_text(recipe: Recipe, card: Card) -> str:
-    """A recipe's card as text: what `chainrule show` prints above the settings."""
-    module = card.build()
-    lines = [f"{recipe.name}: {recipe.summary}", "", f"task:       {recipe.task}", f"source:     {card.source}"]
-    lines += [f"deviation:  {text}" for text in card.deviations] or ["deviations: none known"]
+def card_text(recipe: Recipe, card: Card | None) -> str:
+    """A recipe's card as text: what `chainrule show` prints above the settings. An experiment may have no card."""
+    module = card.build() if card is not None else None
+    lines = [f"{recipe.name}: {recipe.summary}", "", f"task:       {recipe.task}"]
+    lines.append(f"source:     {card.source if card is not None else recipe.source}")
+    if card is not None:
+        lines += [f"deviation:  {text}" for text in card.deviations] or ["deviations: none known"]
     if recipe.target:
         t = recipe.target
         lines.append(f"target:     {t.metric} {t.value:g} on {t.data} ({t.source}; {t.protocol})")
     lines += [f"data:       {recipe.data} unless --data names other", f"command:    chainrule train {recipe.name}"]
-    return "\n".join([*lines, *(_layer_lines(module, card.example(1)) if isinstance(module, nn.Module) else [])])
+    if card is not None and isinstance(module, nn.Module):
+        lines += _layer_lines(module, card.example(1))
+    return "\n".join(lines)
 
 
 def _layer_lines(module: nn.Module, inputs: tuple[Any, ...]) -> list[str]:

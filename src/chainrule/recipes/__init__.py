@@ -42,7 +42,7 @@ class Recipe:
     data: str
     source: str
     build: Callable[..., Any]
-    model: str  # the name that chainrule.models.build knows
+    model: str | None = None  # the name that chainrule.models.build knows; None where an experiment has many or none
     target: Target | None = None
     tiny: Mapping[str, Any] = field(default_factory=dict)
 
@@ -52,7 +52,7 @@ class Recipe:
 
 
 def recipe(
-    name: str, *, family: str, task: str, data: str, source: str, model: str, target: Target | None = None,
+    name: str, *, family: str, task: str, data: str, source: str, model: str | None = None, target: Target | None = None,
     tiny: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., Any]], Recipe]:  # fmt: skip
     """Turns a function `(run, *, settings...) -> System` into a Recipe."""

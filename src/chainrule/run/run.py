@@ -304,7 +304,7 @@ class Run:
 
     def start_from(self, file: str | Path) -> None:
         """Loads weights from a safetensors file before the first step."""
-        load_file(file, self.system.modules(), self.recipe.model)
+        load_file(file, self.system.modules(), self.recipe.model or self.recipe.name)
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:

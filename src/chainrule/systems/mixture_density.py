@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.data.dataset import Dataset
+from chainrule.data.row_encoder import TakesRows
 from chainrule.data.tables import TableSplit, kept_columns, original_rows, read_other, read_rows
 from chainrule.errors import UserError
 from chainrule.inspect import density_figures
@@ -167,17 +168,7 @@ class MixtureDensity:
         """Rows as the table has them into log-density and responsibilities, both as `predict` gives them."""
         spec = self.data.spec
         columns = spec["columns"]
-        kept = torch.tensor([columns.index(column) for column in kept_columns(spec)])
-        module = (
-            MixtureOfRows(
-                self.model,
-                kept,
-                torch.tensor(spec["mean"], dtype=torch.float64),
-                torch.tensor(spec["std"], dtype=torch.float64),
-            )
-            .cpu()
-            .eval()
-        )
+        module = TakesRows(DensityAndComponents(self.model), spec, torch.float64).cpu().eval()
         rows = original_rows(self.data_like(64).cpu(), spec).float()
         return Deployable(
             module, lambda count: (rows[torch.randint(len(rows), (count,))],), ("rows",),
@@ -257,25 +248,17 @@ class MixtureDensity:
         return float(torch.tensor(self.data.spec["std"], dtype=torch.float64).log().sum())
 
 
-class MixtureOfRows(nn.Module):
-    """Rows (B, all columns) in the table's units to log p (B,) and responsibilities (B, K), as float32.
+class DensityAndComponents(nn.Module):
+    """Rows (B, D) to log p (B,) and responsibilities (B, K), as float32.
 
     Inside it is float64, as the model is: precisions span many powers of ten.
     """
 
-    kept: Tensor
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, model: Any, kept: Tensor, mean: Tensor, std: Tensor) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
-        self.register_buffer("kept", kept)
-        self.register_buffer("mean", mean.double())
-        self.register_buffer("std", std.double())
 
-    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        x = (rows.double().index_select(1, self.kept) - self.mean) / self.std
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         joint = self.model.log_joint(x)
         total = joint.logsumexp(1)
         return total.float(), (joint - total[:, None]).exp().float()

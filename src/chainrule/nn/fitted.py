@@ -1,0 +1,120 @@
+"""An estimator with `fit` as a module: what it fitted are buffers, so that it is saved, shown and exported like a network."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+_NOT_MODEL = ("objective_path_", "classes_")  # arrays that are no part of what answers
+
+
+class Estimator(Protocol):
+    """What scikit-learn's convention asks, and the answer as torch code."""
+
+    def fit(self, X: Any, y: Any = None) -> Any: ...
+    def get_params(self, deep: bool = True) -> dict[str, Any]: ...
+    def set_params(self, **params: Any) -> Any: ...
+    def decide(self, x: Tensor) -> Tensor: ...
+
+
+class Fitted(nn.Module):
+    """An estimator (`fit`, and attributes ending in an underscore for what it found) as a `torch.nn.Module`.
+
+    `forward` is the estimator's `decide`. The state is every fitted attribute: arrays as tensors, the rest (numbers,
+    text, lists) and the constructor's settings as plain data. So a state of any shape loads, as its estimator was.
+
+    >>> from sklearn.linear_model import LinearRegression
+    >>> class Line(LinearRegression):
+    ...     def decide(self, x):
+    ...         return x @ torch.as_tensor(self.coef_, dtype=x.dtype) + self.intercept_
+    >>> line = Fitted(Line())
+    >>> line.fit(torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([1.0, 3.0, 5.0]))
+    >>> line(torch.tensor([[10.0]])).round(decimals=4)
+    tensor([21.])
+    >>> again = Fitted(Line())
+    >>> _ = again.load_state_dict(line.state_dict())
+    >>> again.estimator.coef_.round(4)
+    array([2.], dtype=float32)
+    """
+
+    def __init__(self, estimator: Estimator) -> None:
+        super().__init__()
+        self.estimator = estimator
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.estimator.decide(x)
+
+    def fit(self, x: Tensor, y: Tensor | None = None, **settings: Any) -> None:
+        """Fits the estimator, with other `settings` of its constructor where they are given, to rows x (N, ...)."""
+        self.estimator.set_params(**settings)
+        self.estimator.fit(x.cpu().numpy(), None if y is None else y.cpu().numpy())
+        self._take()
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers were fitted: coefficients and intercepts where the estimator has such, else all arrays."""
+        named = [b for name, b in self.named_buffers() if name in ("coef_", "intercept_")]
+        return sum(b.numel() for b in (named or self._numbers()))
+
+    def _numbers(self) -> list[Tensor]:
+        return [b for name, b in self.named_buffers() if b.is_floating_point() and name not in _NOT_MODEL]
+
+    def _take(self) -> None:
+        """The estimator's fitted attributes become buffers and plain state."""
+        for name in list(self._buffers):
+            del self._buffers[name]
+        for name, value in _fitted_attributes(self.estimator).items():
+            if _is_numeric(value):
+                self.register_buffer(name, torch.from_numpy(np.array(value)))  # a copy: of its own, and writable
+
+    # -- state --------------------------------------------------------------------------------------------------
+
+    def get_extra_state(self) -> dict[str, Any]:
+        found = _fitted_attributes(self.estimator)
+        return {
+            "settings": self.estimator.get_params(deep=False),
+            "fitted": {name: _plain(value) for name, value in found.items() if not _is_numeric(value)},
+        }
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        self.estimator.set_params(**state["settings"])
+        for name, value in state["fitted"].items():
+            setattr(
+                self.estimator, name, np.array(value["text"]) if isinstance(value, dict) and "text" in value else value
+            )
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], strict: bool,
+        missing_keys: list[str], unexpected_keys: list[str], error_msgs: list[str],
+    ) -> None:  # fmt: skip
+        """Any names and shapes: they are what was fitted, whatever stands here."""
+        extra = state_dict.get(f"{prefix}_extra_state")
+        if extra is None:
+            missing_keys.append(f"{prefix}_extra_state")
+            return
+        for name in _fitted_attributes(self.estimator):
+            delattr(self.estimator, name)
+        self.set_extra_state(extra)
+        for key, value in state_dict.items():
+            name = key.removeprefix(prefix)
+            if key.startswith(prefix) and isinstance(value, Tensor):
+                setattr(self.estimator, name, value.detach().cpu().numpy().copy())
+        self._take()
+
+
+def _fitted_attributes(estimator: Estimator) -> dict[str, Any]:
+    return {k: v for k, v in vars(estimator).items() if k.endswith("_") and not k.startswith("_")}
+
+
+def _is_numeric(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind in "fiub"
+
+
+def _plain(value: Any) -> Any:
+    """Text arrays as lists with a mark; NumPy's numbers as Python's."""
+    if isinstance(value, np.ndarray):
+        return {"text": value.astype(str).tolist()}
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,84 @@
+"""How the model of a system over rows learns: by fitting candidates, or by gradient descent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from chainrule.data.batches import Batch, Batches
+from chainrule.data.dataset import Dataset
+from chainrule.data.tables import TableSplit
+from chainrule.loops.selection import select
+from chainrule.loops.supervised import fit
+from chainrule.nn.fitted import Fitted
+from chainrule.run.run import Run
+
+Choice = tuple[str, bool]  # a validation metric, and whether lower is better
+
+
+class OverRows(Protocol):
+    """What a way of learning asks of its system."""
+
+    data: Dataset[TableSplit]
+    model: nn.Module
+
+    def modules(self) -> dict[str, nn.Module]: ...
+    def measure(self, split: TableSplit) -> dict[str, float]: ...
+
+
+Learn = Callable[[Run, Any], None]
+
+
+def fit_each(candidates: Sequence[Mapping[str, Any]] = ({},), choose_by: Choice | None = None) -> Learn:
+    """Fits the system's `Fitted` model with each candidate's settings; the validation split chooses among several.
+
+    Args:
+        candidates: settings of the estimator's constructor, one dictionary a candidate.
+        choose_by: the metric of the system that chooses; needed where there are several.
+    """
+    if len(candidates) > 1 and choose_by is None:
+        raise ValueError("several candidates need a metric that chooses")
+
+    def learn(run: Run, system: OverRows) -> None:
+        run.require_one_process()
+        model, train, val = system.model, system.data.train, system.data.val
+        assert isinstance(model, Fitted)
+
+        def fit_one(settings: Mapping[str, Any]) -> dict[str, Any]:
+            model.fit(train.x, train.y, **settings)
+            iterations = getattr(model.estimator, "n_iter_", None)
+            return {} if iterations is None else {"iterations": int(torch.as_tensor(iterations).max())}
+
+        select(
+            run, modules=system.modules(), candidates=candidates, fit=fit_one,
+            validate=lambda: system.measure(val) if len(val) else {}, choose_by=choose_by if len(val) else None,
+        )  # fmt: skip
+
+    return learn
+
+
+def by_gradient(
+    criterion: Callable[[Tensor, Tensor], Tensor], optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler, *, epochs: int, batch_size: int, choose_by: Choice,
+) -> Learn:  # fmt: skip
+    """Stochastic gradient descent on `criterion`: (answers, targets) to a loss per sample (B,)."""
+
+    def learn(run: Run, system: OverRows) -> None:
+        train, val = system.data.train, system.data.val
+        assert train.y is not None
+        x, y = train.x.to(run.device), train.y.to(run.device)
+        network = run.share_model(system.model)
+        fit(
+            run, modules=system.modules(), objective=lambda batch: _loss(batch, network, criterion), optimizer=optimizer,
+            schedule=schedule, train=Batches(x, y, batch_size, seed=run.seed, world=run.world), epochs=epochs,
+            validate=lambda: system.measure(val) if len(val) else {}, choose_by=choose_by if len(val) else None,
+        )  # fmt: skip
+
+    return learn
+
+
+def _loss(batch: Batch, network: Any, criterion: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    return batch.mean(criterion(network(batch.x), batch.y))
