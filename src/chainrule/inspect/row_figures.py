@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from chainrule.data.preprocess import Preprocessed
 from chainrule.inspect.density_figures import picture_grid, principal_axes
 from chainrule.inspect.figures import COLOURS, _drawing, _figure, _tidy, curves, to_png, to_svg
 from chainrule.systems import Figure
@@ -26,6 +27,8 @@ _PICTURES = {"cluster_centers_": "Centres", "components_": "Components", "means_
 def of_model(model: nn.Module, spec: dict[str, Any], classes: Sequence[str] | None) -> list[Figure]:
     """What a fitted estimator holds, as pictures where the rows are pictures and as a table of the largest else."""
     found: list[Figure] = []
+    if isinstance(model, Preprocessed):  # coefficients of whitened rows are none of the columns'
+        model = model.model if model.preprocess.factor.dim() == 1 else nn.Identity()
     held = {name: b.detach().cpu().double() for name, b in model.named_buffers() if "." not in name}
     width = len(spec["mean"])
     if "coef_" in held and held["coef_"].shape[-1] == width:

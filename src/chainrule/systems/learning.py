@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.dataset import Dataset
+from chainrule.data.preprocess import Preprocessed
 from chainrule.data.tables import TableSplit
 from chainrule.loops.selection import select
 from chainrule.loops.supervised import fit
@@ -44,11 +45,13 @@ def fit_each(candidates: Sequence[Mapping[str, Any]] = ({},), choose_by: Choice 
 
     def learn(run: Run, system: OverRows) -> None:
         run.require_one_process()
-        model, train, val = system.model, system.data.train, system.data.val
+        train, val = system.data.train, system.data.val
+        x = _fit_preprocess(system.model, train.x)
+        model = system.model.model if isinstance(system.model, Preprocessed) else system.model
         assert isinstance(model, Fitted)
 
         def fit_one(settings: Mapping[str, Any]) -> dict[str, Any]:
-            model.fit(train.x, train.y, **settings)
+            model.fit(x, train.y, **settings)
             iterations = getattr(model.estimator, "n_iter_", None)
             return {} if iterations is None else {"iterations": int(torch.as_tensor(iterations).max())}
 
@@ -70,6 +73,7 @@ def by_gradient(
         train, val = system.data.train, system.data.val
         assert train.y is not None
         x, y = train.x.to(run.device), train.y.to(run.device)
+        _fit_preprocess(system.model, train.x)
         network = run.share_model(system.model)
         fit(
             run, modules=system.modules(), objective=lambda batch: _loss(batch, network, criterion), optimizer=optimizer,
@@ -78,6 +82,14 @@ def by_gradient(
         )  # fmt: skip
 
     return learn
+
+
+def _fit_preprocess(model: nn.Module, x: Tensor) -> Tensor:
+    """Fits the preprocessing that stands before the model, if any, to the training rows; gives them preprocessed."""
+    if not isinstance(model, Preprocessed):
+        return x
+    model.preprocess.fit(x.to(model.preprocess.shift.device))
+    return model.preprocess(x.to(model.preprocess.shift.device)).to(x.device)
 
 
 def _loss(batch: Batch, network: Any, criterion: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
