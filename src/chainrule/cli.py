@@ -59,21 +59,46 @@ def list_(family: str | None, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("recipe")
-def show(recipe: str) -> None:
-    """A recipe's card: source, deviations, layers and shapes, parameters, target, settings, the command."""
-    from chainrule.recipes import get_recipe
+@click.argument("recipe", metavar="RECIPE|TOPIC")
+@click.option("--out", type=click.Path(), help="For a topic: a file for its pictures, .html, .svg or .png.")
+def show(recipe: str, out: str | None) -> None:
+    """A recipe's card: source, deviations, layers and shapes, parameters, target, settings, the command.
 
+    Or a topic: `activations`, a table of all of them; with --out their pictures.
+    """
+    from chainrule.errors import UserError, unknown
+    from chainrule.recipes import all_recipes, get_recipe
+
+    if recipe in _TOPICS:
+        _TOPICS[recipe](out)
+        return
+    if recipe not in all_recipes():
+        raise unknown("there is no recipe or topic", recipe, [*all_recipes(), *_TOPICS], cure="chainrule list")
+    if out is not None:
+        raise UserError("--out is for topics", expected=", ".join(_TOPICS), found=f"the recipe {recipe}", cure=f"chainrule explain {recipe}")  # fmt: skip
     found = get_recipe(recipe)
     from chainrule.inspect.layers import card_text
     from chainrule.models import get_card
     from chainrule.run.settings import run_settings
 
-    click.echo(card_text(found, get_card(found.model)))
+    click.echo(card_text(found, get_card(found.model) if found.model else None))
     for title, function in (("Settings", found.build), ("Settings of every recipe", run_settings)):
         click.echo(f"\n{title}:")
         rows = [(f"  {name}={_plain(p.default)}", describe(p.annotation)) for name, p in parameters(function).items()]
         _table(rows)
+
+
+def _show_activations(out: str | None) -> None:
+    from chainrule.inspect.function_figures import LEGEND, activation_rows, write_activations
+
+    place = None if out is None else write_activations(out)
+    _table(activation_rows())
+    click.echo("\n" + "\n".join(LEGEND))
+    if place is not None:
+        click.echo(f"\n{place}")
+
+
+_TOPICS = {"activations": _show_activations}  # what `show` has beside recipes, by name
 
 
 @cli.command(context_settings={"ignore_unknown_options": False})
@@ -193,16 +218,27 @@ def generate(run: str, count: int, as_json: bool, **options: Any) -> None:
         click.echo(sample.get("text") or "\t".join(str(value) for value in sample.values()))
 
 
-@cli.command()
-@click.argument("run_or_recipe")
-@click.argument("inputs", nargs=-1, metavar="[INPUT]")
+@cli.command(context_settings={"ignore_unknown_options": True})  # a formula may begin with a minus
+@click.argument("what", metavar="RUN_OR_RECIPE_OR_FORMULA")
+@click.argument("inputs", nargs=-1, metavar="[INPUT | NAME=VALUE ...]")
 @_OUT
 @_DEVICE
-def explain(run_or_recipe: str, inputs: Sequence[str], out: str | None, device: str) -> None:
-    """Look inside a run or a recipe; one HTML file."""
+def explain(what: str, inputs: Sequence[str], out: str | None, device: str) -> None:
+    """Look inside a run, a recipe, a formula or a function of your own; one HTML file.
+
+    A formula, "(x+y)*(y-z)" x=-1 y=3 z=2, or a function or module, FILE.py:NAME x=1 y=[1,2] z=randn(2,3), is shown as a
+    computational graph with every value and gradient, here as text and in the file to step through.
+    """
     from chainrule import api
 
-    click.echo(api.explain(run_or_recipe, list(inputs), out=out, device=device))
+    if api.is_computation(what, list(inputs)):
+        from chainrule.inspect.explain import explain_graph
+
+        graph = api.explain_text(what, list(inputs))
+        click.echo(str(graph))
+        click.echo(explain_graph(graph, Path(out) if out else None))
+        return
+    click.echo(api.explain(what, list(inputs), out=out, device=device))
 
 
 @cli.command()
