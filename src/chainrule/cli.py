@@ -98,7 +98,16 @@ def _show_activations(out: str | None) -> None:
         click.echo(f"\n{place}")
 
 
-_TOPICS = {"activations": _show_activations}  # what `show` has beside recipes, by name
+def _show_policies(out: str | None) -> None:
+    from chainrule.inspect.policy_figures import policies_table, write_policies
+
+    place = None if out is None else write_policies(out)
+    _table(policies_table())
+    if place is not None:
+        click.echo(f"\n{place}")
+
+
+_TOPICS = {"activations": _show_activations, "policies": _show_policies}  # what `show` has beside recipes, by name
 
 
 @cli.command(context_settings={"ignore_unknown_options": False})

@@ -182,30 +182,31 @@ def _broken(y: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_activations(out: str | Path) -> Path:
-    """Writes the pictures of all activations to a file: .html (with the table), .svg or .png.
+    """Writes the pictures of all activations to a file: .html (with the table), .svg or .png."""
+    caption = (
+        "The same axes in all panels. Shaded: saturated hard, the derivative is exactly zero. At a corner the derivative "
+        "is the subgradient that training takes."
+    )
+    table = [list(row) for row in activation_rows()]
+    return write_topic(
+        out, "Activation functions", activation_canvas(), "Each with its derivative", caption, table, " ".join(LEGEND)
+    )
+
+
+def write_topic(
+    out: str | Path, title: str, canvas: Any, heading: str, caption: str, table: list[list[str]], legend: str = ""
+) -> Path:  # fmt: skip
+    """Writes a topic's drawing to a file: .svg or .png alone, or .html with the table below it.
 
     Errors: a UserError for another ending.
     """
     place = Path(out)
     if place.suffix not in (".html", ".svg", ".png"):
         raise UserError("the ending of the file is not known", where=place, expected=".html, .svg or .png", found=place.suffix or "none")  # fmt: skip
-    canvas = activation_canvas()
-    caption = (
-        "The same axes in all panels. Shaded: saturated hard, the derivative is exactly zero. At a corner the derivative "
-        "is the subgradient that training takes."
-    )
     if place.suffix == ".html":
-        figures = [
-            Figure("Each with its derivative", caption, svg=to_svg(canvas, "activations")),
-            Figure(
-                "Table", " ".join(LEGEND),
-                table=[list(row) for row in activation_rows()],
-            ),
-        ]  # fmt: skip
-        return write_page(
-            "functions.html.j2", place, title="Activation functions", figures=figures, version=__version__
-        )
+        figures = [Figure(heading, caption, svg=to_svg(canvas, heading)), Figure("Table", legend, table=table)]
+        return write_page("functions.html.j2", place, title=title, figures=figures, version=__version__)
     with atomic.told_in_words(place):
         place.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write_bytes(place, to_png(canvas) if place.suffix == ".png" else to_svg(canvas, "activations").encode())
+    atomic.write_bytes(place, to_png(canvas) if place.suffix == ".png" else to_svg(canvas, heading).encode())
     return place

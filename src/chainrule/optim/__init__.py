@@ -1,0 +1,59 @@
+"""Optimisation: update rules, learning-rate policies, initialisers, clipping of gradients.
+
+A name is imported when it is first used, so that policies and their pictures need no PyTorch.
+
+>>> from chainrule.optim import SGD, inv
+>>> inv(base_lr=0.01, gamma=1e-4, power=0.75)
+inv(base_lr=0.01, gamma=0.0001, power=0.75)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chainrule.optim import initialisers as initialisers
+    from chainrule.optim import policies as policies
+    from chainrule.optim.adadelta import AdaDelta
+    from chainrule.optim.adagrad import AdaGrad
+    from chainrule.optim.adam import Adam, AdamW
+    from chainrule.optim.clipping import clip_each_norm, clip_norm, clip_value
+    from chainrule.optim.initialisers import initialise
+    from chainrule.optim.newton import Newton, optimal_rate
+    from chainrule.optim.policies import (
+        Policy,
+        cosine,
+        exp,
+        fixed,
+        inv,
+        multistep,
+        poly,
+        sequence,
+        sigmoid,
+        step,
+        warmup,
+    )  # fmt: skip
+    from chainrule.optim.rmsprop import RMSProp
+    from chainrule.optim.schedule import as_schedule
+    from chainrule.optim.sgd import SGD
+
+__all__ = [
+    "SGD", "AdaDelta", "AdaGrad", "Adam", "AdamW", "Newton", "Policy", "RMSProp", "as_schedule", "clip_each_norm",
+    "clip_norm", "clip_value", "cosine", "exp", "fixed", "initialise", "initialisers", "inv", "multistep",
+    "optimal_rate", "policies", "poly", "sequence", "sigmoid", "step", "warmup",
+]  # fmt: skip
+
+_HOMES = {
+    "SGD": "sgd", "AdaGrad": "adagrad", "AdaDelta": "adadelta", "RMSProp": "rmsprop", "Adam": "adam", "AdamW": "adam",
+    "Newton": "newton", "optimal_rate": "newton", "clip_norm": "clipping", "clip_each_norm": "clipping",
+    "clip_value": "clipping", "as_schedule": "schedule", "initialise": "initialisers",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("policies", "initialisers"):
+        return importlib.import_module(f"{__name__}.{name}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'policies')}"), name)
