@@ -76,7 +76,7 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
         "target": _target(run),
         "source": record["data"]["source"],
         "seed": record["seed"],
-        "curves": plots(series_of(run)) if alone else [],
+        "curves": plots(series_of(run)) if alone and not _is_experiment(run) else [],
         "figures": drawn,
         "figures_absent": absent,
         "films": films(run.folder / "figures") if alone else [],
@@ -107,6 +107,11 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _is_experiment(run: Run) -> bool:
+    """Its steps are points that were measured, in no order that a curve could follow; it draws them itself."""
+    return run.recipe.family == "demonstration"
+
+
 def series_of(run: Run) -> Series:
     """Every metric of metrics.jsonl as (steps, values); entries that are no numbers are left out."""
     found: Series = {}
@@ -131,6 +136,10 @@ def group_of(metric: str) -> str:
         return "Loss"
     if base in FRACTIONS:
         return "Accuracy and error"
+    if re.fullmatch(r"(gradient|saturated)_\d+", base):
+        return "Norm of each layer's gradient" if base.startswith("g") else "Share of saturated units of each layer"
+    if base.startswith("delta_"):
+        return "Norm of each layer's delta"
     return {"lr": "Learning rate"}.get(base, base.replace("_", " ").capitalize())
 
 

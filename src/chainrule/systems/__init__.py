@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from torch import Tensor, nn
+    from torch.optim import Optimizer
 
     from chainrule.run.run import Run
 
@@ -94,3 +96,21 @@ class Prepares(Protocol):
     """Turns the user's own inputs into what each of `modules` is called with: what `explain` traces."""
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]: ...
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One real batch of the training data and what is learnt from it: `loss(module(*inputs), target)`, a scalar."""
+
+    module: nn.Module
+    inputs: tuple[Tensor, ...]
+    target: Tensor
+    loss: Callable[[Any, Tensor], Tensor]
+    optimizer: Optimizer
+
+
+@runtime_checkable
+class Learns(Protocol):
+    """Shows a batch of its training, as the first epoch gives it: what `explain` follows and diagnoses."""
+
+    def lesson(self) -> Lesson: ...

@@ -19,9 +19,10 @@ from chainrule.loops.supervised import fit
 from chainrule.nn.normalize import Normalize
 from chainrule.run.compiling import compiled
 from chainrule.run.run import Run
-from chainrule.systems import Deployable, Figure
+from chainrule.systems import Deployable, Figure, Lesson
 
 EVALUATION_BATCH = {"cpu": 100}  # what stays in a CPU's cache; elsewhere 1000
+LESSON = 64  # samples of a batch that is looked into
 
 
 class ImageClassifier:
@@ -34,16 +35,18 @@ class ImageClassifier:
         criterion: (logits, classes) to a loss per sample (B,).
         optimizer, schedule, epochs, batch_size: the optimisation.
         augment: random changes to the images of a training batch, bytes (B, C, H, W) to the same.
+        learn: what learns from the batches instead of autograd and `fit`; given this system and them.
     """
 
     def __init__(
         self, run: Run, *, data: Dataset[ImageSplit], model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor],
         optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, epochs: int, batch_size: int,
         augment: Callable[[Tensor], Tensor] | None = None,
+        learn: Callable[[ImageClassifier, Batches], None] | None = None,
     ) -> None:  # fmt: skip
         self.run, self.data, self.model, self.criterion = run, data, model, criterion
         self.optimizer, self.schedule, self.epochs, self.batch_size = optimizer, schedule, epochs, batch_size
-        self.augment = augment
+        self.augment, self.learn = augment, learn
         self.classes: list[str] = data.spec["classes"]
         self.normalize = Normalize(data.spec["mean"], data.spec["std"]).to(run.device)
 
@@ -53,20 +56,26 @@ class ImageClassifier:
     def train(self, run: Run) -> None:
         x, y = self.data.train.x.to(run.device, memory_format=torch.channels_last), self.data.train.y.to(run.device)
         batches = Batches(x, y, self.batch_size, seed=run.seed, world=run.world)
+        if self.learn is not None:
+            self.learn(self, batches)
+            return
         network = compiled(
             run, run.share_model(self.model), self.example()["model"],
             batch_size=self.batch_size, loader=batches, epochs=self.epochs,
         )  # fmt: skip
 
         def objective(batch: Batch) -> Tensor:
-            x = batch.x if self.augment is None else self.augment(batch.x)
-            return batch.mean(self.criterion(network(self.normalize(x)), batch.y))
+            return batch.mean(self.criterion(network(self.inputs(batch)), batch.y))
 
         fit(
             run, modules=self.modules(), objective=objective, optimizer=self.optimizer, schedule=self.schedule,
             train=batches, epochs=self.epochs, validate=lambda: self.measure(self.data.val),
             choose_by=("error", True),
         )  # fmt: skip
+
+    def inputs(self, batch: Batch) -> Tensor:
+        """What the network is given of a training batch: augmented and normalised, (B, C, H, W)."""
+        return self.normalize(batch.x if self.augment is None else self.augment(batch.x))
 
     def evaluate(self, data: str | None = None) -> dict[str, float]:
         if data is not None:
@@ -118,6 +127,20 @@ class ImageClassifier:
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
         x = torch.cat([read_picture(file, self.data.spec) for file in _pictures(inputs)])
         return {"model": (self.normalize(x.to(self.run.device)),)}
+
+    def lesson(self) -> Lesson:
+        """The beginning of the first batch, at most 64 samples; UserError where the network is not learnt by autograd."""
+        if self.learn is not None:
+            raise UserError("autograd has no graph of this network: its backward pass is written out")
+        x, y = self.data.train.x.to(self.run.device), self.data.train.y.to(self.run.device)
+        batch = next(Batches(x, y, min(self.batch_size, LESSON, len(x)), seed=self.run.seed).epoch(0))
+        return Lesson(
+            self.model,
+            (self.inputs(batch),),
+            batch.y,
+            lambda logits, y: self.criterion(logits, y).mean(),
+            self.optimizer,
+        )
 
     def deployable(self) -> Deployable:
         spec = self.data.spec
