@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from chainrule.api import explain
 from chainrule.errors import UserError
 from chainrule.inspect.activations import numbers_of, trace
-from chainrule.inspect.graph import draw, trace_graph
+from chainrule.inspect.layer_graph import draw, trace_graph
 from chainrule.inspect.layers import card_text, layers, parameter_rows
 from chainrule.models import get_card
 from chainrule.models.vision.lenet import LeNet5, LeNetCaffe
@@ -238,3 +238,48 @@ def test_mistakes(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> N
         explain("runs/none-1")
     with pytest.raises(UserError, match="no run folder"):
         explain(tmp_path)
+
+
+def test_explain_shows_a_real_batch_with_gradients_and_a_diagnosis(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = shutil.copytree(lenet_run(tmp_path_factory), tmp_path / "r")
+    text = explain(folder, device="cpu").read_text("utf-8")
+    assert "One real batch" in text and "Nothing ill was found" in text and 'class="steps"' in text
+    system = Run.load(folder, "cpu").open_system()
+    lesson = system.lesson()  # type: ignore[attr-defined]
+    loss = lesson.loss(lesson.module(*lesson.inputs), lesson.target)
+    (gradient,) = torch.autograd.grad(loss, lesson.module.conv1.weight)
+    assert f"model.conv1.weight: gradient of norm {float(gradient.norm()):.4g}" in text or f"{float(gradient.norm()):.4g}" in text  # fmt: skip
+    assert f"{loss:.5g}" in text
+
+
+def test_explain_without_the_data_says_so(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from chainrule.systems.image_classifier import ImageClassifier
+
+    def gone(self: ImageClassifier) -> None:
+        raise UserError("there is no such folder", where="pictures")
+
+    monkeypatch.setattr(ImageClassifier, "lesson", gone)
+    folder = shutil.copytree(lenet_run(tmp_path_factory), tmp_path / "r")
+    text = explain(folder, device="cpu").read_text("utf-8")
+    assert "The batch is left out: there is no such folder" in text and "Layers" in text
+
+
+def test_the_graph_of_one_input_begins_at_the_top_logit(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(lenet_run(tmp_path_factory), tmp_path / "r")
+    Image.fromarray(np.arange(784, dtype=np.uint8).reshape(28, 28)).save(tmp_path / "x.png")
+    text = explain(folder, [str(tmp_path / "x.png")], device="cpu").read_text("utf-8")
+    assert "Computational graph of this input" in text and "L is the largest logit" in text
+    assert text.count('class="stepper"') == 2
+
+
+def test_a_recipe_without_a_card_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from chainrule.inspect.explain import explain_recipe
+
+    page = explain_recipe(get_recipe("lenet5"), None, tmp_path / "e.html")
+    assert "no network of layers" in page.read_text("utf-8")

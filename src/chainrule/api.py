@@ -176,26 +176,36 @@ def _what_it_does(run: Run) -> str:
 
 
 def explain(
-    run_or_recipe: str | Path, inputs: list[str] | None = None, *, out: str | Path | None = None, device: str = "auto"
+    what: str | Path, inputs: list[str] | None = None, *, out: str | Path | None = None, device: str = "auto"
 ) -> Path:
-    """Looks inside a run or a recipe: layers, shapes, parameters, cost; one HTML file that works offline.
+    """Looks inside a run, a recipe, or a computation: one HTML file that works offline.
+
+    Of a run or a recipe it shows layers, shapes, parameters and cost, of a run also values, gradients and a diagnosis.
+    Of a formula or a function it shows the computational graph with every value and gradient (`explain_text` gives the
+    same as an object).
 
     Args:
-        run_or_recipe: a run folder, or a recipe's name, whose model is then built anew with its defaults.
-        inputs: for a run, at most one: what the activations and gradients are shown for.
-        out: the file to write, or a folder for it; explain.html in the run, or explain-RECIPE.html here.
+        what: a run folder; a recipe's name, whose model is then built anew with its defaults; a formula such as
+            `(x+y)*(y-z)`; or `FILE.py:NAME`, a function or module of the user's own.
+        inputs: for a run, at most one: what the activations and gradients are shown for. For a formula or a function
+            its values, `x=1 y=[1,2] z=randn(2,3)`.
+        out: the file to write, or a folder for it; explain.html in the run, explain-RECIPE.html or graph.html here.
         device: where a run's networks run.
     """
     from chainrule.inspect.explain import explain_recipe, explain_run
     from chainrule.models import get_card
 
-    path, name, place = Path(run_or_recipe), str(run_or_recipe), Path(out) if out else None
+    path, name, place = Path(what), str(what), Path(out) if out else None
     given = inputs or []
+    if is_computation(name, given):
+        from chainrule.inspect.explain import explain_graph
+
+        return explain_graph(explain_text(name, given), place)
     if len(given) > 1:
         raise UserError("explain looks at one input at a time", expected="one", found=len(given))
     if (path / "run.json").is_file() or (path.is_dir() and name not in all_recipes()):
         run = Run.load(path, device)
-        return explain_run(run, get_card(run.recipe.model), given, place)
+        return explain_run(run, get_card(run.recipe.model) if run.recipe.model else None, given, place)
     if name not in all_recipes() and ("/" in name or "\\" in name):
         raise UserError("there is no such run folder", where=name, expected="a run folder, or the name of a recipe")
     recipe = get_recipe(name)
@@ -204,7 +214,27 @@ def explain(
             "a recipe has learnt nothing yet that an input could show", found=given[0],
             cure=f"chainrule train {name}, then: chainrule explain RUN {given[0]}",
         )  # fmt: skip
-    return explain_recipe(recipe, get_card(recipe.model), place)
+    return explain_recipe(recipe, get_card(recipe.model) if recipe.model else None, place)
+
+
+def is_computation(what: str, inputs: list[str]) -> bool:
+    """Whether `explain` is asked for a formula or a function, and not for a run or a recipe.
+
+    >>> [is_computation(*case) for case in (("x*x", []), ("f.py:g", []), ("a/b", ["a=1", "b=2"]), ("lenet6", []))]
+    [True, True, True, False]
+    """
+    if what in all_recipes() or Path(what).exists():
+        return False
+    if ".py:" in what or any(sign in what for sign in "()*+^"):
+        return True
+    return bool(inputs) and all("=" in word and not Path(word).exists() for word in inputs)
+
+
+def explain_text(what: str, inputs: list[str]) -> Any:
+    """The `Graph` of a formula or of `FILE.py:NAME` on the values given; printed, it is the text of the command."""
+    from chainrule.inspect.computation.source import graph_of_text
+
+    return graph_of_text(what, inputs)
 
 
 def export(folder: str | Path, to: str, *, out: str | Path | None = None) -> dict[str, Any]:

@@ -5,50 +5,62 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from chainrule import __version__
 from chainrule.errors import UserError
 from chainrule.inspect.activations import Numbers, Trace, heat_picture, map_picture, numbers_of, trace
-from chainrule.inspect.graph import draw
-from chainrule.inspect.layers import layers, parameter_rows, runs_as_one_call
+from chainrule.inspect.computation.diagnose import diagnose
+from chainrule.inspect.computation.graph import Graph, graph
+from chainrule.inspect.computation.page import section
+from chainrule.inspect.computation.svg import STYLE
+from chainrule.inspect.layer_graph import draw
+from chainrule.inspect.layers import evaluating, first_tensor, layers, parameter_rows, runs_as_one_call
 from chainrule.inspect.page import write_page
 from chainrule.recipes import Recipe
 from chainrule.run.run import Run
-from chainrule.systems import Predicts, Prepares
+from chainrule.systems import Learns, Predicts, Prepares
 
 if TYPE_CHECKING:
     from chainrule.models.card import Card
 
 
-def explain_recipe(recipe: Recipe, card: Card, out: Path | None) -> Path:
+def explain_recipe(recipe: Recipe, card: Card | None, out: Path | None) -> Path:
     """Writes what is inside a recipe's model, built anew with its defaults."""
     return _write(_of_recipe(recipe, card), out, Path(f"explain-{recipe.name}.html"))
 
 
-def explain_run(run: Run, card: Card, inputs: list[str], out: Path | None) -> Path:
+def explain_run(run: Run, card: Card | None, inputs: list[str], out: Path | None) -> Path:
     """Writes what is inside a run's networks and, where an input is given, what it does in them."""
     return _write(_of_run(run, card, inputs), out, run.folder / "explain.html")
+
+
+def explain_graph(graph: Graph, out: Path | None) -> Path:
+    """Writes the page that steps through one computation: graph.html here, unless `out` says where."""
+    place = out or Path("graph.html")
+    return graph.page(place / "graph.html" if place.is_dir() else place)
 
 
 def _write(context: dict[str, Any], out: Path | None, default: Path) -> Path:
     place = out or default
     if place.is_dir():
         place = place / default.name
-    return write_page("explain.html.j2", place, version=__version__, **context)
+    return write_page("explain.html.j2", place, version=__version__, graph_style=STYLE, **context)
 
 
-def _of_recipe(recipe: Recipe, card: Card) -> dict[str, Any]:
-    module = card.build()
-    example = card.example(1)
+def _of_recipe(recipe: Recipe, card: Card | None) -> dict[str, Any]:
+    module = card.build() if card is not None else None
+    example = card.example(1) if card is not None else None
     nets = [_network("model", module, example, weights=False)] if isinstance(module, nn.Module) else []
     return {
-        "title": recipe.name, "subtitle": recipe.summary, "source": card.source, "deviations": list(card.deviations),
+        "title": recipe.name, "subtitle": recipe.summary, "source": card.source if card is not None else recipe.source,
+        "deviations": list(card.deviations) if card is not None else [], "lesson": None,
         "networks": nets, "looked": None, "note": "Weights are those of a fresh start; a trained run shows its own.",
     }  # fmt: skip
 
 
-def _of_run(run: Run, card: Card, inputs: list[str]) -> dict[str, Any]:
+def _of_run(run: Run, card: Card | None, inputs: list[str]) -> dict[str, Any]:
     system, note = run.system, ""
     try:
         system = run.open_system()
@@ -75,9 +87,34 @@ def _of_run(run: Run, card: Card, inputs: list[str]) -> dict[str, Any]:
     ]
     return {
         "title": run.folder.resolve().name, "subtitle": f"{run.recipe.name}: {run.recipe.task}",
-        "source": card.source, "deviations": list(card.deviations),
+        "source": card.source if card is not None else run.recipe.source,
+        "deviations": list(card.deviations) if card is not None else [], "lesson": _lesson(run, system),
         "networks": networks, "looked": looked, "note": note,
     }  # fmt: skip
+
+
+def _lesson(run: Run, system: object) -> dict[str, Any] | None:
+    """The graph of the loss on a real batch, and what is ill in it; None where a system shows no batch.
+
+    A run that is done has learnt what it could: its steps are small for a good reason and are not measured.
+    """
+    if not isinstance(system, Learns):
+        return None
+    try:
+        lesson = system.lesson()
+        model = lesson.module.train()  # a name of its own, which the graph finds
+
+        def loss(*inputs: Tensor) -> Tensor:
+            return lesson.loss(model(*inputs), lesson.target)
+
+        optimizer = None if run.record["status"] == "done" else lesson.optimizer
+        looked = graph(loss, *lesson.inputs)
+        findings = diagnose(model, (lesson.inputs, lesson.target), lesson.loss, optimizer)
+    except UserError as error:  # the data are not there any more, or autograd has no part in the network
+        return {"absent": str(error)}
+    model.eval()
+    value = looked.nodes[looked.outputs[0]].number
+    return {"absent": "", "shown": section(looked), "findings": findings, "samples": len(lesson.target), "loss": value}
 
 
 def _network(
@@ -110,8 +147,30 @@ def _network(
         "graph": draw(module, example) if runs and example is not None else None,
         "weights": [(key, tuple(p.shape), numbers_of(p), _bars(numbers_of(p))) for key, p in module.named_parameters()] if weights else [],
         "buffers": [(key, tuple(b.shape), numbers_of(b), _bars(numbers_of(b))) for key, b in buffers.items()],
+        "computed": _computed(module, given) if given is not None else None,
         "trace": _shown(trace(module, given), given, classes) if given is not None else None,
     }  # fmt: skip
+
+
+def _computed(module: nn.Module, given: tuple[Tensor, ...]) -> dict[str, Any]:
+    """The graph of one answer: of its largest logit where it is a row of logits, else of the sum of its numbers."""
+    if not runs_as_one_call(module):
+        return {}
+    with evaluating(module), torch.enable_grad():
+        output = first_tensor(module(*given))
+    if output is not None and not output.requires_grad:
+        return {}  # a backward pass that is written out records no graph
+    with evaluating(module):
+        if output is None or output.dim() != 2 or len(output) != 1:
+            return section(graph(module, *given))
+        top = int(output.argmax())
+
+        def top_logit(*inputs: Tensor) -> Tensor:
+            found = first_tensor(module(*inputs))
+            assert found is not None
+            return found[0, top]
+
+        return section(graph(top_logit, *given))
 
 
 def _describe(item: Any) -> str:

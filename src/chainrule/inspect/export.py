@@ -81,7 +81,7 @@ def _batch_is_free(inputs: tuple[Tensor, ...]) -> tuple[dict[int, Any], ...]:
 
 def _write_onnx(deployable: Deployable, file: Path, notes: dict[str, Any]) -> None:
     module, inputs = deployable.module, deployable.inputs(3)
-    size = sum(t.numel() * t.element_size() for t in module.state_dict().values())
+    size = sum(t.numel() * t.element_size() for t in module.state_dict().values() if isinstance(t, Tensor))
     if size > _LARGEST_FILE:
         raise RunFailed(
             f"an ONNX file holds at most 2 GB and these weights are {size / 1e9:.1f} GB; --to torch has no such bound"

@@ -31,7 +31,7 @@ from chainrule.run import atomic
 from chainrule.run.device import World
 from chainrule.run.run import Run
 from chainrule.settings import Count, NonNegative
-from chainrule.systems import Deployable, Figure
+from chainrule.systems import Deployable, Figure, Lesson
 
 State = tuple[Tensor, Tensor]  # hidden state and cell, each (L, B, H)
 
@@ -191,6 +191,16 @@ class CharLanguageModel:
         length = min(self.length, *(len(text) for text, _ in texts))
         codes = [encode(text[:length], self.vocabulary, where) for text, where in texts]
         return {"model": (torch.stack(codes).long().to(self.run.device),)}
+
+    def lesson(self) -> Lesson:
+        """The first window of every stream, from an empty state."""
+        streams = Streams(self.data.train.codes.to(self.run.device), self.batch_size, self.length)
+        batch = next(streams.epoch(0))
+
+        def loss(output: tuple[Tensor, State], target: Tensor) -> Tensor:
+            return F.cross_entropy(output[0].transpose(1, 2), target)
+
+        return Lesson(self.model, (batch.x,), batch.y, loss, self.optimizer)
 
     def deployable(self) -> Deployable:
         with torch.inference_mode():

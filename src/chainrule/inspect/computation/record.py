@@ -1,0 +1,163 @@
+"""What the trace of one computation holds: nodes, the edges between them, and the calls of modules around them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+MOST_NUMBERS = 64  # a tensor of more is told by its statistics; its numbers are not kept
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """A tensor in a few numbers, computed in double precision over its finite values.
+
+    Attributes:
+        count: how many numbers it has.
+        mean, std: their mean and (population) standard deviation.
+        zeros: the share that is exactly zero, 0 to 1.
+        norm: the Euclidean norm.
+        low, high: the smallest and the largest.
+        unusual: how many are nan or infinite.
+    """
+
+    count: int
+    mean: float
+    std: float
+    zeros: float
+    norm: float
+    low: float
+    high: float
+    unusual: int
+
+
+def statistics(tensor: Tensor) -> Statistics:
+    """The statistics of any dense tensor; complex numbers count by their absolute value.
+
+    >>> s = statistics(torch.tensor([0.0, 3.0, 0.0, -4.0]))
+    >>> s.norm, s.zeros, s.low, s.high
+    (5.0, 0.5, -4.0, 3.0)
+    """
+    values = tensor.detach()
+    if not values.is_floating_point():
+        values = values.abs() if values.is_complex() else values.double()
+    count, low, high = values.numel(), math.nan, math.nan
+    norm = norm_of(values)
+    unusual = 0
+    if not math.isfinite(norm):
+        values = values[values.isfinite()]
+        unusual = count - values.numel()
+        norm = norm_of(values)
+    if not values.numel():
+        return Statistics(count, math.nan, math.nan, math.nan, math.nan, math.nan, math.nan, unusual)
+    size = values.numel()
+    mean = float(values.sum(dtype=torch.float64)) / size
+    variance = norm**2 / size - mean**2
+    if variance < 1e-6 * mean**2 or not math.isfinite(
+        variance
+    ):  # the difference of two large numbers: take the long way
+        variance = float(values.double().var(correction=0))
+    low, high = (float(end) for end in values.aminmax())
+    zeros = 1.0 - int(values.count_nonzero()) / size
+    return Statistics(count, mean, math.sqrt(variance), zeros, norm, low, high, unusual)
+
+
+def norm_of(tensor: Tensor) -> float:
+    """The Euclidean norm in double precision; of a large tensor without a copy of it."""
+    if tensor.is_sparse:
+        tensor = tensor.coalesce().values()
+    wide = torch.complex128 if tensor.is_complex() else torch.float64
+    return float(torch.linalg.vector_norm(tensor.detach(), dtype=wide)) if tensor.numel() else 0.0
+
+
+@dataclass
+class Edge:
+    """One use of a value by an operation.
+
+    Attributes:
+        source: the index of the node that is used.
+        local: the derivative of the operation's value with respect to this argument, by autograd of this one
+            operation. For an element-wise operation on equal shapes it has that shape; otherwise it has the shape
+            output + argument. None where either is too large, or where the operation is not seen by itself.
+        elementwise: which of the two forms `local` has.
+        passed: the gradient that the operation hands back along this edge; None where it is too large to keep.
+        passed_norm: its Euclidean norm; None where no gradient came.
+        rule: the local derivative in symbols.
+        sibling: the source is another result of the same operation, which hands its gradient back together with this.
+    """
+
+    source: int
+    local: Tensor | None = None
+    elementwise: bool = False
+    passed: Tensor | None = None
+    passed_norm: float | None = None
+    rule: str = ""
+    sibling: bool = False
+
+
+@dataclass
+class Node:
+    """One value of the computation: an input, a parameter, a constant, or what an operation gave.
+
+    Attributes:
+        index: its place in the order of computing; sources stand before.
+        kind: input, parameter, constant, operation, or hidden (computed where the trace could not look).
+        op: the operation, in PyTorch's word (`mul`, `conv2d`); empty for the other kinds.
+        name: the name of an input or a parameter; of a module for what it gave by one operation; else `h1`, `h2` and
+            so on for operations, and `f` for the only output.
+        expression: what it is computed by, in the names of its sources: `h1 * h2`.
+        shape, dtype: of the value.
+        value: the numbers, where they are at most 64.
+        statistics: of the value.
+        gradient: the derivative of the objective with respect to this value, where it has at most 64 numbers.
+        gradient_norm: the Euclidean norm of the gradient; None where none arrives.
+        differentiable: whether a gradient can arrive at all.
+        edges: its uses of other values, in the order of the operation's arguments.
+        arguments: for each argument the place of its edge, or what it is in words.
+        in_place: it was written over its first argument.
+        call: the index of the innermost module call around it, 0 outside of all.
+        dead, saturated: for an activation function, the share of units that are zero for the whole batch, and the
+            share of values where the function is nearly flat; None for the others.
+        seed: for an output, the gradient that starts there.
+    """
+
+    index: int
+    kind: str
+    op: str
+    shape: tuple[int, ...]
+    dtype: str
+    call: int
+    value: Tensor | None
+    statistics: Statistics | None
+    differentiable: bool
+    name: str = ""
+    expression: str = ""
+    edges: list[Edge] = field(default_factory=list)
+    arguments: list[int | str] = field(default_factory=list)
+    in_place: bool = False
+    gradient: Tensor | None = None
+    gradient_norm: float | None = None
+    dead: float | None = None
+    saturated: float | None = None
+    seed: Tensor | None = None
+
+    @property
+    def number(self) -> float | None:
+        """The value as a number, where it is one."""
+        return float(self.value) if self.value is not None and self.value.numel() == 1 else None
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a module: its name in the whole (`layer1.0.conv1`), its class, and the call around it.
+
+    A module that is called again has `#2` after its name, and so on. Call 0 is the whole computation.
+    """
+
+    index: int
+    name: str
+    kind: str
+    parent: int
