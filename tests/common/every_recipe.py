@@ -42,11 +42,15 @@ def question(spec: dict[str, Any], place: Path) -> str:
         return str(place / "question.png")
     if "vocabulary" in spec:
         return "".join(character for character in spec["vocabulary"] if character.isalpha())[:9]
+    if spec.get("text") == "labelled texts":
+        return "The operands are compared, and the result is a tuple of strings."
     if "columns" in spec:
         (place / "question.csv").write_text(
             ",".join(spec["columns"]) + "\n" + ",".join("1" for _ in spec["columns"]) + "\n", "utf-8"
         )
         return str(place / "question.csv")
+    if "lags" in spec:
+        return ",".join(str(1 + i % 3) for i in range(spec["lags"] + spec["difference"]))
     if "obs_size" in spec:
         return ",".join(["0.01"] * spec["obs_size"])
     raise AssertionError(f"tests/common/every_recipe.py does not know what to ask of data with {sorted(spec)}")
