@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.errors import UserError
-from chainrule.recipes import all_recipes, get_recipe
+from chainrule.recipes import Recipe, all_recipes, get_recipe
 from chainrule.run.device import leave_world
 from chainrule.run.folder import read_record
 from chainrule.run.run import Run
@@ -205,16 +205,26 @@ def explain(
         raise UserError("explain looks at one input at a time", expected="one", found=len(given))
     if (path / "run.json").is_file() or (path.is_dir() and name not in all_recipes()):
         run = Run.load(path, device)
+        _expect_a_network(run.recipe)
         return explain_run(run, get_card(run.recipe.model) if run.recipe.model else None, given, place)
     if name not in all_recipes() and ("/" in name or "\\" in name):
         raise UserError("there is no such run folder", where=name, expected="a run folder, or the name of a recipe")
     recipe = get_recipe(name)
+    _expect_a_network(recipe)
     if given:
         raise UserError(
             "a recipe has learnt nothing yet that an input could show", found=given[0],
             cure=f"chainrule train {name}, then: chainrule explain RUN {given[0]}",
         )  # fmt: skip
     return explain_recipe(recipe, get_card(recipe.model) if recipe.model else None, place)
+
+
+def _expect_a_network(recipe: Recipe) -> None:
+    if recipe.model is None and recipe.family == "demonstration":
+        raise UserError(
+            f"{recipe.name} is an experiment: it measures many networks, or none, and keeps none",
+            cure=f"chainrule train {recipe.name}, and read its report",
+        )
 
 
 def is_computation(what: str, inputs: list[str]) -> bool:

@@ -12,6 +12,8 @@ from chainrule.models import all_cards
 from chainrule.models.card import Card
 from chainrule.nn.fitted import Fitted
 
+# That a tiny number of iterations did not do is said by a warning, which is no failure here.
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 CARDS = {
     name: card for name, card in all_cards().items() if isinstance(card.build, type) and hasattr(card.build, "fit")
 }

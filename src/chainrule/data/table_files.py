@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from chainrule.data import plane
 from chainrule.data.image_files import RawImageSet, read_images
 from chainrule.data.known_tables import KNOWN_TABLES
 from chainrule.data.sources import Source
@@ -290,6 +291,11 @@ def _labels(content: dict[str, np.ndarray], x: str, y: str, file: Path) -> np.nd
 
 
 def _shipped(source: Source, target: str | None) -> RawTable:
+    if source.name in plane.PROBLEMS:
+        x, y = plane.make(source.name)
+        if target not in (None, "label"):
+            raise UserError(f"the table has no target {target!r}", where=source.name, expected="label")
+        return RawTable({"train": RawRows(x, y.astype(str), source.name)}, ["x1", "x2"], source.name, "label")
     from sklearn import datasets
 
     loaders = {"digits": datasets.load_digits, "iris": datasets.load_iris, "wine": datasets.load_wine,

@@ -44,7 +44,7 @@ def load_table(
 
     Spec: columns, features (what x has: a category each of a column of text), those dropped as constant on the training
     split (with their value), mean and std a kept feature over the training split (0 and 1 with `standardize` off;
-    pixels share one std), target, class names, counts, how the splits were made, fingerprint.
+    pixels share one std), target (with mean and std on the training split, for regression), class names, counts, how the splits were made, fingerprint.
 
     For `density` a column `label` or the named target is left out of x; its classes stratify the splits if each has
     four rows or more, and are else forgotten. The other tasks need a target, by default `label` or the last column.
@@ -99,6 +99,9 @@ def read_table_splits(
         "fingerprint": fingerprint(*(t for name in SPLITS for t in splits[name] if t is not None)),
     }  # fmt: skip
     _fit_scale(spec, splits["train"][0], raw, drop_constant)
+    y = splits["train"][1]
+    if task == "regression" and y is not None:
+        spec["target_scale"] = {"mean": float(y.mean()), "std": float(y.std(correction=0))}
     encoder = RowEncoder(spec)
 
     def part(x: Tensor, y: Tensor | None) -> TableSplit:

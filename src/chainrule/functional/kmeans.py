@@ -24,7 +24,7 @@ def kmeans(
     >>> sorted(centres[:, 0].tolist()), bool(labels[0] == labels[1] != labels[2])
     ([0.10000000149011612, 9.199999809265137], True)
     """
-    centres = _kmeans_plus_plus(x, num_clusters, generator)
+    centres = kmeans_plus_plus(x, num_clusters, generator)
     labels = torch.full((len(x),), -1, device=x.device)
     for _ in range(max_iterations):
         half_norms = 0.5 * centres.square().sum(1)
@@ -40,8 +40,14 @@ def kmeans(
     return centres, labels
 
 
-def _kmeans_plus_plus(x: Tensor, num_clusters: int, generator: torch.Generator) -> Tensor:
-    """Rows of x (K, D), each drawn with probability in proportion to its squared distance from those before it."""
+def kmeans_plus_plus(x: Tensor, num_clusters: int, generator: torch.Generator) -> Tensor:
+    """Rows of x (K, D), each drawn with probability in proportion to its squared distance from those before it.
+
+    UserError where there are fewer than K rows, or than K distinct ones. Source: Arthur and Vassilvitskii 2007, section 2.2.
+
+    >>> kmeans_plus_plus(torch.tensor([[1.0], [1.0], [5.0]]), 2, torch.Generator().manual_seed(0)).sort(0).values.tolist()
+    [[1.0], [5.0]]
+    """
     if num_clusters > len(x):
         raise UserError("there are fewer samples than clusters", expected=f"{num_clusters} or more", found=len(x))
     chosen = [int(torch.randint(len(x), (1,), generator=generator))]

@@ -76,7 +76,7 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
         "target": _target(run),
         "source": record["data"]["source"],
         "seed": record["seed"],
-        "curves": plots(series_of(run)) if alone and not _is_experiment(run) else [],
+        "curves": None if _is_experiment(run) else plots(series_of(run)) if alone else [],
         "figures": drawn,
         "figures_absent": absent,
         "films": films(run.folder / "figures") if alone else [],

@@ -26,6 +26,7 @@ def fit(
     choose_by: tuple[str, bool] | None,
     clip_norm: float | None = None,
     keep: Mapping[str, Stateful] | None = None,
+    patience: int = 0,
 ) -> None:
     """Minimises the mean of `objective` over the batches of `train`.
 
@@ -41,6 +42,7 @@ def fit(
             None where nothing was held out to choose by: the last weights are kept.
         clip_norm: bound of the gradient's norm over all parameters, if any.
         keep: further state that the objective carries from batch to batch.
+        patience: epochs without a better value of `choose_by` after which it stops (early stopping); 0 is never.
     """
     run.keep(**modules, optimizer=optimizer, schedule=schedule, **(keep or {}))
     parameters = [p for module in modules.values() for p in module.parameters()]
@@ -62,3 +64,5 @@ def fit(
         run.log(**{f"val_{name}": value for name, value in metrics.items()})
         if choose_by is not None:
             run.keep_best(modules, f"val_{choose_by[0]}", metrics[choose_by[0]], lower_is_better=choose_by[1])
+            if patience and run.best is not None and run.epoch - run.best["epoch"] >= patience:
+                run.stop()

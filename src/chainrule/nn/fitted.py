@@ -47,16 +47,21 @@ class Fitted(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.estimator.decide(x)
 
-    def fit(self, x: Tensor, y: Tensor | None = None, **settings: Any) -> None:
-        """Fits the estimator, with other `settings` of its constructor where they are given, to rows x (N, ...)."""
+    def fit(self, x: Any, y: Tensor | None = None, **settings: Any) -> None:
+        """Fits the estimator, with other `settings` of its constructor where they are given, to rows x (N, ...).
+
+        The rows are a tensor, or a SciPy sparse matrix where the estimator takes one.
+        """
         self.estimator.set_params(**settings)
-        self.estimator.fit(x.cpu().numpy(), None if y is None else y.cpu().numpy())
+        rows = x.cpu().numpy() if isinstance(x, Tensor) else x
+        self.estimator.fit(rows, None if y is None else y.cpu().numpy())
         self._take()
 
     @property
     def num_parameters(self) -> int:
         """How many numbers were fitted: coefficients and intercepts where the estimator has such, else all arrays."""
-        named = [b for name, b in self.named_buffers() if name in ("coef_", "intercept_")]
+        held = dict(self.named_buffers())
+        named = [held[name] for name in ("coef_", "intercept_") if name in held] if "coef_" in held else []
         return sum(b.numel() for b in (named or self._numbers()))
 
     def _numbers(self) -> list[Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -37,6 +39,7 @@ class Demonstration:
             raise UserError(
                 f"{run.recipe.name} makes its own data", found=f"--data {place['source']}", cure="leave --data out"
             )
+        place.setdefault("spec", _made_here(points))
         self.run, self.points, self._measure, self.conclude, self.draw = run, points, measure, conclude, draw
         self.claim, self.how, self.rows = claim, how, Rows()
 
@@ -66,10 +69,22 @@ class Demonstration:
 
     def _table(self) -> Figure:
         rows = self.rows.rows
-        names = [k for k, v in rows[0].items() if isinstance(v, (int, float, str, bool))][:SHOWN_CELLS]
+        plain = [k for row in rows for k, v in row.items() if isinstance(v, (int, float, str, bool))]
+        names = list(dict.fromkeys(plain))[:SHOWN_CELLS]
         cells = [[_cell(row.get(name)) for name in names] for row in rows]
         return Figure("What was measured", self.claim, table=[[n.replace("_", " ") for n in names], *cells])
 
 
+def _made_here(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The spec of data that an experiment makes itself: they follow from the seed and the points."""
+    text = json.dumps([dict(point) for point in points], sort_keys=True)
+    return {
+        "fingerprint": hashlib.sha256(text.encode()).hexdigest()[:16], "counts": {"points": len(points)},
+        "splits": {"points": "each draws its data from the seed and its number"},
+    }  # fmt: skip
+
+
 def _cell(value: Any) -> str:
+    if value is None:  # a point that has no such number
+        return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ from chainrule.data.batches import Batch, Batches
 from chainrule.data.dataset import Dataset
 from chainrule.data.preprocess import Preprocessed
 from chainrule.data.tables import TableSplit
+from chainrule.inspect.watching import watched
 from chainrule.loops.selection import select
 from chainrule.loops.supervised import fit
 from chainrule.nn.fitted import Fitted
@@ -65,9 +67,19 @@ def fit_each(candidates: Sequence[Mapping[str, Any]] = ({},), choose_by: Choice 
 
 def by_gradient(
     criterion: Callable[[Tensor, Tensor], Tensor], optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler, *, epochs: int, batch_size: int, choose_by: Choice,
+    schedule: torch.optim.lr_scheduler.LRScheduler, *, epochs: int, batch_size: int, choose_by: Choice, patience: int = 0,
+    watch: bool = False,
 ) -> Learn:  # fmt: skip
-    """Stochastic gradient descent on `criterion`: (answers, targets) to a loss per sample (B,)."""
+    """Stochastic gradient descent on `criterion`.
+
+    Args:
+        criterion: (answers, targets) to a loss per sample (B,).
+        optimizer, schedule: the update rule; the rate moves once a step.
+        epochs, batch_size: how long, and how many rows a step.
+        choose_by: the metric of the system on the validation split that chooses the epoch.
+        patience: epochs without a better validation metric after which it stops; 0 is never.
+        watch: whether the gradient and the saturation of each layer are tracked as well.
+    """
 
     def learn(run: Run, system: OverRows) -> None:
         train, val = system.data.train, system.data.val
@@ -75,11 +87,13 @@ def by_gradient(
         x, y = train.x.to(run.device), train.y.to(run.device)
         _fit_preprocess(system.model, train.x)
         network = run.share_model(system.model)
-        fit(
-            run, modules=system.modules(), objective=lambda batch: _loss(batch, network, criterion), optimizer=optimizer,
-            schedule=schedule, train=Batches(x, y, batch_size, seed=run.seed, world=run.world), epochs=epochs,
-            validate=lambda: system.measure(val) if len(val) else {}, choose_by=choose_by if len(val) else None,
-        )  # fmt: skip
+        with watched(system.model, run.track) if watch else contextlib.nullcontext():
+            fit(
+                run, modules=system.modules(), objective=lambda batch: _loss(batch, network, criterion),
+                optimizer=optimizer, schedule=schedule, epochs=epochs,
+                train=Batches(x, y, batch_size, seed=run.seed, world=run.world), patience=patience,
+                validate=lambda: system.measure(val) if len(val) else {}, choose_by=choose_by if len(val) else None,
+            )  # fmt: skip
 
     return learn
 

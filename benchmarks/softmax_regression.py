@@ -1,0 +1,142 @@
+"""Softmax regression on MNIST: chainrule against scikit-learn's lbfgs, at one tolerance, in one run.
+
+    python benchmarks/softmax_regression.py --data DIR                     # DIR holds mnist/, the official files
+    python benchmarks/softmax_regression.py --data DIR --rows 10000 --repeats 1
+
+Each measurement runs in a process of its own, the contestants in turn. The clock runs over `fit` alone. Pixels are divided
+by 255. Tolerance means the same to both: the largest element of the gradient of the mean loss. Whose objective is lower is
+judged by NumPy in float64. Writes results/softmax_regression.md and .json beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from measure import circumstances, in_turn, in_words, medians, table, write_results
+
+CONTESTANTS = ("scikit-learn float64", "chainrule float64", "scikit-learn float32", "chainrule float32")
+
+
+def pictures(folder: Path, part: str, dtype: str, rows: int | None = None) -> tuple[Any, Any]:
+    """Pixels (N, 784) from 0 to 1, and digits (N,)."""
+    import numpy as np
+
+    pixels = np.frombuffer(gzip.decompress((folder / f"{part}-images-idx3-ubyte.gz").read_bytes())[16:], np.uint8)
+    digits = np.frombuffer(gzip.decompress((folder / f"{part}-labels-idx1-ubyte.gz").read_bytes())[8:], np.uint8)
+    return (pixels.reshape(-1, 784)[:rows] / np.float32(255.0)).astype(dtype), digits[:rows].astype(np.int64)
+
+
+def objective(x: Any, y: Any, coef: Any, intercept: Any, penalty: float) -> float:
+    """Mean loss and penalty, in float64, a block of rows at a time."""
+    import numpy as np
+
+    w, total = coef.astype(np.float64), 0.0
+    for rows, digits in zip(np.array_split(x, 20), np.array_split(y, 20), strict=True):
+        z = rows.astype(np.float64) @ w.T + intercept.astype(np.float64)
+        total += float((np.logaddexp.reduce(z, axis=1) - z[np.arange(len(z)), digits]).sum())
+    return total / len(y) + 0.5 * penalty * float(np.square(w).sum())
+
+
+def measure(name: str, options: argparse.Namespace) -> dict[str, float]:
+    """Seconds of the fit, objective, test error, iterations and the peak of memory, of one contestant."""
+    library, dtype = name.split()
+    folder = Path(options.data) / "mnist"
+    x, y = pictures(folder, "train", dtype, options.rows)
+    if library == "chainrule":
+        import torch
+
+        from chainrule.models.linear.logistic import SoftmaxRegression
+
+        torch.set_num_threads(options.threads)
+        model = SoftmaxRegression(C=options.inverse_penalty, tol=options.tolerance)
+    else:
+        from sklearn.linear_model import LogisticRegression
+
+        model = LogisticRegression(C=options.inverse_penalty, tol=options.tolerance, max_iter=10_000)
+    before = time.perf_counter()
+    model.fit(x, y)
+    seconds = time.perf_counter() - before
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
+    value = objective(x, y, model.coef_, model.intercept_, 1.0 / (options.inverse_penalty * len(y)))
+    error = 1.0 - float(model.score(*pictures(folder, "t10k", dtype)))
+    return {
+        "seconds": seconds,
+        "objective": value,
+        "test_error": error,
+        "iterations": int(model.n_iter_[0]),
+        "peak_mib": peak,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default=os.environ.get("CHAINRULE_DATA"), help="the folder that holds mnist/")
+    for name, value in {"rows": 60_000, "repeats": 3, "threads": 2}.items():
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--tolerance", type=float, default=1e-4)
+    parser.add_argument("--inverse-penalty", type=float, default=1.0)
+    parser.add_argument("--one", choices=CONTESTANTS, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if not given.data:
+        parser.error("--data DIR, or CHAINRULE_DATA, names the folder that holds mnist/")
+    if given.one:
+        print(json.dumps(measure(given.one, given)))
+        return
+    kept = ("rows", "threads", "tolerance", "inverse_penalty")
+    words = [f"--data={given.data}", *(f"--{name.replace('_', '-')}={getattr(given, name)}" for name in kept)]
+    record = {
+        **circumstances(__file__, given.threads, ("chainrule", "torch", "scikit-learn", "numpy", "scipy")),
+        "problem": {name: getattr(given, name) for name in (*kept, "repeats")},
+        "runs": in_turn(Path(__file__), CONTESTANTS, words, repeats=given.repeats, threads=given.threads),
+    }
+    text = summarise(record)
+    write_results("softmax_regression", record, text)
+    print(text)
+
+
+def summarise(record: dict[str, Any]) -> str:
+    """The record as Markdown: medians, beside scikit-learn on rows of the same precision."""
+    p, runs = record["problem"], record["runs"]
+    middle = {name: medians(of_one) for name, of_one in runs.items()}
+    rows = []
+    for name, own in middle.items():
+        reference = middle[f"scikit-learn {name.split()[1]}"]
+        seconds = [run["seconds"] for run in runs[name]]
+        rows.append([
+            name, f"{own['seconds']:.1f}", f"{min(seconds):.1f} to {max(seconds):.1f}",
+            f"{reference['seconds'] / own['seconds']:.1f}", f"{own['iterations']:.0f}", f"{own['peak_mib']:.0f}",
+            f"{own['objective']:.7f}", f"{own['objective'] / reference['objective'] - 1:+.1e}", f"{own['test_error']:.4f}",
+        ])  # fmt: skip
+    header = [
+        "",
+        "seconds",
+        "least to most",
+        "times as fast",
+        "iterations",
+        "peak MiB",
+        "objective",
+        "relative",
+        "test error",
+    ]
+    return "\n\n".join([
+        "# Softmax regression",
+        f"{p['rows']:,} pictures of MNIST x 784, ten classes, C = {p['inverse_penalty']:g}, tolerance {p['tolerance']:g}; medians of "
+        f"{p['repeats']}, contestants in turn, a process each.",
+        table(header, rows),
+        in_words(record),
+        "Speed and objective are relative to scikit-learn on rows of the same precision; the lower objective is the better fit. "
+        "Objectives are NumPy's, in float64, of each one's weights. Iterations of chainrule are those on all rows. Peaks are of the "
+        "whole process, with its libraries and the data.",
+    ])  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Why what was learnt holds elsewhere: bias and variance, ensembles, random labels, each measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chainrule.recipes import recipe
+from chainrule.settings import Count, Fraction, NonNegative, Positive, Size
+
+if TYPE_CHECKING:
+    from chainrule.run.run import Run
+    from chainrule.systems.demonstration import Demonstration
+
+
+@recipe(
+    "bias-variance",
+    family="demonstration",
+    task="decomposition of the error",
+    data="synthetic",
+    source="Geman, Bienenstock and Doursat 1992; Belkin et al. 2019",
+    tiny={"degrees": (0, 3, 9), "hidden": (1, 4), "sets": 20, "steps": 60},
+)
+def bias_variance(
+    run: Run, *, degrees: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 17, 20, 30, 50, 100),
+    hidden: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 16, 32), samples: Count = 15, sets: Count = 500,
+    noise: NonNegative = 0.3, steps: Count = 1500, lr: Positive = 0.01,
+) -> Demonstration:  # fmt: skip
+    """Bias squared, variance and noise against model size, and their sum against the measured test error."""
+    from chainrule.systems.demonstrations.bias_variance import bias_variance_demonstration
+
+    return bias_variance_demonstration(
+        run, degrees=degrees, hidden=hidden, samples=samples, sets=sets, noise=noise, steps=steps, lr=lr
+    )
+
+
+@recipe(
+    "ensemble-bounds",
+    family="demonstration",
+    task="votes of classifiers",
+    data="digits",
+    source="Hansen and Salamon 1990; Krogh and Vedelsby 1995; Breiman 1996",
+    tiny={"members": 5, "samples": 200, "steps": 40},
+)
+def ensemble_bounds(
+    run: Run, *, members: Count = 25, hidden: Count = 4, size: Count = 8, samples: Size = 1000, steps: Count = 300,
+    lr: Positive = 0.02, noise: NonNegative = 0.3,
+) -> Demonstration:  # fmt: skip
+    """The error of a vote of nets against the binomial error of independent members and Hoeffding's bound."""
+    from chainrule.systems.demonstrations.ensemble_bounds import ensemble_demonstration
+
+    return ensemble_demonstration(
+        run, members=members, hidden=hidden, size=size, samples=samples, steps=steps, lr=lr, noise=noise
+    )
+
+
+@recipe(
+    "random-labels",
+    family="demonstration",
+    task="fitting random labels",
+    data="digits",
+    source="Zhang et al. 2017 (arXiv 1611.03530)",
+    tiny={"corruptions": (0.0, 1.0), "hidden": 64, "samples": 100, "epochs": 30},
+)
+def random_labels(
+    run: Run, *, corruptions: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0), hidden: Count = 512, layers: Count = 1,
+    size: Count = 8, samples: Size = 0, epochs: Count = 300, batch_size: Count = 128, lr: Positive = 0.1, momentum: Fraction = 0.9,
+) -> Demonstration:  # fmt: skip
+    """Training and test error, and the epochs to fit, for true labels, random labels, shuffled and random pixels.
+
+    Zhang et al. use CIFAR-10 whole, which a perceptron of their size fits in some hundred epochs:
+    `chainrule train random-labels --data cifar10 size=28 layers=3 lr=0.01 epochs=600`. Add `samples=2000` for minutes.
+    """
+    from chainrule.systems.demonstrations.random_labels import random_labels_demonstration
+
+    return random_labels_demonstration(
+        run, corruptions=corruptions, hidden=hidden, layers=layers, size=size, samples=samples, epochs=epochs,
+        batch_size=batch_size, lr=lr, momentum=momentum,
+    )  # fmt: skip

@@ -1,0 +1,102 @@
+"""The tutorial is executed: its examples in order and in one namespace, its commands, its pictures."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from chainrule.cli import cli
+
+ROOT = Path(__file__).resolve().parent.parent
+TUTORIAL = ROOT / "docs/tutorial-ground.md"
+PICTURES = r"!\[([^\]]+)\]\((pictures/[^)]+)\)"
+FLAGS = doctest.IGNORE_EXCEPTION_DETAIL
+
+pytestmark = pytest.mark.skipif(not TUTORIAL.is_file(), reason="needs the repository")
+
+
+def blocks(text: str) -> Iterator[tuple[str, str, int]]:
+    """Kind, content and line of every fenced block, in the order of the page."""
+    for found in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S):
+        yield found[1], found[2], text.count("\n", 0, found.start()) + 1
+
+
+def run_examples(content: str, namespace: dict[str, Any], line: int) -> None:
+    """Compares what the examples print with what the page says; the namespace goes on to the next block."""
+    test = doctest.DocTestParser().get_doctest(content, namespace, f"line {line}", str(TUTORIAL), line)
+    assert test.examples, f"line {line}: a Python block without an example"
+    said: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=FLAGS, verbose=False)
+    runner.run(test, out=said.append, clear_globs=False)
+    assert not runner.failures, "".join(said)
+    namespace.update(test.globs)
+
+
+def run_command(line: str) -> str:
+    words = shlex.split(line)
+    assert words[0] == "chainrule", line
+    done = CliRunner().invoke(cli, words[1:])
+    assert done.exit_code == 0, f"{line}\n{done.output}\n{done.exception!r}"
+    return done.stdout
+
+
+def follow(text: str) -> tuple[int, int]:
+    """Goes through the page as a reader would. Gives how many examples' blocks and commands there were."""
+    namespace: dict[str, Any] = {"__name__": "tutorial"}
+    printed, shown, commands = "", 0, 0
+    for kind, content, line in blocks(text):
+        if kind == "python":
+            run_examples(content, namespace, line)
+            shown += 1
+        elif kind == "console":
+            printed = "".join(run_command(command) for command in content.splitlines())
+            commands += len(content.splitlines())
+        elif kind == "text":  # what the command before it prints
+            assert printed == content, f"line {line}"
+        else:
+            raise AssertionError(f"line {line}: a block of kind {kind!r} that nothing runs")
+    return shown, commands
+
+
+def test_the_tutorial_can_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown, commands = follow(TUTORIAL.read_text("utf-8"))
+    assert shown > 15 and commands > 15
+    for page in ("graph.html", "neuron.html", "activations.png", "policies.svg", "plants.html"):
+        assert (tmp_path / page).stat().st_size > 1000, page
+    for run in (tmp_path / "runs").iterdir():
+        assert (run / "report.html").is_file(), run
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "```python\n>>> 1 + 1\n3\n```\n",
+        "```python\n>>> a = 1\n\n```\n\n```python\n>>> a + b\n1\n```\n",
+        "```python\nprint(1)\n```\n",
+        "```console\nchainrule trian ravine\n```\n",
+        '```console\nchainrule explain "x*x" x=2\n```\n\n```text\nf = 5\n```\n',
+        "```sh\nls\n```\n",
+    ],
+)
+def test_a_wrong_page_would_be_seen(wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AssertionError):
+        follow(wrong)
+
+
+def test_its_pictures_are_small_and_made_by_the_program() -> None:
+    named = re.findall(PICTURES, TUTORIAL.read_text("utf-8"))
+    maker = (ROOT / "docs/pictures/make.py").read_text("utf-8")
+    assert len(named) >= 6
+    for title, path in named:
+        file = ROOT / "docs" / path
+        assert title and 1_000 < file.stat().st_size < 100_000, path
+        assert file.name in maker, path
