@@ -32,7 +32,7 @@ demo: $(VENV)/installed
 	@$(BIN)/python -c 'from pathlib import Path; print("open in a browser:", Path("$(DEMO)/report.html").resolve().as_uri())'
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist loadfile
 
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow
