@@ -11,14 +11,9 @@ import torch
 from sklearn.covariance import ledoit_wolf_shrinkage as their_shrinkage
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.utils.estimator_checks import check_estimator
 
 from chainrule.errors import UserError
 from chainrule.models.shallow.discriminant import LinearDiscriminant, ledoit_wolf_shrinkage
-
-
-def test_keeps_the_convention() -> None:
-    check_estimator(LinearDiscriminant(), on_skip=None)
 
 
 @pytest.mark.parametrize("load", [load_iris, load_wine, load_breast_cancer, load_digits])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
+import pkgutil
 import re
 import shlex
 import shutil
@@ -28,7 +30,7 @@ GUIDE = "docs/adding-a-system.md"
 INDEX = ("docs/index.md", "docs/index.zh.md")
 DOCUMENTS = (
     "README.md", "README.zh.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", GUIDE, *INDEX,
-    "docs/roadmap.md",
+    "docs/roadmap.md", "docs/tutorial-ground.md",
 )  # fmt: skip
 # Written by commands, from run folders; a checkout may be looked at before they were run.
 MADE = re.compile(r"docs/results\.(md|json)|docs/pictures/.*|benchmarks/results/.*")
@@ -73,6 +75,12 @@ def rows(text: str, header: str) -> list[list[str]]:
     return table
 
 
+def all_rows(text: str, header: str) -> list[list[str]]:
+    """The cells of all tables that begin with `header`, one after another."""
+    parts = text.split(header)[1:]
+    return [row for part in parts for row in rows(header + part, header)]
+
+
 # -- files and links ----------------------------------------------------------------------------------------------------
 
 
@@ -93,7 +101,7 @@ def test_files_named_exist(name: str) -> None:
     for span in spans(prose(name)):
         if not looks_like_a_file(span) or MADE.fullmatch(span) or ELSEWHERE.fullmatch(span) or span in added_by_guide():
             continue
-        if re.fullmatch(r"(train|val|test|novel)\.(csv|txt)|backprop/", span):  # the user's own; a room that is to come
+        if re.fullmatch(r"(train|val|test|novel)\.(csv|txt)", span):  # the user's own
             continue
         if not any((place / span).exists() for place in (ROOT, PACKAGE)):
             missing.append(span)
@@ -196,22 +204,35 @@ def test_both_readmes_have_the_same_structure() -> None:
     assert "](README.md)" in text_of("README.zh.md").partition("\n## ")[0]
 
 
-def test_the_table_of_what_works_has_every_recipe_and_what_it_can_do() -> None:
-    from chainrule.systems.char_language_model import CharLanguageModel
-    from chainrule.systems.image_classifier import ImageClassifier
-    from chainrule.systems.image_gan import ImageGan
-    from chainrule.systems.mixture_density import MixtureDensity
-    from chainrule.systems.q_agent import QAgent
+def system_kinds() -> dict[str, type]:
+    """The classes that recipes build, by name."""
+    import chainrule.systems
 
-    kinds = {kind.__name__: kind for kind in (CharLanguageModel, ImageClassifier, ImageGan, MixtureDensity, QAgent)}
-    table = rows(text_of("README.md"), "| command | what it is | loop | data unless named | with the run |")
-    shown = {row[0].strip("`").removeprefix("chainrule train "): row for row in table}
-    assert shown.keys() == all_recipes().keys()
+    kinds: dict[str, type] = {}
+    for found in pkgutil.iter_modules(chainrule.systems.__path__, "chainrule.systems."):
+        module = importlib.import_module(found.name)
+        kinds |= {n: c for n, c in vars(module).items() if isinstance(c, type) and c.__module__ == module.__name__}
+    return kinds
+
+
+def test_the_tables_of_what_works_have_every_recipe_and_what_it_can_do() -> None:
+    kinds = system_kinds()
+    tables = all_rows(text_of("README.md"), "| command | what it is | data unless named | with the run |")
+    shown = {row[0].strip("`").removeprefix("chainrule train "): row for row in tables}
+    assert len(shown) == len(tables) and shown.keys() == all_recipes().keys()
     for name, recipe in all_recipes().items():
         kind = kinds[recipe.build.__annotations__["return"]]
         offers = {"predict": "predict", "generate": "generate", "export": "deployable"}
-        assert shown[name][4].split(", ") == [verb for verb, method in offers.items() if hasattr(kind, method)], name
-        assert shown[name][3] == recipe.data, name
+        can = [verb for verb, method in offers.items() if hasattr(kind, method)]
+        assert shown[name][3] == (", ".join(can) or "-"), name
+        assert shown[name][2] == recipe.data and shown[name][1], name
+
+
+def test_both_tables_of_what_works_say_the_same() -> None:
+    english = all_rows(text_of("README.md"), "| command | what it is | data unless named | with the run |")
+    chinese = all_rows(text_of("README.zh.md"), "| 命令 | 内容 | 默认数据 | 训练之后 |")
+    for one, other in zip(english, chinese, strict=True):
+        assert [one[0], one[2], one[3]] == [other[0], other[2], other[3].replace("、", ", ")]
 
 
 def test_the_verbs_shown_are_all_there_are() -> None:

@@ -12,7 +12,6 @@ from sklearn.cluster import KMeans as TheirKMeans
 from sklearn.datasets import load_digits, make_blobs
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
-from sklearn.utils.estimator_checks import check_estimator
 from torch import Tensor
 
 from chainrule.errors import UserError
@@ -36,10 +35,6 @@ def blobs(rows: int, columns: int, clusters: int, seed: int = 0) -> tuple[Tensor
     x, _ = make_blobs(rows, columns, centers=clusters, cluster_std=3.0, random_state=seed)
     pick = np.random.default_rng(seed).choice(rows, clusters, replace=False)
     return torch.from_numpy(x), torch.from_numpy(x[pick])
-
-
-def test_keeps_the_convention() -> None:
-    check_estimator(KMeans(), on_skip=None)
 
 
 @pytest.mark.parametrize("shape", [(500, 3, 25), (400, 70, 4), (300, 1, 4), (60, 2, 1), (30, 5, 30)])

@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from chainrule.errors import UserError
 from chainrule.models.linear.regression import Lasso, LinearRegression, Ridge
+from chainrule.optim.coordinate_descent import _sweep as sweep
 from chainrule.optim.coordinate_descent import lasso, lasso_path
 from chainrule.optim.gradient_descent import gradient_descent
 from chainrule.optim.least_squares import least_squares_descent, least_squares_qr, normal_equations, ridge_qr
@@ -202,6 +203,20 @@ def test_lasso_is_optimal_by_its_subgradient() -> None:
     assert 0 < on.sum() < 80
     np.testing.assert_allclose(pull[on], alpha * np.sign(found.coef_[on]), rtol=1e-5)
     assert (np.abs(pull[~on]) <= alpha * (1 + 1e-6)).all()
+
+
+def test_the_working_set_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 3,000 columns a hundred or so are ever swept, not the inner products of all."""
+    x, y = tensors(made(100, 3000))
+    sizes = []
+
+    def spy(gram: Any, aims: Any, w: Any, alpha: float, target: float, most: int) -> Any:
+        sizes.append(len(gram))
+        return sweep(gram, aims, w, alpha, target, most)
+
+    monkeypatch.setattr("chainrule.optim.coordinate_descent._sweep", spy)
+    found = lasso(x, y, 0.3 * float((x.T @ y).abs().max()) / 100, tolerance=1e-10)
+    assert found.converged and max(sizes) < 300 and sizes == sorted(sizes)
 
 
 def test_the_gap_bounds_the_distance() -> None:

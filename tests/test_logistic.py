@@ -19,6 +19,7 @@ from chainrule.errors import UserError
 from chainrule.functional.sparse_rows import SparseRows, as_rows
 from chainrule.models.linear.logistic import LogisticRegression, SoftmaxRegression
 from chainrule.optim.irls import MOST_PARAMETERS, irls, newton_step, without_shifts
+from chainrule.optim.lbfgs import _between as between
 from chainrule.optim.lbfgs import lbfgs, strong_wolfe
 from chainrule.optim.logistic import SAMPLE_FROM, logistic_lbfgs
 from chainrule.optim.logistic_objective import LogisticObjective
@@ -126,6 +127,7 @@ def test_a_rare_column_of_many_rows() -> None:
     ours = LogisticRegression(tol=1e-9).fit(x, y)
     theirs = linear_model.LogisticRegression(solver="newton-cholesky", tol=1e-12).fit(x, y)
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-5)
+    assert ours.n_iter_[0] < 30
 
 
 def test_float32() -> None:
@@ -289,6 +291,15 @@ def test_line_search_satisfies_wolfe(first: float, shape: str) -> None:
     assert at <= value + 1e-4 * step * slope and abs(float(gradient)) <= 0.9 * abs(slope)
 
 
+@pytest.mark.parametrize(("a", "b"), [(0.0, 3.0), (3.0, 0.0), (0.5, 2.0), (-4.0, 1.1), (1.1, -4.0)])
+def test_interpolation_finds_the_minimum_of_a_cubic(a: float, b: float) -> None:
+    """t^3 - 3t has its minimum at 1; kept a tenth of the interval away from its ends."""
+    low, high = ((t, t**3 - 3 * t, 3 * t**2 - 3) for t in (a, b))
+    margin = 0.1 * abs(a - b)
+    assert between(low, high) == pytest.approx(min(max(1.0, min(a, b) + margin), max(a, b) - margin))
+    assert between((0.0, 0.0, -1.0), (1.0, float("inf"), float("nan"))) == 0.5
+
+
 def test_newton_converges_quadratically_and_lowers_the_objective() -> None:
     x, y = overlapping(200, 5, 3)
     f = LogisticObjective(torch.from_numpy(x), torch.from_numpy(y), 3, penalty=0.01)
@@ -296,6 +307,17 @@ def test_newton_converges_quadratically_and_lowers_the_objective() -> None:
     assert found.converged and len(found.path) <= 8
     errors = np.array(found.path[:-1]) - found.path[-1]
     assert (errors[1:4] < 0.1 * errors[:3]).all()
+
+
+def test_newton_shortens_steps_that_are_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = overlapping(200, 5, 2)
+    f = LogisticObjective(torch.from_numpy(x), torch.from_numpy(y), 1, penalty=0.01)
+    best = irls(f, tolerance=1e-12)
+    whole = LogisticObjective.hessian
+    monkeypatch.setattr(LogisticObjective, "hessian", lambda self, w: 0.1 * whole(self, w))  # steps ten times too long
+    found = irls(f, tolerance=1e-8)
+    assert found.converged and (np.diff(found.path) <= 0).all()
+    torch.testing.assert_close(found.x, best.x, atol=1e-6, rtol=0)
 
 
 def test_newton_step_of_a_singular_hessian_is_the_shortest() -> None:
@@ -344,6 +366,12 @@ def test_separation_of_three_classes_is_told() -> None:
     with pytest.raises(UserError, match="complete separation"):
         LogisticRegression(C=np.inf).fit(x, two)
     assert LogisticRegression(C=np.inf).fit(x, y == 1).n_iter_[0] > 0  # the one in the middle is not
+
+
+def test_rows_that_weigh_nothing_do_not_hide_a_separation() -> None:
+    x, y, weight = [[-2.0], [-1.0], [1.0], [2.0], [5.0]], [0, 0, 1, 1, 0], [1.0, 1.0, 1.0, 1.0, 0.0]
+    with pytest.raises(UserError, match="complete separation"):
+        LogisticRegression(C=np.inf).fit(x, y, weight)
 
 
 def test_outliers_are_not_taken_for_separation() -> None:

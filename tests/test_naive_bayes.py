@@ -11,17 +11,11 @@ import scipy.stats
 import torch
 from sklearn.datasets import load_digits, load_iris
 from sklearn.naive_bayes import BernoulliNB, GaussianNB, MultinomialNB
-from sklearn.utils.estimator_checks import check_estimator
 
 from chainrule.errors import UserError
 from chainrule.models.shallow.naive_bayes import BernoulliNaiveBayes, GaussianNaiveBayes, MultinomialNaiveBayes
 
 OURS = (GaussianNaiveBayes, MultinomialNaiveBayes, BernoulliNaiveBayes)
-
-
-@pytest.mark.parametrize("build", OURS)
-def test_keeps_the_convention(build: Any) -> None:
-    check_estimator(build(), on_skip=None)
 
 
 # -- Gaussian -------------------------------------------------------------------------------------------------------

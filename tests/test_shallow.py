@@ -15,19 +15,12 @@ from sklearn import decomposition
 from sklearn.datasets import load_digits, load_iris, load_wine
 from sklearn.neighbors import KernelDensity as TheirKernelDensity
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.utils.estimator_checks import check_estimator
 
 from chainrule.errors import UserError
 from chainrule.models.shallow import neighbours as neighbours_module
 from chainrule.models.shallow.kernel_density import LOG_KERNELS, KernelDensity, log_volume
 from chainrule.models.shallow.neighbours import NearestNeighbours
 from chainrule.models.shallow.pca import PCA
-
-
-@pytest.mark.parametrize("build", [PCA, NearestNeighbours, KernelDensity])
-def test_keeps_the_convention(build: Any) -> None:
-    check_estimator(build(), on_skip=None)
-
 
 # -- principal components -----------------------------------------------------------------------------------------------
 

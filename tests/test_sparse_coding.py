@@ -11,7 +11,6 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.decomposition import DictionaryLearning, sparse_encode
 from sklearn.linear_model import Lasso
-from sklearn.utils.estimator_checks import check_estimator
 
 from chainrule.errors import UserError
 from chainrule.models.shallow.sparse_coding import SparseCoding
@@ -24,10 +23,6 @@ def problem(rows: int, columns: int, atoms: int, seed: int = 0) -> tuple[torch.T
     return torch.from_numpy(random.normal(size=(rows, columns))), torch.from_numpy(
         v / np.linalg.norm(v, axis=1)[:, None]
     )
-
-
-def test_keeps_the_convention() -> None:
-    check_estimator(SparseCoding(max_iter=20), on_skip=None)
 
 
 @pytest.mark.parametrize("shape", [(40, 10, 5), (30, 8, 25), (5, 1, 1), (1, 6, 4)])

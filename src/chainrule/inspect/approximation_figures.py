@@ -44,7 +44,7 @@ def error_figure(rows: Sequence[Row], title: str) -> Figure:
             axes.plot([r["count"] for r in some], [r["sup_error"] for r in some], color=BLACK, marker=marker, markersize=4,
                       linewidth=0.9, linestyle=":" if start == "random" else "-", label=told)  # fmt: skip
         _log_log(axes)
-        _labels(axes, "bumps (half the hidden units)", "largest error")
+        _labels(axes, "bumps (half the hidden units)", "largest error", columns=2)
         return Figure(title, "Dashed: what the error cannot be above.", svg=to_svg(canvas, title))
 
 
@@ -171,8 +171,8 @@ def _log_log(axes: Any) -> None:
     axes.set_yscale("log")
 
 
-def _labels(axes: Any, x: str, y: str) -> None:
+def _labels(axes: Any, x: str, y: str, columns: int = 3) -> None:
     _tidy(axes)
     axes.set_xlabel(x, color=GREY)
     axes.set_ylabel(y, color=GREY)
-    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, borderaxespad=0.2)
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, borderaxespad=0.2)

@@ -49,9 +49,9 @@ def sigmoid_bumps(
     tiny={"built": 4, "folds": 2, "widths": (4, 8), "depths": (1, 2), "parameters": 40, "repeats": 1, "steps": 50},
 )
 def depth_width(
-    run: Run, *, built: Count = 10, folds: Count = 4, widths: tuple[Count, ...] = (8, 16, 32, 64, 128),
-    depths: tuple[Count, ...] = (1, 2, 3, 4, 5), parameters: Count = 200, repeats: Count = 3, steps: Count = 3000,
-    lr: Positive = 0.01,
+    run: Run, *, built: Count = 10, folds: Count = 4, widths: tuple[Count, ...] = (8, 16, 32, 64),
+    depths: tuple[Count, ...] = (1, 2, 3, 4), parameters: Count = 200, repeats: Count = 3, steps: Count = 3000,
+    lr: Positive = 0.003,
 ) -> Demonstration:  # fmt: skip
     """The straight pieces and the error of nets of rectified units, against width and, at equal size, against depth.
 

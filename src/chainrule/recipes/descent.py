@@ -73,7 +73,7 @@ def saddle_escape(
     tiny={"rates": (0.03, 0.1), "repeats": 1, "epochs": 2, "width": 8, "train_size": 300, "measure_every": 1},
 )
 def tanh_relu(
-    run: Run, *, error: Positive = 0.02, rates: tuple[Positive, ...] = (0.003, 0.01, 0.03, 0.1), repeats: Count = 3,
+    run: Run, *, error: Positive = 0.02, rates: tuple[Positive, ...] = (0.01, 0.03, 0.1, 0.3), repeats: Count = 3,
     epochs: Count = 30, batch_size: Count = 128, momentum: NonNegative = 0.9, width: Count = 16,
     init: Literal["matched", "torch"] = "matched", size: Count = 8, channels: Size = 0, train_size: Size = 0,
     measure_every: Count = 2, val_fraction: Positive = 1 / 12,

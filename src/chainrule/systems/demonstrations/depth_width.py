@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
@@ -26,6 +27,7 @@ from chainrule.systems import Figure
 from chainrule.systems.demonstration import Demonstration
 
 SAMPLES_OF_A_PIECE = 32
+EDGE = math.sqrt(3)  # a net that learns sees x from -EDGE to EDGE, of mean 0 and variance 1
 
 
 def depth_width_demonstration(
@@ -105,17 +107,17 @@ def measure_trained(depth: int, width: int, folds: int, steps: int, lr: float) -
     """One net trained on the sawtooth: its errors, its pieces, and the labels 0, 1, 0, 1, ... at the sawtooth's corners."""
     network = rectified(depth, width).double()
     x = torch.linspace(0, 1, 2**folds * SAMPLES_OF_A_PIECE + 1, dtype=torch.float64)
-    y = sawtooth(x, folds)
+    y, seen = sawtooth(x, folds), (2 * x - 1) * EDGE
     optimizer = Adam(network.parameters(), lr)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     descend(
-        network, x[:, None], y[:, None], nn.functional.mse_loss, optimizer, steps=steps,
+        network, seen[:, None], y[:, None], nn.functional.mse_loss, optimizer, steps=steps,
         each_step=lambda step, loss: rate.step(),
     )  # fmt: skip
     layers = layers_of(network)
-    curve = answers(layers, x)
-    pieces, points = linear_pieces(layers, 0.0, 1.0), 2**folds
-    corners = answers(layers, torch.arange(points, dtype=torch.float64) / points)
+    curve = answers(layers, seen)
+    pieces, points = linear_pieces(layers, -EDGE, EDGE), 2**folds
+    corners = curve[:-1:SAMPLES_OF_A_PIECE]
     wrong = (corners >= 0.5) != (torch.arange(points) % 2 == 1)
     return {
         "parameters": count_parameters(layers), "pieces": pieces, "rms_error": float((curve - y).square().mean().sqrt()),

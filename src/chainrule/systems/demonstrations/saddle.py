@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,7 @@ def saddle_demonstration(
         )  # fmt: skip
 
     def draw(rows: list[dict[str, Any]]) -> list[Figure]:
-        theory = {
+        theory: dict[str, Sequence[float]] = {
             "theory: gradient descent": [escape_steps(_out(d), RADIUS, lr, CURVATURE) for d in distances],
             "theory: momentum": [math.log(RADIUS / d) / math.log(factor(CURVATURE, lr, momentum)) for d in distances],
         }
@@ -89,8 +89,7 @@ def measure_escape(
     if rule in ("newton", "damped_newton"):
         walks = [walk_newton(shape, start, NEWTON_STEPS, damped=rule == "damped_newton", done=_out_of_it) for start in starts]  # fmt: skip
         last = math.hypot(*walks[shown].path[-1])
-        steps, path = [w.steps for w in walks], walks[shown].path
-        return _row(steps, path, last if rule == "newton" else None)
+        return _row([w.steps for w in walks], walks[shown].path, last if rule == "newton" else None)
     many = repeats if rule == "noise" else 1
     walks = [Walk(start, lr, momentum) for start in starts for _ in range(many)]
     walk(shape, rule, walks, done=_out_of_it, max_steps=max_steps, noise=noise, keep=SHOWN_STEPS)
@@ -128,7 +127,7 @@ def conclude(rows: list[dict[str, Any]], distances: tuple[float, ...], lr: float
     return found
 
 
-def _row(steps: list[float | None], path: list[list[float]], last: float | None) -> dict[str, Any]:
+def _row(steps: Sequence[float | None], path: list[list[float]], last: float | None) -> dict[str, Any]:
     *from_distances, from_itself = steps
     left = [s for s in from_distances if s is not None]
     return {

@@ -44,7 +44,7 @@ def sigmoid_bumps_demonstration(
     _check_sizes("cells", cells, MOST_CELLS)
     if not sharpness:
         raise UserError("there is nothing to measure", where="sharpness", expected="one or more")
-    counts, cells, sharpness = (tuple(sorted(set(values))) for values in (counts, cells, sharpness))
+    counts, cells, sharpness = tuple(sorted({*counts})), tuple(sorted({*cells})), tuple(sorted({*sharpness}))
     f, g = read_function(function, "function"), read_function_of_two(function_2d, "function_2d")
     f(
         torch.linspace(LOW, HIGH, SAMPLES + 1, dtype=torch.float64)
