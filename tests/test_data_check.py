@@ -102,6 +102,19 @@ def test_tables(tmp_path: Path) -> None:
     assert check("t.npz", None)["kind"] == "table"
 
 
+def test_tables_with_words_and_gaps(tmp_path: Path) -> None:
+    """What training can encode and fill is counted; text among numbers is still a mistake, told with its place."""
+    rows = [f"{i},{'red' if i % 3 else 'white'},{'a' if i % 2 else 'b'}" for i in range(30)]
+    rows[4] = ",,a"
+    (tmp_path / "t.csv").write_text("height,colour,label\n" + "\n".join(rows), "utf-8")
+    found = check("t.csv", None)
+    assert found["categories"] == {"colour": 2} and found["missing values"] == {"height": 1, "colour": 1}
+    rows[7] = "tall,red,b"
+    (tmp_path / "t.csv").write_text("height,colour,label\n" + "\n".join(rows), "utf-8")
+    with pytest.raises(UserError, match=r"(?s)line 9, column 'height'.*found: *tall"):
+        check("t.csv", None)
+
+
 def test_csv_of_images(tmp_path: Path) -> None:
     header = ",".join(["label", *(f"p{i}" for i in range(36))])
     rows = "\n".join(",".join([str(i % 2), *["7"] * 35, str(i)]) for i in range(12))

@@ -21,7 +21,8 @@ from chainrule.models.linear.logistic import LogisticRegression, SoftmaxRegressi
 from chainrule.optim.irls import MOST_PARAMETERS, irls, newton_step, without_shifts
 from chainrule.optim.lbfgs import _between as between
 from chainrule.optim.lbfgs import lbfgs, strong_wolfe
-from chainrule.optim.logistic import SAMPLE_FROM, logistic_lbfgs
+from chainrule.optim.logistic import SAMPLE_FROM, SHRINK, logistic_lbfgs
+from chainrule.optim.logistic import _by_blocks as by_blocks
 from chainrule.optim.logistic_objective import LogisticObjective
 
 
@@ -128,6 +129,40 @@ def test_a_rare_column_of_many_rows() -> None:
     theirs = linear_model.LogisticRegression(solver="newton-cholesky", tol=1e-12).fit(x, y)
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-5)
     assert ours.n_iter_[0] < 30
+
+
+def test_a_column_that_the_sample_lacks_is_not_taken_to_be_flat() -> None:
+    """The inverse curvature of a sample without the column is bounded by the share of the whole's bound."""
+    columns = torch.tensor([0.25, 1e-3, 0.0]).double()
+    sampled = torch.diag(torch.tensor([0.2, 0.0, 0.0]).double())[None]
+    step = by_blocks(sampled, columns, SHRINK)(torch.ones(1, 3).double())[0]
+    torch.testing.assert_close(step, 1 / torch.tensor([0.2 + SHRINK * 0.25, SHRINK * 1e-3, 1.0]).double())
+
+
+def test_the_value_is_near_the_least_where_the_curvature_is_known() -> None:
+    """Small gradients along flat directions can hide a large distance; the value tells."""
+    x, y = overlapping(2000, 10, 2)
+    x = x * np.geomspace(1.0, 1e-3, 10)
+    f = LogisticObjective(torch.from_numpy(x), torch.from_numpy(y), 1, penalty=1e-9)
+    least = irls(f, tolerance=1e-12).path[-1]
+    assert logistic_lbfgs(f, tolerance=1e-2).path[-1] - least < 1e-4
+    start = f.start()
+    assert (
+        f.value_and_gradient(start)[0] - least > 1e-2
+    )  # which the bound of the gradient alone would have left much of
+
+
+def test_lbfgs_goes_on_until_the_decrement_is_small() -> None:
+    """Along a flat direction the gradient is below its bound from the start, far from the minimum."""
+    scale, start = torch.tensor([1.0, 1e-4]).double(), torch.tensor([1.0, 100.0]).double()
+
+    def f(x: Tensor) -> tuple[float, Tensor]:
+        return 0.5 * float(scale @ (x - 1).square()), scale * (x - 1)
+
+    loose = lbfgs(f, start, tolerance=0.1)
+    tight = lbfgs(f, start, tolerance=0.1, decrement=1e-12)
+    assert loose.converged and tight.converged
+    assert torch.equal(loose.x, start) and f(tight.x)[0] < 1e-10
 
 
 def test_float32() -> None:

@@ -256,6 +256,16 @@ def test_separation_of_many_rows() -> None:
     assert separation(torch.cat([rows, wrong]), torch.cat([target, torch.tensor([False])])) == "none"
 
 
+def test_separation_by_few_of_many_rows() -> None:
+    """Rows on which all scores tie say nothing of the two that do not."""
+    x = torch.zeros(1002, 1).double()
+    x[500], x[501] = 1.0, -1.0
+    y = torch.arange(1002) % 2
+    assert separation(x, y) == "quasi-complete" and not separable(x, y)
+    x[501] = 2.0
+    assert separation(x, y) == "none"
+
+
 def test_separation_of_iris() -> None:
     x, y = (torch.from_numpy(a) for a in load_iris(return_X_y=True))
     assert separation(x, y) == "quasi-complete"  # one flower against the two others

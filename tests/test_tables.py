@@ -202,7 +202,7 @@ def test_rows_of_the_user() -> None:
 
 def people(path: Path, rows: list[str] | None = None) -> Path:
     file = path / "people.csv"
-    lines = rows or [f"{20 + i},{'red blue green'.split()[i % 3]},{i % 7},{3 * i + (i % 3)}" for i in range(40)]
+    lines = rows or [f"{20 + i},{['red', 'blue', 'green'][i % 3]},{i % 7},{3 * i + (i % 3)}" for i in range(40)]
     file.write_text("age,colour,children,income\n" + "\n".join(lines) + "\n", "utf-8")
     return file
 
@@ -215,10 +215,13 @@ def test_categories_are_a_feature_each(tmp_path: Path) -> None:
     from sklearn.preprocessing import OneHotEncoder
 
     spec, splits = read_people(people(tmp_path), standardize=False)
-    assert spec["features"] == ["age", "colour=blue", "colour=green", "colour=red", "children"] and spec["target"] == "income"
+    assert (
+        spec["features"] == ["age", "colour=blue", "colour=green", "colour=red", "children"]
+        and spec["target"] == "income"
+    )
     x = splits["train"].x
     ages = x[:, 0].long() - 20
-    colours = np.array("red blue green".split())[ages.numpy() % 3].reshape(-1, 1)
+    colours = np.array(["red", "blue", "green"])[ages.numpy() % 3].reshape(-1, 1)
     assert np.array_equal(x[:, 1:4].numpy(), OneHotEncoder(sparse_output=False).fit_transform(colours))
     torch.testing.assert_close(splits["train"].y, (3 * ages + ages % 3).double())
 
@@ -233,7 +236,9 @@ def test_missing_values_are_filled_from_the_training_split(tmp_path: Path) -> No
     lines = [f"{'?' if i % 5 == 0 else 20 + i},{'' if i == 3 else 'ab'[i % 2]},{i % 4},{i}" for i in range(60)]
     spec, splits = read_people(people(tmp_path, lines), standardize=False)
     known = [float(v) for v in splits["train"].x[:, 0] if v != spec["fill"]["age"]]
-    assert spec["fill"]["age"] == pytest.approx(np.mean(known)) and not any(torch.isnan(s.x).any() for s in splits.values())
+    assert spec["fill"]["age"] == pytest.approx(np.mean(known)) and not any(
+        torch.isnan(s.x).any() for s in splits.values()
+    )
     everything = torch.cat([s.x for s in splits.values()])
     y = torch.cat([s.y for s in splits.values()])
     assert everything[y == 3][0, 1:3].tolist() == [0.0, 0.0], "a missing category is none of them"
@@ -253,7 +258,9 @@ def test_rows_of_the_user_with_categories(tmp_path: Path) -> None:
     names, x = read_rows(["33,green,6", "33,green,"], spec)
     ages = splits["train"].x[:, 0] * spec["std"][0] + spec["mean"][0]
     assert x.shape == (2, 5) and names == ["33,green,6", "33,green,"] and 20 <= ages.min() <= ages.max() < 60
-    torch.testing.assert_close(x[1, 4], torch.tensor((spec["fill"]["children"] - spec["mean"][4]) / spec["std"][4]).double())
+    torch.testing.assert_close(
+        x[1, 4], torch.tensor((spec["fill"]["children"] - spec["mean"][4]) / spec["std"][4]).double()
+    )
     with pytest.raises(UserError, match="a category is not known") as error:
         read_rows(["33,grene,6"], spec)
     assert "blue, green, red" in str(error.value)

@@ -67,7 +67,7 @@ def random_labels(
 ) -> Demonstration:  # fmt: skip
     """Training and test error, and the epochs to fit, for true labels, random labels, shuffled and random pixels.
 
-    Zhang et al. use CIFAR-10 whole, which a perceptron of their size fits in some hundred epochs:
+    Zhang et al. use CIFAR-10 whole, which needs many more epochs:
     `chainrule train random-labels --data cifar10 size=28 layers=3 lr=0.01 epochs=600`. Add `samples=2000` for minutes.
     """
     from chainrule.systems.demonstrations.random_labels import random_labels_demonstration

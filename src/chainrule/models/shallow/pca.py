@@ -76,7 +76,7 @@ class PCA(TransformerMixin, BaseEstimator):
         if self.whiten and not float(variance[K - 1]) > RANK_TOLERANCE * float(variance[0]):
             raise UserError("nothing varies along a component, so it cannot be whitened", where=f"component {K - 1}",
                             cure=f"n_components of {int((variance > RANK_TOLERANCE * variance[0]).sum())} or fewer")  # fmt: skip
-        self.mean_, self.components_ = mean.cpu().numpy(), axes[:K].cpu().numpy()
+        self.mean_, self.components_ = mean.cpu().numpy(), axes[:K].contiguous().cpu().numpy()
         self.explained_variance_ = variance[:K].cpu().numpy()
         self.explained_variance_ratio_ = ratio[:K].cpu().numpy()
         self.singular_values_ = singular[:K].cpu().numpy()
