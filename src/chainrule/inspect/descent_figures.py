@@ -58,7 +58,7 @@ def path_figure(
                 panel.set_ylabel("y", color=GREY)
         for panel in list(panels.flat)[len(paths) :]:
             panel.set_visible(False)
-        caption = "Each point is a step, beginning at the dot; the cross is the stationary point. Grey: lines of equal height."
+        caption = "Each point is a step, beginning at the dot; long paths are cut off. The cross is the stationary point. Grey: lines of equal height."  # fmt: skip
         return Figure(title, caption, svg=to_svg(canvas, title))
 
 
@@ -95,20 +95,20 @@ def escape_figure(
         return Figure(title, caption, svg=to_svg(canvas, title))
 
 
-def contraction_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
+def contraction_figure(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Distance to the minimum over steps, and dashed the line of the predicted contraction."""
     title = "Contraction at the best tuning: measured, and predicted (dashed)"
     with _drawing(title):
         canvas = _figure(6.4, 3.3)
         axes = canvas.add_subplot()
-        for index, row in enumerate(rows):
+        for index, (name, row) in enumerate(rows.items()):
             steps = np.arange(len(row["distance"]))
-            told = f"{row['method']}: {row['measured']:.4f} a step, predicted {row['predicted']:.4f}"
+            told = f"{name}: {row['contraction']:.4f} a step, predicted {row['predicted']:.4f}"
             axes.plot(steps, row["distance"], color=COLOURS[index], linewidth=1.6, label=told)
             line = row["distance"][0] * row["predicted"] ** steps
             axes.plot(steps, line, color=COLOURS[index], linewidth=1.0, linestyle=(0, (4, 2)))
         axes.set_yscale("log")
-        axes.set_ylim(bottom=max(1e-20, min(min(row["distance"]) for row in rows) / 10))
+        axes.set_ylim(bottom=max(1e-20, min(min(row["distance"]) for row in rows.values()) / 10))
         _tidy(axes)
         axes.set_xlabel("step", color=GREY)
         axes.set_ylabel("distance to the minimum", color=GREY)

@@ -48,11 +48,9 @@ def depth_width_demonstration(
             return measure_built(point["depth"])
         return measure_trained(point["depth"], point["width"], folds, steps, lr)
 
-    points: list[dict[str, Any]] = [{"what": "built", "depth": depth} for depth in range(1, built + 1)]
-    points += [{"what": "width", "depth": 1, "width": w, "number": i} for w in widths for i in range(repeats)]
-    points += [
-        {"what": "depth", "depth": d, "width": w, "number": i} for d, w in shapes.items() for i in range(repeats)
-    ]
+    points: list[dict[str, Any]] = [{"what": "width", "depth": 1, "width": w} for w in widths for _ in range(repeats)]
+    points += [{"what": "depth", "depth": d, "width": w} for d, w in shapes.items() for _ in range(repeats)]
+    points += [{"what": "built", "depth": depth, "width": 2} for depth in range(1, built + 1)]
 
     def draw(rows: list[dict[str, Any]]) -> list[Figure]:
         some = [r for r in rows if r["what"] == "depth"]
@@ -121,8 +119,8 @@ def measure_trained(depth: int, width: int, folds: int, steps: int, lr: float) -
     wrong = (corners >= 0.5) != (torch.arange(points) % 2 == 1)
     return {
         "parameters": count_parameters(layers), "pieces": pieces, "rms_error": float((curve - y).square().mean().sqrt()),
-        "sup_error": float((curve - y).abs().max()), "error": float(wrong.double().mean()),
-        "least_error": least_alternating_error(points, pieces), "curve": curve.tolist(),
+        "error": float(wrong.double().mean()), "least_error": least_alternating_error(points, pieces),
+        "sup_error": float((curve - y).abs().max()), "curve": curve.tolist(),
     }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from chainrule.errors import UserError
-from chainrule.functional.descent_theory import Method, best_tuning, factor
+from chainrule.functional.descent_theory import Method, best_tuning
 from chainrule.functional.surfaces import Surface, ravine, rosenbrock
 from chainrule.inspect.descent_figures import contraction_figure, path_figure, steps_over_rates
 from chainrule.run.run import Run
@@ -18,8 +18,11 @@ from chainrule.systems import Figure
 from chainrule.systems.demonstration import Demonstration
 from chainrule.systems.demonstrations.walk import HAS_MOMENTUM, LABELS, RULES, Walk, walk
 
-METHODS: tuple[Method, ...] = ("gradient descent", "momentum", "nesterov")
-RULE_OF = {"gradient descent": "sgd", "momentum": "momentum", "nesterov": "nesterov"}
+METHODS: dict[str, Method] = {
+    "sgd": "gradient descent",
+    "momentum": "momentum",
+    "nesterov": "nesterov",
+}  # with a closed form
 SHOWN_STEPS = 300  # of a path
 PATIENCE = 20  # walks that need more than so many times the steps of the fastest are given up
 HOLD = 20  # steps that a walk must stay at the minimum: at a high rate some pass through it by luck
@@ -48,19 +51,19 @@ def ravine_demonstration(
 
     def measure(point: Mapping[str, Any]) -> dict[str, Any]:
         if point["what"] == "contraction":
-            return measure_contraction(point["method"], condition, angle, contraction_steps)
+            return measure_contraction(point["rule"], condition, angle, contraction_steps)
         return sweep(
             surface_of(point["what"]), point["what"], point["rule"], momenta=momenta, count=rates, tolerance=tolerance,
             max_steps=max_steps,
         )  # fmt: skip
 
-    points = [{"what": "contraction", "method": method} for method in METHODS]
+    points = [{"what": "contraction", "rule": rule} for rule in METHODS]
     points += [{"what": what, "rule": rule} for what in PLACES for rule in RULES]
 
     def draw(rows: list[dict[str, Any]]) -> list[Figure]:
         swept = {what: [r for r in rows if r["what"] == what] for what in PLACES}
         titles = {"ravine": f"The ravine of condition {condition:g}, turned by {angle:g} degrees", "rosenbrock": "Rosenbrock's valley"}  # fmt: skip
-        figures = [contraction_figure([r for r in rows if r["what"] == "contraction"])]
+        figures = [contraction_figure({METHODS[r["rule"]]: r for r in rows if r["what"] == "contraction"})]
         for what, some in swept.items():
             paths = {LABELS[r["rule"]]: (r["path"], r["best_steps"]) for r in some}
             figures.append(path_figure(surface_of(what), paths, titles[what], PLACES[what]))
@@ -87,8 +90,8 @@ def conclude(rows: list[dict[str, Any]]) -> dict[str, float]:
     found: dict[str, float] = {}
     for row in rows:
         if row["what"] == "contraction":
-            name = RULE_OF[row["method"]]
-            found |= {f"{name}_contraction": row["measured"], f"{name}_contraction_predicted": row["predicted"]}
+            name = row["rule"]
+            found |= {f"{name}_contraction": row["contraction"], f"{name}_contraction_predicted": row["predicted"]}
         elif row["best_steps"] is not None:
             found[f"{row['what']}_{row['rule']}_steps"] = row["best_steps"]
     for what in PLACES:
@@ -101,29 +104,27 @@ def conclude(rows: list[dict[str, Any]]) -> dict[str, float]:
     return found
 
 
-def measure_contraction(method: Method, condition: float, angle: float, steps: int) -> dict[str, Any]:
+def measure_contraction(rule: str, condition: float, angle: float, steps: int) -> dict[str, Any]:
     """The mean factor of a step over the second half of a long walk at the best tuning, and the curve of distances.
 
     At the best tuning of momentum two roots fall together, and the distance falls as t q^t: so the measured factor is
     above q by about 2^(2 / steps).
     """
-    tuning = best_tuning(method, 1.0, condition)
+    tuning = best_tuning(METHODS[rule], 1.0, condition)
     # Not so long that the distance leaves float64: it can fall by 250 orders of magnitude.
     steps = max(4, min(steps, int(-250 * math.log(10) / math.log(max(tuning.contraction, 1e-6)))))
     walker = Walk(torch.tensor([1.0, 1.0], dtype=torch.float64), tuning.lr, tuning.momentum)
     never = lambda points: torch.zeros(len(points), dtype=torch.bool)  # noqa: E731
     walk(
-        lambda points: ravine(points, condition, angle), RULE_OF[method], [walker], done=never, max_steps=steps - 1,
+        lambda points: ravine(points, condition, angle), rule, [walker], done=never, max_steps=steps - 1,
         keep=steps,
     )  # fmt: skip
     distance = [math.hypot(*place) for place in walker.path]
     half = len(distance) // 2
     measured = (distance[-1] / distance[half]) ** (1 / (len(distance) - 1 - half))
-    nesterov = method == "nesterov"
-    exact = max(factor(h, tuning.lr, tuning.momentum, nesterov=nesterov) for h in (1.0, condition))
     return {
-        "measured": measured, "predicted": tuning.contraction, "of_the_recursion": exact, "lr": tuning.lr,
-        "momentum": tuning.momentum, "distance": distance[:SHOWN_STEPS],
+        "best_rate": tuning.lr, "best_momentum": tuning.momentum, "contraction": measured, "predicted": tuning.contraction,
+        "distance": distance[:SHOWN_STEPS],
     }  # fmt: skip
 
 

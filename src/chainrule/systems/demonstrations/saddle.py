@@ -28,7 +28,7 @@ CURVATURE = -2.0  # of x^2 - y^2 along y
 DIRECTIONS = {"saddle": math.radians(45), "monkey": math.radians(30)}
 RADIUS = 1.0
 NEWTON_STEPS = 60
-SHOWN_STEPS = 400
+SHOWN_STEPS = 1000
 WINDOW = {"start": (0.0, 0.0), "end": (0.0, 0.0), "window": (-1.1, 1.1, -1.1, 1.1)}
 
 
