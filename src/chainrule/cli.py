@@ -64,7 +64,7 @@ def list_(family: str | None, as_json: bool) -> None:
 def show(recipe: str, out: str | None) -> None:
     """A recipe's card: source, deviations, layers and shapes, parameters, target, settings, the command.
 
-    Or a topic: `activations`, a table of all of them; with --out their pictures.
+    Or a topic, `activations` or `policies`: a table of all of them; with --out their pictures.
     """
     from chainrule.errors import UserError, unknown
     from chainrule.recipes import all_recipes, get_recipe

@@ -108,7 +108,9 @@ def convert(value: Any, annotation: Any) -> Any:
                 return choice
         raise ValueError(value)
     if origin is tuple:
-        items = value.split(",") if isinstance(value, str) else list(value)
+        if not isinstance(value, (str, list, tuple)):
+            raise ValueError(value)
+        items = value.split(",") if isinstance(value, str) else value
         return tuple(
             convert(item.strip() if isinstance(item, str) else item, get_args(annotation)[0]) for item in items
         )
