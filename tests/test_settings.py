@@ -54,7 +54,7 @@ def test_pairs() -> None:
         ("8,16", tuple[int, ...], (8, 16)), ("8, 16", tuple[int, ...], (8, 16)), ([8, "16"], tuple[int, ...], (8, 16)),
         ("0.5", tuple[float, ...], (0.5,)), ("a,b", tuple[str, ...], ("a", "b")),
         ("mse", Literal["huber", "mse"], "mse"), ("32", Literal[28, 32], 32), (32, Literal[28, 32], 32),
-        ("none", int | None, None), ("5", int | None, 5), (None, int | None, None), ("5", str | int, 5), ("x", str | int, "x"),
+        ("none", int | None, None), ("5", int | None, 5), (None, int | None, None), (None, tuple[int, ...] | None, None), ("5", str | int, 5), ("x", str | int, "x"),
         ("2.5", int | float, 2.5), ("1", Annotated[int, Range(1, 2)], 1), ("0.5", Annotated[float, Range(0, 1)] | None, 0.5),
     ],
 )  # fmt: skip
