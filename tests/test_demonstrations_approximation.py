@@ -224,9 +224,9 @@ def test_what_is_built_needs_fewer_parameters_when_deep() -> None:
     assert (row["parameters"], row["shallow_parameters"]) == (6 * 8 + 1, 3 * 256 + 1)
     assert row["least_error"] == least_alternating_error(256, 17)  # 16 units of 3 parameters and one fit into 49
     for depth in range(1, 6):
-        width = width_for(200, depth)
-        sizes = [sum(p.numel() for p in rectified(depth, w).parameters()) for w in (width, width + 1)]
-        assert sizes[0] <= 200 < sizes[1]
+        sizes = [sum(p.numel() for p in rectified(depth, w).parameters()) for w in range(1, 40)]
+        for budget in (sizes[4] - 1, sizes[4], sizes[4] + 1):
+            assert width_for(budget, depth) == sum(size <= budget for size in sizes)
 
 
 # -- the function that is given ---------------------------------------------------------------------------------------

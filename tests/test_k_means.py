@@ -179,3 +179,25 @@ def test_measures_of_clusters_against_classes() -> None:
         model.labels_[0],
         pytest.approx(model.transform(x[:1]).min(), abs=1e-6),
     )
+
+
+def test_threads_change_nothing_but_time() -> None:
+    """Parts of rows are summed in one order, whoever counted them; torch has its threads back, after an error too."""
+    x, start = blobs(9000, 6, 20)
+    before = torch.get_num_threads()
+    alone = lloyd(x, start)
+    torch.set_num_threads(3)
+    try:
+        together = lloyd(x, start)
+        assert torch.get_num_threads() == 3
+        with torch.inference_mode():
+            inferred = lloyd(x, start)
+        with pytest.raises(UserError, match="missing or infinite"):
+            lloyd(x.index_fill(0, torch.tensor(3), torch.nan), start)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    for other in (together, inferred):
+        assert torch.equal(alone.labels, other.labels)
+        assert torch.equal(alone.centres, other.centres)
+        assert alone.inertia_path == other.inertia_path

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from torch import Tensor
 
+import chainrule
 from chainrule.data.preprocess import Preprocess, Preprocessed
 from chainrule.errors import UserError
 
@@ -101,3 +104,14 @@ def test_it_is_saved_with_the_model() -> None:
 def test_refused(build: object, words: str) -> None:
     with pytest.raises(UserError, match=words):
         build()  # type: ignore[operator]
+
+
+def test_a_run_keeps_what_it_fitted(tmp_path: Path) -> None:
+    """Whitened in training, whitened alike when it is opened again without its data; pca and zca answer the same."""
+    answers = []
+    for kind in ("pca", "zca", "standardize"):
+        run = chainrule.train("softmax-regression", data="iris", preprocess=kind, c=(1.0,), out=tmp_path / kind)
+        metrics = chainrule.evaluate(tmp_path / kind)
+        assert run.result() is not None and metrics == run.result()["metrics"]  # type: ignore[index]
+        answers.append(chainrule.predict(tmp_path / kind, ["5.1,3.5,1.4,0.2"])[0]["probability"])
+    assert answers[0] == pytest.approx(answers[1], abs=1e-4) and abs(answers[0] - answers[2]) > 1e-4

@@ -38,6 +38,7 @@ Size = Annotated[int, Range(0)]  # how many of something, none allowed
 Positive = Annotated[float, Range(0, above=True)]  # a learning rate, a temperature
 NonNegative = Annotated[float, Range(0)]  # a weight decay, a momentum's lower bound
 Fraction = Annotated[float, Range(0, 1)]  # a share or a probability
+Preprocessing = Literal["none", "scale", "center", "standardize", "pca", "zca"]  # of rows; see data/preprocess.py
 
 
 def parse_pairs(words: Iterable[str]) -> dict[str, str]:

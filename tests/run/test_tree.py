@@ -88,7 +88,11 @@ def test_an_optimizer_and_a_generator_come_back(tmp_path: Path) -> None:
     assert same(load_tree(tmp_path / "tree"), state)
 
 
-@pytest.mark.parametrize("thing", [object(), {1, 2}, len, Path(), 1j, b"bytes", collections.deque([1])], ids=lambda thing: type(thing).__name__)
+@pytest.mark.parametrize(
+    "thing",
+    [object(), {1, 2}, len, Path(), 1j, b"bytes", collections.deque([1])],
+    ids=lambda thing: type(thing).__name__,
+)
 def test_what_is_no_data_is_refused_with_its_place(thing: Any) -> None:
     with pytest.raises(TypeError, match=r"a\.0: .* cannot be saved as data"):
         pack({"a": [thing]})

@@ -6,14 +6,14 @@ matrix. It is a module: what it learnt of the training rows is saved with the ru
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from collections.abc import Mapping
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
 from chainrule.errors import UserError
-
-Kind = Literal["none", "scale", "center", "standardize", "pca", "zca"]
+from chainrule.settings import Preprocessing
 
 
 class Preprocess(nn.Module):
@@ -52,11 +52,11 @@ class Preprocess(nn.Module):
     shift: Tensor
     factor: Tensor
 
-    def __init__(self, kind: Kind, num_features: int, *, components: int = 0, eps: float = 1e-5) -> None:
+    def __init__(self, kind: Preprocessing, num_features: int, *, components: int = 0, eps: float = 1e-5) -> None:
         super().__init__()
-        if kind not in get_args(Kind):
+        if kind not in get_args(Preprocessing):
             raise UserError(
-                "there is no such preprocessing", expected=f"one of {', '.join(get_args(Kind))}", found=kind
+                "there is no such preprocessing", expected=f"one of {', '.join(get_args(Preprocessing))}", found=kind
             )
         if components and (kind != "pca" or components > num_features):
             raise UserError("components cannot be kept so", expected=f"kind=pca, and {num_features} at most",
@@ -126,17 +126,29 @@ class Preprocess(nn.Module):
 
 
 class Preprocessed(nn.Module):
-    """A model over preprocessed rows, as one module: saved, exported and explained together.
-
-    What the model is besides (`estimator`, `fit`) is reached through `model`.
-    """
+    """A model over preprocessed rows, as one module: saved, exported and explained together."""
 
     def __init__(self, preprocess: Preprocess, model: nn.Module) -> None:
         super().__init__()
         self.preprocess, self.model = preprocess, model
 
+    @property
+    def num_parameters(self) -> int:
+        """Of the model alone, where it says so: what preprocessing found is no parameter."""
+        return int(getattr(self.model, "num_parameters", 0))
+
     def forward(self, x: Tensor) -> Any:
         return self.model(self.preprocess(x))
+
+
+def preprocessed(model: nn.Module, kind: Preprocessing, spec: Mapping[str, Any]) -> nn.Module:
+    """The model with preprocessing of `kind` before it, for rows of `load_table(standardize=kind == "standardize")`.
+
+    Standardising is the reader's own affair, and `none` is nothing: then it is the model itself.
+    """
+    if kind in ("none", "standardize"):
+        return model
+    return Preprocessed(Preprocess(kind, len(spec["mean"])), model)
 
 
 def _inverse(spread: Tensor) -> Tensor:

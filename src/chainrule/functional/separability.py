@@ -111,7 +111,7 @@ def hard_margin(x: Tensor, sign: Tensor) -> tuple[Tensor, float]:
     """
     from scipy.optimize import nnls
 
-    signed = (x.double() * sign.double()[:, None]).cpu().numpy()
+    signed = (x.double().cpu() * sign.double().cpu()[:, None]).numpy()
     largest = float(np.abs(signed).max(initial=0.0))
     failed = UserError(
         "no hyperplane through the origin separates the rows", expected="two linearly separable classes",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from chainrule.recipes import Target, recipe
-from chainrule.settings import Count, Fraction, NonNegative, Positive
+from chainrule.settings import Count, Fraction, NonNegative, Positive, Preprocessing
 
 if TYPE_CHECKING:
     from chainrule.run.run import Run
@@ -119,12 +119,13 @@ def lasso(
 def logistic_regression(
     run: Run, *, c: tuple[Positive, ...] = (0.001, 0.01, 0.1, 1.0, 10.0),
     solver: Literal["lbfgs", "newton", "gradient"] = "lbfgs", class_weight: Literal["balanced"] | None = None,
-    tol: Positive = 1e-6, max_iter: Count = 10_000, standardize: bool = True, encode: bool = True,
+    tol: Positive = 1e-6, max_iter: Count = 10_000, preprocess: Preprocessing = "standardize", encode: bool = True,
     missing: Literal["refuse", "fill"] = "refuse", val_fraction: Fraction = 0.1,
 ) -> TableClassifier:  # fmt: skip
     """Log-odds that are linear in the columns: one row of weights for two classes; the validation split chooses C."""
     import torch
 
+    from chainrule.data.preprocess import preprocessed
     from chainrule.data.tables import load_table
     from chainrule.models.linear.logistic import LogisticRegression
     from chainrule.nn.fitted import Fitted
@@ -132,14 +133,14 @@ def logistic_regression(
     from chainrule.systems.table_classifier import TableClassifier
 
     data = load_table(
-        run, task="classification", dtype=torch.float64, standardize=standardize, encode=encode, missing=missing,
+        run, task="classification", dtype=torch.float64, standardize=preprocess == "standardize", encode=encode, missing=missing,
         val_fraction=val_fraction,
     )  # fmt: skip
     model = LogisticRegression(
         solver=solver, class_weight=class_weight, tol=tol, max_iter=max_iter, device=str(run.device)
     )
     learn = fit_each([{"C": one} for one in c], choose_by=("loss", True))
-    return TableClassifier(run, data=data, model=Fitted(model), learn=learn)
+    return TableClassifier(run, data=data, model=preprocessed(Fitted(model), preprocess, data.spec), learn=learn)
 
 
 @recipe(
@@ -153,17 +154,18 @@ def logistic_regression(
         "error", 0.08, "mnist", "LeCun et al. 1998, figure 9: linear classifiers, 0.12 plain, 0.084 on deslanted pictures",
         "test split, once, after the validation split chose C",
     ),
-    tiny={"c": (0.1,), "tol": 1e-2},
+    tiny={"c": (0.1,), "tol": 1e-2, "preprocess": "pca"},
 )  # fmt: skip
 def softmax_regression(
     run: Run, *, c: tuple[Positive, ...] = (0.001, 0.01, 0.1),
     solver: Literal["lbfgs", "newton", "gradient"] = "lbfgs", class_weight: Literal["balanced"] | None = None,
     tol: Positive = 1e-4, max_iter: Count = 10_000, dtype: Literal["float64", "float32"] = "float64",
-    standardize: bool = True, encode: bool = True, missing: Literal["refuse", "fill"] = "refuse", val_fraction: Fraction = 0.1,
+    preprocess: Preprocessing = "standardize", encode: bool = True, missing: Literal["refuse", "fill"] = "refuse", val_fraction: Fraction = 0.1,
 ) -> TableClassifier:  # fmt: skip
     """A linear score for each class and the softmax of them; the validation split chooses C."""
     import torch
 
+    from chainrule.data.preprocess import preprocessed
     from chainrule.data.tables import load_table
     from chainrule.models.linear.logistic import SoftmaxRegression
     from chainrule.nn.fitted import Fitted
@@ -171,14 +173,14 @@ def softmax_regression(
     from chainrule.systems.table_classifier import TableClassifier
 
     data = load_table(
-        run, task="classification", dtype=getattr(torch, dtype), standardize=standardize, encode=encode, missing=missing,
+        run, task="classification", dtype=getattr(torch, dtype), standardize=preprocess == "standardize", encode=encode, missing=missing,
         val_fraction=val_fraction,
     )  # fmt: skip
     model = SoftmaxRegression(
         solver=solver, class_weight=class_weight, tol=tol, max_iter=max_iter, device=str(run.device)
     )
     learn = fit_each([{"C": one} for one in c], choose_by=("loss", True))
-    return TableClassifier(run, data=data, model=Fitted(model), learn=learn)
+    return TableClassifier(run, data=data, model=preprocessed(Fitted(model), preprocess, data.spec), learn=learn)
 
 
 @recipe(

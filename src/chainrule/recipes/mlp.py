@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from chainrule.recipes import Target, recipe
-from chainrule.settings import Count, Fraction, NonNegative, Positive, Size
+from chainrule.settings import Count, Fraction, NonNegative, Positive, Preprocessing, Size
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,11 +70,12 @@ def mlp_table(
     run: Run, *, epochs: Count = 200, patience: Size = 20, batch_size: Count = 32, lr: Positive = 0.003,
     optimizer: Optimizer = "adam", momentum: Fraction = 0.0, weight_decay: NonNegative = 1e-4, hidden: Hidden = (32,),
     activation: str = "relu", dropout: Fraction = 0.0, input_dropout: Fraction = 0.0, init: str = "torch",
-    standardize: bool = True, missing: Literal["refuse", "fill"] = "refuse", val_fraction: Fraction = 0.15,
+    preprocess: Preprocessing = "standardize", missing: Literal["refuse", "fill"] = "refuse", val_fraction: Fraction = 0.15,
 ) -> TableClassifier:  # fmt: skip
     """Rows of a table into classes, 1 of C; stops after `patience` epochs without a better validation loss (0: never)."""
     import torch
 
+    from chainrule.data.preprocess import preprocessed
     from chainrule.data.tables import load_table
     from chainrule.models.feedforward.mlp import MLP
     from chainrule.optim import as_schedule, fixed
@@ -83,10 +84,16 @@ def mlp_table(
     from chainrule.systems.table_classifier import TableClassifier
 
     data = load_table(
-        run, task="classification", standardize=standardize, encode=True, missing=missing, val_fraction=val_fraction
+        run,
+        task="classification",
+        standardize=preprocess == "standardize",
+        encode=True,
+        missing=missing,
+        val_fraction=val_fraction,
     )
     inputs, classes = len(data.spec["mean"]), len(data.spec["classes"])
-    model = run.place(MLP(inputs, classes, hidden or (), activation, dropout, input_dropout, init))
+    network = MLP(inputs, classes, hidden or (), activation, dropout, input_dropout, init)
+    model = run.place(preprocessed(network, preprocess, data.spec))
     rule = optimizer_of(optimizer, model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
     learn = by_gradient(
         lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"), rule, as_schedule(rule, fixed(lr)),

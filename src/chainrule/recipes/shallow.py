@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from chainrule.errors import UserError
 from chainrule.recipes import recipe
-from chainrule.settings import Count, Fraction, NonNegative, Positive
+from chainrule.settings import Count, Fraction, NonNegative, Positive, Preprocessing
 
 if TYPE_CHECKING:
     from chainrule.data.dataset import Dataset
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 def naive_bayes(
     run: Run, *, kind: Literal["gaussian", "multinomial", "bernoulli"] = "gaussian",
     smoothing: tuple[Positive, ...] = (), priors: Literal["frequency", "uniform"] = "frequency",
-    binarize: NonNegative = 0.0, val_fraction: Fraction = 0.1,
+    binarize: NonNegative = 0.0, encode: bool = True, missing: Literal["refuse", "fill"] = "refuse",
+    val_fraction: Fraction = 0.1,
 ) -> TableClassifier:  # fmt: skip
     """Naive Bayes; the validation split chooses the smoothing (a share of the largest variance, or what counts begin with)."""
     import torch
@@ -40,8 +41,9 @@ def naive_bayes(
     from chainrule.systems.table_classifier import TableClassifier
 
     data = load_table(
-        run, task="classification", dtype=torch.float64, standardize=kind == "gaussian", val_fraction=val_fraction
-    )
+        run, task="classification", dtype=torch.float64, standardize=kind == "gaussian", encode=encode, missing=missing,
+        val_fraction=val_fraction,
+    )  # fmt: skip
     shared: dict[str, Any] = {"priors": None if priors == "frequency" else priors, "device": str(run.device)}
     model: GaussianNaiveBayes | MultinomialNaiveBayes | BernoulliNaiveBayes
     if kind == "gaussian":
@@ -69,11 +71,13 @@ def naive_bayes(
 )
 def lda(
     run: Run, *, shrinkage: tuple[Literal["none", "auto"] | Fraction, ...] = ("none", "auto", 0.01, 0.1, 0.3),
-    standardize: bool = True, val_fraction: Fraction = 0.1,
+    preprocess: Preprocessing = "standardize", encode: bool = True, missing: Literal["refuse", "fill"] = "refuse",
+    val_fraction: Fraction = 0.1,
 ) -> TableClassifier:  # fmt: skip
     """Linear discriminant analysis; the validation split chooses how far the covariance is shrunk."""
     import torch
 
+    from chainrule.data.preprocess import preprocessed
     from chainrule.data.tables import load_table
     from chainrule.models.shallow.discriminant import LinearDiscriminant
     from chainrule.nn.fitted import Fitted
@@ -81,11 +85,13 @@ def lda(
     from chainrule.systems.table_classifier import TableClassifier
 
     data = load_table(
-        run, task="classification", dtype=torch.float64, standardize=standardize, val_fraction=val_fraction
-    )
+        run, task="classification", dtype=torch.float64, standardize=preprocess == "standardize", encode=encode,
+        missing=missing, val_fraction=val_fraction,
+    )  # fmt: skip
     candidates = [{"shrinkage": None if share == "none" else share} for share in shrinkage]
     learn = fit_each(candidates, choose_by=("loss", True))
-    return TableClassifier(run, data=data, model=Fitted(LinearDiscriminant(device=str(run.device))), learn=learn)
+    model = Fitted(LinearDiscriminant(device=str(run.device)))
+    return TableClassifier(run, data=data, model=preprocessed(model, preprocess, data.spec), learn=learn)
 
 
 @recipe(
@@ -99,11 +105,13 @@ def lda(
 )
 def nearest_neighbours(
     run: Run, *, neighbours: tuple[Count, ...] = (1, 3, 5, 7, 11, 15), weights: Literal["uniform", "distance"] = "uniform",
-    standardize: bool = True, val_fraction: Fraction = 0.1,
+    preprocess: Preprocessing = "standardize", encode: bool = True, missing: Literal["refuse", "fill"] = "refuse",
+    val_fraction: Fraction = 0.1,
 ) -> TableClassifier:  # fmt: skip
-    """The class of most of the nearest training rows; the validation split chooses how many are asked."""
+    """The class of most of the nearest training rows; the validation split chooses how many are asked, of equals the fewest."""
     import torch
 
+    from chainrule.data.preprocess import preprocessed
     from chainrule.data.tables import load_table
     from chainrule.models.shallow.neighbours import NearestNeighbours
     from chainrule.nn.fitted import Fitted
@@ -111,12 +119,18 @@ def nearest_neighbours(
     from chainrule.systems.table_classifier import TableClassifier
 
     data = load_table(
-        run, task="classification", dtype=torch.float64, standardize=standardize, val_fraction=val_fraction
-    )
+        run, task="classification", dtype=torch.float64, standardize=preprocess == "standardize", encode=encode,
+        missing=missing, val_fraction=val_fraction,
+    )  # fmt: skip
     _at_most("neighbours", neighbours, data, "training rows", data.spec["counts"]["train"])
     model = Fitted(NearestNeighbours(weights=weights, device=str(run.device)))
-    learn = fit_each([{"n_neighbors": count} for count in neighbours], choose_by=("error", True))
-    return TableClassifier(run, data=data, model=model, learn=learn, probabilistic=False)
+    candidates = [
+        {"n_neighbors": count} for count in sorted(neighbours, reverse=True)
+    ]  # a run keeps the last of equals
+    learn = fit_each(candidates, choose_by=("error", True))
+    return TableClassifier(
+        run, data=data, model=preprocessed(model, preprocess, data.spec), learn=learn, probabilistic=False
+    )
 
 
 @recipe(
@@ -130,7 +144,8 @@ def nearest_neighbours(
 )
 def k_means(
     run: Run, *, clusters: tuple[Count, ...] = (10,), starts: Count = 10, max_iterations: Count = 300,
-    tolerance: NonNegative = 1e-4, standardize: bool = True, val_fraction: Fraction = 0.1,
+    tolerance: NonNegative = 1e-4, standardize: bool = True,
+    encode: bool = True, missing: Literal["refuse", "fill"] = "refuse", val_fraction: Fraction = 0.1,
 ) -> TableExplorer:  # fmt: skip
     """k-means from k-means++; of several numbers of clusters the validation split takes that of least mean square."""
     import torch
@@ -141,7 +156,10 @@ def k_means(
     from chainrule.systems.learning import fit_each
     from chainrule.systems.table_explorer import TableExplorer
 
-    data = load_table(run, task="density", dtype=torch.float64, standardize=standardize, val_fraction=val_fraction)
+    data = load_table(
+        run, task="density", dtype=torch.float64, standardize=standardize, encode=encode, missing=missing,
+        val_fraction=val_fraction,
+    )  # fmt: skip
     _at_most("clusters", clusters, data, "training rows", data.spec["counts"]["train"])
     model = KMeans(n_init=starts, max_iter=max_iterations, tol=tolerance, random_state=run.seed, device=str(run.device))
     learn = fit_each([{"n_clusters": count} for count in clusters], choose_by=("mean_square", True))
@@ -160,7 +178,7 @@ def k_means(
 )
 def pca(
     run: Run, *, components: tuple[Count, ...] = (2, 5, 10, 20, 30, 40), whiten: bool = False, standardize: bool = True,
-    val_fraction: Fraction = 0.1,
+    encode: bool = True, missing: Literal["refuse", "fill"] = "refuse", val_fraction: Fraction = 0.1,
 ) -> TableExplorer:  # fmt: skip
     """Principal components; the validation split chooses how many by the density of the Gaussian that they stand for."""
     import torch
@@ -171,7 +189,10 @@ def pca(
     from chainrule.systems.learning import fit_each
     from chainrule.systems.table_explorer import TableExplorer
 
-    data = load_table(run, task="density", dtype=torch.float64, standardize=standardize, val_fraction=val_fraction)
+    data = load_table(
+        run, task="density", dtype=torch.float64, standardize=standardize, encode=encode, missing=missing,
+        val_fraction=val_fraction,
+    )  # fmt: skip
     width, rows = len(data.spec["mean"]), data.spec["counts"]["train"]
     if all(count > min(width, rows) for count in components):
         _at_most("components", components, data, "columns and training rows", min(width, rows))
@@ -194,7 +215,8 @@ def pca(
 def kernel_density(
     run: Run, *,
     bandwidth: tuple[Positive | Literal["scott", "silverman"], ...] = ("scott", "silverman", 0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 2.0),
-    kernel: Literal["gaussian", "exponential"] = "gaussian", standardize: bool = True, val_fraction: Fraction = 0.1,
+    kernel: Literal["gaussian", "exponential"] = "gaussian", standardize: bool = True,
+    encode: bool = True, missing: Literal["refuse", "fill"] = "refuse", val_fraction: Fraction = 0.1,
 ) -> TableExplorer:  # fmt: skip
     """A bump on every training row; the validation split chooses their width by its likelihood.
 
@@ -208,7 +230,10 @@ def kernel_density(
     from chainrule.systems.learning import fit_each
     from chainrule.systems.table_explorer import TableExplorer
 
-    data = load_table(run, task="density", dtype=torch.float64, standardize=standardize, val_fraction=val_fraction)
+    data = load_table(
+        run, task="density", dtype=torch.float64, standardize=standardize, encode=encode, missing=missing,
+        val_fraction=val_fraction,
+    )  # fmt: skip
     learn = fit_each([{"bandwidth": width} for width in bandwidth], choose_by=("nll_nats", True))
     model = Fitted(KernelDensity(kernel=kernel, device=str(run.device)))
     return TableExplorer(run, data=data, model=model, learn=learn, output="log_density")
@@ -225,7 +250,8 @@ def kernel_density(
 )
 def sparse_coding(
     run: Run, *, atoms: Count = 100, alpha: Positive = 1.0, max_iterations: Count = 50, tolerance: NonNegative = 1e-5,
-    standardize: bool = True, val_fraction: Fraction = 0.1,
+    standardize: bool = True,
+    encode: bool = True, missing: Literal["refuse", "fill"] = "refuse", val_fraction: Fraction = 0.1,
 ) -> TableExplorer:  # fmt: skip
     """A dictionary of which every row is a sum of few atoms, by coordinate descent on codes and atoms in turn."""
     import torch
@@ -236,7 +262,10 @@ def sparse_coding(
     from chainrule.systems.learning import fit_each
     from chainrule.systems.table_explorer import TableExplorer
 
-    data = load_table(run, task="density", dtype=torch.float64, standardize=standardize, val_fraction=val_fraction)
+    data = load_table(
+        run, task="density", dtype=torch.float64, standardize=standardize, encode=encode, missing=missing,
+        val_fraction=val_fraction,
+    )  # fmt: skip
     model = SparseCoding(
         n_components=atoms, alpha=alpha, max_iter=max_iterations, tol=tolerance, code_tol=1e-6, device=str(run.device)
     )

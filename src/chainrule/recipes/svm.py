@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from chainrule.recipes import Target, recipe
-from chainrule.settings import Count, Fraction, NonNegative, Positive
+from chainrule.settings import Count, Fraction, NonNegative, Positive, Preprocessing
 
 if TYPE_CHECKING:
     from chainrule.run.run import Run
@@ -32,11 +32,13 @@ def linear_svm(
     run: Run, *, c: tuple[Positive, ...] = (0.001, 0.01, 0.1, 1.0, 10.0),
     loss: Literal["hinge", "squared_hinge"] = "squared_hinge", solver: Literal["newton", "pegasos"] = "newton",
     class_weight: Literal["balanced"] | None = None, tol: Positive = 1e-6, max_iter: Count | None = None,
-    standardize: bool = True, val_fraction: Fraction = 0.1,
+    preprocess: Preprocessing = "standardize", encode: bool = True, missing: Literal["refuse", "fill"] = "refuse",
+    val_fraction: Fraction = 0.1,
 ) -> TableClassifier:  # fmt: skip
     """The linear support vector machine, each class against the rest; the validation split chooses C, of equals the smallest."""
     import torch
 
+    from chainrule.data.preprocess import preprocessed
     from chainrule.data.tables import load_table
     from chainrule.models.linear.svm import LinearSVM
     from chainrule.nn.fitted import Fitted
@@ -44,7 +46,13 @@ def linear_svm(
     from chainrule.systems.table_classifier import TableClassifier
 
     data = load_table(
-        run, task="classification", dtype=torch.float64, standardize=standardize, val_fraction=val_fraction
+        run,
+        task="classification",
+        dtype=torch.float64,
+        standardize=preprocess == "standardize",
+        encode=encode,
+        missing=missing,
+        val_fraction=val_fraction,
     )
     model = LinearSVM(
         loss=loss, solver=solver, class_weight=class_weight, tol=tol, max_iter=max_iter, random_state=run.seed,
@@ -52,7 +60,9 @@ def linear_svm(
     )  # fmt: skip
     candidates = [{"C": one} for one in sorted(c, reverse=True)]  # a run keeps the last of equals
     learn = fit_each(candidates, choose_by=("error", True))
-    return TableClassifier(run, data=data, model=Fitted(model), learn=learn, probabilistic=False)
+    return TableClassifier(
+        run, data=data, model=preprocessed(Fitted(model), preprocess, data.spec), learn=learn, probabilistic=False
+    )
 
 
 @recipe(
@@ -76,11 +86,13 @@ def kernel_svm(
     gamma: tuple[Positive | Literal["scale", "auto"], ...] = ("scale", 0.003, 0.001),
     kernel: Literal["linear", "poly", "rbf", "sigmoid"] = "rbf", degree: Count = 3, coef0: NonNegative = 0.0,
     multi_class: Literal["ovo", "ovr"] = "ovo", class_weight: Literal["balanced"] | None = None, tol: Positive = 1e-3,
-    cache_size: Positive = 200.0, standardize: bool = True, val_fraction: Fraction = 0.1,
+    cache_size: Positive = 200.0, preprocess: Preprocessing = "standardize", encode: bool = True, missing: Literal["refuse", "fill"] = "refuse",
+    val_fraction: Fraction = 0.1,
 ) -> TableClassifier:  # fmt: skip
     """The support vector machine with a kernel, by SMO; the validation split chooses C and gamma, of equals the smallest C."""
     import torch
 
+    from chainrule.data.preprocess import preprocessed
     from chainrule.data.tables import load_table
     from chainrule.models.shallow.kernel_svm import KernelSVM
     from chainrule.nn.fitted import Fitted
@@ -88,7 +100,13 @@ def kernel_svm(
     from chainrule.systems.table_classifier import TableClassifier
 
     data = load_table(
-        run, task="classification", dtype=torch.float64, standardize=standardize, val_fraction=val_fraction
+        run,
+        task="classification",
+        dtype=torch.float64,
+        standardize=preprocess == "standardize",
+        encode=encode,
+        missing=missing,
+        val_fraction=val_fraction,
     )
     model = KernelSVM(
         kernel=kernel, degree=degree, coef0=coef0, multi_class=multi_class, class_weight=class_weight, tol=tol,
@@ -99,4 +117,6 @@ def kernel_svm(
         {"C": one, "gamma": width} for one in sorted(c, reverse=True) for width in reversed(widths)
     ]  # see above
     learn = fit_each(candidates, choose_by=("error", True))
-    return TableClassifier(run, data=data, model=Fitted(model), learn=learn, probabilistic=False)
+    return TableClassifier(
+        run, data=data, model=preprocessed(Fitted(model), preprocess, data.spec), learn=learn, probabilistic=False
+    )
