@@ -14,7 +14,7 @@ from sklearn.linear_model import Lasso
 
 from chainrule.errors import UserError
 from chainrule.models.shallow.sparse_coding import SparseCoding
-from chainrule.optim.sparse_coding import coding_objective, sparse_codes, update_atoms
+from chainrule.optim.sparse_coding import coding_objective, sparse_codes, unrolled_codes, update_atoms
 
 
 def problem(rows: int, columns: int, atoms: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -127,6 +127,17 @@ def test_one_pass_over_the_atoms_lowers_the_error() -> None:
     codes[:, 0] = 0
     replaced, _ = update_atoms(x, codes, atoms)
     torch.testing.assert_close(replaced[[0, 2]], x[[0, -1]] / x[[0, -1]].norm(dim=1, keepdim=True))
+
+
+@pytest.mark.parametrize("size", [1.0, 1000.0])
+def test_the_exported_form_comes_to_the_same_codes(size: float) -> None:
+    """At any scale of the rows, within the tolerance that an export is held to."""
+    x = load_digits().data[:300] / 16 * size
+    model = SparseCoding(n_components=40, alpha=0.5 * size, max_iter=5).fit(x[:200])
+    rho = model.alpha / model.code_scale_
+    found = unrolled_codes(torch.from_numpy(x[200:]), model.components_, model.alpha, rho=rho).numpy()
+    exact = model.transform(x[200:])
+    assert np.abs(found - exact).max() < 2e-5 * np.abs(exact).max()
 
 
 def test_measures() -> None:

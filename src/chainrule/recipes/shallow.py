@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 )
 def naive_bayes(
     run: Run, *, kind: Literal["gaussian", "multinomial", "bernoulli"] = "gaussian",
-    smoothing: tuple[Positive, ...] = (), priors: Literal["frequency", "uniform"] = "frequency",
+    smoothing: tuple[Positive, ...] | None = None, priors: Literal["frequency", "uniform"] = "frequency",
     binarize: NonNegative = 0.0, encode: bool = True, missing: Literal["refuse", "fill"] = "refuse",
     val_fraction: Fraction = 0.1,
 ) -> TableClassifier:  # fmt: skip
@@ -104,7 +104,7 @@ def lda(
     tiny={"neighbours": (1, 3)},
 )
 def nearest_neighbours(
-    run: Run, *, neighbours: tuple[Count, ...] = (1, 3, 5, 7, 11, 15), weights: Literal["uniform", "distance"] = "uniform",
+    run: Run, *, neighbours: tuple[Count, ...] = (1, 3, 5, 7, 11, 15), voting: Literal["uniform", "distance"] = "uniform",
     preprocess: Preprocessing = "standardize", encode: bool = True, missing: Literal["refuse", "fill"] = "refuse",
     val_fraction: Fraction = 0.1,
 ) -> TableClassifier:  # fmt: skip
@@ -123,7 +123,7 @@ def nearest_neighbours(
         missing=missing, val_fraction=val_fraction,
     )  # fmt: skip
     _at_most("neighbours", neighbours, data, "training rows", data.spec["counts"]["train"])
-    model = Fitted(NearestNeighbours(weights=weights, device=str(run.device)))
+    model = Fitted(NearestNeighbours(weights=voting, device=str(run.device)))
     candidates = [
         {"n_neighbors": count} for count in sorted(neighbours, reverse=True)
     ]  # a run keeps the last of equals

@@ -76,7 +76,7 @@ class NearestNeighbours(ClassifierMixin, BaseEstimator):
             touching = distance == 0
             votes = torch.where(touching.any(1, keepdim=True), touching.to(x.dtype), 1 / distance)
         index = torch.as_tensor(self.fit_index_, device=x.device)[row]
-        shares = x.new_zeros(len(x), len(self.classes_)).scatter_add(1, index, votes)
+        shares = x.new_zeros(x.shape[0], len(self.classes_)).scatter_add(1, index, votes)
         return shares / votes.sum(1, keepdim=True)
 
     def neighbours(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from chainrule.errors import UserError
 from chainrule.functional.arrays import dense_rows
 from chainrule.models.card import Card
-from chainrule.optim.sparse_coding import coding_objective, sparse_codes, update_atoms
+from chainrule.optim.sparse_coding import coding_objective, sparse_codes, unrolled_codes, update_atoms
 
 
 class SparseCoding(TransformerMixin, BaseEstimator):
@@ -33,7 +33,8 @@ class SparseCoding(TransformerMixin, BaseEstimator):
         device: where it is computed.
 
     Attributes:
-        components_ (K, D), the atoms; objective_path_: the objective after each turn; n_iter_.
+        components_ (K, D), the atoms; objective_path_: the objective after each turn; n_iter_; code_scale_: the root mean square of
+        the training codes that are not zero.
 
     Raises:
         UserError: for settings out of range.
@@ -70,6 +71,8 @@ class SparseCoding(TransformerMixin, BaseEstimator):
             path.append(coding_objective(x, codes, atoms, self.alpha))
             if len(path) > 1 and path[-2] - path[-1] < self.tol * path[-1]:
                 break
+        used = codes[codes != 0]
+        self.code_scale_ = float(used.square().mean().sqrt()) if len(used) else 1.0
         self.components_, self.objective_path_ = atoms.cpu().numpy(), np.array(path)
         self.n_iter_ = len(path)
         return self
@@ -99,7 +102,13 @@ class SparseCoding(TransformerMixin, BaseEstimator):
         return atoms, codes
 
     def decide(self, x: Tensor) -> Tensor:
-        """Codes (N, K) of rows x (N, D)."""
+        """Codes (N, K) of rows x (N, D).
+
+        Where a program is exported it holds a fixed number of steps in place of the stopping rule: `unrolled_codes`.
+        """
+        if torch.compiler.is_exporting():
+            rho = self.alpha / self.code_scale_
+            return unrolled_codes(x.double(), self.components_, self.alpha, rho=rho).to(x.dtype)
         atoms = torch.as_tensor(self.components_, dtype=torch.float64, device=x.device)
         return sparse_codes(x.double(), atoms, self.alpha, tolerance=self.code_tol).to(x.dtype)
 
