@@ -82,8 +82,8 @@ def tanh_relu(
 
     Learning rates are chosen for each of the two by the speed of training, and nothing regularises, as in figure 1 of
     the paper, which tells of six times fewer epochs to an error of 0.25 on CIFAR-10. At that scale:
-    `chainrule train tanh-relu --data cifar10 size=32 width=32 error=0.25 measure_every=39`, and `train_size` takes a
-    part of the images. `init` is He's for ReLU and Glorot's for tanh, or PyTorch's own for both.
+    `chainrule train tanh-relu --data cifar10 size=32 width=32 error=0.25 measure_every=39 init=torch`, and `train_size`
+    takes a part of the images. `init` is He's for ReLU and Glorot's for tanh, or PyTorch's own for both.
     """
     from chainrule.data.images import load_images
     from chainrule.systems.demonstrations.tanh_relu import tanh_relu_demonstration
