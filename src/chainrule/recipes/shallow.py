@@ -177,10 +177,10 @@ def k_means(
     tiny={"components": (2, 5)},
 )
 def pca(
-    run: Run, *, components: tuple[Count, ...] = (2, 5, 10, 20, 30, 40), whiten: bool = False, standardize: bool = True,
+    run: Run, *, components: tuple[Count, ...] | None = None, whiten: bool = False, standardize: bool = True,
     encode: bool = True, missing: Literal["refuse", "fill"] = "refuse", val_fraction: Fraction = 0.1,
 ) -> TableExplorer:  # fmt: skip
-    """Principal components; the validation split chooses how many by the density of the Gaussian that they stand for."""
+    """Principal components; the validation split chooses how many (1 to 60, if none are named) by their Gaussian's density."""
     import torch
 
     from chainrule.data.tables import load_table
@@ -193,12 +193,10 @@ def pca(
         run, task="density", dtype=torch.float64, standardize=standardize, encode=encode, missing=missing,
         val_fraction=val_fraction,
     )  # fmt: skip
-    width, rows = len(data.spec["mean"]), data.spec["counts"]["train"]
-    if all(count > min(width, rows) for count in components):
-        _at_most("components", components, data, "columns and training rows", min(width, rows))
-    learn = fit_each(
-        [{"n_components": count} for count in components if count <= min(width, rows)], choose_by=("nll_nats", True)
-    )
+    most = min(len(data.spec["mean"]), data.spec["counts"]["train"])
+    _at_most("components", components or (1,), data, "columns and training rows", most)
+    counts = components or [count for count in (1, 2, 5, 10, 20, 30, 40, 50, 60) if count <= most]
+    learn = fit_each([{"n_components": count} for count in counts], choose_by=("nll_nats", True))
     model = Fitted(PCA(whiten=whiten, device=str(run.device)))
     return TableExplorer(run, data=data, model=model, learn=learn, output="coordinates")
 

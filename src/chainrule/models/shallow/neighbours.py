@@ -88,7 +88,10 @@ class NearestNeighbours(ClassifierMixin, BaseEstimator):
                             found=f"n_samples_fit = {len(known)}")  # fmt: skip
         candidates = _lowest(_squared_distances(x, known), min(k + SPARE, len(known)))  # (B, C), rising numbers
         distance = (x[:, None] - known[candidates]).square().sum(2).sqrt()
-        order = distance.argsort(dim=1, stable=True)[:, :k]  # so equal distances stay in the order of their numbers
+        if torch.onnx.is_in_onnx_export():  # which knows no stable sort, but says of equals which comes first: the same
+            order = distance.topk(k, dim=1, largest=False).indices
+        else:
+            order = distance.argsort(dim=1, stable=True)[:, :k]  # equal distances stay in the order of their numbers
         return distance.gather(1, order), candidates.gather(1, order)
 
     def kneighbors(self, X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
