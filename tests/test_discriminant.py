@@ -68,6 +68,8 @@ def test_the_share_of_ledoit_and_wolf() -> None:
         x = random.normal(size=shape) @ np.diag(np.linspace(1, 3, shape[1]))
         x -= x.mean(0)
         assert ledoit_wolf_shrinkage(torch.from_numpy(x)) == pytest.approx(their_shrinkage(x), rel=1e-9)
+    nearly_round = np.array([[1.1, 0.0], [0.0, 1.0], [-1.1, 0.0], [0.0, -1.0]])  # whose noise is more than its distance
+    assert ledoit_wolf_shrinkage(torch.from_numpy(nearly_round)) == their_shrinkage(nearly_round) == 1.0
     assert ledoit_wolf_shrinkage(torch.zeros(4, 3)) == 0.0
 
 

@@ -121,6 +121,8 @@ def test_one_pass_over_the_atoms_lowers_the_error() -> None:
     better, same = update_atoms(x, codes, atoms)
     assert coding_objective(x, same, better, 0.1) < coding_objective(x, codes, atoms, 0.1)
     torch.testing.assert_close(same, codes)
+    short, _ = update_atoms(torch.tensor([[0.25]]), torch.tensor([[1.0]]), torch.tensor([[0.0]]))
+    assert short.tolist() == [[0.25]]  # an atom may be shorter than 1
     codes[:, 2] = 0
     replaced, _ = update_atoms(x, codes, atoms)
     torch.testing.assert_close(replaced[2], x[0] / x[0].norm())

@@ -59,7 +59,7 @@ class Demonstration:
         return self.conclude(self.rows.rows)
 
     def protocol(self) -> str:
-        return f"{self.how}; every point measured once, no choice was made"
+        return f"{self.how}; every point measured once, no choice was made of what to keep"
 
     def example(self) -> dict[str, tuple[Tensor, ...]]:
         return {}
