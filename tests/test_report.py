@@ -247,6 +247,18 @@ def test_ledger(run_folder: Path, tmp_path: Path, tmp_path_factory: pytest.TempP
     assert str(tmp_path) not in page.read_text("utf-8")
 
 
+def test_ledger_makes_one_row_of_the_folds(run_folder: Path) -> None:
+    one = ledger.entry_of(Run.load(run_folder))
+    folds = [
+        {**one, "settings": {**one["settings"], "folds": 3, "fold": fold}, "metrics": {"error": fold / 10}}
+        for fold in (3, 1, 2)
+    ]
+    whole = {**one, "settings": {**one["settings"], "folds": 0, "fold": 1}}  # no folds: fold says nothing
+    rows = [line for line in ledger.render([*folds, whole]).splitlines() if line.startswith("| `")]
+    assert len(rows) == 2
+    assert any("error 0.2 ± 0.1" in row and "3 (seed 0, folds 1, 2, 3)" in row for row in rows)
+
+
 def test_ledger_says_what_is_wrong(run_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"ending in \.md"):
         ledger.write_ledger([run_folder], tmp_path / "results.txt")

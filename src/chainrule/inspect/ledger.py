@@ -25,6 +25,9 @@ from chainrule.run.run import Run
 # Settings that say how a run is watched and not what it learns.
 _WATCHING = ("log_every", "checkpoint_s", "threads")
 
+# Settings that number the runs of one experiment, as the seed does: the folds of a cross-validation make one row.
+_REPEATS = ("fold",)
+
 
 def write_ledger(folders: Iterable[str | Path], out: str | Path = "docs/results.md") -> Path:
     """Adds the runs in `folders` to the ledger at `out`; rows of earlier runs stay.
@@ -109,7 +112,7 @@ def render(entries: Sequence[dict[str, Any]]) -> str:
 
 
 def _row(group: list[dict[str, Any]], recipes: dict[str, Any]) -> str:
-    group = sorted(group, key=lambda entry: entry["seed"])
+    group = sorted(group, key=lambda entry: (entry["seed"], *_repeats(entry).values()))
     first = group[0]
     recipe = recipes.get(first["recipe"])
     target = recipe.target if recipe else None
@@ -121,14 +124,29 @@ def _row(group: list[dict[str, Any]], recipes: dict[str, Any]) -> str:
         aim = f"{target.metric} {target.value:g} ({target.source}; {target.protocol})"
         if target.data != first["data"]:
             aim += f"; measured on {target.data}, for which {first['data']} stands in"
-    seeds = ", ".join(str(entry["seed"]) for entry in group)
+    seeds = [entry["seed"] for entry in group]
+    numbers = {"seed": seeds} | {name: [entry["settings"][name] for entry in group] for name in _repeats(first)}
+    repeats = ", ".join(_numbered(name, list(dict.fromkeys(found))) for name, found in numbers.items())
     cells = [
-        f"`{first['recipe']}`", first["data"], aim, ours, f"{len(group)} (seed{'s' if len(group) > 1 else ''} {seeds})",
+        f"`{first['recipe']}`", first["data"], aim, ours, f"{len(group)} ({repeats})",
         _spread([entry["seconds"] for entry in group], digits=3), _each(entry["protocol"] for entry in group),
         _each(_hardware(entry) for entry in group), _each((entry["commit"] or "none")[:9] for entry in group),
         f"`{first['command']}`",
     ]  # fmt: skip
     return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def _repeats(entry: dict[str, Any]) -> dict[str, Any]:
+    """The numbers, beside the seed, by which runs of one row differ; a fold counts where there are folds."""
+    return {name: entry["settings"][name] for name in _REPEATS if entry["settings"].get(f"{name}s")}
+
+
+def _numbered(name: str, numbers: Sequence[Any]) -> str:
+    """
+    >>> _numbered("seed", [0]), _numbered("fold", [1, 2])
+    ('seed 0', 'folds 1, 2')
+    """
+    return f"{name}{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
 def _spread(values: Sequence[float], digits: int = 4) -> str:
@@ -173,7 +191,8 @@ def _without_place(command: str, source: str) -> str:
 
 
 def _group_key(entry: dict[str, Any]) -> str:
-    return json.dumps([entry["recipe"], entry["data"], entry["settings"]], sort_keys=True)
+    settings = {name: value for name, value in entry["settings"].items() if name not in _repeats(entry)}
+    return json.dumps([entry["recipe"], entry["data"], settings], sort_keys=True)
 
 
 def _key(entry: dict[str, Any]) -> str:
