@@ -4,7 +4,8 @@
     python benchmarks/steps.py --threads 1
 
 Each measurement runs in a process of its own. A step is forward, backward and momentum SGD on random images; its time
-is the least of many, because anything else on the machine only adds. Writes results/steps.md and .json beside this file.
+is the least of many, because anything else on the machine only adds. Writes results/steps.md and .json beside this file,
+or steps_1 for one core.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ def main() -> None:
         table(["network", *map(str, EVALUATION_BATCHES)],
               [[net, *(f"{f['picture_us']:.0f}" for f in sizes.values())] for net, sizes in evaluations.items()]),
     ]  # fmt: skip
-    write_results("steps", record, "\n".join(text))
+    write_results("steps" if options.threads == 2 else f"steps_{options.threads}", record, "\n".join(text))
     print("\n".join(text))
 
 

@@ -31,22 +31,25 @@ def test_the_choice_is_the_same_each_time_and_follows_the_work_left() -> None:
     module, example = models.build("resnet20"), (torch.zeros(1, 3, 32, 32),)
 
     def choice(steps: int) -> tuple[bool, str]:
-        return compiling.choose("auto", module, example, batch_size=128, steps=steps, processes=1)
+        return compiling.choose("auto", module, example, batch_size=128, steps=steps, processes=1, threads=1)
 
     assert choice(352) == choice(352) and choice(352)[0] is False
     assert choice(64_000)[0] is (compiling.missing_compiler() is None)
     lenet = models.build("lenet-caffe")
-    assert not compiling.choose("auto", lenet, (torch.zeros(1, 1, 28, 28),), batch_size=64, steps=10_000, processes=1)[
-        0
-    ]
-    several = compiling.choose("auto", module, example, batch_size=128, steps=64_000, processes=2)
-    assert several[0] is False and "one CPU process" in several[1]
+    assert not compiling.choose(
+        "auto", lenet, (torch.zeros(1, 1, 28, 28),), batch_size=64, steps=10_000, processes=1, threads=1
+    )[0]
+    for processes, threads in ((2, 1), (1, 2)):
+        several = compiling.choose(
+            "auto", module, example, batch_size=128, steps=64_000, processes=processes, threads=threads
+        )
+        assert several[0] is False and "one CPU core" in several[1]
 
 
 def test_without_a_compiler_auto_says_no_and_yes_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     module, example = models.build("resnet20"), (torch.zeros(1, 3, 32, 32),)
-    chosen, reason = compiling.choose("auto", module, example, batch_size=128, steps=64_000, processes=1)
+    chosen, reason = compiling.choose("auto", module, example, batch_size=128, steps=64_000, processes=1, threads=1)
     assert not chosen and "no-such-compiler is not found" in reason
     with pytest.raises(UserError, match=r"no-such-compiler is not found") as caught:
         api.train("lenet-caffe", epochs=1, compile="yes", out=tmp_path / "run")

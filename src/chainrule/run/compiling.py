@@ -3,8 +3,9 @@
 What compiling saves on a CPU is traffic through memory. Activations, additions and normalisations each read and write
 a whole tensor; compiled, several of them pass over it once. Convolutions and matrix products stay the same library
 calls. So what can be saved is counted in elements that such operations produce, for one sample, and set against the
-time that compiling takes. The constants were measured on ResNet-20 and LeNet, batches of 128, on an AMD EPYC with
-AVX2; `benchmarks/README.md` has the figures. LeNet, where convolution and pooling are nearly all, got slower.
+time that compiling takes. The constants were measured on ResNet-20, batches of 128, on one core of an AMD EPYC with
+AVX2: `benchmarks/steps.py`. LeNet, where convolution and pooling are nearly all, got slower, and on two cores so did
+ResNet-20: there the plain network is not compiled.
 """
 
 from __future__ import annotations
@@ -77,15 +78,15 @@ def missing_compiler() -> str | None:
 
 
 def choose(
-    setting: str, module: nn.Module, example: tuple[Tensor, ...], *, batch_size: int, steps: int, processes: int
-) -> tuple[bool, str]:
+    setting: str, module: nn.Module, example: tuple[Tensor, ...], *, batch_size: int, steps: int, processes: int, threads: int
+) -> tuple[bool, str]:  # fmt: skip
     """Whether to compile, and the reason in words.
 
     Args:
         setting: auto, yes or no.
         module, example: the network and its inputs for one sample, on the run's device.
         batch_size, steps: samples a step, steps that are left.
-        processes: how many train together.
+        processes, threads: how many train together, and how many threads each has.
 
     Raises:
         UserError: `yes` where there is no compiler.
@@ -99,8 +100,8 @@ def choose(
             raise UserError("compile=yes is not possible here", found=lacking,
                             cure="install a C++ compiler and Python's headers, or compile=auto")  # fmt: skip
         return True, "compile=yes"
-    if device != "cpu" or processes > 1:
-        return False, "auto compiles on one CPU process only: elsewhere the gain has not been measured"
+    if device != "cpu" or processes > 1 or threads > 1:
+        return False, "auto compiles on one CPU core only: elsewhere no gain has been measured"
     elements, operations = count_fusible(module, example)
     saved_s = elements * batch_size * steps * SAVED_S_PER_ELEMENT
     cost_s = COMPILE_S + operations * COMPILE_S_PER_OPERATION
@@ -126,6 +127,7 @@ def compiled(
         wanted, reason = choose(
             run.common["compile"], network, example,
             batch_size=batch_size, steps=len(loader) * (epochs - run.epoch) - run.position, processes=run.world.size,
+            threads=torch.get_num_threads(),
         )  # fmt: skip
         run.record["compile"] = {"chosen": wanted, "reason": reason}
         run.write_record()
