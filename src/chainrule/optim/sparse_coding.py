@@ -138,14 +138,24 @@ def unrolled_codes(x: Tensor, atoms: NDArray[np.float64], alpha: float, *, rho: 
     >>> unrolled_codes(torch.tensor([[3.0, 0.5]]).double(), np.eye(2), 1.0, rho=0.5).round(decimals=6).tolist()
     [[2.0, 0.0]]
     """
-    inverse = torch.as_tensor(np.linalg.inv(atoms @ atoms.T + rho * np.eye(len(atoms))), dtype=x.dtype, device=x.device)
-    correlation = x @ torch.as_tensor(atoms.T.copy(), dtype=x.dtype, device=x.device)
-    z, w = torch.zeros_like(correlation), torch.zeros_like(correlation)
+    inverse = np.linalg.inv(atoms @ atoms.T + rho * np.eye(len(atoms)))
+    identity, pull = np.eye(len(atoms)), 1.6 * rho * inverse
+
+    def constant(value: NDArray[np.float64]) -> Tensor:
+        return torch.as_tensor(value, dtype=x.dtype, device=x.device)
+
+    # With s = a + w: w is s held to +-alpha/rho, z = s - w, and the next s is linear in s and w. So few operations a step
+    # keep the exported program small.
+    from_s, from_w, always = (
+        constant(pull - 0.6 * identity),
+        constant(1.6 * identity - 2 * pull),
+        x @ constant(1.6 * atoms.T @ inverse),
+    )
+    s = w = torch.zeros_like(always)
     for _ in range(steps):
-        relaxed = 1.6 * ((correlation + rho * (z - w)) @ inverse) - 0.6 * z
-        z = torch.nn.functional.softshrink(relaxed + w, alpha / rho)
-        w = w + relaxed - z
-    return z
+        s = always + s @ from_s + w @ from_w
+        w = s.clamp(-alpha / rho, alpha / rho)
+    return s - w
 
 
 def update_atoms(x: Tensor, codes: Tensor, atoms: Tensor) -> tuple[Tensor, Tensor]:
