@@ -67,17 +67,34 @@ def read_images(source: Source | Path, target: str | None) -> RawImageSet:
     )  # fmt: skip
 
 
-def decode(file: Path, channels: int, size: tuple[int, int]) -> np.ndarray:
-    """One picture file as uint8 (H, W, C), resized; UserError names a file that cannot be read."""
+def decode(file: Path, channels: int, size: tuple[int, int], margin: float | None = None) -> np.ndarray:
+    """One picture file as uint8 (H, W, C), resized; UserError names a file that cannot be read.
+
+    Without `margin` it is stretched to (H, W) as it is. With it the shorter side is brought to `margin` times its share
+    of (H, W), and the middle is cut out: proportions stay, and what lies at the edges goes.
+    """
+    height, width = size
     try:
         with Image.open(file) as image:
             image.load()
             plain = _upright(image).convert("L" if channels == 1 else "RGB")
-            if plain.size != (size[1], size[0]):
-                plain = plain.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-            return np.asarray(plain, dtype=np.uint8).reshape(size[0], size[1], channels)
+            if margin is not None:
+                plain = _middle(plain, height, width, margin)
+            elif plain.size != (width, height):
+                plain = plain.resize((width, height), Image.Resampling.BILINEAR)
+            return np.asarray(plain, dtype=np.uint8).reshape(height, width, channels)
     except UNREADABLE as error:
         raise _unreadable(file, error) from None
+
+
+def _middle(image: Image.Image, height: int, width: int, margin: float) -> Image.Image:
+    """The middle (height, width) of the image, brought to as small a size as covers `margin` times that."""
+    scale = max(margin * height / image.height, margin * width / image.width)
+    image = image.resize(
+        (max(width, round(image.width * scale)), max(height, round(image.height * scale))), Image.Resampling.BILINEAR
+    )
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
 
 
 def colour_channels(file: Path) -> int:

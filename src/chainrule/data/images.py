@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chainrule.data.dataset import Dataset
+from chainrule.data.decoded import decoded
 from chainrule.data.image_files import UNREADABLE, RawImages, RawImageSet, decode, mixed_kinds, read_images
 from chainrule.data.sources import resolve
 from chainrule.data.splits import fingerprint, hold_out
@@ -32,10 +33,12 @@ class ImageSplit:
         return len(self.y)
 
 
-def load_images(run: Run, *, size: int, channels: int = 0, val_fraction: float = 1 / 12) -> Dataset[ImageSplit]:
+def load_images(
+    run: Run, *, size: int, channels: int = 0, val_fraction: float = 1 / 12, margin: float | None = None
+) -> Dataset[ImageSplit]:
     """The run's images, squared to `size`; a validation split is held out of the training part where none is given.
 
-    `channels` 0 takes what the pictures have. Spec: classes, channels, size, mean and std of a pixel in [0, 1] a
+    `channels` 0 takes what the pictures have; files are stretched, or with `margin` cut (`decode`). Spec: classes, channels, size, mean and std of a pixel in [0, 1] a
     channel over the training split, counts, how the splits were made, fingerprint.
     """
     place = run.record["data"]
@@ -48,6 +51,7 @@ def load_images(run: Run, *, size: int, channels: int = 0, val_fraction: float =
             channels=channels,
             seed=run.seed,
             val_fraction=val_fraction,
+            margin=margin,
         )
 
     data = Dataset(read, place.get("spec"))
@@ -69,13 +73,14 @@ def read_image_splits(
     seed: int,
     val_fraction: float,
     test_fraction: float = 0.2,
+    margin: float | None = None,
 ) -> tuple[dict[str, Any], dict[str, ImageSplit]]:
     """Reads, checks and splits; what `load_images` gives a run."""
     raw = read_images(resolve(source), target)
     check_labels(raw)
     channels, raw_splits = channels or usual_channels(raw), raw.splits
     splits = {
-        name: ImageSplit(to_tensor(part, size, channels), torch.from_numpy(part.labels))
+        name: ImageSplit(to_tensor(part, size, channels, margin), torch.from_numpy(part.labels))
         for name, part in raw_splits.items()
     }
     whole = splits["train"]
@@ -90,7 +95,9 @@ def read_image_splits(
     splits |= {name: ImageSplit(whole.x[index], whole.y[index]) for name, index in indices.items()}
     if not len(splits["test"]):
         raise UserError("the test split is empty", where=raw.where, cure="put pictures into it, or remove it")
-    return image_spec(raw, raw.classes, channels, size, splits, made), splits
+    counts = torch.bincount(splits["train"].y, minlength=len(raw.classes)).tolist()
+    spec = image_spec(raw, raw.classes, channels, size, splits, made)
+    return {**spec, "class_counts": counts, "margin": margin}, splits
 
 
 def image_spec(
@@ -118,7 +125,9 @@ def read_other_images(source: str, target: str | None, spec: dict[str, Any]) -> 
     if not len(part.labels):
         raise UserError("there is nothing to measure on", where=source, expected="one picture or more")
     check_range(raw)
-    return ImageSplit(to_tensor(part, spec["size"], spec["channels"]), torch.from_numpy(part.labels))
+    return ImageSplit(
+        to_tensor(part, spec["size"], spec["channels"], spec.get("margin")), torch.from_numpy(part.labels)
+    )
 
 
 def check_labels(raw: RawImageSet) -> None:
@@ -171,12 +180,10 @@ def usual_channels(raw: RawImageSet) -> int:
     return usual
 
 
-def to_tensor(part: RawImages, size: int, channels: int) -> Tensor:
+def to_tensor(part: RawImages, size: int, channels: int, margin: float | None = None) -> Tensor:
     """uint8 (N, C, size, size). Arrays up to four pixels too small get a border of zeros, as LeNet-5's 28 to 32."""
     if part.arrays is None:
-        out = np.empty((len(part.files), size, size, channels), dtype=np.uint8)
-        for index, file in enumerate(part.files):
-            out[index] = decode(file, channels, (size, size))
+        out = decoded(part.files, size, channels, margin)
         return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous()
     x = torch.from_numpy(np.array(part.arrays)).permute(0, 3, 1, 2)
     return fit_channels(fit_size(x, size), channels).contiguous()
@@ -232,6 +239,9 @@ def read_picture(path: str | Path, spec: dict[str, Any]) -> Tensor:
             width, height = image.size
     except UNREADABLE as error:
         raise UserError("a picture cannot be read", where=file, found=error) from None
+    if (margin := spec.get("margin")) is not None:
+        whole = decode(file, spec["channels"], (spec["size"], spec["size"]), margin)
+        return torch.from_numpy(whole.copy()).permute(2, 0, 1)[None]
     close = 0 <= spec["size"] - height <= 4 and 0 <= spec["size"] - width <= 4
     size = (height, width) if close else (spec["size"], spec["size"])
     pixels = torch.from_numpy(decode(file, spec["channels"], size).copy()).permute(2, 0, 1)[None]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from chainrule.data.augment import mixup
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.dataset import Dataset
 from chainrule.data.images import ImageSplit, read_other_images, read_picture
 from chainrule.errors import UserError
-from chainrule.inspect import figures
+from chainrule.functional.calibration import expected_calibration_error
+from chainrule.inspect import class_figures
 from chainrule.loops.supervised import fit
+from chainrule.nn.frozen import Frozen
 from chainrule.nn.normalize import Normalize
 from chainrule.run.compiling import compiled
 from chainrule.run.run import Run
 from chainrule.systems import Deployable, Figure, Lesson
 
 EVALUATION_BATCH = {"cpu": 100}  # what stays in a CPU's cache; elsewhere 1000
+CHUNK = 256  # files that are in memory at a time, in predict
 LESSON = 64  # samples of a batch that is looked into
 
 
@@ -35,20 +40,30 @@ class ImageClassifier:
         criterion: (logits, classes) to a loss per sample (B,).
         optimizer, schedule, epochs, batch_size: the optimisation.
         augment: random changes to the images of a training batch, bytes (B, C, H, W) to the same.
+        resize: brings a training batch to the size that the share of training done asks for; see `Growing`.
+        mix: alpha of mixup (`chainrule.data.augment.mixup`); 0 mixes nothing.
+        flip_test: answers are the mean of those for an image and for its mirror image.
+        pixels: mean and deviation a channel that the network was trained with before; none takes those of the data.
+        frozen, thaw: parts that do not learn before this share of training is done.
         learn: what learns from the batches instead of autograd and `fit`; given this system and them.
     """
 
     def __init__(
         self, run: Run, *, data: Dataset[ImageSplit], model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor],
         optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, epochs: int, batch_size: int,
-        augment: Callable[[Tensor], Tensor] | None = None,
+        augment: Callable[[Tensor], Tensor] | None = None, resize: Callable[[Tensor, float], Tensor] | None = None,
+        mix: float = 0.0, flip_test: bool = False, pixels: tuple[Sequence[float], Sequence[float]] | None = None,
+        frozen: Frozen | None = None, thaw: float = 1.0,
         learn: Callable[[ImageClassifier, Batches], None] | None = None,
     ) -> None:  # fmt: skip
         self.run, self.data, self.model, self.criterion = run, data, model, criterion
         self.optimizer, self.schedule, self.epochs, self.batch_size = optimizer, schedule, epochs, batch_size
-        self.augment, self.learn = augment, learn
+        self.augment, self.resize, self.mix, self.learn = augment, resize, mix, learn
+        self.frozen, self.thaw = frozen, thaw
+        self.answering: nn.Module = BothWays(model) if flip_test else model
         self.classes: list[str] = data.spec["classes"]
-        self.normalize = Normalize(data.spec["mean"], data.spec["std"]).to(run.device)
+        mean, std = pixels or (data.spec["mean"], data.spec["std"])
+        self.normalize = Normalize(list(mean), list(std)).to(run.device)
 
     def modules(self) -> dict[str, nn.Module]:
         return {"model": self.model}
@@ -65,7 +80,15 @@ class ImageClassifier:
         )  # fmt: skip
 
         def objective(batch: Batch) -> Tensor:
-            return batch.mean(self.criterion(network(self.inputs(batch)), batch.y))
+            if self.frozen is not None:
+                self.frozen.release() if run.epoch >= self.thaw * self.epochs else self.frozen.hold()
+            x = self.inputs(batch)
+            if not self.mix:
+                return batch.mean(self.criterion(network(x), batch.y))
+            mixed, partner, share = mixup(x, self.mix)
+            logits = network(mixed)
+            own, other = self.criterion(logits, batch.y), self.criterion(logits, batch.y[partner])
+            return batch.mean(torch.lerp(other, own, share))
 
         fit(
             run, modules=self.modules(), objective=objective, optimizer=self.optimizer, schedule=self.schedule,
@@ -74,14 +97,16 @@ class ImageClassifier:
         )  # fmt: skip
 
     def inputs(self, batch: Batch) -> Tensor:
-        """What the network is given of a training batch: augmented and normalised, (B, C, H, W)."""
-        return self.normalize(batch.x if self.augment is None else self.augment(batch.x))
+        """What the network is given of a training batch: augmented, resized and normalised, (B, C, H, W)."""
+        x = batch.x if self.augment is None else self.augment(batch.x)
+        return self.normalize(x if self.resize is None else self.resize(x, self.run.epoch / self.epochs))
 
     def evaluate(self, data: str | None = None) -> dict[str, float]:
         if data is not None:
-            return self.measure(read_other_images(data, self.run.record["data"]["target"], self.data.spec))
+            other = read_other_images(data, self.run.record["data"]["target"], self.data.spec)
+            return self._all_scores(self.logits(other.x), other.y)
         self._test_logits = self.logits(self.data.test.x)  # kept for the figures
-        return self._scores(self._test_logits, self.data.test.y)
+        return self._all_scores(self._test_logits, self.data.test.y)
 
     def protocol(self) -> str:
         made = self.data.spec["splits"]
@@ -103,6 +128,17 @@ class ImageClassifier:
         accuracy = float((logits.argmax(1) == y).double().mean())
         return {"accuracy": accuracy, "error": 1.0 - accuracy, "loss": float(self.criterion(logits, y).double().mean())}
 
+    def _all_scores(self, logits: Tensor, y: Tensor) -> dict[str, float]:
+        """What an evaluation tells beside them: the mean recall of the classes, errors among the best 5, calibration."""
+        scores, y, K = self._scores(logits, y), y.to(self.run.device), len(self.classes)
+        right, counts = (logits.argmax(1) == y).double(), torch.bincount(y, minlength=K)
+        there = counts > 0
+        scores["balanced_accuracy"] = float((torch.bincount(y, right, minlength=K)[there] / counts[there]).mean())
+        if K > 5:
+            scores["top5_error"] = 1.0 - float((logits.topk(5, dim=1).indices == y[:, None]).any(1).double().mean())
+        scores["calibration_error"] = float(expected_calibration_error(logits.double().softmax(1), y))
+        return scores
+
     @torch.inference_mode()
     def logits(self, x: Tensor) -> Tensor:
         """Logits (N, K) in eval mode, for any number of byte images (N, C, H, W)."""
@@ -110,13 +146,17 @@ class ImageClassifier:
         parts = []
         for chunk in x.split(EVALUATION_BATCH.get(self.run.device.type, 1000)):
             with self.run.autocast():
-                parts.append(self.model(self.normalize(chunk.to(self.run.device))).float())
+                parts.append(self.answering(self.normalize(chunk.to(self.run.device))).float())
         return torch.cat(parts)
 
     def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
         files = list(_pictures(inputs))
-        x = torch.cat([read_picture(file, self.data.spec) for file in files])
-        probs = self.logits(x).softmax(1).cpu()
+        if not files:
+            raise UserError("no picture is named", expected="files, folders, or a line each on stdin")
+        parts = [files[first : first + CHUNK] for first in range(0, len(files), CHUNK)]
+        probs = torch.cat([
+            self.logits(torch.cat([read_picture(file, self.data.spec) for file in part])).softmax(1).cpu() for part in parts
+        ])  # fmt: skip
         best = probs.topk(min(3, len(self.classes)), dim=1)
         return [
             {"input": str(file), "class": self.classes[int(index[0])], "probability": round(float(value[0]), 6),
@@ -145,7 +185,7 @@ class ImageClassifier:
     def deployable(self) -> Deployable:
         spec = self.data.spec
         shape = (spec["channels"], spec["size"], spec["size"])
-        module = nn.Sequential(self.normalize, self.model, nn.Softmax(1)).cpu().eval()
+        module = nn.Sequential(self.normalize, self.answering, nn.Softmax(1)).cpu().eval()
         return Deployable(
             module, lambda count: (torch.randint(0, 256, (count, *shape)).float(),), ("pixels",), ("probs",),
             {"pixels": f"float32 (B, {', '.join(map(str, shape))}), 0 to 255", "classes": self.classes},
@@ -154,34 +194,33 @@ class ImageClassifier:
     def figures(self) -> list[Figure]:
         logits, y = self._test_logits.cpu(), self.data.test.y
         probs = logits.softmax(1)
-        result = [figures.confusion_matrix(y, logits.argmax(1), self.classes)]
-        wrong = (logits.argmax(1) != y).nonzero()[:, 0]
-        if len(wrong):
-            surest = wrong[probs[wrong].max(1).values.argsort(descending=True)[:24]]
-            titles = [
-                f"{self.classes[int(y[i])]} as {self.classes[int(probs[i].argmax())]} ({float(probs[i].max()):.2f})"
-                for i in surest
-            ]
-            result.append(
-                figures.gallery(
-                    self.data.test.x[surest],
-                    titles,
-                    "Worst mistakes",
-                    "True class, answer, and its probability; the surest first.",
-                )
-            )
-        return result
+        return class_figures.of_images(self.data.test.x, y, probs, self.classes)
 
     @cached_property
     def _test_logits(self) -> Tensor:
         return self.logits(self.data.test.x)
 
 
+class BothWays(nn.Module):
+    """The mean of a network's logits for images (B, C, H, W) and for their mirror images."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.network(x) + self.network(x.flip(3))) / 2
+
+
 def _pictures(inputs: list[str]) -> Iterator[Path]:
-    """The files named, and those in the folders named."""
+    """The files named, those in the folders named, and for `-` those that stdin names, one a line."""
     from chainrule.data.image_files import SUFFIXES
 
     for name in inputs:
+        if name == "-":
+            named = [line.rstrip("\r\n") for line in sys.stdin]
+            yield from _pictures([line for line in named if line.strip() and line != "-"])
+            continue
         path = Path(name)
         if path.is_dir():
             found = sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES)

@@ -1,0 +1,145 @@
+"""Any of the image networks on any pictures with classes: the recipe for one's own folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from chainrule.recipes import recipe
+from chainrule.settings import Count, Fraction, NonNegative, Positive, Size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
+
+    from chainrule.data.dataset import Dataset
+    from chainrule.data.images import ImageSplit
+    from chainrule.run.run import Run
+    from chainrule.systems.image_classifier import ImageClassifier
+
+Optimizer = Literal["sgd", "nesterov", "adam", "adamw"]
+
+
+@recipe(
+    "image-classifier",
+    family="vision",
+    task="image classification",
+    data="digits",
+    source="He et al. 2016 for the network; Szegedy et al. 2015, DeVries and Taylor 2017, Zhang et al. 2018 for augmentation",
+    model="resnet18",
+    tiny={
+        "network": "lenet-caffe",
+        "size": 28,
+        "epochs": 2,
+        "crop": "shift",
+        "flip": False,
+        "mixup": 0.2,
+        "log_every": 3,
+    },
+)
+def image_classifier(
+    run: Run, *, network: str = "resnet18", size: Size = 128, channels: Size = 0, epochs: Count = 30, batch_size: Count = 32,
+    optimizer: Optimizer = "nesterov", lr: Positive = 0.02, momentum: Fraction = 0.9, weight_decay: NonNegative = 5e-4,
+    warmup: Fraction = 0.05, crop: Literal["resized", "shift", "none"] = "resized", flip: bool = True,
+    colour: Fraction = 0.2, cutout: Fraction = 0.0, mixup: NonNegative = 0.0, label_smoothing: Fraction = 0.1,
+    balance: Literal["none", "loss"] = "none", grow: tuple[Count, ...] | None = None, freeze: tuple[str, ...] | None = None,
+    thaw: Fraction = 1.0, backbone_lr: Positive = 1.0, test_flip: bool = False, val_fraction: Fraction = 0.1,
+) -> ImageClassifier:  # fmt: skip
+    """Any image network on one's own pictures: augmented on the device, a rate that rises, then falls as a cosine.
+
+    `size=0` takes the size that the network was published for. `--weights torchvision` or `--weights FILE` starts from
+    published weights (then `lr=0.005`, `freeze=conv1,bn1,layer1 thaw=0.3` or `backbone_lr=0.1` go easy on them); `grow=64,96,128` begins with
+    small pictures; `balance=loss` weighs rare classes up; `crop=none flip=no colour=0` changes nothing.
+    """
+
+    from chainrule.data.augment import Growing
+    from chainrule.data.images import load_images
+    from chainrule.errors import UserError
+    from chainrule.models import get_card
+    from chainrule.nn.frozen import Frozen
+    from chainrule.optim.by_name import optimizer_of
+    from chainrule.optim.policies import cosine
+    from chainrule.optim.policies import warmup as rising
+    from chainrule.optim.schedule import as_schedule
+    from chainrule.systems.image_classifier import ImageClassifier
+
+    card = get_card(network)
+    example = card.example(1)
+    if len(example) != 1 or example[0].dim() != 4:
+        raise UserError(
+            f"{network} is no network for pictures", expected="resnet18, vgg11, ...", found=f"network={network}"
+        )
+    published = card.weights.get(run.record["weights"] or "")
+    data = load_images(
+        run,
+        size=size or example[0].shape[-1],
+        channels=channels or (3 if published else 0),
+        val_fraction=val_fraction,
+        margin=published.preprocessing.resize / published.preprocessing.size if published else None,
+    )
+    if grow and grow[-1] != data.spec["size"]:
+        raise UserError("the last of the sizes is not that of the pictures", found=f"grow={','.join(map(str, grow))} size={data.spec['size']}",
+                        cure=f"grow={','.join(map(str, grow[:-1]))},{data.spec['size']}".replace("=,", "="))  # fmt: skip
+    try:
+        model = run.place(card.build(num_classes=len(data.spec["classes"]), in_channels=data.spec["channels"]))
+    except TypeError:
+        raise UserError(f"{network} does not give classes of pictures", expected="resnet18, vgg11, ...") from None
+    rule = optimizer_of(
+        optimizer, _groups(model, backbone_lr), lr, momentum=momentum if optimizer in ("sgd", "nesterov") else 0.0,
+        weight_decay=weight_decay,
+    )  # fmt: skip
+    steps = epochs * -(-data.spec["counts"]["train"] // batch_size)
+    rise = round(warmup * steps)
+    return ImageClassifier(
+        run, data=data, model=model, criterion=_criterion(run, data, label_smoothing, balance),
+        optimizer=rule, schedule=as_schedule(rule, rising(rise, cosine(lr, max(steps - rise, 1)))), epochs=epochs, batch_size=batch_size,
+        augment=_changes(crop, flip, colour, round(cutout * data.spec["size"])),
+        resize=Growing(grow) if grow else None, mix=mixup, flip_test=test_flip,
+        pixels=(published.preprocessing.mean, published.preprocessing.std) if published else None,
+        frozen=Frozen(model, freeze) if freeze else None, thaw=thaw,
+    )  # fmt: skip
+
+
+def _changes(crop: str, flip: bool, colour: float, cutout: int) -> Callable[[Tensor], Tensor] | None:
+    """The random changes that the settings ask for, in turn."""
+    from functools import partial
+
+    from chainrule.data import augment
+
+    wanted: list[tuple[Any, Callable[[Tensor], Tensor]]] = [
+        (crop == "resized", augment.random_resized_crop),
+        (crop == "shift", augment.shift),
+        (flip, augment.flip),
+        (colour, partial(augment.jitter_colours, strength=colour)),
+        (cutout, partial(augment.cutout, size=cutout)),
+    ]
+    changes = [change for asked, change in wanted if asked]
+    return augment.InTurn(changes) if changes else None
+
+
+def _groups(model: nn.Module, backbone_lr: float) -> list[dict[str, Any]]:
+    """The last linear layer at the full rate, all before it at `backbone_lr` times that."""
+    from torch import nn
+
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    head = list(linear[-1].parameters()) if linear else []
+    own = {id(p) for p in head}
+    before = [p for p in model.parameters() if id(p) not in own]
+    return [{"params": params, "lr_mult": mult} for params, mult in ((before, backbone_lr), (head, 1.0)) if params]
+
+
+def _criterion(
+    run: Run, data: Dataset[ImageSplit], label_smoothing: float, balance: str
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Cross entropy a sample; balanced, a class weighs N / (K n_k), so that each has the same share of the sum."""
+    import torch
+
+    weight = None
+    if balance == "loss":
+        counts = torch.tensor(data.spec["class_counts"], dtype=torch.float32)
+        weight = (counts.sum() / (len(counts) * counts)).to(run.device)
+
+    def criterion(logits: Tensor, y: Tensor) -> Tensor:
+        return torch.nn.functional.cross_entropy(logits, y, weight, label_smoothing=label_smoothing, reduction="none")
+
+    return criterion

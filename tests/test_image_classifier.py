@@ -1,0 +1,211 @@
+"""The recipe for one's own pictures: caches, cuts, frozen parts, mixing, mirrored answers, what it tells of answers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from torch import nn
+
+from chainrule import api
+from chainrule.cli import cli
+from chainrule.data import decoded as cache
+from chainrule.data.image_files import decode
+from chainrule.errors import UserError
+from chainrule.inspect import class_figures
+from chainrule.nn.frozen import Frozen
+from chainrule.run.run import Run
+from chainrule.systems.image_classifier import BothWays
+from tests.image_sets import pictures
+
+SMALL: dict[str, Any] = {
+    "network": "lenet-caffe", "size": 28, "epochs": 2, "crop": "shift", "flip": False, "batch_size": 64, "log_every": 3,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "classifier"
+    api.train("image-classifier", **SMALL, test_flip=True, freeze=("conv1",), thaw=0.5, balance="loss", out=folder)
+    return folder
+
+
+def test_it_tells_what_answers_are_worth(run_folder: Path) -> None:
+    run = Run.load(run_folder)
+    result = run.result()
+    assert result is not None
+    metrics = result["metrics"]
+    system = run.open_system()
+    logits, y = system.logits(system.data.test.x), system.data.test.y
+    recalls = [float((logits.argmax(1) == y)[y == k].float().mean()) for k in range(10)]
+    assert metrics["balanced_accuracy"] == pytest.approx(sum(recalls) / 10, abs=1e-6)
+    order = logits.argsort(dim=1, descending=True)[:, :5]
+    assert metrics["top5_error"] == pytest.approx(1 - float((order == y[:, None]).any(1).float().mean()), abs=1e-6)
+    assert 0 <= metrics["calibration_error"] <= 1
+    titles = [figure.title for figure in system.figures()]
+    assert titles[:3] == ["Confusion matrix", "By class", "Calibration"]
+
+
+def test_answers_are_means_over_the_mirror(run_folder: Path) -> None:
+    system = Run.load(run_folder).open_system()
+    x = system.data.test.x[:50]
+    images = system.normalize(x)
+    with torch.inference_mode():
+        expected = (system.model.eval()(images) + system.model(images.flip(3))) / 2
+    assert torch.allclose(system.logits(x), expected, atol=1e-6)
+    exported = system.deployable()
+    with torch.inference_mode():
+        assert torch.allclose(exported.module(x.float()), expected.softmax(1), atol=1e-6)
+
+
+def test_rows_by_class_are_those_of_scikit_learn() -> None:
+    from sklearn.metrics import precision_recall_fscore_support
+
+    generator = torch.Generator().manual_seed(0)
+    y, answer = torch.randint(0, 4, (2, 200), generator=generator)
+    answer = torch.where(torch.rand(200, generator=generator) < 0.6, y, answer)
+    head, *rows = class_figures.by_class(y, answer, list("abcd")).table
+    expected = precision_recall_fscore_support(y.numpy(), answer.numpy())
+    assert head == ["class", "precision", "recall", "F1", "samples"]
+    assert [float(row[3]) for row in rows] == sorted(float(row[3]) for row in rows)
+    for name, *numbers in rows:
+        k = "abcd".index(name)
+        assert [float(n) for n in numbers] == pytest.approx([float(part[k]) for part in expected], abs=5e-4)
+    never = class_figures.by_class(torch.tensor([0, 0]), torch.tensor([0, 0]), ["a", "b"]).table
+    assert never[1][:4] == ["b", "-", "-", "-"]
+
+
+# -- frozen parts --------------------------------------------------------------------------------------------------------
+
+
+def test_frozen_parts_stand_until_they_thaw(tmp_path: Path) -> None:
+    held = api.train("image-classifier", **SMALL, freeze=("conv1", "conv2"), seed=1, out=tmp_path / "held")
+    free = api.train(
+        "image-classifier", **{**SMALL, "epochs": 1}, freeze=("conv1",), thaw=0.0, seed=1, out=tmp_path / "free"
+    )
+    fresh = Run.load(tmp_path / "held").system.modules()["model"].state_dict()  # weights as the seed makes them
+    learnt = held.open_system().modules()["model"].state_dict()
+    assert torch.equal(fresh["conv1.weight"], learnt["conv1.weight"])
+    assert torch.equal(fresh["conv2.bias"], learnt["conv2.bias"])
+    assert not torch.equal(fresh["ip1.weight"], learnt["ip1.weight"])
+    assert not torch.equal(fresh["conv1.weight"], free.open_system().modules()["model"].state_dict()["conv1.weight"])
+
+
+def test_frozen_normalisation_keeps_its_running_means() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 2))
+    frozen, before = Frozen(net, ["1"]), net[1].running_mean.clone()  # type: ignore[union-attr, operator]
+    net.train()
+    frozen.hold()
+    net(torch.randn(5, 1, 1, 1) + 9)
+    assert torch.equal(net[1].running_mean, before) and not net[1].weight.requires_grad  # type: ignore[union-attr, arg-type]
+    frozen.release()
+    net(torch.randn(5, 1, 1, 1) + 9)
+    assert not torch.equal(net[1].running_mean, before) and net[1].weight.requires_grad  # type: ignore[union-attr, arg-type]
+
+
+def test_what_cannot_be_frozen_is_said() -> None:
+    net = nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1))
+    with pytest.raises(UserError, match="no part of the network has this name"):
+        Frozen(net, ["layer9"])
+    with pytest.raises(UserError, match="nothing is left to learn"):
+        Frozen(net, ["0", "1"])
+
+
+# -- settings that do not fit --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"network": "resnet19"}, "resnet18"),
+        ({"network": "char-lstm"}, "no network for pictures"),
+        ({"network": "mlp"}, "does not give classes of pictures"),
+        ({"network": "lenet-caffe", "size": 28, "grow": (14, 20)}, "the last of the sizes"),
+        ({"network": "lenet-caffe", "size": 28, "freeze": ("layer1",)}, "no part of the network"),
+        ({"network": "lenet-caffe", "size": 28, "crop": "twist"}, "wrong type or range"),
+    ],
+)
+def test_settings_that_do_not_fit(settings: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=words):
+        api.train("image-classifier", **settings, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+# -- pictures in files ---------------------------------------------------------------------------------------------------
+
+
+def test_pictures_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHAINRULE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(cache, "CACHED_FROM", 5)
+    files = sorted(pictures(tmp_path / "set", 6, "RGB", (10, 7)).iterdir())
+    first = np.array(cache.decoded(files, 8, 3))
+    assert all(np.array_equal(row, decode(file, 3, (8, 8))) for row, file in zip(first, files, strict=True))
+    opened: list[Path] = []
+    monkeypatch.setattr(cache, "decode", lambda file, **_: opened.append(file) or np.zeros((8, 8, 3), np.uint8))
+    assert np.array_equal(cache.decoded(files, 8, 3), first) and not opened
+    cache.decoded(files, 8, 3, margin=1.0)  # another cut is another set
+    os.utime(files[0], (1, 1))  # and so is a file that was changed
+    cache.decoded(files, 8, 3)
+    assert len(opened) == 12
+    (kept,) = [p for p in (tmp_path / "cache" / "pictures").iterdir() if np.array_equal(np.load(p), first)]
+    kept.write_bytes(b"broken")
+    os.utime(files[0])
+    assert len(cache.decoded(files, 8, 3)) == 6  # made anew, whatever lies there
+
+
+def test_the_cache_stays_within_its_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHAINRULE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(cache, "CACHED_FROM", 1)
+    monkeypatch.setattr(cache, "MOST_BYTES", 1000)
+    for number in range(4):
+        cache.decoded(sorted(pictures(tmp_path / f"set{number}", 2).iterdir()), 14, 1)  # 392 bytes and a header
+    assert len(list((tmp_path / "cache" / "pictures").iterdir())) == 2
+
+
+def test_a_broken_picture_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHAINRULE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(cache, "CACHED_FROM", 5)
+    files = sorted(pictures(tmp_path / "set", 6).iterdir())
+    files[3].write_bytes(files[3].read_bytes()[:40])
+    with pytest.raises(UserError, match=files[3].name):
+        cache.decoded(files, 8, 1)
+    assert not list((tmp_path / "cache" / "pictures").iterdir())
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("CHAINRULE_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(cache, "CACHED_FROM", 1)
+    assert cache.decoded(sorted(pictures(tmp_path / "set", 2).iterdir()), 8, 1).shape == (2, 8, 8, 1)
+
+
+@pytest.mark.parametrize("size", [(40, 20), (20, 40), (23, 23)])
+def test_margin_keeps_proportions(size: tuple[int, int], tmp_path: Path) -> None:
+    width, height = size
+    Image.fromarray(np.tile(np.linspace(0, 250, width).astype(np.uint8), (height, 1))).save(tmp_path / "ramp.png")
+    found = decode(tmp_path / "ramp.png", 1, (16, 16), margin=1.25)[:, :, 0]
+    slope = np.diff(found.astype(float)).mean(1)  # a pixel's step: the whole ramp over the width that it is brought to
+    assert slope == pytest.approx(250 / (width * 20 / min(size)), rel=0.12)
+    assert abs(float(found.mean()) - 125) < 4  # the middle
+
+
+def test_predict_takes_names_from_stdin(run_folder: Path, tmp_path: Path) -> None:
+    files = sorted(pictures(tmp_path / "新 folder", 3, size=(28, 28)).iterdir())
+    runner = CliRunner()
+    named = runner.invoke(cli, ["predict", str(run_folder), "-", "--json"], input="\n".join(map(str, files)) + "\n")
+    direct = runner.invoke(cli, ["predict", str(run_folder), *map(str, files), "--json"])
+    assert named.exit_code == 0 and named.stdout.splitlines()[-1] == direct.stdout.splitlines()[-1]
+    nothing = runner.invoke(cli, ["predict", str(run_folder), "-"], input="\n")
+    assert isinstance(nothing.exception, UserError) and "no picture is named" in str(nothing.exception)
+
+
+def test_both_ways() -> None:
+    net = nn.Flatten()
+    x = torch.arange(4.0).view(1, 1, 2, 2)
+    assert BothWays(net)(x).tolist() == [[0.5, 0.5, 2.5, 2.5]]
