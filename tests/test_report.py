@@ -238,7 +238,11 @@ def test_ledger(run_folder: Path, tmp_path: Path, tmp_path_factory: pytest.TempP
     errors = [r["metrics"]["error"] for r in (Run.load(run_folder).result(), Run.load(other).result()) if r]
     assert len(rows) == 1
     assert f"error {statistics.fmean(errors):.4g} ± {statistics.stdev(errors):.2g}" in rows[0]
-    assert "2 (seeds 0, 1)" in rows[0] and "digits stands in" in rows[0] and "Caffe, examples/mnist" in rows[0]
+    assert (
+        "2 (seeds 0, 1)" in rows[0]
+        and "none for digits; of mnist: error 0.009" in rows[0]
+        and "Caffe, examples/mnist" in rows[0]
+    )
     assert "chainrule train lenet-caffe epochs=1" in rows[0] and "indices" not in rows[0]
     change_record(run_folder, settings={**Run.load(run_folder).record["settings"], "lr": 0.5})
     ledger.write_ledger([run_folder], page)

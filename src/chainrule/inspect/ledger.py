@@ -25,6 +25,8 @@ from chainrule.run.run import Run
 # Settings that say how a run is watched and not what it learns.
 _WATCHING = ("log_every", "checkpoint_s", "threads")
 
+_SHOWN = 8  # metrics of a row
+
 # Settings that number the runs of one experiment, as the seed does: the folds of a cross-validation make one row.
 _REPEATS = ("fold",)
 
@@ -47,7 +49,10 @@ def write_ledger(folders: Iterable[str | Path], out: str | Path = "docs/results.
     kept = [entries[key] for key in sorted(entries)]
     with atomic.told_in_words(page):
         page.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write_json(store, {"format": 1, "runs": kept})
+    lines = ",\n".join(
+        json.dumps(entry, ensure_ascii=False) for entry in kept
+    )  # a run a line: small, and easy to compare
+    atomic.write_text(store, f'{{"format": 1, "runs": [\n{lines}\n]}}\n')
     atomic.write_text(page, render(kept))
     return page
 
@@ -118,12 +123,13 @@ def _row(group: list[dict[str, Any]], recipes: dict[str, Any]) -> str:
     target = recipe.target if recipe else None
     shared = [name for name in first["metrics"] if all(name in entry["metrics"] for entry in group)]
     shown = [target.metric] if target and target.metric in shared else shared
-    ours = "; ".join(f"{name} {_spread([entry['metrics'][name] for entry in group])}" for name in shown)
+    ours = "; ".join(f"{name} {_spread([entry['metrics'][name] for entry in group])}" for name in shown[:_SHOWN])
+    ours += f"; and {len(shown) - _SHOWN} more in `results.json`" if len(shown) > _SHOWN else ""
     aim = "none published"
     if target:
         aim = f"{target.metric} {target.value:g} ({target.source}; {target.protocol})"
         if target.data != first["data"]:
-            aim += f"; measured on {target.data}, for which {first['data']} stands in"
+            aim = f"none for {first['data']}; of {target.data}: {aim}"
     seeds = [entry["seed"] for entry in group]
     numbers = {"seed": seeds} | {name: [entry["settings"][name] for entry in group] for name in _repeats(first)}
     repeats = ", ".join(_numbered(name, list(dict.fromkeys(found))) for name, found in numbers.items())
@@ -138,7 +144,8 @@ def _row(group: list[dict[str, Any]], recipes: dict[str, Any]) -> str:
 
 def _repeats(entry: dict[str, Any]) -> dict[str, Any]:
     """The numbers, beside the seed, by which runs of one row differ; a fold counts where there are folds."""
-    return {name: entry["settings"][name] for name in _REPEATS if entry["settings"].get(f"{name}s")}
+    settings = entry["settings"]
+    return {name: settings[name] for name in _REPEATS if name in settings and settings.get(f"{name}s")}
 
 
 def _numbered(name: str, numbers: Sequence[Any]) -> str:
