@@ -40,6 +40,7 @@ class ImageClassifier:
         criterion: (logits, classes) to a loss per sample (B,).
         optimizer, schedule, epochs, batch_size: the optimisation.
         augment: random changes to the images of a training batch, bytes (B, C, H, W) to the same.
+        worsen: (images, classes) of a training batch, after that, to images that are harder; as an adversary does.
         resize: brings a training batch to the size that the share of training done asks for; see `Growing`.
         mix: alpha of mixup (`chainrule.data.augment.mixup`); 0 mixes nothing.
         flip_test: answers are the mean of those for an image and for its mirror image.
@@ -51,14 +52,15 @@ class ImageClassifier:
     def __init__(
         self, run: Run, *, data: Dataset[ImageSplit], model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor],
         optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, epochs: int, batch_size: int,
-        augment: Callable[[Tensor], Tensor] | None = None, resize: Callable[[Tensor, float], Tensor] | None = None,
+        augment: Callable[[Tensor], Tensor] | None = None, worsen: Callable[[Tensor, Tensor], Tensor] | None = None,
+        resize: Callable[[Tensor, float], Tensor] | None = None,
         mix: float = 0.0, flip_test: bool = False, pixels: tuple[Sequence[float], Sequence[float]] | None = None,
         frozen: Frozen | None = None, thaw: float = 1.0,
         learn: Callable[[ImageClassifier, Batches], None] | None = None,
     ) -> None:  # fmt: skip
         self.run, self.data, self.model, self.criterion = run, data, model, criterion
         self.optimizer, self.schedule, self.epochs, self.batch_size = optimizer, schedule, epochs, batch_size
-        self.augment, self.resize, self.mix, self.learn = augment, resize, mix, learn
+        self.augment, self.worsen, self.resize, self.mix, self.learn = augment, worsen, resize, mix, learn
         self.frozen, self.thaw = frozen, thaw
         self.answering: nn.Module = BothWays(model) if flip_test else model
         self.classes: list[str] = data.spec["classes"]
@@ -99,6 +101,7 @@ class ImageClassifier:
     def inputs(self, batch: Batch) -> Tensor:
         """What the network is given of a training batch: augmented, resized and normalised, (B, C, H, W)."""
         x = batch.x if self.augment is None else self.augment(batch.x)
+        x = x if self.worsen is None else self.worsen(x, batch.y)
         return self.normalize(x if self.resize is None else self.resize(x, self.run.epoch / self.epochs))
 
     def evaluate(self, data: str | None = None) -> dict[str, float]:
