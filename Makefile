@@ -13,13 +13,15 @@ help:
 	@sed -n 's/^# //p' Makefile
 
 # The environment is brought up to date when what it should hold has changed. Versions are those of constraints.txt;
-# torch comes first and by its exact version, so that pip considers no other build of it.
+# torch comes first and by its exact version, so that pip considers no other build of it. torchvision is an oracle of
+# tests, for its Python modules alone: without its dependencies it can ask for no other build either.
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Chainrule needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt "torch==2.13.0"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps torchvision
 	@$(BIN)/python -c 'open("$(VENV)/installed", "w").close()'
 
 demo: $(VENV)/installed

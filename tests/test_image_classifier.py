@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from PIL import Image
 from torch import nn
 
-from chainrule import api
+from chainrule import api, models
 from chainrule.cli import cli
 from chainrule.data import decoded as cache
 from chainrule.data.image_files import decode
@@ -115,6 +115,33 @@ def test_what_cannot_be_frozen_is_said() -> None:
         Frozen(net, ["layer9"])
     with pytest.raises(UserError, match="nothing is left to learn"):
         Frozen(net, ["0", "1"])
+
+
+# -- published weights ---------------------------------------------------------------------------------------------------
+
+
+def test_published_weights_bring_their_preprocessing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (published,) = models.get_card("resnet18").weights.values()
+    file = tmp_path / published.file  # its name says whose weights these are
+    torch.manual_seed(0)
+    torch.save(models.build("resnet18").state_dict(), file)
+    folders = tmp_path / "pictures"
+    for name in ("plain", "繁 体"):
+        pictures(folders / name, 12, "RGB", (60, 40))
+    run = api.train(
+        "image-classifier", network="resnet18", size=32, epochs=1, batch_size=4, freeze=("conv1", "bn1", "layer1"),
+        val_fraction=0.25, data=str(folders), weights=str(file), out=tmp_path / "run",
+    )  # fmt: skip
+    assert "begins anew, for 2 classes instead of 1000" in capfd.readouterr().err
+    system = run.open_system()
+    held = torch.load(file, weights_only=True)
+    assert torch.equal(system.model.state_dict()["layer1.0.conv1.weight"], held["layer1.0.conv1.weight"])
+    assert torch.equal(system.model.state_dict()["bn1.running_mean"], held["bn1.running_mean"])
+    assert not torch.equal(system.model.state_dict()["layer2.0.conv1.weight"], held["layer2.0.conv1.weight"])
+    assert torch.allclose(system.normalize.scale[:, 0, 0], 1 / (255 * torch.tensor(published.preprocessing.std)))
+    assert run.record["data"]["spec"]["margin"] == 256 / 224
+    with pytest.raises(UserError, match="look like those of resnet18"):
+        api.train("image-classifier", network="resnet34", size=32, epochs=1, weights=str(file), out=tmp_path / "other")
 
 
 # -- settings that do not fit --------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,8 +41,8 @@ def conv3x3(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     return total
 
 
-def restated(w: dict[str, Tensor], x: Tensor, blocks: int, training: bool) -> Tensor:
-    """Section 4.2 of the paper, in plain arithmetic."""
+def restated(w: dict[str, Tensor], x: Tensor, blocks: int, training: bool, option: str = "A") -> Tensor:
+    """Section 4.2 of the paper, in plain arithmetic; the options of section 3.3."""
     x = batch_norm(conv3x3(x, w["conv.weight"], 1), w, "bn", training).clamp(min=0)
     for stage, channels in ((1, 16), (2, 32), (3, 64)):
         for i in range(blocks):
@@ -50,16 +51,20 @@ def restated(w: dict[str, Tensor], x: Tensor, blocks: int, training: bool) -> Te
             h = batch_norm(conv3x3(h, w[f"{name}.conv2.weight"], 1), w, f"{name}.bn2", training)
             if stride == 2:
                 small = x[:, :, ::2, ::2]
-                x = torch.cat([small, small.new_zeros(len(x), channels - x.shape[1], *small.shape[2:])], 1)
-            x = (h + x).clamp(min=0)
+                if option == "B":
+                    mixed = torch.einsum("bchw,oc->bohw", small, w[f"{name}.projection.0.weight"][:, :, 0, 0])
+                    x = batch_norm(mixed, w, f"{name}.projection.1", training)
+                else:
+                    x = torch.cat([small, small.new_zeros(len(x), channels - x.shape[1], *small.shape[2:])], 1)
+            x = (h if option == "none" else h + x).clamp(min=0)
     return x.mean((2, 3)) @ w["fc.weight"].T + w["fc.bias"]
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("size", [8, 7])
-def test_outputs_and_gradients_are_those_of_the_restatement(training: bool, size: int) -> None:
+@pytest.mark.parametrize(("size", "option"), [(8, "A"), (7, "A"), (7, "B"), (8, "none")])
+def test_outputs_and_gradients_are_those_of_the_restatement(training: bool, size: int, option: Any) -> None:
     torch.manual_seed(1)
-    model = ResNetCifar(14, num_classes=5).double().train(training)
+    model = ResNetCifar(14, num_classes=5, shortcut=option).double().train(training)
     for name, buffer in model.named_buffers():
         if name.endswith(("mean", "var")):
             buffer.uniform_(0.5, 1.5)
@@ -68,7 +73,7 @@ def test_outputs_and_gradients_are_those_of_the_restatement(training: bool, size
         for name, value in model.state_dict().items()
     }
     x = torch.randn(3, 3, size, size, dtype=torch.float64)
-    ours, theirs = model(x), restated(w, x, 2, training)
+    ours, theirs = model(x), restated(w, x, 2, training, option)
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
     ours.square().sum().backward()
     theirs.square().sum().backward()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from chainrule.data.weights import find_weights
 from chainrule.errors import UserError
+from chainrule.models import PUBLISHERS, published_weights, recognise
 from chainrule.recipes import Recipe, all_recipes, get_recipe
 from chainrule.run.device import leave_world
 from chainrule.run.folder import read_record
@@ -28,7 +30,8 @@ def train(
         out: the run folder, new or empty; runs/RECIPE-N by default.
         seed: decides every random draw.
         device: auto, cpu, cuda or mps.
-        weights: a safetensors file to start from.
+        weights: a file to start from, safetensors or a state dict of torch.save; or `torchvision`, which publishes
+            weights for some of the networks.
         settings: the recipe's own settings and those of `run_settings`.
 
     Raises:
@@ -65,7 +68,7 @@ def _train(run: Run, go_on: bool = False) -> Run:
                 run.go_on()
             system = run.system
             if run.record["weights"] and not run.step:
-                run.start_from(run.record["weights"])
+                run.start_from(_weights_file(run), recognise)
             system.train(run)
             run.checkpoint()
             run.open_system()
@@ -77,6 +80,16 @@ def _train(run: Run, go_on: bool = False) -> Run:
     finally:
         leave_world()
     return run
+
+
+def _weights_file(run: Run) -> Path:
+    """The file of weights that a run starts from; those of a publisher are fetched where they are not here."""
+    named: str = run.record["weights"]
+    if named not in PUBLISHERS or Path(named).exists():
+        return Path(named)
+    network = run.record["settings"].get("network") or run.recipe.model or run.recipe.name
+    weights = published_weights(network, named)
+    return find_weights(weights.address, weights.sha256_prefix, say=run.progress.line)
 
 
 def _result(run: Run, metrics: dict[str, float]) -> dict[str, Any]:

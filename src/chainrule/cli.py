@@ -118,7 +118,7 @@ _TOPICS = {"activations": _show_activations, "policies": _show_policies}  # what
 @click.option("--out", type=click.Path(), help="The run folder, new or empty; runs/RECIPE-N by default.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides every random draw.")
 @_DEVICE
-@click.option("--weights", help="A safetensors file to start from.")
+@click.option("--weights", help="A file to start from (safetensors, or a state dict in .pth), or torchvision.")
 @_AS_JSON
 def train(recipe: str, settings: Sequence[str], as_json: bool, **options: Any) -> None:
     """Train RECIPE, evaluate it on the test split, write a run folder."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,15 @@ STEPS = 300
 
 
 @pytest.fixture(params=CARDS.values(), ids=lambda card: card.name)
+def every_card(request: pytest.FixtureRequest) -> Card:
+    """Each card in turn, for what must hold of its default configuration."""
+    torch.manual_seed(0)
+    return request.param
+
+
+@pytest.fixture(params=[card for card in CARDS.values() if card.tested_as is None], ids=lambda card: card.name)
 def card(request: pytest.FixtureRequest) -> Card:
-    """Each card in turn; skips the test where the card says that it cannot hold."""
+    """Each card that is not tested as another; skips the test where the card says that it cannot hold."""
     torch.manual_seed(0)
     test = request.function.__name__.removeprefix("test_")
     if test in request.param.skip:
@@ -88,14 +96,26 @@ def test_skips_name_tests_that_exist() -> None:
         assert all(card.skip.values()), f"{card.name} skips without a reason"
 
 
-def test_builds(card: Card) -> None:
+def test_tested_as_another_means_the_same_class() -> None:
+    """Only a network of the same class, with the same tiny configuration, stands for another."""
+    for card in CARDS.values():
+        if card.tested_as is not None:
+            other = CARDS[card.tested_as]
+            assert other.tested_as is None, f"{card.name} is tested as {other.name}, which is not tested itself"
+            assert isinstance(card.build, partial) and isinstance(other.build, partial)
+            assert card.build.func is other.build.func and card.tiny == other.tiny, card.name
+
+
+def test_builds(every_card: Card) -> None:
+    card = every_card
     module = card.build(**card.tiny)
     assert isinstance(module, nn.Module)
     assert card.source and card.name == card.name.lower() and "_" not in card.name and " " not in card.name
     assert all(card.deviations)
 
 
-def test_parameters(card: Card) -> None:
+def test_parameters(every_card: Card) -> None:
+    card = every_card
     if card.parameters is None:
         pytest.skip("no count is published")
     with torch.device("meta"):
@@ -103,8 +123,9 @@ def test_parameters(card: Card) -> None:
     assert sum(p.numel() for p in module.parameters() if p.requires_grad) == card.parameters
 
 
-def test_example(card: Card) -> None:
+def test_example(every_card: Card) -> None:
     """The canonical example fits the default configuration, at the batch that was asked for."""
+    card = every_card
     with torch.device("meta"):
         module = card.build()
         inputs = card.example(2)

@@ -35,7 +35,7 @@ def decoded(files: Sequence[Path], size: int, channels: int, margin: float | Non
         return _decode_into(np.empty(shape, np.uint8), files, margin)
     place = cache_folder() / "pictures" / f"{_key(files, size, channels, margin)}.npy"
     with contextlib.suppress(OSError, ValueError):  # not there, or broken: it is made anew
-        found = np.load(place, mmap_mode="c")
+        found = np.load(place, mmap_mode="c", allow_pickle=False)
         if found.shape == shape and found.dtype == np.uint8:
             os.utime(place)
             return found
@@ -53,7 +53,7 @@ def decoded(files: Sequence[Path], size: int, channels: int, margin: float | Non
     except BaseException:
         growing.unlink(missing_ok=True)
         raise
-    return np.load(place, mmap_mode="c")
+    return np.load(place, mmap_mode="c", allow_pickle=False)
 
 
 def _decode_into(out: np.ndarray, files: Sequence[Path], margin: float | None) -> np.ndarray:

@@ -5,12 +5,11 @@ The order: a path; what ships inside a dependency; the mirrors below CHAINRULE_D
 
 from __future__ import annotations
 
-import hashlib
 import os
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from chainrule.data.download import download
 from chainrule.errors import UserError, unknown
 
 
@@ -133,6 +132,11 @@ SOURCES = {
             "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
         ),
         Source(
+            "orl", "images", "92x112 grey faces, 40 persons x 10", "none: facenet holds out persons 26 to 40", "credit to Olivetti Research Laboratory",
+            "", {"s1/1.pgm": None, "s40/10.pgm": None}, folder="orl_faces/att_faces",
+            made="the folders s1 to s40 of att_faces.zip, https://cam-orl.co.uk/facedatabase.html",
+        ),
+        Source(
             "tiny-shakespeare", "text", "1,115,394 characters, 65 distinct", "none: the last 10 % are held out", "public domain",
             "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/",
             {"input.txt": "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"},
@@ -217,20 +221,7 @@ def _get_archive(source: Source, folder: Path) -> Path:
 def _fetch(address: str, file: Path, digest: str | None, name: str) -> None:
     mirrors = os.environ.get("CHAINRULE_DATA")
     place = Path(mirrors) / name if mirrors else cache_folder() / name
-    try:
-        with urllib.request.urlopen(address, timeout=30) as reply:  # an address from the table above
-            content = reply.read()
-    except OSError as error:
-        raise UserError(
-            f"the data set {name!r} is not here and could not be fetched", where=address, found=getattr(error, "reason", error),
-            cure=f"put {file.name} into {place}, or set CHAINRULE_DATA to a folder that has {name}/{file.name}",
-        ) from None  # fmt: skip
-    found = hashlib.sha256(content).hexdigest()
-    if digest is not None and found != digest:
-        raise UserError(
-            "a fetched file is not the published one", where=address, expected=f"SHA-256 {digest}", found=found
-        )
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(file)
+    download(
+        address, file, sha256=digest, what=f"the data set {name!r}",
+        cure=f"put {file.name} into {place}, or set CHAINRULE_DATA to a folder that has {name}/{file.name}",
+    )  # fmt: skip

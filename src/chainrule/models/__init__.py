@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
+from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 from chainrule.errors import UserError, unknown
-from chainrule.models.card import Card
+from chainrule.models.card import Card, ImageNetWeights
+
+PUBLISHERS = ("torchvision",)
 
 
 def all_cards() -> dict[str, Card]:
@@ -38,3 +43,70 @@ def build(name: str, **config: Any) -> Any:
         return get_card(name).build(**config)
     except TypeError as error:
         raise UserError(f"the model {name!r} cannot be built: {error}", found=config or "no settings") from None
+
+
+def published_weights(network: str, publisher: str = "torchvision") -> ImageNetWeights:
+    """The file of weights that somebody publishes for a network; UserError names the networks that have one.
+
+    >>> published_weights("resnet50").address, published_weights("resnet50").preprocessing.size
+    ('https://download.pytorch.org/models/resnet50-0676ba61.pth', 224)
+    """
+    found = get_card(network).weights.get(publisher)
+    if found is None:
+        known = [name for name, card in all_cards().items() if publisher in card.weights]
+        raise UserError(f"{publisher} publishes no weights of {network}", expected=f"one of {', '.join(known)}",
+                        cure="a file of your own: --weights FILE")  # fmt: skip
+    return found
+
+
+def weights_named(network: str, weights: str | None) -> ImageNetWeights | None:
+    """Which published weights of a network `--weights` means: by publisher, or by the name of the official file.
+
+    None where it means none of them: another file, or no weights at all. So a recipe learns which preprocessing the
+    weights that it starts from need.
+
+    >>> weights_named("resnet18", "torchvision") is weights_named("resnet18", "some/where/resnet18-f37072fd.pth")
+    True
+    >>> weights_named("resnet18", "my-own.pth") is weights_named("resnet18", None) is None
+    True
+    """
+    if weights is None:
+        return None
+    if weights in PUBLISHERS:
+        return published_weights(network, weights)
+    return next((w for w in get_card(network).weights.values() if w.file == PurePath(weights).name), None)
+
+
+def recognise(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
+    """The networks whose weights, as they are built by default, have these names and shapes; classes may differ.
+
+    >>> import torch
+    >>> recognise({name: value.shape for name, value in build("lenet-caffe").state_dict().items()})
+    ('lenet-backprop', 'lenet-caffe')
+    """
+    return tuple(name for name, (own, but) in _known_shapes().items() if own == _fixed(shapes, but))
+
+
+@functools.cache
+def _known_shapes() -> dict[str, tuple[dict[str, tuple[int, ...]], tuple[str, ...]]]:
+    """Of every network the shapes of its weights by name, and the prefixes of those that may differ or be absent."""
+    import torch
+
+    found = {}
+    for name, card in all_cards().items():
+        with torch.device("meta"):
+            network = card.build()
+        if isinstance(network, torch.nn.Module):
+            left_out = (part for part, child in network._modules.items() if child is None)
+            but = tuple(f"{part}." for part in (*getattr(network, "class_layers", ()), *left_out))
+            found[name] = (_fixed({key: value.shape for key, value in network.state_dict().items()}, but), but)
+    return found
+
+
+def _fixed(shapes: Mapping[str, tuple[int, ...]], but: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    """Shapes by name without those below the prefixes `but`, and without counters that old files do not have."""
+    return {
+        key: tuple(shape)
+        for key, shape in shapes.items()
+        if not key.startswith(but) and not key.endswith("num_batches_tracked")
+    }

@@ -55,7 +55,7 @@ def image_classifier(
     from chainrule.data.augment import Growing
     from chainrule.data.images import load_images
     from chainrule.errors import UserError
-    from chainrule.models import get_card
+    from chainrule.models import get_card, weights_named
     from chainrule.nn.frozen import Frozen
     from chainrule.optim.by_name import optimizer_of
     from chainrule.optim.policies import cosine
@@ -69,7 +69,7 @@ def image_classifier(
         raise UserError(
             f"{network} is no network for pictures", expected="resnet18, vgg11, ...", found=f"network={network}"
         )
-    published = card.weights.get(run.record["weights"] or "")
+    published = weights_named(network, run.record["weights"])
     data = load_images(
         run,
         size=size or example[0].shape[-1],

@@ -54,6 +54,13 @@ def load_state(part: Any, state: dict[str, Any]) -> None:
     part.load_state_dict(state)
 
 
+def load_part(module: nn.Module, state: dict[str, Tensor]) -> None:
+    """Hands a module those of its tensors that `state` has; the others stay as they are."""
+    own = module.state_dict()
+    scattered = {name: value if value is own[name] else _scattered(value, own[name]) for name, value in state.items()}
+    module.load_state_dict(scattered, strict=False)
+
+
 def _scattered(value: Any, own: Any) -> Any:
     """`value` as `own` is laid out over the processes; as it is where `own` is not sharded or of another shape."""
     if not (isinstance(value, Tensor) and hasattr(own, "full_tensor") and value.shape == own.shape):

@@ -46,7 +46,7 @@ from chainrule.run.progress import Progress, describe
 from chainrule.run.protocols import Loader, Stateful
 from chainrule.run.signals import Signals
 from chainrule.run.tree import save_tree
-from chainrule.run.weights import load_file, load_learnt
+from chainrule.run.weights import Shapes, load_file, load_learnt
 
 if TYPE_CHECKING:
     from chainrule.systems import System
@@ -302,9 +302,11 @@ class Run:
         """As many CPU threads as the run began with: sums are taken in the same order, so the numbers stay the same."""
         torch.set_num_threads(self.record["threads"])
 
-    def start_from(self, file: str | Path) -> None:
-        """Loads weights from a safetensors file before the first step."""
-        load_file(file, self.system.modules(), self.recipe.model or self.recipe.name)
+    def start_from(self, file: str | Path, recognise: Callable[[Shapes], tuple[str, ...]] = lambda shapes: ()) -> None:
+        """Loads weights from a file before the first step, and says what of it was not taken."""
+        name = self.record["settings"].get("network") or self.recipe.model or self.recipe.name
+        for note in load_file(file, self.system.modules(), name, recognise):
+            self.progress.line(note)
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:

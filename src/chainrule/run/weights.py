@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from chainrule.errors import UserError
 from chainrule.run import checkpoint, parallel
-from chainrule.run.tree import load_tree, read_safetensors
+from chainrule.run.tree import load_tree
+from chainrule.run.weight_files import read_weights
+
+Shapes = Mapping[str, torch.Size]
+SHOWN = 3  # names of weights in an error
 
 
 def load_learnt(folder: Path, modules: Mapping[str, nn.Module]) -> None:
@@ -26,16 +31,92 @@ def load_learnt(folder: Path, modules: Mapping[str, nn.Module]) -> None:
         parallel.load_state(module, weights[name])
 
 
-def load_file(file: str | Path, modules: Mapping[str, nn.Module], model: str) -> None:
-    """The weights of a safetensors file; every name and shape must fit.
+def load_file(
+    file: str | Path, modules: Mapping[str, nn.Module], model: str,
+    recognise: Callable[[Shapes], tuple[str, ...]] = lambda shapes: (),
+) -> list[str]:  # fmt: skip
+    """The weights of a file into the modules. Every name and shape must fit, with two exceptions that are told.
 
-    A file that a run wrote holds a state for each of the modules; any other holds the one module's own names.
+    A layer that the module names in `class_layers` begins anew where the file's has another number of classes. A part
+    that the module has registered as None, because it was built without it, is left in the file.
+
+    Args:
+        file: safetensors, or a state dict of torch.save. A file that a run wrote holds a state for each of the modules;
+            any other holds the one module's own names.
+        modules: by name.
+        model: what the errors call them.
+        recognise: which networks have weights of these names and shapes, for the error.
+
+    Returns:
+        What must be told, a line each.
+
+    Raises:
+        UserError: as `read_weights`, or where the weights are those of another network.
     """
-    tensors, metadata = read_safetensors(Path(file))
+    tensors, metadata = read_weights(Path(file))
+    notes = []
     for name, module in modules.items():
         prefix = f"{name}."
         own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        given = own if "tree" in metadata else tensors
         try:
-            module.load_state_dict(own if "tree" in metadata else tensors)
-        except RuntimeError as error:
-            raise UserError(f"these weights are not those of {model}", where=file, found=error) from None
+            module.load_state_dict(given)
+        except RuntimeError:
+            notes += _load_what_fits(module, given, model, Path(file), recognise)
+    return notes
+
+
+def _load_what_fits(
+    module: nn.Module, given: dict[str, Tensor], model: str, file: Path, recognise: Callable[[Shapes], tuple[str, ...]]
+) -> list[str]:
+    """The two exceptions; UserError says what is missing, too much, or of another shape."""
+    own, notes = module.state_dict(), []
+    for part in parts_left_out(module):
+        dropped = [key for key in given if key.startswith(f"{part}.")]
+        if dropped:
+            notes.append(f"{file.name}: {part} is not used ({len(dropped)} tensors); this {model} was built without it")
+            given = {key: value for key, value in given.items() if key not in dropped}
+    for layer in getattr(module, "class_layers", ()):
+        keys = [key for key in own if key.startswith(f"{layer}.")]
+        if keys and _differs_in_classes(keys, own, given):
+            old, new = (len(state[keys[0]]) for state in (given, own))
+            notes.append(f"{file.name}: the layer {layer} begins anew, for {new} classes instead of {old}")
+            given = {key: value for key, value in given.items() if key not in keys} | {key: own[key] for key in keys}
+    missing = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
+    unexpected = [key for key in given if key not in own]
+    others = [
+        f"{key} {tuple(given[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own if key in given and own[key].shape != given[key].shape
+    ]  # fmt: skip
+    if missing or unexpected or others:
+        named = recognise({key: value.shape for key, value in given.items()})
+        raise UserError(
+            f"these weights are not those of {model}", where=file,
+            found="; ".join(text for text in (
+                _listed("missing", missing), _listed("unexpected", unexpected), _listed("of another shape", others)
+            ) if text),
+            cure=f"they look like those of {' or '.join(named)}" if named else None,
+        )  # fmt: skip
+    parallel.load_part(module, given)
+    return notes
+
+
+def parts_left_out(module: nn.Module) -> list[str]:
+    """Names of the children that were registered as None."""
+    return [
+        f"{path}.{name}" if path else name
+        for path, parent in module.named_modules() for name, child in parent._modules.items() if child is None
+    ]  # fmt: skip
+
+
+def _differs_in_classes(keys: list[str], own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> bool:
+    """Whether the tensors of a layer have the same shapes but for the first dimension, which is the classes'."""
+    if any(key not in given or not own[key].dim() or own[key].shape[1:] != given[key].shape[1:] for key in keys):
+        return False
+    counts = {len(given[key]) for key in keys}
+    return len(counts) == 1 and counts != {len(own[keys[0]])}
+
+
+def _listed(what: str, names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{what}: {', '.join(names[:SHOWN])}{more}" if names else ""

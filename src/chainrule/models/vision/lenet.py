@@ -127,6 +127,8 @@ class LeNet5(nn.Module):
 class LeNetCaffe(nn.Module):
     """Caffe's LeNet: convolution and max pooling twice, 500 hidden units with ReLU, linear output (B, K)."""
 
+    class_layers = ("ip2",)
+
     def __init__(self, num_classes: int = 10, in_channels: int = 1) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, 20, 5)

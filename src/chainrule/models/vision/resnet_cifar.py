@@ -1,4 +1,4 @@
-"""The residual networks that He et al. trained on CIFAR-10: 6n+2 layers, shortcuts without parameters.
+"""The networks that He et al. trained on CIFAR-10: 6n+2 layers, with shortcuts and without.
 
 Shapes: B batch, C input channels, K classes; three stages of n blocks with 16, 32 and 64 channels.
 """
@@ -6,12 +6,13 @@ Shapes: B batch, C input channels, K classes; three stages of n blocks with 16, 
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chainrule.errors import UserError
+from chainrule.errors import UserError, unknown
 from chainrule.models.card import Card
 
 WIDTHS = (16, 32, 64)
@@ -21,23 +22,30 @@ class Block(nn.Module):
     """Two 3 x 3 convolutions with batch normalisation, and their input added before the last ReLU.
 
     Where the block halves the picture and adds channels, the shortcut is option A: every second pixel of every second
-    row, and zeros for the new channels.
+    row, and zeros for the new channels; or option B: a 1 x 1 convolution of those pixels, with batch normalisation.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, shortcut: str = "A") -> None:
         super().__init__()
-        self.stride, self.new_channels = stride, out_channels - in_channels
+        self.stride, self.new_channels, self.adds = stride, out_channels - in_channels, shortcut != "none"
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(out_channels)
+        self.changes = stride != 1 or self.new_channels != 0
+        self.projection = None
+        if shortcut == "B" and self.changes:
+            projection = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+            self.projection = nn.Sequential(projection, nn.BatchNorm2d(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, C', H/stride, W/stride)
-        residual = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)), inplace=True)))
-        return F.relu(residual + self.shortcut(x), inplace=True)
+        found = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)), inplace=True)))
+        return F.relu(found + self.shortcut(x) if self.adds else found, inplace=True)
 
     def shortcut(self, x: Tensor) -> Tensor:
-        if self.stride == 1 and not self.new_channels:
+        if self.projection is not None:
+            return self.projection(x)
+        if not self.changes:
             return x
         return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new_channels))
 
@@ -49,24 +57,32 @@ class ResNetCifar(nn.Module):
         depth: layers with weights, 6n+2 for n blocks a stage.
         num_classes: K.
         in_channels: C.
+        shortcut: `A`, without parameters, as the paper has it; `B`, a projection where shapes change; `none`: the plain
+            network that the paper compares with.
 
     Raises:
-        UserError: where depth is not 6n+2.
+        UserError: where depth is not 6n+2, or there is no such shortcut.
 
-    >>> sum(p.numel() for p in ResNetCifar(20).parameters())
-    269722
+    >>> [sum(p.numel() for p in ResNetCifar(20, shortcut=kind).parameters()) for kind in ("A", "B", "none")]
+    [269722, 272474, 269722]
     """
 
-    def __init__(self, depth: int = 20, num_classes: int = 10, in_channels: int = 3) -> None:
+    class_layers = ("fc",)
+
+    def __init__(
+        self, depth: int = 20, num_classes: int = 10, in_channels: int = 3, shortcut: Literal["A", "B", "none"] = "A"
+    ) -> None:
         super().__init__()
+        if shortcut not in ("A", "B", "none"):
+            raise unknown("there is no shortcut", shortcut, ("A", "B", "none"))
         blocks, rest = divmod(depth - 2, 6)
         if blocks < 1 or rest:
             raise UserError("this network has no such depth", expected="6n+2: 8, 14, 20, 32, 44, 56, 110", found=depth)
         self.conv = nn.Conv2d(in_channels, WIDTHS[0], 3, padding=1, bias=False)
         self.bn = nn.BatchNorm2d(WIDTHS[0])
-        self.stage1 = _stage(blocks, WIDTHS[0], WIDTHS[0], stride=1)
-        self.stage2 = _stage(blocks, WIDTHS[0], WIDTHS[1], stride=2)
-        self.stage3 = _stage(blocks, WIDTHS[1], WIDTHS[2], stride=2)
+        self.stage1 = _stage(blocks, WIDTHS[0], WIDTHS[0], 1, shortcut)
+        self.stage2 = _stage(blocks, WIDTHS[0], WIDTHS[1], 2, shortcut)
+        self.stage3 = _stage(blocks, WIDTHS[1], WIDTHS[2], 2, shortcut)
         self.fc = nn.Linear(WIDTHS[2], num_classes)
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):
@@ -81,33 +97,39 @@ class ResNetCifar(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
-def _stage(blocks: int, in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
-    first = Block(in_channels, out_channels, stride)
-    return nn.Sequential(first, *(Block(out_channels, out_channels, 1) for _ in range(blocks - 1)))
+def _stage(blocks: int, in_channels: int, out_channels: int, stride: int, shortcut: str) -> nn.Sequential:
+    first = Block(in_channels, out_channels, stride, shortcut)
+    return nn.Sequential(first, *(Block(out_channels, out_channels, 1, shortcut) for _ in range(blocks - 1)))
 
 
-def _images(batch_size: int) -> tuple[Tensor]:
-    return (torch.randn(batch_size, 3, 32, 32),)
+# Parameters by depth: of the plain network and of option A, and with the projections of option B.
+PARAMETERS = {
+    20: (269_722, 272_474), 32: (464_154, 466_906), 44: (658_586, 661_338), 56: (853_018, 855_770),
+    110: (1_727_962, 1_730_714),
+}  # fmt: skip
 
 
-def _card(depth: int, parameters: int) -> Card:
+def _card(depth: int, shortcut: Literal["A", "B", "none"] = "A") -> Card:
+    form = {"A": "resnet{}", "B": "resnet{}-b", "none": "plain{}"}[shortcut]
+    padding = "The paper does not say where option A puts the zero channels; here they come after the others."
     return Card(
-        name=f"resnet{depth}",
+        name=form.format(depth),
         source="He, Zhang, Ren, Sun: Deep residual learning for image recognition, 2016, section 4.2 and table 6",
-        build=partial(ResNetCifar, depth=depth),
-        example=_images,
-        parameters=parameters,
+        build=partial(ResNetCifar, depth=depth, shortcut=shortcut),
+        example=lambda batch_size: (torch.randn(batch_size, 3, 32, 32),),
+        parameters=PARAMETERS[depth][shortcut == "B"],
         tiny={"depth": 8},
+        tested_as=None if depth == 20 else form.format(20),
         deviations=(
-            "The paper does not say where option A puts the zero channels; here they come after the others.",
+            *((padding,) if shortcut == "A" else ()),
             "In training, the border that a moved picture leaves is black; the paper pads after subtracting the mean.",
             "Inputs are normalised by the mean and deviation of each colour; the paper subtracts the mean of each pixel.",
         ),
     )
 
 
-RESNET20 = _card(20, 269_722)
-RESNET32 = _card(32, 464_154)
-RESNET44 = _card(44, 658_586)
-RESNET56 = _card(56, 853_018)
-RESNET110 = _card(110, 1_727_962)
+RESNET20, RESNET20_B, PLAIN20 = _card(20), _card(20, "B"), _card(20, "none")
+RESNET32, RESNET32_B, PLAIN32 = _card(32), _card(32, "B"), _card(32, "none")
+RESNET44, RESNET44_B, PLAIN44 = _card(44), _card(44, "B"), _card(44, "none")
+RESNET56, RESNET56_B, PLAIN56 = _card(56), _card(56, "B"), _card(56, "none")
+RESNET110, RESNET110_B, PLAIN110 = _card(110), _card(110, "B"), _card(110, "none")
