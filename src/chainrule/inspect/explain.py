@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from chainrule import __version__
-from chainrule.errors import UserError
-from chainrule.inspect.activations import Numbers, Trace, heat_picture, map_picture, numbers_of, trace
+from chainrule.data.dataset import Dataset
+from chainrule.errors import UserError, unknown
+from chainrule.inspect.activations import Numbers, Trace, map_picture, numbers_of, trace
+from chainrule.inspect.attribution.section import why_section
 from chainrule.inspect.computation.diagnose import diagnose
 from chainrule.inspect.computation.graph import Graph, graph
 from chainrule.inspect.computation.page import section
@@ -18,6 +20,7 @@ from chainrule.inspect.computation.svg import STYLE
 from chainrule.inspect.layer_graph import draw
 from chainrule.inspect.layers import evaluating, first_tensor, layers, parameter_rows, runs_as_one_call
 from chainrule.inspect.page import write_page
+from chainrule.nn.normalize import Normalize
 from chainrule.recipes import Recipe
 from chainrule.run.run import Run
 from chainrule.systems import Learns, Predicts, Prepares
@@ -31,9 +34,14 @@ def explain_recipe(recipe: Recipe, card: Card | None, out: Path | None) -> Path:
     return _write(_of_recipe(recipe, card), out, Path(f"explain-{recipe.name}.html"))
 
 
-def explain_run(run: Run, card: Card | None, inputs: list[str], out: Path | None) -> Path:
-    """Writes what is inside a run's networks and, where an input is given, what it does in them."""
-    return _write(_of_run(run, card, inputs), out, run.folder / "explain.html")
+def explain_run(
+    run: Run, card: Card | None, inputs: list[str], out: Path | None, target: int | str | None = None
+) -> Path:  # fmt: skip
+    """Writes what is inside a run's networks and, where an input is given, what it does in them.
+
+    Of a classifier of pictures it shows why it answers so; `target`, a class by number or name, asks why not another.
+    """
+    return _write(_of_run(run, card, inputs, target), out, run.folder / "explain.html")
 
 
 def explain_graph(graph: Graph, out: Path | None) -> Path:
@@ -60,7 +68,7 @@ def _of_recipe(recipe: Recipe, card: Card | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _of_run(run: Run, card: Card | None, inputs: list[str]) -> dict[str, Any]:
+def _of_run(run: Run, card: Card | None, inputs: list[str], target: int | str | None) -> dict[str, Any]:
     system, note = run.system, ""
     try:
         system = run.open_system()
@@ -70,6 +78,8 @@ def _of_run(run: Run, card: Card | None, inputs: list[str]) -> dict[str, Any]:
         note = f"{error}. What follows is the network before training."
     prepared: dict[str, tuple[Tensor, ...]] = {}
     looked = None
+    if target is not None and not inputs:
+        raise UserError("a class is asked about for an input", found=f"{target!r} and no input", cure="name a picture")
     if inputs:
         if not isinstance(system, Prepares):
             raise UserError(
@@ -80,9 +90,8 @@ def _of_run(run: Run, card: Card | None, inputs: list[str]) -> dict[str, Any]:
         answer = system.predict(inputs, None)[0] if isinstance(system, Predicts) else {}
         looked = {"input": inputs[0], "answer": {k: v for k, v in answer.items() if k != "input"}}
     example = system.example()
-    classes = getattr(system, "classes", None)
     networks = [
-        _network(name, module, example.get(name), weights=True, given=prepared.get(name), classes=classes)
+        _network(name, module, example.get(name), weights=True, given=prepared.get(name), asked=_asked(system, target))
         for name, module in system.modules().items()
     ]
     return {
@@ -91,6 +100,19 @@ def _of_run(run: Run, card: Card | None, inputs: list[str]) -> dict[str, Any]:
         "deviations": list(card.deviations) if card is not None else [], "lesson": _lesson(run, system),
         "networks": networks, "looked": looked, "note": note,
     }  # fmt: skip
+
+
+def _asked(system: object, target: int | str | None) -> dict[str, Any]:
+    """What is told of a system that classifies pictures: names of classes, the class asked about, its pictures."""
+    classes = getattr(system, "classes", None)
+    if isinstance(target, str):
+        if target not in (classes or []):
+            raise unknown("there is no class", target, classes or [])
+        target = (classes or []).index(target)
+    normalize, data = getattr(system, "normalize", None), getattr(system, "data", None)
+    if not isinstance(normalize, Normalize) or not isinstance(data, Dataset):
+        return {"classes": classes, "target": target}
+    return {"classes": classes, "target": target, "normalize": normalize, "data": lambda: data.test.x}
 
 
 def _lesson(run: Run, system: object) -> dict[str, Any] | None:
@@ -119,9 +141,9 @@ def _lesson(run: Run, system: object) -> dict[str, Any] | None:
 
 def _network(
     name: str, module: nn.Module, example: tuple[Any, ...] | None, *, weights: bool,
-    given: tuple[Tensor, ...] | None = None, classes: list[str] | None = None,
+    given: tuple[Tensor, ...] | None = None, asked: dict[str, Any] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """All that the template shows of one network."""
+    """All that the template shows of one network; `asked` is what `why_section` is told besides."""
     runs = example is not None and runs_as_one_call(module)
     rows = layers(module, example) if runs and example is not None else parameter_rows(module)
     cost = sum(row.multiply_adds for row in rows)
@@ -148,7 +170,8 @@ def _network(
         "weights": [(key, tuple(p.shape), numbers_of(p), _bars(numbers_of(p))) for key, p in module.named_parameters()] if weights else [],
         "buffers": [(key, tuple(b.shape), numbers_of(b), _bars(numbers_of(b))) for key, b in buffers.items()],
         "computed": _computed(module, given) if given is not None else None,
-        "trace": _shown(trace(module, given), given, classes) if given is not None else None,
+        "trace": _shown(trace(module, given), given) if given is not None else None,
+        "why": why_section(module, given, **(asked or {})) if given is not None else None,
     }  # fmt: skip
 
 
@@ -179,21 +202,16 @@ def _describe(item: Any) -> str:
     return type(item).__name__
 
 
-def _shown(found: Trace, given: tuple[Tensor, ...], classes: list[str] | None) -> dict[str, Any]:
+def _shown(found: Trace, given: tuple[Tensor, ...]) -> dict[str, Any]:
     """A trace as the template takes it, with its maps as pictures."""
-    pictures = []
+    seen = None
     if isinstance(given[0], Tensor) and given[0].dim() == 4:
-        pictures.append(("the input as the network sees it", map_picture(given[0][0].mean(0), 280)))
-        if found.saliency is not None and found.saliency.dim() == 2:
-            pictures.append(("where a change would move the top logit most", heat_picture(found.saliency)))
-    top = None
-    if found.top is not None:
-        top = classes[found.top] if classes and found.top < len(classes) else str(found.top)
+        seen = map_picture(given[0][0].mean(0), 280)
     rows = [
         {"layer": a, "bars": _bars(a.numbers), "maps": [map_picture(m) for m in a.maps] if a.maps is not None else []}
         for a in found.activations
     ]
-    return {"top": top, "pictures": pictures, "rows": rows}
+    return {"top": found.top, "seen": seen, "rows": rows}
 
 
 def _bars(numbers: Numbers) -> dict[str, Any]:
