@@ -7,7 +7,7 @@ from typing import Any
 
 from chainrule.data.weights import find_weights
 from chainrule.errors import UserError
-from chainrule.models import PUBLISHERS, published_weights, recognise
+from chainrule.models import PUBLISHERS, all_cards, published_weights, recognise
 from chainrule.recipes import Recipe, all_recipes, get_recipe
 from chainrule.run.device import leave_world
 from chainrule.run.folder import read_record
@@ -87,9 +87,14 @@ def _weights_file(run: Run) -> Path:
     named: str = run.record["weights"]
     if named not in PUBLISHERS or Path(named).exists():
         return Path(named)
-    network = run.record["settings"].get("network") or run.recipe.model or run.recipe.name
-    weights = published_weights(network, named)
+    weights = published_weights(_model_name(run) or run.recipe.name, named)
     return find_weights(weights.address, weights.sha256_prefix, say=run.progress.line)
+
+
+def _model_name(run: Run) -> str | None:
+    """The name of the run's model: the network that a setting chose, else the recipe's own."""
+    chosen = run.record["settings"].get("network")
+    return chosen if chosen in all_cards() else run.recipe.model
 
 
 def _result(run: Run, metrics: dict[str, float]) -> dict[str, Any]:
@@ -189,8 +194,9 @@ def _what_it_does(run: Run) -> str:
 
 
 def explain(
-    what: str | Path, inputs: list[str] | None = None, *, out: str | Path | None = None, device: str = "auto"
-) -> Path:
+    what: str | Path, inputs: list[str] | None = None, *, target: int | str | None = None,
+    out: str | Path | None = None, device: str = "auto",
+) -> Path:  # fmt: skip
     """Looks inside a run, a recipe, or a computation: one HTML file that works offline.
 
     Of a run or a recipe it shows layers, shapes, parameters and cost, of a run also values, gradients and a diagnosis.
@@ -202,6 +208,7 @@ def explain(
             `(x+y)*(y-z)`; or `FILE.py:NAME`, a function or module of the user's own.
         inputs: for a run, at most one: what the activations and gradients are shown for. For a formula or a function
             its values, `x=1 y=[1,2] z=randn(2,3)`.
+        target: of an image classifier with an input, the class that is asked about, by name or number; the answer's if none.
         out: the file to write, or a folder for it; explain.html in the run, explain-RECIPE.html or graph.html here.
         device: where a run's networks run.
     """
@@ -219,7 +226,8 @@ def explain(
     if (path / "run.json").is_file() or (path.is_dir() and name not in all_recipes()):
         run = Run.load(path, device)
         _expect_a_network(run.recipe)
-        return explain_run(run, get_card(run.recipe.model) if run.recipe.model else None, given, place)
+        name_of_model = _model_name(run)
+        return explain_run(run, get_card(name_of_model) if name_of_model else None, given, place, target)
     if name not in all_recipes() and ("/" in name or "\\" in name):
         raise UserError("there is no such run folder", where=name, expected="a run folder, or the name of a recipe")
     recipe = get_recipe(name)

@@ -230,9 +230,10 @@ def generate(run: str, count: int, as_json: bool, **options: Any) -> None:
 @cli.command(context_settings={"ignore_unknown_options": True})  # a formula may begin with a minus
 @click.argument("what", metavar="RUN_OR_RECIPE_OR_FORMULA")
 @click.argument("inputs", nargs=-1, metavar="[INPUT | NAME=VALUE ...]")
+@click.option("--class", "target", help="Of an image classifier: the class to ask about, not the one it answers.")
 @_OUT
 @_DEVICE
-def explain(what: str, inputs: Sequence[str], out: str | None, device: str) -> None:
+def explain(what: str, inputs: Sequence[str], target: str | None, out: str | None, device: str) -> None:
     """Look inside a run, a recipe, a formula or a function of your own; one HTML file.
 
     A formula, "(x+y)*(y-z)" x=-1 y=3 z=2, or a function or module, FILE.py:NAME x=1 y=[1,2] z=randn(2,3), is shown as a
@@ -247,7 +248,7 @@ def explain(what: str, inputs: Sequence[str], out: str | None, device: str) -> N
         click.echo(str(graph))
         click.echo(explain_graph(graph, Path(out) if out else None))
         return
-    click.echo(api.explain(what, list(inputs), out=out, device=device))
+    click.echo(api.explain(what, list(inputs), target=target, out=out, device=device))
 
 
 @cli.command()
