@@ -1,0 +1,76 @@
+"""What a training needs of Caffe's files together: their texts, sizes that agree, rules that can be kept."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from chainrule.caffe.classifier import CaffeClassifier
+from chainrule.caffe.files import read_text
+from chainrule.caffe.solver import Solver, read_solver
+from chainrule.caffe.sources import Source
+from chainrule.errors import UserError
+from chainrule.nn.batch_norm import CaffeBatchNorm
+
+BUILT_IN = {"lenet": "lenet.prototxt"}
+BUILT_IN_SOLVERS = {"lenet": "lenet_solver.prototxt"}
+
+
+def read_texts(net: str, solver: str) -> dict[str, str]:
+    """The texts of the description and the solver, and the name of the first, which errors use.
+
+    Args:
+        net: a file, `lenet`, or nothing: the file that the solver names, else `lenet`.
+        solver: a file, or `lenet`.
+
+    Raises:
+        UserError: a file that is not there or holds something else.
+    """
+    if solver in BUILT_IN_SOLVERS:
+        solver_text, named = asset(BUILT_IN_SOLVERS[solver]), ""
+    else:
+        solver_text, named = read_text(solver, "Solver")[1], read_solver(solver).net
+    if not net and named:
+        beside = Path(solver).parent / named
+        net = str(beside) if beside.is_file() and not Path(named).is_file() else named
+    net = net or "lenet"
+    net_text = asset(BUILT_IN[net]) if net in BUILT_IN else read_text(net, "Net")[1]
+    return {"net": net_text, "solver": solver_text, "name": net}
+
+
+def asset(name: str) -> str:
+    """A text that comes with the package."""
+    return (resources.files("chainrule") / "assets" / name).read_text("utf-8")
+
+
+def side(source: Source, size: int) -> int:
+    """The side that pictures are brought to, before a part is cut out: as given, else as the data layer says.
+
+    Raises:
+        UserError: nobody says it, or it is smaller than the part.
+    """
+    found = size or source.size or source.crop_size
+    if not found:
+        raise UserError(
+            f"the description does not say how large the pictures are (data layer {source.name!r})",
+            expected="crop_size, new_height and new_width, or a layer of type Input", cure="size=224",
+        )  # fmt: skip
+    if found < source.crop_size:
+        raise UserError("the pictures are smaller than the part that is cut out", expected=f"{source.crop_size} or more",
+                        found=f"size={found}", cure=f"size={source.crop_size}")  # fmt: skip
+    return found
+
+
+def check(model: CaffeClassifier, solver: Solver, classes: int) -> None:
+    """UserError where the network has another number of outputs than there are classes, or the solver asks too much."""
+    if model.num_classes != classes:
+        raise UserError(
+            f"the network {model.net.name} tells other classes apart than the data have",
+            expected=f"{classes} outputs, one for each class", found=model.num_classes,
+            cure=f"num_output: {classes} in the last layer (layer {model.net.steps_for(model.heads[-1:])[-1][0].name!r})",
+        )  # fmt: skip
+    if solver.iter_size > 1 and any(isinstance(module, CaffeBatchNorm) for module in model.modules()):
+        raise UserError(
+            "gradients of several batches cannot be put together where batches are normalised",
+            expected="iter_size: 1", found=f"iter_size: {solver.iter_size}", cure="a larger batch_size",
+        )  # fmt: skip

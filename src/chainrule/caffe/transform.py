@@ -1,0 +1,70 @@
+"""What Caffe's data layers do to pictures, in this package's terms: a mean and a deviation, crops, mirrored pictures.
+
+Source: Caffe, data_transformer.cpp.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from chainrule.caffe.sources import Source
+from chainrule.errors import UserError
+
+
+def mean_and_std(source: Source, channels: int) -> tuple[list[float], list[float]]:
+    """Mean and deviation a channel, red first, as shares of 255, such that (x / 255 - mean) / std = (x - mean_value) scale.
+
+    Args:
+        source: the data layer.
+        channels: 1 or 3.
+
+    Raises:
+        UserError: a mean for another number of channels, a mean picture, or a scale of 0.
+
+    >>> from chainrule.caffe.net import parse_sources
+    >>> text = 'layer { type: "Data" top: "x" transform_param { scale: 0.1 mean_value: 51 mean_value: 102 mean_value: 0 } }'
+    >>> mean, std = mean_and_std(parse_sources(text)[0], 3)
+    >>> [round(m, 3) for m in mean], round(255 * std[0], 3)
+    ([0.0, 0.4, 0.2], 10.0)
+    """
+    if source.mean_file:
+        raise UserError(
+            f"the data layer {source.name!r} subtracts a mean picture, which is not read", found=f"mean_file: {source.mean_file}",
+            expected="a mean a channel", cure="mean_value: 104 mean_value: 117 mean_value: 123, or what the picture's means are",
+        )  # fmt: skip
+    if len(source.mean_value) not in (0, 1, channels):
+        raise UserError(
+            f"the data layer {source.name!r} has means for other channels", expected=f"1 mean_value, or {channels}",
+            found=len(source.mean_value), cure=f"channels={len(source.mean_value)}",
+        )  # fmt: skip
+    if not source.scale > 0:
+        raise UserError(
+            f"the data layer {source.name!r} has a scale that leaves nothing", expected="above 0", found=source.scale
+        )
+    means = source.mean_value or (0.0,)
+    means = means * channels if len(means) == 1 else means[::-1]  # Caffe's order is blue, green, red
+    return [value / 255 for value in means], [1 / (255 * source.scale)] * channels
+
+
+class CropAndMirror:
+    """Random places of each picture, `size` x `size` of it, and half of them mirrored where `mirror` says so.
+
+    >>> torch.manual_seed(0) and CropAndMirror(2, mirror=False)(torch.zeros(5, 3, 4, 4)).shape
+    torch.Size([5, 3, 2, 2])
+    """
+
+    def __init__(self, size: int, mirror: bool) -> None:
+        self.size, self.mirror = size, mirror
+
+    def __call__(self, x: Tensor) -> Tensor:
+        (count, _, height, width), device = x.shape, x.device
+        top = torch.randint(height - self.size + 1, (count, 1), device=device)
+        left = torch.randint(width - self.size + 1, (count, 1), device=device)
+        along = torch.arange(self.size, device=device)
+        rows, columns = top + along, left + along  # (B, size)
+        if self.mirror:
+            mirrored = torch.rand(count, 1, device=device) < 0.5
+            columns = torch.where(mirrored, columns.flip(1), columns)
+        image = torch.arange(count, device=device)[:, None, None]
+        return x.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
