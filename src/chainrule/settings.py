@@ -116,7 +116,8 @@ def convert(value: Any, annotation: Any) -> Any:
             convert(item.strip() if isinstance(item, str) else item, get_args(annotation)[0]) for item in items
         )
     if origin in (Union, types.UnionType):
-        for option in sorted(get_args(annotation), key=lambda a: a is str):  # text fits anything, so it comes last
+        # `none` is none before it is a list of one word, and text, which fits anything, comes last.
+        for option in sorted(get_args(annotation), key=lambda a: 0 if a is type(None) else 2 if a is str else 1):
             try:
                 return convert(value, option)
             except ValueError:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @recipe(
     "attack",
-    family="vision",
+    family="demonstration",
     task="adversarial examples",
     data="digits",
     source="Goodfellow, Shlens and Szegedy 2015; Kurakin, Goodfellow and Bengio 2017; Moosavi-Dezfooli et al. 2017",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     tiny={"epochs": 2, "log_every": 3},
 )
 def caffe_net(
-    run: Run, *, net: str = "", solver: str = "lenet", caffemodel: str = "", fresh: tuple[str, ...] = (), size: Size = 0,
+    run: Run, *, net: str = "", solver: str = "lenet", caffemodel: str = "", fresh: tuple[str, ...] | None = None, size: Size = 0,
     channels: Size = 0, batch_size: Size = 0, epochs: Size = 0, val_fraction: Fraction = 1 / 12,
 ) -> ImageClassifier:  # fmt: skip
     """The network of a net description (net=FILE.prototxt), by the optimisation of a solver (solver=FILE.prototxt).
@@ -54,7 +54,7 @@ def caffe_net(
     model = parse_classifier(texts["net"], colours, source.crop_size or size, texts["name"])
     experiment.check(model, rule, len(data.spec["classes"]))
     if caffemodel and not (run.folder / "checkpoint" / "latest.json").is_file():
-        load_caffemodel(model.net, caffemodel, fresh=fresh)
+        load_caffemodel(model.net, caffemodel, fresh=fresh or ())
     run.place(model)
     batch_size = (batch_size or source.batch_size or 64) * rule.iter_size
     epochs = epochs or -(-rule.max_iter // -(-data.spec["counts"]["train"] // batch_size))
