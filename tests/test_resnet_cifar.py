@@ -165,7 +165,7 @@ def test_the_recipe_learns_and_drops_its_rate(tmp_path: Path, monkeypatch: pytes
     assert rates == [0.1] * 5 + [0.01] * 3 + [0.001] * 4  # noted after the step has moved the schedule
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["parameters"] < 80_000 and result["metrics"]["accuracy"] > 0.8
-    assert run.record["compile"]["chosen"] is False and "saved over 12 steps" in run.record["compile"]["reason"]
+    assert run.record["compile"]["chosen"] is False and "compile=yes asks for it" in run.record["compile"]["reason"]
 
 
 def test_a_wrong_depth_is_told_before_the_first_step(tmp_path: Path) -> None:

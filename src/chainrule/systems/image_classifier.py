@@ -76,10 +76,7 @@ class ImageClassifier:
         if self.learn is not None:
             self.learn(self, batches)
             return
-        network = compiled(
-            run, run.share_model(self.model), self.example()["model"],
-            batch_size=self.batch_size, loader=batches, epochs=self.epochs,
-        )  # fmt: skip
+        network = compiled(run, run.share_model(self.model), batch_size=self.batch_size)
 
         def objective(batch: Batch) -> Tensor:
             if self.frozen is not None:
