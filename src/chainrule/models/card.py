@@ -66,3 +66,18 @@ class Card:
     skip: Mapping[str, str] = field(default_factory=dict)
     tested_as: str | None = None
     weights: Mapping[str, ImageNetWeights] = field(default_factory=dict)  # published ones, by who publishes them
+
+
+def pictures(size: int, channels: int = 3) -> Callable[[int], tuple[Any]]:
+    """Examples for a card: random normalised pictures (B, channels, size, size), as many as are asked for.
+
+    >>> pictures(8)(2)[0].shape
+    torch.Size([2, 3, 8, 8])
+    """
+
+    def example(batch_size: int) -> tuple[Any]:
+        import torch  # a card is read where no network is built
+
+        return (torch.randn(batch_size, channels, size, size),)
+
+    return example

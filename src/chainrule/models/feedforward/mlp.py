@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from chainrule.errors import UserError
 from chainrule.functional.activations import activation as find_activation
-from chainrule.models.card import Card
+from chainrule.models.card import Card, pictures
 from chainrule.nn.activations import MPELU, CReLU, MaxoutLinear, NoisyActivation, PReLU, RReLU
 from chainrule.nn.dropout import Dropout
 from chainrule.optim.initialisers import initialise
@@ -119,7 +119,7 @@ MLP_CARD = Card(
     name="mlp",
     source="Rumelhart, Hinton, Williams 1986; the size 784-800-10 of Simard, Steinkraus, Platt 2003",
     build=MLP,
-    example=lambda batch_size: (torch.randn(batch_size, 1, 28, 28),),
+    example=pictures(28, 1),
     parameters=636_010,
     deviations=(
         "Rectified linear units, dropout (Srivastava et al. 2014) and Adam where the nets of 2003 had tanh and plain "

@@ -6,17 +6,15 @@ Shapes: B batch, C input channels, S height and width, K classes.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from chainrule.errors import UserError, unknown
 from chainrule.functional.pooling import caffe_pool_output_size
-from chainrule.models.card import Card, ImageNetWeights
+from chainrule.models.card import Card, ImageNetWeights, pictures
 from chainrule.nn.local_response_norm import LocalResponseNorm
 from chainrule.nn.picture_size import at_least, exactly
 from chainrule.nn.pooling import CaffeMaxPool2d
@@ -57,6 +55,7 @@ class AlexNet(nn.Module):
         UserError: where there is no such form, or S is too small for the three poolings; when called, where the
             pictures are not S x S.
 
+    >>> import torch
     >>> with torch.device("meta"):
     ...     sum(p.numel() for p in AlexNet().parameters())
     60965224
@@ -139,6 +138,7 @@ class AlexNetOneTower(nn.Module):
     Raises:
         UserError: when called, where the pictures are smaller than 63 x 63.
 
+    >>> import torch
     >>> with torch.device("meta"):
     ...     sum(p.numel() for p in AlexNetOneTower().parameters())
     61100840
@@ -168,41 +168,37 @@ class AlexNetOneTower(nn.Module):
         return self.classifier(self.avgpool(self.features(x)).flatten(1))
 
 
-def _pictures(size: int) -> Callable[[int], tuple[Tensor]]:
-    return lambda batch_size: (torch.randn(batch_size, 3, size, size),)
-
-
 _TINY = {"width": 1 / 16, "size": 67, "num_classes": 10}
 ALEXNET = Card(
     name="alexnet",
     source="Krizhevsky, Sutskever, Hinton: ImageNet classification with deep convolutional neural networks, 2012",
     build=AlexNet,
-    example=_pictures(227),
+    example=pictures(227),
     parameters=60_965_224,
     deviations=(
         "Pictures are 227 x 227: the 224 of the paper's text do not give its 55 x 55 maps.",
         "The paper's alpha of 1e-4 is not divided by the 5 channels; here alpha is, so it is 5e-4.",
     ),
     tiny=_TINY,
-    tiny_example=_pictures(67),
+    tiny_example=pictures(67),
 )
 CAFFENET = Card(
     name="caffenet",
     source="Caffe, models/bvlc_reference_caffenet (Jia et al. 2014)",
     build=partial(AlexNet, form="caffenet"),
-    example=_pictures(227),
+    example=pictures(227),
     parameters=60_965_224,
     tiny=_TINY,
-    tiny_example=_pictures(67),
+    tiny_example=pictures(67),
 )
 ALEXNET_ONE_TOWER = Card(
     name="alexnet-one-tower",
     source="Krizhevsky: One weird trick for parallelizing convolutional neural networks, 2014; torchvision's alexnet",
     build=AlexNetOneTower,
-    example=_pictures(224),
+    example=pictures(224),
     parameters=61_100_840,
     deviations=("The fourth convolution has 256 filters, as torchvision has it; the paper has 384.",),
     tiny={"width": 1 / 8, "dropout": 0.1, "num_classes": 10},
-    tiny_example=_pictures(63),
+    tiny_example=pictures(63),
     weights={"torchvision": ImageNetWeights("alexnet-owt-7be5be79.pth", accuracy=0.56522)},
 )

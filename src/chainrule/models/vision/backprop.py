@@ -19,7 +19,7 @@ from chainrule.backprop.linear import Flatten, LastStep, Linear, Rows
 from chainrule.backprop.pooling import MaxPool2d
 from chainrule.backprop.recurrent import GRU, LSTM, RNN
 from chainrule.errors import unknown
-from chainrule.models.card import Card
+from chainrule.models.card import Card, pictures
 
 ACTIVATIONS = {"scaled_tanh": lambda: Tanh(1.7159, 2 / 3), "tanh": Tanh, "sigmoid": Sigmoid, "relu": ReLU}
 CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
@@ -97,14 +97,6 @@ def _draw(network: Chain, bound: Callable[[Tensor], float]) -> None:
             parameter.zero_()
 
 
-def _image(batch_size: int) -> tuple[Tensor]:
-    return (torch.randn(batch_size, 1, 28, 28),)
-
-
-def _small_image(batch_size: int) -> tuple[Tensor]:
-    return (torch.randn(batch_size, 1, 8, 8),)
-
-
 _BY_HAND = "records no graph for autograd: the backward pass is written out, and checked in the tests of backprop"
 _SKIP = {"gradient": _BY_HAND, "overfit": _BY_HAND, "channels_last": _BY_HAND}
 
@@ -112,21 +104,21 @@ MLP = Card(
     name="mlp-backprop",
     source="LeCun, Bottou, Bengio, Haffner: Gradient-based learning applied to document recognition, 1998, section III.C.4",
     build=mlp,
-    example=_image,
+    example=pictures(28, 1),
     parameters=784 * 300 + 300 + 300 * 100 + 100 + 100 * 10 + 10,
     deviations=(
         "Softmax and cross entropy instead of squared error on codes of the classes.",
         "Images of 28 x 28 pixels without the margin of the paper's 32 x 32.",
     ),
     tiny={"size": 8, "hidden_sizes": (12, 8)},
-    tiny_example=_small_image,
+    tiny_example=pictures(8, 1),
     skip=_SKIP,
 )
 LENET = Card(
     name="lenet-backprop",
     source="Caffe, examples/mnist/lenet_train_test.prototxt (Jia et al. 2014)",
     build=lenet,
-    example=_image,
+    example=pictures(28, 1),
     parameters=431_080,
     skip=_SKIP,
 )
@@ -134,11 +126,11 @@ ROW_READER = Card(
     name="rnn-backprop",
     source="Rumelhart, Hinton, Williams: Learning internal representations by error propagation, 1986; Werbos 1990",
     build=row_reader,
-    example=_image,
+    example=pictures(28, 1),
     deviations=(
         "The task, an image read row by row, is none of the sources': it needs memory and any images can be given.",
     ),
     tiny={"size": 8, "hidden_size": 12},
-    tiny_example=_small_image,
+    tiny_example=pictures(8, 1),
     skip=_SKIP,
 )

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from importlib import resources
 
-import torch
-from torch import Tensor
-
 from chainrule.caffe.classifier import CaffeClassifier, parse_classifier
 from chainrule.caffe.files import read_text
-from chainrule.models.card import Card
+from chainrule.models.card import Card, pictures
 
 
 def caffe_net(net: str = "lenet", in_channels: int = 1, size: int = 28) -> CaffeClassifier:
@@ -36,14 +33,10 @@ def caffe_net(net: str = "lenet", in_channels: int = 1, size: int = 28) -> Caffe
     return parse_classifier(text, in_channels, size, net)
 
 
-def _images(batch_size: int) -> tuple[Tensor]:
-    return (torch.randn(batch_size, 1, 28, 28),)
-
-
 CAFFE_NET = Card(
     name="caffe-net",
     source="Jia et al.: Caffe: Convolutional architecture for fast feature embedding, 2014; its LeNet, examples/mnist",
     build=caffe_net,
-    example=_images,
+    example=pictures(28, 1),
     parameters=431_080,
 )

@@ -6,13 +6,11 @@ Shapes: B batch, C input channels, S height and width, K classes.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from chainrule.functional.pooling import caffe_pool_output_size
-from chainrule.models.card import Card
+from chainrule.models.card import Card, pictures
 from chainrule.nn.local_response_norm import LocalResponseNorm, LocalResponseNormWithin
 from chainrule.nn.locally_connected import LocallyConnected2d
 from chainrule.nn.picture_size import exactly
@@ -111,19 +109,15 @@ def _begin(layers: nn.Sequential, deviations: dict[str, float]) -> None:
             nn.init.zeros_(layer.bias)
 
 
-def _pictures(size: int) -> Callable[[int], tuple[Tensor]]:
-    return lambda batch_size: (torch.randn(batch_size, 3, size, size),)
-
-
 CUDA_CONVNET_18 = Card(
     name="cuda-convnet-18",
     source="Krizhevsky: cuda-convnet, layers-18pct.cfg, 2011",
     build=CudaConvNet18,
-    example=_pictures(32),
+    example=pictures(32),
 )
 CUDA_CONVNET_11 = Card(
     name="cuda-convnet-11",
     source="Krizhevsky: cuda-convnet, layers-conv-local-11pct.cfg, 2011",
     build=CudaConvNet11,
-    example=_pictures(24),
+    example=pictures(24),
 )

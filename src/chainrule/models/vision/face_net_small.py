@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 from chainrule.errors import UserError
-from chainrule.models.card import Card
+from chainrule.models.card import Card, pictures
 
 BLOCKS = 4  # each halves the side
 
@@ -66,8 +65,8 @@ FACE_NET_SMALL = Card(
     name="face-net-small",
     source="This project's; the embedding of length 1 is that of Schroff, Kalenichenko, Philbin: FaceNet, 2015, section 3",
     build=FaceNetSmall,
-    example=lambda batch_size: (torch.randn(batch_size, 1, 32, 32),),
+    example=pictures(32, 1),
     tiny={"size": 16, "width": 4, "embedding": 8},
-    tiny_example=lambda batch_size: (torch.randn(batch_size, 1, 16, 16),),
+    tiny_example=pictures(16, 1),
     skip={"overfit": "an answer of length 1 is bounded, so that its cross entropy cannot fall; tests/test_faces.py overfits by the triplet loss"},
 )  # fmt: skip

@@ -6,11 +6,13 @@ out otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from chainrule.errors import UserError
-from chainrule.models.card import Card, ImageNetWeights, Preprocessing
+from chainrule.models.card import Card, ImageNetWeights, Preprocessing, pictures
 from chainrule.nn.local_response_norm import LocalResponseNorm
 from chainrule.nn.picture_size import at_least
 from chainrule.nn.pooling import CaffeAvgPool2d, CaffeMaxPool2d
@@ -72,10 +74,40 @@ class WithHeads(nn.Module):
 
     aux1: nn.Module | None
     aux2: nn.Module | None
+    pool3: nn.Module  # after 3b
+    pool4: nn.Module  # after 4e
+
+    def begin(self, x: Tensor) -> Tensor:
+        """Up to the first inception module: (B, C, 224, 224) -> (B, 192, 28, 28)."""
+        raise NotImplementedError
+
+    def classify(self, means: Tensor) -> Tensor:
+        """Logits (B, K) from the mean of each of the last maps (B, 1024)."""
+        raise NotImplementedError
+
+    def add_inceptions(
+        self, kind: Callable[..., Inception | InceptionBN], head: Callable[..., nn.Module] | None, num_classes: int, width: float
+    ) -> int:  # fmt: skip
+        """Adds the inception modules, and the heads where there are any; how many maps the last module gives."""
+        (channels, maps, hidden), given = _scaled((192, 128, 1024), width), {}
+        for name, widths in MODULES.items():
+            module = kind(channels, *_scaled(widths, width))
+            self.add_module(f"inception{name}", module)
+            given[name] = channels = module.out_channels
+        # A part that is left out is registered as None, so that weights of networks that have it load without it.
+        for number, after in ((1, "4a"), (2, "4d")):
+            self.register_module(f"aux{number}", head(given[after], maps, hidden, num_classes) if head else None)
+        return channels
 
     def stages(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Maps after 4a and after 4d, and the logits."""
-        raise NotImplementedError
+        x = self.begin(x)  # (B, 192, 28, 28)
+        x = self.pool3(self.through(x, "3a", "3b"))  # (B, 480, 14, 14)
+        after_4a = self.through(x, "4a")  # (B, 512, 14, 14)
+        after_4d = self.through(after_4a, "4b", "4c", "4d")  # (B, 528, 14, 14)
+        x = self.pool4(self.through(after_4d, "4e"))  # (B, 832, 7, 7)
+        x = self.through(x, "5a", "5b")  # (B, 1024, 7, 7)
+        return after_4a, after_4d, self.classify(x.mean((2, 3)))
 
     def through(self, x: Tensor, *names: str) -> Tensor:
         """The inception modules of these names, one after the other."""
@@ -116,41 +148,29 @@ class GoogLeNet(WithHeads):
 
     def __init__(self, num_classes: int = 1000, in_channels: int = 3, heads: bool = False, width: float = 1.0) -> None:
         super().__init__()
-        c1, c2, maps, hidden = _scaled((64, 192, 128, 1024), width)
+        c1, c2 = _scaled((64, 192), width)
         self.stem = nn.Sequential(
             ConvReLU(in_channels, c1, 7, stride=2, padding=3), CaffeMaxPool2d(3, stride=2), LocalResponseNorm(5, 1e-4, 0.75),
             ConvReLU(c1, c1, 1), ConvReLU(c1, c2, 3, padding=1), LocalResponseNorm(5, 1e-4, 0.75),
             CaffeMaxPool2d(3, stride=2),
         )  # fmt: skip
-        channels = {"": c2}
-        for name, widths in MODULES.items():
-            module = Inception(list(channels.values())[-1], *_scaled(widths, width))
-            self.add_module(f"inception{name}", module)
-            channels[name] = module.out_channels
-        self.pool = CaffeMaxPool2d(3, stride=2)
+        channels = self.add_inceptions(Inception, Head if heads else None, num_classes, width)
+        self.pool3, self.pool4 = CaffeMaxPool2d(3, stride=2), CaffeMaxPool2d(3, stride=2)
         self.dropout = nn.Dropout(0.4)
-        self.classifier = nn.Linear(channels["5b"], num_classes)
-        # A part that is left out is registered as None, so that weights of networks that have it load without it.
-        self.register_module("aux1", Head(channels["4a"], maps, hidden, num_classes) if heads else None)
-        self.register_module("aux2", Head(channels["4d"], maps, hidden, num_classes) if heads else None)
-        for (
-            name,
-            layer,
-        ) in self.named_modules():  # Caffe's xavier: uniform, fan-in alone; biases 0.2, and 0 before a softmax
+        self.classifier = nn.Linear(channels, num_classes)
+        # Caffe's xavier: uniform, fan-in alone; biases 0.2, and 0 before a softmax.
+        for name, layer in self.named_modules():
             if isinstance(layer, (nn.Conv2d, nn.Linear)) and layer.bias is not None:
                 bound = (3.0 / layer.weight[0].numel()) ** 0.5
                 nn.init.uniform_(layer.weight, -bound, bound)
                 nn.init.constant_(layer.bias, 0.0 if name in self.class_layers else 0.2)
 
-    def stages(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def begin(self, x: Tensor) -> Tensor:
         at_least(x, 31, "GoogLeNet")
-        x = self.stem(x)  # (B, 192, 28, 28)
-        x = self.pool(self.through(x, "3a", "3b"))  # (B, 480, 14, 14)
-        after_4a = self.through(x, "4a")  # (B, 512, 14, 14)
-        after_4d = self.through(after_4a, "4b", "4c", "4d")  # (B, 528, 14, 14)
-        x = self.pool(self.through(after_4d, "4e"))  # (B, 832, 7, 7)
-        x = self.through(x, "5a", "5b")  # (B, 1024, 7, 7)
-        return after_4a, after_4d, self.classifier(self.dropout(x.mean((2, 3))))
+        return self.stem(x)
+
+    def classify(self, means: Tensor) -> Tensor:
+        return self.classifier(self.dropout(means))
 
 
 class BasicConv2d(nn.Module):
@@ -224,43 +244,30 @@ class GoogLeNetBN(WithHeads):
 
     def __init__(self, num_classes: int = 1000, in_channels: int = 3, heads: bool = False, width: float = 1.0) -> None:
         super().__init__()
-        c1, c2, maps, hidden = _scaled((64, 192, 128, 1024), width)
+        c1, c2 = _scaled((64, 192), width)
         self.conv1 = BasicConv2d(in_channels, c1, 7, stride=2, padding=3)
         self.conv2 = BasicConv2d(c1, c1, 1)
         self.conv3 = BasicConv2d(c1, c2, 3, padding=1)
-        channels = {"": c2}
-        for name, widths in MODULES.items():
-            module = InceptionBN(list(channels.values())[-1], *_scaled(widths, width))
-            self.add_module(f"inception{name}", module)
-            channels[name] = module.out_channels
+        channels = self.add_inceptions(InceptionBN, HeadBN if heads else None, num_classes, width)
         self.maxpool = nn.MaxPool2d(3, stride=2, ceil_mode=True)
-        self.maxpool4 = nn.MaxPool2d(2, stride=2, ceil_mode=True)  # torchvision's, where the paper has 3 x 3
-        self.register_module("aux1", HeadBN(channels["4a"], maps, hidden, num_classes) if heads else None)
-        self.register_module("aux2", HeadBN(channels["4d"], maps, hidden, num_classes) if heads else None)
+        self.pool3, self.pool4 = self.maxpool, nn.MaxPool2d(2, stride=2, ceil_mode=True)  # 3 x 3 in the paper
         self.dropout = nn.Dropout(0.2)
-        self.fc = nn.Linear(channels["5b"], num_classes)
+        self.fc = nn.Linear(channels, num_classes)
         for layer in self.modules():
             if isinstance(layer, (nn.Conv2d, nn.Linear)):
                 nn.init.trunc_normal_(layer.weight, std=0.01, a=-2, b=2)
 
-    def stages(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def begin(self, x: Tensor) -> Tensor:
         at_least(x, 15, "GoogLeNet")
         x = self.maxpool(self.conv1(x))  # (B, 64, 56, 56)
-        x = self.maxpool(self.conv3(self.conv2(x)))  # (B, 192, 28, 28)
-        x = self.maxpool(self.through(x, "3a", "3b"))  # (B, 480, 14, 14)
-        after_4a = self.through(x, "4a")  # (B, 512, 14, 14)
-        after_4d = self.through(after_4a, "4b", "4c", "4d")  # (B, 528, 14, 14)
-        x = self.maxpool4(self.through(after_4d, "4e"))  # (B, 832, 7, 7)
-        x = self.through(x, "5a", "5b")  # (B, 1024, 7, 7)
-        return after_4a, after_4d, self.fc(self.dropout(x.mean((2, 3))))
+        return self.maxpool(self.conv3(self.conv2(x)))
+
+    def classify(self, means: Tensor) -> Tensor:
+        return self.fc(self.dropout(means))
 
 
 def _scaled(widths: tuple[int, ...], by: float) -> tuple[int, ...]:
     return tuple(max(1, round(width * by)) for width in widths)
-
-
-def _pictures(size: int, batch_size: int) -> tuple[Tensor]:
-    return (torch.randn(batch_size, 3, size, size),)
 
 
 _TINY = {"width": 1 / 16, "num_classes": 10}
@@ -268,17 +275,17 @@ GOOGLENET = Card(
     name="googlenet",
     source="Szegedy et al.: Going deeper with convolutions, 2015, table 1; Caffe, models/bvlc_googlenet",
     build=GoogLeNet,
-    example=lambda batch_size: _pictures(224, batch_size),
+    example=pictures(224),
     parameters=6_998_552,
     deviations=("Dropout, padding and normalisation as in Caffe's description; the paper leaves them open.",),
     tiny=_TINY,
-    tiny_example=lambda batch_size: _pictures(32, batch_size),
+    tiny_example=pictures(32),
 )
 GOOGLENET_BN = Card(
     name="googlenet-bn",
     source="torchvision's googlenet, after Szegedy et al. 2015 and Ioffe, Szegedy: Batch normalization, 2015",
     build=GoogLeNetBN,
-    example=lambda batch_size: _pictures(224, batch_size),
+    example=pictures(224),
     parameters=6_624_904,
     deviations=(
         "3 x 3 convolutions where the paper has 5 x 5, and 2 x 2 pooling after 4e, both as in torchvision.",
@@ -286,7 +293,7 @@ GOOGLENET_BN = Card(
         "torchvision's published weights want pictures scaled to -1 to 1; their preprocessing says so.",
     ),
     tiny=_TINY,
-    tiny_example=lambda batch_size: _pictures(32, batch_size),
+    tiny_example=pictures(32),
     weights={
         "torchvision": ImageNetWeights(
             "googlenet-1378be20.pth", 0.69778, Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from chainrule.models.card import Card
+from chainrule.models.card import Card, pictures
 from chainrule.nn.picture_size import at_least
 
 Scale = Callable[[int], int]  # published channels to those of this network
@@ -170,13 +170,13 @@ INCEPTION_RESNET_V1 = Card(
     name="inception-resnet-v1",
     source="Szegedy, Ioffe, Vanhoucke, Alemi: Inception-v4, Inception-ResNet, 2017, figures 10 to 15; Sandberg: facenet, 2018",
     build=InceptionResNetV1,
-    example=lambda batch_size: (torch.randn(batch_size, 3, 160, 160),),
+    example=pictures(160),
     parameters=22_779_312,
     deviations=(
         "As in Sandberg's facenet: batch normalisation does not scale, and a last block without ReLU stands before pooling.",
         "Pictures are 160 x 160, as there; the paper's are 299 x 299.",
     ),
     tiny={"width": 1 / 16, "blocks": (1, 1, 1), "embedding": 8},
-    tiny_example=lambda batch_size: (torch.randn(batch_size, 3, 75, 75),),
+    tiny_example=pictures(75),
     skip={"overfit": "answers are points of a sphere, not scores of classes: cross entropy of them cannot fall so far"},
 )

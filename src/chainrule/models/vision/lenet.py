@@ -5,12 +5,10 @@ Shapes: B batch, C input channels, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
-from chainrule.models.card import Card
+from chainrule.models.card import Card, pictures
 
 # Which of the six maps of S2 each of the sixteen maps of C3 sees: Table I of the paper, a column a map of C3.
 C3_TABLE = (
@@ -147,15 +145,11 @@ class LeNetCaffe(nn.Module):
         return self.ip2(x)
 
 
-def _images(size: int, channels: int = 1) -> Callable[[int], tuple[Tensor]]:
-    return lambda batch_size: (torch.randn(batch_size, channels, size, size),)
-
-
 LENET5 = Card(
     name="lenet5",
     source="LeCun, Bottou, Bengio, Haffner: Gradient-based learning applied to document recognition, 1998, section II.B",
     build=LeNet5,
-    example=_images(32),
+    example=pictures(32, 1),
     parameters=60_000,
     deviations=(
         "The 7 x 12 pictures that the output layer aims at are drawn anew after the paper's description; "
@@ -167,6 +161,6 @@ LENET_CAFFE = Card(
     name="lenet-caffe",
     source="Caffe, examples/mnist/lenet_train_test.prototxt (Jia et al. 2014)",
     build=LeNetCaffe,
-    example=_images(28),
+    example=pictures(28, 1),
     parameters=431_080,
 )

@@ -8,11 +8,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from chainrule.errors import UserError, unknown
-from chainrule.models.card import Card, ImageNetWeights
+from chainrule.models.card import Card, ImageNetWeights, pictures
 
 
 class BasicBlock(nn.Module):
@@ -95,6 +94,7 @@ class ResNet(nn.Module):
     Raises:
         UserError: where there is no such depth or form, or the width is too small.
 
+    >>> import torch
     >>> with torch.device("meta"):
     ...     sum(p.numel() for p in ResNet(18).parameters())
     11689512
@@ -156,11 +156,11 @@ def _card(depth: int, parameters: int, file: str, accuracy: float) -> Card:
         name=f"resnet{depth}",
         source="He, Zhang, Ren, Sun: Deep residual learning for image recognition, 2016, table 1",
         build=partial(ResNet, depth=depth),
-        example=lambda batch_size: (torch.randn(batch_size, 3, 224, 224),),
+        example=pictures(224),
         parameters=parameters,
         deviations=(halves,) if block is Bottleneck else (),
         tiny={"width": LEAST_WIDTH, "num_classes": 10},
-        tiny_example=lambda batch_size: (torch.randn(batch_size, 3, 32, 32),),
+        tiny_example=pictures(32),
         tested_as=None if smallest == f"resnet{depth}" else smallest,
         weights={"torchvision": ImageNetWeights(file, accuracy=accuracy)},
     )

@@ -8,12 +8,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chainrule.errors import UserError, unknown
-from chainrule.models.card import Card
+from chainrule.models.card import Card, pictures
 
 WIDTHS = (16, 32, 64)
 
@@ -116,7 +115,7 @@ def _card(depth: int, shortcut: Literal["A", "B", "none"] = "A") -> Card:
         name=form.format(depth),
         source="He, Zhang, Ren, Sun: Deep residual learning for image recognition, 2016, section 4.2 and table 6",
         build=partial(ResNetCifar, depth=depth, shortcut=shortcut),
-        example=lambda batch_size: (torch.randn(batch_size, 3, 32, 32),),
+        example=pictures(32),
         parameters=PARAMETERS[depth][shortcut == "B"],
         tiny={"depth": 8},
         tested_as=None if depth == 20 else form.format(20),

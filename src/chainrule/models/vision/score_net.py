@@ -13,11 +13,10 @@ from importlib import resources
 from typing import Any
 
 import safetensors.torch
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chainrule.models.card import Card
+from chainrule.models.card import Card, pictures
 from chainrule.nn.normalize import Normalize
 
 
@@ -72,6 +71,6 @@ SCORE_NET = Card(
     name="score-net",
     source="none: a small convolutional network of our own, to score generators of digits with",
     build=ScoreNet,
-    example=lambda batch_size: (torch.randn(batch_size, 1, 28, 28),),
+    example=pictures(28, 1),
     parameters=47_034,
 )

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 
 from chainrule.errors import UserError
-from chainrule.models.card import Card, ImageNetWeights
+from chainrule.models.card import Card, ImageNetWeights, pictures
 from chainrule.nn.picture_size import at_least
 
 # Columns A, B, D and E of the paper's table 1: how many 3 x 3 convolutions each of the five stages has.
@@ -36,6 +35,7 @@ class VGG(nn.Module):
     Raises:
         UserError: where there is no such depth; when called, where the pictures are smaller than 32 x 32.
 
+    >>> import torch
     >>> with torch.device("meta"):
     ...     sum(p.numel() for p in VGG(11).parameters())
     132863336
@@ -90,14 +90,14 @@ def _card(depth: int, parameters: int, file: str, accuracy: float, *, batch_norm
         name=f"vgg{depth}{suffix}",
         source="Simonyan, Zisserman: Very deep convolutional networks for large-scale image recognition, 2015, table 1",
         build=partial(VGG, depth=depth, batch_norm=batch_norm),
-        example=lambda batch_size: (torch.randn(batch_size, 3, 224, 224),),
+        example=pictures(224),
         parameters=parameters,
         deviations=(
             "Weights begin as in He et al. 2015; the paper trained 11 layers first and began the deeper ones with them.",
             *(("The paper has no batch normalisation; torchvision's form of it.",) if batch_norm else ()),
         ),
         tiny={"width": 1 / 16 if batch_norm else 1 / 8, "dropout": 0.1, "num_classes": 10},
-        tiny_example=lambda batch_size: (torch.randn(batch_size, 3, 32, 32),),
+        tiny_example=pictures(32),
         tested_as=None if depth == 11 else f"vgg11{suffix}",
         weights={"torchvision": ImageNetWeights(file, accuracy=accuracy)},
     )
