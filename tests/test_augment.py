@@ -96,6 +96,7 @@ def test_mixup_mixes_as_it_says() -> None:
 def test_growing_keeps_to_its_shares() -> None:
     grow = augment.Growing((4, 6, 8))
     x = torch.full((2, 1, 8, 8), 7, dtype=torch.uint8)
-    sizes = [grow(x, epoch / 10).shape[-1] for epoch in range(10)]
+    moments = [augment.Moment(torch.zeros(2), torch.arange(2), epoch, 10) for epoch in range(10)]
+    sizes = [grow(x, moment).shape[-1] for moment in moments]
     assert sizes == [4] * 4 + [6] * 3 + [8] * 3
-    assert torch.equal(grow(x, 0.99), x) and torch.allclose(grow(x, 0.0), torch.full((2, 1, 4, 4), 7.0))
+    assert torch.equal(grow(x, moments[-1]), x) and torch.allclose(grow(x, moments[0]), torch.full((2, 1, 4, 4), 7.0))

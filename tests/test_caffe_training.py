@@ -17,9 +17,10 @@ import chainrule
 from chainrule.caffe.classifier import CaffeClassifier, data_of, parse_classifier
 from chainrule.caffe.experiment import read_texts, side
 from chainrule.caffe.net import parse_net
-from chainrule.caffe.transform import CropAndMirror, mean_and_std
+from chainrule.caffe.transform import mean_and_std
 from chainrule.caffe.weights import save_caffemodel
 from chainrule.cli import cli
+from chainrule.data.augment import crop, flip
 from chainrule.errors import UserError
 from chainrule.run.run import Run
 
@@ -201,12 +202,12 @@ def test_crop_and_mirror() -> None:
     """Every picture is a window of its own picture, mirrored or not; all places and both ways come."""
     torch.manual_seed(0)
     x = torch.arange(16, dtype=torch.uint8).view(1, 1, 4, 4).expand(400, 2, 4, 4)
-    found = CropAndMirror(3, mirror=True)(x)
+    found = flip(crop(x, 3, 3))
     windows = {tuple(x[0, 0, i : i + 3, j : j + 3].flatten().tolist()) for i in range(2) for j in range(2)}
     mirrored = {tuple(x[0, 0, i : i + 3, j : j + 3].flip(1).flatten().tolist()) for i in range(2) for j in range(2)}
     assert {tuple(picture[0].flatten().tolist()) for picture in found} == windows | mirrored
     assert torch.equal(found[:, 0], found[:, 1])
-    plain = {tuple(picture[0].flatten().tolist()) for picture in CropAndMirror(3, mirror=False)(x)}
+    plain = {tuple(picture[0].flatten().tolist()) for picture in crop(x, 3, 3)}
     assert plain == windows
 
 

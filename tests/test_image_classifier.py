@@ -20,8 +20,8 @@ from chainrule.data.image_files import decode
 from chainrule.errors import UserError
 from chainrule.inspect import class_figures
 from chainrule.nn.frozen import Frozen
+from chainrule.nn.views import BothWays
 from chainrule.run.run import Run
-from chainrule.systems.image_classifier import BothWays
 from tests.image_sets import pictures
 
 SMALL: dict[str, Any] = {

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chainrule import api, models
-from chainrule.data.augment import crop_and_flip
+from chainrule.data.augment import flip, shift
 from chainrule.errors import UserError
 from chainrule.models.vision.resnet_cifar import Block, ResNetCifar
 
@@ -126,7 +126,7 @@ def test_crops_are_those_of_a_padded_image() -> None:
             crops[crop.numpy().tobytes()] = (top, left, False)
             crops[crop.flip(2).contiguous().numpy().tobytes()] = (top, left, True)
     count = 4000
-    got = crop_and_flip(image.expand(count, -1, -1, -1))
+    got = flip(shift(image.expand(count, -1, -1, -1)))
     assert got.dtype == torch.uint8 and got.shape == (count, 3, 8, 6)
     found = [crops[each.contiguous().numpy().tobytes()] for each in got]
     assert len(set(found)) == 162
@@ -137,13 +137,13 @@ def test_crops_are_those_of_a_padded_image() -> None:
 def test_crops_follow_the_global_generator_and_each_image_has_its_own() -> None:
     x = torch.randint(0, 256, (16, 1, 8, 8), dtype=torch.uint8)
     torch.manual_seed(5)
-    first, state = crop_and_flip(x), torch.get_rng_state()
-    second = crop_and_flip(x)
+    first, state = flip(shift(x)), torch.get_rng_state()
+    second = flip(shift(x))
     torch.set_rng_state(state)
-    assert torch.equal(crop_and_flip(x), second) and not torch.equal(first, second)
-    same = crop_and_flip(x[:1].expand(16, -1, -1, -1))
+    assert torch.equal(flip(shift(x)), second) and not torch.equal(first, second)
+    same = flip(shift(x[:1].expand(16, -1, -1, -1)))
     assert len({each.contiguous().numpy().tobytes() for each in same}) > 8
-    layout = crop_and_flip(torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8))
+    layout = flip(shift(torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)))
     assert layout.is_contiguous(memory_format=torch.channels_last)
 
 

@@ -1,12 +1,9 @@
-"""What Caffe's data layers do to pictures, in this package's terms: a mean and a deviation, crops, mirrored pictures.
+"""What Caffe's data layers take from pixels, in this package's terms: a mean and a deviation.
 
 Source: Caffe, data_transformer.cpp.
 """
 
 from __future__ import annotations
-
-import torch
-from torch import Tensor
 
 from chainrule.caffe.sources import Source
 from chainrule.errors import UserError
@@ -45,26 +42,3 @@ def mean_and_std(source: Source, channels: int) -> tuple[list[float], list[float
     means = source.mean_value or (0.0,)
     means = means * channels if len(means) == 1 else means[::-1]  # Caffe's order is blue, green, red
     return [value / 255 for value in means], [1 / (255 * source.scale)] * channels
-
-
-class CropAndMirror:
-    """Random places of each picture, `size` x `size` of it, and half of them mirrored where `mirror` says so.
-
-    >>> torch.manual_seed(0) and CropAndMirror(2, mirror=False)(torch.zeros(5, 3, 4, 4)).shape
-    torch.Size([5, 3, 2, 2])
-    """
-
-    def __init__(self, size: int, mirror: bool) -> None:
-        self.size, self.mirror = size, mirror
-
-    def __call__(self, x: Tensor) -> Tensor:
-        (count, _, height, width), device = x.shape, x.device
-        top = torch.randint(height - self.size + 1, (count, 1), device=device)
-        left = torch.randint(width - self.size + 1, (count, 1), device=device)
-        along = torch.arange(self.size, device=device)
-        rows, columns = top + along, left + along  # (B, size)
-        if self.mirror:
-            mirrored = torch.rand(count, 1, device=device) < 0.5
-            columns = torch.where(mirrored, columns.flip(1), columns)
-        image = torch.arange(count, device=device)[:, None, None]
-        return x.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

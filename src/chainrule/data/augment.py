@@ -3,51 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
+@dataclass(frozen=True)
+class Moment:
+    """What a change may look at beside the images: whose they are, and how far training has come.
+
+    Attributes:
+        y: the images' classes (B,).
+        index: their numbers in the training split (B,).
+        epoch: passes that are complete.
+        epochs: passes in all.
+    """
+
+    y: Tensor
+    index: Tensor
+    epoch: int
+    epochs: int
+
+
+Change = Callable[[Tensor, Moment], Tensor]  # images of a training batch (B, C, H, W) to what is learnt from
+
+
+def of_images(change: Callable[[Tensor], Tensor]) -> Change:
+    """A change that looks at the images alone, as one that is given the moment too."""
+    return lambda x, moment: change(x)
+
+
 def shift(x: Tensor, pad: int = 4) -> Tensor:
     """Each image is moved by up to `pad` pixels either way, black coming in: the same shape and type as x (B, C, H, W).
+
+    The same as zeros on all four sides and a random crop of the old size (He et al. 2016, section 4.2). Draws from
+    torch's global generator of x's device, as all changes here do.
 
     >>> torch.equal(shift(x := torch.ones(2, 1, 1, 3, dtype=torch.uint8), pad=0), x)
     True
     """
-    top, left = torch.randint(2 * pad + 1, (2, len(x), 1), device=x.device)
-    rows = top + torch.arange(x.shape[2], device=x.device)
-    columns = left + torch.arange(x.shape[3], device=x.device)
-    return _taken(F.pad(x, (pad, pad, pad, pad)), rows, columns)
+    return crop(F.pad(x, (pad, pad, pad, pad)), x.shape[2], x.shape[3])
 
 
-def crop_and_flip(x: Tensor, pad: int = 4) -> Tensor:
-    """Each image is moved by up to `pad` pixels either way, black coming in, and half of them are mirrored.
+def crop(x: Tensor, height: int, width: int) -> Tensor:
+    """A part of each image (B, C, H, W), `height` x `width` pixels, at a place of its own that is drawn.
 
-    The same as zeros on all four sides and a random crop of the old size (He et al. 2016, section 4.2).
-
-    Args:
-        x: (B, C, H, W), bytes as a rule.
-        pad: pixels.
-
-    Gives a tensor of the same shape and type. Draws from torch's global generator of x's device.
-
-    >>> torch.manual_seed(0) and crop_and_flip(torch.ones(2, 1, 1, 3, dtype=torch.uint8), pad=0).tolist()
-    [[[[1, 1, 1]]], [[[1, 1, 1]]]]
+    >>> crop(torch.zeros(5, 3, 4, 4), 2, 3).shape
+    torch.Size([5, 3, 2, 3])
     """
-    (count, _, height, width), device = x.shape, x.device
-    top, left = torch.randint(2 * pad + 1, (2, count, 1), device=device)  # corners of the crops
-    mirrored = torch.rand(count, 1, device=device) < 0.5
-    across = torch.arange(width, device=device)
-    rows = top + torch.arange(height, device=device)  # (B, H)
-    columns = left + torch.where(mirrored, across.flip(0), across)  # (B, W)
-    return _taken(F.pad(x, (pad, pad, pad, pad)), rows, columns)
-
-
-def _taken(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Rows (B, H') and columns (B, W') of each image (B, C, H, W): (B, C, H', W')."""
-    image = torch.arange(len(x), device=x.device)[:, None, None]
-    return x.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    (count, channels, whole_height, whole_width), device = x.shape, x.device
+    top = torch.randint(whole_height - height + 1, (count, 1, 1), device=device)
+    left = torch.randint(whole_width - width + 1, (count, 1, 1), device=device)
+    rows = top + torch.arange(height, device=device)[:, None]
+    columns = left + torch.arange(width, device=device)
+    image = torch.arange(count, device=device)[:, None, None]
+    taken = (image * whole_height + rows) * whole_width + columns  # (B, height, width), numbers of pixels
+    pixels = x.permute(0, 2, 3, 1).reshape(-1, channels)
+    return pixels.index_select(0, taken.flatten()).view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 def flip(x: Tensor) -> Tensor:
@@ -151,20 +165,8 @@ def mixup(x: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
     return torch.lerp(x[partner], x, share.to(x.dtype)), partner, share
 
 
-class InTurn:
-    """Several random changes, one after the other."""
-
-    def __init__(self, changes: Sequence[Callable[[Tensor], Tensor]]) -> None:
-        self.changes = list(changes)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        for change in self.changes:
-            x = change(x)
-        return x
-
-
 class Growing:
-    """Images small at first and larger later: each size for an equal share of training, all smaller ones interpolated.
+    """A change: images small at first and larger later, each size for an equal share of training, the smaller interpolated.
 
     The early steps, which learn what is coarse, cost less, for the cost of a convolution is its area.
 
@@ -174,15 +176,16 @@ class Growing:
     Source: Howard: Training ImageNet in 3 hours for 25 minutes, 2018; Tan and Le: EfficientNetV2, 2021, section 4.2.
 
     >>> grow = Growing((8, 16))
-    >>> [grow(torch.zeros(1, 3, 16, 16), done).shape[-1] for done in (0.0, 0.49, 0.5)]
-    [8, 8, 16]
+    >>> x, y = torch.zeros(1, 3, 16, 16), torch.zeros(1)
+    >>> [grow(x, Moment(y, y, epoch, epochs=5)).shape[-1] for epoch in range(5)]
+    [8, 8, 8, 16, 16]
     """
 
     def __init__(self, sizes: Sequence[int]) -> None:
         self.sizes = list(sizes)
 
-    def __call__(self, x: Tensor, done: float) -> Tensor:
-        size = self.sizes[min(int(done * len(self.sizes)), len(self.sizes) - 1)]
+    def __call__(self, x: Tensor, moment: Moment) -> Tensor:
+        size = self.sizes[min(moment.epoch * len(self.sizes) // moment.epochs, len(self.sizes) - 1)]
         if x.shape[-2:] == (size, size):
             return x
         return F.interpolate(x.float(), (size, size), mode="bilinear", antialias=True)

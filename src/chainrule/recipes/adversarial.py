@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from chainrule.data.augment import Moment
     from chainrule.run.run import Run
     from chainrule.systems.demonstration import Demonstration
     from chainrule.systems.image_classifier import ImageClassifier
@@ -75,16 +76,16 @@ def adversarial_training(
     def criterion(logits: Tensor, y: Tensor) -> Tensor:
         return torch.nn.functional.cross_entropy(logits, y, reduction="none")
 
-    def worst(x: Tensor, y: Tensor) -> Tensor:
+    def worst(x: Tensor, moment: Moment) -> Tensor:
         """Images near those of a batch, in levels of 0 to 255, that the network of this moment answers worst."""
         return iterative_gradient_sign(
-            lambda z: criterion(model(system.normalize(z)), y), x.float(), epsilon, steps=steps, low=0.0, high=255.0,
+            lambda z: criterion(model(system.normalize(z)), moment.y), x.float(), epsilon, steps=steps, low=0.0, high=255.0,
             random_start=True,
         )  # fmt: skip
 
     system = ImageClassifier(
         run, data=data, model=model, criterion=criterion, optimizer=optimizer,
-        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total), epochs=epochs, batch_size=batch_size, worsen=worst,
+        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total), epochs=epochs, batch_size=batch_size, changes=[worst],
     )  # fmt: skip
     return system
 

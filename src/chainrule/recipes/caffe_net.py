@@ -8,6 +8,10 @@ from chainrule.recipes import Target, recipe
 from chainrule.settings import Fraction, Size
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
     from chainrule.run.run import Run
     from chainrule.systems.image_classifier import ImageClassifier
 
@@ -35,11 +39,14 @@ def caffe_net(
     given; `epochs` are as many whole ones as max_iter asks for, and validation comes after each. The data are those of
     --data, and the seed is the run's.
     """
+    from functools import partial
+
     from chainrule.caffe import experiment
     from chainrule.caffe.classifier import data_of, parse_classifier
     from chainrule.caffe.solver import parse_solver
-    from chainrule.caffe.transform import CropAndMirror, mean_and_std
+    from chainrule.caffe.transform import mean_and_std
     from chainrule.caffe.weights import load_caffemodel
+    from chainrule.data.augment import crop, flip, of_images
     from chainrule.data.images import load_images
     from chainrule.systems.image_classifier import ImageClassifier
 
@@ -59,8 +66,11 @@ def caffe_net(
     batch_size = (batch_size or source.batch_size or 64) * rule.iter_size
     epochs = epochs or -(-rule.max_iter // -(-data.spec["counts"]["train"] // batch_size))
     optimizer = rule.optimizer(model)
-    changed = source.mirror or 0 < source.crop_size < size
+    changes: list[Callable[[Tensor], Tensor]] = (
+        [partial(crop, height=source.crop_size, width=source.crop_size)] if 0 < source.crop_size < size else []
+    )
+    changes += [flip] if source.mirror else []
     return ImageClassifier(
         run, data=data, model=model, criterion=model.criterion, optimizer=optimizer, schedule=rule.schedule(optimizer),
-        epochs=epochs, batch_size=batch_size, augment=CropAndMirror(source.crop_size or size, source.mirror) if changed else None,
+        epochs=epochs, batch_size=batch_size, changes=[of_images(change) for change in changes],
     )  # fmt: skip

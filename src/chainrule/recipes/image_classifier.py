@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from chainrule.data.augment import Change
     from chainrule.data.dataset import Dataset
     from chainrule.data.images import ImageSplit
     from chainrule.run.run import Run
@@ -52,11 +53,11 @@ def image_classifier(
     small pictures; `balance=loss` weighs rare classes up; `crop=none flip=no colour=0` changes nothing.
     """
 
-    from chainrule.data.augment import Growing
     from chainrule.data.images import load_images
     from chainrule.errors import UserError
     from chainrule.models import get_card, weights_named
     from chainrule.nn.frozen import Frozen
+    from chainrule.nn.views import BothWays
     from chainrule.optim.by_name import optimizer_of
     from chainrule.optim.policies import cosine
     from chainrule.optim.policies import warmup as rising
@@ -93,15 +94,15 @@ def image_classifier(
     return ImageClassifier(
         run, data=data, model=model, criterion=_criterion(run, data, label_smoothing, balance),
         optimizer=rule, schedule=as_schedule(rule, rising(rise, cosine(lr, max(steps - rise, 1)))), epochs=epochs, batch_size=batch_size,
-        augment=_changes(crop, flip, colour, round(cutout * data.spec["size"])),
-        resize=Growing(grow) if grow else None, mix=mixup, flip_test=test_flip,
+        changes=_changes(crop, flip, colour, round(cutout * data.spec["size"]), grow), mix=mixup,
+        views=BothWays if test_flip else None,
         pixels=(published.preprocessing.mean, published.preprocessing.std) if published else None,
         frozen=Frozen(model, freeze) if freeze else None, thaw=thaw,
     )  # fmt: skip
 
 
-def _changes(crop: str, flip: bool, colour: float, cutout: int) -> Callable[[Tensor], Tensor] | None:
-    """The random changes that the settings ask for, in turn."""
+def _changes(crop: str, flip: bool, colour: float, cutout: int, grow: tuple[int, ...] | None) -> list[Change]:
+    """The changes that the settings ask for, in turn."""
     from functools import partial
 
     from chainrule.data import augment
@@ -113,8 +114,8 @@ def _changes(crop: str, flip: bool, colour: float, cutout: int) -> Callable[[Ten
         (colour, partial(augment.jitter_colours, strength=colour)),
         (cutout, partial(augment.cutout, size=cutout)),
     ]
-    changes = [change for asked, change in wanted if asked]
-    return augment.InTurn(changes) if changes else None
+    changes = [augment.of_images(change) for asked, change in wanted if asked]
+    return [*changes, augment.Growing(grow)] if grow else changes
 
 
 def _groups(model: nn.Module, backbone_lr: float) -> list[dict[str, Any]]:

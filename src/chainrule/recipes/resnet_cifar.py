@@ -36,7 +36,7 @@ def resnet20(
     """
     import torch
 
-    from chainrule.data.augment import crop_and_flip
+    from chainrule.data.augment import flip, of_images, shift
     from chainrule.data.images import load_images
     from chainrule.models.vision.resnet_cifar import ResNetCifar
     from chainrule.systems.image_classifier import ImageClassifier
@@ -49,5 +49,5 @@ def resnet20(
     return ImageClassifier(
         run, data=data, model=model, criterion=lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
         optimizer=optimizer, schedule=schedule, epochs=epochs, batch_size=batch_size,
-        augment=crop_and_flip if augment else None,
+        changes=[of_images(shift), of_images(flip)] if augment else [],
     )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from chainrule.data.augment import mixup
+from chainrule.data.augment import Change, Moment, mixup
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.dataset import Dataset
 from chainrule.data.images import ImageSplit, read_other_images, read_picture
@@ -39,11 +39,9 @@ class ImageClassifier:
         model: the network.
         criterion: (logits, classes) to a loss per sample (B,).
         optimizer, schedule, epochs, batch_size: the optimisation.
-        augment: random changes to the images of a training batch, bytes (B, C, H, W) to the same.
-        worsen: (images, classes) of a training batch, after that, to images that are harder; as an adversary does.
-        resize: brings a training batch to the size that the share of training done asks for; see `Growing`.
+        changes: to the images of a training batch, in turn (`chainrule.data.augment`): bytes (B, C, H, W) to pixels.
         mix: alpha of mixup (`chainrule.data.augment.mixup`); 0 mixes nothing.
-        flip_test: answers are the mean of those for an image and for its mirror image.
+        views: the network to one whose answers are means over several views of an image (`chainrule.nn.views`).
         pixels: mean and deviation a channel that the network was trained with before; none takes those of the data.
         frozen, thaw: parts that do not learn before this share of training is done.
         learn: what learns from the batches instead of autograd and `fit`; given this system and them.
@@ -52,17 +50,16 @@ class ImageClassifier:
     def __init__(
         self, run: Run, *, data: Dataset[ImageSplit], model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor],
         optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, epochs: int, batch_size: int,
-        augment: Callable[[Tensor], Tensor] | None = None, worsen: Callable[[Tensor, Tensor], Tensor] | None = None,
-        resize: Callable[[Tensor, float], Tensor] | None = None,
-        mix: float = 0.0, flip_test: bool = False, pixels: tuple[Sequence[float], Sequence[float]] | None = None,
+        changes: Sequence[Change] = (), mix: float = 0.0, views: Callable[[nn.Module], nn.Module] | None = None,
+        pixels: tuple[Sequence[float], Sequence[float]] | None = None,
         frozen: Frozen | None = None, thaw: float = 1.0,
         learn: Callable[[ImageClassifier, Batches], None] | None = None,
     ) -> None:  # fmt: skip
         self.run, self.data, self.model, self.criterion = run, data, model, criterion
         self.optimizer, self.schedule, self.epochs, self.batch_size = optimizer, schedule, epochs, batch_size
-        self.augment, self.worsen, self.resize, self.mix, self.learn = augment, worsen, resize, mix, learn
+        self.changes, self.mix, self.learn = list(changes), mix, learn
         self.frozen, self.thaw = frozen, thaw
-        self.answering: nn.Module = BothWays(model) if flip_test else model
+        self.answering: nn.Module = views(model) if views is not None else model
         self.classes: list[str] = data.spec["classes"]
         mean, std = pixels or (data.spec["mean"], data.spec["std"])
         self.normalize = Normalize(list(mean), list(std)).to(run.device)
@@ -96,10 +93,11 @@ class ImageClassifier:
         )  # fmt: skip
 
     def inputs(self, batch: Batch) -> Tensor:
-        """What the network is given of a training batch: augmented, resized and normalised, (B, C, H, W)."""
-        x = batch.x if self.augment is None else self.augment(batch.x)
-        x = x if self.worsen is None else self.worsen(x, batch.y)
-        return self.normalize(x if self.resize is None else self.resize(x, self.run.epoch / self.epochs))
+        """What the network is given of a training batch: changed and normalised, (B, C, H, W)."""
+        x, moment = batch.x, Moment(batch.y, batch.index, self.run.epoch, self.epochs)
+        for change in self.changes:
+            x = change(x, moment)
+        return self.normalize(x)
 
     def evaluate(self, data: str | None = None) -> dict[str, float]:
         if data is not None:
@@ -199,17 +197,6 @@ class ImageClassifier:
     @cached_property
     def _test_logits(self) -> Tensor:
         return self.logits(self.data.test.x)
-
-
-class BothWays(nn.Module):
-    """The mean of a network's logits for images (B, C, H, W) and for their mirror images."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (self.network(x) + self.network(x.flip(3))) / 2
 
 
 def _pictures(inputs: list[str]) -> Iterator[Path]:
