@@ -35,8 +35,10 @@ def of_images(change: Callable[[Tensor], Tensor]) -> Change:
     return lambda x, moment: change(x)
 
 
-def shift(x: Tensor, pad: int = 4) -> Tensor:
-    """Each image is moved by up to `pad` pixels either way, black coming in: the same shape and type as x (B, C, H, W).
+def shift(x: Tensor, pad: int = 4, border: str = "constant") -> Tensor:
+    """Each image is moved by up to `pad` pixels either way: the same shape and type as x (B, C, H, W).
+
+    What comes in is black, or with the border `reflect` what a mirror there would show.
 
     The same as zeros on all four sides and a random crop of the old size (He et al. 2016, section 4.2). Draws from
     torch's global generator of x's device, as all changes here do.
@@ -44,7 +46,7 @@ def shift(x: Tensor, pad: int = 4) -> Tensor:
     >>> torch.equal(shift(x := torch.ones(2, 1, 1, 3, dtype=torch.uint8), pad=0), x)
     True
     """
-    return crop(F.pad(x, (pad, pad, pad, pad)), x.shape[2], x.shape[3])
+    return crop(F.pad(x, (pad, pad, pad, pad), border), x.shape[2], x.shape[3])
 
 
 def crop(x: Tensor, height: int, width: int) -> Tensor:
@@ -68,6 +70,32 @@ def flip(x: Tensor) -> Tensor:
     """Half of the images are mirrored: the same shape and type as x (B, C, H, W)."""
     mirrored = torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5
     return torch.where(mirrored, x.flip(3), x)
+
+
+class AlternatingFlip:
+    """A change: half of the images are mirrored in the first epoch, the others in the second, and so on in turn.
+
+    So two epochs show every image both ways, where independent draws show half of them one way twice.
+
+    Args:
+        count: images in the training split.
+        seed: decides which half comes first.
+
+    Source: Jordan: 94% on CIFAR-10 in 3.29 seconds on a single GPU, 2024, section 3.6 (arXiv 2404.00498).
+
+    >>> flip, x = AlternatingFlip(8, seed=0), torch.arange(16).view(8, 1, 1, 2)
+    >>> first, second = (flip(x, Moment(x, torch.arange(8), epoch, 2)) for epoch in (0, 1))
+    >>> torch.equal(first.flip(3), second)
+    True
+    """
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.first = torch.rand(count, generator=torch.Generator().manual_seed(seed)) < 0.5
+
+    def __call__(self, x: Tensor, moment: Moment) -> Tensor:
+        self.first = self.first.to(x.device)
+        mirrored = self.first[moment.index] ^ bool(moment.epoch % 2)
+        return torch.where(mirrored[:, None, None, None], x.flip(3), x)
 
 
 def random_resized_crop(x: Tensor, smallest: float = 0.35, stretch: float = 4 / 3) -> Tensor:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from chainrule.optim.adam import Adam, AdamW
     from chainrule.optim.clipping import clip_each_norm, clip_norm, clip_value
     from chainrule.optim.initialisers import initialise
+    from chainrule.optim.muon import Muon
     from chainrule.optim.newton import Newton, optimal_rate
     from chainrule.optim.policies import (
         Policy,
@@ -39,14 +40,14 @@ if TYPE_CHECKING:
     from chainrule.optim.sgd import SGD
 
 __all__ = [
-    "SGD", "AdaDelta", "AdaGrad", "Adam", "AdamW", "Newton", "Policy", "RMSProp", "as_schedule", "clip_each_norm",
+    "SGD", "AdaDelta", "AdaGrad", "Adam", "AdamW", "Muon", "Newton", "Policy", "RMSProp", "as_schedule", "clip_each_norm",
     "clip_norm", "clip_value", "cosine", "exp", "fixed", "initialise", "initialisers", "inv", "multistep",
     "optimal_rate", "policies", "poly", "sequence", "sigmoid", "step", "warmup",
 ]  # fmt: skip
 
 _HOMES = {
     "SGD": "sgd", "AdaGrad": "adagrad", "AdaDelta": "adadelta", "RMSProp": "rmsprop", "Adam": "adam", "AdamW": "adam",
-    "Newton": "newton", "optimal_rate": "newton", "clip_norm": "clipping", "clip_each_norm": "clipping",
+    "Muon": "muon", "Newton": "newton", "optimal_rate": "newton", "clip_norm": "clipping", "clip_each_norm": "clipping",
     "clip_value": "clipping", "as_schedule": "schedule", "initialise": "initialisers",
 }  # fmt: skip
 

@@ -60,7 +60,7 @@ def caffe_net(
     data.spec["mean"], data.spec["std"] = mean_and_std(source, colours)
     model = parse_classifier(texts["net"], colours, source.crop_size or size, texts["name"])
     experiment.check(model, rule, len(data.spec["classes"]))
-    if caffemodel and not (run.folder / "checkpoint" / "latest.json").is_file():
+    if caffemodel and run.fresh:
         load_caffemodel(model.net, caffemodel, fresh=fresh or ())
     run.place(model)
     batch_size = (batch_size or source.batch_size or 64) * rule.iter_size

@@ -268,6 +268,11 @@ class Run:
                 f"{self.recipe.name} trains in one process", found=self.world.size, cure="start it without torchrun"
             )
 
+    @property
+    def fresh(self) -> bool:
+        """Whether no checkpoint was written yet: the weights are those that the recipe gives them."""
+        return not (self.folder / "checkpoint" / "latest.json").is_file()
+
     def place(self, module: Module) -> Module:
         """The module on the run's device, its four-dimensional weights channels-last, where convolutions are fastest.
 
@@ -448,10 +453,7 @@ class Run:
             with atomic.told_in_words(self.folder):
                 yield
         except RunFailed as error:
-            good = self.folder / "checkpoint" / "latest.json"
-            kept = (
-                f"\n  the last good checkpoint is kept; then: chainrule resume {self.folder}" if good.is_file() else ""
-            )
+            kept = "" if self.fresh else f"\n  the last good checkpoint is kept; then: chainrule resume {self.folder}"
             raise RunFailed(f"{what} of step {self.step}: {error}{kept}") from error.__cause__
 
     def write_record(self) -> None:
