@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chainrule.inspect.layers import first_tensor, runs_as_one_call
+from chainrule.inspect.layers import runs_as_one_call
+from chainrule.inspect.tensors import first_tensor
 from chainrule.models import all_cards
 from chainrule.models.card import Card
 from chainrule.run.tree import load_tree, save_tree

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from chainrule.inspect.layers import evaluating, first_tensor
+from chainrule.inspect.layers import evaluating
+from chainrule.inspect.tensors import first_tensor
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from chainrule.inspect.computation.graph import Graph, graph
 from chainrule.inspect.computation.page import section
 from chainrule.inspect.computation.svg import STYLE
 from chainrule.inspect.layer_graph import draw
-from chainrule.inspect.layers import evaluating, first_tensor, layers, parameter_rows, runs_as_one_call
+from chainrule.inspect.layers import evaluating, layers, parameter_rows, runs_as_one_call
 from chainrule.inspect.page import write_page
+from chainrule.inspect.tensors import first_tensor
 from chainrule.nn.normalize import Normalize
 from chainrule.recipes import Recipe
 from chainrule.run.run import Run

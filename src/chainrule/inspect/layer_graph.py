@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import html
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from chainrule.inspect.layers import evaluating, first_tensor
+from chainrule.inspect.layers import evaluating
+from chainrule.inspect.tensors import first_tensor, tensors
 
 MOST_NODES = 140  # a graph of more, a network unrolled over time for instance, is not drawn
 # Functions that only look at a tensor or lay it out anew: not worth a word on an edge.
@@ -53,8 +53,8 @@ class _Follow(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", str(func))
-        sources = [t for t in _tensors((args, kwargs or {})) if id(t) in self.origin]
-        outputs = list(_tensors(result))
+        sources = [t for t in tensors((args, kwargs or {})) if id(t) in self.origin]
+        outputs = list(tensors(result))
         if not sources or not outputs:
             return result
         distinct = {self.origin[id(t)][0] for t in sources}
@@ -77,13 +77,13 @@ def trace_graph(module: nn.Module, inputs: tuple[Any, ...]) -> list[Node]:
     [('input', []), ('0', [0]), ('1', [1])]
     """
     follow = _Follow()
-    for tensor in _tensors(inputs):
+    for tensor in tensors(inputs):
         follow.mark(tensor, (follow.add("input", "", tuple(tensor.shape[1:]), []), ()))
     innermost = {name for name, layer in module.named_modules() if _innermost(layer)}
     entering: list[list[Tensor]] = []
 
     def before(layer: nn.Module, args: Any, kwargs: Any) -> None:
-        entering.append(list(_tensors((args, kwargs))))
+        entering.append(list(tensors((args, kwargs))))
         follow.depth += 1
 
     def after(name: str) -> Any:
@@ -92,7 +92,7 @@ def trace_graph(module: nn.Module, inputs: tuple[Any, ...]) -> list[Node]:
             first = first_tensor(output)
             shape = tuple(first.shape[1:]) if first is not None else ()
             made = follow.add(name or type(layer).__name__, type(layer).__name__, shape, entering.pop())
-            for tensor in _tensors(output):
+            for tensor in tensors(output):
                 follow.mark(tensor, (made, ()))
 
         return hook
@@ -109,16 +109,6 @@ def trace_graph(module: nn.Module, inputs: tuple[Any, ...]) -> list[Node]:
 def _innermost(layer: nn.Module) -> bool:
     """A layer without layers inside, or one of PyTorch's own that never calls those it has."""
     return not any(True for _ in layer.children()) or isinstance(layer, (nn.MultiheadAttention, nn.RNNBase))
-
-
-def _tensors(tree: Any) -> Iterator[Tensor]:
-    if isinstance(tree, Tensor):
-        yield tree
-    elif isinstance(tree, dict):
-        yield from _tensors(list(tree.values()))
-    elif isinstance(tree, (tuple, list)):
-        for item in tree:
-            yield from _tensors(item)
 
 
 def draw(module: nn.Module, inputs: tuple[Any, ...]) -> str | None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
+from chainrule.inspect.tensors import first_tensor
 from chainrule.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -139,19 +140,6 @@ def _recurrent_cost(layer: nn.RNNBase, source: Any) -> int:
         inputs = layer.input_size if depth == 0 else state * directions
         total += directions * (gates * layer.hidden_size * (inputs + state) + layer.hidden_size * layer.proj_size)
     return total * steps
-
-
-def first_tensor(output: object) -> Tensor | None:
-    """The first tensor of an output, however it is nested."""
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(output, Mapping):
-        output = list(output.values())
-    elif hasattr(output, "__dataclass_fields__"):
-        output = list(vars(output).values())
-    if isinstance(output, (tuple, list)):
-        return next((found for item in output if (found := first_tensor(item)) is not None), None)
-    return None
 
 
 def _shape(output: object) -> tuple[int, ...]:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.errors import UserError, unknown
-from chainrule.inspect.layers import evaluating, first_tensor
+from chainrule.inspect.layers import evaluating
+from chainrule.inspect.tensors import first_tensor
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ number, so a field is never too small; it is the hull of all channels, and a wei
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from chainrule.inspect.attribution.asking import pictures
 from chainrule.inspect.attribution.receptive_field import ReceptiveField
-from chainrule.inspect.layers import evaluating, first_tensor
+from chainrule.inspect.layers import evaluating
+from chainrule.inspect.tensors import first_tensor, tensors
 from chainrule.nn.local_response_norm import LocalResponseNorm
 
 Fields = tuple[ReceptiveField, ReceptiveField]  # vertical, horizontal
@@ -105,11 +105,11 @@ class _Follow(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        sources = [t for t in _tensors((args, kwargs or {})) if id(t) in self.axes]
+        sources = [t for t in tensors((args, kwargs or {})) if id(t) in self.axes]
         name = func.overloadpacket.__name__
         if not sources or name in _OF_THE_SHAPE_ALONE:
             return result
-        for output in _tensors(result):
+        for output in tensors(result):
             vertical, horizontal = (
                 self._axis(side, func, name, args, kwargs or {}, sources, output) for side in (0, 1)
             )
@@ -270,13 +270,3 @@ def _at(pair: Any, place: int) -> int:
     if isinstance(pair, int):
         return pair
     return pair[place] if len(pair) > 1 else pair[0]
-
-
-def _tensors(tree: Any) -> Iterator[Tensor]:
-    if isinstance(tree, Tensor):
-        yield tree
-    elif isinstance(tree, dict):
-        yield from _tensors(list(tree.values()))
-    elif isinstance(tree, (tuple, list)):
-        for item in tree:
-            yield from _tensors(item)

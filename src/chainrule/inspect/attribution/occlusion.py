@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from chainrule.errors import UserError
 from chainrule.inspect.attribution.asking import ask, differentiating, pictures
-from chainrule.inspect.layers import evaluating, first_tensor
+from chainrule.inspect.layers import evaluating
+from chainrule.inspect.tensors import first_tensor
 
 
 def positions(length: int, size: int, stride: int) -> list[int]:

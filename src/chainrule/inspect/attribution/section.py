@@ -19,7 +19,8 @@ from chainrule.inspect.attribution.occlusion import mean_over_squares, occlusion
 from chainrule.inspect.attribution.pictures import around_grey, heat, in_grid, laid_over, png, spread
 from chainrule.inspect.attribution.relu_rules import deconvnet, guided_backpropagation, rectifiers
 from chainrule.inspect.attribution.views_of_layers import LEAST_STEPS, STEPS, Looking, layer_views, some_of
-from chainrule.inspect.layers import evaluating, first_tensor, layers, runs_as_one_call
+from chainrule.inspect.layers import evaluating, layers, runs_as_one_call
+from chainrule.inspect.tensors import first_tensor
 from chainrule.nn.normalize import Normalize
 
 MOST_FILTERS = 64

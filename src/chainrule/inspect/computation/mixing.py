@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from chainrule.inspect.layers import first_tensor
+from chainrule.inspect.tensors import first_tensor
 
 if TYPE_CHECKING:
     from chainrule.inspect.computation.diagnose import Finding

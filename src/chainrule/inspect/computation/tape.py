@@ -21,6 +21,7 @@ from torch.utils.weak import TensorWeakRef
 from chainrule.inspect.computation.calls import Calls
 from chainrule.inspect.computation.record import MOST_NUMBERS, Edge, Node, norm_of, statistics
 from chainrule.inspect.computation.rules import RULES, dead_share, plain_name, saturated_share
+from chainrule.inspect.tensors import tensors
 
 WRITTEN = "written through a view"
 # Properties that give a new tensor; the others only look.
@@ -176,7 +177,7 @@ class Tape(TorchFunctionMode):
                 self.leaving.append(found[1])
 
     def _operation(self, func: Any, args: Any, kwargs: Any, op: str, swapped: bool, in_place: bool) -> Any:
-        given = list(_tensors((args, kwargs)))
+        given = list(tensors((args, kwargs)))
         if any(is_functorch_wrapped_tensor(tensor) for tensor in given):
             return func(*args, **kwargs)  # within vmap or torch.func.grad there are no values to be had
         target = given[0] if in_place and given else None
@@ -190,7 +191,7 @@ class Tape(TorchFunctionMode):
         own = {id(view): tensor for view, tensor in zip(handed.views, given, strict=True)}
         if target is None and isinstance(result, Tensor) and id(result) in own:
             return own[id(result)]  # nothing was done: dropout in eval mode, `to` the same type
-        outputs = [target] if target is not None else [t for t in _tensors(result) if id(t) not in own]
+        outputs = [target] if target is not None else [t for t in tensors(result) if id(t) not in own]
         known = any(self.nodes[e.source].kind in ("input", "operation", "hidden") for e in handed.edges)
         if outputs and (known or any(t.requires_grad for t in outputs)):
             self._outcome(outputs, handed, words[::-1] if swapped else words, op, in_place)
@@ -256,17 +257,6 @@ class Tape(TorchFunctionMode):
 
 def _version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
-
-
-def _tensors(tree: Any) -> Iterator[Tensor]:
-    if isinstance(tree, Tensor):
-        yield tree
-    elif isinstance(tree, dict):
-        for item in tree.values():
-            yield from _tensors(item)
-    elif isinstance(tree, (tuple, list)):
-        for item in tree:
-            yield from _tensors(item)
 
 
 def _apart(results: Any) -> Any:
