@@ -42,7 +42,7 @@ def image_classifier(
     run: Run, *, network: str = "resnet18", size: Size = 128, channels: Size = 0, epochs: Count = 30, batch_size: Count = 32,
     optimizer: Optimizer = "nesterov", lr: Positive = 0.02, momentum: Fraction = 0.9, weight_decay: NonNegative = 5e-4,
     warmup: Fraction = 0.05, crop: Literal["resized", "shift", "none"] = "resized", flip: bool = True,
-    colour: Fraction = 0.2, cutout: Fraction = 0.0, mixup: NonNegative = 0.0, label_smoothing: Fraction = 0.1,
+    colour: Fraction = 0.2, cutout: Fraction = 0.0, mixup: NonNegative = 0.0, label_smoothing: Fraction = 0.1, heads: NonNegative = 0.0,
     balance: Literal["none", "loss"] = "none", grow: tuple[Count, ...] | None = None, freeze: tuple[str, ...] | None = None,
     thaw: Fraction = 1.0, backbone_lr: Positive = 1.0, test_flip: bool = False, val_fraction: Fraction = 0.1,
 ) -> ImageClassifier:  # fmt: skip
@@ -50,7 +50,8 @@ def image_classifier(
 
     `size=0` takes the size that the network was published for. `--weights torchvision` or `--weights FILE` starts from
     published weights (then `lr=0.005`, `freeze=conv1,bn1,layer1 thaw=0.3` or `backbone_lr=0.1` go easy on them); `grow=64,96,128` begins with
-    small pictures; `balance=loss` weighs rare classes up; `crop=none flip=no colour=0` changes nothing.
+    small pictures; `balance=loss` weighs rare classes up; `heads=0.3` trains googlenet's auxiliary classifiers too, with
+    that weight; `crop=none flip=no colour=0` changes nothing.
     """
 
     from chainrule.data.images import load_images
@@ -82,8 +83,14 @@ def image_classifier(
         raise UserError("the last of the sizes is not that of the pictures", found=f"grow={','.join(map(str, grow))} size={data.spec['size']}",
                         cure=f"grow={','.join(map(str, grow[:-1]))},{data.spec['size']}".replace("=,", "="))  # fmt: skip
     try:
-        model = run.place(card.build(num_classes=len(data.spec["classes"]), in_channels=data.spec["channels"]))
+        model = run.place(
+            card.build(
+                num_classes=len(data.spec["classes"]), in_channels=data.spec["channels"], **({"heads": True} if heads else {})
+            )
+        )  # fmt: skip
     except TypeError:
+        if heads:
+            raise UserError(f"{network} has no auxiliary classifiers", found=f"heads={heads:g}", expected="googlenet, googlenet-bn", cure="heads=0") from None  # fmt: skip
         raise UserError(f"{network} does not give classes of pictures", expected="resnet18, vgg11, ...") from None
     rule = optimizer_of(
         optimizer, _groups(model, backbone_lr), lr, momentum=momentum if optimizer in ("sgd", "nesterov") else 0.0,
@@ -92,7 +99,7 @@ def image_classifier(
     steps = epochs * -(-data.spec["counts"]["train"] // batch_size)
     rise = round(warmup * steps)
     return ImageClassifier(
-        run, data=data, model=model, criterion=_criterion(run, data, label_smoothing, balance),
+        run, data=data, model=model, criterion=_criterion(run, data, label_smoothing, balance, heads),
         optimizer=rule, schedule=as_schedule(rule, rising(rise, cosine(lr, max(steps - rise, 1)))), epochs=epochs, batch_size=batch_size,
         changes=_changes(crop, flip, colour, round(cutout * data.spec["size"]), grow), mix=mixup,
         views=BothWays if test_flip else None,
@@ -130,9 +137,12 @@ def _groups(model: nn.Module, backbone_lr: float) -> list[dict[str, Any]]:
 
 
 def _criterion(
-    run: Run, data: Dataset[ImageSplit], label_smoothing: float, balance: str
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """Cross entropy a sample; balanced, a class weighs N / (K n_k), so that each has the same share of the sum."""
+    run: Run, data: Dataset[ImageSplit], label_smoothing: float, balance: str, heads: float
+) -> Callable[[Tensor | tuple[Tensor, ...], Tensor], Tensor]:
+    """Cross entropy a sample; balanced, a class weighs N / (K n_k), so that each has the same share of the sum.
+
+    Where a network in training gives the logits of auxiliary heads too, their losses are added, `heads` times.
+    """
     import torch
 
     weight = None
@@ -140,7 +150,10 @@ def _criterion(
         counts = torch.tensor(data.spec["class_counts"], dtype=torch.float32)
         weight = (counts.sum() / (len(counts) * counts)).to(run.device)
 
-    def criterion(logits: Tensor, y: Tensor) -> Tensor:
+    def criterion(logits: Tensor | tuple[Tensor, ...], y: Tensor) -> Tensor:
+        if isinstance(logits, tuple):
+            main, *others = (criterion(each, y) for each in logits)
+            return main + heads * torch.stack(others).sum(0)
         return torch.nn.functional.cross_entropy(logits, y, weight, label_smoothing=label_smoothing, reduction="none")
 
     return criterion

@@ -7,12 +7,14 @@ out otherwise.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from chainrule.caffe.translation import in_order, state_of
 from chainrule.errors import UserError
-from chainrule.models.card import Card, ImageNetWeights, Preprocessing, pictures
+from chainrule.models.card import CaffeWeights, Card, ImageNetWeights, Preprocessing, pictures
 from chainrule.nn.local_response_norm import LocalResponseNorm
 from chainrule.nn.picture_size import at_least
 from chainrule.nn.pooling import CaffeAvgPool2d, CaffeMaxPool2d
@@ -115,8 +117,9 @@ class WithHeads(nn.Module):
             x = self.get_submodule(f"inception{name}")(x)
         return x
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, C, 224, 224) -> (B, K)
-        return self.stages(x)[2]
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:  # (B, C, 224, 224) -> (B, K)
+        """The logits; in training, where there are heads, those of `with_heads`."""
+        return self.with_heads(x) if self.training and self.aux1 is not None else self.stages(x)[2]
 
     def with_heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits (B, K) of the main classifier and of the two heads, for training: the loss of the first, and 0.3 of each head's."""
@@ -171,6 +174,23 @@ class GoogLeNet(WithHeads):
 
     def classify(self, means: Tensor) -> Tensor:
         return self.classifier(self.dropout(means))
+
+    def caffe_state(self, file: str | Path) -> dict[str, Tensor]:
+        """The weights of Caffe's bvlc_googlenet as a state dict, with those of both heads; see `state_of`."""
+        layers = in_order(self.stem, ("conv1/7x7_s2", "conv2/3x3_reduce", "conv2/3x3"))
+        layers = {f"stem.{path}": name for path, name in layers.items()}
+        for key in MODULES:
+            module, parts = (
+                self.get_submodule(f"inception{key}"),
+                ("1x1", "3x3_reduce", "3x3", "5x5_reduce", "5x5", "pool_proj"),
+            )
+            layers |= {
+                f"inception{key}.{path}": f"inception_{key}/{name}" for path, name in in_order(module, parts).items()
+            }
+        for number in (1, 2):
+            parts = {"conv.0": "conv", "fc.0": "fc", "classifier": "classifier"}
+            layers |= {f"aux{number}.{path}": f"loss{number}/{name}" for path, name in parts.items()}
+        return state_of(file, self, layers | {"classifier": "loss3/classifier"})
 
 
 class BasicConv2d(nn.Module):
@@ -280,6 +300,9 @@ GOOGLENET = Card(
     deviations=("Dropout, padding and normalisation as in Caffe's description; the paper leaves them open.",),
     tiny=_TINY,
     tiny_example=pictures(32),
+    caffe=CaffeWeights(
+        Preprocessing(mean=(123 / 255, 117 / 255, 104 / 255), std=(1 / 255,) * 3)
+    ),  # blue first: 104, 117, 123
 )
 GOOGLENET_BN = Card(
     name="googlenet-bn",
