@@ -118,8 +118,8 @@ class ImageClassifier:
         return {"model": (torch.zeros(1, spec["channels"], spec["size"], spec["size"], device=self.run.device),)}
 
     def measure(self, split: ImageSplit) -> dict[str, float]:
-        """Accuracy, error and mean loss on a split."""
-        return self._scores(self.logits(split.x), split.y)
+        """Accuracy, error and mean loss on a split, of the network itself: several views are for the answers that count."""
+        return self._scores(self.logits(split.x, self.model), split.y)
 
     def _scores(self, logits: Tensor, y: Tensor) -> dict[str, float]:
         y = y.to(self.run.device)
@@ -138,13 +138,14 @@ class ImageClassifier:
         return scores
 
     @torch.inference_mode()
-    def logits(self, x: Tensor) -> Tensor:
-        """Logits (N, K) in eval mode, for any number of byte images (N, C, H, W)."""
+    def logits(self, x: Tensor, network: nn.Module | None = None) -> Tensor:
+        """Logits (N, K) in eval mode, for any number of byte images (N, C, H, W); by all views unless `network` is given."""
         self.model.eval()
+        answering = self.answering if network is None else network
         parts = []
         for chunk in x.split(EVALUATION_BATCH.get(self.run.device.type, 1000)):
             with self.run.autocast():
-                parts.append(self.answering(self.normalize(chunk.to(self.run.device))).float())
+                parts.append(answering(self.normalize(chunk.to(self.run.device))).float())
         return torch.cat(parts)
 
     def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
