@@ -1,4 +1,4 @@
-"""The tutorial is executed: its examples in order and in one namespace, its commands, its pictures."""
+"""The tutorials are executed: the examples of a page in order and in one namespace, its commands, its pictures."""
 
 from __future__ import annotations
 
@@ -10,16 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from chainrule.cli import cli
 
 ROOT = Path(__file__).resolve().parent.parent
-TUTORIAL = ROOT / "docs/tutorial-ground.md"
+PAGES = {  # by the pages and files that their commands leave
+    "ground": ("graph.html", "neuron.html", "activations.png", "policies.svg", "plants.html"),
+    "vision": ("why.html", "why-not-5.html", "runs/digits/export/model.onnx"),
+}
 PICTURES = r"!\[([^\]]+)\]\((pictures/[^)]+)\)"
 FLAGS = doctest.IGNORE_EXCEPTION_DETAIL
 
-pytestmark = pytest.mark.skipif(not TUTORIAL.is_file(), reason="needs the repository")
+pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="needs the repository")
+
+
+def text_of(page: str) -> str:
+    return (ROOT / f"docs/tutorial-{page}.md").read_text("utf-8")
 
 
 def blocks(text: str) -> Iterator[tuple[str, str, int]]:
@@ -30,7 +37,7 @@ def blocks(text: str) -> Iterator[tuple[str, str, int]]:
 
 def run_examples(content: str, namespace: dict[str, Any], line: int) -> None:
     """Compares what the examples print with what the page says; the namespace goes on to the next block."""
-    test = doctest.DocTestParser().get_doctest(content, namespace, f"line {line}", str(TUTORIAL), line)
+    test = doctest.DocTestParser().get_doctest(content, namespace, f"line {line}", "the page", line)
     assert test.examples, f"line {line}: a Python block without an example"
     said: list[str] = []
     runner = doctest.DocTestRunner(optionflags=FLAGS, verbose=False)
@@ -39,38 +46,43 @@ def run_examples(content: str, namespace: dict[str, Any], line: int) -> None:
     namespace.update(test.globs)
 
 
-def run_command(line: str) -> str:
+def run_command(line: str) -> Result:
     words = shlex.split(line)
     assert words[0] == "chainrule", line
     done = CliRunner().invoke(cli, words[1:])
     assert done.exit_code == 0, f"{line}\n{done.output}\n{done.exception!r}"
-    return done.stdout
+    return done
 
 
 def follow(text: str) -> tuple[int, int]:
     """Goes through the page as a reader would. Gives how many examples' blocks and commands there were."""
     namespace: dict[str, Any] = {"__name__": "tutorial"}
-    printed, shown, commands = "", 0, 0
+    printed, told, shown, commands = "", [], 0, 0
     for kind, content, line in blocks(text):
         if kind == "python":
             run_examples(content, namespace, line)
             shown += 1
         elif kind == "console":
-            printed = "".join(run_command(command) for command in content.splitlines())
+            done = [run_command(command) for command in content.splitlines()]
+            printed = "".join(one.stdout for one in done)
+            told = [line.rstrip() for one in done for line in one.stderr.splitlines()]
             commands += len(content.splitlines())
         elif kind == "text":  # what the command before it prints
             assert printed == content, f"line {line}"
+        elif kind == "messages":  # lines that it says on the way, among others
+            assert content and set(content.splitlines()) <= set(told), f"line {line}: {told}"
         else:
             raise AssertionError(f"line {line}: a block of kind {kind!r} that nothing runs")
     return shown, commands
 
 
-def test_the_tutorial_can_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", PAGES)
+def test_the_tutorial_can_be_followed(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    shown, commands = follow(TUTORIAL.read_text("utf-8"))
-    assert shown > 15 and commands > 15
-    for page in ("graph.html", "neuron.html", "activations.png", "policies.svg", "plants.html"):
-        assert (tmp_path / page).stat().st_size > 1000, page
+    shown, commands = follow(text_of(page))
+    assert shown > 15 and commands > 5
+    for file in PAGES[page]:
+        assert (tmp_path / file).stat().st_size > 1000, file
     for run in (tmp_path / "runs").iterdir():
         assert (run / "report.html").is_file(), run
 
@@ -83,6 +95,7 @@ def test_the_tutorial_can_be_followed(tmp_path: Path, monkeypatch: pytest.Monkey
         "```python\nprint(1)\n```\n",
         "```console\nchainrule trian ravine\n```\n",
         '```console\nchainrule explain "x*x" x=2\n```\n\n```text\nf = 5\n```\n',
+        "```console\nchainrule list\n```\n\n```messages\nnot said\n```\n",
         "```sh\nls\n```\n",
     ],
 )
@@ -92,11 +105,17 @@ def test_a_wrong_page_would_be_seen(wrong: str, tmp_path: Path, monkeypatch: pyt
         follow(wrong)
 
 
-def test_its_pictures_are_small_and_made_by_the_program() -> None:
-    named = re.findall(PICTURES, TUTORIAL.read_text("utf-8"))
+@pytest.mark.parametrize("page", PAGES)
+def test_its_pictures_are_small_and_made_by_the_program(page: str) -> None:
+    named = re.findall(PICTURES, text_of(page))
     maker = (ROOT / "docs/pictures/make.py").read_text("utf-8")
-    assert len(named) >= 6
+    assert len(named) >= 3
     for title, path in named:
         file = ROOT / "docs" / path
         assert title and 1_000 < file.stat().st_size < 100_000, path
         assert file.name in maker, path
+
+
+def test_every_tutorial_is_followed() -> None:
+    found = {file.stem.removeprefix("tutorial-") for file in (ROOT / "docs").glob("tutorial-*.md")}
+    assert found == set(PAGES)

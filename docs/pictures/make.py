@@ -2,6 +2,7 @@
 
 python docs/pictures/make.py           the digits and the report, after `make demo`, with Chromium installed
 python docs/pictures/make.py ground    those of docs/tutorial-ground.md
+python docs/pictures/make.py vision    those of docs/tutorial-vision.md, in some minutes
 """
 
 from __future__ import annotations
@@ -12,14 +13,25 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
+from matplotlib.figure import Figure as Canvas
 from PIL import Image
+from sklearn.datasets import load_digits
 
 import chainrule
 from chainrule.inspect import graph
+from chainrule.inspect.attribution.grad_cam import grad_cam
+from chainrule.inspect.attribution.occlusion import mean_over_squares, occlusion
+from chainrule.inspect.attribution.pictures import in_grid, laid_over, png
+from chainrule.inspect.figures import COLOURS, to_svg
 from chainrule.inspect.function_figures import write_activations
+from chainrule.inspect.layers import layers
 from chainrule.inspect.policy_figures import write_policies
+from chainrule.loops.experiment import descend
+from chainrule.models import all_cards
+from chainrule.models.vision.resnet_cifar import ResNetCifar
 from chainrule.run.run import Run
 
 HERE = Path(__file__).parent
@@ -90,9 +102,95 @@ def ground() -> None:
         screenshot(folder / "ravine.svg", HERE / "ravine.png", "810,500")  # its contour lines are long as SVG
 
 
+def vision() -> None:
+    """Cost and error of all networks, training against depth, and why a digit is a three."""
+    (HERE / "networks.svg").write_text(networks(), "utf-8")
+    (HERE / "depth.svg").write_text(depths(), "utf-8")
+    with tempfile.TemporaryDirectory() as place:
+        settings: dict[str, Any] = {"epochs": 4, "crop": "shift", "flip": False, "lr": 0.02}
+        run = chainrule.train("image-classifier", network="lenet-caffe", size=28, out=f"{place}/digits", **settings)
+        smaller(why(run.open_system(), "3"), HERE / "why.png")
+
+
+def networks() -> str:
+    """ImageNet error of every network with published weights against its multiply-adds; the area is the weights."""
+    canvas = Canvas(figsize=(6.4, 4.2), layout="constrained")
+    axes = canvas.add_subplot()
+    beside = {  # where a name would lie on another
+        "googlenet-bn": (-66, 4), "resnet101": (-50, -12), "vgg13-bn": (-36, -20), "vgg16-bn": (-36, -20), "vgg11-bn": (-20, -22),
+        "vgg19": (14, 4), "vgg19-bn": (14, -6), "vgg16": (8, 12), "vgg13": (10, 10), "vgg11": (10, 10),
+    }  # fmt: skip
+    for family, colour in zip(("alexnet", "vgg", "googlenet", "resnet"), COLOURS, strict=False):
+        for name, card in all_cards().items():
+            if name.startswith(family) and (found := card.weights.get("torchvision")):
+                with torch.device("meta"):
+                    rows = layers(card.build(), card.example(1))
+                work, held = sum(row.multiply_adds for row in rows), sum(row.parameters for row in rows)
+                axes.scatter(work / 1e9, 100 * (1 - found.accuracy), held / 2e5, color=colour, alpha=0.45, linewidths=0)
+                at = (work / 1e9, 100 * (1 - found.accuracy))
+                axes.annotate(name, at, beside.get(name, (6, 4)), textcoords="offset points", fontsize=8)
+    axes.set(
+        xscale="log",
+        xlim=(0.5, 32),
+        ylim=(20, 45),
+        xlabel="multiply-adds a picture, in thousand millions",
+        ylabel="ImageNet error, %",
+    )
+    axes.set_xticks([0.5, 1, 2, 5, 10, 20], ["0.5", "1", "2", "5", "10", "20"])
+    axes.minorticks_off()
+    axes.grid(color="#e5e7eb", linewidth=0.7)
+    axes.spines[["top", "right"]].set_visible(False)
+    return to_svg(canvas, "networks")
+
+
+def depths() -> str:
+    """Mean loss of the last of three passes over digits against depth; a line for the middle of three seeds."""
+    digits = load_digits()
+    x = (torch.tensor(digits.images[:1280], dtype=torch.float32)[:, None] - 4.9) / 6.0
+    y = torch.tensor(digits.target[:1280])
+
+    def loss_of(depth: int, shortcut: Literal["A", "none"], seed: int) -> float:
+        torch.manual_seed(seed)
+        net, losses = ResNetCifar(depth, in_channels=1, shortcut=shortcut), []
+        rule = torch.optim.SGD(net.parameters(), 0.05, momentum=0.9, weight_decay=1e-4)
+        descend(
+            net, x, y, torch.nn.functional.cross_entropy, rule, steps=60, batch_size=64,
+            each_step=lambda step, loss: losses.append(float(loss)),
+        )  # fmt: skip
+        return sum(losses[-20:]) / 20
+
+    canvas = Canvas(figsize=(5.6, 3.1), layout="constrained")
+    axes, of = canvas.add_subplot(), (8, 14, 20, 26, 32, 44)
+    kinds: tuple[tuple[str, Literal["A", "none"]], ...] = (("plain", "none"), ("residual", "A"))
+    for (name, shortcut), colour in zip(kinds, COLOURS, strict=False):
+        found = [sorted(loss_of(depth, shortcut, seed) for seed in range(3)) for depth in of]
+        axes.plot(of, [losses[1] for losses in found], color=colour, label=name, marker="o", markersize=4)
+        axes.fill_between(of, [a[0] for a in found], [a[-1] for a in found], color=colour, alpha=0.2, linewidth=0)
+    axes.set(xlabel="layers with weights", ylabel="training loss, nats", xticks=of, ylim=(0, None))
+    axes.grid(color="#e5e7eb", linewidth=0.7)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    return to_svg(canvas, "depth")
+
+
+def why(system: Any, name: str) -> bytes:
+    """The first test picture of a class, Grad-CAM of the class, and the probability it loses where a square is covered."""
+    split, label = system.data.test, system.classes.index(name)
+    picture = split.x[int((split.y == label).nonzero()[0])]
+    x, network = system.normalize(picture[None]), system.model.eval()
+    with torch.no_grad():
+        probability = network(x).softmax(1)[0, label]
+    side = picture.shape[-1]
+    fall = mean_over_squares(probability - occlusion(network, x, label, size=7), (side, side), 7)
+    shown = [picture, laid_over(picture, grad_cam(network, x, label)[0]), laid_over(picture, fall, signed=True)]
+    return png(in_grid(shown, 3, 196), 0)
+
+
 if __name__ == "__main__":
     if sys.argv[1:] == ["ground"]:
         ground()
+    elif sys.argv[1:] == ["vision"]:
+        vision()
     else:
         folder = Path(sys.argv[1] if len(sys.argv) > 1 else "demo/lenet5")
         digits(Run.load(folder))

@@ -25,8 +25,8 @@ CHUNK = 100
 PASSES = 10  # over the training images that the universal change is made on
 SHOWN = 6
 CLAIM = (
-    "A change too small to be seen makes a network answer wrongly: one step along the sign of the gradient does, several "
-    "do more, any wanted answer can be had, and one and the same change does it for most images."
+    "Put to the test: how large must a change of each pixel be, one step along the sign of the gradient, before a "
+    "classifier errs; what do several steps add; can an answer be chosen; does one and the same change do for all images?"
 )
 
 
