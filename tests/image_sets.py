@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,19 @@ def pictures(folder: Path, count: int, mode: str = "L", size: tuple[int, int] = 
         pixels = rng.integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
         Image.fromarray(pixels).convert(mode).save(folder / f"{index}{suffix}")
     return folder
+
+
+def png(width: int, height: int, kind: int = 0, bits: int = 1, row: bytes | None = None) -> bytes:
+    """A PNG written by hand, every row the same, black unless given: a large one costs little."""
+    packer = zlib.compressobj(9)
+    line = b"\0" + (bytes((width * bits * (3 if kind == 2 else 1) + 7) // 8) if row is None else row)
+    body = b"".join(packer.compress(line) for _ in range(height)) + packer.flush()
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
 def idx_bytes(array: np.ndarray) -> bytes:

@@ -16,7 +16,7 @@ from torch import nn
 from chainrule import api, models
 from chainrule.cli import cli
 from chainrule.data import decoded as cache
-from chainrule.data.image_files import decode
+from chainrule.data.picture_files import decode
 from chainrule.errors import UserError
 from chainrule.inspect import class_figures
 from chainrule.nn.frozen import Frozen
@@ -144,6 +144,28 @@ def test_published_weights_bring_their_preprocessing(tmp_path: Path, capfd: pyte
         api.train("image-classifier", network="resnet34", size=32, epochs=1, weights=str(file), out=tmp_path / "other")
 
 
+# -- auxiliary classifiers -----------------------------------------------------------------------------------------------
+
+
+def test_heads_learn_beside_the_main_classifier(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        pictures(tmp_path / "pictures" / name, 8, "RGB", (32, 32))
+    run = api.train(
+        "image-classifier", network="googlenet-bn", size=32, epochs=1, batch_size=4, heads=0.3, val_fraction=0.25,
+        data=str(tmp_path / "pictures"), out=tmp_path / "run",
+    )  # fmt: skip
+    learnt = run.open_system().modules()["model"]
+    fresh = Run.load(tmp_path / "run").system.modules()["model"]
+    moved = {name for name, p in learnt.named_parameters() if not torch.equal(p, fresh.get_parameter(name))}
+    assert {"fc.weight", "aux1.fc2.weight", "aux2.conv.conv.weight"} <= moved
+    system, y = run.system, torch.tensor([0, 1])
+    logits = tuple(torch.randn(3, 2, 2))
+    losses = [system.criterion(each, y) for each in logits]
+    assert torch.allclose(system.criterion(logits, y), losses[0] + 0.3 * (losses[1] + losses[2]))
+    assert losses[0].shape == (2,) and isinstance(learnt.train()(torch.randn(2, 3, 32, 32)), tuple)
+    assert learnt.eval()(torch.randn(2, 3, 32, 32)).shape == (2, 2)
+
+
 # -- settings that do not fit --------------------------------------------------------------------------------------------
 
 
@@ -156,6 +178,8 @@ def test_published_weights_bring_their_preprocessing(tmp_path: Path, capfd: pyte
         ({"network": "lenet-caffe", "size": 28, "grow": (14, 20)}, "the last of the sizes"),
         ({"network": "lenet-caffe", "size": 28, "freeze": ("layer1",)}, "no part of the network"),
         ({"network": "lenet-caffe", "size": 28, "crop": "twist"}, "wrong type or range"),
+        ({"network": "vgg11", "size": 32, "heads": 0.3}, "no auxiliary classifiers"),
+        ({"network": "mlp-backprop", "size": 28}, "learns by hand"),
     ],
 )
 def test_settings_that_do_not_fit(settings: dict[str, Any], words: str, tmp_path: Path) -> None:

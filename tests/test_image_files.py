@@ -10,8 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from chainrule.data.image_files import colour_channels, decode, read_idx
+from chainrule.data.image_files import read_idx
 from chainrule.data.images import read_picture
+from chainrule.data.picture_files import colour_channels, decode
 from chainrule.errors import UserError
 from tests.image_sets import cifar_folder, idx_bytes, idx_folder, pictures, read, refused, stripes
 

@@ -88,14 +88,25 @@ def test_the_smallest_picture_is_taken_and_a_smaller_one_is_told(name: str, size
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("alexnet", 227), ("caffenet", 227), ("cuda-convnet-18", 32), ("cuda-convnet-11", 24)]
+    ("name", "size"),
+    [
+        ("alexnet", 227),
+        ("caffenet", 227),
+        ("cuda-convnet-18", 32),
+        ("cuda-convnet-11", 24),
+        ("lenet5", 32),
+        ("lenet-caffe", 28),
+    ],
 )
 def test_another_size_is_told(name: str, size: int) -> None:
     with torch.device("meta"):
         net = build(name)
-        assert net(torch.zeros(1, 3, size, size)).shape[0] == 1
-        with pytest.raises(UserError, match=f"another size .*\n.*{size} x {size}(.|\n)*size={size - 3}"):
-            net(torch.zeros(1, 3, size - 3, size - 3))
+        x = get_card(name).example(1)[0]
+        assert x.shape[-1] == size and net(x).shape[0] == 1
+        with pytest.raises(
+            UserError, match=f"another size .*\n.*{size} x {size}(.|\n)*size={size} where(.|\n)*built for {size - 3}"
+        ):
+            net(x[:, :, 3:, 3:])
 
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [

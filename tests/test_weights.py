@@ -206,7 +206,7 @@ def test_a_layer_of_another_width_is_no_head(tmp_path: Path) -> None:
 
 
 NAMED = [("resnet50", {"num_classes": 3}, ("resnet50",)), ("vgg13-bn", {}, ("vgg13-bn",)),
-         ("googlenet-bn", {"heads": True}, ("googlenet-bn",)), ("alexnet", {"num_classes": 5}, ("alexnet", "caffenet")),
+         ("googlenet-bn", {"heads": True}, ("googlenet-bn",)), ("alexnet", {"num_classes": 5}, ("alexnet", "alexnet-caffe", "caffenet")),
          ("resnet20", {}, ("plain20", "resnet20")), ("resnet18", {"width": 32}, ())]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from chainrule.run.folder import read_record
 from chainrule.run.run import Run
 from chainrule.run.settings import run_settings
 from chainrule.settings import bind
-from chainrule.systems import Exports, Generates, Predicts
+from chainrule.systems import Borrows, Exports, Generates, Predicts
 
 
 def train(
@@ -30,8 +30,8 @@ def train(
         out: the run folder, new or empty; runs/RECIPE-N by default.
         seed: decides every random draw.
         device: auto, cpu, cuda or mps.
-        weights: a file to start from, safetensors or a state dict of torch.save; or `torchvision`, which publishes
-            weights for some of the networks.
+        weights: a file to start from: safetensors, a state dict of torch.save, or for the networks that Caffe has too
+            a .caffemodel; or `torchvision`, which publishes weights for some of the networks.
         settings: the recipe's own settings and those of `run_settings`.
 
     Raises:
@@ -68,7 +68,8 @@ def _train(run: Run, go_on: bool = False) -> Run:
                 run.go_on()
             system = run.system
             if run.record["weights"] and not run.step:
-                run.start_from(_weights_file(run), recognise)
+                modules = system.borrowed() if isinstance(system, Borrows) else system.modules()
+                run.start_from(_weights_file(run), modules, recognise)
             system.train(run)
             run.checkpoint()
             run.open_system()
@@ -199,7 +200,8 @@ def explain(
 ) -> Path:  # fmt: skip
     """Looks inside a run, a recipe, or a computation: one HTML file that works offline.
 
-    Of a run or a recipe it shows layers, shapes, parameters and cost, of a run also values, gradients and a diagnosis.
+    Of a run or a recipe it shows layers, shapes, parameters and cost, of a run also values, gradients and a diagnosis; of
+    a net description of Caffe's (`FILE.prototxt`) what it shows of a recipe.
     Of a formula or a function it shows the computational graph with every value and gradient (`explain_text` gives the
     same as an object).
 
@@ -207,16 +209,19 @@ def explain(
         what: a run folder; a recipe's name, whose model is then built anew with its defaults; a formula such as
             `(x+y)*(y-z)`; or `FILE.py:NAME`, a function or module of the user's own.
         inputs: for a run, at most one: what the activations and gradients are shown for. For a formula or a function
-            its values, `x=1 y=[1,2] z=randn(2,3)`.
+            its values, `x=1 y=[1,2] z=randn(2,3)`. For a net description sizes of its inputs, `data=3,224,224`.
         target: of an image classifier with an input, the class that is asked about, by name or number; the answer's if none.
         out: the file to write, or a folder for it; explain.html in the run, explain-RECIPE.html or graph.html here.
         device: where a run's networks run.
     """
-    from chainrule.inspect.explain import explain_recipe, explain_run
-    from chainrule.models import get_card
+    from chainrule.inspect.explain import explain_module, explain_recipe, explain_run
+    from chainrule.models import example_of_description, get_card
 
     path, name, place = Path(what), str(what), Path(out) if out else None
     given = inputs or []
+    if name.endswith(".prototxt"):
+        module, example, notes = example_of_description(name, given)
+        return explain_module(path.stem, f"a net description, {name}", module, example, notes, place)
     if is_computation(name, given):
         from chainrule.inspect.explain import explain_graph
 

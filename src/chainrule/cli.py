@@ -59,16 +59,23 @@ def list_(family: str | None, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("recipe", metavar="RECIPE|TOPIC")
+@click.argument("recipe", metavar="RECIPE|TOPIC|FILE.prototxt")
+@click.argument("inputs", nargs=-1, metavar="[NAME=C,H,W ...]")
 @click.option("--out", type=click.Path(), help="For a topic: a file for its pictures, .html, .svg or .png.")
-def show(recipe: str, out: str | None) -> None:
+def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
     """A recipe's card: source, deviations, layers and shapes, parameters, target, settings, the command.
 
-    Or a topic, `activations` or `policies`: a table of all of them; with --out their pictures.
+    Or a topic, `activations` or `policies`: a table of all of them; with --out their pictures. Or the layers of a net
+    description of Caffe's, FILE.prototxt; data=3,224,224 says the sizes of an input that it leaves to the data.
     """
     from chainrule.errors import UserError, unknown
     from chainrule.recipes import all_recipes, get_recipe
 
+    if recipe.endswith(".prototxt"):
+        _show_description(recipe, inputs, out)
+        return
+    if inputs:
+        raise UserError("only a net description takes words beside it", expected="FILE.prototxt", found=f"{recipe} {inputs[0]}")  # fmt: skip
     if recipe in _TOPICS:
         _TOPICS[recipe](out)
         return
@@ -86,6 +93,20 @@ def show(recipe: str, out: str | None) -> None:
         click.echo(f"\n{title}:")
         rows = [(f"  {name}={_plain(p.default)}", describe(p.annotation)) for name, p in parameters(function).items()]
         _table(rows)
+
+
+def _show_description(file: str, words: Sequence[str], out: str | None) -> None:
+    from chainrule.errors import UserError
+    from chainrule.models import description_rows, read_description
+
+    if out is not None:
+        raise UserError("--out is for topics", found=f"the description {file}", cure=f"chainrule explain {file}")
+    net, notes = read_description(file, words, empty=True)
+    click.echo(f"{net.name or file}, phase {net.phase}")
+    for note in notes:
+        click.echo(note)
+    click.echo()
+    _table(description_rows(net))
 
 
 def _show_activations(out: str | None) -> None:
@@ -118,7 +139,9 @@ _TOPICS = {"activations": _show_activations, "policies": _show_policies}  # what
 @click.option("--out", type=click.Path(), help="The run folder, new or empty; runs/RECIPE-N by default.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides every random draw.")
 @_DEVICE
-@click.option("--weights", help="A file to start from (safetensors, or a state dict in .pth), or torchvision.")
+@click.option(
+    "--weights", help="A file to start from (safetensors, a state dict in .pth, or a .caffemodel), or torchvision."
+)
 @_AS_JSON
 def train(recipe: str, settings: Sequence[str], as_json: bool, **options: Any) -> None:
     """Train RECIPE, evaluate it on the test split, write a run folder."""
@@ -228,16 +251,17 @@ def generate(run: str, count: int, as_json: bool, **options: Any) -> None:
 
 
 @cli.command(context_settings={"ignore_unknown_options": True})  # a formula may begin with a minus
-@click.argument("what", metavar="RUN_OR_RECIPE_OR_FORMULA")
+@click.argument("what", metavar="RUN|RECIPE|FORMULA|FILE.prototxt")
 @click.argument("inputs", nargs=-1, metavar="[INPUT | NAME=VALUE ...]")
 @click.option("--class", "target", help="Of an image classifier: the class to ask about, not the one it answers.")
 @_OUT
 @_DEVICE
 def explain(what: str, inputs: Sequence[str], target: str | None, out: str | None, device: str) -> None:
-    """Look inside a run, a recipe, a formula or a function of your own; one HTML file.
+    """Look inside a run, a recipe, a net description, a formula or a function of your own; one HTML file.
 
     A formula, "(x+y)*(y-z)" x=-1 y=3 z=2, or a function or module, FILE.py:NAME x=1 y=[1,2] z=randn(2,3), is shown as a
-    computational graph with every value and gradient, here as text and in the file to step through.
+    computational graph with every value and gradient, here as text and in the file to step through. Beside a net
+    description of Caffe's, data=3,224,224 says the sizes of an input that it leaves to the data.
     """
     from chainrule import api
 

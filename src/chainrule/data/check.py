@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from chainrule.data.image_files import SUFFIXES, RawImages, RawImageSet, read_images
+from chainrule.data.image_files import RawImages, RawImageSet, read_images
 from chainrule.data.images import check_labels, usual_channels
+from chainrule.data.picture_files import SUFFIXES, TOO_LARGE, is_hidden, picture_files, why_broken, without_warnings
 from chainrule.data.sentence_files import TEXT_COLUMN, read_sentences, split_folders
 from chainrule.data.sentences import class_names, class_numbers
 from chainrule.data.series import read_values
@@ -51,7 +51,8 @@ def check(path: str, target: str | None) -> dict[str, Any]:
     if kind == "sentences":
         return _check_sentences(path, target)
     if kind == "images":
-        return _check_images(read_images(place, target))
+        raw = read_images(place, target)
+        return _check_images(raw) | _passed_over(place, raw)
     if kind == "pictures":
         assert isinstance(place, Path)
         return _check_pictures(place)
@@ -156,7 +157,7 @@ def _check_pictures(folder: Path) -> dict[str, Any]:
     parts = {name: folder / name for name in ("train", "val", "test") if (folder / name).is_dir()}
     splits = {}
     for name, place in (parts if "train" in parts else {"train": folder}).items():
-        files = sorted(f for f in place.rglob("*") if f.suffix.lower() in SUFFIXES)
+        files = picture_files(place)
         splits[name] = RawImages(np.zeros(len(files), dtype=np.int64), files=files)
     raw = RawImageSet(splits, [], str(folder))
     _expect_readable(raw)
@@ -280,37 +281,43 @@ def _held_out(labels: dict[str, np.ndarray], fractions: dict[str, float], by_cla
 def _expect_readable(raw: RawImageSet) -> None:
     """Decodes every file: a header may be whole where the rest is cut short."""
     files = [file for part in raw.splits.values() for file in part.files]
-    broken = list(_broken(files))
+    with without_warnings():
+        broken = [(file, why) for file in files if (why := why_broken(file)) is not None]
     if broken:
         named = [f"{file}: {why}" for file, why in broken[:_NAMED]]
         named += [f"and {len(broken) - _NAMED} more"] if len(broken) > _NAMED else []
-        one = len(broken) == 1
+        one, large = len(broken) == 1, any(why.startswith(TOO_LARGE) for _, why in broken)
         raise UserError(
             "a picture cannot be read" if one else f"{len(broken)} of {len(files)} pictures cannot be read", where=raw.where,
-            found="\n            ".join(named), cure=f"repair or remove {'this file' if one else 'these files'}",
+            found="\n            ".join(named), cure=f"repair{', make smaller' if large else ''} or remove {'this file' if one else 'these files'}",
         )  # fmt: skip
 
 
-def _broken(files: list[Path]) -> Iterator[tuple[Path, str]]:
-    for file in files:
-        try:
-            with Image.open(file) as image:
-                image.load()
-        except UnidentifiedImageError:
-            yield file, "an empty file" if file.stat().st_size == 0 else "no picture of a format that is known"
-        except (OSError, ValueError, SyntaxError) as error:
-            yield file, str(error)
+def _passed_over(place: Source | Path, raw: RawImageSet) -> dict[str, Any]:
+    """The files of a folder that training would not look at, counted by ending; nothing where there are none."""
+    taken = {file for part in raw.splits.values() for file in part.files}
+    if not taken or not isinstance(place, Path) or not place.is_dir():
+        return {}
+    others = Counter(
+        f"a {f.suffix.lower()} outside the class folders"
+        if f.suffix.lower() in SUFFIXES
+        else f.suffix.lower() or f.name
+        for f in place.rglob("*")
+        if f not in taken and f.suffix.lower() != ".csv" and not is_hidden(f, place) and f.is_file()
+    )
+    return {"passed over": dict(others.most_common(_NAMED))} if others else {}
 
 
 def _sizes(raw: RawImageSet) -> str:
     """Width x height of the pictures: the one there is, or the smallest and the largest."""
     sizes: set[tuple[int, int]] = set()
-    for part in raw.splits.values():
-        if part.arrays is not None:
-            sizes.add((part.arrays.shape[2], part.arrays.shape[1]))
-        for file in part.files:
-            with Image.open(file) as image:
-                sizes.add(image.size)
+    with without_warnings():
+        for part in raw.splits.values():
+            if part.arrays is not None:
+                sizes.add((part.arrays.shape[2], part.arrays.shape[1]))
+            for file in part.files:
+                with Image.open(file) as image:
+                    sizes.add(image.size)
     if len(sizes) == 1:
         width, height = next(iter(sizes))
         return f"{width}x{height}"

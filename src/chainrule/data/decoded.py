@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chainrule.data.image_files import decode
+from chainrule.data.picture_files import decode, without_warnings
 from chainrule.data.sources import cache_folder
 
 CACHED_FROM = 500  # pictures; fewer are decoded in a second or two
@@ -21,8 +21,10 @@ MOST_BYTES = 20 * 2**30  # of all cached sets together; the least lately used go
 FORM = 1  # of what is cached: another number leaves older files unread
 
 
-def decoded(files: Sequence[Path], size: int, channels: int, margin: float | None = None) -> np.ndarray:
-    """The pictures as bytes (N, size, size, channels), in the order of the files; see `decode` for `margin`.
+def decoded(
+    files: Sequence[Path], size: int, channels: int, margin: float | None = None, border: int = 0
+) -> np.ndarray:  # fmt: skip
+    """The pictures as bytes (N, size, size, channels), in the order of the files; see `decode` for margin and border.
 
     Threads decode them. Of many pictures the result is kept: the same files, by name, length and time of change, are
     not opened again. A cache that cannot be written is done without.
@@ -32,8 +34,8 @@ def decoded(files: Sequence[Path], size: int, channels: int, margin: float | Non
     """
     shape = (len(files), size, size, channels)
     if len(files) < CACHED_FROM:
-        return _decode_into(np.empty(shape, np.uint8), files, margin)
-    place = cache_folder() / "pictures" / f"{_key(files, size, channels, margin)}.npy"
+        return _decode_into(np.empty(shape, np.uint8), files, margin, border)
+    place = cache_folder() / "pictures" / f"{_key(files, size, channels, margin, border)}.npy"
     with contextlib.suppress(OSError, ValueError):  # not there, or broken: it is made anew
         found = np.load(place, mmap_mode="c", allow_pickle=False)
         if found.shape == shape and found.dtype == np.uint8:
@@ -45,9 +47,9 @@ def decoded(files: Sequence[Path], size: int, channels: int, margin: float | Non
         _make_room(place.parent, int(np.prod(shape)))
         mapped = np.lib.format.open_memmap(growing, "w+", np.uint8, shape)
     except OSError:
-        return _decode_into(np.empty(shape, np.uint8), files, margin)
+        return _decode_into(np.empty(shape, np.uint8), files, margin, border)
     try:
-        _decode_into(mapped, files, margin)
+        _decode_into(mapped, files, margin, border)
         mapped.flush()
         growing.replace(place)
     except BaseException:
@@ -56,9 +58,9 @@ def decoded(files: Sequence[Path], size: int, channels: int, margin: float | Non
     return np.load(place, mmap_mode="c", allow_pickle=False)
 
 
-def _decode_into(out: np.ndarray, files: Sequence[Path], margin: float | None) -> np.ndarray:
-    one = partial(decode, channels=out.shape[3], size=(out.shape[1], out.shape[2]), margin=margin)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+def _decode_into(out: np.ndarray, files: Sequence[Path], margin: float | None, border: int) -> np.ndarray:
+    one = partial(decode, channels=out.shape[3], size=(out.shape[1], out.shape[2]), margin=margin, border=border)
+    with without_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
             for index, picture in enumerate(pool.map(one, files)):
                 out[index] = picture
@@ -68,14 +70,14 @@ def _decode_into(out: np.ndarray, files: Sequence[Path], margin: float | None) -
     return out
 
 
-def _key(files: Sequence[Path], size: int, channels: int, margin: float | None) -> str:
+def _key(files: Sequence[Path], size: int, channels: int, margin: float | None, border: int) -> str:
     """Says what the result depends on; a file that is gone is told of when it is decoded."""
     known = []
     for file in files:
         with contextlib.suppress(OSError):
             state = file.stat()
             known.append((str(file.resolve()), state.st_size, state.st_mtime_ns))
-    text = json.dumps([FORM, size, channels, margin, known])
+    text = json.dumps([FORM, size, channels, margin, border, known])
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from chainrule.data.dataset import Dataset
-from chainrule.data.image_files import SUFFIXES, RawImageSet, read_images
-from chainrule.data.images import check_range, pixel_statistics, to_tensor, usual_channels
+from chainrule.data.image_files import RawImageSet, read_images
+from chainrule.data.images import BORDER, check_range, pixel_statistics, to_tensor, usual_channels
+from chainrule.data.picture_files import SUFFIXES, picture_files
 from chainrule.data.sources import Source, resolve
 from chainrule.data.splits import fingerprint
 from chainrule.errors import UserError
@@ -82,6 +83,7 @@ def read_face_splits(
         raise UserError("all training pictures are of one constant colour", where=where)
     spec = {
         "where": where, "persons": {name: splits[name].names for name in SPLITS}, "channels": wanted, "size": size,
+        "border": 0 if raws["train"].splits["train"].files else BORDER,
         "mean": mean, "std": [s or 1.0 for s in std], "counts": {name: len(splits[name]) for name in SPLITS},
         "splits": {name: made[name] for name in SPLITS},
         "fingerprint": fingerprint(*(t for name in SPLITS for t in (splits[name].x, splits[name].y))),
@@ -99,7 +101,7 @@ def read_other_faces(source: str, target: str | None, spec: dict[str, Any]) -> F
 
 def read_gallery(folder: Path) -> tuple[list[Path], list[str]]:
     """The picture files below `folder`, and whom each shows: the name of his folder, or of the file where it lies loose."""
-    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())
+    files = picture_files(folder)
     if not files:
         raise UserError("the gallery holds no picture", where=folder,
                         expected="one subfolder a person, or pictures named after persons, ending in " + " ".join(sorted(SUFFIXES)))  # fmt: skip

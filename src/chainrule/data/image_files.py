@@ -7,20 +7,15 @@ import gzip
 import math
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
+from chainrule.data.picture_files import SUFFIXES, picture_files
 from chainrule.data.sources import Source
 from chainrule.errors import UserError
-
-# What Pillow raises for a file that is no picture, or a broken one, or one too large to be meant.
-UNREADABLE = (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
 
 
 @dataclass
@@ -65,63 +60,6 @@ def read_images(source: Source | Path, target: str | None) -> RawImageSet:
         "this is no set of images", where=source,
         expected="a folder with one subfolder a class, a .csv, a .npz with x and y, or MNIST's idx files",
     )  # fmt: skip
-
-
-def decode(file: Path, channels: int, size: tuple[int, int], margin: float | None = None) -> np.ndarray:
-    """One picture file as uint8 (H, W, C), resized; UserError names a file that cannot be read.
-
-    Without `margin` it is stretched to (H, W) as it is. With it the shorter side is brought to `margin` times its share
-    of (H, W), and the middle is cut out: proportions stay, and what lies at the edges goes.
-    """
-    height, width = size
-    try:
-        with Image.open(file) as image:
-            image.load()
-            plain = _upright(image).convert("L" if channels == 1 else "RGB")
-            if margin is not None:
-                plain = _middle(plain, height, width, margin)
-            elif plain.size != (width, height):
-                plain = plain.resize((width, height), Image.Resampling.BILINEAR)
-            return np.asarray(plain, dtype=np.uint8).reshape(height, width, channels)
-    except UNREADABLE as error:
-        raise _unreadable(file, error) from None
-
-
-def _middle(image: Image.Image, height: int, width: int, margin: float) -> Image.Image:
-    """The middle (height, width) of the image, brought to as small a size as covers `margin` times that."""
-    scale = max(margin * height / image.height, margin * width / image.width)
-    image = image.resize(
-        (max(width, round(image.width * scale)), max(height, round(image.height * scale))), Image.Resampling.BILINEAR
-    )
-    left, top = (image.width - width) // 2, (image.height - height) // 2
-    return image.crop((left, top, left + width, top + height))
-
-
-def colour_channels(file: Path) -> int:
-    """1 for a grey picture, 3 for one in colour, from its header alone."""
-    try:
-        with Image.open(file) as image:
-            return 1 if image.mode in ("1", "L", "LA", "I", "I;16", "I;16B", "F") else 3
-    except UNREADABLE as error:
-        raise _unreadable(file, error) from None
-
-
-def _unreadable(file: Path, error: Exception) -> UserError:
-    found = "an empty file" if file.is_file() and file.stat().st_size == 0 else str(error)
-    return UserError("a picture cannot be read", where=file, found=found, cure="repair or remove this file")
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Turned as the camera says, 16-bit grey brought to 8 bits, transparency laid on white."""
-    from PIL import ImageOps
-
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        return Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image
 
 
 def _digits(source: Source) -> RawImageSet:
@@ -223,11 +161,14 @@ def _class_folders(folder: Path) -> RawImageSet:
                 raise UserError(
                     f"the class {child.name!r} is in {split} and not in train", where=child, expected=", ".join(classes)
                 )
-            found = sorted(f for f in child.rglob("*") if f.suffix.lower() in SUFFIXES)
+            found = picture_files(child)
             if not found and split == "train":
+                others = sorted({f.suffix.lower() or f.name for f in child.rglob("*") if f.is_file()})
                 raise UserError(
-                    "a class has no picture", where=child, expected="files ending in " + " ".join(sorted(SUFFIXES))
-                )
+                    "a class has no picture", where=child, expected="files ending in " + " ".join(sorted(SUFFIXES)),
+                    found="files ending in " + " ".join(others[:10]) if others else "an empty folder",
+                    cure="put pictures into it, or remove the folder",
+                )  # fmt: skip
             files += found
             labels += [classes.index(child.name)] * len(found)
         splits[split] = RawImages(np.array(labels, dtype=np.int64), files=files)
@@ -402,10 +343,3 @@ def _pixel_columns(rows: Sequence[dict[str, str]], columns: list[str], file: Pat
                     "a pixel is no number", where=f"{file}, line {number + 2}, column {column!r}", found=row[column]
                 ) from None
     return _as_bytes(values.reshape(len(rows), side, side), str(file))
-
-
-def mixed_kinds(files: Sequence[Path]) -> tuple[int, str | None]:
-    """The channels that most pictures have, and the first that is of the other kind."""
-    kinds = [colour_channels(file) for file in files]
-    usual = Counter(kinds).most_common(1)[0][0]
-    return usual, next((str(f) for f, k in zip(files, kinds, strict=True) if k != usual), None)

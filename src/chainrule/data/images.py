@@ -13,13 +13,17 @@ from torch import Tensor
 
 from chainrule.data.dataset import Dataset
 from chainrule.data.decoded import decoded
-from chainrule.data.image_files import UNREADABLE, RawImages, RawImageSet, decode, mixed_kinds, read_images
+from chainrule.data.image_files import RawImages, RawImageSet, read_images
+from chainrule.data.picture_files import mixed_kinds
 from chainrule.data.sources import resolve
 from chainrule.data.splits import fingerprint, hold_out
 from chainrule.errors import UserError
 
 if TYPE_CHECKING:
     from chainrule.run.run import Run
+
+
+BORDER = 4  # pixels: what may lack for a border of zeros to be put around an array
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,7 @@ def image_spec(
     names = ("train", "val", "test")
     return {
         "where": raw.where, "classes": classes, "channels": channels, "size": size, "mean": mean, "std": [s or 1.0 for s in std],
+        "border": 0 if raw.splits["train"].files else BORDER,
         "counts": {name: len(splits[name]) for name in names}, "splits": {name: made[name] for name in names},
         "fingerprint": fingerprint(*(t for name in names for t in (splits[name].x, splits[name].y))),
     }  # fmt: skip
@@ -125,9 +130,8 @@ def read_other_images(source: str, target: str | None, spec: dict[str, Any]) -> 
     if not len(part.labels):
         raise UserError("there is nothing to measure on", where=source, expected="one picture or more")
     check_range(raw)
-    return ImageSplit(
-        to_tensor(part, spec["size"], spec["channels"], spec.get("margin")), torch.from_numpy(part.labels)
-    )
+    x = to_tensor(part, spec["size"], spec["channels"], spec.get("margin"), spec.get("border", 0))
+    return ImageSplit(x, torch.from_numpy(part.labels))
 
 
 def check_labels(raw: RawImageSet) -> None:
@@ -180,10 +184,15 @@ def usual_channels(raw: RawImageSet) -> int:
     return usual
 
 
-def to_tensor(part: RawImages, size: int, channels: int, margin: float | None = None) -> Tensor:
-    """uint8 (N, C, size, size). Arrays up to four pixels too small get a border of zeros, as LeNet-5's 28 to 32."""
+def to_tensor(
+    part: RawImages, size: int, channels: int, margin: float | None = None, border: int = 0
+) -> Tensor:  # fmt: skip
+    """uint8 (N, C, size, size). Arrays up to four pixels too small get a border of zeros, as LeNet-5's 28 to 32.
+
+    Files are decoded as `decode` says.
+    """
     if part.arrays is None:
-        out = decoded(part.files, size, channels, margin)
+        out = decoded(part.files, size, channels, margin, border)
         return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous()
     x = torch.from_numpy(np.array(part.arrays)).permute(0, 3, 1, 2)
     return fit_channels(fit_size(x, size), channels).contiguous()
@@ -194,7 +203,7 @@ def fit_size(x: Tensor, size: int) -> Tensor:
     height, width = x.shape[-2:]
     if (height, width) == (size, size):
         return x
-    if 0 <= size - height <= 4 and 0 <= size - width <= 4:
+    if 0 <= size - height <= BORDER and 0 <= size - width <= BORDER:
         top, left = (size - height) // 2, (size - width) // 2
         return F.pad(x, (left, size - width - left, top, size - height - top))
     parts = [F.interpolate(chunk.float(), (size, size), mode="bilinear", antialias=True) for chunk in x.split(4096)]
@@ -227,22 +236,12 @@ def pixel_statistics(x: Tensor) -> tuple[list[float], list[float]]:
 def read_picture(path: str | Path, spec: dict[str, Any]) -> Tensor:
     """One picture file as the run's images are: uint8 (1, C, size, size).
 
-    Grey pictures of a size within four pixels get the border that the training images got.
+    A run that learnt from arrays put a border around those a little too small; so the file gets one too.
     """
-    from PIL import Image
-
     file = Path(path)
     if not file.is_file():
         raise UserError("there is no such file", where=file, expected="a picture")
-    try:
-        with Image.open(file) as image:
-            width, height = image.size
-    except UNREADABLE as error:
-        raise UserError("a picture cannot be read", where=file, found=error) from None
-    if (margin := spec.get("margin")) is not None:
-        whole = decode(file, spec["channels"], (spec["size"], spec["size"]), margin)
-        return torch.from_numpy(whole.copy()).permute(2, 0, 1)[None]
-    close = 0 <= spec["size"] - height <= 4 and 0 <= spec["size"] - width <= 4
-    size = (height, width) if close else (spec["size"], spec["size"])
-    pixels = torch.from_numpy(decode(file, spec["channels"], size).copy()).permute(2, 0, 1)[None]
-    return fit_size(pixels, spec["size"])
+    border = spec.get("border", BORDER if spec.get("margin") is None else 0)
+    return torch.from_numpy(decoded([file], spec["size"], spec["channels"], spec.get("margin"), border)).permute(
+        0, 3, 1, 2
+    )

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from chainrule.data.dataset import Dataset
-from chainrule.data.image_files import SUFFIXES, RawImages, RawImageSet, read_images
+from chainrule.data.image_files import RawImages, RawImageSet, read_images
 from chainrule.data.images import ImageSplit, image_spec, read_image_splits, to_tensor, usual_channels
+from chainrule.data.picture_files import SUFFIXES, picture_files
 from chainrule.data.sources import resolve
 from chainrule.data.splits import hold_out
 from chainrule.errors import UserError
@@ -76,15 +77,11 @@ def is_unlabelled(folder: Path) -> bool:
     return sum(d.is_dir() and not d.name.startswith(".") for d in train.iterdir()) < 2
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)
-
-
 def _pictures_of(folder: Path) -> RawImageSet:
     made = {name: folder / name for name in ("train", "val", "test") if (folder / name).is_dir()}
     splits = {}
     for name, place in (made if "train" in made else {"train": folder}).items():
-        files = _files(place)
+        files = picture_files(place)
         if len(files) < 2:
             raise UserError(
                 "there are too few pictures", where=place, expected="2 or more, ending in " + " ".join(sorted(SUFFIXES)),

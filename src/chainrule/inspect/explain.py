@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,18 @@ if TYPE_CHECKING:
 def explain_recipe(recipe: Recipe, card: Card | None, out: Path | None) -> Path:
     """Writes what is inside a recipe's model, built anew with its defaults."""
     return _write(_of_recipe(recipe, card), out, Path(f"explain-{recipe.name}.html"))
+
+
+def explain_module(
+    name: str, subtitle: str, module: nn.Module, example: tuple[Tensor, ...], notes: Sequence[str], out: Path | None
+) -> Path:
+    """Writes what is inside a module that belongs to no recipe; `notes` are told at its head."""
+    context = {
+        "title": name, "subtitle": subtitle, "source": subtitle, "deviations": list(notes), "lesson": None,
+        "networks": [_network("model", module, example, weights=False)], "looked": None,
+        "note": "Weights are those of a fresh start.",
+    }  # fmt: skip
+    return _write(context, out, Path(f"explain-{name}.html"))
 
 
 def explain_run(

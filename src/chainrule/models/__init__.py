@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
 from chainrule.errors import UserError, unknown
-from chainrule.models.card import Card, ImageNetWeights
+from chainrule.models.card import CaffeWeights, Card, ImageNetWeights
 
 PUBLISHERS = ("torchvision",)
 
@@ -59,8 +59,10 @@ def published_weights(network: str, publisher: str = "torchvision") -> ImageNetW
     return found
 
 
-def weights_named(network: str, weights: str | None) -> ImageNetWeights | None:
+def weights_named(network: str, weights: str | None) -> ImageNetWeights | CaffeWeights | None:
     """Which published weights of a network `--weights` means: by publisher, or by the name of the official file.
+
+    Every `.caffemodel` means Caffe's, where the network can read one.
 
     None where it means none of them: another file, or no weights at all. So a recipe learns which preprocessing the
     weights that it starts from need.
@@ -74,7 +76,33 @@ def weights_named(network: str, weights: str | None) -> ImageNetWeights | None:
         return None
     if weights in PUBLISHERS:
         return published_weights(network, weights)
+    if weights.endswith(".caffemodel"):
+        return get_card(network).caffe
     return next((w for w in get_card(network).weights.values() if w.file == PurePath(weights).name), None)
+
+
+def read_description(file: str, words: Sequence[str] = (), *, empty: bool = False) -> tuple[Any, list[str]]:
+    """The network of a description of Caffe's and what was taken for granted: `chainrule.caffe.listing.read_to_look_at`."""
+    from chainrule.caffe.listing import read_to_look_at
+
+    return read_to_look_at(file, words, empty=empty)
+
+
+def description_rows(net: Any) -> list[tuple[str, ...]]:
+    """The layers of such a network, a row each: `chainrule.caffe.listing.layer_rows`."""
+    from chainrule.caffe.listing import layer_rows
+
+    return layer_rows(net)
+
+
+def example_of_description(file: str, words: Sequence[str] = ()) -> tuple[Any, tuple[Any, ...], list[str]]:
+    """A description as a module from its first input to its scores, an example for it, and what was taken for granted."""
+    import torch
+
+    from chainrule.caffe.graph import CaffeScores
+
+    net, notes = read_description(file, words)
+    return CaffeScores(net.eval()), (torch.zeros(1, *next(iter(net.inputs.values()))[1:]),), notes
 
 
 def recognise(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:

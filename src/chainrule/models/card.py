@@ -46,6 +46,13 @@ class ImageNetWeights:
 
 
 @dataclass(frozen=True)
+class CaffeWeights:
+    """Weights that Caffe trained can be had for the network, and how their pictures were made ready, red first."""
+
+    preprocessing: Preprocessing
+
+
+@dataclass(frozen=True)
 class Card:
     """Source, deviations, canonical input and what the common tests need.
 
@@ -66,6 +73,7 @@ class Card:
     skip: Mapping[str, str] = field(default_factory=dict)
     tested_as: str | None = None
     weights: Mapping[str, ImageNetWeights] = field(default_factory=dict)  # published ones, by who publishes them
+    caffe: CaffeWeights | None = None  # where the network reads a .caffemodel: its `caffe_state`
 
 
 def pictures(size: int, channels: int = 3) -> Callable[[int], tuple[Any]]:

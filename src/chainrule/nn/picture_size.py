@@ -16,13 +16,13 @@ def at_least(x: Tensor, size: int, network: str) -> None:
     chainrule.errors.UserError: the pictures are too small for VGG
       expected: 32 x 32 pixels at least
       found:    32 x 20
-      cure:     enlarge them, for example to 32 x 32
+      cure:     size=32 or more where they are read
     """
     height, width = x.shape[-2:]
     if min(height, width) < size:
         raise UserError(
             f"the pictures are too small for {network}", expected=f"{size} x {size} pixels at least",
-            found=f"{height} x {width}", cure=f"enlarge them, for example to {size} x {size}",
+            found=f"{height} x {width}", cure=f"size={size} or more where they are read",
         )  # fmt: skip
 
 
@@ -35,11 +35,11 @@ def exactly(x: Tensor, size: int, network: str) -> None:
     chainrule.errors.UserError: the pictures are of another size than this AlexNet was built for
       expected: 227 x 227 pixels
       found:    224 x 224
-      cure:     resize them, or build the network with size=224
+      cure:     size=227 where they are read, or a network built for 224
     """
     height, width = x.shape[-2:]
     if (height, width) != (size, size):
         raise UserError(
             f"the pictures are of another size than this {network} was built for", expected=f"{size} x {size} pixels",
-            found=f"{height} x {width}", cure=f"resize them, or build the network with size={height}",
+            found=f"{height} x {width}", cure=f"size={size} where they are read, or a network built for {height}",
         )  # fmt: skip

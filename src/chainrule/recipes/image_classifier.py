@@ -54,6 +54,7 @@ def image_classifier(
     that weight; `crop=none flip=no colour=0` changes nothing.
     """
 
+    from chainrule.backprop.chain import Chain
     from chainrule.data.images import load_images
     from chainrule.errors import UserError
     from chainrule.models import get_card, weights_named
@@ -75,23 +76,16 @@ def image_classifier(
     data = load_images(
         run,
         size=size or example[0].shape[-1],
-        channels=channels or (3 if published else 0),
+        channels=channels or (len(published.preprocessing.mean) if published else 0),
         val_fraction=val_fraction,
         margin=published.preprocessing.resize / published.preprocessing.size if published else None,
     )
     if grow and grow[-1] != data.spec["size"]:
         raise UserError("the last of the sizes is not that of the pictures", found=f"grow={','.join(map(str, grow))} size={data.spec['size']}",
                         cure=f"grow={','.join(map(str, grow[:-1]))},{data.spec['size']}".replace("=,", "="))  # fmt: skip
-    try:
-        model = run.place(
-            card.build(
-                num_classes=len(data.spec["classes"]), in_channels=data.spec["channels"], **({"heads": True} if heads else {})
-            )
-        )  # fmt: skip
-    except TypeError:
-        if heads:
-            raise UserError(f"{network} has no auxiliary classifiers", found=f"heads={heads:g}", expected="googlenet, googlenet-bn", cure="heads=0") from None  # fmt: skip
-        raise UserError(f"{network} does not give classes of pictures", expected="resnet18, vgg11, ...") from None
+    model = run.place(card.build(**_form(network, data.spec, heads)))
+    if isinstance(model, Chain):
+        raise UserError(f"{network} learns by hand, not by autograd", expected="resnet18, vgg11, ...", found=f"network={network}", cure=f"chainrule train {network}")  # fmt: skip
     rule = optimizer_of(
         optimizer, _groups(model, backbone_lr), lr, momentum=momentum if optimizer in ("sgd", "nesterov") else 0.0,
         weight_decay=weight_decay,
@@ -106,6 +100,27 @@ def image_classifier(
         pixels=(published.preprocessing.mean, published.preprocessing.std) if published else None,
         frozen=Frozen(model, freeze) if freeze else None, thaw=thaw,
     )  # fmt: skip
+
+
+def _form(network: str, spec: dict[str, Any], heads: float) -> dict[str, Any]:
+    """What the network is built with: classes and channels, the size where it depends on it, heads where they are wanted."""
+    import inspect
+
+    from chainrule.errors import UserError
+    from chainrule.models import get_card
+
+    takes = inspect.signature(get_card(network).build).parameters
+    if not {"num_classes", "in_channels"} <= set(takes):
+        raise UserError(f"{network} does not give classes of pictures", expected="resnet18, vgg11, ...")
+    if heads and "heads" not in takes:
+        raise UserError(f"{network} has no auxiliary classifiers", found=f"heads={heads:g}", expected="googlenet, googlenet-bn", cure="heads=0")  # fmt: skip
+    form = {
+        "num_classes": len(spec["classes"]),
+        "in_channels": spec["channels"],
+        "size": spec["size"],
+        "heads": heads > 0,
+    }
+    return {name: value for name, value in form.items() if name in takes}
 
 
 def _changes(crop: str, flip: bool, colour: float, cutout: int, grow: tuple[int, ...] | None) -> list[Change]:

@@ -307,10 +307,13 @@ class Run:
         """As many CPU threads as the run began with: sums are taken in the same order, so the numbers stay the same."""
         torch.set_num_threads(self.record["threads"])
 
-    def start_from(self, file: str | Path, recognise: Callable[[Shapes], tuple[str, ...]] = lambda shapes: ()) -> None:
-        """Loads weights from a file before the first step, and says what of it was not taken."""
+    def start_from(
+        self, file: str | Path, modules: Mapping[str, nn.Module],
+        recognise: Callable[[Shapes], tuple[str, ...]] = lambda shapes: (),
+    ) -> None:  # fmt: skip
+        """Loads weights from a file into the modules before the first step, and says what of it was not taken."""
         name = self.record["settings"].get("network") or self.recipe.model or self.recipe.name
-        for note in load_file(file, self.system.modules(), name, recognise):
+        for note in load_file(file, modules, name, recognise):
             self.progress.line(note)
 
     @contextlib.contextmanager

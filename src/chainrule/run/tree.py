@@ -58,8 +58,9 @@ def unpack(node: Any, tensors: dict[str, Tensor]) -> Any:
     if not isinstance(node, dict):
         return node
     if "$tensor" in node:
-        tensor = tensors[node["$tensor"]]
-        return tensor.to(memory_format=torch.channels_last) if node.get("channels_last") else tensor
+        # A copy stands in memory as a new tensor does; in the file's it would not, and there sums may round otherwise.
+        form = torch.channels_last if node.get("channels_last") else torch.contiguous_format
+        return tensors[node["$tensor"]].clone(memory_format=form)
     if "$array" in node:
         return unpack(node["$array"], tensors).numpy()
     if "$tuple" in node:

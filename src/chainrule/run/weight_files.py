@@ -41,6 +41,20 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return (_read_state_dict(path), {}) if head in PICKLED else read_safetensors(path)
 
 
+def is_caffemodel(path: Path) -> bool:
+    """Whether a file is one of Caffe's: by its ending, else by its beginning, the name of a network.
+
+    Of safetensors the ninth byte is a brace, after a length of eight.
+    """
+    if path.suffix == ".caffemodel":
+        return True
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(9)
+    return head[:1] == b"\n" and head[8:] != b"{"
+
+
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
     try:
         with warnings.catch_warnings():

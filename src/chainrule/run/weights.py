@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from chainrule.errors import UserError
 from chainrule.run import checkpoint, parallel
 from chainrule.run.tree import load_tree
-from chainrule.run.weight_files import read_weights
+from chainrule.run.weight_files import is_caffemodel, read_weights
 
 Shapes = Mapping[str, torch.Size]
 SHOWN = 3  # names of weights in an error
@@ -42,7 +42,7 @@ def load_file(
 
     Args:
         file: safetensors, or a state dict of torch.save. A file that a run wrote holds a state for each of the modules;
-            any other holds the one module's own names.
+            any other holds the one module's own names. Or a .caffemodel, for a module that has `caffe_state`.
         modules: by name.
         model: what the errors call them.
         recognise: which networks have weights of these names and shapes, for the error.
@@ -53,9 +53,13 @@ def load_file(
     Raises:
         UserError: as `read_weights`, or where the weights are those of another network.
     """
-    tensors, metadata = read_weights(Path(file))
+    from_caffe = is_caffemodel(Path(file))
+    tensors, metadata = ({}, {}) if from_caffe else read_weights(Path(file))
     notes = []
     for name, module in modules.items():
+        if from_caffe:
+            notes += _load_what_fits(module, _caffe_state(module, file, model), model, Path(file), recognise)
+            continue
         prefix = f"{name}."
         own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         given = own if "tree" in metadata else tensors
@@ -64,6 +68,17 @@ def load_file(
         except RuntimeError:
             notes += _load_what_fits(module, given, model, Path(file), recognise)
     return notes
+
+
+def _caffe_state(module: nn.Module, file: str | Path, model: str) -> dict[str, Tensor]:
+    translate = getattr(module, "caffe_state", None)
+    if translate is None:
+        raise UserError(
+            f"{model} takes no weights of Caffe's", where=file, expected="a state dict in safetensors or .pth",
+            cure="network=alexnet-caffe, caffenet, vgg16, vgg19, googlenet, resnet50-caffe or lenet-caffe; or the recipe caffe-net",
+        )  # fmt: skip
+    state: dict[str, Tensor] = translate(file)
+    return state
 
 
 def _load_what_fits(
@@ -90,12 +105,15 @@ def _load_what_fits(
     ]  # fmt: skip
     if missing or unexpected or others:
         named = recognise({key: value.shape for key, value in given.items()})
+        cure = f"they look like those of {' or '.join(named)}" if named else None
+        if not missing and not unexpected and len(others) == 1 and (channels := _other_channels(own, given)):
+            cure = f"channels={channels}, as the pictures had that they were trained on"
         raise UserError(
             f"these weights are not those of {model}", where=file,
             found="; ".join(text for text in (
                 _listed("missing", missing), _listed("unexpected", unexpected), _listed("of another shape", others)
             ) if text),
-            cure=f"they look like those of {' or '.join(named)}" if named else None,
+            cure=cure,
         )  # fmt: skip
     parallel.load_part(module, given)
     return notes
@@ -115,6 +133,15 @@ def _differs_in_classes(keys: list[str], own: Mapping[str, Tensor], given: Mappi
         return False
     counts = {len(given[key]) for key in keys}
     return len(counts) == 1 and counts != {len(own[keys[0]])}
+
+
+def _other_channels(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> int | None:
+    """How many channels the weights of a convolution see, where it is grey instead of colour or the other way round."""
+    for key, mine in own.items():
+        theirs = given[key]
+        if mine.dim() == theirs.dim() == 4 and {mine.shape[1], theirs.shape[1]} == {1, 3}:
+            return theirs.shape[1]
+    return None
 
 
 def _listed(what: str, names: list[str]) -> str:

@@ -98,6 +98,13 @@ class Prepares(Protocol):
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]: ...
 
 
+@runtime_checkable
+class Borrows(Protocol):
+    """Begins with a network that others have trained: those that --weights fill, where they are not `modules` as they are."""
+
+    def borrowed(self) -> dict[str, nn.Module]: ...
+
+
 @dataclass(frozen=True)
 class Lesson:
     """One real batch of the training data and what is learnt from it: `loss(module(*inputs), target)`, a scalar."""

@@ -202,7 +202,7 @@ class ImageClassifier:
 
 def _pictures(inputs: list[str]) -> Iterator[Path]:
     """The files named, those in the folders named, and for `-` those that stdin names, one a line."""
-    from chainrule.data.image_files import SUFFIXES
+    from chainrule.data.picture_files import SUFFIXES, picture_files
 
     for name in inputs:
         if name == "-":
@@ -211,7 +211,7 @@ def _pictures(inputs: list[str]) -> Iterator[Path]:
             continue
         path = Path(name)
         if path.is_dir():
-            found = sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES)
+            found = picture_files(path)
             if not found:
                 raise UserError(
                     "the folder holds no picture", where=path, expected="files ending in " + " ".join(sorted(SUFFIXES))

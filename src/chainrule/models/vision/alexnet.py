@@ -6,15 +6,17 @@ Shapes: B batch, C input channels, S height and width, K classes.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 from torch import Tensor, nn
 
+from chainrule.caffe.translation import state_of
 from chainrule.errors import UserError, unknown
 from chainrule.functional.pooling import caffe_pool_output_size
-from chainrule.models.card import Card, ImageNetWeights, pictures
+from chainrule.models.card import CaffeWeights, Card, ImageNetWeights, Preprocessing, pictures
 from chainrule.nn.local_response_norm import LocalResponseNorm
 from chainrule.nn.picture_size import at_least, exactly
 from chainrule.nn.pooling import CaffeMaxPool2d
@@ -97,6 +99,19 @@ class AlexNet(nn.Module):
         exactly(x, self.size, "AlexNet")
         return self.classifier(self.features(x).flatten(1))
 
+    def caffe_state(self, file: str | Path) -> dict[str, Tensor]:
+        """The weights of Caffe's bvlc_alexnet or bvlc_reference_caffenet as a state dict; see `state_of`.
+
+        Raises:
+            UserError: this is the paper's form, whose normalisation those weights have never seen; or as `state_of`.
+        """
+        if self.form == "paper":
+            raise UserError("these weights belong to Caffe's forms of AlexNet, not to the paper's", where=file,
+                            expected="network=alexnet-caffe for bvlc_alexnet, network=caffenet for bvlc_reference_caffenet",
+                            found="network=alexnet: its normalisation has k = 2 and another alpha")  # fmt: skip
+        paths = [name for name, layer in self.named_modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
+        return state_of(file, self, {path: path.rpartition(".")[2] for path in paths})
+
     def _between(self, number: str) -> dict[str, nn.Module]:
         """The two layers behind ReLU `number`, by name, in the order of the form."""
         form = FORMS[self.form]
@@ -169,6 +184,8 @@ class AlexNetOneTower(nn.Module):
 
 
 _TINY = {"width": 1 / 16, "size": 67, "num_classes": 10}
+# Caffe took a mean picture away, whose mean over pixels is near 104, 117, 123, blue first.
+_CAFFE = CaffeWeights(Preprocessing(227, 256, mean=(123 / 255, 117 / 255, 104 / 255), std=(1 / 255,) * 3))
 ALEXNET = Card(
     name="alexnet",
     source="Krizhevsky, Sutskever, Hinton: ImageNet classification with deep convolutional neural networks, 2012",
@@ -182,12 +199,22 @@ ALEXNET = Card(
     tiny=_TINY,
     tiny_example=pictures(67),
 )
+ALEXNET_CAFFE = replace(
+    ALEXNET,
+    name="alexnet-caffe",
+    source="Caffe, models/bvlc_alexnet (Jia et al. 2014)",
+    build=partial(AlexNet, form="caffe"),
+    deviations=(),
+    tested_as="caffenet",
+    caffe=_CAFFE,
+)
 CAFFENET = Card(
     name="caffenet",
     source="Caffe, models/bvlc_reference_caffenet (Jia et al. 2014)",
     build=partial(AlexNet, form="caffenet"),
     example=pictures(227),
     parameters=60_965_224,
+    caffe=_CAFFE,
     tiny=_TINY,
     tiny_example=pictures(67),
 )

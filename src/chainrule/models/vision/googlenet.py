@@ -177,19 +177,15 @@ class GoogLeNet(WithHeads):
 
     def caffe_state(self, file: str | Path) -> dict[str, Tensor]:
         """The weights of Caffe's bvlc_googlenet as a state dict, with those of both heads; see `state_of`."""
-        layers = in_order(self.stem, ("conv1/7x7_s2", "conv2/3x3_reduce", "conv2/3x3"))
-        layers = {f"stem.{path}": name for path, name in layers.items()}
+        views = ("1x1", "3x3_reduce", "3x3", "5x5_reduce", "5x5", "pool_proj")
+        stem = in_order(self.stem, ("conv1/7x7_s2", "conv2/3x3_reduce", "conv2/3x3"))
+        layers = {f"stem.{path}": name for path, name in stem.items()}
         for key in MODULES:
-            module, parts = (
-                self.get_submodule(f"inception{key}"),
-                ("1x1", "3x3_reduce", "3x3", "5x5_reduce", "5x5", "pool_proj"),
-            )
-            layers |= {
-                f"inception{key}.{path}": f"inception_{key}/{name}" for path, name in in_order(module, parts).items()
-            }
+            inside = in_order(self.get_submodule(f"inception{key}"), views)
+            layers |= {f"inception{key}.{path}": f"inception_{key}/{name}" for path, name in inside.items()}
         for number in (1, 2):
-            parts = {"conv.0": "conv", "fc.0": "fc", "classifier": "classifier"}
-            layers |= {f"aux{number}.{path}": f"loss{number}/{name}" for path, name in parts.items()}
+            head = {"conv.0": "conv", "fc.0": "fc", "classifier": "classifier"}
+            layers |= {f"aux{number}.{path}": f"loss{number}/{name}" for path, name in head.items()}
         return state_of(file, self, layers | {"classifier": "loss3/classifier"})
 
 

@@ -5,10 +5,14 @@ Shapes: B batch, C input channels, K classes.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
-from chainrule.models.card import Card, pictures
+from chainrule.caffe.translation import state_of
+from chainrule.models.card import CaffeWeights, Card, Preprocessing, pictures
+from chainrule.nn.picture_size import exactly
 
 # Which of the six maps of S2 each of the sixteen maps of C3 sees: Table I of the paper, a column a map of C3.
 C3_TABLE = (
@@ -113,6 +117,7 @@ class LeNet5(nn.Module):
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, 32, 32)
+        exactly(x, 32, "LeNet-5")
         x = scaled_tanh(self.c1(x))  # (B, 6, 28, 28)
         x = scaled_tanh(self.s2(x))  # (B, 6, 14, 14)
         x = scaled_tanh(self.c3(x))  # (B, 16, 10, 10)
@@ -139,10 +144,15 @@ class LeNetCaffe(nn.Module):
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, 28, 28)
+        exactly(x, 28, "LeNet")
         x = nn.functional.max_pool2d(self.conv1(x), 2)  # (B, 20, 12, 12)
         x = nn.functional.max_pool2d(self.conv2(x), 2)  # (B, 50, 4, 4)
         x = nn.functional.relu(self.ip1(x.flatten(1)))  # (B, 500)
         return self.ip2(x)
+
+    def caffe_state(self, file: str | Path) -> dict[str, Tensor]:
+        """The weights of a .caffemodel of examples/mnist, as a state dict; see `chainrule.caffe.translation.state_of`."""
+        return state_of(file, self, {name: name for name in ("conv1", "conv2", "ip1", "ip2")})
 
 
 LENET5 = Card(
@@ -163,4 +173,5 @@ LENET_CAFFE = Card(
     build=LeNetCaffe,
     example=pictures(28, 1),
     parameters=431_080,
+    caffe=CaffeWeights(Preprocessing(28, 28, mean=(0.0,), std=(256 / 255,))),  # scale: 0.00390625
 )

@@ -6,12 +6,15 @@ Shapes: B batch, C input channels, K classes.
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 from torch import Tensor, nn
 
+from chainrule.caffe.translation import Names, state_of
 from chainrule.errors import UserError, unknown
-from chainrule.models.card import Card, ImageNetWeights, pictures
+from chainrule.models.card import CaffeWeights, Card, ImageNetWeights, Preprocessing, pictures
+from chainrule.nn.pooling import CaffeMaxPool2d
 
 
 class BasicBlock(nn.Module):
@@ -88,6 +91,8 @@ class ResNet(nn.Module):
         stride_on: which convolution of a bottleneck halves the picture: `3x3` as torchvision and most have it since, or
             the first, `1x1`, as the authors' published Caffe models. The names of the weights are the same; published
             ones are right in the form alone that they were trained in.
+        pool: what makes 56 x 56 maps of the first 112 x 112: `padded`, a border of one pixel, as torchvision and most have
+            it; or `rounded up`, without a border, as the authors' Caffe models.
         conv1_bias: a bias in the first convolution; the authors' Caffe model of 50 layers has one.
         width: channels of the first stage, 16 or more; the others have two, four and eight times as many.
 
@@ -104,21 +109,24 @@ class ResNet(nn.Module):
 
     def __init__(
         self, depth: int = 50, num_classes: int = 1000, in_channels: int = 3, stride_on: Literal["3x3", "1x1"] = "3x3",
-        conv1_bias: bool = False, width: int = 64,
+        conv1_bias: bool = False, width: int = 64, pool: Literal["padded", "rounded up"] = "padded",
     ) -> None:  # fmt: skip
         super().__init__()
+        self.depth, self.is_authors_form = depth, stride_on == "1x1" and pool == "rounded up"
         if depth not in STAGES:
             raise UserError("ResNet has no such depth", expected=", ".join(map(str, STAGES)), found=depth,
                             cure="the networks for small pictures have 20, 32, 44, 56 or 110")  # fmt: skip
         if stride_on not in ("3x3", "1x1"):
             raise unknown("a bottleneck cannot halve pictures in", stride_on, ("3x3", "1x1"))
+        if pool not in ("padded", "rounded up"):
+            raise unknown("the first maps cannot be pooled", pool, ("padded", "rounded up"))
         if width < LEAST_WIDTH:
             raise UserError("the width is out of range", expected=f"{LEAST_WIDTH} or more", found=width)
         block, counts = STAGES[depth]
         self.conv1 = nn.Conv2d(in_channels, width, 7, stride=2, padding=3, bias=conv1_bias)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1) if pool == "padded" else CaffeMaxPool2d(3, stride=2)
         out = block.expansion * width
         self.layer1 = _stage(block, counts[0], width, width, 1, stride_on)
         self.layer2 = _stage(block, counts[1], out, 2 * width, 2, stride_on)
@@ -137,6 +145,34 @@ class ResNet(nn.Module):
         x = self.layer3(x)  # (B, 256 e, 14, 14)
         x = self.layer4(x)  # (B, 512 e, 7, 7)
         return self.fc(self.avgpool(x).flatten(1))
+
+    def caffe_state(self, file: str | Path) -> dict[str, Tensor]:
+        """The weights of the authors' ResNet-50-model.caffemodel and its like as a state dict; see `state_of`.
+
+        Raises:
+            UserError: the form is not theirs, in which alone those weights are right; or as `state_of`.
+        """
+        if not self.is_authors_form:
+            theirs = ", ".join(f"resnet{depth}-caffe" for depth in AUTHORS)
+            raise UserError("these weights belong to the authors' Caffe form of ResNet", where=file, expected=f"network={theirs}",
+                            found="a network that halves or pools pictures elsewhere")  # fmt: skip
+        layers: dict[str, Names] = {"conv1": "conv1", "bn1": ("bn_conv1", "scale_conv1")}
+        for stage in (1, 2, 3, 4):
+            blocks = self.get_submodule(f"layer{stage}")
+            for letter, (number, block) in zip(self._letters(stage), blocks.named_children(), strict=True):
+                pairs = [("conv1", "bn1", "2a"), ("conv2", "bn2", "2b"), ("conv3", "bn3", "2c")]
+                pairs += [("downsample.0", "downsample.1", "1")] if block.downsample is not None else []
+                for conv, norm, branch in pairs:
+                    name, path = f"{stage + 1}{letter}_branch{branch}", f"layer{stage}.{number}"
+                    layers |= {f"{path}.{conv}": f"res{name}", f"{path}.{norm}": (f"bn{name}", f"scale{name}")}
+        return state_of(file, self, layers | {"fc": "fc1000"})
+
+    def _letters(self, stage: int) -> list[str]:
+        """What Caffe's model calls the blocks of a stage: a, b, c, ...; of the deeper networks' long stages a, b1, b2, ..."""
+        count = STAGES[self.depth][1][stage - 1]
+        if self.depth == 50 or stage in (1, 4):
+            return list("abcdef"[:count])
+        return ["a", *(f"b{i}" for i in range(1, count))]
 
 
 def _stage(
@@ -166,8 +202,32 @@ def _card(depth: int, parameters: int, file: str, accuracy: float) -> Card:
     )
 
 
+# ResNet_mean.binaryproto is a picture, whose mean over pixels is near this, blue first.
+_CAFFE = CaffeWeights(Preprocessing(mean=(123 / 255, 117 / 255, 104 / 255), std=(1 / 255,) * 3))
+# The authors' Caffe models by depth: whether the first convolution has a bias, and how many parameters that makes.
+AUTHORS = {50: (True, 25_557_096), 101: (False, 44_549_160), 152: (False, 60_192_808)}
+
+
+def _authors_card(depth: int) -> Card:
+    bias, parameters = AUTHORS[depth]
+    return Card(
+        name=f"resnet{depth}-caffe",
+        source="He, Zhang, Ren, Sun: the Caffe models beside Deep residual learning for image recognition, 2016",
+        build=partial(ResNet, depth=depth, stride_on="1x1", conv1_bias=bias, pool="rounded up"),
+        example=pictures(224),
+        parameters=parameters,
+        tiny={"width": LEAST_WIDTH, "num_classes": 10},
+        tiny_example=pictures(32),
+        tested_as=None if depth == 50 else "resnet50-caffe",
+        caffe=_CAFFE,
+    )
+
+
 RESNET18 = _card(18, 11_689_512, "resnet18-f37072fd.pth", 0.69758)
 RESNET34 = _card(34, 21_797_672, "resnet34-b627a593.pth", 0.73314)
 RESNET50 = _card(50, 25_557_032, "resnet50-0676ba61.pth", 0.76130)
 RESNET101 = _card(101, 44_549_160, "resnet101-63fe2227.pth", 0.77374)
 RESNET152 = _card(152, 60_192_808, "resnet152-394f9c45.pth", 0.78312)
+RESNET50_CAFFE = _authors_card(50)
+RESNET101_CAFFE = _authors_card(101)
+RESNET152_CAFFE = _authors_card(152)

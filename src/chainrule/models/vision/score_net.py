@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from chainrule.models.card import Card, pictures
 from chainrule.nn.normalize import Normalize
+from chainrule.nn.picture_size import exactly
 
 
 class ScoreNet(nn.Module):
@@ -32,6 +33,7 @@ class ScoreNet(nn.Module):
         self.head = nn.Linear(64, num_classes)
 
     def features(self, x: Tensor) -> Tensor:  # (B, C, 28, 28) -> (B, 64)
+        exactly(x, 28, "score-net")
         x = F.max_pool2d(F.relu(self.conv1(x)), 2)  # (B, 16, 14, 14)
         x = F.max_pool2d(F.relu(self.conv2(x)), 2)  # (B, 32, 7, 7)
         x = F.max_pool2d(F.relu(self.conv3(x)), 2)  # (B, 48, 3, 3)

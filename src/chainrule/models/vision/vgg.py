@@ -6,11 +6,13 @@ Shapes: B batch, C input channels, K classes.
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from torch import Tensor, nn
 
+from chainrule.caffe.translation import in_order, state_of
 from chainrule.errors import UserError
-from chainrule.models.card import Card, ImageNetWeights, pictures
+from chainrule.models.card import CaffeWeights, Card, ImageNetWeights, Preprocessing, pictures
 from chainrule.nn.picture_size import at_least
 
 # Columns A, B, D and E of the paper's table 1: how many 3 x 3 convolutions each of the five stages has.
@@ -50,6 +52,7 @@ class VGG(nn.Module):
         super().__init__()
         if depth not in STAGES:
             raise UserError("VGG has no such depth", expected=", ".join(map(str, STAGES)), found=depth)
+        self.depth, self.batch_norm = depth, batch_norm
         *channels, fc = (max(1, round(n * width)) for n in (*CHANNELS, 4096))
         self.features = nn.Sequential(*_convolutions(STAGES[depth], channels, in_channels, batch_norm))
         self.avgpool = nn.AdaptiveAvgPool2d((7, 7))
@@ -71,6 +74,18 @@ class VGG(nn.Module):
         x = self.features(x)  # (B, 512, 7, 7)
         return self.classifier(self.avgpool(x).flatten(1))
 
+    def caffe_state(self, file: str | Path) -> dict[str, Tensor]:
+        """The weights of the authors' VGG_ILSVRC_16_layers and their like as a state dict; see `state_of`.
+
+        Raises:
+            UserError: this form has batch normalisation, or as `state_of`.
+        """
+        if self.batch_norm:
+            raise UserError("the authors published no weights of VGG with batch normalisation", where=file,
+                            cure=f"network=vgg{self.depth}, or --weights torchvision")  # fmt: skip
+        names = [f"conv{i}_{j}" for i, count in enumerate(STAGES[self.depth], 1) for j in range(1, count + 1)]
+        return state_of(file, self, in_order(self, [*names, "fc6", "fc7", "fc8"]))
+
 
 def _convolutions(stages: tuple[int, ...], channels: list[int], in_channels: int, batch_norm: bool) -> list[nn.Module]:
     layers: list[nn.Module] = []
@@ -82,6 +97,9 @@ def _convolutions(stages: tuple[int, ...], channels: list[int], in_channels: int
             in_channels = out_channels
         layers.append(nn.MaxPool2d(2))
     return layers
+
+
+_CAFFE = CaffeWeights(Preprocessing(mean=(123.68 / 255, 116.779 / 255, 103.939 / 255), std=(1 / 255,) * 3))
 
 
 def _card(depth: int, parameters: int, file: str, accuracy: float, *, batch_norm: bool = False) -> Card:
@@ -100,6 +118,7 @@ def _card(depth: int, parameters: int, file: str, accuracy: float, *, batch_norm
         tiny_example=pictures(32),
         tested_as=None if depth == 11 else f"vgg11{suffix}",
         weights={"torchvision": ImageNetWeights(file, accuracy=accuracy)},
+        caffe=None if batch_norm else _CAFFE,
     )
 
 
