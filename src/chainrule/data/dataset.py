@@ -50,3 +50,17 @@ class Dataset(Generic[Split]):
     @property
     def test(self) -> Split:
         return self._loaded[1]["test"]
+
+
+def dataset_of(
+    place: dict[str, Any], read: Callable[[], tuple[dict[str, Any], dict[str, Split]]]
+) -> Dataset[Split]:  # fmt: skip
+    """The data of a run: a new one reads them and notes their spec in its record, one that is opened again has it there.
+
+    Args:
+        place: what the run's record says of its data; `spec` is added where it is not there.
+        read: gives spec and splits.
+    """
+    data = Dataset(read, place.get("spec"))
+    place["spec"] = data.spec
+    return data

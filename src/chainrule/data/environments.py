@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chainrule.data.dataset import Dataset
+from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.errors import RunFailed, UserError, missing_extra
 
 if TYPE_CHECKING:
@@ -167,9 +167,7 @@ def load_environment(run: Run) -> Dataset[Episodes]:
         spec = environment_spec(place["source"])
         return spec, {split: Episodes(spec, split, run.seed if split == "train" else 0) for split in SPLITS}
 
-    data = Dataset(read, place.get("spec"))
-    place["spec"] = data.spec
-    return data
+    return dataset_of(place, read)
 
 
 def environment_spec(name: str) -> dict[str, Any]:

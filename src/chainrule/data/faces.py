@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chainrule.data.dataset import Dataset
+from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.image_files import RawImageSet, read_images
 from chainrule.data.images import BORDER, check_range, pixel_statistics, to_tensor, usual_channels
 from chainrule.data.picture_files import SUFFIXES, picture_files
@@ -57,9 +57,7 @@ def load_faces(
             val_fraction=val_fraction, test_fraction=test_fraction,
         )  # fmt: skip
 
-    data = Dataset(read, place.get("spec"))
-    place["spec"] = data.spec
-    return data
+    return dataset_of(place, read)
 
 
 def read_face_splits(

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chainrule.data.dataset import Dataset
+from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.decoded import decoded
 from chainrule.data.image_files import RawImages, RawImageSet, read_images
 from chainrule.data.picture_files import mixed_kinds
@@ -58,13 +58,12 @@ def load_images(
             margin=margin,
         )
 
-    data = Dataset(read, place.get("spec"))
+    data = dataset_of(place, read)
     if not data.spec["counts"]["val"]:
         raise UserError(
             "the validation split is empty, and nothing else may choose the weights", where=data.spec["where"],
             cure=f"val_fraction={1 / 12:.2g}" if val_fraction == 0 else "put pictures into val, or remove it",
         )  # fmt: skip
-    place["spec"] = data.spec
     return data
 
 

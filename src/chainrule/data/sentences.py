@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chainrule.data.dataset import Dataset
+from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.sentence_files import SPLITS, TEXT_COLUMN, RawSentences, read_sentences
 from chainrule.data.splits import fingerprint, hold_out
 from chainrule.data.table_files import read_csv
@@ -59,9 +59,7 @@ def load_sentences(
             folds=folds, fold=fold, seed=run.seed,
         )  # fmt: skip
 
-    data = Dataset(read, place.get("spec"))
-    place["spec"] = data.spec
-    return data
+    return dataset_of(place, read)
 
 
 def read_sentence_splits(

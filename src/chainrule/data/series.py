@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chainrule.data.dataset import Dataset
+from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.mackey_glass import mackey_glass
 from chainrule.data.sources import Source, resolve
 from chainrule.data.splits import fingerprint
@@ -123,9 +123,7 @@ def load_series(
             val_fraction=val_fraction, test_fraction=test_fraction,
         )  # fmt: skip
 
-    data = Dataset(read, place.get("spec"))
-    place["spec"] = data.spec
-    return data
+    return dataset_of(place, read)
 
 
 def read_splits(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chainrule.data.dataset import Dataset
+from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.row_encoder import RowEncoder, feature_names
 from chainrule.data.sources import resolve
 from chainrule.data.splits import fingerprint, hold_out
@@ -68,9 +68,7 @@ def load_table(
             encode=encode, missing=missing,
         )  # fmt: skip
 
-    data = Dataset(read, place.get("spec"))
-    place["spec"] = data.spec
-    return data
+    return dataset_of(place, read)
 
 
 def read_table_splits(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from chainrule.data.batches import Batch
-from chainrule.data.dataset import Dataset
+from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.sources import Source, resolve
 from chainrule.data.splits import fingerprint
 from chainrule.errors import UserError
@@ -53,9 +53,7 @@ def load_text(
     def read() -> tuple[dict[str, Any], dict[str, TextSplit]]:
         return read_text_splits(place["source"], val_fraction, test_fraction, characters)
 
-    data = Dataset(read, place.get("spec"))
-    place["spec"] = data.spec
-    return data
+    return dataset_of(place, read)
 
 
 def read_text_splits(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chainrule.data.dataset import Dataset
+from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.image_files import RawImages, RawImageSet, read_images
 from chainrule.data.images import ImageSplit, image_spec, read_image_splits, to_tensor, usual_channels
 from chainrule.data.picture_files import SUFFIXES, picture_files
@@ -30,9 +30,7 @@ def load_pictures(run: Run, *, size: int, channels: int = 0, val_fraction: float
             place["source"], target=place["target"], size=size, channels=channels, seed=run.seed, val_fraction=val_fraction
         )  # fmt: skip
 
-    data = Dataset(read, place.get("spec"))
-    place["spec"] = data.spec
-    return data
+    return dataset_of(place, read)
 
 
 def read_picture_splits(
