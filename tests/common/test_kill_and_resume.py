@@ -19,7 +19,7 @@ RECIPES = list(all_recipes().values())
 # A recipe for each loop and each kind of state that it carries; the others share theirs and are killed by the slow tests.
 ONE_A_LOOP = {
     "lenet-caffe", "char-lstm", "gaussian-mixture", "dcgan", "dqn", "mlp-backprop", "mlp-table", "mlp-series",
-    "kernel-svm", "ravine",
+    "kernel-svm", "ravine", "style",
 }  # fmt: skip
 
 
