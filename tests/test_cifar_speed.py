@@ -81,6 +81,12 @@ def test_pictures_that_are_too_small_are_told() -> None:
         CifarNet()(torch.randn(2, 3, 8, 8))
 
 
+def test_there_are_three_stages(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="three stages"):
+        train("cifar-speed", data="digits", out=tmp_path / "run", batch_size=100, widths=(16, 24))
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("shape", [(6, 9), (9, 6), (5, 5)])
 def test_orthogonal_against_the_singular_values(shape: tuple[int, int]) -> None:
     """The iteration is an odd polynomial of each singular value: U p(S) V^T, by a decomposition in float64."""

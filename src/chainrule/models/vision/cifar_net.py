@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from chainrule.errors import UserError
 from chainrule.models.card import Card, pictures
 from chainrule.nn.picture_size import at_least
 
@@ -42,7 +43,7 @@ class CifarNet(nn.Module):
     many maps as there are, an implicit shortcut. Batch normalisation learns no scale.
 
     Raises:
-        UserError: when called, where S is below 9.
+        UserError: not three widths; when called, S below 9.
 
     >>> sum(p.numel() for p in CifarNet().parameters())
     1972792
@@ -54,6 +55,8 @@ class CifarNet(nn.Module):
         self, num_classes: int = 10, in_channels: int = 3, widths: tuple[int, int, int] = (64, 256, 256)
     ) -> None:
         super().__init__()
+        if len(widths) != 3:
+            raise UserError("the network has three stages", expected="widths=64,256,256", found=f"widths={','.join(map(str, widths))}")  # fmt: skip
         patch = 4 * in_channels
         self.patches = nn.Conv2d(in_channels, 2 * patch, 2)
         self.patches.weight.requires_grad_(False)
