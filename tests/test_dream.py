@@ -18,6 +18,7 @@ from chainrule.functional.deep_dream import ascend, likeness, octave_sizes, resa
 from chainrule.run.run import Run
 from chainrule.systems.deep_dream import DeepDream
 from chainrule.systems.picture_making import Canvas
+from tests.image_sets import pictures
 
 SMALL = {"network": "resnet20", "size": 40, "octaves": 2, "steps": 3, "jitter": 4}
 
@@ -212,7 +213,10 @@ def test_a_channel_alone(tmp_path: Path) -> None:
 
 def test_a_network_of_grey_pictures_leaves_the_colours(tmp_path: Path) -> None:
     """What it changes is along the luma's weights alone, and its own run's layers and normalisation are asked."""
-    api.train("resnet20", data="digits", depth=8, epochs=1, out=tmp_path / "grey")
+    for name in ("a", "b"):
+        pictures(tmp_path / "greys" / name, 12)
+    small = {"network": "resnet20", "size": 8, "epochs": 1, "batch_size": 8, "val_fraction": 0.25}
+    api.train("image-classifier", data=str(tmp_path / "greys"), out=tmp_path / "grey", **small)
     content = tmp_path / "a.png"
     pixels = pixels_of(picture(content)) // 2 + 64
     Image.fromarray(pixels).save(content)

@@ -274,7 +274,7 @@ def test_content_alone_gives_the_content_back_from_noise(tmp_path: Path) -> None
         style_weight=0.0,
         variation=0.0,
         content_layers=("conv",),
-        steps=80,
+        steps=40,
     )
     away = np.abs(made.astype(float) - pixels_of(content)).mean()
     assert metrics["content_loss"] < 1e-3 and away < 4
