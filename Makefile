@@ -34,7 +34,7 @@ demo: $(VENV)/installed
 	@$(BIN)/python -c 'from pathlib import Path; print("open in a browser:", Path("$(DEMO)/report.html").resolve().as_uri())'
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow

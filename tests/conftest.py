@@ -10,6 +10,13 @@ import torch
 
 torch.set_num_threads(1)  # small networks: a second thread waits more than it works
 
+LONG = ("test_recipes.py", "test_tutorial.py", "test_kill_and_resume.py", "test_processes.py")  # minutes each
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long files begin first: each runs on one process, and begun last it would be waited for by all others."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
 
 @pytest.fixture(autouse=True)
 def in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
