@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from chainrule import train
@@ -188,10 +190,23 @@ def test_six_views() -> None:
     assert not torch.allclose(BothWays(net)(x), wanted)
 
 
-def test_the_recipe_learns_and_answers_the_same_when_opened(tmp_path: Path) -> None:
-    run = train("cifar-speed", data="digits", out=tmp_path / "run", epochs=3, batch_size=100, widths=(16, 24, 24), size=16, flip=False)  # fmt: skip
+def test_the_recipe_learns_and_answers_without_its_data(tmp_path: Path) -> None:
+    digits = load_digits()
+    np.savez(tmp_path / "digits.npz", x=(digits.images * 15).astype(np.uint8), y=digits.target)
+    run = train("cifar-speed", data=str(tmp_path / "digits.npz"), out=tmp_path / "run", epochs=3, batch_size=100, widths=(16, 24, 24), size=16, flip=False)  # fmt: skip
     assert run.system.evaluate()["accuracy"] > 0.9
-    patches = run.system.model.patches.weight
+    patches, logits = run.system.model.patches.weight, run.system.logits(x := run.system.data.test.x[:50])
+    (tmp_path / "digits.npz").unlink()
     opened = Run.load(tmp_path / "run").open_system()
     assert torch.equal(opened.model.patches.weight, patches)  # as trained, not whitened anew
-    assert opened.evaluate() == pytest.approx(run.system.evaluate())
+    assert torch.allclose(opened.logits(x), logits, atol=1e-6)
+    steps = 3 * -(-run.record["data"]["spec"]["counts"]["train"] // 100)
+    convolutions, biases, head, first = opened.optimizer.param_groups
+    assert [len(group["params"]) for group in opened.optimizer.param_groups] == [6, 6, 1, 1]
+    # Rates are of a sample, gradients of a mean of 100; a weight shrinks by 2e-6 a sample whatever the rate.
+    assert (convolutions["initial_lr"], biases["initial_lr"]) == (0.24, pytest.approx(5.3)) and head["initial_lr"] == pytest.approx(67)  # fmt: skip
+    for group in (biases, head, first):
+        assert group["initial_lr"] * group["weight_decay"] == pytest.approx(2e-6 * 100)
+    falling, *_, ended = opened.schedule.lr_lambdas
+    assert falling(steps / 2) == pytest.approx(0.5) and falling(steps) == 0.0
+    assert ended(0.375 * steps / 2) == pytest.approx(0.5) and ended(0.4 * steps) == 0.0
