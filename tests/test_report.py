@@ -248,7 +248,10 @@ def test_ledger(run_folder: Path, tmp_path: Path, tmp_path_factory: pytest.TempP
     ledger.write_ledger([run_folder], page)
     assert len(ledger.read_entries(page.with_suffix(".json"))) == 3
     assert page.read_text("utf-8").count("\n| `") == 2
-    assert str(tmp_path) not in page.read_text("utf-8")
+    assert str(tmp_path) not in page.read_text("utf-8") and "a lossy copy" not in page.read_text("utf-8")
+    ledger.write_ledger([other], page, {"digits": "a lossy copy", "mnist": "none of these runs has it"})
+    ledger.write_ledger([run_folder], page)
+    assert page.read_text("utf-8").count("| digits (a lossy copy) |") == 1
 
 
 def test_ledger_makes_one_row_of_the_folds(run_folder: Path) -> None:

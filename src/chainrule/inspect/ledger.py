@@ -1,6 +1,7 @@
 """The results ledger: docs/results.md and docs/results.json, written from run folders and never by hand.
 
     python -m chainrule.inspect.ledger RUN... --out docs/results.md
+    python -m chainrule.inspect.ledger RUN... --note "cifar10=a lossy copy"   # where the data are not quite the published
 
 Run folders are not kept in the repository. So the JSON file beside the page keeps what each run contributed, by recipe,
 data, settings and seed; new runs are added to it, a run of the same key takes the place of the older one, and the page
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,15 @@ _SHOWN = 8  # metrics of a row
 _REPEATS = ("fold",)
 
 
-def write_ledger(folders: Iterable[str | Path], out: str | Path = "docs/results.md") -> Path:
+def write_ledger(
+    folders: Iterable[str | Path], out: str | Path = "docs/results.md", notes: Mapping[str, str] | None = None
+) -> Path:  # fmt: skip
     """Adds the runs in `folders` to the ledger at `out`; rows of earlier runs stay.
 
     Args:
         folders: run folders, all of them done.
         out: the page, ending in .md; the JSON file beside it has the same name.
+        notes: by the name of data, what these are where they are not quite the published ones; for the new runs.
     """
     page = Path(out)
     if page.suffix != ".md":
@@ -45,6 +49,8 @@ def write_ledger(folders: Iterable[str | Path], out: str | Path = "docs/results.
     entries = {_key(entry): entry for entry in read_entries(store)}
     for folder in folders:
         entry = entry_of(Run.load(folder, "cpu"))
+        if entry["data"] in (notes or {}):
+            entry["data_note"] = (notes or {})[entry["data"]]
         entries[_key(entry)] = entry
     kept = [entries[key] for key in sorted(entries)]
     with atomic.told_in_words(page):
@@ -133,8 +139,9 @@ def _row(group: list[dict[str, Any]], recipes: dict[str, Any]) -> str:
     seeds = [entry["seed"] for entry in group]
     numbers = {"seed": seeds} | {name: [entry["settings"][name] for entry in group] for name in _repeats(first)}
     repeats = ", ".join(_numbered(name, list(dict.fromkeys(found))) for name, found in numbers.items())
+    told = _each(f" ({entry['data_note']})" for entry in group if entry.get("data_note"))
     cells = [
-        f"`{first['recipe']}`", first["data"], aim, ours, f"{len(group)} ({repeats})",
+        f"`{first['recipe']}`", first["data"] + told, aim, ours, f"{len(group)} ({repeats})",
         _spread([entry["seconds"] for entry in group], digits=3), _each(entry["protocol"] for entry in group),
         _each(_hardware(entry) for entry in group), _each((entry["commit"] or "none")[:9] for entry in group),
         f"`{first['command']}`",
@@ -218,9 +225,19 @@ def main() -> None:
     )
     parser.add_argument("runs", nargs="+", metavar="RUN")
     parser.add_argument("--out", default="docs/results.md", help="the page; the JSON file lies beside it")
+    parser.add_argument(
+        "--note",
+        action="append",
+        default=[],
+        metavar="DATA=TEXT",
+        help="what the data of these runs are, where they are not quite the published ones",
+    )
     chosen = parser.parse_args()
+    notes = dict(note.split("=", 1) for note in chosen.note if "=" in note)
+    if len(notes) < len(chosen.note):
+        parser.error("--note wants DATA=TEXT")
     try:
-        print(write_ledger(chosen.runs, chosen.out))
+        print(write_ledger(chosen.runs, chosen.out, notes))
     except ChainruleError as error:
         print(f"ledger: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
