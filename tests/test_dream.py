@@ -251,7 +251,7 @@ def test_what_cannot_be_dreamt(tmp_path: Path) -> None:
         ({"layers": ("fc",), "size": 20}, "there is no such channel|the layer has no such channel"),
         ({"channel": 900}, "the layer has no such channel"),
         ({"channel": 1, "guide": "china"}, "a guide and a channel"),
-        ({"of": str(tmp_path / "rows")}, "no image classifier to ask"),
+        ({"of": str(tmp_path / "rows")}, "no image classifier"),
         ({"of": str(tmp_path / "nothing")}, "no run|there is no"),
         ({"network": "char-lstm"}, "no network for pictures"),
         ({"network": "resnet21"}, "there is no model 'resnet21'"),

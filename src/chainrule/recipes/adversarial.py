@@ -38,8 +38,9 @@ def attack(
     from functools import partial
 
     from chainrule.systems.demonstrations.attack import attack_demonstration
+    from chainrule.systems.image_classifier import classifier_of_run
 
-    trained = partial(_of_run, run, of) if of else _lenet(run, epochs)
+    trained = partial(classifier_of_run, of, str(run.device)) if of else _lenet(run, epochs)
     return attack_demonstration(run, trained=trained, epsilons=epsilons, steps=steps, samples=samples)
 
 
@@ -116,14 +117,3 @@ def _lenet(run: Run, epochs: int) -> Callable[[], ImageClassifier]:
         return system
 
     return trained
-
-
-def _of_run(run: Run, folder: str) -> ImageClassifier:
-    from chainrule.errors import UserError
-    from chainrule.run.run import Run as Opened
-    from chainrule.systems.image_classifier import ImageClassifier
-
-    system = Opened.load(folder, str(run.device)).open_system()
-    if not isinstance(system, ImageClassifier):
-        raise UserError("this run has no image classifier to attack", where=folder, expected="a run of image-classifier, lenet5, resnet20, ...")  # fmt: skip
-    return system

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from chainrule.run.run import Run
-    from chainrule.systems.image_classifier import ImageClassifier
     from chainrule.systems.picture_making import Eyes, PictureMaker
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # of photographs, where no weights bring their own
@@ -119,11 +118,12 @@ class _Network:
         from chainrule.errors import UserError
         from chainrule.models import get_card, weights_named
         from chainrule.nn.normalize import Normalize
+        from chainrule.systems.image_classifier import classifier_of_run
 
         if of:
             if run.record["weights"]:
                 raise UserError("the network of a run has its weights", expected="of=RUN or --weights", found=f"of={of} --weights {run.record['weights']}")  # fmt: skip
-            system = _classifier(run, of)
+            system = classifier_of_run(of, str(run.device))
             self.network, self.normalize = system.model, system.normalize
             self.channels, size = system.data.spec["channels"], system.data.spec["size"]
         else:
@@ -198,14 +198,3 @@ def names_of_the_paper(network: nn.Module) -> dict[str, str]:
             elif not isinstance(layer, nn.BatchNorm2d):  # pooling
                 stage, number = stage + 1, 0
     return names
-
-
-def _classifier(run: Run, folder: str) -> ImageClassifier:
-    from chainrule.errors import UserError
-    from chainrule.run.run import Run as Opened
-    from chainrule.systems.image_classifier import ImageClassifier
-
-    system = Opened.load(folder, str(run.device)).open_system()
-    if not isinstance(system, ImageClassifier):
-        raise UserError("this run has no image classifier to ask", where=folder, expected="a run of image-classifier, lenet5, resnet20, ...")  # fmt: skip
-    return system

@@ -69,8 +69,8 @@ def lenet5(
 ) -> ImageClassifier:  # fmt: skip
     """LeNet-5 of 1998 (60,000 parameters): trainable sub-sampling, partial C3, RBF outputs, the MAP criterion.
 
-    The rate is for tens of thousands of images (ten times that leaves twice the error on MNIST, for the tanh units
-    saturate). Few images in few epochs want `lr=0.005`.
+    The rate is for tens of thousands of images (the tanh units saturate at ten times that).
+    Few images in few epochs want `lr=0.005`.
     """
     import torch
 

@@ -200,6 +200,14 @@ class ImageClassifier:
         return self.logits(self.data.test.x)
 
 
+def classifier_of_run(folder: str, device: str) -> ImageClassifier:
+    """The image classifier that a run has trained; UserError where it trained something else."""
+    system = Run.load(folder, device).open_system()
+    if not isinstance(system, ImageClassifier):
+        raise UserError("this run has no image classifier", where=folder, expected="a run of image-classifier, lenet5, resnet20, ...")  # fmt: skip
+    return system
+
+
 def _pictures(inputs: list[str]) -> Iterator[Path]:
     """The files named, those in the folders named, and for `-` those that stdin names, one a line."""
     from chainrule.data.picture_files import SUFFIXES, picture_files
