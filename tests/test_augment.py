@@ -94,7 +94,7 @@ def test_mixup_mixes_as_it_says() -> None:
 
 
 def test_growing_keeps_to_its_shares() -> None:
-    grow = augment.Growing((4, 6, 8))
+    grow = augment.Growing((4, 6, 8), 8)
     x = torch.full((2, 1, 8, 8), 7, dtype=torch.uint8)
     moments = [augment.Moment(torch.zeros(2), torch.arange(2), epoch, 10) for epoch in range(10)]
     sizes = [grow(x, moment).shape[-1] for moment in moments]

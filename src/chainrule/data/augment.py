@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from chainrule.errors import UserError
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -200,16 +202,23 @@ class Growing:
 
     Args:
         sizes: heights and widths in pixels, in their order.
+        size: that of the images; the last of the sizes.
+
+    Raises:
+        UserError: the last of the sizes is another than that of the images.
 
     Source: Howard: Training ImageNet in 3 hours for 25 minutes, 2018; Tan and Le: EfficientNetV2, 2021, section 4.2.
 
-    >>> grow = Growing((8, 16))
+    >>> grow = Growing((8, 16), 16)
     >>> x, y = torch.zeros(1, 3, 16, 16), torch.zeros(1)
     >>> [grow(x, Moment(y, y, epoch, epochs=5)).shape[-1] for epoch in range(5)]
     [8, 8, 8, 16, 16]
     """
 
-    def __init__(self, sizes: Sequence[int]) -> None:
+    def __init__(self, sizes: Sequence[int], size: int) -> None:
+        if sizes[-1] != size:
+            raise UserError("the last of the sizes is not that of the pictures", found=f"grow={','.join(map(str, sizes))}",
+                            expected=f"the last is {size}", cure=f"grow={','.join(map(str, (*sizes[:-1], size)))}")  # fmt: skip
         self.sizes = list(sizes)
 
     def __call__(self, x: Tensor, moment: Moment) -> Tensor:

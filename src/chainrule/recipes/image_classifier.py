@@ -80,9 +80,6 @@ def image_classifier(
         val_fraction=val_fraction,
         margin=published.preprocessing.resize / published.preprocessing.size if published else None,
     )
-    if grow and grow[-1] != data.spec["size"]:
-        raise UserError("the last of the sizes is not that of the pictures", found=f"grow={','.join(map(str, grow))} size={data.spec['size']}",
-                        cure=f"grow={','.join(map(str, grow[:-1]))},{data.spec['size']}".replace("=,", "="))  # fmt: skip
     model = run.place(card.build(**_form(network, data.spec, heads)))
     if isinstance(model, Chain):
         raise UserError(f"{network} learns by hand, not by autograd", expected="resnet18, vgg11, ...", found=f"network={network}", cure=f"chainrule train {network}")  # fmt: skip
@@ -95,7 +92,7 @@ def image_classifier(
     return ImageClassifier(
         run, data=data, model=model, criterion=_criterion(run, data, label_smoothing, balance, heads),
         optimizer=rule, schedule=as_schedule(rule, rising(rise, cosine(lr, max(steps - rise, 1)))), epochs=epochs, batch_size=batch_size,
-        changes=_changes(crop, flip, colour, round(cutout * data.spec["size"]), grow), mix=mixup,
+        changes=_changes(crop, flip, colour, round(cutout * data.spec["size"]), grow, data.spec["size"]), mix=mixup,
         views=BothWays if test_flip else None,
         pixels=(published.preprocessing.mean, published.preprocessing.std) if published else None,
         frozen=Frozen(model, freeze) if freeze else None, thaw=thaw,
@@ -123,7 +120,9 @@ def _form(network: str, spec: dict[str, Any], heads: float) -> dict[str, Any]:
     return {name: value for name, value in form.items() if name in takes}
 
 
-def _changes(crop: str, flip: bool, colour: float, cutout: int, grow: tuple[int, ...] | None) -> list[Change]:
+def _changes(
+    crop: str, flip: bool, colour: float, cutout: int, grow: tuple[int, ...] | None, size: int
+) -> list[Change]:  # fmt: skip
     """The changes that the settings ask for, in turn."""
     from functools import partial
 
@@ -137,7 +136,7 @@ def _changes(crop: str, flip: bool, colour: float, cutout: int, grow: tuple[int,
         (cutout, partial(augment.cutout, size=cutout)),
     ]
     changes = [augment.of_images(change) for asked, change in wanted if asked]
-    return [*changes, augment.Growing(grow)] if grow else changes
+    return [*changes, augment.Growing(grow, size)] if grow else changes
 
 
 def _groups(model: nn.Module, backbone_lr: float) -> list[dict[str, Any]]:
