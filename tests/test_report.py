@@ -20,6 +20,7 @@ import chainrule
 from chainrule.api import report
 from chainrule.errors import UserError
 from chainrule.inspect import figures, ledger
+from chainrule.inspect.ledger_page import render
 from chainrule.inspect.page import figure
 from chainrule.inspect.report import command_of, films, plots, series_of
 from chainrule.run.run import Run
@@ -227,31 +228,55 @@ def test_figure_escapes_its_table() -> None:
     assert "<script>" not in figure(Figure("<script>", table=[["<script>"], ["<script>"]]))
 
 
+def _rows(page: str) -> list[str]:
+    return [line for line in page.splitlines() if line.startswith("|") and "`" in line]
+
+
+def _notes(page: str) -> list[str]:
+    return [line for line in page.splitlines() if re.match(r"\d+\. ", line)]
+
+
 def test_ledger(run_folder: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     other = lenet_run(tmp_path_factory, seed=1)
     page = tmp_path / "docs" / "results.md"
     ledger.write_ledger([run_folder], page)
-    assert "± " not in page.read_text("utf-8").splitlines()[-1]
+    assert " ± " not in _rows(page.read_text("utf-8"))[0]
     ledger.write_ledger([other], page)  # the first run's row is kept, though it is not named again
     ledger.write_ledger([other], page)  # and a run that is named again is not counted twice
-    rows = [line for line in page.read_text("utf-8").splitlines() if line.startswith("| `")]
+    text = page.read_text("utf-8")
+    (row,), (note,) = _rows(text), _notes(text)
     errors = [r["metrics"]["error"] for r in (Run.load(run_folder).result(), Run.load(other).result()) if r]
-    assert len(rows) == 1
-    assert f"error {statistics.fmean(errors):.4g} ± {statistics.stdev(errors):.2g}" in rows[0]
-    assert (
-        "2 (seeds 0, 1)" in rows[0]
-        and "none for digits; of mnist: error 0.009" in rows[0]
-        and "Caffe, examples/mnist" in rows[0]
-    )
-    assert "chainrule train lenet-caffe epochs=1" in rows[0] and "indices" not in rows[0]
+    error = f"error {statistics.fmean(errors):.4g} ± {statistics.stdev(errors):.2g}"
+    assert "## Vision" in text and row.startswith(f"| 1 | `lenet-caffe` | digits | {error} |  | 2 | ")
+    assert "`chainrule train lenet-caffe epochs=1" in note and "(seeds 0, 1)" in note and "indices" not in note
+    assert "*Published:*" not in note and "Caffe" not in note  # that figure is for other data
+    assert "*Also:* accuracy " in note and "*Measured:* validation split" in note
     change_record(run_folder, settings={**Run.load(run_folder).record["settings"], "lr": 0.5})
     ledger.write_ledger([run_folder], page)
-    assert len(ledger.read_entries(page.with_suffix(".json"))) == 3
-    assert page.read_text("utf-8").count("\n| `") == 2
+    assert [file.name for file in page.with_suffix("").iterdir()] == ["vision.json"]
+    assert len(ledger.read_entries(page.with_suffix(""))) == 3
+    assert len(_rows(page.read_text("utf-8"))) == 2
     assert str(tmp_path) not in page.read_text("utf-8") and "a lossy copy" not in page.read_text("utf-8")
     ledger.write_ledger([other], page, {"digits": "a lossy copy", "mnist": "none of these runs has it"})
+    ledger.write_ledger([], page)
+    assert page.read_text("utf-8").count("*Data:* a lossy copy.") == 1
+
+
+def test_ledger_names_the_published_figure(run_folder: Path) -> None:
+    entry = {**ledger.entry_of(Run.load(run_folder)), "data": "mnist"}
+    page = render([entry])
+    assert re.search(r"\| mnist \| error [\d.]+ \| 0\.009 \| 1 \|", page)
+    assert "*Published:* error 0.009, Caffe, examples/mnist" in page
+
+
+def test_ledger_keeps_runs_of_recipes_that_are_gone(run_folder: Path, tmp_path: Path) -> None:
+    page, gone = tmp_path / "results.md", {**ledger.entry_of(Run.load(run_folder)), "recipe": "lenet-1989"}
+    store = tmp_path / "results"
+    store.mkdir()
+    (store / "old-name.json").write_text(json.dumps({"format": 1, "runs": [gone]}), "utf-8")
     ledger.write_ledger([run_folder], page)
-    assert page.read_text("utf-8").count("| digits (a lossy copy) |") == 1
+    assert {file.name for file in store.iterdir()} == {"other.json", "vision.json"}
+    assert "## Other" in page.read_text("utf-8") and "`lenet-1989`" in page.read_text("utf-8")
 
 
 def test_ledger_makes_one_row_of_the_folds(run_folder: Path) -> None:
@@ -261,9 +286,10 @@ def test_ledger_makes_one_row_of_the_folds(run_folder: Path) -> None:
         for fold in (3, 1, 2)
     ]
     whole = {**one, "settings": {**one["settings"], "folds": 0, "fold": 1}}  # no folds: fold says nothing
-    rows = [line for line in ledger.render([*folds, whole]).splitlines() if line.startswith("| `")]
-    assert len(rows) == 2
-    assert any("error 0.2 ± 0.1" in row and "3 (seed 0, folds 1, 2, 3)" in row for row in rows)
+    page = render([*folds, whole])
+    assert len(_rows(page)) == 2
+    assert any("error 0.2 ± 0.1 |  | 3 |" in row for row in _rows(page))
+    assert any("(seed 0, folds 1, 2, 3)" in note for note in _notes(page))
 
 
 def test_ledger_says_what_is_wrong(run_folder: Path, tmp_path: Path) -> None:
@@ -272,6 +298,7 @@ def test_ledger_says_what_is_wrong(run_folder: Path, tmp_path: Path) -> None:
     (run_folder / "result.json").unlink()
     with pytest.raises(UserError, match="not done"):
         ledger.write_ledger([run_folder], tmp_path / "results.md")
-    (tmp_path / "results.json").write_text("{", "utf-8")
+    (tmp_path / "results").mkdir(exist_ok=True)
+    (tmp_path / "results" / "vision.json").write_text("{", "utf-8")
     with pytest.raises(UserError, match="damaged"):
         ledger.write_ledger([], tmp_path / "results.md")
