@@ -15,8 +15,9 @@ from PIL import Image
 
 import chainrule
 from chainrule.caffe.classifier import CaffeClassifier, data_of, parse_classifier
-from chainrule.caffe.experiment import read_texts, side
+from chainrule.caffe.experiment import channel_means, read_texts, side
 from chainrule.caffe.net import parse_net
+from chainrule.caffe.schema import message
 from chainrule.caffe.transform import mean_and_std
 from chainrule.caffe.weights import save_caffemodel
 from chainrule.cli import cli
@@ -145,7 +146,7 @@ def failure(place: Path, tmp_path: Path, *, net: str = NET, solver: str = SOLVER
     [
         (("num_output: 3", "num_output: 5"), ("expected: 3 outputs", "num_output: 3", "'fc'")),
         (("crop_size: 12", "crop_size: 40"), ("pictures are smaller than the part", "size=40")),
-        (("mean_value: 10 mean_value: 20 mean_value: 30", 'mean_file: "m.binaryproto"'), ("mean picture", "mean_value: 104")),
+        (("mean_value: 10 mean_value: 20 mean_value: 30", 'mean_file: "m.binaryproto"'), ("no such file", "m.binaryproto", "a mean picture")),
         (("mean_value: 30", ""), ("means for other channels",)),
         (("scale: 0.02", "scale: 0"), ("a scale that leaves nothing",)),
         (('"SoftmaxWithLoss"', '"EuclideanLoss"'), ("layer 'loss' (EuclideanLoss)",)),
@@ -214,6 +215,52 @@ def test_crop_and_mirror() -> None:
 def test_one_mean_for_all_channels() -> None:
     source = data_of(NET.replace("mean_value: 10 mean_value: 20 mean_value: 30", "mean_value: 51"))
     assert mean_and_std(source, 3)[0] == pytest.approx([0.2] * 3) and mean_and_std(source, 1)[0] == pytest.approx([0.2])
+
+
+def mean_picture(file: Path, shape: tuple[int, ...], numbers: list[float]) -> Path:
+    """A file as Caffe's compute_image_mean writes it, which knows the older four fields alone."""
+    num, channels, height, width = shape
+    blob = message("Blob")(num=num, channels=channels, height=height, width=width, data=numbers)
+    file.write_bytes(blob.SerializeToString())
+    return file
+
+
+def test_mean_pictures_give_their_means(place: Path, tmp_path: Path) -> None:
+    """The same network comes out as with those means written down, and the run answers without the file."""
+    written = train(place, tmp_path / "written", epochs=1)
+    here = tmp_path / "here"
+    here.mkdir()
+    file = mean_picture(here / "m.binaryproto", (1, 3, 1, 2), [9.0, 11.0, 15.0, 25.0, 30.0, 30.0])
+    net = NET.replace("mean_value: 10 mean_value: 20 mean_value: 30", 'mean_file: "m.binaryproto"')
+    (here / "net.prototxt").write_text(net, "utf-8")
+    read = train(place, tmp_path / "read", epochs=1, net=str(here / "net.prototxt"))
+    file.unlink()
+    assert read.record["data"]["spec"]["mean"] == pytest.approx([30 / 255, 20 / 255, 10 / 255])
+    assert Run.load(read.folder).open_system().evaluate() == pytest.approx(written.open_system().evaluate())
+
+
+@pytest.mark.parametrize(
+    ("shape", "numbers", "words"),
+    [
+        ((2, 1, 1, 1), [1.0, 2.0], "no mean picture"),
+        ((1, 3, 1, 1), [1.0, 2.0], "another count of numbers"),
+        ((1, 1, 1, 2), [1.0, float("nan")], "no mean picture"),
+        ((0, 0, 0, 0), [], "no mean picture"),
+    ],
+)
+def test_files_without_a_mean_picture(tmp_path: Path, shape: tuple[int, ...], numbers: list[float], words: str) -> None:
+    file = mean_picture(tmp_path / "m.binaryproto", shape, numbers)
+    with pytest.raises(UserError, match=words) as error:
+        channel_means(str(file), "")
+    assert str(file) in str(error.value)
+
+
+def test_means_of_other_channels(place: Path, tmp_path: Path) -> None:
+    file = mean_picture(tmp_path / "m.binaryproto", (1, 2, 1, 1), [1.0, 2.0])
+    net = NET.replace("mean_value: 10 mean_value: 20 mean_value: 30", f'mean_file: "{file}"')
+    assert "means for other channels" in failure(place, tmp_path, net=net)
+    file.write_text("a text in its place", "utf-8")
+    assert "a text stands in the place" in failure(place, tmp_path, net=net)
 
 
 def test_hinge_and_deployed_descriptions_are_classifiers_too() -> None:

@@ -160,11 +160,11 @@ def changed(**new: Any) -> bytes:
 
 WHOLE = model_bytes(random_blobs(), "new")
 WRONG = {
-    "cut off": (WHOLE[:-7], "the weights cannot be read"),
+    "cut off": (WHOLE[:-7], "the file cannot be read"),
     "cut off between layers": (model_bytes({k: v for k, v in random_blobs().items() if k != "fc"}, "new"), "not in the file"),
     "empty": (b"", "the file is empty"),
     "text": (TEXT.encode(), "a text stands in the place of a binary file"),
-    "noise": (bytes(range(256)), "the weights cannot be read"),
+    "noise": (bytes(range(256)), "the file cannot be read"),
     "another message": (chunk(1, b"a net without a layer \x01"), "holds no weights"),
     "a bias too many": (changed(prelu=[np.zeros(1, np.float32)] * 2), "another number of blobs"),
     "another shape": (changed(conv=[np.zeros((3, 2, 5, 5), np.float32), np.zeros(3, np.float32)]), "blob 0"),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from importlib import resources
 from pathlib import Path
 
 from chainrule.caffe.classifier import CaffeClassifier
-from chainrule.caffe.files import read_text
+from chainrule.caffe.files import read_binary, read_text
 from chainrule.caffe.solver import Solver, read_solver
 from chainrule.caffe.sources import Source
+from chainrule.caffe.weights import blob_value
 from chainrule.errors import UserError
 from chainrule.nn.batch_norm import CaffeBatchNorm
 
@@ -36,6 +38,33 @@ def read_texts(net: str, solver: str) -> dict[str, str]:
     net = net or "lenet"
     net_text = asset(BUILT_IN[net]) if net in BUILT_IN else read_text(net, "Net")[1]
     return {"net": net_text, "solver": solver_text, "name": net}
+
+
+def channel_means(file: str, net: str) -> list[float]:
+    """The means over pixels of a mean picture (.binaryproto), a channel, in Caffe's order: what `mean_value` would say.
+
+    Caffe takes the picture itself away in training; taking its means away is what its own scripts do when a trained
+    network answers. Mean pictures are smooth, and the two differ little.
+
+    Args:
+        file: its path, from the working folder or from that of the description.
+        net: the path of the description.
+
+    Raises:
+        UserError: no such file, or it holds no picture.
+    """
+    beside = Path(net).parent / file
+    path = beside if beside.is_file() and not Path(file).is_file() else Path(file)
+    blob = read_binary(path, "Blob")
+    try:
+        picture = blob_value(blob)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    *others, channels, height, width = [1, 1, 1, *picture.shape]
+    if math.prod(others) != 1 or not picture.numel() or not picture.isfinite().all():
+        raise UserError("the file holds no mean picture", where=path, expected="numbers (channels, height, width)", found=tuple(picture.shape),
+                        cure="mean_value: 104 mean_value: 117 mean_value: 123 in place of mean_file")  # fmt: skip
+    return [float(mean) for mean in picture.double().view(channels, height * width).mean(1)]
 
 
 def asset(name: str) -> str:

@@ -69,25 +69,30 @@ def parse_text(text: str, kind: str, where: object = None) -> Any:
 def read_binary(file: str | Path, kind: str = "Net") -> Any:
     """The message in a binary file.
 
+    Args:
+        file: its path.
+        kind: the message of `schema.MESSAGES` that it holds: Net, with weights, or Blob, a mean picture.
+
     Raises:
         UserError: there is no such file, it is text, or it is cut off or no such message.
     """
-    raw = _read(file, "weights (binary, .caffemodel)")
+    words = {"Net": "weights (binary, .caffemodel)", "Blob": "a mean picture (binary, .binaryproto)"}[kind]
+    raw = _read(file, words)
     if not raw:
-        raise UserError("the file is empty", where=file, expected="weights (binary, .caffemodel)")
+        raise UserError("the file is empty", where=file, expected=words)
     result = message(kind)()
     from google.protobuf.message import DecodeError
 
     if not _CONTROL.search(raw[:65536]):
         raise UserError(
-            "a text stands in the place of a binary file", where=file, expected="weights (.caffemodel)",
+            "a text stands in the place of a binary file", where=file, expected=words,
             cure="a net description (.prototxt) goes to read_net, or to the setting net=",
         )  # fmt: skip
     try:
         result.ParseFromString(raw)
     except DecodeError:
         raise UserError(
-            "the weights cannot be read", where=file, expected="a .caffemodel that Caffe wrote, whole",
+            "the file cannot be read", where=file, expected=f"{words}, whole",
             found=f"{len(raw):,} bytes that are cut off or something else", cure="fetch the file again",
         ) from None  # fmt: skip
     return result

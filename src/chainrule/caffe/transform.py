@@ -17,7 +17,7 @@ def mean_and_std(source: Source, channels: int) -> tuple[list[float], list[float
         channels: 1 or 3.
 
     Raises:
-        UserError: a mean for another number of channels, a mean picture, or a scale of 0.
+        UserError: a mean for another number of channels, or a scale of 0.
 
     >>> from chainrule.caffe.net import parse_sources
     >>> text = 'layer { type: "Data" top: "x" transform_param { scale: 0.1 mean_value: 51 mean_value: 102 mean_value: 0 } }'
@@ -25,11 +25,6 @@ def mean_and_std(source: Source, channels: int) -> tuple[list[float], list[float
     >>> [round(m, 3) for m in mean], round(255 * std[0], 3)
     ([0.0, 0.4, 0.2], 10.0)
     """
-    if source.mean_file:
-        raise UserError(
-            f"the data layer {source.name!r} subtracts a mean picture, which is not read", found=f"mean_file: {source.mean_file}",
-            expected="a mean a channel", cure="mean_value: 104 mean_value: 117 mean_value: 123, or what the picture's means are",
-        )  # fmt: skip
     if len(source.mean_value) not in (0, 1, channels):
         raise UserError(
             f"the data layer {source.name!r} has means for other channels", expected=f"1 mean_value, or {channels}",

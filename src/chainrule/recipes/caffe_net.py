@@ -37,8 +37,9 @@ def caffe_net(
     Without files it is Caffe's LeNet. `net` is otherwise the file that the solver names. `caffemodel` holds weights to
     start from, but for the layers named in `fresh`. What the files say of size, channels and batch stands unless it is
     given; `epochs` are as many whole ones as max_iter asks for, and validation comes after each. The data are those of
-    --data, and the seed is the run's.
+    --data, and the seed is the run's. Of a mean picture (mean_file) the means a channel are taken away.
     """
+    from dataclasses import replace
     from functools import partial
 
     from chainrule.caffe import experiment
@@ -54,6 +55,9 @@ def caffe_net(
     if not texts:
         texts |= experiment.read_texts(net, solver)
     rule, source = parse_solver(texts["solver"], solver), data_of(texts["net"], texts["name"])
+    if source.mean_file:
+        means = texts["mean"] if "mean" in texts else experiment.channel_means(source.mean_file, texts["name"])
+        texts["mean"], source = means, replace(source, mean_value=tuple(means))
     size = experiment.side(source, size)
     data = load_images(run, size=size, channels=channels or source.channels, val_fraction=val_fraction)
     colours = data.spec["channels"]
