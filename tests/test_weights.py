@@ -325,6 +325,17 @@ def test_a_training_that_starts_from_a_state_dict(tmp_path: Path, capsys: pytest
     assert torch.allclose(learnt.stage3[0].conv1.weight.cpu(), net.stage3[0].conv1.weight, atol=1e-8)
 
 
+def test_weights_of_a_twin_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A plain network and a residual one have the same names and shapes; the run that learnt the weights says which."""
+    settings = {"data": "digits", "size": 16, "epochs": 1, "batch_size": 700, "flip": False}
+    api.train("image-classifier", network="plain20", out=tmp_path / "plain", **settings)
+    best = str(tmp_path / "plain" / "checkpoint" / "best.safetensors")
+    capsys.readouterr()
+    for network, told in (("plain20", False), ("resnet20", True)):
+        api.train("image-classifier", network=network, out=tmp_path / f"from-{network}", weights=best, **settings)
+        assert ("a run of plain20 learnt these weights; they fit resnet20" in capsys.readouterr().err) == told
+
+
 COMMANDS = [
     (["resnet20", "--weights", "torchvision"], ["publishes no weights of resnet20", "resnet50"]),
     (["lenet-caffe", "--weights", "w.pth"], ["not those of lenet-caffe", "unexpected", "resnet20"]),
