@@ -9,6 +9,7 @@ import re
 import shutil
 import statistics
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from chainrule.inspect import figures, ledger
 from chainrule.inspect.ledger_page import render
 from chainrule.inspect.page import figure
 from chainrule.inspect.report import command_of, films, plots, series_of
+from chainrule.run.folder import circumstances
 from chainrule.run.run import Run
 from tests.trained import lenet_run
 
@@ -198,6 +200,11 @@ def test_command_of_a_python_call() -> None:
         "settings": {"epochs": 2, "lr": 0.01}, "data": {"source": "my data", "target": None},
     }  # fmt: skip
     assert command_of(record) == "chainrule train lenet-caffe epochs=2 --data 'my data' --seed 3"
+
+
+def test_a_given_command_can_be_typed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["bin/chainrule", "train", "lenet5", "epochs=2", "--data", "my data"])
+    assert circumstances()["command"] == "chainrule train lenet5 epochs=2 --data 'my data'"
 
 
 def test_confusion_matrix_counts() -> None:

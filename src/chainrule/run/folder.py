@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,9 @@ def claim(recipe: str, out: str | Path | None) -> tuple[Path, bool]:
             number += 1
     else:
         folder = Path(out)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and not folder.is_dir():
+            raise UserError("the run folder cannot be made", where=folder, found="a file of this name", cure="another --out")  # fmt: skip
+        if folder.exists() and any(folder.iterdir()):
             raise UserError(
                 "the run folder already holds something", where=folder, expected="a new or an empty folder",
                 cure=f"another --out, or: chainrule resume {folder}" if (folder / "run.json").is_file() else "another --out",
@@ -69,7 +72,7 @@ def circumstances() -> dict[str, Any]:
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "chainrule": __version__},
         "platform": platform.platform(),
         "commit": _commit(),
-        "command": " ".join(["chainrule", *sys.argv[1:]]) if by_command else None,
+        "command": shlex.join(["chainrule", *sys.argv[1:]]) if by_command else None,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 
