@@ -222,4 +222,13 @@ def test_folders_that_will_not_do(tmp_path: Path) -> None:
     assert read(tmp_path / "mixed", channels=3)[0]["channels"] == 3
     (tmp_path / "notes.txt").write_text("x")
     refused(tmp_path / "notes.txt", "no set of images")
-    refused(tmp_path / "nowhere", "there is no data set and no path")
+    refused(tmp_path / "nowhere", "there is no data set and no path", "without 'nowhere' in it")
+
+
+def test_a_path_that_is_nearly_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "all" / "my pictures").mkdir(parents=True)
+    refused(tmp_path / "all" / "mypictures", "did you mean", str(tmp_path / "all" / "my pictures"))
+    refused(tmp_path / "al" / "my pictures" / "train", f"did you mean {tmp_path / 'all'}?", f"{tmp_path}, without 'al'")
+    monkeypatch.chdir(tmp_path / "all")
+    refused(Path("mypictures"), "did you mean my pictures?", "digits")
+    refused(Path("my pictures/train"), "without 'train' in it")

@@ -52,9 +52,10 @@ class Interrupted(ChainruleError):
 
 
 def unknown(
-    what: str, name: str, known: Iterable[str], *, expected: str = "one of ", cure: str | None = None
-) -> UserError:
-    """The error for a name that is not among the known ones; it says which are near.
+    what: str, name: str, known: Iterable[str], *, near: Iterable[str] = (), expected: str = "one of ",
+    cure: str | None = None,
+) -> UserError:  # fmt: skip
+    """The error for a name that is not among the known ones; it says which are near, of `near` too.
 
     >>> print(unknown("there is no fruit", "aple", ["apple", "pear"]))
     there is no fruit 'aple'; did you mean apple?
@@ -63,7 +64,8 @@ def unknown(
     import difflib
 
     names = list(known)
-    close = difflib.get_close_matches(name, names, n=3)
+    alike = [*difflib.get_close_matches(name, names, n=3), *difflib.get_close_matches(name, list(near), n=3)]
+    close = list(dict.fromkeys(alike))[:4]
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
     return UserError(f"{what} {name!r}{hint}", expected=expected + ", ".join(names), cure=cure)
 

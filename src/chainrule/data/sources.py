@@ -5,6 +5,8 @@ The order: a path; what ships inside a dependency; the mirrors below CHAINRULE_D
 
 from __future__ import annotations
 
+import difflib
+import itertools
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -174,14 +176,37 @@ def resolve(name: str) -> Source | Path:
     if Path(name).exists():
         return Path(name)
     if name not in SOURCES:
-        raise unknown(
-            "there is no data set and no path", name, SOURCES, expected="a path, or one of ", cure="chainrule data list"
-        )
+        raise _missing(name)
     source = SOURCES[name]
     if source.shipped_with:
         return source
     folder = find(name) or get(name)
     return folder / next(iter(source.files)) if source.is_one_table else folder
+
+
+def _missing(name: str) -> UserError:
+    """The error for what is neither a path nor a known data set. A path is told how much of it is there."""
+    path = Path(name)
+    if path.name == name:
+        return unknown(
+            "there is no data set and no path", name, SOURCES, near=_held_by(Path()), expected="a path, or one of ",
+            cure="chainrule data list",
+        )  # fmt: skip
+    there = next(folder for folder in path.parents if folder.exists() or folder == folder.parent)
+    lacking = path.relative_to(there).parts[0]
+    close = [there / each for each in difflib.get_close_matches(lacking, _held_by(there), n=3)]
+    hint = f"; did you mean {' or '.join(map(str, close))}?" if close else ""
+    return UserError(
+        f"there is no data set and no path {name!r}{hint}", found=f"{there.absolute()}, without {lacking!r} in it"
+    )
+
+
+def _held_by(folder: Path) -> list[str]:
+    """The first thousand names in a folder that are not hidden; none where it cannot be read."""
+    try:
+        return [entry.name for entry in itertools.islice(folder.iterdir(), 1000) if not entry.name.startswith(".")]
+    except OSError:
+        return []
 
 
 def get(name: str) -> Path:
