@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from chainrule.functional.calibration import expected_calibration_error
+from chainrule.inspect.columns import columns_of, shortened
 from chainrule.inspect.figures import COLOURS, _drawing, _figure, _tidy, confusion_matrix, gallery, to_svg
 from chainrule.systems import Figure
 
 MISTAKES = 24  # that are shown
 BINS = 15
+TITLE = 16  # columns of text that fit above an image
 
 
 def of_images(x: Tensor, y: Tensor, probs: Tensor, classes: Sequence[str]) -> list[Figure]:
@@ -82,6 +84,23 @@ def worst_mistakes(x: Tensor, y: Tensor, probs: Tensor, classes: Sequence[str]) 
     if not len(wrong):
         return []
     surest = wrong[certainty[wrong].argsort(descending=True)[:MISTAKES]]
-    titles = [f"{classes[int(y[i])]} as {classes[int(answer[i])]} ({float(certainty[i]):.2f})" for i in surest]
+    titles = _titles([(classes[int(y[i])], classes[int(answer[i])], float(certainty[i])) for i in surest])
     caption = "True class, answer, and its probability; the surest first."
     return [gallery(x[surest], titles, "Worst mistakes", caption)]
+
+
+def _titles(mistakes: Sequence[tuple[str, str, float]]) -> list[str]:
+    """True class, answer and certainty as the title of an image: in a line where all fit, else in three, shortened.
+
+    >>> _titles([("3", "8", 0.98)])
+    ['3 as 8 (0.98)']
+    >>> _titles([("golden retriever", "Labrador retriever", 0.98)])
+    ['golden retriever\\nas Labrador ret…\\n(0.98)']
+    """
+    titles = [f"{true} as {answer} ({certainty:.2f})" for true, answer, certainty in mistakes]
+    if all(columns_of(title) <= TITLE for title in titles):
+        return titles
+    return [
+        f"{shortened(true, TITLE)}\n{shortened(f'as {answer}', TITLE)}\n({certainty:.2f})"
+        for true, answer, certainty in mistakes
+    ]

@@ -155,27 +155,29 @@ def confusion_matrix(target: Tensor, answer: Tensor, classes: Sequence[str]) -> 
 
 
 def gallery(images: Tensor, titles: Sequence[str], title: str, caption: str = "", columns: int = 6) -> Figure:
-    """Byte images (N, C, H, W) with a title above each."""
+    """Byte images (N, C, H, W) with a title above each, of one line or more."""
     columns = max(1, min(columns, len(images)))
     rows = max(1, -(-len(images) // columns))
-    cells = mosaic(images, columns)
+    lines = 1 + max((text.count("\n") for text in titles), default=0)
+    cells, height = mosaic(images, columns, lines), 0.98 + 0.22 * lines
     with _drawing(title):
         from matplotlib.figure import Figure as Canvas
 
-        canvas = Canvas(figsize=(0.98 * columns, 1.2 * rows))
+        canvas = Canvas(figsize=(0.98 * columns, height * rows))
         axes = canvas.add_axes((0.0, 0.0, 1.0, 1.0))
         axes.imshow(cells, interpolation="none", extent=(0, columns, rows, 0), aspect="auto")
         for index, text in enumerate(titles):
             row, column = divmod(index, columns)
-            axes.text(column + 0.5, row + 0.15, text, fontsize=7.5, color="#374151", ha="center")
+            base = row + (0.22 * lines - 0.04) / height  # of the last line
+            axes.text(column + 0.5, base, text, fontsize=7.5, color="#374151", ha="center", va="baseline")
         axes.axis("off")
         return Figure(title, caption, svg=to_svg(canvas, title))
 
 
-def mosaic(images: Tensor, columns: int) -> np.ndarray:
-    """Byte images (N, C, H, W) as one picture with an alpha channel: a transparent edge around each, wider above."""
+def mosaic(images: Tensor, columns: int, lines: int = 1) -> np.ndarray:
+    """Byte images (N, C, H, W) as one picture with an alpha channel: a transparent edge around each, above wider by lines."""
     count, _, height, width = images.shape
-    above, side = -(-height // 4), -(-width // 20)
+    above, side = -(-height * lines // 4), -(-width // 20)
     rows = max(1, -(-count // columns))
     cells = np.zeros((rows, columns, above + height + side, width + 2 * side, 4), dtype=np.uint8)
     pixels = images.permute(0, 2, 3, 1).numpy()
