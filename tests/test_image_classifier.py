@@ -188,6 +188,24 @@ def test_settings_that_do_not_fit(settings: dict[str, Any], words: str, tmp_path
     assert not (tmp_path / "run").exists()
 
 
+def test_some_of_the_classes_are_enough_to_measure(tmp_path: Path) -> None:
+    for name in "abc":
+        pictures(tmp_path / "all" / name, 6)
+    run = api.train("image-classifier", **SMALL | {"batch_size": 4}, data=str(tmp_path / "all"), out=tmp_path / "run")
+    for name in "bc":
+        pictures(tmp_path / "some" / name, 3)
+    system = run.open_system()
+    files = sorted((tmp_path / "some").rglob("*.png"))
+    answers = [row["class"] for row in system.predict([str(file) for file in files], None)]
+    found = api.evaluate(run.folder, data=str(tmp_path / "some"))
+    assert found["accuracy"] == pytest.approx(
+        np.mean([answer == file.parent.name for answer, file in zip(answers, files, strict=True)])
+    )
+    pictures(tmp_path / "some" / "d", 3)
+    with pytest.raises(UserError, match=r"other classes[\s\S]*a, b, c[\s\S]*b, c, d"):
+        api.evaluate(run.folder, data=str(tmp_path / "some"))
+
+
 # -- pictures in files ---------------------------------------------------------------------------------------------------
 
 

@@ -120,17 +120,22 @@ def image_spec(
 
 
 def read_other_images(source: str, target: str | None, spec: dict[str, Any]) -> ImageSplit:
-    """Other images of the classes of `spec`, as large and in its colours: their own test split, else all of them."""
-    raw = read_images(resolve(source), target)
-    if raw.classes != spec["classes"]:
-        raise UserError("these data have other classes than the run", where=source, expected=", ".join(spec["classes"]),
+    """Other images of the classes of `spec`, as large and in its colours: their own test split, else all of them.
+
+    Of files, whose classes have names, some of the classes are enough; numbers of arrays must be those of the run.
+    """
+    raw, classes = read_images(resolve(source), target), spec["classes"]
+    named = bool(raw.splits["train"].files)
+    if not set(raw.classes) <= set(classes) if named else raw.classes != classes:
+        raise UserError("these data have other classes than the run", where=source, expected=", ".join(classes),
                         found=", ".join(raw.classes))  # fmt: skip
     part = raw.splits.get("test", raw.splits["train"])
     if not len(part.labels):
         raise UserError("there is nothing to measure on", where=source, expected="one picture or more")
     check_range(raw)
     x = to_tensor(part, spec["size"], spec["channels"], spec.get("margin"), spec.get("border", 0))
-    return ImageSplit(x, torch.from_numpy(part.labels))
+    numbers = torch.tensor([classes.index(name) for name in raw.classes])
+    return ImageSplit(x, numbers[torch.from_numpy(part.labels)])
 
 
 def check_labels(raw: RawImageSet) -> None:
