@@ -44,6 +44,20 @@ def test_class_folders(tmp_path: Path) -> None:
     assert found["sizes"] == "9x7 to 20x30, 2 different" and list(found["made"]) == ["val"]
 
 
+def test_a_folder_that_lies_one_too_high(tmp_path: Path) -> None:
+    for name in ("set 1/cat", "set 1/dog", "set 2/cat", "set 2/dog", "set 2/eel"):
+        pictures(tmp_path / "d" / name, 4)
+    found = check(str(tmp_path / "d"), None)
+    assert (
+        found["classes"] == ["set 1", "set 2"]
+        and "set 1/cat" in found["look again"]
+        and "and 1 more" in found["look again"]
+    )
+    pictures(tmp_path / "d" / "set 1", 1)
+    assert "look again" not in check(str(tmp_path / "d"), None)
+    assert "look again" not in check(str(tmp_path / "d" / "set 2"), None)
+
+
 def test_every_broken_picture_is_named(tmp_path: Path) -> None:
     pictures(tmp_path / "d" / "a", 30)
     pictures(tmp_path / "d" / "b", 5)

@@ -52,7 +52,7 @@ def check(path: str, target: str | None) -> dict[str, Any]:
         return _check_sentences(path, target)
     if kind == "images":
         raw = read_images(place, target)
-        return _check_images(raw) | _passed_over(place, raw)
+        return _check_images(raw) | _too_deep(place, raw) | _passed_over(place, raw)
     if kind == "pictures":
         assert isinstance(place, Path)
         return _check_pictures(place)
@@ -291,6 +291,19 @@ def _expect_readable(raw: RawImageSet) -> None:
             "a picture cannot be read" if one else f"{len(broken)} of {len(files)} pictures cannot be read", where=raw.where,
             found="\n            ".join(named), cure=f"repair{', make smaller' if large else ''} or remove {'this file' if one else 'these files'}",
         )  # fmt: skip
+
+
+def _too_deep(place: Source | Path, raw: RawImageSet) -> dict[str, Any]:
+    """A warning where no class folder holds a picture itself: then the folder named may lie one too high."""
+    files = raw.splits["train"].files
+    if not files or not isinstance(place, Path) or not place.is_dir() or (place / "train.csv").is_file():
+        return {}
+    top = place / "train" if (place / "train").is_dir() else place
+    if any(len(file.relative_to(top).parts) <= 2 for file in files):
+        return {}
+    inside = sorted({str(Path(*file.relative_to(top).parts[:2])) for file in files})
+    more = f" and {len(inside) - 4} more" if len(inside) > 4 else ""
+    return {"look again": f"all pictures lie deeper than the class folders, in {', '.join(inside[:4])}{more}; if those are the classes, name the folder that holds them"}  # fmt: skip
 
 
 def _passed_over(place: Source | Path, raw: RawImageSet) -> dict[str, Any]:
