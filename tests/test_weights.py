@@ -22,6 +22,7 @@ from chainrule.data import weights as found_weights
 from chainrule.data.download import download
 from chainrule.errors import UserError
 from chainrule.models import build, published_weights, recognise, weights_named
+from chainrule.run.tree import save_tree
 from chainrule.run.weight_files import read_weights
 from chainrule.run.weights import load_file, parts_left_out
 
@@ -354,3 +355,13 @@ def test_a_wrong_file_ends_with_status_2(
     told = capsys.readouterr().err
     assert caught.value.code == 2 and all(text in told for text in texts), told
     assert "Traceback" not in told and not Path("run").exists()
+
+
+def test_a_run_stands_for_the_weights_that_it_chose(tmp_path: Path) -> None:
+    (tmp_path / "run" / "checkpoint").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"no weights that a run has chosen[\s\S]*best.safetensors"):
+        read_weights(tmp_path / "run")
+    learnt, fresh = nn.Linear(2, 3), nn.Linear(2, 3)
+    save_tree({"model": learnt.state_dict()}, tmp_path / "run" / "checkpoint" / "best.safetensors")
+    assert load_file(tmp_path / "run", {"model": fresh}, "linear") == []
+    assert torch.equal(fresh.weight, learnt.weight) and torch.equal(fresh.bias, learnt.bias)

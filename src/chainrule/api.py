@@ -31,7 +31,7 @@ def train(
         seed: decides every random draw.
         device: auto, cpu, cuda or mps.
         weights: a file to start from: safetensors, a state dict of torch.save, or for the networks that Caffe has too
-            a .caffemodel; or `torchvision`, which publishes weights for some of the networks.
+            a .caffemodel; the folder of a run; or `torchvision`, which publishes weights for some of the networks.
         settings: the recipe's own settings and those of `run_settings`.
 
     Raises:

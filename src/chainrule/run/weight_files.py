@@ -21,15 +21,18 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a file by name, on the CPU, and the metadata of a safetensors file.
 
     What the file is, is told by its beginning, not by its name. From a `.pth` or `.pt` a plain state dict is read, by
-    PyTorch's restricted reader; the prefix `module.` that DataParallel leaves on every name is taken off.
+    PyTorch's restricted reader; the prefix `module.` that DataParallel leaves on every name is taken off. The folder of a
+    run stands for the weights that its validation chose.
 
     Raises:
         UserError: where there is no such file; it is empty, cut off or of another kind; it holds anything but tensors
             by name, or would run code.
     """
     if path.is_dir():
-        raise UserError("this is a folder, not a file of weights", where=path,
-                        cure=f"of a run: {path / 'checkpoint' / 'best.safetensors'}")  # fmt: skip
+        folder, path = path, path / "checkpoint" / "best.safetensors"
+        if not path.is_file():
+            raise UserError("the folder holds no weights that a run has chosen", where=folder,
+                            expected="a file of weights, or a run folder with checkpoint/best.safetensors")  # fmt: skip
     if not path.is_file():
         raise UserError(
             "there is no such file", where=path, expected="a safetensors file, or a state dict of torch.save"
