@@ -84,7 +84,7 @@ def test_the_table_and_the_functions_go_together() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["activation"], ["no recipe or topic 'activation'", "did you mean activations"]),
+        (["activation"], ["no recipe, network or topic 'activation'", "did you mean activations"]),
         (["activations", "--out", "a.pdf"], ["ending", ".html, .svg or .png", ".pdf"]),
         (["activations", "--out", "a"], ["found:    none"]),
         (["lenet5", "--out", "a.html"], ["--out is for topics", "activations", "lenet5"]),

@@ -42,31 +42,23 @@ def list_(family: str | None, as_json: bool) -> None:
     if family is not None and family not in families:
         raise UserError(f"there is no family {family!r}", expected=", ".join(families))
     rows = [r for r in recipes if family in (None, r.family)]
+    fields = ("name", "family", "task", "data", "source")
     if as_json:
-        click.echo(
-            json.dumps(
-                [
-                    {"name": r.name, "family": r.family, "task": r.task, "data": r.data, "source": r.source}
-                    for r in rows
-                ],
-                ensure_ascii=False,
-            )
-        )
+        click.echo(json.dumps([{field: getattr(r, field) for field in fields} for r in rows], ensure_ascii=False))
         return
-    _table(
-        [("recipe", "family", "task", "data", "source"), *((r.name, r.family, r.task, r.data, r.source) for r in rows)]
-    )
+    _table([("recipe", *fields[1:]), *(tuple(getattr(r, field) for field in fields) for r in rows)])
 
 
 @cli.command()
-@click.argument("recipe", metavar="RECIPE|TOPIC|FILE.prototxt")
+@click.argument("recipe", metavar="RECIPE|NETWORK|TOPIC|FILE.prototxt")
 @click.argument("inputs", nargs=-1, metavar="[NAME=C,H,W ...]")
 @click.option("--out", type=click.Path(), help="For a topic: a file for its pictures, .html, .svg or .png.")
 def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
     """A recipe's card: source, deviations, layers and shapes, parameters, target, settings, the command.
 
-    Or a topic, `activations` or `policies`: a table of all of them; with --out their pictures. Or the layers of a net
-    description of Caffe's, FILE.prototxt; data=3,224,224 says the sizes of an input that it leaves to the data.
+    Or the card of a network. Or a topic, `activations`, `policies` or `networks`: a table of all of them; of the first
+    two with --out their pictures. Or the layers of a net description of Caffe's, FILE.prototxt; data=3,224,224 says
+    the sizes of an input that it leaves to the data.
     """
     from chainrule.errors import UserError, unknown
     from chainrule.recipes import all_recipes, get_recipe
@@ -79,20 +71,25 @@ def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
     if recipe in _TOPICS:
         _TOPICS[recipe](out)
         return
-    if recipe not in all_recipes():
-        raise unknown("there is no recipe or topic", recipe, [*all_recipes(), *_TOPICS], cure="chainrule list")
     if out is not None:
-        raise UserError("--out is for topics", expected=", ".join(_TOPICS), found=f"the recipe {recipe}", cure=f"chainrule explain {recipe}")  # fmt: skip
-    found = get_recipe(recipe)
-    from chainrule.inspect.layers import card_text
-    from chainrule.models import get_card
+        raise UserError("--out is for topics", expected=", ".join(_TOPICS), found=recipe, cure=f"chainrule explain {recipe}")  # fmt: skip
+    from chainrule.inspect.layers import card_text, model_text
+    from chainrule.models import all_cards, get_card, image_networks
     from chainrule.run.settings import run_settings
 
+    if recipe not in all_recipes():
+        if recipe not in all_cards():
+            raise unknown("there is no recipe, network or topic", recipe, [*all_recipes(), *_TOPICS], near=all_cards(), cure="chainrule list, or chainrule show networks")  # fmt: skip
+        command = f"chainrule train image-classifier network={recipe}" if recipe in image_networks() else None
+        click.echo(model_text(get_card(recipe), command))
+        return
+    found = get_recipe(recipe)
     click.echo(card_text(found, get_card(found.model) if found.model else None))
-    for title, function in (("Settings", found.build), ("Settings of every recipe", run_settings)):
+    for title, function, advice in (("Settings", found.build, found.advice), ("Settings of every recipe", run_settings, "")):  # fmt: skip
         click.echo(f"\n{title}:")
-        rows = [(f"  {name}={_plain(p.default)}", describe(p.annotation)) for name, p in parameters(function).items()]
-        _table(rows)
+        _table([(f"  {name}={_plain(p.default)}", describe(p.annotation)) for name, p in parameters(function).items()])
+        if advice:
+            click.echo(f"\n{advice}")
 
 
 def _show_description(file: str, words: Sequence[str], out: str | None) -> None:
@@ -128,7 +125,17 @@ def _show_policies(out: str | None) -> None:
         click.echo(f"\n{place}")
 
 
-_TOPICS = {"activations": _show_activations, "policies": _show_policies}  # what `show` has beside recipes, by name
+def _show_networks(out: str | None) -> None:
+    from chainrule.errors import UserError
+    from chainrule.inspect.layers import network_rows
+    from chainrule.models import image_networks
+
+    if out is not None:
+        raise UserError("networks have no picture in common", found=f"--out {out}", cure="chainrule explain RECIPE")
+    _table(network_rows(image_networks()))
+
+
+_TOPICS = {"activations": _show_activations, "policies": _show_policies, "networks": _show_networks}  # of `show`
 
 
 @cli.command(context_settings={"ignore_unknown_options": False})
@@ -140,7 +147,8 @@ _TOPICS = {"activations": _show_activations, "policies": _show_policies}  # what
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides every random draw.")
 @_DEVICE
 @click.option(
-    "--weights", help="A file to start from (safetensors, a state dict in .pth, or a .caffemodel), or torchvision."
+    "--weights",
+    help="What to start from: a file (safetensors, a state dict in .pth, .caffemodel), a run, or torchvision.",
 )
 @_AS_JSON
 def train(recipe: str, settings: Sequence[str], as_json: bool, **options: Any) -> None:
@@ -351,7 +359,8 @@ def data_check(path: str, target: str | None, as_json: bool) -> None:
 
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_plain(v)}" for name, v in value.items())
+        parts = [f"{name} {_plain(v)}" for name, v in value.items()]
+        return ("; " if any("," in part for part in parts) else ", ").join(parts)
     if isinstance(value, (list, tuple)):
         return ",".join(_plain(v) for v in value)
     if isinstance(value, bool):
@@ -364,18 +373,9 @@ def _metrics(metrics: dict[str, float]) -> None:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(_width(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        click.echo(
-            "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
-        )
+    from chainrule.inspect.columns import aligned
 
-
-def _width(text: str) -> int:
-    """Columns on a terminal: two for the wide characters of Chinese, Japanese, Korean."""
-    import unicodedata
-
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+    click.echo("\n".join(aligned(rows)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -161,6 +161,25 @@ def card_text(recipe: Recipe, card: Card | None) -> str:
     if card is not None and isinstance(module, nn.Module):
         lines += _layer_lines(module, card.example(1))
     return "\n".join(lines)
+
+
+def model_text(card: Card, command: str | None) -> str:
+    """The card of a model that is no recipe's own, as text; `command` is how it is trained."""
+    module = card.build()
+    lines = [card.name, "", f"source:     {card.source}"]
+    lines += [f"deviation:  {text}" for text in card.deviations] or ["deviations: none known"]
+    lines += [f"weights:    --weights {publisher} ({each.file})" for publisher, each in card.weights.items()]
+    lines += [f"command:    {command}"] if command else []
+    return "\n".join(lines + (_layer_lines(module, card.example(1)) if isinstance(module, nn.Module) else []))
+
+
+def network_rows(cards: Mapping[str, Card]) -> list[tuple[str, ...]]:
+    """A table of networks for pictures: name, the input and the parameters that they are published with, source."""
+    rows = [("network", "input", "parameters", "source")]
+    for name, card in cards.items():
+        shape = " x ".join(map(str, card.example(1)[0].shape[1:]))
+        rows.append((name, shape, f"{card.parameters:,}" if card.parameters else "-", card.source))
+    return rows
 
 
 def _layer_lines(module: nn.Module, inputs: tuple[Any, ...]) -> list[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import pkgutil
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -31,6 +33,26 @@ def get_card(name: str) -> Card:
     if name not in cards:
         raise unknown("there is no model", name, sorted(cards))
     return cards[name]
+
+
+def image_networks() -> dict[str, Card]:
+    """Those that tell classes of pictures apart and learn by autograd, by name: 9 layers before 18, and 18 before 101.
+
+    >>> [name for name in image_networks() if name.startswith("resnet") and name.isalnum()]
+    ['resnet18', 'resnet20', 'resnet32', 'resnet34', 'resnet44', 'resnet50', 'resnet56', 'resnet101', 'resnet110', 'resnet152']
+    """
+    found = {
+        name: card
+        for name, card in all_cards().items()
+        if {"num_classes", "in_channels"} <= set(inspect.signature(card.build).parameters)
+        and "gradient" not in card.skip
+    }
+    return {name: found[name] for name in sorted(found, key=_by_number)}
+
+
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """A key that sorts numbers within names as numbers."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
 
 
 def build(name: str, **config: Any) -> Any:

@@ -50,6 +50,11 @@ class Recipe:
     def summary(self) -> str:
         return (inspect.getdoc(self.build) or "").partition("\n")[0]
 
+    @property
+    def advice(self) -> str:
+        """What the recipe says of its settings: its docstring below the first line."""
+        return (inspect.getdoc(self.build) or "").partition("\n")[2].strip()
+
 
 def recipe(
     name: str, *, family: str, task: str, data: str, source: str, model: str | None = None, target: Target | None = None,

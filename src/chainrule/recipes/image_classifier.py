@@ -48,16 +48,24 @@ def image_classifier(
 ) -> ImageClassifier:  # fmt: skip
     """Any image network on one's own pictures: augmented on the device, a rate that rises, then falls as a cosine.
 
-    `size=0` takes the size that the network was published for. `--weights torchvision` or `--weights FILE` starts from
-    published weights (then `lr=0.005`, `freeze=conv1,bn1,layer1 thaw=0.3` or `backbone_lr=0.1` go easy on them); `grow=64,96,128` begins with
-    small pictures; `balance=loss` weighs rare classes up; `heads=0.3` trains googlenet's auxiliary classifiers too, with
-    that weight; `crop=none flip=no colour=0` changes nothing.
+    `chainrule show networks` lists what `network` may be. Pictures are stretched to squares of `size` pixels; `size=0`
+    takes the size that the network was published for. `channels=1` makes them grey, `channels=3` coloured.
+
+    What training changes in a picture: `crop=resized` takes a part of it, `crop=shift` moves it by up to 4 pixels; `flip`
+    mirrors every second; `colour` is how far brightness, contrast and saturation go; `cutout` is the side of a grey square
+    as a share of the size; `mixup` blends pairs, by a share from Beta(mixup, mixup). `crop=none flip=no colour=0` changes
+    nothing. `grow=64,96,128` begins with small pictures. `balance=loss` weighs rare classes up. `heads=0.3` trains
+    googlenet's auxiliary classifiers too, with that weight. `test_flip` answers for a picture and its mirror image together.
+
+    `--weights torchvision` or `--weights FILE` starts from published weights. `lr=0.005` goes easy on them, or
+    `backbone_lr=0.1`, the rate of all layers but the last as a share of `lr`, or `freeze=conv1,bn1,layer1 thaw=0.3`, parts
+    that do not learn before that share of training.
     """
 
     from chainrule.backprop.chain import Chain
     from chainrule.data.images import load_images
-    from chainrule.errors import UserError
-    from chainrule.models import get_card, weights_named
+    from chainrule.errors import UserError, unknown
+    from chainrule.models import all_cards, get_card, image_networks, weights_named
     from chainrule.nn.frozen import Frozen
     from chainrule.nn.views import BothWays
     from chainrule.optim.by_name import optimizer_of
@@ -66,6 +74,8 @@ def image_classifier(
     from chainrule.optim.schedule import as_schedule
     from chainrule.systems.image_classifier import ImageClassifier
 
+    if network not in all_cards():
+        raise unknown("there is no network", network, image_networks(), cure="chainrule show networks")
     card = get_card(network)
     example = card.example(1)
     if len(example) != 1 or example[0].dim() != 4:
