@@ -38,7 +38,7 @@ MADE = re.compile(r"docs/results\.(md|json)|docs/pictures/.*|benchmarks/results/
 ELSEWHERE = re.compile(
     r"(checkpoint|figures|export|samples|runs|train|val|test|pictures)/.*|.*\.(jsonl|html)|(run|result|latest)\.json"
 )
-TOPICS = ("activations", "policies")
+TOPICS = ("activations", "policies", "networks")
 ADDED = "maxout"  # the recipe that the guide adds
 PLACEHOLDERS = {"RECIPE", "RUN", "RUN2", "INPUT", "PATH", "D", "NAME"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,8 @@ def test_other_data_are_measured_whole_and_own_data_on_the_test_split(tmp_path: 
     own = npz(tmp_path / "own.npz")
     run = api.train("lenet-caffe", data=own, epochs=1, batch_size=8, out="run", device="cpu")
     assert api.evaluate("run", data=own, device="cpu") == api.evaluate("run", device="cpu") == run.result()["metrics"]  # type: ignore[index]
+    for same in (f"{tmp_path}/./own.npz", os.path.relpath(own)):  # however its place is written
+        assert api.evaluate("run", data=same, device="cpu") == run.result()["metrics"]  # type: ignore[index]
     x, y = stripes(9)
     y[4] = 1 - y[4]  # so that no network is right in all
     for name, arrays in (("all", {"x": x, "y": y}), ("test", {"x": X, "y": Y, "x_test": x, "y_test": y})):

@@ -147,7 +147,12 @@ def evaluate(folder: str | Path, *, data: str | None = None, device: str = "auto
 
 def measure(run: Run, data: str | None) -> dict[str, float]:
     """Metrics of an opened run. Its own data by name mean its test split: what it learnt from measures nothing."""
-    return run.open_system().evaluate(None if data == run.record["data"]["source"] else data)
+    return run.open_system().evaluate(None if data is None or _is_own(data, run.record["data"]["source"]) else data)
+
+
+def _is_own(data: str, own: str) -> bool:
+    """Whether two names mean the same data: the same word, or the same place however it is written."""
+    return data == own or (Path(data).exists() and Path(own).exists() and Path(data).samefile(own))
 
 
 def predict(
