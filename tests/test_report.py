@@ -24,6 +24,7 @@ from chainrule.inspect import figures, ledger
 from chainrule.inspect.ledger_page import render
 from chainrule.inspect.page import figure
 from chainrule.inspect.report import command_of, films, plots, series_of
+from chainrule.recipes import get_recipe
 from chainrule.run.folder import circumstances
 from chainrule.run.run import Run
 from tests.trained import lenet_run
@@ -182,6 +183,25 @@ def test_no_runs() -> None:
         report()
     with pytest.raises(UserError, match="no run folder"):
         report("nowhere")
+
+
+def test_an_experiment_has_no_test_split_and_no_network_of_its_own(tmp_path: Path) -> None:
+    settings = get_recipe("saddle-escape").tiny
+    run = chainrule.train("saddle-escape", out=tmp_path / "run", device="cpu", **settings)
+    text = (run.folder / "report.html").read_text("utf-8")
+    assert "of measuring" in text and ">parameters</span>" not in text and ">test " not in text
+    metrics = run.result()["metrics"]  # type: ignore[index]
+    assert text.count('class="tile"') == 6 and f"All {len(metrics)} numbers" in text  # five, and the time
+
+
+def test_what_was_tried_is_a_table_and_no_curve(tmp_path: Path) -> None:
+    run = chainrule.train("ridge", alpha=(0.1, 10.0, 1e6), out=tmp_path / "run", device="cpu")
+    assert [line["candidate"] for line in run.log_lines()] == [0, 1, 2] and not series_of(run)
+    text = (run.folder / "report.html").read_text("utf-8")
+    assert "What was tried" in text and "<h2>Curves</h2>" not in text and "Kept for its validation mse." in text
+    rows = re.findall(r"<tr><td>([^<]*)</td>(.*?)</tr>", text.partition("What was tried")[2].partition("</table>")[0])
+    best = min(run.log_lines(), key=lambda line: line["val_mse"])
+    assert [float(alpha) for alpha, rest in rows if ">kept<" in rest] == [best["alpha"]]
 
 
 def test_films_are_in_order_and_few(tmp_path: Path) -> None:

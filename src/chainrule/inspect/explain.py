@@ -164,8 +164,9 @@ def _network(
     trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
     fixed = sum(p.numel() for p in module.parameters() if not p.requires_grad)
     buffers = {key: b for key, b in module.named_buffers() if isinstance(b, Tensor)}
+    estimated = 0 if trainable else int(getattr(module, "num_parameters", 0))  # in closed form, or by a solver
     tiles = {
-        "trainable parameters": f"{trainable:,}",
+        **({"numbers estimated": f"{estimated:,}"} if estimated else {"trainable parameters": f"{trainable:,}"}),
         "multiply-adds a sample": f"{cost:,}" if runs else "not one call",
     }
     tiles["layers"] = str(len({row.name for row in rows}))

@@ -120,8 +120,9 @@ def curves(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], title:
             axes.set_xlim(left=0)
         _tidy(axes)
         axes.set_xlabel(xlabel, color="#4b5563")
-        # Above the plot, where it hides no curve; a second column only where the names are short.
-        columns = 2 if max(map(len, series), default=0) > 14 else 4
+        # Above the plot, where it hides no curve; as many columns as the longest name leaves room for.
+        longest = max(map(len, series), default=0)
+        columns = 2 if longest > 14 else 3 if longest > 9 else 4
         if series:
             axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, borderaxespad=0.2)
         return Figure(title, svg=to_svg(canvas, title))

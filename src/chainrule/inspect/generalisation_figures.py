@@ -71,6 +71,10 @@ def lines(
                 name, (place, 0.98), xycoords=("data", "axes fraction"), xytext=(3, 0), textcoords="offset points",
                 va="top", fontsize=8, color="#4b5563",
             )  # fmt: skip
+        if not any(np.isfinite(np.asarray(line.y, dtype=np.float64)).any() for line in series.values()):
+            axes.text(0.5, 0.5, "no point", transform=axes.transAxes, ha="center", va="center", color="#4b5563")
+            axes.set_yticks([])
+            axes.set_yticks([], minor=True)
         _tidy(axes)
         axes.set_xlabel(xlabel, color="#4b5563")
         axes.set_ylabel(ylabel, color="#4b5563")

@@ -20,6 +20,14 @@ Series = dict[str, tuple[list[float], list[float]]]
 
 # Metrics that are fractions share a plot; so do losses; any other has its own.
 FRACTIONS = {"accuracy", "error", "f1", "precision", "recall", "miou", "map50", "map", "top5_error", "top5_accuracy"}
+_PLACES = ("step", "epoch", "seconds", "candidate")  # where a line of metrics.jsonl stands, not what it says
+_TITLES = {
+    "lr": "Learning rate", "mse": "Mean squared error", "rmse": "Root mean squared error", "mae": "Mean absolute error",
+    "mase": "Mean absolute scaled error", "r2": "R²", "auc": "Area under the ROC", "eer": "Equal error rate",
+    "rank1": "Rank-1", "log_likelihood": "Log-likelihood, nats a sample", "bits_per_char": "Bits per character",
+    "d_real": "What the discriminator takes for real", "d_fake": "What the discriminator takes for real",
+}  # fmt: skip
+_TILES = 5  # metrics in large type where there are more than twice as many
 _FRAMES = 40  # pictures of one film; more make the file heavy
 
 
@@ -59,10 +67,12 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
     """What the template shows of one run. Curves of their own and films only where it stands alone."""
     record, result = run.record, run.result()
     metrics, measured = _metrics(run)
-    size = {"of training": duration(_seconds(run))}
-    if result:
-        size["trainable parameters"] = f"{result['parameters']:,}"
+    experiment = _is_experiment(run)
+    size = {"of measuring" if experiment else "of training": duration(_seconds(run))}
+    if result and not experiment:
+        size["parameters"] = f"{result['parameters']:,}"
     drawn, absent = _figures(run) if alone else ([], None)
+    series, tried = series_of(run), _tried(run) if alone else []
     spec = record["data"].get("spec") or {}
     hidden = {"mean", "std", "fingerprint", "where"} if "classes" in spec else {"where"}
     return {
@@ -70,14 +80,15 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
         "status": record["status"],
         "reason": _reason(run),
         "metrics": metrics,
+        "tiles": dict(list(metrics.items())[:_TILES]) if len(metrics) > 2 * _TILES else metrics,
         "measured": measured,
         "size": size,
         "protocol": result["protocol"].rstrip(".") if result else None,
         "target": _target(run),
         "source": record["data"]["source"],
         "seed": record["seed"],
-        "curves": None if _is_experiment(run) else plots(series_of(run)) if alone else [],
-        "figures": drawn,
+        "curves": None if experiment or (tried and not series) else plots(series) if alone else [],
+        "figures": [*tried, *drawn],
         "figures_absent": absent,
         "films": films(run.folder / "figures") if alone else [],
         "settings": {**record["settings"], "seed": record["seed"], **record["common"]},
@@ -112,12 +123,36 @@ def _is_experiment(run: Run) -> bool:
     return run.recipe.family == "demonstration"
 
 
+def _tried(run: Run) -> list[Figure]:
+    """What was tried side by side, settings or starts, a row each, and which was kept."""
+    lines = [line for line in run.log_lines() if "candidate" in line]
+    if not lines:
+        return []
+    names = [name for name in dict.fromkeys(key for line in lines for key in line) if name not in _PLACES]
+    chosen = (run.result() or {}).get("chosen") or {"step": None}
+    head = [*(_in_words(name) for name in names), *([""] if chosen["step"] is not None else [])]
+    rows = [[number(line.get(name, "-")) for name in names] for line in lines]
+    for line, row in zip(lines, rows, strict=True):
+        row += (["kept"] if line["step"] == chosen["step"] else [""]) if chosen["step"] is not None else []
+    caption = f"Kept for its {_in_words(chosen['metric'])}." if chosen["step"] is not None else ""
+    return [Figure("What was tried", caption, table=[head, *rows])]
+
+
+def _in_words(metric: str) -> str:
+    return metric.replace("val_", "validation ").replace("_", " ")
+
+
 def series_of(run: Run) -> Series:
-    """Every metric of metrics.jsonl as (steps, values); entries that are no numbers are left out."""
+    """Every metric of metrics.jsonl as (steps, values).
+
+    Entries that are no numbers are left out, and lines on a candidate: these do not follow from each other.
+    """
     found: Series = {}
     for line in run.log_lines():
+        if "candidate" in line:
+            continue
         for name, value in line.items():
-            if name in ("step", "epoch", "seconds") or isinstance(value, bool) or not isinstance(value, (int, float)):
+            if name in _PLACES or isinstance(value, bool) or not isinstance(value, (int, float)):
                 continue
             steps, values = found.setdefault(name, ([], []))
             steps.append(line["step"])
@@ -130,6 +165,8 @@ def group_of(metric: str) -> str:
 
     >>> [group_of(m) for m in ("loss", "val_loss", "val_error", "accuracy", "lr", "return")]
     ['Loss', 'Loss', 'Accuracy and error', 'Accuracy and error', 'Learning rate', 'Return']
+    >>> group_of("val_rmse"), group_of("d_real") == group_of("d_fake")
+    ('Root mean squared error', True)
     """
     base = re.sub(r"^(val|train|test)_", "", metric)
     if "loss" in base.split("_"):
@@ -140,7 +177,7 @@ def group_of(metric: str) -> str:
         return "Norm of each layer's gradient" if base.startswith("g") else "Share of saturated units of each layer"
     if base.startswith("delta_"):
         return "Norm of each layer's delta"
-    return {"lr": "Learning rate"}.get(base, base.replace("_", " ").capitalize())
+    return _TITLES.get(base, base.replace("_", " ").capitalize())
 
 
 def plots(series: Series) -> list[Figure]:
@@ -148,6 +185,8 @@ def plots(series: Series) -> list[Figure]:
     groups: dict[str, Series] = {}
     for name, line in series.items():
         groups.setdefault(group_of(name), {})[name] = line
+    if len({rate for _, rates in groups.get("Learning rate", {}).values() for rate in rates}) == 1:
+        del groups["Learning rate"]  # it stands among the settings
     first = ["Loss", "Accuracy and error"]
     order = sorted(groups, key=lambda g: (g == "Learning rate", first.index(g) if g in first else len(first)))
     return [figures.curves(groups[title], title) for title in order]
@@ -166,7 +205,8 @@ def films(folder: Path) -> list[dict[str, Any]]:
         every = -(-len(files) // _FRAMES)
         shown = files[::-1][::every][::-1]  # the last is always among them
         frames = [{"label": f"{at:,}" if at >= 0 else "", "png": file.read_bytes()} for at, file in shown]
-        result.append({"name": name.replace("_", " "), "frames": frames, "left_out": len(files) - len(shown)})
+        film = {"name": name.replace("_", " "), "frames": frames, "left_out": len(files) - len(shown)}
+        result.append({**film, "moves": files[-1][0] >= 0})
     return result
 
 
@@ -206,7 +246,7 @@ def _overlaid(runs: Sequence[Run], names: Sequence[str]) -> list[Figure]:
     result = []
     for metric in metrics:
         lines = {name: each[metric] for name, each in zip(names, all_series, strict=True) if metric in each}
-        result.append(figures.curves(lines, metric.replace("val_", "validation ").replace("_", " ")))
+        result.append(figures.curves(lines, _in_words(metric)))
     return result
 
 
@@ -275,8 +315,9 @@ def _metrics(run: Run) -> tuple[dict[str, float], str]:
     """The test's metrics of a run that is done; else the validation's latest."""
     result = run.result()
     if result:
-        return result["metrics"], "test"
-    latest = {name: values[-1] for name, (_, values) in series_of(run).items() if name.startswith("val_")}
+        held_out = "test" in run.record["data"]["spec"].get("splits", {}) and not _is_experiment(run)
+        return result["metrics"], "test" if held_out else ""
+    latest = {name: value for line in run.log_lines() for name, value in line.items() if name.startswith("val_")}
     return {name.removeprefix("val_"): value for name, value in latest.items()}, "latest validation"
 
 

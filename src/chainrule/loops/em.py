@@ -92,5 +92,5 @@ def em(
             if bound.settled:
                 run.stop()
         metrics = measure()
-        run.log(iterations=run.position, settled=bound.settled, **metrics)
+        run.log(candidate=number, iterations=run.position, settled=bound.settled, **metrics)
         run.keep_best(modules, choose_by[0], metrics[choose_by[0]], lower_is_better=choose_by[1])

@@ -35,7 +35,7 @@ def select(
         for number in run.steps(len(candidates)):
             found = fit(candidates[number])
             metrics = {f"val_{name}": value for name, value in validate().items()}
-            run.log(**candidates[number], **found, **metrics)
+            run.log(candidate=number, **candidates[number], **found, **metrics)
             if choose_by is not None:
                 metric, lower = choose_by
                 run.keep_best(modules, f"val_{metric}", metrics[f"val_{metric}"], lower_is_better=lower)

@@ -112,7 +112,8 @@ def hardware(device: torch.device) -> str:
     model = platform.processor() or platform.machine()
     with contextlib.suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8") as file:
         model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), model)
-    return f"{model}, {torch.get_num_threads()} threads"
+    count = torch.get_num_threads()
+    return f"{model}, {count} thread{'s' if count > 1 else ''}"
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:

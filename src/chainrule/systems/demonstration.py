@@ -87,4 +87,6 @@ def _made_here(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _cell(value: Any) -> str:
     if value is None:  # a point that has no such number
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
