@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import os
 import pkgutil
 import re
@@ -30,7 +31,7 @@ GUIDE = "docs/adding-a-system.md"
 INDEX = ("docs/index.md", "docs/index.zh.md")
 DOCUMENTS = (
     "README.md", "README.zh.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", GUIDE, *INDEX,
-    "docs/roadmap.md", "docs/tutorial-ground.md",
+    "docs/roadmap.md", "docs/tutorial-ground.md", "docs/tutorial-vision.md",
 )  # fmt: skip
 # Written by commands, from run folders; a checkout may be looked at before they were run.
 MADE = re.compile(r"docs/results\.(md|json)|docs/pictures/.*|benchmarks/results/.*")
@@ -94,7 +95,7 @@ def added_by_guide() -> dict[str, str]:
 def looks_like_a_file(span: str) -> bool:
     """A path with a folder or an ending, and nothing that a path has not."""
     known = re.search(r"\.(py|md|toml|txt|json|yml|j2|safetensors)$", span) or span.endswith("/")
-    return bool(re.fullmatch(r"[\w./-]+", span) and known)
+    return bool(re.fullmatch(r"[\w/-][\w./-]*", span) and known)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -245,6 +246,18 @@ def test_both_tables_of_what_works_say_the_same() -> None:
     chinese = all_rows(text_of("README.zh.md"), "| 命令 | 内容 | 默认数据 | 训练之后 |")
     for one, other in zip(english, chinese, strict=True):
         assert [one[0], one[2], one[3]] == [other[0], other[2], other[3].replace("、", ", ")]
+
+
+@pytest.mark.parametrize(
+    ("name", "header"), [("README.md", "| setting | default | means |"), ("README.zh.md", "| 设置 | 默认值 | 含义 |")]
+)
+def test_the_settings_of_every_recipe_are_told(name: str, header: str) -> None:
+    from chainrule.run.settings import run_settings
+
+    told = {row[0].strip("`"): row[1] for row in rows(text_of(name), header)}
+    known = {key: f"{p.default:g}" if isinstance(p.default, float) else str(p.default)
+             for key, p in inspect.signature(run_settings).parameters.items()}  # fmt: skip
+    assert told == known
 
 
 def test_the_verbs_shown_are_all_there_are() -> None:
