@@ -55,7 +55,8 @@ def _coefficients(coef: Tensor, spec: dict[str, Any], classes: Sequence[str] | N
     head = ["feature", *(names if len(coef) > 1 else ["coefficient"])]
     table = [head, *([features[i], *(f"{v:.4g}" for v in coef[:, i].tolist())] for i in order)]
     scale = " of standardised columns" if spec["standardized"] else ""
-    return Figure("Coefficients", f"The {len(order)} largest of {coef.shape[1]}{scale}.", table=table)
+    largest = f"the {len(order)} largest of {coef.shape[1]}" if len(order) < coef.shape[1] else "the largest first"
+    return Figure("Coefficients", f"Coefficients{scale}, {largest}.", table=table)
 
 
 def _pictures(rows: Tensor, spec: dict[str, Any], titles: list[str], title: str, caption: str) -> Figure:

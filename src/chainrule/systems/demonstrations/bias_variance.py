@@ -136,11 +136,12 @@ def draw(rows: list[Row], samples: int) -> list[Figure]:
             shown["variance, closed form"] = Line(sizes, [row["exact_variance"] for row in of], 8, "--")
         passes = model == "polynomial" and sizes[0] < samples - 1 < sizes[-1]
         low = min(row["test_error"] for row in of)
+        fives = [size for size in sizes if size % 5 == 0]  # of many degrees, so that their names do not overlap
         figures.append(lines(
             shown, f"Bias and variance: {'polynomials' if model == 'polynomial' else 'nets'}",
             "The circles were measured on noisy targets that no model has seen; they should lie on the sum.",
             xlabel=xlabel, ylabel="squared error (units of y$^2$)", xscale="symlog" if model == "polynomial" else "log",
             yscale="log", bottom=low / 100, marks={f"{samples} coefficients, {samples} samples": samples - 1} if passes else None,
-            linear_to=2 * samples, ticks=[size for size in sizes if size % 5 == 0] if model == "polynomial" else (),
+            linear_to=2 * samples, ticks=() if model == "net" else fives if len(sizes) > 8 else sizes,
         ))  # fmt: skip
     return figures
