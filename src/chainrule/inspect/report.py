@@ -315,7 +315,7 @@ def _metrics(run: Run) -> tuple[dict[str, float], str]:
     """The test's metrics of a run that is done; else the validation's latest."""
     result = run.result()
     if result:
-        held_out = "test" in run.record["data"]["spec"].get("splits", {}) and not _is_experiment(run)
+        held_out = "test" in (run.record["data"].get("spec") or {}).get("splits", {}) and not _is_experiment(run)
         return result["metrics"], "test" if held_out else ""
     latest = {name: value for line in run.log_lines() for name, value in line.items() if name.startswith("val_")}
     return {name.removeprefix("val_"): value for name, value in latest.items()}, "latest validation"
