@@ -53,6 +53,7 @@ def cifar_speed(
     from chainrule.optim.muon import Muon
     from chainrule.systems.image_classifier import ImageClassifier
 
+    run.require_whole_weights()
     data = load_images(run, size=size, channels=channels, val_fraction=val_fraction)
     count = data.spec["counts"]["train"]
     model = run.place(CifarNet(len(data.spec["classes"]), data.spec["channels"], widths))

@@ -44,11 +44,13 @@ def resnet20(
     from chainrule.data.augment import Growing, flip, of_images, shift
     from chainrule.data.images import load_images
     from chainrule.models.vision.resnet_cifar import ResNetCifar
+    from chainrule.optim.kernels import has_fused
     from chainrule.systems.image_classifier import ImageClassifier
 
     data = load_images(run, size=32, channels=channels, val_fraction=val_fraction)
     model = run.place(ResNetCifar(depth, len(data.spec["classes"]), data.spec["channels"]))
-    optimizer = torch.optim.SGD(model.parameters(), lr, momentum, weight_decay=weight_decay, fused=True)
+    parameters = list(model.parameters())
+    optimizer = torch.optim.SGD(parameters, lr, momentum, weight_decay=weight_decay, fused=has_fused("sgd", parameters))
     steps = epochs * -(-data.spec["counts"]["train"] // batch_size)
     if schedule == "linear":
         falling: LRScheduler = LinearLR(optimizer, 1.0, 0.0, steps)

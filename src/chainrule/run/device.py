@@ -7,13 +7,15 @@ import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from chainrule.errors import UserError
+
+Value = TypeVar("Value")
 
 
 def choose_device(name: str) -> torch.device:
@@ -51,11 +53,11 @@ class World:
         if self.size > 1:
             dist.barrier()
 
-    def agree(self, text: str) -> str:
-        """Rank 0's text, on every rank."""
+    def agree(self, value: Value) -> Value:
+        """Rank 0's value, on every rank."""
         if self.size == 1:
-            return text
-        box = [text]
+            return value
+        box = [value]
         dist.broadcast_object_list(box, src=0)
         return box[0]
 
@@ -83,14 +85,14 @@ class World:
 
 
 def join_world(device: torch.device) -> World:
-    """Joins the other processes where torchrun started them (gloo on the CPU, NCCL on GPUs)."""
+    """Joins the other processes where torchrun started them (gloo for what lies on the CPU, NCCL on GPUs)."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return World()
     if not dist.is_initialized():
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     return World(dist.get_rank(), dist.get_world_size())
 
 

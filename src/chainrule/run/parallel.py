@@ -19,11 +19,16 @@ def shard(module: nn.Module, world: World, device: torch.device) -> None:
         fully_shard(module, mesh=init_device_mesh(device.type, (world.size,)))
 
 
-def replicate(module: nn.Module, world: World, device: torch.device) -> Any:
-    """DDP: the module to call in training, whose gradients are averaged over the processes."""
+def replicate(module: nn.Module, world: World, device: torch.device, *, rests: bool = False) -> Any:
+    """DDP: the module to call in training, whose gradients are averaged over the processes.
+
+    It waits for the gradient of every parameter; with `rests` it looks in each step which ones there will be.
+    """
     if world.size == 1:
         return module
-    return nn.parallel.DistributedDataParallel(module, device_ids=[device.index] if device.type == "cuda" else None)
+    return nn.parallel.DistributedDataParallel(
+        module, device_ids=[device.index] if device.type == "cuda" else None, find_unused_parameters=rests
+    )
 
 
 def full_state(part: Any) -> dict[str, Any]:

@@ -244,6 +244,7 @@ class Run:
 
     def keep_best(self, modules: Mapping[str, nn.Module], metric: str, value: float, lower_is_better: bool) -> bool:
         """Keeps the weights if `metric`, measured on the validation split, is the best so far; of equals, the later."""
+        value = self.world.agree(value)  # running means differ from process to process, and so may what they measure
         best = math.nan if self.best is None else self.best["value"]
         better = math.isnan(best) or (value <= best if lower_is_better else value >= best)
         if better:
@@ -268,6 +269,15 @@ class Run:
                 f"{self.recipe.name} trains in one process", found=self.world.size, cure="start it without torchrun"
             )
 
+    def require_whole_weights(self) -> None:
+        """For a recipe that looks at whole matrices of weights: an error where `parallel=fsdp` would shard them."""
+        if self._shards:
+            raise UserError(f"{self.recipe.name} does not shard its weights", found="parallel=fsdp", cure="parallel=ddp")
+
+    @property
+    def _shards(self) -> bool:
+        return self.common["parallel"] == "fsdp" and self.world.size > 1
+
     @property
     def fresh(self) -> bool:
         """Whether no checkpoint was written yet: the weights are those that the recipe gives them."""
@@ -279,16 +289,19 @@ class Run:
         With `parallel=fsdp` it is sharded here, before an optimiser sees its parameters, and stays as it is laid out:
         FSDP takes contiguous parameters only.
         """
-        if self.common["parallel"] == "fsdp" and self.world.size > 1:
+        if self._shards:
             parallel.shard(module.to(self.device), self.world, self.device)
             return module
         return module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def share_model(self, module: nn.Module) -> Any:
-        """The module to call in training: itself, or with DDP around it where several processes train."""
+    def share_model(self, module: nn.Module, *, rests: bool = False) -> Any:
+        """The module to call in training: itself, or with DDP around it where several processes train.
+
+        `rests` says that some parameters have no gradient for a while, as frozen ones.
+        """
         if self.common["parallel"] == "fsdp":
             return module
-        return parallel.replicate(module, self.world, self.device)
+        return parallel.replicate(module, self.world, self.device, rests=rests)
 
     # -- around the loop ----------------------------------------------------------------------------------------
 

@@ -73,7 +73,7 @@ class ImageClassifier:
         if self.learn is not None:
             self.learn(self, batches)
             return
-        network = compiled(run, run.share_model(self.model), batch_size=self.batch_size)
+        network = compiled(run, run.share_model(self.model, rests=self.frozen is not None), batch_size=self.batch_size)
 
         def objective(batch: Batch) -> Tensor:
             if self.frozen is not None:

@@ -1,0 +1,151 @@
+"""Two processes that train together, forked here: what they must agree on, and what each must not wait for."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from chainrule.data.batches import Batches
+from chainrule.errors import UserError
+from chainrule.nn.frozen import Frozen
+from chainrule.optim.kernels import has_fused
+from chainrule.run.device import leave_world
+from tests.run import toy
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes are forked")
+
+
+def together(act: Callable[[int], None]) -> None:
+    """Calls `act(rank)` in two processes as torchrun would start them; what one of them raises fails the test."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    told = Path(f"failure-{port}.txt").absolute()
+
+    def begin(rank: int) -> None:
+        os.environ |= {
+            "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        }  # fmt: skip
+        torch.set_num_threads(1)
+        try:
+            act(rank)
+            leave_world()
+        except BaseException as error:
+            with told.open("a") as file:
+                file.write(f"process {rank}: {type(error).__name__}: {error}\n")
+            os._exit(1)
+
+    processes = [context.Process(target=begin, args=(rank,), daemon=True) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+    stuck = [process for process in processes if process.is_alive()]
+    for process in stuck:
+        process.kill()
+        process.join()
+    if told.exists():
+        pytest.fail(told.read_text())
+    assert not stuck, "a process waits for the other"
+    assert [process.exitcode for process in processes] == [0, 0]
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_the_best_is_what_the_first_process_measured(parallel: str, tmp_path: Path) -> None:
+    """Where the processes measured otherwise, one alone would gather the weights of both, and wait for ever."""
+
+    def act(rank: int) -> None:
+        run = toy.new(tmp_path / "run", parallel=parallel)
+        net = run.place(toy.Net())
+        kept = [run.keep_best({"net": net}, "val_error", value, lower_is_better=True) for value in ((0.3, 0.2), (0.2, 0.3))[rank]]
+        assert kept == [True, True]
+        assert run.best is not None and run.best["value"] == 0.2
+
+    together(act)
+    assert set(toy.weights_of(tmp_path / "run", "best")["net"]) == set(toy.Net().state_dict())
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_frozen_parts_rest_and_wake(parallel: str, tmp_path: Path) -> None:
+    """The same weights as one process gives: frozen for four steps, then not for four."""
+    x, y = torch.randn(24, 3), torch.randn(24)
+
+    def learnt(run: toy.Run) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        net = run.place(toy.Net())
+        frozen, shared = Frozen(net, ["first"]), run.share_model(net, rests=True)
+        optimizer = torch.optim.SGD(net.parameters(), 0.1)
+        for number, batch in enumerate(Batches(x, y, 3, seed=0, world=run.world).epoch(0)):
+            frozen.hold() if number < 4 else frozen.release()
+            optimizer.zero_grad()
+            batch.mean((shared(batch.x) - batch.y).square()).backward()
+            optimizer.step()
+        assert number == 7
+        return {name: p.full_tensor() if hasattr(p, "full_tensor") else p for name, p in net.state_dict().items()}
+
+    expected = learnt(toy.new(tmp_path / "one"))
+
+    def act(rank: int) -> None:
+        torch.testing.assert_close(learnt(toy.new(tmp_path / "two", parallel=parallel)), expected)
+
+    together(act)
+
+
+def test_a_sharded_resnet_learns(tmp_path: Path) -> None:
+    from chainrule.recipes.resnet_cifar import resnet20
+
+    def act(rank: int) -> None:
+        run = toy.new(tmp_path / "run", parallel="fsdp")
+        system = resnet20.build(run, depth=8, epochs=1)
+        images = torch.randint(0, 256, (4, 1, 32, 32), dtype=torch.uint8)
+        before = [p.full_tensor().clone() for p in system.model.parameters()]
+        system.model(system.normalize(images)).square().mean().backward()
+        system.optimizer.step()
+        assert not has_fused("sgd", list(system.model.parameters()))
+        assert all((p.full_tensor() != old).any() for p, old in zip(system.model.parameters(), before, strict=True))
+
+    together(act)
+
+
+def test_what_looks_at_whole_matrices_is_not_sharded(tmp_path: Path) -> None:
+    from chainrule.recipes.cifar_speed import cifar_speed
+
+    def act(rank: int) -> None:
+        run = toy.new(tmp_path / "run", parallel="fsdp")
+        with pytest.raises(UserError, match="does not shard"):
+            cifar_speed.build(run, widths=(8, 8, 8))
+
+    together(act)
+
+
+def test_numbers_and_tensors_of_the_processes_are_averaged(tmp_path: Path) -> None:
+    def act(rank: int) -> None:
+        run = toy.new(tmp_path / "run")
+        run.track(loss=torch.tensor(float(rank)), lr=0.5)
+        run.flush()
+
+    together(act)
+    assert [(line["loss"], line["lr"]) for line in toy.Run.load(tmp_path / "run").log_lines()] == [(0.5, 0.5)]
+
+
+def test_a_layer_without_gradient_is_not_waited_for(tmp_path: Path) -> None:
+    """Without `rests` DDP says so at the second step: the test above would notice."""
+
+    def act(rank: int) -> None:
+        run = toy.new(tmp_path / "run")
+        net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+        shared = run.share_model(net)
+        net[0].requires_grad_(False)
+        shared(torch.ones(1, 2)).sum().backward()
+        with pytest.raises(RuntimeError, match="finished reduction"):
+            shared(torch.ones(1, 2))
+
+    together(act)
