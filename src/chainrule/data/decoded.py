@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -18,6 +19,7 @@ from chainrule.data.sources import cache_folder
 
 CACHED_FROM = 500  # pictures; fewer are decoded in a second or two
 MOST_BYTES = 20 * 2**30  # of all cached sets together; the least lately used go first
+LEFT_S = 86_400  # a file that grows and has not been touched for so long has nobody who writes it
 FORM = 1  # of what is cached: another number leaves older files unread
 
 
@@ -82,7 +84,10 @@ def _key(files: Sequence[Path], size: int, channels: int, margin: float | None, 
 
 
 def _make_room(folder: Path, wanted: int) -> None:
-    """Removes what was least lately used until what stays and what comes are within the bound."""
+    """Removes what was least lately used until what stays and what comes are within the bound; and what a kill left."""
+    for growing in folder.glob(".*.npy.*"):
+        if growing.stat().st_mtime < time.time() - LEFT_S:
+            growing.unlink(missing_ok=True)
     kept = sorted(folder.glob("*.npy"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
     total = wanted
     for file in kept:

@@ -229,16 +229,27 @@ def get(name: str) -> Path:
 
 def _get_archive(source: Source, folder: Path) -> Path:
     import tarfile
+    import tempfile
+    import zlib
 
     archive = folder / source.address.rpartition("/")[2]
     if not archive.is_file():
         _fetch(source.address, archive, source.archive_sha256, source.name)
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
-    for name in source.files:  # some archives have a folder of their own around them
-        inside = next(folder.rglob(Path(name).name), None)
-        if inside is not None and not (folder / name).exists():
-            inside.rename(folder / name)
+    with tempfile.TemporaryDirectory(
+        prefix=".", dir=folder
+    ) as inside:  # so that a kill leaves no half file in its place
+        try:
+            with tarfile.open(archive) as tar:
+                tar.extractall(inside, filter="data")
+        except (tarfile.TarError, EOFError, zlib.error) as error:
+            archive.unlink()
+            raise UserError(f"the archive of the data set {source.name!r} cannot be read", where=source.address, found=error,
+                            cure="fetch it again") from None  # fmt: skip
+        for name in source.files:  # some archives have a folder of their own around them
+            found = next(Path(inside).rglob(Path(name).name), None)
+            if found is not None:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                found.replace(folder / name)
     archive.unlink()
     return folder
 
