@@ -14,8 +14,10 @@ from PIL import Image
 
 from chainrule import cli
 from chainrule.data.check import check
-from chainrule.data.images import read_picture
+from chainrule.data.faces import read_other_faces
+from chainrule.data.images import read_other_images, read_picture, read_pictures
 from chainrule.data.picture_files import decode, without_warnings
+from chainrule.data.unlabelled import read_other_pictures
 from chainrule.models import build
 from tests.image_sets import pictures, png, read
 
@@ -314,6 +316,27 @@ def test_files_are_brought_to_size_as_in_training(tmp_path: Path) -> None:
     learnt = {picture.numpy().tobytes() for part in splits.values() for picture in part.x}
     assert {read_picture(file, spec).numpy().tobytes() for file in files} == learnt
     assert not read_picture(files[0], spec)[0, 0, 0].any()  # the border
+
+
+def test_other_data_are_brought_to_size_as_in_training(tmp_path: Path) -> None:
+    """What the run learnt from decides, not what form the others have, whoever measures."""
+    files = sorted(two_classes(tmp_path / "set", size=(26, 26)).rglob("*.png"))
+    arrays = np.stack([np.asarray(Image.open(file)) for file in files])
+    np.savez(tmp_path / "set.npz", x=arrays, y=np.arange(20) // 10)
+    classes = {"set": ["a", "b"], "set.npz": ["0", "1"]}
+    for learnt in classes:
+        spec = read(tmp_path / learnt, size=28)[0]
+        expected = read_pictures(files, spec)
+        assert bool(expected[:, :, 0].any()) == (learnt == "set")  # the border is black
+        for other, names in classes.items():
+            source = str(tmp_path / other)
+            for found in (
+                read_other_images(source, None, {**spec, "classes": names}), read_other_pictures(source, None, spec),
+                read_other_faces(source, None, spec),
+            ):  # fmt: skip
+                assert (found.x.int() - expected.int()).abs().max() <= (
+                    0 if learnt == "set.npz" or other == "set" else 1
+                )
 
 
 def test_large_pictures_are_checked_without_a_warning(tmp_path: Path) -> None:

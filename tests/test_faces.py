@@ -347,6 +347,17 @@ def test_a_batch_without_triplets_is_a_step_of_nothing_and_nan_is_seen(folder: P
     assert system.loss(torch.full((4, 16), torch.nan), torch.tensor([0, 0, 1, 1])).isnan()
 
 
+def test_under_autocast_distances_keep_their_digits(folder: Path) -> None:
+    """bfloat16 holds three digits; sums and differences of it are to be those of the same numbers in float32."""
+    system: Any = Run.load(folder, "cpu").system
+    z, labels = (
+        torch.nn.functional.normalize(torch.randn(12, 16, generator=torch.Generator().manual_seed(0))),
+        torch.arange(12) // 4,
+    )
+    rough = z.bfloat16()
+    assert torch.equal(system.loss(rough, labels), system.loss(rough.float(), labels))
+
+
 @pytest.mark.parametrize("mining", ["hard", "all"])
 def test_other_mining_learns_too(tmp_path: Path, mining: str) -> None:
     data = people(tmp_path / "data", [4] * 8)

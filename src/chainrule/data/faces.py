@@ -92,7 +92,8 @@ def read_face_splits(
 def read_other_faces(source: str, target: str | None, spec: dict[str, Any]) -> FaceSplit:
     """Other persons, pictures as large and in the colours of `spec`: their own test split, else all of them."""
     folder = resolve(source)
-    split = _whole(_read_persons(_given_parts(folder).get("test", folder), target), spec["size"], spec["channels"])
+    raw = _read_persons(_given_parts(folder).get("test", folder), target)
+    split = _whole(raw, spec["size"], spec["channels"], spec.get("border"))
     _check({"test": split}, source)
     return split
 
@@ -132,9 +133,9 @@ def _usual_channels(raws: dict[str, RawImageSet]) -> int:
     return found.pop()
 
 
-def _whole(raw: RawImageSet, size: int, channels: int) -> FaceSplit:
+def _whole(raw: RawImageSet, size: int, channels: int, border: int | None = None) -> FaceSplit:
     """All pictures of a set together, whatever splits by picture it came in; persons numbered without a gap."""
-    x = torch.cat([to_tensor(part, size, channels) for part in raw.splits.values()])
+    x = torch.cat([to_tensor(part, size, channels, border=border) for part in raw.splits.values()])
     labels = torch.from_numpy(np.concatenate([part.labels for part in raw.splits.values()]))
     present, y = labels.unique(return_inverse=True)
     return FaceSplit(x, y, [raw.classes[int(i)] for i in present])

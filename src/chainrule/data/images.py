@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from chainrule.run.run import Run
 
 
+COUNTED = 2**24  # pixels whose levels are counted at a time
 BORDER = 4  # pixels: what may lack for a border of zeros to be put around an array
 
 
@@ -133,7 +135,7 @@ def read_other_images(source: str, target: str | None, spec: dict[str, Any]) -> 
     if not len(part.labels):
         raise UserError("there is nothing to measure on", where=source, expected="one picture or more")
     check_range(raw)
-    x = to_tensor(part, spec["size"], spec["channels"], spec.get("margin"), spec.get("border", 0))
+    x = to_tensor(part, spec["size"], spec["channels"], spec.get("margin"), spec.get("border"))
     numbers = torch.tensor([classes.index(name) for name in raw.classes])
     return ImageSplit(x, numbers[torch.from_numpy(part.labels)])
 
@@ -189,25 +191,26 @@ def usual_channels(raw: RawImageSet) -> int:
 
 
 def to_tensor(
-    part: RawImages, size: int, channels: int, margin: float | None = None, border: int = 0
+    part: RawImages, size: int, channels: int, margin: float | None = None, border: int | None = None
 ) -> Tensor:  # fmt: skip
-    """uint8 (N, C, size, size). Arrays up to four pixels too small get a border of zeros, as LeNet-5's 28 to 32.
+    """uint8 (N, C, size, size). Of a picture that lacks at most `border` pixels they become a border of zeros.
 
-    Files are decoded as `decode` says.
+    Unless `border` is given, arrays get one of up to four, as LeNet-5's 28 to 32, and files none. Files are decoded as
+    `decode` says.
     """
     if part.arrays is None:
-        out = decoded(part.files, size, channels, margin, border)
+        out = decoded(part.files, size, channels, margin, border or 0)
         return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous()
     x = torch.from_numpy(np.array(part.arrays)).permute(0, 3, 1, 2)
-    return fit_channels(fit_size(x, size), channels).contiguous()
+    return fit_channels(fit_size(x, size, BORDER if border is None else border), channels).contiguous()
 
 
-def fit_size(x: Tensor, size: int) -> Tensor:
-    """Bytes (N, C, H, W) brought to `size`: a border of zeros where at most four pixels lack, else resampled."""
+def fit_size(x: Tensor, size: int, border: int = BORDER) -> Tensor:
+    """Bytes (N, C, H, W) brought to `size`: by zeros around where at most `border` pixels lack, else resampled."""
     height, width = x.shape[-2:]
     if (height, width) == (size, size):
         return x
-    if 0 <= size - height <= BORDER and 0 <= size - width <= BORDER:
+    if 0 <= size - height <= border and 0 <= size - width <= border:
         top, left = (size - height) // 2, (size - width) // 2
         return F.pad(x, (left, size - width - left, top, size - height - top))
     parts = [F.interpolate(chunk.float(), (size, size), mode="bilinear", antialias=True) for chunk in x.split(4096)]
@@ -228,8 +231,11 @@ def pixel_statistics(x: Tensor) -> tuple[list[float], list[float]]:
     """Mean and deviation a channel of bytes (N, C, H, W), as shares of 255; exact, from the histogram."""
     means, stds = [], []
     levels = torch.arange(256, dtype=torch.float64) / 255
-    for channel in x.unbind(1):
-        share = torch.bincount(channel.reshape(-1).long(), minlength=256).double()
+    counts = torch.zeros(x.shape[1], 256, dtype=torch.float64)
+    for part in x.split(max(1, COUNTED // max(1, x[:1].numel()))):  # counting takes eight bytes for each
+        for count, channel in zip(counts, part.unbind(1), strict=True):
+            count += torch.bincount(channel.reshape(-1).long(), minlength=256)
+    for share in counts:
         share /= share.sum()
         mean = float((share * levels).sum())
         means.append(mean)
@@ -238,14 +244,22 @@ def pixel_statistics(x: Tensor) -> tuple[list[float], list[float]]:
 
 
 def read_picture(path: str | Path, spec: dict[str, Any]) -> Tensor:
-    """One picture file as the run's images are: uint8 (1, C, size, size).
+    """One picture file as the run's images are: uint8 (1, C, size, size); see `read_pictures`."""
+    return read_pictures([path], spec)
 
-    A run that learnt from arrays put a border around those a little too small; so the file gets one too.
+
+def read_pictures(paths: Sequence[str | Path], spec: dict[str, Any]) -> Tensor:
+    """Picture files as the run's images are: uint8 (N, C, size, size), in their order; threads decode them.
+
+    A run that learnt from arrays put a border around those a little too small; so the files get one too.
+
+    Raises:
+        UserError: for the first that is not there, else for the first that is no picture.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise UserError("there is no such file", where=file, expected="a picture")
+    files = [Path(path) for path in paths]
+    for file in files:
+        if not file.is_file():
+            raise UserError("there is no such file", where=file, expected="a picture")
     border = spec.get("border", BORDER if spec.get("margin") is None else 0)
-    return torch.from_numpy(decoded([file], spec["size"], spec["channels"], spec.get("margin"), border)).permute(
-        0, 3, 1, 2
-    )
+    found = decoded(files, spec["size"], spec["channels"], spec.get("margin"), border)
+    return torch.from_numpy(found).permute(0, 3, 1, 2)

@@ -59,7 +59,8 @@ def read_other_pictures(source: str, target: str | None, spec: dict[str, Any]) -
     """Other pictures, of whatever classes, as large and in the colours of `spec`: their own test split, else all."""
     folder = resolve(source)
     raw = _pictures_of(folder) if isinstance(folder, Path) and is_unlabelled(folder) else read_images(folder, target)
-    return _unlabelled(to_tensor(raw.splits.get("test", raw.splits["train"]), spec["size"], spec["channels"]))
+    part = raw.splits.get("test", raw.splits["train"])
+    return _unlabelled(to_tensor(part, spec["size"], spec["channels"], border=spec.get("border")))
 
 
 def _unlabelled(x: Tensor) -> ImageSplit:

@@ -14,7 +14,7 @@ from chainrule.data.batches import Batch
 from chainrule.data.dataset import Dataset
 from chainrule.data.faces import FaceSplit, read_gallery, read_other_faces
 from chainrule.data.identity_batches import IdentityBatches
-from chainrule.data.images import read_picture
+from chainrule.data.images import read_pictures
 from chainrule.errors import UserError
 from chainrule.functional.losses import triplet
 from chainrule.functional.triplets import (
@@ -142,6 +142,10 @@ class FaceEmbedding:
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """The mean of the triplets' losses that are not zero (Hermans et al. 2017, section 2); 0 where there is none."""
+        if (
+            embeddings.dtype == torch.bfloat16
+        ):  # under autocast; what the margin compares differs in digits that it lacks
+            embeddings = embeddings.float()
         anchor, positive, negative = self.triplets(embeddings, labels)
         losses = triplet(
             embeddings[anchor],
@@ -251,7 +255,7 @@ class FaceEmbedding:
         if folders and not files:
             raise UserError("there is nobody to look for", where=folders[0], expected="picture files, then the gallery's folder",
                             cure=f"chainrule predict {self.run.folder} PICTURE {folders[0]}")  # fmt: skip
-        x = torch.cat([read_picture(file, self.data.spec) for file in files])
+        x = read_pictures(files, self.data.spec)
         if folders:
             return self._identify(files, self.embed(x), folders[0])
         if len(files) == 1:
@@ -284,7 +288,7 @@ class FaceEmbedding:
     def _identify(self, files: list[Path], embeddings: Tensor, folder: Path) -> list[dict[str, Any]]:
         """For each picture, the nearest of the gallery, and whose it is; nobody where it is beyond the threshold."""
         members, persons = read_gallery(folder)
-        gallery = self.embed(torch.cat([read_picture(file, self.data.spec) for file in members]))
+        gallery = self.embed(read_pictures(members, self.data.spec))
         distances = pairwise_squared_distances(embeddings, gallery).cpu()
         threshold = float(self.threshold.value)
         answers = []
@@ -309,7 +313,7 @@ class FaceEmbedding:
         return {"model": (x,), **fitted, "threshold": (torch.zeros(1, device=self.run.device),)}
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
-        x = torch.cat([read_picture(file, self.data.spec) for file in inputs])
+        x = read_pictures(inputs, self.data.spec)
         return {"model": (self.normalize(x.to(self.run.device)),), "eigenfaces": (self._rows(x),)}
 
     def lesson(self) -> Lesson:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from chainrule.data.augment import Change, Moment, mixup
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.dataset import Dataset
-from chainrule.data.images import ImageSplit, read_other_images, read_picture
+from chainrule.data.images import ImageSplit, read_other_images, read_pictures
 from chainrule.errors import UserError
 from chainrule.functional.calibration import expected_calibration_error
 from chainrule.inspect import class_figures
@@ -154,7 +154,7 @@ class ImageClassifier:
             raise UserError("no picture is named", expected="files, folders, or a line each on stdin")
         parts = [files[first : first + CHUNK] for first in range(0, len(files), CHUNK)]
         probs = torch.cat([
-            self.logits(torch.cat([read_picture(file, self.data.spec) for file in part])).softmax(1).cpu() for part in parts
+            self.logits(read_pictures(part, self.data.spec)).softmax(1).cpu() for part in parts
         ])  # fmt: skip
         best = probs.topk(min(3, len(self.classes)), dim=1)
         return [
@@ -164,7 +164,7 @@ class ImageClassifier:
         ]  # fmt: skip
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
-        x = torch.cat([read_picture(file, self.data.spec) for file in _pictures(inputs)])
+        x = read_pictures(list(_pictures(inputs)), self.data.spec)
         return {"model": (self.normalize(x.to(self.run.device)),)}
 
     def lesson(self) -> Lesson:
