@@ -16,11 +16,13 @@ from torch import nn
 from chainrule import api, models
 from chainrule.cli import cli
 from chainrule.data import decoded as cache
+from chainrule.data.batches import Batches
 from chainrule.data.picture_files import decode
 from chainrule.errors import UserError
 from chainrule.inspect import class_figures
 from chainrule.nn.frozen import Frozen
 from chainrule.nn.views import BothWays
+from chainrule.run.device import World
 from chainrule.run.run import Run
 from tests.image_sets import pictures
 
@@ -278,3 +280,32 @@ def test_both_ways() -> None:
     net = nn.Flatten()
     x = torch.arange(4.0).view(1, 1, 2, 2)
     assert BothWays(net)(x).tolist() == [[0.5, 0.5, 2.5, 2.5]]
+
+
+# -- a batch of one -----------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_of_one_that_cannot_be_normalised_is_told_before_the_first_step(tmp_path: Path) -> None:
+    """Nine pictures in batches of four leave one; of 4 x 4 pixels ResNet-20 leaves one number a channel."""
+    x, y = np.random.default_rng(0).integers(0, 256, (9, 8, 8, 3), dtype=np.uint8), np.arange(9) % 2
+    np.savez(tmp_path / "nine.npz", x=x, y=y, x_val=x, y_val=y, x_test=x, y_test=y)
+    words: dict[str, Any] = {
+        "data": str(tmp_path / "nine.npz"), "out": tmp_path / "run", "network": "resnet20", "size": 4, "batch_size": 4, "epochs": 1,
+        "crop": "none",
+    }  # fmt: skip
+    for changes in ({}, {"size": 8, "grow": (4, 8)}):
+        with pytest.raises(UserError, match=r"batch of one picture(.|\n)*9 pictures in batches of 4"):
+            api.train("image-classifier", **{**words, **changes})
+        assert not (tmp_path / "run").exists()
+    for place, changes in enumerate(({"batch_size": 5}, {"size": 8}, {"network": "lenet-caffe", "size": 28})):
+        api.train("image-classifier", **{**words, **changes, "out": tmp_path / f"run-{place}"})
+
+
+@pytest.mark.parametrize(("count", "size", "processes", "smallest"), [
+    (8, 4, 1, 4), (9, 4, 1, 1), (9, 1, 1, 1), (8, 4, 4, 1), (11, 4, 2, 1), (10, 4, 2, 1), (12, 4, 2, 2), (9, 4, 2, 1),
+])  # fmt: skip
+def test_the_smallest_part_of_a_batch(count: int, size: int, processes: int, smallest: int) -> None:
+    worlds = [World(rank, processes) for rank in range(processes)]
+    batches = [Batches(torch.zeros(count), torch.zeros(count), size, seed=0, world=world) for world in worlds]
+    assert smallest == min(len(batch.y) for each in batches for batch in each.epoch(0) if len(batch.y))
+    assert all(each.smallest == smallest for each in batches)

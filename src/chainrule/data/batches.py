@@ -59,6 +59,12 @@ class Batches:
     def __len__(self) -> int:
         return -(-len(self.x) // self.batch_size)
 
+    @property
+    def smallest(self) -> int:
+        """How many samples the smallest part of a batch has that is not empty."""
+        counts = [self.batch_size, len(self.x) % self.batch_size]
+        return min(max(1, count // self.world.size) for count in counts if count)
+
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of `epoch` from number `start` on; every sample comes once an epoch."""
         generator = torch.Generator().manual_seed((self.seed + 1) * 1_000_003 + epoch)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -161,6 +164,37 @@ class Scale(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.num_features}, bias={self.bias is not None}"
+
+
+@torch.no_grad()
+def lone_number(network: nn.Module, x: Tensor) -> str | None:
+    """The name of the first batch normalisation that sees one number a channel of each sample; None where none does.
+
+    In training such a layer cannot take a batch of one sample: one number has no variance.
+
+    Args:
+        network: in eval mode, so that its averages stay.
+        x: a batch, for example of one.
+
+    >>> net = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(3)).eval()
+    >>> lone_number(net, torch.zeros(1, 3, 4, 4)), lone_number(net[1:], torch.zeros(1, 3, 4, 4))
+    ('1', None)
+    """
+    found: list[str] = []
+
+    def noting(name: str) -> Callable[..., None]:
+        def hook(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            if inputs[0].shape[2:].numel() == 1:
+                found.append(name)
+
+        return hook
+
+    with contextlib.ExitStack() as hooks:
+        for name, layer in network.named_modules():
+            if isinstance(layer, (BatchNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)):
+                hooks.enter_context(layer.register_forward_pre_hook(noting(name)))
+        network(x)
+    return found[0] if found else None
 
 
 def _unbiased(variance: Tensor, x: Tensor) -> Tensor:

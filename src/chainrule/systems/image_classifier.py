@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from chainrule.data.augment import Change, Moment, mixup
+from chainrule.data.augment import Change, Growing, Moment, mixup
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.dataset import Dataset
 from chainrule.data.images import ImageSplit, read_other_images, read_pictures
@@ -19,6 +19,7 @@ from chainrule.errors import UserError
 from chainrule.functional.calibration import expected_calibration_error
 from chainrule.inspect import class_figures
 from chainrule.loops.supervised import fit
+from chainrule.nn.batch_norm import lone_number
 from chainrule.nn.frozen import Frozen
 from chainrule.nn.normalize import Normalize
 from chainrule.run.compiling import compiled
@@ -73,6 +74,7 @@ class ImageClassifier:
         if self.learn is not None:
             self.learn(self, batches)
             return
+        self._expect_statistics(batches)
         network = compiled(run, run.share_model(self.model, rests=self.frozen is not None), batch_size=self.batch_size)
 
         def objective(batch: Batch) -> Tensor:
@@ -91,6 +93,22 @@ class ImageClassifier:
             train=batches, epochs=self.epochs, validate=lambda: self.measure(self.data.val),
             choose_by=("error", True),
         )  # fmt: skip
+
+    def _expect_statistics(self, batches: Batches) -> None:
+        """UserError where the last batch, or a process's part of one, is a single picture, and batch normalisation sees
+        a single number of it."""
+        if batches.smallest > 1:
+            return
+        sides = [side for change in self.changes if isinstance(change, Growing) for side in change.sizes]
+        (x,) = self.example()["model"]
+        layer = lone_number(self.model.eval(), x[:, :, : min(sides), : min(sides)] if sides else x)
+        if layer is not None:
+            raise UserError(
+                "a batch of one picture cannot be normalised: the pictures are so small that one number of each is left",
+                where=layer, expected="two pictures or more in every batch, the last one too",
+                found=f"{len(batches.x)} pictures in batches of {self.batch_size}, by {self.run.world.size} processes",
+                cure=f"batch_size={self.batch_size + 1}, or larger pictures",
+            )  # fmt: skip
 
     def inputs(self, batch: Batch) -> Tensor:
         """What the network is given of a training batch: changed and normalised, (B, C, H, W)."""
