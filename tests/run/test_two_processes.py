@@ -65,7 +65,10 @@ def test_the_best_is_what_the_first_process_measured(parallel: str, tmp_path: Pa
     def act(rank: int) -> None:
         run = toy.new(tmp_path / "run", parallel=parallel)
         net = run.place(toy.Net())
-        kept = [run.keep_best({"net": net}, "val_error", value, lower_is_better=True) for value in ((0.3, 0.2), (0.2, 0.3))[rank]]
+        kept = [
+            run.keep_best({"net": net}, "val_error", value, lower_is_better=True)
+            for value in ((0.3, 0.2), (0.2, 0.3))[rank]
+        ]
         assert kept == [True, True]
         assert run.best is not None and run.best["value"] == 0.2
 

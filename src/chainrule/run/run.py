@@ -272,7 +272,9 @@ class Run:
     def require_whole_weights(self) -> None:
         """For a recipe that looks at whole matrices of weights: an error where `parallel=fsdp` would shard them."""
         if self._shards:
-            raise UserError(f"{self.recipe.name} does not shard its weights", found="parallel=fsdp", cure="parallel=ddp")
+            raise UserError(
+                f"{self.recipe.name} does not shard its weights", found="parallel=fsdp", cure="parallel=ddp"
+            )
 
     @property
     def _shards(self) -> bool:
