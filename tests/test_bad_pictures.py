@@ -15,7 +15,7 @@ from PIL import Image
 from chainrule import cli
 from chainrule.data.check import check
 from chainrule.data.faces import read_other_faces
-from chainrule.data.images import read_other_images, read_picture, read_pictures
+from chainrule.data.images import read_other_images, read_pictures
 from chainrule.data.picture_files import decode, without_warnings
 from chainrule.data.unlabelled import read_other_pictures
 from chainrule.models import build
@@ -309,13 +309,13 @@ def test_files_are_brought_to_size_as_in_training(tmp_path: Path) -> None:
     spec, splits = read(tmp_path / "set", size=28)
     learnt = {picture.numpy().tobytes() for part in splits.values() for picture in part.x}
     files = sorted((tmp_path / "set").rglob("*.png"))
-    assert {read_picture(file, spec).numpy().tobytes() for file in files} == learnt
+    assert {read_pictures([file], spec).numpy().tobytes() for file in files} == learnt
     arrays = np.stack([np.asarray(Image.open(file)) for file in files])
     np.savez(tmp_path / "set.npz", x=arrays, y=np.arange(20) // 10)
     spec, splits = read(tmp_path / "set.npz", size=28)
     learnt = {picture.numpy().tobytes() for part in splits.values() for picture in part.x}
-    assert {read_picture(file, spec).numpy().tobytes() for file in files} == learnt
-    assert not read_picture(files[0], spec)[0, 0, 0].any()  # the border
+    assert {read_pictures([file], spec).numpy().tobytes() for file in files} == learnt
+    assert not read_pictures([files[0]], spec)[0, 0, 0].any()  # the border
 
 
 def test_other_data_are_brought_to_size_as_in_training(tmp_path: Path) -> None:

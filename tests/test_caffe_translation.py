@@ -18,7 +18,7 @@ from chainrule.caffe.graph import CaffeGraph, CaffeScores
 from chainrule.caffe.net import parse_net
 from chainrule.caffe.schema import message
 from chainrule.caffe.weights import blob_tensors, load_caffemodel, save_caffemodel
-from chainrule.data.images import read_picture
+from chainrule.data.images import read_pictures
 from chainrule.data.picture_files import decode
 from chainrule.errors import UserError
 from chainrule.run.run import Run
@@ -224,7 +224,7 @@ def test_a_training_that_starts_from_caffes_lenet(tmp_path: Path, capsys: pytest
     cli.main(["predict", str(tmp_path / "run"), *map(str, files), "--json"])
     found = json.loads(capsys.readouterr().out)
     spec = Run.load(tmp_path / "run").record["data"]["spec"]
-    pixels = torch.cat([read_picture(file, spec) for file in files]).float()
+    pixels = torch.cat([read_pictures([file], spec) for file in files]).float()
     with torch.inference_mode():
         expected = CaffeClassifier(net).eval()(pixels / 256).softmax(1)
     assert [answer["probability"] for answer in found] == pytest.approx(expected.max(1).values.tolist(), abs=2e-5)

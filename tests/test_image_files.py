@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from chainrule.data.image_files import read_idx
-from chainrule.data.images import read_picture
+from chainrule.data.images import read_pictures
 from chainrule.data.picture_files import colour_channels, decode
 from chainrule.errors import UserError
 from tests.image_sets import cifar_folder, idx_bytes, idx_folder, pictures, read, refused, stripes
@@ -196,9 +196,9 @@ def test_a_broken_picture_is_named(tmp_path: Path) -> None:
         message = refused(root, "cannot be read", str(root / "b" / "3.png"))
         assert ("an empty file" in message) is (name == "empty")
         with pytest.raises(UserError, match="cannot be read"):
-            read_picture(file, {"size": 8, "channels": 1})
+            read_pictures([file], {"size": 8, "channels": 1})
     with pytest.raises(UserError, match="no such file"):
-        read_picture(tmp_path / "nothing.png", {"size": 8, "channels": 1})
+        read_pictures([tmp_path / "nothing.png"], {"size": 8, "channels": 1})
 
 
 def test_a_picture_of_absurd_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

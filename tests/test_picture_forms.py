@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chainrule.data.images import read_picture
+from chainrule.data.images import read_pictures
 from chainrule.data.picture_files import decode, why_broken, without_warnings
 from chainrule.errors import UserError
 from tests.image_sets import png
@@ -122,7 +122,8 @@ def test_pixels_are_what_the_file_means(form: str, tmp_path: Path) -> None:
     assert np.abs(decode(file, 1, (height, width)).astype(float) - grey).max() <= off + 1
     spec = {"size": 12, "channels": 3, "margin": None, "border": 0}
     assert np.array_equal(
-        read_picture(file, spec)[0].permute(1, 2, 0), Image.fromarray(found).resize((12, 12), Image.Resampling.BILINEAR)
+        read_pictures([file], spec)[0].permute(1, 2, 0),
+        Image.fromarray(found).resize((12, 12), Image.Resampling.BILINEAR),
     )
 
 

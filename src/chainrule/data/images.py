@@ -243,11 +243,6 @@ def pixel_statistics(x: Tensor) -> tuple[list[float], list[float]]:
     return means, stds
 
 
-def read_picture(path: str | Path, spec: dict[str, Any]) -> Tensor:
-    """One picture file as the run's images are: uint8 (1, C, size, size); see `read_pictures`."""
-    return read_pictures([path], spec)
-
-
 def read_pictures(paths: Sequence[str | Path], spec: dict[str, Any]) -> Tensor:
     """Picture files as the run's images are: uint8 (N, C, size, size), in their order; threads decode them.
 
