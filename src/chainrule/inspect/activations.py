@@ -140,19 +140,6 @@ def map_picture(values: Tensor, side: int = 72) -> bytes:
     return _png(image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST))
 
 
-def heat_picture(values: Tensor, side: int = 280) -> bytes:
-    """A map (H, W) in the colours of heat, black its lowest value."""
-    import matplotlib as mpl
-    from PIL import Image
-
-    values = values.detach().float().cpu()
-    low, high = float(values.min()), float(values.max())
-    shares = ((values - low) / (high - low or 1.0)).numpy()
-    image = Image.fromarray((mpl.colormaps["inferno"](shares)[..., :3] * 255).round().astype("uint8"))
-    times = max(1, side // max(image.size))
-    return _png(image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST))
-
-
 def _png(image: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format="png", optimize=True)
