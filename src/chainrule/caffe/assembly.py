@@ -206,14 +206,14 @@ class Assembly:
                 continue
             full = f"layers.{key}.{name}"
             if spec.name and spec.name in self.shared:
-                self._share(layer, module, name, spec)
+                self._share(module, name, spec)
                 continue
             if spec.name:
                 self.shared[spec.name] = (layer.name, full, parameters[name], spec)
             self.multipliers[full] = Multiplier(spec.lr_mult, spec.decay_mult)
             parameters[name].requires_grad_(spec.lr_mult != 0)
 
-    def _share(self, layer: Any, module: nn.Module, name: str, spec: Any) -> None:
+    def _share(self, module: nn.Module, name: str, spec: Any) -> None:
         owner, _, parameter, first = self.shared[spec.name]
         if getattr(module, name).shape != parameter.shape:
             raise UserError(

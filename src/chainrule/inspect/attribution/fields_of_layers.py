@@ -125,7 +125,7 @@ class _Follow(TorchDispatchMode):
         """How one side of the picture lies in an output."""
         first, axis = sources[0], self.axes[id(sources[0])][side]
         if args and args[0] is first and len(sources) == 1:
-            found = _through(axis, name, args, kwargs, first, output)
+            found = _through(axis, name, args, first, output)
             if found is not None:
                 return found
         if name == "cat":
@@ -175,7 +175,7 @@ _VIEWS = {"view", "_unsafe_view", "unsqueeze", "squeeze", "reshape", "flatten", 
 _REDUCTIONS = {"mean", "sum", "amax", "amin"}
 
 
-def _through(axis: _Axis, name: str, args: Any, kwargs: Any, x: Tensor, output: Tensor) -> _Axis | None:
+def _through(axis: _Axis, name: str, args: Any, x: Tensor, output: Tensor) -> _Axis | None:
     """One side after an operation of one tensor; None where this does not know the operation."""
     dim = axis.dim
     if "batch_norm" in name:
