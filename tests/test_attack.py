@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from chainrule import api
 from chainrule.errors import UserError
+from chainrule.systems.image_classifier import classifier_of_run
+from tests.trained import lenet_run
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +52,12 @@ def test_what_cannot_be_attacked(tmp_path: Path) -> None:
         api.train("attack", epsilons=(300.0,), out=tmp_path / "run")
     with pytest.raises(UserError):
         api.train("attack", of=str(tmp_path / "nothing"), out=tmp_path / "run")
+
+
+def test_a_classifier_that_is_opened_takes_no_random_numbers(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A resumed attack opens it at another point than one that was never stopped, and is to draw the same."""
+    folder = lenet_run(tmp_path_factory)
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    classifier_of_run(str(folder), "cpu")
+    assert torch.equal(torch.get_rng_state(), before)

@@ -219,8 +219,12 @@ class ImageClassifier:
 
 
 def classifier_of_run(folder: str, device: str) -> ImageClassifier:
-    """The image classifier that a run has trained; UserError where it trained something else."""
-    system = Run.load(folder, device).open_system()
+    """The image classifier that a run has trained; UserError where it trained something else.
+
+    Random numbers stay as they are, though it is built of its own: what is drawn next may not depend on when it is opened.
+    """
+    with torch.random.fork_rng(devices=[]):
+        system = Run.load(folder, device).open_system()
     if not isinstance(system, ImageClassifier):
         raise UserError("this run has no image classifier", where=folder, expected="a run of image-classifier, lenet5, resnet20, ...")  # fmt: skip
     return system
