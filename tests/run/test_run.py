@@ -16,7 +16,7 @@ from torch import nn
 import chainrule
 from chainrule.data.batches import Batches
 from chainrule.errors import Interrupted, UserError
-from chainrule.run.device import choose_device
+from chainrule.run.device import choose_device, random_state, set_random_state
 from chainrule.run.run import Run
 from tests.run.toy import EachStep, Net, learn, new, reopened, rows, weights_of
 
@@ -233,3 +233,15 @@ def test_a_device_that_does_not_exist(name: str) -> None:
 def test_auto_is_one_that_is_here() -> None:
     assert choose_device("cpu") == torch.device("cpu")
     assert torch.zeros(1, device=choose_device("auto")).sum() == 0
+
+
+def test_the_random_numbers_of_a_mac_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its GPU draws from a generator of its own; here it is a stand-in."""
+    held = [torch.tensor([1, 2], dtype=torch.uint8)]
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda: held[-1])
+    monkeypatch.setattr(torch.mps, "set_rng_state", held.append)
+    mac = torch.device("mps")
+    state = random_state(mac)
+    held.append(torch.zeros(2, dtype=torch.uint8))
+    set_random_state(mac, state)
+    assert held[-1].tolist() == [1, 2]
