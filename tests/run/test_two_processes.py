@@ -19,7 +19,12 @@ from chainrule.optim.kernels import has_fused
 from chainrule.run.device import leave_world
 from tests.run import toy
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes are forked")
+pytestmark = [
+    pytest.mark.skipif(
+        os.name != "posix" or torch.cuda.is_available(), reason="forks, as autograd's threads for a GPU cannot"
+    ),
+    pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
+]
 
 
 def together(act: Callable[[int], None]) -> None:

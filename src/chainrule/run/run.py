@@ -273,7 +273,7 @@ class Run:
         """For a recipe that looks at whole matrices of weights: an error where `parallel=fsdp` would shard them."""
         if self._shards:
             raise UserError(
-                f"{self.recipe.name} does not shard its weights", found="parallel=fsdp", cure="parallel=ddp"
+                f"{self.record['recipe']} does not shard its weights", found="parallel=fsdp", cure="parallel=ddp"
             )
 
     @property
