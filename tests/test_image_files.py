@@ -10,9 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
+from chainrule.data import images
 from chainrule.data.image_files import read_idx
-from chainrule.data.images import read_pictures
+from chainrule.data.images import pixel_statistics, read_pictures
 from chainrule.data.picture_files import colour_channels, decode
+from chainrule.data.splits import fingerprint
 from chainrule.errors import UserError
 from tests.image_sets import cifar_folder, idx_bytes, idx_folder, pictures, read, refused, stripes
 
@@ -232,3 +234,25 @@ def test_a_path_that_is_nearly_right(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path / "all")
     refused(Path("mypictures"), "did you mean my pictures?", "digits")
     refused(Path("my pictures/train"), "without 'train' in it")
+    refused(tmp_path / "nowhere", "there is no data set and no path")
+
+
+# -- figures of all pictures ---------------------------------------------------------------------------------------
+
+
+def test_statistics_are_numpys_in_one_part_and_in_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randint(0, 200, (50, 3, 9, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    x[:, 2] = 17
+    whole = pixel_statistics(x)
+    expected = x.double().transpose(0, 1).flatten(1).numpy() / 255
+    np.testing.assert_allclose(whole, [expected.mean(1), expected.std(1)], rtol=1e-12, atol=1e-12)
+    for counted in (1, 700):
+        monkeypatch.setattr(images, "COUNTED", counted)
+        assert pixel_statistics(x) == whole
+
+
+def test_a_fingerprint_is_of_values_shape_and_type() -> None:
+    x = torch.arange(24).view(2, 3, 4)
+    assert fingerprint(x) == fingerprint(x.permute(2, 0, 1).contiguous().permute(1, 2, 0)) == fingerprint(x.clone())
+    others = [x + 1, x.view(4, 6), x.int(), x[:0], x.flip(0), x.bool(), torch.tensor(1.0)]
+    assert len({fingerprint(each) for each in (x, *others)}) == 1 + len(others)
