@@ -234,7 +234,6 @@ def test_a_path_that_is_nearly_right(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path / "all")
     refused(Path("mypictures"), "did you mean my pictures?", "digits")
     refused(Path("my pictures/train"), "without 'train' in it")
-    refused(tmp_path / "nowhere", "there is no data set and no path")
 
 
 # -- figures of all pictures ---------------------------------------------------------------------------------------

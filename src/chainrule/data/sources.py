@@ -235,9 +235,7 @@ def _get_archive(source: Source, folder: Path) -> Path:
     archive = folder / source.address.rpartition("/")[2]
     if not archive.is_file():
         _fetch(source.address, archive, source.archive_sha256, source.name)
-    with tempfile.TemporaryDirectory(
-        prefix=".", dir=folder
-    ) as inside:  # so that a kill leaves no half file in its place
+    with tempfile.TemporaryDirectory(prefix=".", dir=folder) as inside:  # a kill leaves no half file in its place
         try:
             with tarfile.open(archive) as tar:
                 tar.extractall(inside, filter="data")

@@ -83,5 +83,7 @@ def fingerprint(*tensors: Tensor) -> str:
     digest = hashlib.blake2b(digest_size=6)
     for tensor in tensors:
         digest.update(str((tensor.dtype, tuple(tensor.shape))).encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())  # as it lies, uncopied
+        digest.update(
+            tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+        )  # as it lies, uncopied
     return digest.hexdigest()

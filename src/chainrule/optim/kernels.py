@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -12,7 +14,7 @@ _TYPES = (torch.float32, torch.float64)
 _SHARDED = ("adam",)  # the kernels that PyTorch knows how to run on the shards of FSDP
 
 
-def has_fused(rule: str, params: list[Tensor]) -> bool:
+def has_fused(rule: str, params: Sequence[Tensor]) -> bool:
     """Whether the fused kernel of a rule takes these parameters, which are of one device and type."""
     first = params[0]
     sharded = hasattr(first, "full_tensor")

@@ -142,9 +142,7 @@ class FaceEmbedding:
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """The mean of the triplets' losses that are not zero (Hermans et al. 2017, section 2); 0 where there is none."""
-        if (
-            embeddings.dtype == torch.bfloat16
-        ):  # under autocast; what the margin compares differs in digits that it lacks
+        if embeddings.dtype == torch.bfloat16:  # under autocast; distances differ in digits that it lacks
             embeddings = embeddings.float()
         anchor, positive, negative = self.triplets(embeddings, labels)
         losses = triplet(
