@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -117,6 +118,9 @@ def test_train_evaluate_and_predict_answer_in_json(command: Command, tmp_path: P
     assert {"accuracy", "error", "loss", "balanced_accuracy"} < set(result["metrics"]) and result["seconds"] > 0
     assert result["parameters"] == 431_080 - 8 * 501  # two classes
     assert "\x1b" not in err and "\r" not in err and "val_error" in err  # plain lines: this is no terminal
+    opening = err.splitlines()[0]
+    assert opening.startswith(f"lenet-caffe: {data}, ") and " train, " in opening
+    assert opening.endswith(f"; 427,072 parameters; cpu; {Path('runs/lenet-caffe-1')}")
     record = json.loads(Path("runs/lenet-caffe-1/run.json").read_text("utf-8"))
     assert record["seed"] == 5 and record["settings"]["batch_size"] == 8 and record["common"]["log_every"] == 1
 
@@ -319,6 +323,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_goes_on(
     record.write_text(json.dumps(edited))
     code, out, err = command("resume", "my run", "--json")
     assert code == 0, err
+    assert re.search(r"^lenet-caffe: .*; my run; goes on at step \d+$", err, re.MULTILINE)
     result = json.loads(out.splitlines()[-1])
     assert len(out.splitlines()) == 1 and result["run"] == "my run" and result["metrics"]["accuracy"] > 0.5
     steps = [

@@ -13,7 +13,7 @@ from chainrule.errors import UserError
 
 
 def pictures(folder: Path, count: int, mode: str = "L", size: tuple[int, int] = (9, 7)) -> Path:
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for index in range(count):
         Image.new(mode, size, index).save(folder / f"{index}.png")
     return folder

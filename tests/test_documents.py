@@ -34,7 +34,7 @@ DOCUMENTS = (
     "docs/roadmap.md", "docs/tutorial-ground.md", "docs/tutorial-vision.md",
 )  # fmt: skip
 # Written by commands, from run folders; a checkout may be looked at before they were run.
-MADE = re.compile(r"docs/results\.(md|json)|docs/pictures/.*|benchmarks/results/.*")
+MADE = re.compile(r"docs/results\.md|docs/pictures/.*|benchmarks/results/.*")
 # What stands in a run folder or in the user's own, not in the repository.
 ELSEWHERE = re.compile(
     r"(checkpoint|figures|export|samples|runs|train|val|test|pictures)/.*|.*\.(jsonl|html)|(run|result|latest)\.json"

@@ -7,11 +7,13 @@ import http.server
 import io
 import os
 import pickle
+import shutil
 import threading
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -22,6 +24,7 @@ from chainrule.data import weights as found_weights
 from chainrule.data.download import download
 from chainrule.errors import UserError
 from chainrule.models import build, published_weights, recognise, weights_named
+from chainrule.run.run import Run
 from chainrule.run.tree import save_tree
 from chainrule.run.weight_files import read_weights
 from chainrule.run.weights import load_file, parts_left_out
@@ -335,6 +338,25 @@ def test_weights_of_a_twin_are_told(tmp_path: Path, capsys: pytest.CaptureFixtur
     for network, told in (("plain20", False), ("resnet20", True)):
         api.train("image-classifier", network=network, out=tmp_path / f"from-{network}", weights=best, **settings)
         assert ("a run of plain20 learnt these weights; they fit resnet20" in capsys.readouterr().err) == told
+
+
+def test_a_network_goes_on_with_the_pixels_that_it_learnt_on(tmp_path: Path) -> None:
+    """Its own data have another mean; what the first layers expect is that of the run which taught them."""
+    generator = np.random.default_rng(0)
+    x, y = generator.integers(200, 256, (60, 28, 28), dtype=np.uint8), np.arange(60) % 3
+    np.savez(tmp_path / "bright.npz", x=x, y=y)
+    settings = {"epochs": 1, "log_every": 3}
+    first = api.train("lenet-caffe", out=tmp_path / "first", **settings)
+    other = {"data": str(tmp_path / "bright.npz"), "batch_size": 16, **settings}
+    fresh = api.train("lenet-caffe", out=tmp_path / "fresh", **other)
+    tuned = api.train("lenet-caffe", out=tmp_path / "tuned", weights=str(tmp_path / "first"), **other)
+    again = api.train("lenet-caffe", out=tmp_path / "again", weights=str(tuned.folder / "checkpoint/best.safetensors"), **other)  # fmt: skip
+    shutil.rmtree(tmp_path / "first")
+    shift = {
+        run.folder.name: Run.load(run.folder).open_system().normalize.shift.item() for run in (fresh, tuned, again)
+    }
+    expected = first.system.normalize.shift.item()
+    assert shift["tuned"] == shift["again"] == expected != shift["fresh"]
 
 
 COMMANDS = [

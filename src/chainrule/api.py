@@ -67,6 +67,7 @@ def _train(run: Run, go_on: bool = False) -> Run:
             if go_on:
                 run.go_on()
             system = run.system
+            run.progress.line(_opening(run))
             if run.record["weights"] and not run.step:
                 modules = system.borrowed() if isinstance(system, Borrows) else system.modules()
                 run.start_from(_weights_file(run), modules, recognise)
@@ -81,6 +82,20 @@ def _train(run: Run, go_on: bool = False) -> Run:
     finally:
         leave_world()
     return run
+
+
+def _opening(run: Run) -> str:
+    """What is about to be trained on what, where, and where it is written."""
+    counts = (run.record["data"].get("spec") or {}).get("counts") or {}
+    parameters = count_parameters(run)
+    parts = [
+        ", ".join([run.record["data"]["source"], *(f"{count:,} {split}" for split, count in counts.items())]),
+        f"{parameters:,} parameters" if parameters else "",
+        str(run.device),
+        str(run.folder),
+        f"goes on at step {run.step:,}" if run.step else "",
+    ]
+    return f"{run.recipe.name}: {'; '.join(part for part in parts if part)}"
 
 
 def _weights_file(run: Run) -> Path:

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.errors import UserError
-from chainrule.recipes import all_recipes
 from chainrule.run import checkpoint, parallel
-from chainrule.run.folder import read_record
+from chainrule.run.origin import network_of
 from chainrule.run.tree import load_tree
 from chainrule.run.weight_files import is_caffemodel, read_weights
 
@@ -69,22 +68,12 @@ def load_file(
             module.load_state_dict(given)
         except RuntimeError:
             notes += _load_what_fits(module, given, model, Path(file), recognise)
-    learnt_as = _network_of_run(Path(file)) if "tree" in metadata else None
+    learnt_as = network_of(file) if "tree" in metadata else None
     if learnt_as not in (None, model):
         notes.append(
             f"{file}: a run of {learnt_as} learnt these weights; they fit {model}, which may compute something else"
         )
     return notes
-
-
-def _network_of_run(file: Path) -> str | None:
-    """The network whose run wrote this file, where the record of the run still stands above it."""
-    folder = file.resolve().parent.parent
-    if not (folder / "run.json").is_file():
-        return None
-    record, recipes = read_record(folder), all_recipes()
-    network: str | None = record["settings"].get("network")
-    return network or (recipes[record["recipe"]].model if record["recipe"] in recipes else None)
 
 
 def _caffe_state(module: nn.Module, file: str | Path, model: str) -> dict[str, Tensor]:

@@ -39,6 +39,7 @@ from chainrule.inspect import face_figures
 from chainrule.loops.supervised import fit
 from chainrule.nn.fitted import Fitted
 from chainrule.nn.normalize import Normalize
+from chainrule.run.origin import normalized_by
 from chainrule.run.run import Run
 from chainrule.systems import Deployable, Figure, Lesson
 
@@ -104,7 +105,7 @@ class FaceEmbedding:
         self.persons, self.pictures, self.margin, self.mining, self.augment = persons, pictures, margin, mining, augment
         self.answering = MirrorMean(model) if mirror else model
         self.threshold = Threshold().to(run.device)
-        self.normalize = Normalize(data.spec["mean"], data.spec["std"]).to(run.device)
+        self.normalize = Normalize(*normalized_by(run, (data.spec["mean"], data.spec["std"]))).to(run.device)
 
     def modules(self) -> dict[str, nn.Module]:
         return {"model": self.model, "eigenfaces": self.eigenfaces, "threshold": self.threshold}

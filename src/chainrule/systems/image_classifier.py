@@ -23,6 +23,7 @@ from chainrule.nn.batch_norm import lone_number
 from chainrule.nn.frozen import Frozen
 from chainrule.nn.normalize import Normalize
 from chainrule.run.compiling import compiled
+from chainrule.run.origin import normalized_by
 from chainrule.run.run import Run
 from chainrule.systems import Deployable, Figure, Lesson
 
@@ -43,7 +44,7 @@ class ImageClassifier:
         changes: to the images of a training batch, in turn (`chainrule.data.augment`): bytes (B, C, H, W) to pixels.
         mix: alpha of mixup (`chainrule.data.augment.mixup`); 0 mixes nothing.
         views: the network to one whose answers are means over several views of an image (`chainrule.nn.views`).
-        pixels: mean and deviation a channel that the network was trained with before; none takes those of the data.
+        pixels: mean and deviation a channel that belong to published weights; see `chainrule.run.origin.normalized_by`.
         frozen, thaw: parts that do not learn before this share of training is done.
         learn: what learns from the batches instead of autograd and `fit`; given this system and them.
     """
@@ -62,8 +63,7 @@ class ImageClassifier:
         self.frozen, self.thaw = frozen, thaw
         self.answering: nn.Module = views(model) if views is not None else model
         self.classes: list[str] = data.spec["classes"]
-        mean, std = pixels or (data.spec["mean"], data.spec["std"])
-        self.normalize = Normalize(list(mean), list(std)).to(run.device)
+        self.normalize = Normalize(*normalized_by(run, (data.spec["mean"], data.spec["std"]), pixels)).to(run.device)
 
     def modules(self) -> dict[str, nn.Module]:
         return {"model": self.model}
