@@ -67,10 +67,10 @@ def _train(run: Run, go_on: bool = False) -> Run:
             if go_on:
                 run.go_on()
             system = run.system
-            run.progress.line(_opening(run))
             if run.record["weights"] and not run.step:
                 modules = system.borrowed() if isinstance(system, Borrows) else system.modules()
                 run.start_from(_weights_file(run), modules, recognise)
+            run.progress.line(_opening(run))
             system.train(run)
             run.checkpoint()
             run.open_system()
