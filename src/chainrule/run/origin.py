@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from chainrule.run.folder import read_record
 if TYPE_CHECKING:
     from chainrule.run.run import Run
 
-Pixels = tuple[list[float], list[float]]
+Pixels = tuple[Sequence[float], Sequence[float]]
 
 
 def record_of(weights: str | Path) -> dict[str, Any] | None:
@@ -30,7 +31,7 @@ def network_of(weights: str | Path) -> str | None:
     return network or (recipes[record["recipe"]].model if record["recipe"] in recipes else None)
 
 
-def normalized_by(run: Run, data: Pixels, published: Pixels | None = None) -> Pixels:
+def normalized_by(run: Run, data: Pixels, published: Pixels | None = None) -> tuple[list[float], list[float]]:
     """Mean and deviation a channel that a run brings pixels to its network by: those that its weights were learnt with.
 
     They are the published ones, or those of the run whose weights it starts from, or else those of its data. The record
