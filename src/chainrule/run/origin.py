@@ -18,7 +18,7 @@ Pixels = tuple[Sequence[float], Sequence[float]]
 def record_of(weights: str | Path) -> dict[str, Any] | None:
     """The record of the run whose folder this is, or whose checkpoint this file is; None where there is no such run."""
     path = Path(weights).resolve()
-    folder = path if path.is_dir() else path.parent.parent
+    folder = path.parent.parent if path.parent.name == "checkpoint" else path
     return read_record(folder) if (folder / "run.json").is_file() else None
 
 
