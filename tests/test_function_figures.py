@@ -12,20 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from chainrule.cli import main
 from chainrule.functional.activations import ACTIVATIONS
 from chainrule.inspect import function_figures
 from chainrule.inspect.function_figures import FACTS, activation_rows, write_activations
-
-
-def show(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    try:
-        main(["show", *words])
-        status = 0
-    except SystemExit as end:
-        status = int(end.code or 0)
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
+from tests.showing import show
 
 
 def test_the_table_names_all(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,16 +6,7 @@ import pytest
 
 from chainrule.cli import main
 from chainrule.models import all_cards, image_networks
-
-
-def show(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    status = 0
-    try:
-        main(["show", *words])
-    except SystemExit as end:
-        status = int(end.code or 0)
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
+from tests.showing import show
 
 
 def test_a_recipe_tells_what_its_settings_do(capsys: pytest.CaptureFixture[str]) -> None:

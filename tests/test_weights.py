@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import io
+import json
 import os
 import pickle
 import shutil
@@ -357,6 +358,11 @@ def test_a_network_goes_on_with_the_pixels_that_it_learnt_on(tmp_path: Path) -> 
     }
     expected = first.system.normalize.shift.item()
     assert shift["tuned"] == shift["again"] == expected != shift["fresh"]
+    record = {key: value for key, value in json.loads((again.folder / "run.json").read_text("utf-8")).items() if key != "pixels"}  # fmt: skip
+    (again.folder / "run.json").write_text(
+        json.dumps(record), "utf-8"
+    )  # as before records kept them: it learnt on its data's
+    assert Run.load(again.folder).open_system().normalize.shift.item() == shift["fresh"]
 
 
 COMMANDS = [

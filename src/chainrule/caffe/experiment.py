@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
-from chainrule.caffe.classifier import CaffeClassifier
+from chainrule.caffe.classifier import CaffeClassifier, data_of
 from chainrule.caffe.files import read_binary, read_text
 from chainrule.caffe.solver import Solver, read_solver
 from chainrule.caffe.sources import Source
@@ -38,6 +40,20 @@ def read_texts(net: str, solver: str) -> dict[str, str]:
     net = net or "lenet"
     net_text = asset(BUILT_IN[net]) if net in BUILT_IN else read_text(net, "Net")[1]
     return {"net": net_text, "solver": solver_text, "name": net}
+
+
+def source_in(texts: dict[str, Any]) -> Source:
+    """The data layer of the description; the means of its mean picture are kept beside the texts, and stand for the file.
+
+    Raises:
+        UserError: the description has no data, or its mean picture cannot be read.
+    """
+    source = data_of(texts["net"], texts["name"])
+    if not source.mean_file:
+        return source
+    if "mean" not in texts:
+        texts["mean"] = channel_means(source.mean_file, texts["name"])
+    return replace(source, mean_value=tuple(texts["mean"]), mean_file="")
 
 
 def channel_means(file: str, net: str) -> list[float]:

@@ -39,11 +39,10 @@ def caffe_net(
     given; `epochs` are as many whole ones as max_iter asks for, and validation comes after each. The data are those of
     --data, and the seed is the run's. Of a mean picture (mean_file) the means a channel are taken away.
     """
-    from dataclasses import replace
     from functools import partial
 
     from chainrule.caffe import experiment
-    from chainrule.caffe.classifier import data_of, parse_classifier
+    from chainrule.caffe.classifier import parse_classifier
     from chainrule.caffe.solver import parse_solver
     from chainrule.caffe.transform import mean_and_std
     from chainrule.caffe.weights import load_caffemodel
@@ -54,10 +53,7 @@ def caffe_net(
     texts = run.record.setdefault("caffe", {})  # a run answers without the files it began with
     if not texts:
         texts |= experiment.read_texts(net, solver)
-    rule, source = parse_solver(texts["solver"], solver), data_of(texts["net"], texts["name"])
-    if source.mean_file:
-        means = texts["mean"] if "mean" in texts else experiment.channel_means(source.mean_file, texts["name"])
-        texts["mean"], source = means, replace(source, mean_value=tuple(means))
+    rule, source = parse_solver(texts["solver"], solver), experiment.source_in(texts)
     size = experiment.side(source, size)
     data = load_images(run, size=size, channels=channels or source.channels, val_fraction=val_fraction)
     colours = data.spec["channels"]

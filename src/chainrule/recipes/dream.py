@@ -118,6 +118,7 @@ class _Network:
         from chainrule.errors import UserError
         from chainrule.models import get_card, weights_named
         from chainrule.nn.normalize import Normalize
+        from chainrule.run.origin import normalized_by
         from chainrule.systems.image_classifier import classifier_of_run
 
         if of:
@@ -133,10 +134,9 @@ class _Network:
                 raise UserError(f"{name} is no network for pictures", expected="vgg19, googlenet, resnet50, ...", found=f"network={name}")  # fmt: skip
             self.network, (self.channels, size) = card.build(), example[0].shape[1:3]
             published = weights_named(name, run.record["weights"])
-            mean, std = (published.preprocessing.mean, published.preprocessing.std) if published else IMAGENET
-            if self.channels == 1:
-                mean, std = mean[:1], std[:1]
-            self.normalize = Normalize(list(mean), list(std)).to(run.device)
+            photographs = (IMAGENET[0][: self.channels], IMAGENET[1][: self.channels])
+            pixels = (published.preprocessing.mean, published.preprocessing.std) if published else None
+            self.normalize = Normalize(*normalized_by(run, photographs, pixels)).to(run.device)
         if self.channels not in (1, 3):
             raise UserError("the network takes no pictures", expected="1 or 3 channels", found=self.channels)
         self.network = run.place(self.network)
