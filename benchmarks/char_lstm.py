@@ -108,7 +108,7 @@ def tutorial(text: str, steps: int, threads: int) -> dict[str, float]:
 
 
 def contestant(name: str, given: argparse.Namespace) -> dict[str, float]:
-    from chainrule.data.text import read_texts
+    from chainrule.data.text.characters import read_texts
 
     text = read_texts("tiny-shakespeare")[1]["train"]
     return CONTESTANTS[name](text, given.steps, given.threads)

@@ -35,10 +35,10 @@ CONTESTANTS = ("chainrule", "stable-baselines3")
 
 def open_run(folder: Path, seed: int) -> Any:
     """A run of the recipe, not begun; its system measures both contestants."""
-    from chainrule.recipes import get_recipe
+    from chainrule.core.discovery import get_recipe
+    from chainrule.core.settings import bind
     from chainrule.run.run import Run
     from chainrule.run.settings import run_settings
-    from chainrule.settings import bind
 
     recipe = get_recipe("dqn")
     given = {"stop_at": SOLVED, "evaluate_every": EVALUATE_EVERY, "evaluation_episodes": FEW_EPISODES}

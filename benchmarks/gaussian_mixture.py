@@ -62,7 +62,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, float]:
     else:
         import torch
 
-        from chainrule.models.graphical.gaussian_mixture import GaussianMixture as Mixture
+        from chainrule.systems.graphical.gaussian_mixture import GaussianMixture as Mixture
 
         torch.set_num_threads(options.threads)
         ours = Mixture(options.components, options.columns, "full", 1e-6)

@@ -54,7 +54,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, float]:
     if name == "chainrule":
         import torch
 
-        from chainrule.models.shallow.k_means import KMeans
+        from chainrule.systems.classical.k_means import KMeans
 
         torch.set_num_threads(options.threads)
         model: Any = KMeans(**settings)

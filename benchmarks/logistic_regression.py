@@ -59,7 +59,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, float]:
     if library == "chainrule":
         import torch
 
-        from chainrule.models.linear.logistic import LogisticRegression
+        from chainrule.systems.linear.logistic import LogisticRegression
 
         torch.set_num_threads(options.threads)
         model = LogisticRegression(C=options.inverse_penalty, tol=options.tolerance)

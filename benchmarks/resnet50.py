@@ -53,7 +53,7 @@ def one(contestant: str, device: str, batch: int, repeats: int) -> dict[str, flo
     if not plain:
         model, pictures = (part.to(memory_format=torch.channels_last) for part in (model, pictures))
     if contestant == "Chainrule":
-        from chainrule.nn.normalize import Normalize
+        from chainrule.nn.normalization.normalize import Normalize
 
         normalize: Any = Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]).to(device)
     else:

@@ -53,7 +53,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, float]:
     if library == "chainrule":
         import torch
 
-        from chainrule.models.linear.logistic import SoftmaxRegression
+        from chainrule.systems.linear.logistic import SoftmaxRegression
 
         torch.set_num_threads(options.threads)
         model = SoftmaxRegression(C=options.inverse_penalty, tol=options.tolerance)

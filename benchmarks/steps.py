@@ -37,7 +37,7 @@ def step_of(network: str, form: str, repeats: int) -> dict[str, float]:
     """Milliseconds of a step, seconds until the first one is over, and the multiply-adds of a step."""
     import torch
 
-    from chainrule.inspect.layers import layers
+    from chainrule.introspection.layers import layers
     from chainrule.models import get_card
 
     torch.manual_seed(0)

@@ -74,7 +74,7 @@ def estimator(library: str, options: argparse.Namespace) -> Any:
         return SVC(C=1.0, kernel="rbf", gamma="scale", tol=1e-3, cache_size=options.cache)
     import torch
 
-    from chainrule.models.shallow.kernel_svm import KernelSVM
+    from chainrule.systems.classical.kernel_svm import KernelSVM
 
     torch.set_num_threads(options.threads)
     return KernelSVM(C=1.0, kernel="rbf", gamma="scale", tol=1e-3)

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from chainrule.cli import main
-from chainrule.errors import UserError
-from chainrule.recipes import all_recipes
-from tests.image_sets import npz, pictures
+from chainrule.core.discovery import all_recipes
+from chainrule.core.errors import UserError
+from tests.data.image_sets import npz, pictures
 from tests.trained import lenet_run
 
 Command = Callable[..., tuple[int, str, str]]
@@ -69,7 +69,7 @@ def test_what_only_tells_loads_nothing_heavy(words: list[str]) -> None:
 
 def test_importing_loads_nothing_heavy() -> None:
     script = (
-        "import chainrule\nfrom chainrule.recipes import all_recipes\nassert all_recipes()\nchainrule.recipes\n"
+        "import chainrule\nfrom chainrule.core.recipe import all_recipes\nassert all_recipes()\nchainrule.recipes\n"
         + LOADED
     )
     done = child(script=script)

@@ -21,9 +21,9 @@ import click
 import pytest
 
 from chainrule.cli import cli
-from chainrule.errors import UserError
-from chainrule.recipes import all_recipes, get_recipe
-from chainrule.settings import bind, parse_pairs
+from chainrule.core.discovery import all_recipes, get_recipe
+from chainrule.core.errors import UserError
+from chainrule.core.settings import bind, parse_pairs
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "chainrule"
@@ -219,10 +219,10 @@ def test_both_readmes_have_the_same_structure() -> None:
 
 def system_kinds() -> dict[str, type]:
     """The classes that recipes build, by name."""
-    import chainrule.systems
+    import chainrule.core.task
 
     kinds: dict[str, type] = {}
-    for found in pkgutil.iter_modules(chainrule.systems.__path__, "chainrule.systems."):
+    for found in pkgutil.iter_modules(chainrule.core.task.__path__, "chainrule.core.task."):
         module = importlib.import_module(found.name)
         kinds |= {n: c for n, c in vars(module).items() if isinstance(c, type) and c.__module__ == module.__name__}
     return kinds
@@ -304,7 +304,7 @@ def test_imports_are_those_of_the_table() -> None:
 def test_no_model_imports_another() -> None:
     for file in (PACKAGE / "models").rglob("*.py"):
         for module in re.findall(r"^ *from (chainrule\.models\S*) import", file.read_text("utf-8"), re.M):
-            assert module == "chainrule.models.card", file
+            assert module == "chainrule.core.card", file
 
 
 def test_the_dependencies_are_those_of_the_project() -> None:

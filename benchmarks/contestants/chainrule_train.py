@@ -7,7 +7,7 @@ import tempfile  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from chainrule import api  # noqa: E402
-from chainrule.inspect import report as report_page  # noqa: E402
+from chainrule.reporting import report as report_page  # noqa: E402
 
 import_s = clock.lap()
 given = arguments()

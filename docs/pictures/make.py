@@ -21,17 +21,17 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import chainrule
-from chainrule.inspect import graph
-from chainrule.inspect.attribution.grad_cam import grad_cam
-from chainrule.inspect.attribution.occlusion import mean_over_squares, occlusion
-from chainrule.inspect.attribution.pictures import in_grid, laid_over, png
-from chainrule.inspect.figures import COLOURS, to_svg
-from chainrule.inspect.function_figures import write_activations
-from chainrule.inspect.layers import layers
-from chainrule.inspect.policy_figures import write_policies
+from chainrule.introspection import graph
+from chainrule.introspection.attribution.grad_cam import grad_cam
+from chainrule.introspection.attribution.occlusion import mean_over_squares, occlusion
+from chainrule.introspection.attribution.pictures import in_grid, laid_over, png
+from chainrule.reporting.plots import COLOURS, to_svg
+from chainrule.reporting.activation_tables import write_activations
+from chainrule.introspection.layers import layers
+from chainrule.reporting.policy_plots import write_policies
 from chainrule.loops.experiment import descend
 from chainrule.models import all_cards
-from chainrule.models.vision.resnet_cifar import ResNetCifar
+from chainrule.systems.image_classification.resnet_cifar import ResNetCifar
 from chainrule.run.run import Run
 
 HERE = Path(__file__).parent

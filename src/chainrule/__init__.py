@@ -8,10 +8,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from chainrule.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from chainrule import models as models
+    from chainrule import models
     from chainrule.api import evaluate, explain, export, generate, predict, report, resume, train
     from chainrule.run.run import Run
 
@@ -23,6 +23,6 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module("chainrule.api"), name)
     if name == "Run":
         return importlib.import_module("chainrule.run.run").Run
-    if name in ("models", "functional", "nn", "optim", "data", "inspect", "recipes"):
+    if name in ("models", "functional", "nn", "optim", "data", "introspection", "backprop"):
         return importlib.import_module(f"chainrule.{name}")
     raise AttributeError(f"module 'chainrule' has no attribute {name!r}")

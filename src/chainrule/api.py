@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from chainrule.data.weights import find_weights
-from chainrule.errors import UserError
+from chainrule.core.device import leave_world
+from chainrule.core.discovery import all_recipes, get_recipe
+from chainrule.core.errors import UserError
+from chainrule.core.recipe import Recipe
+from chainrule.core.settings import bind
+from chainrule.core.task import Borrows, Exports, Generates, Predicts
+from chainrule.data.catalog.published_weights import find_weights
 from chainrule.models import PUBLISHERS, all_cards, published_weights, recognise
-from chainrule.recipes import Recipe, all_recipes, get_recipe
-from chainrule.run.device import leave_world
 from chainrule.run.folder import read_record
 from chainrule.run.run import Run
 from chainrule.run.settings import run_settings
-from chainrule.settings import bind
-from chainrule.systems import Borrows, Exports, Generates, Predicts
 
 
 def train(
@@ -134,7 +135,7 @@ def _report(run: Run) -> None:
     run.world.barrier()
     leave_world()
     if run.world.leads:
-        from chainrule.inspect.report import write_report
+        from chainrule.reporting.report import write_report
 
         write_report([run if run.world.size == 1 else Run.load(run.folder, run.device.type)], None)
 
@@ -234,7 +235,7 @@ def explain(
         out: the file to write, or a folder for it; explain.html in the run, explain-RECIPE.html or graph.html here.
         device: where a run's networks run.
     """
-    from chainrule.inspect.explain import explain_module, explain_recipe, explain_run
+    from chainrule.introspection.explain import explain_module, explain_recipe, explain_run
     from chainrule.models import example_of_description, get_card
 
     path, name, place = Path(what), str(what), Path(out) if out else None
@@ -243,7 +244,7 @@ def explain(
         module, example, notes = example_of_description(name, given)
         return explain_module(path.stem, f"a net description, {name}", module, example, notes, place)
     if is_computation(name, given):
-        from chainrule.inspect.explain import explain_graph
+        from chainrule.introspection.explain import explain_graph
 
         return explain_graph(explain_text(name, given), place)
     if len(given) > 1:
@@ -266,7 +267,7 @@ def explain(
 
 
 def _expect_a_network(recipe: Recipe) -> None:
-    if recipe.model is None and recipe.family == "demonstration":
+    if recipe.model is None:
         raise UserError(
             f"{recipe.name} is an experiment: it measures many networks, or none, and keeps none",
             cure=f"chainrule train {recipe.name}, and read its report",
@@ -288,14 +289,14 @@ def is_computation(what: str, inputs: list[str]) -> bool:
 
 def explain_text(what: str, inputs: list[str]) -> Any:
     """The `Graph` of a formula or of `FILE.py:NAME` on the values given; printed, it is the text of the command."""
-    from chainrule.inspect.computation.source import graph_of_text
+    from chainrule.introspection.graph.source import graph_of_text
 
     return graph_of_text(what, inputs)
 
 
 def export(folder: str | Path, to: str, *, out: str | Path | None = None) -> dict[str, Any]:
     """A file to deploy (`onnx` or `torch`), checked against the model at several batch sizes before this returns."""
-    from chainrule.inspect.export import export_system
+    from chainrule.reporting.export import export_system
 
     run = Run.load(folder, "cpu")
     system = run.open_system()
@@ -306,7 +307,7 @@ def export(folder: str | Path, to: str, *, out: str | Path | None = None) -> dic
 
 def report(*folders: str | Path, out: str | Path | None = None) -> Path:
     """One HTML file: curves, figures, samples, settings; a comparison where several runs are named."""
-    from chainrule.inspect.report import write_report
+    from chainrule.reporting.report import write_report
 
     if not folders:
         raise UserError("there is nothing to report on", expected="one run folder or more")

@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from chainrule import __version__
-from chainrule.errors import ChainruleError
-from chainrule.settings import describe, parameters, parse_pairs
+from chainrule.core.errors import ChainruleError
+from chainrule.core.settings import describe, parameters, parse_pairs
+from chainrule.core.version import __version__
 
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
 _DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
@@ -34,8 +34,8 @@ def cli(context: click.Context, debug: bool) -> None:
 @_AS_JSON
 def list_(family: str | None, as_json: bool) -> None:
     """The recipes."""
-    from chainrule.errors import UserError
-    from chainrule.recipes import all_recipes
+    from chainrule.core.discovery import all_recipes
+    from chainrule.core.errors import UserError
 
     recipes = all_recipes().values()
     families = sorted({r.family for r in recipes})
@@ -60,8 +60,8 @@ def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
     two with --out their pictures. Or the layers of a net description of Caffe's, FILE.prototxt; data=3,224,224 says
     the sizes of an input that it leaves to the data.
     """
-    from chainrule.errors import UserError, unknown
-    from chainrule.recipes import all_recipes, get_recipe
+    from chainrule.core.discovery import all_recipes, get_recipe
+    from chainrule.core.errors import UserError, unknown
 
     if recipe.endswith(".prototxt"):
         _show_description(recipe, inputs, out)
@@ -73,7 +73,7 @@ def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
         return
     if out is not None:
         raise UserError("--out is for topics", expected=", ".join(_TOPICS), found=recipe, cure=f"chainrule explain {recipe}")  # fmt: skip
-    from chainrule.inspect.layers import card_text, model_text
+    from chainrule.introspection.layers import card_text, model_text
     from chainrule.models import all_cards, get_card, image_networks
     from chainrule.run.settings import run_settings
 
@@ -93,7 +93,7 @@ def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
 
 
 def _show_description(file: str, words: Sequence[str], out: str | None) -> None:
-    from chainrule.errors import UserError
+    from chainrule.core.errors import UserError
     from chainrule.models import description_rows, read_description
 
     if out is not None:
@@ -107,7 +107,7 @@ def _show_description(file: str, words: Sequence[str], out: str | None) -> None:
 
 
 def _show_activations(out: str | None) -> None:
-    from chainrule.inspect.function_figures import LEGEND, activation_rows, write_activations
+    from chainrule.reporting.activation_tables import LEGEND, activation_rows, write_activations
 
     place = None if out is None else write_activations(out)
     _table(activation_rows())
@@ -117,7 +117,7 @@ def _show_activations(out: str | None) -> None:
 
 
 def _show_policies(out: str | None) -> None:
-    from chainrule.inspect.policy_figures import policies_table, write_policies
+    from chainrule.reporting.policy_plots import policies_table, write_policies
 
     place = None if out is None else write_policies(out)
     _table(policies_table())
@@ -126,8 +126,8 @@ def _show_policies(out: str | None) -> None:
 
 
 def _show_networks(out: str | None) -> None:
-    from chainrule.errors import UserError
-    from chainrule.inspect.layers import network_rows
+    from chainrule.core.errors import UserError
+    from chainrule.introspection.layers import network_rows
     from chainrule.models import image_networks
 
     if out is not None:
@@ -153,8 +153,8 @@ _TOPICS = {"activations": _show_activations, "policies": _show_policies, "networ
 @_AS_JSON
 def train(recipe: str, settings: Sequence[str], as_json: bool, **options: Any) -> None:
     """Train RECIPE, evaluate it on the test split, write a run folder."""
-    from chainrule.recipes import get_recipe
-    from chainrule.settings import bind
+    from chainrule.core.discovery import get_recipe
+    from chainrule.core.settings import bind
 
     found = get_recipe(recipe)
     pairs = parse_pairs(settings)
@@ -274,7 +274,7 @@ def explain(what: str, inputs: Sequence[str], target: str | None, out: str | Non
     from chainrule import api
 
     if api.is_computation(what, list(inputs)):
-        from chainrule.inspect.explain import explain_graph
+        from chainrule.introspection.explain import explain_graph
 
         graph = api.explain_text(what, list(inputs))
         click.echo(str(graph))
@@ -319,7 +319,7 @@ def data() -> None:
 @data.command("list")
 def data_list() -> None:
     """Known data sets, and whether they are here."""
-    from chainrule.data.sources import SOURCES, find
+    from chainrule.data.catalog.sources import SOURCES, find
 
     rows: list[tuple[str, ...]] = [("name", "kind", "content", "split", "licence", "here")]
     for source in SOURCES.values():
@@ -336,7 +336,7 @@ def data_list() -> None:
 @click.argument("name")
 def data_get(name: str) -> None:
     """Fetch a known data set, with its checksum."""
-    from chainrule.data.sources import SOURCES, find, get
+    from chainrule.data.catalog.sources import SOURCES, find, get
 
     place = find(name) if name in SOURCES and not SOURCES[name].shipped_with else None
     click.echo(place or get(name))
@@ -373,7 +373,7 @@ def _metrics(metrics: dict[str, float]) -> None:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> None:
-    from chainrule.inspect.columns import aligned
+    from chainrule.reporting.columns import aligned
 
     click.echo("\n".join(aligned(rows)))
 

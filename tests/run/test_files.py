@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from chainrule.errors import ChainruleError, RunFailed
-from chainrule.run import atomic, checkpoint
+from chainrule.core import atomic
+from chainrule.core.errors import ChainruleError, RunFailed
+from chainrule.run.checkpoint import folder as checkpoint
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, function: str, code: int, after: int = 0) -> None:

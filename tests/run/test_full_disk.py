@@ -15,7 +15,7 @@ import torch
 
 import chainrule
 from chainrule.cli import main
-from chainrule.errors import RunFailed
+from chainrule.core.errors import RunFailed
 from tests.run.test_files import refuse
 
 SETTINGS = {"epochs": 2, "log_every": 1, "batch_size": 400, "checkpoint_s": 0, "threads": 1}

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from chainrule.errors import RunFailed
+from chainrule.core.errors import RunFailed
 from chainrule.run.guard import bad_samples, first_bad_layer
 from tests.run.toy import EachStep, Net, learn, new, reopened, rows, weights_of
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from chainrule.errors import RunFailed
+from chainrule.core.errors import RunFailed
+from chainrule.run.checkpoint.tree import pack, unpack
 from chainrule.run.metrics import Metrics, read_metrics
-from chainrule.run.tree import pack, unpack
 
 
 def test_means_of_numbers_and_tensors() -> None:

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 import chainrule
+from chainrule.core.device import choose_device, random_state, set_random_state
+from chainrule.core.errors import Interrupted, UserError
 from chainrule.data.batches import Batches
-from chainrule.errors import Interrupted, UserError
-from chainrule.run.device import choose_device, random_state, set_random_state
 from chainrule.run.run import Run
 from tests.run.toy import EachStep, Net, learn, new, reopened, rows, weights_of
 

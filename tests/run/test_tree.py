@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 import chainrule
-from chainrule.errors import UserError
-from chainrule.run.tree import load_tree, pack, read_safetensors, save_tree, unpack
+from chainrule.core.errors import UserError
+from chainrule.run.checkpoint.tree import load_tree, pack, read_safetensors, save_tree, unpack
 from tests.trained import lenet_run
 
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import nn
 
+from chainrule.core.device import leave_world
+from chainrule.core.errors import UserError
 from chainrule.data.batches import Batches
-from chainrule.errors import UserError
 from chainrule.nn.frozen import Frozen
-from chainrule.optim.kernels import has_fused
-from chainrule.run.device import leave_world
+from chainrule.optim.fused import has_fused
 from tests.run import toy
 
 pytestmark = [
@@ -108,7 +108,7 @@ def test_frozen_parts_rest_and_wake(parallel: str, tmp_path: Path) -> None:
 
 
 def test_a_sharded_resnet_learns(tmp_path: Path) -> None:
-    from chainrule.recipes.resnet_cifar import resnet20
+    from chainrule.systems.image_classification.recipes.resnet_cifar import resnet20
 
     def act(rank: int) -> None:
         run = toy.new(tmp_path / "run", parallel="fsdp")
@@ -124,7 +124,7 @@ def test_a_sharded_resnet_learns(tmp_path: Path) -> None:
 
 
 def test_what_looks_at_whole_matrices_is_not_sharded(tmp_path: Path) -> None:
-    from chainrule.recipes.cifar_speed import cifar_speed
+    from chainrule.systems.image_classification.recipes.cifar_speed import cifar_speed
 
     def act(rank: int) -> None:
         run = toy.new(tmp_path / "run", parallel="fsdp")

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.recipe import Recipe
 from chainrule.data.batches import Batches
 from chainrule.loops.supervised import fit
-from chainrule.recipes import Recipe
+from chainrule.run.checkpoint.tree import load_tree
 from chainrule.run.run import Run
-from chainrule.run.tree import load_tree
 
 COMMON = {"log_every": 4, "checkpoint_s": 1e9, "autocast": "no", "compile": "no", "parallel": "ddp", "threads": 0}
 

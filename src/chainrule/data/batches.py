@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from chainrule.errors import UserError
-from chainrule.run.device import World
+from chainrule.core.device import World
+from chainrule.core.errors import UserError
 
 
 @dataclass(frozen=True)

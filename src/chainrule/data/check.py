@@ -10,18 +10,18 @@ import numpy as np
 import torch
 from PIL import Image
 
-from chainrule.data.image_files import RawImages, RawImageSet, read_images
-from chainrule.data.images import check_labels, usual_channels
-from chainrule.data.picture_files import SUFFIXES, TOO_LARGE, is_hidden, picture_files, why_broken, without_warnings
-from chainrule.data.sentence_files import TEXT_COLUMN, read_sentences, split_folders
-from chainrule.data.sentences import class_names, class_numbers
-from chainrule.data.series import read_values
-from chainrule.data.sources import SOURCES, Source, resolve
+from chainrule.core.errors import UserError
+from chainrule.data.catalog.sources import SOURCES, Source, resolve
+from chainrule.data.images.decoding import SUFFIXES, TOO_LARGE, is_hidden, picture_files, why_broken, without_warnings
+from chainrule.data.images.files import RawImages, RawImageSet, read_images
+from chainrule.data.images.loading import check_labels, usual_channels
+from chainrule.data.images.unlabelled import is_unlabelled
 from chainrule.data.splits import stratified
-from chainrule.data.table_files import RawTable, read_csv, read_table
-from chainrule.data.text import read_texts
-from chainrule.data.unlabelled import is_unlabelled
-from chainrule.errors import UserError
+from chainrule.data.tables.files import RawTable, read_csv, read_table
+from chainrule.data.tables.series import read_values
+from chainrule.data.text.characters import read_texts
+from chainrule.data.text.sentence_files import TEXT_COLUMN, read_sentences, split_folders
+from chainrule.data.text.sentences import class_names, class_numbers
 
 _NAMED = 20  # broken pictures that one message names
 # What training holds out where no split is given; a recipe's val_fraction may say otherwise.

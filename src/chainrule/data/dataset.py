@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-from chainrule.errors import UserError
+from chainrule.core.errors import UserError
 
 Split = TypeVar("Split")
 

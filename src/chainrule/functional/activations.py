@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chainrule.errors import UserError, unknown
+from chainrule.core.errors import UserError, unknown
 from chainrule.functional.channels import floating, per_channel, split_channels
 from chainrule.functional.elementwise import Saturation, derivative_of, saturation_of
 from chainrule.functional.random_activations import noisy, rrelu

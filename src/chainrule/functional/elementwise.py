@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from chainrule.errors import UserError
+from chainrule.core.errors import UserError
 
 Kind = Literal["none", "soft", "hard"]
 

@@ -11,7 +11,7 @@ from math import comb
 import torch
 from torch import Tensor
 
-from chainrule.errors import UserError
+from chainrule.core.errors import UserError
 
 MOST = 20_000  # features of a basis; more do not fit in memory with any number of rows
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from chainrule.errors import UserError
+from chainrule.core.errors import UserError
 
 BLOCK_ROWS = 4096
 

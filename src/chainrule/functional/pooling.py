@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from chainrule.errors import UserError
+from chainrule.core.errors import UserError
 
 Pair = int | tuple[int, int]
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chainrule.errors import UserError, unknown
+from chainrule.core.errors import UserError, unknown
 from chainrule.functional.channels import floating, per_channel
 
 RReLUForm = Literal["torch", "paper"]

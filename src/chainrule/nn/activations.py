@@ -5,17 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from chainrule.errors import UserError
+from chainrule.core.errors import UserError
 from chainrule.functional.activations import crelu, maxout, mpelu, prelu
-from chainrule.functional.random_activations import (
-    Noise,
-    NoisyBase,
-    RReLUForm,
-    check_noisy,
-    noisy,
-    rrelu,
-    rrelu_bounds,
-)
+from chainrule.functional.random_activations import Noise, NoisyBase, RReLUForm, check_noisy, noisy, rrelu, rrelu_bounds
 
 
 def _filled(count: int, value: float, name: str) -> nn.Parameter:

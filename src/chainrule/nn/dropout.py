@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from chainrule.errors import UserError
+from chainrule.core.errors import UserError
 
 
 class Dropout(nn.Module):

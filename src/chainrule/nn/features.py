@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from chainrule.errors import UserError
+from chainrule.core.errors import UserError
 from chainrule.functional.features import Feature, compute, name_of, parse, polynomial
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from chainrule.errors import UserError
+from chainrule.core.errors import UserError
 
 
 class Frozen:

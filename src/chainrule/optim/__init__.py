@@ -13,8 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chainrule.optim import initialisers as initialisers
-    from chainrule.optim import policies as policies
+    from chainrule.optim import initialisers, policies
     from chainrule.optim.adadelta import AdaDelta
     from chainrule.optim.adagrad import AdaGrad
     from chainrule.optim.adam import Adam, AdamW
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
         sigmoid,
         step,
         warmup,
-    )  # fmt: skip
+    )
     from chainrule.optim.rmsprop import RMSProp
     from chainrule.optim.schedule import as_schedule
     from chainrule.optim.sgd import SGD

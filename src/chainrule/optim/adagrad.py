@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim.adagrad import adagrad as torch_adagrad
 
-from chainrule.optim.kernels import has_fused
+from chainrule.optim.fused import has_fused
 from chainrule.optim.rule import UpdateRule
 from chainrule.optim.settings import ABOVE_0, AT_LEAST_0, check
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam as torch_adam
 
-from chainrule.errors import UserError
-from chainrule.optim.kernels import has_fused
+from chainrule.core.errors import UserError
+from chainrule.optim.fused import has_fused
 from chainrule.optim.rule import UpdateRule
 from chainrule.optim.settings import ABOVE_0, AT_LEAST_0, SHARE, check, check_choice
 

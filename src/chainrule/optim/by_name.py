@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from chainrule.errors import UserError, unknown
+from chainrule.core.errors import UserError, unknown
 from chainrule.optim.adadelta import AdaDelta
 from chainrule.optim.adagrad import AdaGrad
 from chainrule.optim.adam import Adam, AdamW

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor, nn
 
-from chainrule.errors import UserError, unknown
+from chainrule.core.errors import UserError, unknown
 from chainrule.optim.settings import ABOVE_0, ANY, AT_LEAST_0, check, check_choice
 
 

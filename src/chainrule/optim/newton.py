@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chainrule.errors import UserError
+from chainrule.core.errors import UserError
 from chainrule.optim.rule import UpdateRule
 from chainrule.optim.settings import ABOVE_0, check
 

@@ -15,7 +15,7 @@ import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from chainrule.errors import UserError
+from chainrule.core.errors import UserError
 from chainrule.optim.settings import ABOVE_0, ANY, AT_LEAST_0, COUNT, Bounds, check
 
 _AT_LEAST_0_WHOLE = Bounds("a whole number, at least 0", lambda value: value >= 0 and value == int(value))

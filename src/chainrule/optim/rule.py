@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chainrule.errors import UserError, unknown
+from chainrule.core.errors import UserError, unknown
 
 _ALSO_IN_GROUPS = ("params", "param_names", "lr_mult", "initial_lr")
 

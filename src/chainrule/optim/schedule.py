@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
-from chainrule.errors import UserError
+from chainrule.core.errors import UserError
 from chainrule.optim.policies import Policy
 
 

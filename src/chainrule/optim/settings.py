@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from chainrule.errors import UserError
+from chainrule.core.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def check(owner: str, name: str, value: Any, bounds: Bounds, cure: str | None = 
     >>> check("SGD", "momentum", 1.0, SHARE)
     Traceback (most recent call last):
         ...
-    chainrule.errors.UserError: SGD: momentum cannot be 1.0
+    chainrule.core.errors.UserError: SGD: momentum cannot be 1.0
       expected: a number, at least 0 and below 1
       found:    1.0
     """

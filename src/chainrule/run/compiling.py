@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from chainrule.errors import UserError
+from chainrule.core.errors import UserError
 
 if TYPE_CHECKING:
     from chainrule.run.run import Run

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from chainrule.errors import UserError
+from chainrule.core.errors import UserError
 
 
 def claim(recipe: str, out: str | Path | None) -> tuple[Path, bool]:
@@ -65,7 +65,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 def circumstances() -> dict[str, Any]:
     """What a record says of the software and the moment."""
-    from chainrule import __version__
+    from chainrule.core.version import __version__
 
     by_command = Path(sys.argv[0]).stem in ("chainrule", "__main__")
     return {

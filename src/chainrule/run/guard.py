@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from chainrule.errors import RunFailed
+from chainrule.core.errors import RunFailed
 
 
 def _bad(value: object) -> bool:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chainrule.errors import RunFailed
-from chainrule.run import atomic
+from chainrule.core import atomic
+from chainrule.core.errors import RunFailed
 
 
 class Metrics:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from chainrule.run.device import World
+from chainrule.core.device import World
 
 
 def shard(module: nn.Module, world: World, device: torch.device) -> None:

@@ -27,29 +27,24 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from chainrule.errors import Interrupted, RunFailed, UserError
-from chainrule.recipes import Recipe, get_recipe
-from chainrule.run import atomic, checkpoint, parallel
-from chainrule.run.device import (
-    World,
-    autocast,
-    choose_device,
-    hardware,
-    join_world,
-    random_state,
-    set_random_state,
-)
+from chainrule.core import atomic
+from chainrule.core.device import World, autocast, choose_device, hardware, join_world, random_state, set_random_state
+from chainrule.core.discovery import get_recipe
+from chainrule.core.errors import Interrupted, RunFailed, UserError
+from chainrule.core.recipe import Recipe
+from chainrule.run import parallel
+from chainrule.run.checkpoint import folder as checkpoint
+from chainrule.run.checkpoint.tree import save_tree
 from chainrule.run.folder import circumstances, claim, read_record
 from chainrule.run.guard import first_bad_parameter, not_a_number
 from chainrule.run.metrics import Metrics, read_metrics
 from chainrule.run.progress import Progress, describe
 from chainrule.run.protocols import Loader, Stateful
 from chainrule.run.signals import Signals
-from chainrule.run.tree import save_tree
-from chainrule.run.weights import Shapes, load_file, load_learnt
+from chainrule.run.weights.loading import Shapes, load_file, load_learnt
 
 if TYPE_CHECKING:
-    from chainrule.systems import System
+    from chainrule.core.task import System
 
 
 Module = TypeVar("Module", bound=nn.Module)

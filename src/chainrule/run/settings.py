@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from chainrule.settings import Count, NonNegative, Size
+from chainrule.core.settings import Count, NonNegative, Size
 
 
 def run_settings(

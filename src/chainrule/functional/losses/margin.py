@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from chainrule.errors import UserError, unknown
+from chainrule.core.errors import UserError, unknown
 from chainrule.functional.losses.normalization import (
     Normalization,
     as_float,

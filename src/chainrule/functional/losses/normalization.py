@@ -24,7 +24,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from chainrule.errors import UserError, unknown
+from chainrule.core.errors import UserError, unknown
 
 Normalization = Literal["valid", "full", "batch", "none", "unreduced"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from chainrule.errors import UserError
+from chainrule.core.errors import UserError
 from chainrule.functional.losses.normalization import (
     Normalization,
     as_float,

@@ -1,0 +1,137 @@
+"""Where a run computes: one device, or several processes that torchrun has started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from chainrule.core.errors import UserError
+
+Value = TypeVar("Value")
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` takes CUDA, else MPS, else the CPU; a device that is not there is an error."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
+    kind = name.partition(":")[0]
+    if kind not in available:
+        raise UserError("there is no such device", expected="auto, cpu, cuda or mps", found=name)
+    if not available[kind]:
+        raise UserError(f"this machine offers PyTorch no {kind} device", found=name, cure="--device auto")
+    if kind == "cuda" and ":" not in name and "LOCAL_RANK" in os.environ:
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
+    index = name.partition(":")[2]
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if ":" in name and not (index.isascii() and index.isdigit() and int(index) < count):
+        raise UserError("there is no such device", expected=f"{kind}:0 to {kind}:{count - 1}", found=name)
+    return torch.device(name)
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes that train together; one, of rank 0, unless torchrun started more."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Rank 0 alone writes."""
+        return self.rank == 0
+
+    def barrier(self) -> None:
+        if self.size > 1:
+            dist.barrier()
+
+    def agree(self, value: Value) -> Value:
+        """Rank 0's value, on every rank."""
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every rank's value, in the order of the ranks, on every rank."""
+        values: list[Any] = [value] * self.size
+        if self.size > 1:
+            dist.all_gather_object(values, value)
+        return values
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of every rank's value."""
+        if self.size > 1:
+            dist.all_reduce(value)
+            value /= self.size
+        return value
+
+    def any(self, flag: bool, device: torch.device) -> bool:
+        """True on every rank where it is true on one of them."""
+        if self.size == 1:
+            return flag
+        value = torch.tensor(int(flag), device=device)
+        dist.all_reduce(value, dist.ReduceOp.MAX)
+        return bool(value)
+
+
+def join_world(device: torch.device) -> World:
+    """Joins the other processes where torchrun started them (gloo for what lies on the CPU, NCCL on GPUs)."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return World()
+    if not dist.is_initialized():
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    return World(dist.get_rank(), dist.get_world_size())
+
+
+def leave_world() -> None:
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def autocast(device: torch.device, setting: str) -> contextlib.AbstractContextManager[object]:
+    """bfloat16 autocast: by default on CUDA where the hardware has it; `yes` and `no` decide it."""
+    wanted = setting == "yes" or (setting == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
+    return torch.autocast(device.type, torch.bfloat16) if wanted else contextlib.nullcontext()
+
+
+def hardware(device: torch.device) -> str:
+    """The machine in words, for run.json and the ledger."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    model = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8") as file:
+        model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), model)
+    count = torch.get_num_threads()
+    return f"{model}, {count} thread{'s' if count > 1 else ''}"
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """Where the global random generators of this process stand."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    if device.type == "mps":
+        state["mps"] = torch.mps.get_rng_state()
+    return state
+
+
+def set_random_state(device: torch.device, state: dict[str, Tensor]) -> None:
+    """Takes up what `random_state` gave."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+    if device.type == "mps" and "mps" in state:
+        torch.mps.set_rng_state(state["mps"])

@@ -1,0 +1,83 @@
+"""What the rooms of the families hold: recipes and cards, found in their files. Nothing is registered by hand.
+
+A recipe is found in a module `recipes`, or in one of a folder `recipes`, below `chainrule.systems`. These import nothing
+heavy, so all of them are read at once. A card stands at the end of its network's file, which imports PyTorch, so that
+only files whose text has a card are imported, and for one card those first that have its name in them.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from chainrule.core.card import Card
+from chainrule.core.errors import ChainruleError, unknown
+from chainrule.core.recipe import Recipe
+
+SYSTEMS = "chainrule.systems"  # by name: nothing here imports upwards
+
+
+def all_recipes() -> dict[str, Recipe]:
+    """Every recipe by name, family by family."""
+    found: dict[str, Recipe] = {}
+    for name, file in _modules():
+        if "recipes" not in name.split(".") or file.name == "__init__.py":
+            continue
+        try:
+            module = importlib.import_module(name)
+        except Exception as error:  # somebody's new recipe: its mistake is named, whatever it is
+            raise ChainruleError(
+                f"the recipe module {name} cannot be imported: {type(error).__name__}: {error}"
+            ) from error
+        found.update({value.name: value for value in vars(module).values() if isinstance(value, Recipe)})
+    return dict(sorted(found.items(), key=lambda item: (item[1].family, item[0])))
+
+
+def get_recipe(name: str) -> Recipe:
+    """The recipe of that name; UserError names the nearest ones."""
+    recipes = all_recipes()
+    if name not in recipes:
+        raise unknown("there is no recipe", name, recipes, cure="chainrule list")
+    return recipes[name]
+
+
+def all_cards() -> dict[str, Card]:
+    """Every card by the name of its model."""
+    return _cards_in(_files_with_cards())
+
+
+def get_card(name: str) -> Card:
+    """The card of the model of that name; UserError names the nearest ones."""
+    near = [module for module in _files_with_cards() if f'"{name}"' in _text_of(module)]
+    found = _cards_in(near)
+    if name not in found:
+        found = all_cards()  # a name that its file puts together
+    if name not in found:
+        raise unknown("there is no model", name, sorted(found))
+    return found[name]
+
+
+def _cards_in(modules: Iterable[str]) -> dict[str, Card]:
+    values = (value for module in modules for value in vars(importlib.import_module(module)).values())
+    return {value.name: value for value in values if isinstance(value, Card)}
+
+
+def _files_with_cards() -> list[str]:
+    return [name for name, _ in _modules() if re.search(r"import .*\bCard\b", _text_of(name))]
+
+
+@functools.cache
+def _text_of(module: str) -> str:
+    return dict(_modules())[module].read_text("utf-8")
+
+
+def _modules() -> Iterator[tuple[str, Path]]:
+    """The name and the file of every module below `chainrule.systems`, in order."""
+    for root in map(Path, importlib.import_module(SYSTEMS).__path__):
+        for file in sorted(root.rglob("*.py")):
+            inside = file.relative_to(root).with_suffix("").parts
+            if not any(part.startswith(".") for part in inside):
+                yield ".".join((SYSTEMS, *inside)).removesuffix(".__init__"), file

@@ -1,0 +1,175 @@
+"""Settings of a recipe: its keyword-only parameters, read from `key=value` words and checked before anything runs.
+
+The signature of the recipe is the only list of its settings: names, types, defaults and ranges stand there.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import types
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from chainrule.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Range:
+    """Bounds of a number; `above` excludes the lower bound."""
+
+    low: float | None = None
+    high: float | None = None
+    above: bool = False
+
+    def holds(self, value: float) -> bool:
+        low_ok = self.low is None or (value > self.low if self.above else value >= self.low)
+        return low_ok and (self.high is None or value <= self.high)
+
+    def __str__(self) -> str:
+        low = "" if self.low is None else f"{'above' if self.above else 'at least'} {self.low:g}"
+        high = "" if self.high is None else f"at most {self.high:g}"
+        return " and ".join(part for part in (low, high) if part)
+
+
+Count = Annotated[int, Range(1)]  # how many of something, at least one
+Size = Annotated[int, Range(0)]  # how many of something, none allowed
+Positive = Annotated[float, Range(0, above=True)]  # a learning rate, a temperature
+NonNegative = Annotated[float, Range(0)]  # a weight decay, a momentum's lower bound
+Fraction = Annotated[float, Range(0, 1)]  # a share or a probability
+Preprocessing = Literal["none", "scale", "center", "standardize", "pca", "zca"]  # of rows; see data/preprocess.py
+
+
+def parse_pairs(words: Iterable[str]) -> dict[str, str]:
+    """`["epochs=3", "lr=0.1"]` as a dictionary.
+
+    >>> parse_pairs(["epochs=3", "lr=0.1"])
+    {'epochs': '3', 'lr': '0.1'}
+    """
+    pairs: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise UserError("a setting is not understood", expected="key=value", found=word)
+        name = key.strip().replace("-", "_")
+        if name in pairs:
+            raise UserError("a setting is given twice", expected="once", found=f"{name}={pairs[name]} and {word}")
+        pairs[name] = value.strip()
+    return pairs
+
+
+def parameters(*functions: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The keyword-only parameters of the functions together, with annotations as types."""
+    found: dict[str, inspect.Parameter] = {}
+    for function in functions:
+        module_globals = getattr(function, "__globals__", {})
+        for name, parameter in inspect.signature(function).parameters.items():
+            if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+                continue
+            annotation = parameter.annotation
+            if isinstance(annotation, str):
+                annotation = eval(annotation, module_globals)  # our own source text, never the user's
+            found[name] = parameter.replace(annotation=annotation)
+    return found
+
+
+def describe(annotation: Any) -> str:
+    """A type in the words of an error message."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        base, *rest = get_args(annotation)
+        return ", ".join([describe(base), *(str(r) for r in rest if isinstance(r, Range))])
+    if origin is Literal:
+        return " or ".join(str(choice) for choice in get_args(annotation))
+    if origin is tuple:
+        return f"comma-separated list of {describe(get_args(annotation)[0])}"
+    if origin in (Union, types.UnionType):
+        return " or ".join(describe(a) for a in get_args(annotation))
+    names = {int: "whole number", float: "number", bool: "yes or no", str: "text", type(None): "none"}
+    return names.get(annotation, str(annotation))
+
+
+def convert(value: Any, annotation: Any) -> Any:
+    """`value`, text or already typed, as the annotated type; ValueError where it does not fit.
+
+    >>> convert("1e-3", float), convert("yes", bool), convert("8,16", tuple[int, ...])
+    (0.001, True, (8, 16))
+    """
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        base, *rest = get_args(annotation)
+        result = convert(value, base)
+        if not all(r.holds(result) for r in rest if isinstance(r, Range)):
+            raise ValueError(value)
+        return result
+    if origin is Literal:
+        for choice in get_args(annotation):
+            if value == choice or (isinstance(value, str) and value == str(choice)):
+                return choice
+        raise ValueError(value)
+    if origin is tuple:
+        if not isinstance(value, (str, list, tuple)):
+            raise ValueError(value)
+        items = value.split(",") if isinstance(value, str) else value
+        return tuple(
+            convert(item.strip() if isinstance(item, str) else item, get_args(annotation)[0]) for item in items
+        )
+    if origin in (Union, types.UnionType):
+        # `none` is none before it is a list of one word, and text, which fits anything, comes last.
+        for option in sorted(get_args(annotation), key=lambda a: 0 if a is type(None) else 2 if a is str else 1):
+            try:
+                return convert(value, option)
+            except ValueError:
+                continue
+        raise ValueError(value)
+    return _convert_plain(value, annotation)
+
+
+def _convert_plain(value: Any, kind: type) -> Any:
+    if kind is type(None):
+        if value is None or value in ("none", "None"):
+            return None
+    elif kind is bool:
+        words = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.lower() in words:
+            return words[value.lower()]
+    elif kind is int:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            return int(value)
+    elif kind is float:
+        if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+            number = float(value)
+            if number == number and abs(number) != float("inf"):
+                return number
+    elif kind is str and isinstance(value, str):
+        return value
+    raise ValueError(value)
+
+
+def bind(given: Mapping[str, Any], *functions: Callable[..., Any], owner: str) -> dict[str, Any]:
+    """Every setting with its value: the given ones converted and checked, the others at their defaults."""
+    known = parameters(*functions)
+    for key in given:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            raise UserError(
+                f"{owner} has no setting {key!r}" + (f"; did you mean {close[0]!r}?" if close else ""),
+                expected="one of " + ", ".join(sorted(known)) if known else "no setting",
+                found=f"{key}={given[key]}",
+            )
+    values = {name: parameter.default for name, parameter in known.items()}
+    for key, value in given.items():
+        try:
+            values[key] = convert(value, known[key].annotation)
+        except (ValueError, TypeError):
+            raise UserError(
+                f"the setting {key!r} of {owner} has the wrong type or range",
+                expected=f"{describe(known[key].annotation)} (default {known[key].default})",
+                found=f"{key}={value}",
+            ) from None
+    return values

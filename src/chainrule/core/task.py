@@ -1,0 +1,121 @@
+"""What a recipe builds: a model with its data, criterion and optimisation, that can be trained and asked.
+
+A system class is one kind of task (classify images, model text, act in an environment). Each has what `System` names;
+what else it has (`predict`, `generate`, `deployable`) the commands of those names use. Systems inherit nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+
+
+class System(Protocol):
+    """What every command can ask of every system."""
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The networks by name: their weights are what training changes and what answers need."""
+        ...
+
+    def train(self, run: Any) -> None:
+        """Runs the loop, from wherever the `chainrule.run.run.Run` stands."""
+        ...
+
+    def evaluate(self, data: str | None = None) -> dict[str, float]:
+        """Metrics on the test split, or on other data of the same kind."""
+        ...
+
+    def protocol(self) -> str:
+        """Which data chose, which measured, and how: for result.json and the ledger."""
+        ...
+
+    def example(self) -> dict[str, tuple[Tensor, ...]]:
+        """Inputs for one sample, for each of `modules`: what `explain` runs."""
+        ...
+
+    def figures(self) -> list[Figure]:
+        """Pictures and tables for the report, beside the curves."""
+        ...
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the report: a picture (PNG bytes or SVG text) or a table, with a title and a sentence below."""
+
+    title: str
+    caption: str = ""
+    png: bytes | None = None
+    svg: str | None = None
+    table: list[list[str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Deployable:
+    """What `export` writes: a module that takes raw inputs, an example, and names for both ends.
+
+    `inputs(batch_size)` makes random inputs; the first axis of each is the batch.
+    """
+
+    module: nn.Module
+    inputs: Any
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Predicts(Protocol):
+    """Answers for the user's own inputs, a dictionary each; pictures go to `out`."""
+
+    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]: ...
+
+
+@runtime_checkable
+class Generates(Protocol):
+    """Draws samples: text as lines, pictures into `out`. Gives one dictionary a sample."""
+
+    def generate(self, count: int, out: Path, **options: Any) -> list[dict[str, Any]]: ...
+
+
+@runtime_checkable
+class Exports(Protocol):
+    def deployable(self) -> Deployable: ...
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """Turns the user's own inputs into what each of `modules` is called with: what `explain` traces."""
+
+    def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]: ...
+
+
+@runtime_checkable
+class Borrows(Protocol):
+    """Begins with a network that others have trained: those that --weights fill, where they are not `modules` as they are."""
+
+    def borrowed(self) -> dict[str, nn.Module]: ...
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One real batch of the training data and what is learnt from it: `loss(module(*inputs), target)`, a scalar."""
+
+    module: nn.Module
+    inputs: tuple[Tensor, ...]
+    target: Tensor
+    loss: Callable[[Any, Tensor], Tensor]
+    optimizer: Optimizer
+
+
+@runtime_checkable
+class Learns(Protocol):
+    """Shows a batch of its training, as the first epoch gives it: what `explain` follows and diagnoses."""
+
+    def lesson(self) -> Lesson: ...

@@ -1,0 +1,260 @@
+"""Labelled images as tensors: uint8 (N, C, H, W), with the splits and the figures that normalisation needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from chainrule.core.errors import UserError
+from chainrule.data.catalog.sources import resolve
+from chainrule.data.dataset import Dataset, dataset_of
+from chainrule.data.images.cache import decoded
+from chainrule.data.images.decoding import mixed_kinds
+from chainrule.data.images.files import RawImages, RawImageSet, read_images
+from chainrule.data.splits import fingerprint, hold_out
+
+if TYPE_CHECKING:
+    from chainrule.run.run import Run
+
+
+COUNTED = 2**24  # pixels whose levels are counted at a time
+BORDER = 4  # pixels: what may lack for a border of zeros to be put around an array
+
+
+@dataclass(frozen=True)
+class ImageSplit:
+    """Images x uint8 (N, C, H, W) and classes y int64 (N,)."""
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+def load_images(
+    run: Run, *, size: int, channels: int = 0, val_fraction: float = 1 / 12, margin: float | None = None
+) -> Dataset[ImageSplit]:
+    """The run's images, squared to `size`; a validation split is held out of the training part where none is given.
+
+    `channels` 0 takes what the pictures have; files are stretched, or with `margin` cut (`decode`). Spec: classes, channels, size, mean and std of a pixel in [0, 1] a
+    channel over the training split, counts, how the splits were made, fingerprint.
+    """
+    place = run.record["data"]
+
+    def read() -> tuple[dict[str, Any], dict[str, ImageSplit]]:
+        return read_image_splits(
+            place["source"],
+            target=place["target"],
+            size=size,
+            channels=channels,
+            seed=run.seed,
+            val_fraction=val_fraction,
+            margin=margin,
+        )
+
+    data = dataset_of(place, read)
+    if not data.spec["counts"]["val"]:
+        raise UserError(
+            "the validation split is empty, and nothing else may choose the weights", where=data.spec["where"],
+            cure=f"val_fraction={1 / 12:.2g}" if val_fraction == 0 else "put pictures into val, or remove it",
+        )  # fmt: skip
+    return data
+
+
+def read_image_splits(
+    source: str,
+    *,
+    target: str | None,
+    size: int,
+    channels: int,
+    seed: int,
+    val_fraction: float,
+    test_fraction: float = 0.2,
+    margin: float | None = None,
+) -> tuple[dict[str, Any], dict[str, ImageSplit]]:
+    """Reads, checks and splits; what `load_images` gives a run."""
+    raw = read_images(resolve(source), target)
+    check_labels(raw)
+    channels, raw_splits = channels or usual_channels(raw), raw.splits
+    splits = {
+        name: ImageSplit(to_tensor(part, size, channels, margin), torch.from_numpy(part.labels))
+        for name, part in raw_splits.items()
+    }
+    whole = splits["train"]
+    indices, made = hold_out(whole.y, splits, test_fraction=test_fraction, val_fraction=val_fraction, seed=seed)
+    for name, fraction in (("test", test_fraction), ("val", val_fraction)):
+        if name in indices and fraction > 0 and not len(indices[name]):
+            raise UserError(
+                f"the classes have too few samples to hold out a {name} split", where=raw.where,
+                expected="2 or more of a class", found=f"{len(whole)} samples of {len(raw.classes)} classes",
+                cure=f"more samples, or a {name} split of your own",
+            )  # fmt: skip
+    splits |= {name: ImageSplit(whole.x[index], whole.y[index]) for name, index in indices.items()}
+    if not len(splits["test"]):
+        raise UserError("the test split is empty", where=raw.where, cure="put pictures into it, or remove it")
+    counts = torch.bincount(splits["train"].y, minlength=len(raw.classes)).tolist()
+    spec = image_spec(raw, raw.classes, channels, size, splits, made)
+    return {**spec, "class_counts": counts, "margin": margin}, splits
+
+
+def image_spec(
+    raw: RawImageSet, classes: list[str], channels: int, size: int, splits: dict[str, ImageSplit], made: dict[str, str]
+) -> dict[str, Any]:  # fmt: skip
+    """What a run keeps of its images."""
+    mean, std = pixel_statistics(splits["train"].x)
+    if max(std) == 0.0:
+        raise UserError("all training images are of one constant colour", where=raw.where)
+    names = ("train", "val", "test")
+    return {
+        "where": raw.where, "classes": classes, "channels": channels, "size": size, "mean": mean, "std": [s or 1.0 for s in std],
+        "border": 0 if raw.splits["train"].files else BORDER,
+        "counts": {name: len(splits[name]) for name in names}, "splits": {name: made[name] for name in names},
+        "fingerprint": fingerprint(*(t for name in names for t in (splits[name].x, splits[name].y))),
+    }  # fmt: skip
+
+
+def read_other_images(source: str, target: str | None, spec: dict[str, Any]) -> ImageSplit:
+    """Other images of the classes of `spec`, as large and in its colours: their own test split, else all of them.
+
+    Of files, whose classes have names, some of the classes are enough; numbers of arrays must be those of the run.
+    """
+    raw, classes = read_images(resolve(source), target), spec["classes"]
+    named = bool(raw.splits["train"].files)
+    if not set(raw.classes) <= set(classes) if named else raw.classes != classes:
+        raise UserError("these data have other classes than the run", where=source, expected=", ".join(classes),
+                        found=", ".join(raw.classes))  # fmt: skip
+    part = raw.splits.get("test", raw.splits["train"])
+    if not len(part.labels):
+        raise UserError("there is nothing to measure on", where=source, expected="one picture or more")
+    check_range(raw)
+    x = to_tensor(part, spec["size"], spec["channels"], spec.get("margin"), spec.get("border"))
+    numbers = torch.tensor([classes.index(name) for name in raw.classes])
+    return ImageSplit(x, numbers[torch.from_numpy(part.labels)])
+
+
+def check_labels(raw: RawImageSet) -> None:
+    """Every split: labels in range; the training split: at least two samples of every class."""
+    if len(raw.classes) < 2:
+        raise UserError(
+            "there is only one class", where=raw.where, expected="two at least", found=", ".join(raw.classes) or "none"
+        )
+    check_range(raw)
+    counts = np.bincount(raw.splits["train"].labels, minlength=len(raw.classes))
+    if counts.min() == 0:
+        missing = [raw.classes[i] for i in np.flatnonzero(counts == 0)]
+        raise UserError(
+            "a class has no training sample",
+            where=raw.where,
+            found=f"none of {', '.join(missing[:10])}{f' and {len(missing) - 10} more' if len(missing) > 10 else ''}",
+            cure="number the classes from 0 without a gap",
+        )
+    if counts.min() < 4 and len(raw.splits) == 1:
+        few = raw.classes[int(counts.argmin())]
+        raise UserError(
+            "a class has too few samples to be split",
+            where=raw.where,
+            expected="4 or more a class",
+            found=f"{counts.min()} of {few}",
+        )
+
+
+def check_range(raw: RawImageSet) -> None:
+    """Every label of every split is one of the classes."""
+    for name, part in raw.splits.items():
+        out = (part.labels < 0) | (part.labels >= len(raw.classes))
+        if out.any():
+            index = int(out.argmax())
+            raise UserError("a label is out of range", where=part.where(index), expected=f"0 to {len(raw.classes) - 1}",
+                            found=int(part.labels[index]), cure=f"correct it, or add the class to train ({name} has it)")  # fmt: skip
+
+
+def usual_channels(raw: RawImageSet) -> int:
+    """1 or 3, as the pictures have; a mixture is an error that names the first stranger."""
+    part = raw.splits["train"]
+    if part.arrays is not None:
+        return part.arrays.shape[3]
+    usual, stranger = mixed_kinds([f for split in raw.splits.values() for f in split.files])
+    if stranger is not None:
+        raise UserError(
+            "the pictures are of mixed kinds", where=stranger, expected=f"{'grey' if usual == 1 else 'colour'}, as most are",
+            found="colour" if usual == 1 else "grey", cure="channels=1 or channels=3 converts all of them",
+        )  # fmt: skip
+    return usual
+
+
+def to_tensor(
+    part: RawImages, size: int, channels: int, margin: float | None = None, border: int | None = None
+) -> Tensor:  # fmt: skip
+    """uint8 (N, C, size, size). Of a picture that lacks at most `border` pixels they become a border of zeros.
+
+    Unless `border` is given, arrays get one of up to four, as LeNet-5's 28 to 32, and files none. Files are decoded as
+    `decode` says.
+    """
+    if part.arrays is None:
+        out = decoded(part.files, size, channels, margin, border or 0)
+        return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous()
+    x = torch.from_numpy(np.array(part.arrays)).permute(0, 3, 1, 2)
+    return fit_channels(fit_size(x, size, BORDER if border is None else border), channels).contiguous()
+
+
+def fit_size(x: Tensor, size: int, border: int = BORDER) -> Tensor:
+    """Bytes (N, C, H, W) brought to `size`: by zeros around where at most `border` pixels lack, else resampled."""
+    height, width = x.shape[-2:]
+    if (height, width) == (size, size):
+        return x
+    if 0 <= size - height <= border and 0 <= size - width <= border:
+        top, left = (size - height) // 2, (size - width) // 2
+        return F.pad(x, (left, size - width - left, top, size - height - top))
+    parts = [F.interpolate(chunk.float(), (size, size), mode="bilinear", antialias=True) for chunk in x.split(4096)]
+    return torch.cat(parts).round().clamp(0, 255).to(torch.uint8) if parts else x.new_zeros((0, x.shape[1], size, size))
+
+
+def fit_channels(x: Tensor, channels: int) -> Tensor:
+    """Grey to colour by repetition, colour to grey by the luma of ITU-R BT.601."""
+    if x.shape[1] == channels:
+        return x
+    if channels == 3:
+        return x.expand(-1, 3, -1, -1)
+    luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    return (x.float() * luma).sum(1, keepdim=True).round().to(torch.uint8)
+
+
+def pixel_statistics(x: Tensor) -> tuple[list[float], list[float]]:
+    """Mean and deviation a channel of bytes (N, C, H, W), as shares of 255; exact, from the histogram."""
+    means, stds = [], []
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    counts = torch.zeros(x.shape[1], 256, dtype=torch.float64)
+    for part in x.split(max(1, COUNTED // max(1, x[:1].numel()))):  # counting takes eight bytes for each
+        for count, channel in zip(counts, part.unbind(1), strict=True):
+            count += torch.bincount(channel.reshape(-1).long(), minlength=256)
+    for share in counts:
+        share /= share.sum()
+        mean = float((share * levels).sum())
+        means.append(mean)
+        stds.append(float((share * (levels - mean) ** 2).sum().clamp_min(0).sqrt()))
+    return means, stds
+
+
+def read_pictures(paths: Sequence[str | Path], spec: dict[str, Any]) -> Tensor:
+    """Picture files as the run's images are: uint8 (N, C, size, size), in their order; threads decode them.
+
+    A run that learnt from arrays put a border around those a little too small; so the files get one too.
+
+    Raises:
+        UserError: for the first that is not there, else for the first that is no picture.
+    """
+    files = [Path(path) for path in paths]
+    for file in files:
+        if not file.is_file():
+            raise UserError("there is no such file", where=file, expected="a picture")
+    border = spec.get("border", BORDER if spec.get("margin") is None else 0)
+    found = decoded(files, spec["size"], spec["channels"], spec.get("margin"), border)
+    return torch.from_numpy(found).permute(0, 3, 1, 2)

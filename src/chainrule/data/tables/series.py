@@ -1,0 +1,228 @@
+"""A series of numbers in time as windows: the values before a time, and the value at it. The past never sees the future."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from chainrule.core.errors import UserError
+from chainrule.data.catalog.sources import Source, resolve
+from chainrule.data.dataset import Dataset, dataset_of
+from chainrule.data.splits import fingerprint
+from chainrule.data.tables.files import read_csv, to_numbers
+from chainrule.data.tables.mackey_glass import mackey_glass
+
+if TYPE_CHECKING:
+    from chainrule.run.run import Run
+
+
+@dataclass(frozen=True)
+class SeriesSplit:
+    """The windows whose targets lie in one stretch of time.
+
+    Attributes:
+        x: what the model sees (N, lags), differenced and scaled.
+        y: what it answers with (N,), in the same scale.
+        values: the series from its beginning to the end of the stretch (T,), float64, in its own units.
+        origins: which of `values` the targets are (N,).
+    """
+
+    x: Tensor
+    y: Tensor
+    values: Tensor
+    origins: Tensor
+
+    def __len__(self) -> int:
+        return len(self.origins)
+
+
+class Window(nn.Module):
+    """Between values in their units and what a model sees; `decode` turns back what `forward` does.
+
+    With u = log v where `log`, else v, and d_t = u_t - u_(t-k) for a difference over k steps (k = 0: d = u), the model
+    sees z = (d - mean) / std of the last `lags` times. Mean and deviation are those of d over the training part.
+
+    >>> window = Window(lags=2, difference=1, log=False, mean=0.0, std=2.0)
+    >>> values = torch.tensor([[1.0, 3.0, 9.0]], dtype=torch.float64)
+    >>> window(values).tolist(), window.decode(torch.tensor([5.0]), values).tolist()
+    ([[1.0, 3.0]], [19.0])
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, lags: int, difference: int, log: bool, mean: float, std: float) -> None:
+        super().__init__()
+        self.lags, self.difference, self.log = lags, difference, log
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float64))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float64))
+
+    @property
+    def context(self) -> int:
+        """How many values it reads."""
+        return self.lags + self.difference
+
+    def forward(self, values: Tensor) -> Tensor:  # (B, context) -> (B, lags) float64
+        return (differenced(values.double(), self.difference, self.log) - self.mean) / self.std
+
+    def decode(self, z: Tensor, values: Tensor) -> Tensor:  # (B,), (B, context) -> (B,) float64
+        """The value that follows `values`, of which the model has answered z."""
+        u = z.double() * self.std + self.mean
+        if self.difference:
+            before = values[:, -self.difference].double()
+            u = u + (before.log() if self.log else before)
+        return u.exp() if self.log else u
+
+
+def window_of(spec: Mapping[str, Any]) -> Window:
+    """The window that a run with this spec sees through."""
+    return Window(spec["lags"], spec["difference"], spec["log"], spec["mean"], spec["std"])
+
+
+def differenced(values: Tensor, difference: int, log: bool) -> Tensor:
+    """u_t - u_(t-k) along the last axis, u the values or their logarithms; (..., T) to (..., T - k).
+
+    >>> differenced(torch.tensor([1.0, 4.0, 9.0]), 1, log=False).tolist()
+    [3.0, 5.0]
+    """
+    u = values.log() if log else values
+    return u[..., difference:] - u[..., :-difference] if difference else u
+
+
+def load_series(
+    run: Run, *, lags: int, difference: int = 0, log: bool = False, dtype: torch.dtype = torch.float32,
+    val_fraction: float = 0.1, test_fraction: float = 0.2,
+) -> Dataset[SeriesSplit]:  # fmt: skip
+    """The run's series: its last part is the test split, the part before that the validation split.
+
+    Windows reach back over the border: at a time of the test split everything before it is known. What is fitted (mean
+    and std) comes from the training part alone, and no target of the training split lies later.
+
+    Spec: where, target (the column), lags, difference, log, mean and std, `mean_step` (the unit of MASE), low and high
+    of the training part, counts, how the splits were made, fingerprint.
+
+    Args:
+        run: whose data are read, and whose record keeps the spec.
+        lags: values that the model sees.
+        difference: over how many steps differences are taken; 1 removes a trend, 12 a year of months; 0 is none.
+        log: whether logarithms are taken, for a series above 0 whose swings grow with it.
+        dtype: of x and y.
+        val_fraction, test_fraction: the test split's share of the values, and the validation split's of the rest.
+    """
+    place = run.record["data"]
+
+    def read() -> tuple[dict[str, Any], dict[str, SeriesSplit]]:
+        return read_splits(
+            place["source"], place["target"], lags=lags, difference=difference, log=log, dtype=dtype,
+            val_fraction=val_fraction, test_fraction=test_fraction,
+        )  # fmt: skip
+
+    return dataset_of(place, read)
+
+
+def read_splits(
+    source: str, target: str | None, *, lags: int, difference: int, log: bool, dtype: torch.dtype, val_fraction: float,
+    test_fraction: float,
+) -> tuple[dict[str, Any], dict[str, SeriesSplit]]:  # fmt: skip
+    """Reads, checks, splits in time and scales; what `load_series` gives a run."""
+    name, values, where = read_values(source, target)
+    check_log(values, log, where)
+    count, context = len(values), lags + difference
+    test = count - round(count * test_fraction)
+    val = test - round(test * val_fraction)
+    ends = {"train": (context, val), "val": (val, test), "test": (test, count)}
+    short = [part for part in ("train", "test") if ends[part][1] - ends[part][0] < 2]
+    if short or val < context:
+        raise UserError(
+            f"the series is too short for a {(short or ['train'])[0]} split", where=where, found=f"{count} values",
+            expected=f"2 or more values a split to predict, after the {context} that a window reads",
+            cure="fewer lags, a smaller difference, or a longer series",
+        )  # fmt: skip
+    known = differenced(values[:val], difference, log)
+    std = float(known.std(correction=0))
+    if not std > 1e-12 * float(known.abs().max()):
+        raise UserError("the series is constant on the training part", where=where, found=f"{float(values[0]):g} throughout"
+                        if not difference else f"differences of {float(known[0]):g}")  # fmt: skip
+    spec: dict[str, Any] = {
+        "where": where, "target": name, "lags": lags, "difference": difference, "log": log,
+        "mean": float(known.mean()), "std": std, "dtype": str(dtype).removeprefix("torch."),
+        "mean_step": float((values[1:val] - values[: val - 1]).abs().mean()),
+        "low": float(values[:val].min()), "high": float(values[:val].max()),
+        "counts": {part: end - start for part, (start, end) in ends.items()},
+        "splits": {"train": f"the first {val} values", "val": f"the {test - val} values after them",
+                   "test": f"the last {count - test} of {count} values"},
+        "fingerprint": fingerprint(values),
+    }  # fmt: skip
+    window = window_of(spec)
+    return spec, {part: windows(values[:end], start, window, dtype) for part, (start, end) in ends.items()}
+
+
+def windows(values: Tensor, start: int, window: Window, dtype: torch.dtype) -> SeriesSplit:
+    """The windows of a series (T,) float64 whose targets are the values from number `start` on."""
+    scaled = (differenced(values, window.difference, window.log) - window.mean) / window.std
+    origins = torch.arange(start, len(values))
+    at = origins - window.difference  # where the targets stand among the differences
+    x = scaled.unfold(0, window.lags, 1)[at - window.lags] if len(origins) else scaled.new_zeros(0, window.lags)
+    return SeriesSplit(x.to(dtype), scaled[at].to(dtype), values, origins)
+
+
+def read_values(source: str, target: str | None) -> tuple[str, Tensor, str]:
+    """Name, values (T,) float64 and place of a series: a column of a .csv, by default the last; or a known series."""
+    place = resolve(source)
+    if isinstance(place, Source):
+        if place.name != "mackey-glass":
+            raise UserError(f"{source} is a set of {place.kind}, not a series", expected="a .csv with a column of numbers",
+                            cure="--data mackey-glass")  # fmt: skip
+        return "x", torch.from_numpy(mackey_glass()), source
+    if place.suffix.lower() != ".csv" or not place.is_file():
+        raise UserError("this is no series", where=place, expected="a .csv with a line of column names and a column of numbers")  # fmt: skip
+    name, values = read_column(place, target)
+    return name, torch.from_numpy(values), str(place)
+
+
+def read_column(file: Path, target: str | None) -> tuple[str, np.ndarray]:
+    """The column named, else the last one, as float64 (T,), line after line."""
+    header, rows, lines = read_csv(file)
+    name = header[-1] if target is None else target
+    if name not in header:
+        raise UserError(f"the table has no column {name!r}", where=file, expected="one of " + ", ".join(header[:20]),
+                        cure="--target COLUMN")  # fmt: skip
+    return name, to_numbers(rows, header, [header.index(name)], file, lines)[:, 0]
+
+
+def read_history(text: str, spec: Mapping[str, Any]) -> Tensor:
+    """The user's own series (T,) float64: a .csv with the run's column, or numbers such as 112,118,132."""
+    path = Path(text)
+    if path.suffix.lower() == ".csv":
+        if not path.is_file():
+            raise UserError("there is no such file", where=path, expected="a .csv, or numbers such as 1,2,3")
+        header, _, _ = read_csv(path)
+        values = read_column(path, spec["target"] if len(header) > 1 else None)[1]
+    else:
+        try:
+            values = np.array([float(cell) for cell in text.split(",")])
+        except ValueError:
+            raise UserError("the series is not understood", expected="a .csv, or numbers such as 1,2,3", found=text[:60]) from None  # fmt: skip
+        if not np.isfinite(values).all():
+            raise UserError("a value is missing or infinite", where=text[:60], expected="finite numbers")
+    needed = spec["lags"] + spec["difference"]
+    if len(values) < needed:
+        raise UserError("the series is too short to go on from", where=text[:60], expected=f"{needed} values or more",
+                        found=len(values))  # fmt: skip
+    history = torch.from_numpy(values)
+    check_log(history, spec["log"], text[:60])
+    return history
+
+
+def check_log(values: Tensor, log: bool, where: str) -> None:
+    """UserError where logarithms are to be taken of what has none."""
+    if log and bool((values <= 0).any()):
+        at = int((values <= 0).nonzero()[0])
+        raise UserError("the series has a value without a logarithm", where=f"{where}, value {at + 1}", expected="above 0",
+                        found=f"{float(values[at]):g}", cure="log=no")  # fmt: skip

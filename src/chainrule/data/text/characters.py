@@ -1,0 +1,238 @@
+"""A text as characters: its splits along the text, its vocabulary, and the streams that truncated BPTT reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chainrule.core.device import World
+from chainrule.core.errors import UserError
+from chainrule.data.batches import Batch
+from chainrule.data.catalog.sources import Source, resolve
+from chainrule.data.dataset import Dataset, dataset_of
+from chainrule.data.splits import fingerprint
+
+if TYPE_CHECKING:
+    from chainrule.run.run import Run
+
+FILES = {"train": ("train.txt",), "val": ("val.txt", "valid.txt"), "test": ("test.txt",)}
+
+
+@dataclass(frozen=True)
+class TextSplit:
+    """Characters by their numbers in the vocabulary (N,): uint8, or int16, int32 where there are more than 256."""
+
+    codes: Tensor
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+def load_text(
+    run: Run, *, val_fraction: float = 0.05, test_fraction: float = 0.1, characters: int = 0
+) -> Dataset[TextSplit]:
+    """The run's text. Where it has no published splits, its end is the test split, and what stands before that validates.
+
+    Spec: where, vocabulary (the characters in order), counts, how the splits were made, whether the validation split is
+    the test split, fingerprint.
+
+    Args:
+        run: whose record names the data.
+        val_fraction: the share held out for validation; with 0 the test split is it, as in char-rnn.
+        test_fraction: the share at the end that is held out.
+        characters: use only so many characters from the beginning (0: all).
+    """
+    place = run.record["data"]
+
+    def read() -> tuple[dict[str, Any], dict[str, TextSplit]]:
+        return read_text_splits(place["source"], val_fraction, test_fraction, characters)
+
+    return dataset_of(place, read)
+
+
+def read_text_splits(
+    source: str, val_fraction: float, test_fraction: float, characters: int
+) -> tuple[dict[str, Any], dict[str, TextSplit]]:
+    """Reads, checks and splits; what `load_text` gives a run."""
+    where, texts = read_texts(source)
+    if characters:
+        texts = {name: text[:characters] for name, text in texts.items()}
+    made = dict.fromkeys(texts, "as published")
+    whole = texts["train"]
+    end = len(whole)
+    for name, fraction in (("test", test_fraction), ("val", val_fraction)):
+        if name in texts or (name == "val" and not fraction):
+            continue
+        begin = max(end - max(2, round(len(whole) * fraction)), 0)
+        texts[name] = whole[begin:end]
+        made[name] = f"characters {begin:,} to {end:,} of {len(whole):,}"
+        end = begin
+    texts["train"] = whole[:end]
+    if end < len(whole):
+        made["train"] = f"the first {end:,} characters of {len(whole):,}"
+    val_is_test = "val" not in texts
+    if val_is_test:
+        texts["val"], made["val"] = texts["test"], made["test"]
+    for name, text in texts.items():
+        if len(text) < 2:
+            raise UserError(
+                "there are too few characters", where=f"{name} of {where}", expected="2 or more", found=len(text)
+            )
+    vocabulary = sorted(set().union(*texts.values()))
+    if len(vocabulary) < 2:
+        raise UserError("the text has only one distinct character", where=where, found=repr(vocabulary[0]))
+    splits = {name: TextSplit(encode(texts[name], vocabulary, where)) for name in FILES}
+    spec = {
+        "where": where, "vocabulary": vocabulary, "counts": {name: len(split) for name, split in splits.items()},
+        "splits": made, "val_is_test": val_is_test, "fingerprint": fingerprint(*(split.codes for split in splits.values())),
+    }  # fmt: skip
+    return spec, splits
+
+
+def read_texts(source: str) -> tuple[str, dict[str, str]]:
+    """Where the text is, and it: `train` alone, or the published splits.
+
+    A source is a known data set, a text file, a folder with train.txt (and val.txt, test.txt), or a folder whose .txt
+    files, at any depth, are one text in the order of their paths.
+    """
+    place = resolve(source)
+    if isinstance(place, Source):
+        if place.kind != "text":
+            raise UserError(f"{place.name} is no text", expected="a text", found=place.kind, cure="chainrule data list")
+        from pydoc_data.topics import topics
+
+        return place.name, {"train": "\n".join(topics[name] for name in sorted(topics))}
+    if place.is_file():
+        return str(place), {"train": read_file(place)}
+    named = {name: place / file for name, files in FILES.items() for file in files if (place / file).is_file()}
+    if "train" in named:
+        return str(place), {name: read_file(file) for name, file in named.items()}
+    files = sorted(file for file in place.rglob("*.txt") if file.is_file())
+    if not files:
+        raise UserError("the folder holds no text", where=place, expected="files ending in .txt")
+    parts = [read_file(file) for file in files]
+    return str(place), {
+        "train": "".join(part if part.endswith("\n") else part + "\n" for part in parts[:-1]) + parts[-1]
+    }
+
+
+def read_file(file: Path) -> str:
+    """The text of a file, its line ends as they are; UserError where it is empty or not UTF-8."""
+    try:
+        content = file.read_bytes().removeprefix(b"\xef\xbb\xbf")  # the byte-order mark is no character of the text
+    except OSError as error:
+        raise UserError("a file cannot be read", where=file, found=error.strerror) from None
+    if not content:
+        raise UserError("the file is empty", where=file, expected="a text")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            "the file is not UTF-8", where=f"{file}, line {line}, byte {error.start:,}", expected="text in UTF-8",
+            found=f"byte 0x{content[error.start]:02x} ({error.reason})",
+            cure=f"save it as UTF-8, or: iconv -f LATIN1 -t UTF-8 {file} > utf8.txt",
+        ) from None  # fmt: skip
+
+
+def encode(text: str, vocabulary: list[str], where: object) -> Tensor:
+    """The characters' numbers (N,) in the vocabulary, in the smallest type that torch can index with later.
+
+    >>> encode("abca", ["a", "b", "c"], "here").tolist()
+    [0, 1, 2, 0]
+    """
+    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    known = np.array([ord(character) for character in vocabulary], dtype=np.int64)
+    table = np.full(0x110000, -1, dtype=np.int32)
+    table[known] = np.arange(len(known), dtype=np.int32)
+    codes = table[points]
+    if len(codes) and codes.min() < 0:
+        at = int((codes < 0).argmax())
+        strangers = sorted({chr(point) for point in points[codes < 0]})
+        shown = ", ".join(f"{character!r} (U+{ord(character):04X})" for character in strangers[:5])
+        raise UserError(
+            "a character is not in the vocabulary of the run",
+            where=f"{where}, line {text.count(chr(10), 0, at) + 1}, column {at - text.rfind(chr(10), 0, at)}",
+            expected=f"one of the {len(vocabulary)} characters of the training data",
+            found=f"{text[at]!r}"
+            + (f"; unknown in all: {shown}" if len(strangers) > 1 else f" (U+{ord(text[at]):04X})"),
+            cure="take it out, or train on a text that has it",
+        )
+    small = np.uint8 if len(vocabulary) <= 256 else np.int16 if len(vocabulary) <= 32768 else np.int32
+    return torch.from_numpy(codes.astype(small))
+
+
+def decode(codes: Tensor, vocabulary: list[str]) -> str:
+    """The inverse of `encode`."""
+    return "".join(vocabulary[code] for code in codes.tolist())
+
+
+def windows(characters: int, batch_size: int, length: int) -> int:
+    """How many windows of at most `length` an epoch over so many characters has; UserError where they are too few.
+
+    >>> windows(1001, batch_size=10, length=30)  # ten streams of 100
+    4
+    """
+    if characters - 1 < batch_size * length:
+        raise UserError(
+            "the training split has too few characters", expected=f"{batch_size * length + 1:,} or more: batch_size times length, and one",
+            found=f"{characters:,}", cure="a smaller batch_size or length, or more text",
+        )  # fmt: skip
+    return -(-stream_size(characters, batch_size) // length)
+
+
+def stream_size(characters: int, streams: int) -> int:
+    """How many characters each stream predicts."""
+    return -(-(characters - 1) // streams)
+
+
+def stream_starts(characters: int, streams: int) -> Tensor:
+    """Where each stream begins (S,): evenly along the text, the last so that it ends with it."""
+    return torch.arange(streams) * (characters - 1) // streams
+
+
+class Streams:
+    """The text as parallel streams, read in windows, for truncated back-propagation through time.
+
+    Stream s reads its own stretch of the text from beginning to end in one epoch, a window a batch, so that the hidden
+    state behind one batch is that before the next. Nothing is shuffled. Each character but the first is predicted once
+    an epoch (where the text does not divide, up to B - 1 of them by two streams). The windows are equally long, or one
+    character less.
+
+    Args:
+        codes: the text (N,), on the device that trains.
+        batch_size: the number of streams B, over all processes together.
+        length: the most characters of a window.
+        world: which of the streams are this process's.
+    """
+
+    def __init__(self, codes: Tensor, batch_size: int, length: int, *, world: World | None = None) -> None:
+        self.world = world or World()
+        if batch_size < self.world.size:
+            raise UserError(
+                "there are fewer streams than processes",
+                expected=f"batch_size={self.world.size} or more",
+                found=batch_size,
+            )
+        self.count, self.batch_size = windows(len(codes), batch_size, length), batch_size
+        self.mine = torch.arange(batch_size).tensor_split(self.world.size)[self.world.rank]
+        self.size = stream_size(len(codes), batch_size)
+        positions = stream_starts(len(codes), batch_size)[self.mine, None] + torch.arange(self.size + 1)
+        self.rows = codes[positions.to(codes.device)]  # (b, size + 1), still small integers
+
+    def __len__(self) -> int:
+        return self.count
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The windows from number `start` on: x (b, T) and y (b, T), the characters one further."""
+        index = self.mine.to(self.rows.device)
+        for number in range(start, len(self)):
+            begin, end = number * self.size // self.count, (number + 1) * self.size // self.count
+            part = self.rows[:, begin : end + 1].long()
+            yield Batch(part[:, :-1], part[:, 1:], index, self.batch_size, self.world.size)

@@ -1,0 +1,201 @@
+"""Readers of labelled texts: a CSV with a column `text`, class folders of .txt files, and known sets. Each gives lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chainrule.core.errors import UserError
+from chainrule.data.catalog.sources import Source, resolve
+from chainrule.data.tables.files import read_csv
+from chainrule.data.text.characters import read_file
+
+SPLITS = ("train", "val", "test")
+TEXT_COLUMN = "text"
+_SST5 = ("very negative", "negative", "neutral", "positive", "very positive")
+# Topics of Python's reference manual with enough paragraphs of their own.
+_TOPICS = ("assignment", "comparisons", "compound", "debugger", "formatstrings", "import", "specialnames", "string-methods",
+           "strings", "types", "typesmapping", "typesseq")  # fmt: skip
+_SHORTEST = 60  # characters of a paragraph of the manual; what is shorter is a heading or a line of an example
+
+
+@dataclass
+class RawTexts:
+    """Texts, the label of each, and where each stands."""
+
+    texts: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+
+    def add(self, text: str, label: str, place: str) -> None:
+        """One more; UserError where there is nothing in it."""
+        if not text.strip():
+            raise UserError("a text is empty", where=place, expected="words", cure="fill it in, or remove it")
+        self.texts.append(text)
+        self.labels.append(label)
+        self.places.append(place)
+
+
+@dataclass
+class RawSentences:
+    """Splits as the publisher or the user made them (`train` always)."""
+
+    splits: dict[str, RawTexts]
+    where: str
+    target: str = "class"
+
+
+def read_sentences(source: str, target: str | None) -> RawSentences:
+    """Reads the labelled texts at `source`: a known set, a CSV, a folder with train.csv, or a folder of class folders.
+
+    Args:
+        source: a path, or a name that `chainrule data list` shows.
+        target: the column of labels of a CSV; `label` by default, else the last that is not `text`.
+
+    Raises:
+        UserError: none of these is there; a file is not UTF-8, a text is empty, a column is missing: file and line named.
+    """
+    place = resolve(source)
+    if isinstance(place, Source):
+        if place.kind != "sentences":
+            raise UserError(f"{place.name} holds no labelled texts", expected="sentences", found=place.kind,
+                            cure="chainrule data list")  # fmt: skip
+        return RawSentences({"train": _manual()}, place.name)
+    if place != Path(source) and source in _PUBLISHED:
+        return RawSentences(_PUBLISHED[source](place), str(place))
+    if place.is_file():
+        return _csv_sentences({"train": place}, place, target)
+    files = {name: place / f"{name}.csv" for name in SPLITS if (place / f"{name}.csv").is_file()}
+    if "train" in files:
+        return _csv_sentences(files, place, target)
+    if _is_mr(place):
+        return RawSentences(_movie_reviews(place), str(place))
+    parts = split_folders(place)
+    if parts:
+        return RawSentences({name: _class_folders(part) for name, part in parts.items()}, str(place))
+    raise UserError(
+        "the folder holds no labelled texts", where=place,
+        expected="one subfolder of .txt files a class, or train/ (and val/, test/) with such, or train.csv with a column text",
+        found=", ".join(sorted(p.name for p in place.iterdir())[:5]) or "nothing",
+    )  # fmt: skip
+
+
+def split_folders(folder: Path) -> dict[str, Path]:
+    """The folders of class folders of texts in it: those of train, val, test, or itself as train; none where it is not so.
+
+    A folder that has .txt files beside its subfolders is one text in parts, not classes.
+    """
+    parts = {name: folder / name for name in SPLITS if (folder / name).is_dir()}
+    parts = parts if "train" in parts else {"train": folder}
+    return parts if len(_classes(parts["train"])) > 1 and not any(parts["train"].glob("*.txt")) else {}
+
+
+def _classes(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".") and any(p.glob("*.txt")))
+
+
+def _class_folders(folder: Path) -> RawTexts:
+    """Each file one text, the name of its folder its label."""
+    found = RawTexts()
+    for part in _classes(folder):
+        for file in sorted(part.glob("*.txt")):
+            found.add(read_file(file), part.name, str(file))
+    return found
+
+
+def _csv_sentences(files: dict[str, Path], where: Path, target: str | None) -> RawSentences:
+    splits, label = {}, ""
+    for name, file in files.items():
+        read_file(file)  # names the line that is not UTF-8
+        header, rows, lines = read_csv(file)
+        label = _label_column(header, target, file)
+        text, of = header.index(TEXT_COLUMN), header.index(label)
+        splits[name] = RawTexts()
+        for row, line in zip(rows, lines, strict=True):
+            place = f"{file}, line {line}"
+            if not row[of].strip():
+                raise UserError("a label is missing", where=f"{place}, column {label!r}", expected="a class")
+            splits[name].add(row[text], row[of].strip(), place)
+    return RawSentences(splits, str(where), label)
+
+
+def _label_column(header: list[str], target: str | None, file: Path) -> str:
+    if TEXT_COLUMN not in header:
+        raise UserError("the table has no column of texts", where=file, expected="a column named text",
+                        found=", ".join(header[:10]), cure="rename the column that holds the texts to: text")  # fmt: skip
+    others = [name for name in header if name != TEXT_COLUMN]
+    if target is not None and target not in others:
+        raise UserError(f"the table has no column {target!r} of labels", where=file,
+                        expected="one of " + ", ".join(others[:20]), cure="--target COLUMN")  # fmt: skip
+    if not others:
+        raise UserError("the table has no column of labels beside its texts", where=file, found=TEXT_COLUMN)
+    return target or ("label" if "label" in others else others[-1])
+
+
+# -- known sets -------------------------------------------------------------------------------------------------
+
+
+def _lines(file: Path) -> list[str]:
+    """The lines of a published file: UTF-8, or the Latin-1 that some were published in."""
+    content = file.read_bytes()
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    return [line.strip() for line in text.split("\n") if line.strip()]
+
+
+def _two_files(positive: Path, negative: Path) -> dict[str, RawTexts]:
+    found = RawTexts()
+    for file, label in ((negative, "negative"), (positive, "positive")):
+        for number, line in enumerate(_lines(file), 1):
+            found.add(line, label, f"{file}, line {number}")
+    return {"train": found}
+
+
+def _is_mr(folder: Path) -> bool:
+    return (folder / "rt-polarity.pos").is_file() and (folder / "rt-polarity.neg").is_file()
+
+
+def _movie_reviews(folder: Path) -> dict[str, RawTexts]:
+    return _two_files(folder / "rt-polarity.pos", folder / "rt-polarity.neg")
+
+
+def _chinese_reviews(folder: Path) -> dict[str, RawTexts]:
+    return _two_files(folder / "pos.unique.txt", folder / "neg.unique.txt")
+
+
+def _treebank(folder: Path, kind: str, names: tuple[str, ...]) -> dict[str, RawTexts]:
+    splits = {}
+    for split, ending in (("train", "train"), ("val", "dev"), ("test", "test")):
+        file, splits[split] = folder / f"stsa.{kind}.{ending}", RawTexts()
+        for number, line in enumerate(_lines(file), 1):
+            label, _, text = line.partition(" ")
+            splits[split].add(text, names[int(label)], f"{file}, line {number}")
+    return splits
+
+
+_PUBLISHED: dict[str, Callable[[Path], dict[str, RawTexts]]] = {
+    "mr": _movie_reviews,
+    "chinese-reviews": _chinese_reviews,
+    "sst2": lambda folder: _treebank(folder, "binary", ("negative", "positive")),
+    "sst5": lambda folder: _treebank(folder, "fine", _SST5),
+}
+
+
+def _manual() -> RawTexts:
+    """Paragraphs of Python's reference manual and their topics, those in one topic alone; code examples are among them."""
+    from collections import Counter
+    from pydoc_data.topics import topics
+
+    paragraphs = {
+        name: dict.fromkeys(" ".join(part.split()) for part in text.split("\n\n")) for name, text in topics.items()
+    }
+    count = Counter(part for parts in paragraphs.values() for part in parts)
+    found = RawTexts()
+    for name in _TOPICS:
+        own = [part for part in paragraphs.get(name, {}) if count[part] == 1 and len(part) >= _SHORTEST]
+        for number, part in enumerate(own, 1):
+            found.add(part, name, f"topic {name}, paragraph {number}")
+    return found

@@ -1,0 +1,183 @@
+"""Labelled texts with their splits: sentences, reviews, whole documents, and the class of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chainrule.core.errors import UserError
+from chainrule.data.dataset import Dataset, dataset_of
+from chainrule.data.splits import fingerprint, hold_out
+from chainrule.data.tables.files import read_csv
+from chainrule.data.text.characters import read_file
+from chainrule.data.text.sentence_files import SPLITS, TEXT_COLUMN, RawSentences, read_sentences
+
+if TYPE_CHECKING:
+    from chainrule.run.run import Run
+
+MIN_A_CLASS = 4  # texts of a class that can be split into train, val and test
+
+
+@dataclass(frozen=True)
+class SentenceSplit:
+    """Texts (N), and the number of each one's class, y (N,) int64."""
+
+    texts: list[str]
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, index: Tensor) -> SentenceSplit:
+        """The texts at these places."""
+        return SentenceSplit([self.texts[i] for i in index.tolist()], self.y[index])
+
+
+def load_sentences(
+    run: Run, *, val_fraction: float = 0.1, test_fraction: float = 0.1, folds: int = 0, fold: int = 1
+) -> Dataset[SentenceSplit]:
+    """The run's labelled texts; test and validation splits are held out by the seed where none is given.
+
+    Spec: where, target, classes, text (where a text comes from), counts, how the splits were made, fingerprint.
+
+    Args:
+        run: whose data are read, and whose record keeps the spec.
+        val_fraction, test_fraction: what is held out where no split is given.
+        folds: with K folds the test split is the fold-th of K parts, for cross-validation by K runs; 0 is none.
+        fold: which of them, from 1.
+    """
+    place = run.record["data"]
+
+    def read() -> tuple[dict[str, Any], dict[str, SentenceSplit]]:
+        return read_sentence_splits(
+            place["source"], target=place["target"], val_fraction=val_fraction, test_fraction=test_fraction,
+            folds=folds, fold=fold, seed=run.seed,
+        )  # fmt: skip
+
+    return dataset_of(place, read)
+
+
+def read_sentence_splits(
+    source: str, *, target: str | None, val_fraction: float, test_fraction: float, folds: int, fold: int, seed: int
+) -> tuple[dict[str, Any], dict[str, SentenceSplit]]:
+    """Reads, checks and splits; what `load_sentences` gives a run."""
+    raw = read_sentences(source, target)
+    classes = class_names(raw)
+    splits = {name: SentenceSplit(part.texts, class_numbers(raw, name, classes)) for name, part in raw.splits.items()}
+    made = dict.fromkeys(splits, "as published")
+    train = splits["train"]
+    given, rest = set(splits), torch.arange(len(train))
+    if folds:
+        if "test" in given:
+            raise UserError("these texts have a test split, so there are no folds", where=raw.where, cure="folds=0")
+        held = fold_of(train.y, folds, fold, seed)
+        rest = torch.ones(len(train), dtype=torch.bool).index_fill(0, held, False).nonzero()[:, 0]
+        splits["test"] = train.take(held)
+        made["test"] = f"fold {fold} of {folds}, stratified, seed {seed}, indices {fingerprint(held)}"
+    indices, how = hold_out(
+        train.y[rest], set(splits), test_fraction=test_fraction, val_fraction=val_fraction, seed=seed
+    )
+    splits |= {name: train.take(rest[index]) for name, index in indices.items()}
+    made = {**how, **({"test": made["test"], "train": "the rest"} if folds else {})}
+    for name in ("train", "test"):
+        if not len(splits[name]):
+            raise UserError(f"there are too few texts for a {name} split", where=raw.where,
+                            expected="5 or more a class, or a split given", found=f"{len(train)} texts")  # fmt: skip
+    spec = {
+        "where": raw.where, "target": raw.target, "classes": classes, "text": "labelled texts",
+        "counts": {name: len(splits[name]) for name in SPLITS}, "splits": made,
+        "fingerprint": fingerprint(*(t for name in SPLITS for t in (splits[name].y, _bytes(splits[name].texts)))),
+    }  # fmt: skip
+    return spec, splits
+
+
+def class_names(raw: RawSentences) -> list[str]:
+    """The labels of the training texts in order, whole numbers by size; UserError where there are too few of them."""
+    counts: dict[str, int] = {}
+    for label in raw.splits["train"].labels:
+        counts[label] = counts.get(label, 0) + 1
+    if len(counts) < 2:
+        raise UserError("there is only one class", where=raw.where, expected="two at least",
+                        found=", ".join(counts) or "none", cure="--target COLUMN")  # fmt: skip
+    least = min(counts, key=lambda label: counts[label])
+    if len(raw.splits) == 1 and counts[least] < MIN_A_CLASS:
+        raise UserError("a class has too few texts to be split", where=raw.where, expected=f"{MIN_A_CLASS} or more a class",
+                        found=f"{counts[least]} of {least[:60]}", cure="remove it, or name another column with --target")  # fmt: skip
+    return sorted(counts, key=lambda c: (not c.isdecimal(), int(c) if c.isdecimal() else 0, c))
+
+
+def fold_of(y: Tensor, folds: int, fold: int, seed: int) -> Tensor:
+    """Sorted indices of the fold-th of `folds` parts, each with its share of every class; together they are all.
+
+    Errors: a UserError for fewer than 2 folds, a fold that is none of them, more folds than samples of a class.
+
+    >>> y = torch.tensor([0, 0, 0, 1, 1, 1])
+    >>> sorted(i for fold in (1, 2, 3) for i in fold_of(y, 3, fold, seed=0).tolist()), y[fold_of(y, 3, 1, seed=0)].tolist()
+    ([0, 1, 2, 3, 4, 5], [0, 1])
+    """
+    if folds < 2 or not 1 <= fold <= folds:
+        raise UserError("there is no such fold", expected="folds=2 or more, and a fold from 1 to folds",
+                        found=f"folds={folds} fold={fold}")  # fmt: skip
+    if int(y.bincount().min()) < folds:
+        raise UserError("a class has fewer texts than there are folds", expected=f"{folds} or more of each class",
+                        found=int(y.bincount().min()), cure="fewer folds")  # fmt: skip
+    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
+    ranked = torch.cat([order[y[order] == label] for label in y.unique()])
+    return ranked[fold - 1 :: folds].sort().values
+
+
+def class_numbers(raw: RawSentences, split: str, classes: list[str]) -> Tensor:
+    """The number of each text's class in a split (N,); UserError names the first that is not among `classes`."""
+    number = {name: index for index, name in enumerate(classes)}
+    part = raw.splits[split]
+    strange = next((i for i, label in enumerate(part.labels) if label not in number), None)
+    if strange is not None:
+        raise UserError("a label is none of those that are known", where=part.places[strange],
+                        expected=f"one of {', '.join(classes[:20])}", found=part.labels[strange][:60])  # fmt: skip
+    return torch.tensor([number[label] for label in part.labels])
+
+
+def _bytes(texts: list[str]) -> Tensor:
+    joined = "\0".join(texts).encode("utf-8", "surrogatepass")
+    return torch.from_numpy(np.frombuffer(joined, dtype=np.uint8).copy())
+
+
+def read_labelled_sentences(source: str, target: str | None, classes: list[str]) -> SentenceSplit:
+    """Other texts with the same classes: their own test split, else all of them."""
+    raw = read_sentences(source, target)
+    name = "test" if "test" in raw.splits else "train"
+    return SentenceSplit(raw.splits[name].texts, class_numbers(raw, name, classes))
+
+
+def read_inputs(inputs: list[str]) -> tuple[list[str], list[str]]:
+    """The user's own texts, and what to call each: a .txt file is one text, a .csv one a line, the rest are texts.
+
+    Raises:
+        UserError: such a file is not there, is not UTF-8, or has no column `text`; a text is empty.
+    """
+    names: list[str] = []
+    texts: list[str] = []
+    for given in inputs:
+        suffix = Path(given).suffix.lower() if len(given) < 1000 and "\n" not in given else ""
+        if suffix in (".txt", ".csv") and not any(c.isspace() for c in given) and not Path(given).is_file():
+            raise UserError("there is no such file", where=given, expected="a .txt, a .csv, or a sentence")
+        if suffix == ".csv" and Path(given).is_file():
+            read_file(Path(given))
+            header, rows, lines = read_csv(Path(given))
+            if TEXT_COLUMN not in header:
+                raise UserError("the table has no column of texts", where=given, expected="a column named text",
+                                found=", ".join(header[:10]))  # fmt: skip
+            names += [f"{given}, line {line}" for line in lines]
+            texts += [row[header.index(TEXT_COLUMN)] for row in rows]
+        else:
+            names.append(given)
+            texts.append(read_file(Path(given)) if suffix == ".txt" and Path(given).is_file() else given)
+    empty = next((name for name, text in zip(names, texts, strict=True) if not text.strip()), None)
+    if empty is not None:
+        raise UserError("a text is empty", where=repr(empty), expected="words")
+    return names, texts

@@ -1,0 +1,133 @@
+"""Caffe's files: text (.prototxt) and binary (.caffemodel), read into messages of `schema`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from chainrule.core.errors import UserError
+from chainrule.interop.caffe.description.schema import message
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")  # in no text, and in every binary message but the smallest
+_TOKEN = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|\w+|[{}<>\n]""")
+
+
+def read_text(file: str | Path, kind: str) -> tuple[Any, str]:
+    """The message in a text file, and the text.
+
+    Args:
+        file: its path.
+        kind: the message of `schema.MESSAGES` that it holds: Net or Solver.
+
+    Raises:
+        UserError: there is no such file, it is binary, or it is no such text (with line and column).
+    """
+    words = {"Net": "a net description", "Solver": "a solver"}[kind]
+    raw = _read(file, f"{words} (text, .prototxt)")
+    if _CONTROL.search(raw):
+        raise UserError(
+            "a binary file stands in the place of a text", where=file, expected=f"{words} (.prototxt)",
+            cure="weights (.caffemodel) go to load_caffemodel, or to the setting caffemodel=",
+        )  # fmt: skip
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:  # comments in another encoding; what counts is ASCII
+        text = raw.decode("latin-1")
+    return parse_text(text, kind, file), text
+
+
+def parse_text(text: str, kind: str, where: object = None) -> Any:
+    """The message that a text describes.
+
+    Raises:
+        UserError: a word that Caffe does not know, or a broken text, with line and column.
+
+    >>> parse_text('base_lr: 0.01 lr_policy: "fixed"', "Solver").lr_policy
+    'fixed'
+    """
+    result = message(kind)()
+    from google.protobuf import text_format
+
+    try:
+        text_format.Parse(text, result)
+    except text_format.ParseError as error:
+        line = error.GetLine()
+        problem = re.sub(r"^\d+:\d+ ?: ", "", str(error))
+        problem = re.sub(r"caffe\.(\w+Scope\.)?", "", problem)
+        place = f"{where}, " if where is not None else ""
+        raise UserError(
+            "the text is not understood",
+            where=f"{place}line {line}, column {error.GetColumn()}" if line else where,
+            expected="a net description" if kind == "Net" else "the settings of a solver",
+            found=problem,
+            cure="Caffe writes name: value, and name { ... }" if "no field" not in problem else None,
+        ) from None
+    return result
+
+
+def read_binary(file: str | Path, kind: str = "Net") -> Any:
+    """The message in a binary file.
+
+    Args:
+        file: its path.
+        kind: the message of `schema.MESSAGES` that it holds: Net, with weights, or Blob, a mean picture.
+
+    Raises:
+        UserError: there is no such file, it is text, or it is cut off or no such message.
+    """
+    words = {"Net": "weights (binary, .caffemodel)", "Blob": "a mean picture (binary, .binaryproto)"}[kind]
+    raw = _read(file, words)
+    if not raw:
+        raise UserError("the file is empty", where=file, expected=words)
+    result = message(kind)()
+    from google.protobuf.message import DecodeError
+
+    if not _CONTROL.search(raw[:65536]):
+        raise UserError(
+            "a text stands in the place of a binary file", where=file, expected=words,
+            cure="a net description (.prototxt) goes to read_net, or to the setting net=",
+        )  # fmt: skip
+    try:
+        result.ParseFromString(raw)
+    except DecodeError:
+        raise UserError(
+            "the file cannot be read", where=file, expected=f"{words}, whole",
+            found=f"{len(raw):,} bytes that are cut off or something else", cure="fetch the file again",
+        ) from None  # fmt: skip
+    return result
+
+
+def layer_lines(text: str) -> dict[str, list[int]]:
+    """The lines on which the layers of a description begin, by the word: `layer`, or `layers` of the old form.
+
+    >>> layer_lines('name: "layer {" # layer {\\nlayer { name: "a" }\\nlayer {\\n}')
+    {'layer': [2, 3], 'layers': []}
+    """
+    lines: dict[str, list[int]] = {"layer": [], "layers": []}
+    line, depth, before = 1, 0, ""
+    for match in _TOKEN.finditer(text):
+        token = match.group()
+        if token == "\n":
+            line += 1
+            continue
+        if token in ("{", "<"):
+            if depth == 0 and before in lines:
+                lines[before].append(line)
+            depth += 1
+        elif token in ("}", ">"):
+            depth -= 1
+        before = token
+    return lines
+
+
+def _read(file: str | Path, expected: str) -> bytes:
+    path = Path(file)
+    if not path.is_file():
+        raise UserError(
+            "there is no such file" if not path.exists() else "this is no file", where=file, expected=expected
+        )
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError("the file cannot be read", where=file, found=error.strerror) from None

@@ -1,0 +1,223 @@
+"""Solvers: the optimisation that a file describes, in this package's update rules and policies."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from chainrule.core.errors import UserError, unknown
+from chainrule.interop.caffe.description.files import parse_text, read_text
+from chainrule.interop.caffe.description.graph import CaffeGraph, Multiplier
+from chainrule.interop.caffe.description.schema import ENUMS
+from chainrule.optim import policies
+from chainrule.optim.adadelta import AdaDelta
+from chainrule.optim.adagrad import AdaGrad
+from chainrule.optim.adam import Adam
+from chainrule.optim.clipping import clip_norm
+from chainrule.optim.policies import Policy
+from chainrule.optim.rmsprop import RMSProp
+from chainrule.optim.rule import UpdateRule
+from chainrule.optim.schedule import PolicySchedule, as_schedule
+from chainrule.optim.sgd import SGD
+
+TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
+POLICIES: dict[str, tuple[Callable[..., Policy], tuple[str, ...]]] = {
+    "fixed": (policies.fixed, ()),
+    "step": (policies.step, ("gamma", "stepsize")),
+    "exp": (policies.exp, ("gamma",)),
+    "inv": (policies.inv, ("gamma", "power")),
+    "multistep": (policies.multistep, ("gamma", "stepvalue")),
+    "poly": (policies.poly, ("power", "max_iter")),
+    "sigmoid": (policies.sigmoid, ("gamma", "stepsize")),
+}
+
+
+@dataclass(frozen=True)
+class Solver:
+    """What a solver file says of the optimisation. The names and defaults are Caffe's.
+
+    Args:
+        net: the file of the network, or nothing.
+        type: the update rule, of `TYPES`.
+        base_lr, lr_policy, gamma, power, stepsize, stepvalue: the rate over time, see `chainrule.optim.policies`.
+        max_iter: updates in all.
+        momentum: of SGD and Nesterov; Adam's first and AdaDelta's only decay.
+        momentum2: Adam's second decay.
+        rms_decay: RMSProp's.
+        delta: added to roots by the rules that divide by them.
+        weight_decay, regularization_type: the weight of the penalty, and L2 or L1.
+        clip_gradients: bound of the norm over all gradients; below 0 is none.
+        iter_size: batches whose gradients are averaged for an update.
+        test_interval, test_iter: after how many updates a test, and of how many batches.
+        random_seed: of the weights, or -1.
+    """
+
+    net: str = ""
+    type: str = "SGD"
+    base_lr: float = 0.0
+    lr_policy: str = ""
+    gamma: float = 0.0
+    power: float = 0.0
+    stepsize: int = 0
+    stepvalue: tuple[int, ...] = ()
+    max_iter: int = 0
+    momentum: float = 0.0
+    momentum2: float = 0.999
+    rms_decay: float = 0.99
+    delta: float = 1e-8
+    weight_decay: float = 0.0
+    regularization_type: str = "L2"
+    clip_gradients: float = -1.0
+    iter_size: int = 1
+    test_interval: int = 0
+    test_iter: tuple[int, ...] = ()
+    random_seed: int = -1
+
+    def policy(self) -> Policy:
+        """The rate by the number of the update, from 0.
+
+        Raises:
+            UserError: an unknown policy, or settings of it that are missing or out of range.
+        """
+        if self.lr_policy not in POLICIES:
+            raise unknown("the solver has no such lr_policy:", self.lr_policy, POLICIES)
+        make, names = POLICIES[self.lr_policy]
+        return make(self.base_lr, **{name: getattr(self, name) for name in names})
+
+    def optimizer(self, module: nn.Module) -> UpdateRule:
+        """The update rule over the parameters of a module, in Caffe's form.
+
+        Where the module is a `CaffeGraph`, or holds one, each parameter has the lr_mult and decay_mult of its layer.
+        Before each update, the gradients are clipped and L1 is added, where the solver says so.
+
+        Raises:
+            UserError: settings out of range, or that this rule does not have.
+
+        Source: Caffe, sgd_solver.cpp, ApplyUpdate, and the file of each rule.
+        """
+        multipliers = multipliers_of(module)
+        groups: dict[Multiplier, list[nn.Parameter]] = {}
+        for name, parameter in module.named_parameters():
+            if parameter.requires_grad:
+                groups.setdefault(multipliers.get(name, Multiplier()), []).append(parameter)
+        l1 = self.regularization_type == "L1"
+        described = [
+            {"params": params, "lr_mult": by.lr, "weight_decay": 0.0 if l1 else self.weight_decay * by.decay}
+            for by, params in groups.items()
+        ]
+        optimizer = self._rule(described)
+        for group in optimizer.param_groups:  # before the first step of a schedule, too
+            group["lr"] = self.policy()(0) * group["lr_mult"]
+
+        def prepare(rule: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+            if self.clip_gradients >= 0:
+                # The bound is on the sum over iter_size batches; the gradients here are their mean.
+                clip_norm([p for params in groups.values() for p in params], self.clip_gradients / self.iter_size)
+            if l1 and self.weight_decay:
+                for by, params in groups.items():
+                    _add_sign(params, self.weight_decay * by.decay)
+
+        if self.clip_gradients >= 0 or l1:
+            optimizer.register_step_pre_hook(prepare)
+        return optimizer
+
+    def schedule(self, optimizer: torch.optim.Optimizer) -> PolicySchedule:
+        """The rate of the optimizer over time; its `step` comes after each of the optimizer's."""
+        return as_schedule(optimizer, self.policy())
+
+    def _rule(self, groups: list[dict[str, Any]]) -> UpdateRule:
+        lr, momentum = self.base_lr, self.momentum
+        match self.type:
+            case "SGD" | "Nesterov":
+                return SGD(groups, lr, momentum, nesterov=self.type == "Nesterov" and momentum > 0, form="caffe")
+            case "Adam":
+                return Adam(groups, lr, (momentum, self.momentum2), self.delta, form="caffe")
+            case "AdaDelta":
+                return AdaDelta(groups, lr, momentum, self.delta)
+        if momentum:
+            raise UserError(f"{self.type} has no momentum", expected="momentum: 0", found=f"momentum: {momentum}")
+        if self.type == "RMSProp":
+            return RMSProp(groups, lr, self.rms_decay, self.delta)
+        return AdaGrad(groups, lr, self.delta)
+
+
+def read_solver(file: str | Path) -> Solver:
+    """The solver that a file describes.
+
+    Raises:
+        UserError: no such file, no solver, an unknown rule, policy or penalty, settings that are missing.
+
+    Source: Caffe, solver.cpp.
+    """
+    return _record(read_text(file, "Solver")[0], file)
+
+
+def parse_solver(text: str, where: object = None) -> Solver:
+    """`read_solver` of a text; `where` is what errors name as its place.
+
+    >>> solver = parse_solver('base_lr: 0.01 lr_policy: "inv" gamma: 1e-4 power: 0.75 max_iter: 10000')
+    >>> solver.policy()(10_000).__round__(6)
+    0.005946
+    """
+    return _record(parse_text(text, "Solver", where), where)
+
+
+def multipliers_of(module: nn.Module) -> dict[str, Multiplier]:
+    """The multipliers of each parameter of a `CaffeGraph`, or of those that a module holds, by the parameter's name."""
+    found: dict[str, Multiplier] = {}
+    for name, part in module.named_modules():
+        if isinstance(part, CaffeGraph):
+            found |= {f"{name}.{key}" if name else key: value for key, value in part.multipliers.items()}
+    return found
+
+
+def _record(described: Any, where: object) -> Solver:
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(Solver):
+        value = getattr(described, field.name)
+        if isinstance(
+            value, float
+        ):  # few digits stand in the file, and in the message the nearest float32: they are meant
+            value = float(str(np.float32(value)))
+        values[field.name] = value if isinstance(value, (str, int, float)) else tuple(value)
+    values["net"] = values["net"] or described.train_net
+    if described.HasField("solver_type"):
+        old = [entry.split()[0] for entry in ENUMS["SolverType"].split(",")][described.solver_type]
+        values["type"] = next(name for name in TYPES if name.upper() == old)
+    solver = Solver(**values)
+    place = {"where": where}
+    if not described.HasField("base_lr"):
+        raise UserError("the solver has no base_lr", **place, expected="base_lr: 0.01")
+    if solver.type not in TYPES:
+        raise unknown(
+            f"the solver{f' of {where}' if where is not None else ''} has an unknown type", solver.type, TYPES
+        )
+    if solver.regularization_type not in ("L1", "L2"):
+        raise UserError("the penalty is unknown", **place, expected="L2 or L1", found=solver.regularization_type)
+    if solver.max_iter < 1 or solver.iter_size < 1:
+        raise UserError(
+            "max_iter and iter_size must be 1 or more", **place, found=f"{solver.max_iter} and {solver.iter_size}",
+            cure="max_iter: 10000",
+        )  # fmt: skip
+    if solver.clip_gradients == 0:
+        raise UserError("clip_gradients of 0 leaves no gradient", **place, expected="above 0, or -1 for none")
+    try:
+        solver.policy()
+    except UserError as error:
+        raise UserError(f"the solver{f' of {where}' if where is not None else ''}: {error}") from None
+    return solver
+
+
+def _add_sign(params: list[nn.Parameter], weight: float) -> None:
+    """Adds the gradient of weight |w|_1."""
+    with torch.no_grad():
+        for p in params:
+            if p.grad is not None and weight:
+                p.grad.add_(p.sign(), alpha=weight)

@@ -1,0 +1,71 @@
+"""What a unit really looks at: its gradient with respect to the picture, averaged over pictures."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from chainrule.core.errors import UserError
+from chainrule.introspection.attribution.asking import Unit, ask, differentiating, observe, pictures
+from chainrule.introspection.layers import evaluating
+
+SHARE = 1 - 0.9545  # of the largest gradient; two deviations of a normal curve
+
+
+def effective_field(module: nn.Module, x: Tensor, layer: str, channel: int | None = None) -> Tensor:
+    """The mean absolute gradient of the unit in the middle of a layer with respect to each pixel, largest channel.
+
+    It is 0 outside the theoretical receptive field; within it is mostly large in the middle alone.
+
+    Args:
+        module: the network.
+        x: pictures to average over, (B, C, H, W): random ones for the network, real ones for what it does with them.
+        layer: a layer with maps, by name.
+        channel: of which map; all maps of the layer together where it is None, each with the same weight.
+
+    Returns:
+        (H, W).
+
+    Raises:
+        UserError: x is no pictures; no such layer or map; a layer without maps; no gradient.
+
+    Source: Luo, Li, Urtasun, Zemel: Understanding the effective receptive field in deep convolutional neural networks,
+    2016 (arXiv 1701.04128), section 3.1.
+
+    >>> net = nn.Sequential(nn.Conv2d(1, 1, (1, 3), padding=(0, 1)))
+    >>> (effective_field(net, torch.randn(2, 1, 1, 5), "0") > 0).tolist()
+    [[False, True, True, True, False]]
+    """
+    leaf = pictures(x)
+    with torch.no_grad(), evaluating(module):
+        maps = observe(module, leaf, [layer])[1][layer]
+    if maps.dim() != 4:
+        raise UserError("the layer gives no maps", where=layer, expected="(B, C, h, w)", found=tuple(maps.shape))
+    row, column = maps.shape[2] // 2, maps.shape[3] // 2
+    with differentiating(module):
+        if channel is None:
+            middle = observe(module, leaf, [layer])[1][layer][:, :, row, column]
+            if not middle.requires_grad:
+                raise UserError("no gradient reaches the picture", where=layer)
+        else:
+            middle = ask(module, leaf, Unit(layer, channel, row, column)).values
+        (gradient,) = torch.autograd.grad(middle.sum(), leaf, allow_unused=True)
+    if gradient is None:
+        return torch.zeros(leaf.shape[2:], dtype=leaf.dtype, device=leaf.device)
+    return gradient.abs().amax(1).mean(0)
+
+
+def effective_size(field: Tensor, share: float = SHARE) -> float:
+    """The side of a square of as many pixels as have more than `share` of the largest gradient.
+
+    Args:
+        field: (H, W), from `effective_field`.
+        share: 4.55 % as in the source, which compares with the pixel in the middle where this takes the largest.
+
+    Source: Luo et al. 2016, section 3.1.
+
+    >>> effective_size(torch.tensor([[0.0, 1.0, 1.0], [0.0, 1.0, 1.0]]))
+    2.0
+    """
+    most = field.max()
+    return float((field > share * most).sum()) ** 0.5

@@ -1,0 +1,106 @@
+"""The pictures of a data set that excite a map most, and the part of each that does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from chainrule.core.errors import UserError
+from chainrule.introspection.attribution.asking import observe
+from chainrule.introspection.attribution.fields_of_layers import Fields
+from chainrule.introspection.layers import evaluating
+
+
+@dataclass(frozen=True)
+class Excitation:
+    """Of each map of a layer the strongest pictures, the strongest first: all (C, count).
+
+    `picture` is the number in the data set, `row` and `column` the place of the unit, `value` its activation.
+    """
+
+    value: Tensor
+    picture: Tensor
+    row: Tensor
+    column: Tensor
+
+
+def top_activations(
+    module: nn.Module, x: Tensor, layers: Sequence[str], count: int = 9, batch_size: int = 100,
+    prepare: Callable[[Tensor], Tensor] = lambda x: x,
+) -> dict[str, Excitation]:  # fmt: skip
+    """For each map of some layers, the `count` pictures in which it has its largest activations, one place in each.
+
+    Args:
+        module: the network.
+        x: the data set, (N, C, H, W), of any type.
+        layers: layers with maps, by name.
+        count: pictures a map; fewer where there are fewer.
+        batch_size: pictures at once.
+        prepare: from pictures of the data set to what the network takes, batch by batch: normalisation, device.
+
+    Returns:
+        by the layer's name, on the CPU. Of equal activations the picture that comes first.
+
+    Raises:
+        UserError: no picture, a count below 1, no such layer, a layer without maps.
+
+    Source: Zeiler, Fergus: Visualizing and understanding convolutional networks, 2014 (arXiv 1311.2901), section 4
+    and figure 2.
+
+    >>> net = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False))
+    >>> _ = net[0].weight.data.fill_(-1.0)
+    >>> top = top_activations(net, torch.tensor([[[[5.0, 4.0]]], [[[9.0, 2.0]]]]), ["0"], count=1)["0"]
+    >>> top.value.item(), top.picture.item(), top.column.item()
+    (-2.0, 1, 1)
+    """
+    if not len(x) or count < 1:
+        raise UserError("there is nothing to choose from", expected="a picture, a count of 1 or more",
+                        found=f"{len(x)} pictures, count {count}")  # fmt: skip
+    best: dict[str, tuple[Tensor, Tensor]] = {}  # layer -> values and codes (C, count)
+    widths: dict[str, tuple[int, int]] = {}
+    with torch.no_grad(), evaluating(module):
+        for start in range(0, len(x), batch_size):
+            seen = observe(module, prepare(x[start : start + batch_size]), layers)[1]
+            for name, maps in seen.items():
+                if maps.dim() != 4:
+                    raise UserError("the layer gives no maps", where=name, expected="(B, C, h, w)", found=tuple(maps.shape))  # fmt: skip
+                widths[name] = maps.shape[2], maps.shape[3]
+                value, place = (part.T.cpu() for part in maps.float().flatten(2).max(2))  # (C, B)
+                number = torch.arange(start, start + value.shape[1])
+                code = number * maps[0, 0].numel() + place
+                best[name] = _strongest(best.get(name), value, code, count)
+    return {name: _excitation(*best[name], *widths[name]) for name in layers}
+
+
+def _strongest(
+    before: tuple[Tensor, Tensor] | None, value: Tensor, code: Tensor, count: int
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    if before is not None:
+        value, code = torch.cat([before[0], value], 1), torch.cat([before[1], code], 1)
+    order = value.argsort(stable=True, dim=1, descending=True)[:, :count]
+    return value.gather(1, order), code.gather(1, order)
+
+
+def _excitation(value: Tensor, code: Tensor, height: int, width: int) -> Excitation:
+    picture, place = code // (height * width), code % (height * width)
+    return Excitation(value, picture, place // width, place % width)
+
+
+def crop(picture: Tensor, field: Fields, row: int, column: int) -> Tensor:
+    """The part of a picture (C, H, W) that a unit sees, as far as it lies inside the picture.
+
+    Args:
+        field: the receptive field of the unit's layer, vertical and horizontal, from `receptive_fields`.
+        row, column: of the unit in its map.
+
+    >>> from chainrule.introspection.attribution.receptive_field import ReceptiveField
+    >>> three = ReceptiveField(size=3, jump=2, start=-1)
+    >>> crop(torch.arange(16.0).view(1, 4, 4), (three, three), 0, 1).tolist()
+    [[[1.0, 2.0, 3.0], [5.0, 6.0, 7.0]]]
+    """
+    top, bottom = field[0].inside(row, picture.shape[1])
+    left, right = field[1].inside(column, picture.shape[2])
+    return picture[:, top : bottom + 1, left : right + 1]

@@ -1,0 +1,242 @@
+"""`chainrule explain`: layers, shapes, cost; weights of a run; what one input does inside. One HTML file, offline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from chainrule.core.errors import UserError, unknown
+from chainrule.core.recipe import Recipe
+from chainrule.core.task import Learns, Predicts, Prepares
+from chainrule.core.version import __version__
+from chainrule.data.dataset import Dataset
+from chainrule.introspection.activations import Numbers, Trace, map_picture, numbers_of, trace
+from chainrule.introspection.attribution.section import why_section
+from chainrule.introspection.graph.diagnose import diagnose
+from chainrule.introspection.graph.drawing.page import section
+from chainrule.introspection.graph.drawing.svg import STYLE
+from chainrule.introspection.graph.graph import Graph, graph
+from chainrule.introspection.layer_graph import draw
+from chainrule.introspection.layers import evaluating, layers, parameter_rows, runs_as_one_call
+from chainrule.introspection.tensors import first_tensor
+from chainrule.nn.normalization.normalize import Normalize
+from chainrule.reporting.page import write_page
+from chainrule.run.run import Run
+
+if TYPE_CHECKING:
+    from chainrule.core.card import Card
+
+
+def explain_recipe(recipe: Recipe, card: Card | None, out: Path | None) -> Path:
+    """Writes what is inside a recipe's model, built anew with its defaults."""
+    return _write(_of_recipe(recipe, card), out, Path(f"explain-{recipe.name}.html"))
+
+
+def explain_module(
+    name: str, subtitle: str, module: nn.Module, example: tuple[Tensor, ...], notes: Sequence[str], out: Path | None
+) -> Path:
+    """Writes what is inside a module that belongs to no recipe; `notes` are told at its head."""
+    context = {
+        "title": name, "subtitle": subtitle, "source": subtitle, "deviations": list(notes), "lesson": None,
+        "networks": [_network("model", module, example, weights=False)], "looked": None,
+        "note": "Weights are those of a fresh start.",
+    }  # fmt: skip
+    return _write(context, out, Path(f"explain-{name}.html"))
+
+
+def explain_run(
+    run: Run, card: Card | None, inputs: list[str], out: Path | None, target: int | str | None = None
+) -> Path:  # fmt: skip
+    """Writes what is inside a run's networks and, where an input is given, what it does in them.
+
+    Of a classifier of pictures it shows why it answers so; `target`, a class by number or name, asks why not another.
+    """
+    return _write(_of_run(run, card, inputs, target), out, run.folder / "explain.html")
+
+
+def explain_graph(graph: Graph, out: Path | None) -> Path:
+    """Writes the page that steps through one computation: graph.html here, unless `out` says where."""
+    place = out or Path("graph.html")
+    return graph.page(place / "graph.html" if place.is_dir() else place)
+
+
+def _write(context: dict[str, Any], out: Path | None, default: Path) -> Path:
+    place = out or default
+    if place.is_dir():
+        place = place / default.name
+    return write_page("explain.html.j2", place, version=__version__, graph_style=STYLE, **context)
+
+
+def _of_recipe(recipe: Recipe, card: Card | None) -> dict[str, Any]:
+    module = card.build() if card is not None else None
+    example = card.example(1) if card is not None else None
+    nets = [_network("model", module, example, weights=False)] if isinstance(module, nn.Module) else []
+    return {
+        "title": recipe.name, "subtitle": recipe.summary, "source": card.source if card is not None else recipe.source,
+        "deviations": list(card.deviations) if card is not None else [], "lesson": None,
+        "networks": nets, "looked": None, "note": "Weights are those of a fresh start; a trained run shows its own.",
+    }  # fmt: skip
+
+
+def _of_run(run: Run, card: Card | None, inputs: list[str], target: int | str | None) -> dict[str, Any]:
+    system, note = run.system, ""
+    try:
+        system = run.open_system()
+    except UserError as error:  # a run that has no checkpoint yet
+        if inputs:
+            raise
+        note = f"{error}. What follows is the network before training."
+    prepared: dict[str, tuple[Tensor, ...]] = {}
+    looked = None
+    if target is not None and not inputs:
+        raise UserError("a class is asked about for an input", found=f"{target!r} and no input", cure="name a picture")
+    if inputs:
+        if not isinstance(system, Prepares):
+            raise UserError(
+                f"{run.recipe.name} cannot be looked into with an input", found=inputs[0],
+                cure=f"chainrule explain {run.folder}, without an input",
+            )  # fmt: skip
+        prepared = system.prepare(inputs)
+        answer = system.predict(inputs, None)[0] if isinstance(system, Predicts) else {}
+        looked = {"input": inputs[0], "answer": {k: v for k, v in answer.items() if k != "input"}}
+    example = system.example()
+    networks = [
+        _network(name, module, example.get(name), weights=True, given=prepared.get(name), asked=_asked(system, target))
+        for name, module in system.modules().items()
+    ]
+    return {
+        "title": run.folder.resolve().name, "subtitle": f"{run.recipe.name}: {run.recipe.task}",
+        "source": card.source if card is not None else run.recipe.source,
+        "deviations": list(card.deviations) if card is not None else [], "lesson": _lesson(run, system),
+        "networks": networks, "looked": looked, "note": note,
+    }  # fmt: skip
+
+
+def _asked(system: object, target: int | str | None) -> dict[str, Any]:
+    """What is told of a system that classifies pictures: names of classes, the class asked about, its pictures."""
+    classes = getattr(system, "classes", None)
+    if isinstance(target, str):
+        if target not in (classes or []):
+            raise unknown("there is no class", target, classes or [])
+        target = (classes or []).index(target)
+    normalize, data = getattr(system, "normalize", None), getattr(system, "data", None)
+    if not isinstance(normalize, Normalize) or not isinstance(data, Dataset):
+        return {"classes": classes, "target": target}
+    return {"classes": classes, "target": target, "normalize": normalize, "data": lambda: data.test.x}
+
+
+def _lesson(run: Run, system: object) -> dict[str, Any] | None:
+    """The graph of the loss on a real batch, and what is ill in it; None where a system shows no batch.
+
+    A run that is done has learnt what it could: its steps are small for a good reason and are not measured.
+    """
+    if not isinstance(system, Learns):
+        return None
+    try:
+        lesson = system.lesson()
+        model = lesson.module.train()  # a name of its own, which the graph finds
+
+        def loss(*inputs: Tensor) -> Tensor:
+            return lesson.loss(model(*inputs), lesson.target)
+
+        optimizer = None if run.record["status"] == "done" else lesson.optimizer
+        looked = graph(loss, *lesson.inputs)
+        findings = diagnose(model, (lesson.inputs, lesson.target), lesson.loss, optimizer)
+    except UserError as error:  # the data are not there any more, or autograd has no part in the network
+        return {"absent": str(error)}
+    model.eval()
+    value = looked.nodes[looked.outputs[0]].number
+    return {"absent": "", "shown": section(looked), "findings": findings, "samples": len(lesson.target), "loss": value}
+
+
+def _network(
+    name: str, module: nn.Module, example: tuple[Any, ...] | None, *, weights: bool,
+    given: tuple[Tensor, ...] | None = None, asked: dict[str, Any] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """All that the template shows of one network; `asked` is what `why_section` is told besides."""
+    runs = example is not None and runs_as_one_call(module)
+    rows = layers(module, example) if runs and example is not None else parameter_rows(module)
+    cost = sum(row.multiply_adds for row in rows)
+    trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    fixed = sum(p.numel() for p in module.parameters() if not p.requires_grad)
+    buffers = {key: b for key, b in module.named_buffers() if isinstance(b, Tensor)}
+    estimated = 0 if trainable else int(getattr(module, "num_parameters", 0))  # in closed form, or by a solver
+    tiles = {
+        **({"numbers estimated": f"{estimated:,}"} if estimated else {"trainable parameters": f"{trainable:,}"}),
+        "multiply-adds a sample": f"{cost:,}" if runs else "not one call",
+    }
+    tiles["layers"] = str(len({row.name for row in rows}))
+    tiles |= {"numbers in buffers": f"{sum(b.numel() for b in buffers.values()):,}"} if buffers else {}
+    tiles |= {"fixed parameters": f"{fixed:,}"} if fixed else {}
+    return {
+        "name": name,
+        "kind": type(module).__name__,
+        "runs": runs,
+        "tiles": tiles,
+        "rows": rows,
+        "most_parameters": max((row.parameters for row in rows), default=0) or 1,
+        "most_cost": max((row.multiply_adds for row in rows), default=0) or 1,
+        "inputs": [_describe(item) for item in example or ()],
+        "graph": draw(module, example) if runs and example is not None else None,
+        "weights": [(key, tuple(p.shape), numbers_of(p), _bars(numbers_of(p))) for key, p in module.named_parameters()] if weights else [],
+        "buffers": [(key, tuple(b.shape), numbers_of(b), _bars(numbers_of(b))) for key, b in buffers.items()],
+        "computed": _computed(module, given) if given is not None else None,
+        "trace": _shown(trace(module, given), given) if given is not None else None,
+        "why": why_section(module, given, **(asked or {})) if given is not None else None,
+    }  # fmt: skip
+
+
+def _computed(module: nn.Module, given: tuple[Tensor, ...]) -> dict[str, Any]:
+    """The graph of one answer: of its largest logit where it is a row of logits, else of the sum of its numbers."""
+    if not runs_as_one_call(module):
+        return {}
+    with evaluating(module), torch.enable_grad():
+        output = first_tensor(module(*given))
+    if output is not None and not output.requires_grad:
+        return {}  # a backward pass that is written out records no graph
+    with evaluating(module):
+        if output is None or output.dim() != 2 or len(output) != 1:
+            return section(graph(module, *given))
+        top = int(output.argmax())
+
+        def top_logit(*inputs: Tensor) -> Tensor:
+            found = first_tensor(module(*inputs))
+            assert found is not None
+            return found[0, top]
+
+        return section(graph(top_logit, *given))
+
+
+def _describe(item: Any) -> str:
+    if isinstance(item, Tensor):
+        return f"{str(item.dtype).removeprefix('torch.')} ({', '.join(map(str, item.shape))})"
+    return type(item).__name__
+
+
+def _shown(found: Trace, given: tuple[Tensor, ...]) -> dict[str, Any]:
+    """A trace as the template takes it, with its maps as pictures."""
+    seen = None
+    if isinstance(given[0], Tensor) and given[0].dim() == 4:
+        seen = map_picture(given[0][0].mean(0), 280)
+    rows = [
+        {"layer": a, "bars": _bars(a.numbers), "maps": [map_picture(m) for m in a.maps] if a.maps is not None else []}
+        for a in found.activations
+    ]
+    return {"top": found.top, "seen": seen, "rows": rows}
+
+
+def _bars(numbers: Numbers) -> dict[str, Any]:
+    """A histogram as the path of a small SVG, 72 x 20, and where zero lies in it."""
+    highest = max(numbers.histogram) or 1
+    width = 72 / len(numbers.histogram)
+    path = "".join(
+        f"M{index * width:.1f} 20v-{max(count / highest * 19, 0.6):.1f}h{width - 0.6:.1f}V20z"
+        for index, count in enumerate(numbers.histogram)
+        if count
+    )
+    inside = numbers.low < 0 < numbers.high
+    return {"path": path, "zero": -numbers.low / (numbers.high - numbers.low) * 72 if inside else None}

@@ -1,0 +1,62 @@
+"""The chain rule done by hand on a finished graph, to be compared with what autograd said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from chainrule.introspection.graph.record import Edge, Node
+
+if TYPE_CHECKING:
+    from chainrule.introspection.graph.graph import Graph
+
+
+def handed_back(node: Node, edge: Edge) -> Tensor | None:
+    """Arriving gradient times local derivative, for one use of a value; None where either is not kept."""
+    if node.gradient is None or edge.local is None:
+        return None
+    gradient, local = _wide(node.gradient), _wide(edge.local)
+    if edge.elementwise:
+        return gradient * local
+    return torch.tensordot(gradient, local, dims=gradient.dim())
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
+
+
+def largest_error(graph: Graph) -> float:
+    """The largest relative difference, over edges and over nodes, between the chain rule and autograd."""
+    worst = 0.0
+    sums: dict[int, Tensor] = {
+        node.index: _wide(node.seed) for node in graph.nodes if node.seed is not None and node.gradient is not None
+    }
+    unknown: set[int] = set()
+    for node in graph.nodes:
+        for edge in node.edges:
+            by_hand = handed_back(node, edge)
+            if by_hand is not None and edge.passed is not None:
+                worst = max(worst, _difference(by_hand, edge.passed))
+            part = by_hand if by_hand is not None else edge.passed
+            part = None if part is None else _wide(part)
+            if (edge.passed_norm is not None and part is None) or (node.kind == "hidden" or not _heard(node, edge)):
+                unknown.add(edge.source)
+            elif part is not None:
+                sums[edge.source] = sums[edge.source] + part if edge.source in sums else part
+    for index, total in sums.items():
+        gradient = graph.nodes[index].gradient
+        if index not in unknown and gradient is not None:
+            worst = max(worst, _difference(total, gradient))
+    return worst
+
+
+def _heard(node: Node, edge: Edge) -> bool:
+    """Whether it is known what this use hands back: nothing, where no gradient came to the node at all."""
+    return edge.sibling or edge.passed_norm is not None or node.gradient_norm is None or not node.differentiable
+
+
+def _difference(by_hand: Tensor, autograd: Tensor) -> float:
+    autograd = _wide(autograd)
+    return float((by_hand - autograd).abs().max() / autograd.abs().max().clamp_min(1e-300)) if autograd.numel() else 0.0

@@ -1,0 +1,103 @@
+"""The page that steps through a graph: pictures and sentences are made here, the browser only shows and hides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chainrule.core.version import __version__
+from chainrule.introspection.graph.drawing.fold import Box, View, view
+from chainrule.introspection.graph.drawing.numbers import brief, shape_of, short
+from chainrule.introspection.graph.drawing.steps import arriving_line, forward_line, handing_lines
+from chainrule.introspection.graph.drawing.svg import STYLE, draw
+from chainrule.introspection.graph.record import Node
+
+if TYPE_CHECKING:
+    from chainrule.introspection.graph.diagnose import Finding
+    from chainrule.introspection.graph.graph import Graph
+
+MOST_LINES = 40  # sentences for one step; a module with more operations is opened to see them
+
+
+def write(graph: Graph, out: Path, findings: list[Finding] | None = None) -> Path:
+    """Writes the page of one graph; `out` may be a folder."""
+    from chainrule.reporting.page import write_page
+
+    place = out / f"graph-{graph.title}.html" if out.is_dir() else out
+    found = graph.diagnose() if findings is None else findings
+    return write_page(
+        "graph.html.j2", place, version=__version__, title=graph.title, shown=section(graph), findings=found,
+        graph_style=STYLE,
+    )  # fmt: skip
+
+
+def section(graph: Graph) -> dict[str, Any]:
+    """What the template needs of one graph."""
+    views = list(_views(view(graph)))
+    return {
+        "title": graph.title,
+        "objective": graph.objective,
+        "notes": graph.notes,
+        "operations": sum(node.kind == "operation" for node in graph.nodes),
+        "views": [
+            {"name": v.name, "svg": draw(graph, v, inside_page=True), "around": around, "steps": _steps(graph, v)}
+            for v, around in views
+        ],
+    }
+
+
+def _views(whole: View, around: str | None = None) -> Iterator[tuple[View, str | None]]:
+    yield whole, around
+    for box in whole.boxes:
+        if box.inside is not None:
+            yield from _views(box.inside, whole.name)
+
+
+def _steps(graph: Graph, shown: View) -> dict[str, Any]:
+    """Forward through the boxes, then backward through those that a gradient reaches."""
+    boxes = [(place, box) for place, box in enumerate(shown.boxes) if box.kind != "port"]
+    back = [(p, b) for p, b in reversed(boxes) if graph.nodes[b.exit].gradient_norm is not None]
+    return {
+        "forward": [{"box": place, "title": box.title, "lines": _forward(graph, box)} for place, box in boxes],
+        "backward": [{"box": place, "title": box.title, "lines": _backward(graph, box)} for place, box in back],
+        "inside": {place: box.inside.name for place, box in boxes if box.inside is not None},
+    }
+
+
+def _operations(graph: Graph, box: Box) -> list[Node]:
+    return [graph.nodes[n] for n in box.nodes if graph.nodes[n].kind in ("operation", "hidden")]
+
+
+def _forward(graph: Graph, box: Box) -> list[str]:
+    inside = _operations(graph, box)
+    node = graph.nodes[box.exit]
+    if box.inside is not None:
+        count = f"{len(inside)} operations, seen when it is opened."
+        return [count, f"It gives {shape_of(node)}: {brief(node)}."]
+    lines = [forward_line(n) for n in inside[:MOST_LINES]] or [forward_line(node)]
+    for n in box.nodes:
+        if graph.nodes[n].kind in ("parameter", "constant") and graph.nodes[n] is not node:
+            part = graph.nodes[n]
+            lines.append(f"{part.kind} {part.name}: {shape_of(part)}, {brief(part)}")
+    return lines
+
+
+def _backward(graph: Graph, box: Box) -> list[str]:
+    node = graph.nodes[box.exit]
+    lines = [arriving_line(graph, node)]
+    inside = _operations(graph, box)
+    if box.inside is None:
+        for n in reversed(inside[:MOST_LINES]):
+            lines += handing_lines(graph, n)
+        return lines
+    within = set(box.nodes)
+    entering = [e for n in inside for e in n.edges if e.source not in within and e.passed_norm is not None]
+    if entering:
+        total = sum((e.passed_norm or 0.0) ** 2 for e in entering) ** 0.5
+        lines.append(f"It hands back a gradient of norm {short(total)}, over {len(entering)} use{'s' * (len(entering) > 1)} of what came in.")  # fmt: skip
+    parameters = [graph.nodes[n] for n in box.nodes if graph.nodes[n].kind == "parameter"]
+    for p in parameters[:MOST_LINES]:
+        reached = p.gradient_norm
+        lines.append(f"{p.name}: " + (f"gradient of norm {short(reached)}" if reached is not None else "no gradient"))
+    return lines

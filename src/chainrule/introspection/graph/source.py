@@ -1,0 +1,82 @@
+"""What `chainrule explain` is given beside runs and recipes: a formula, or a function or module in the user's file."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from chainrule.core.errors import ChainruleError, UserError, unknown
+from chainrule.core.settings import parse_pairs
+from chainrule.introspection.graph.expression import Expression, read_value
+from chainrule.introspection.graph.graph import Graph, graph
+
+
+def graph_of_text(text: str, words: Sequence[str]) -> Graph:
+    """The graph of a formula (`(x+y)*(y-z)`) or of `FILE.py:NAME`, on values `x=1 y=[1,2] z=randn(2,3)`.
+
+    Raises:
+        UserError: something is unknown, missing, or fails; the message says what there is.
+    """
+    pairs = parse_pairs(words)
+    file, colon, name = text.rpartition(":")
+    if colon and file.endswith(".py"):
+        function, names = _of_file(Path(file), name, given=list(pairs))
+    else:
+        function = Expression(text)
+        names = function.names
+    missing = [n for n in names if n not in pairs]
+    for given in pairs:
+        if given not in names:
+            raise unknown("it has no input", given, names) if names else UserError("it takes no input", found=given)
+    if missing:
+        raise UserError(
+            "a value is missing", expected=", ".join(names), found=", ".join(pairs) or "no value",
+            cure=" ".join([f'chainrule explain "{text}"', *words, *(f"{n}=1" for n in missing)]),
+        )  # fmt: skip
+    values = [read_value(n, pairs[n]) for n in names]
+    try:
+        return graph(function, *values)
+    except ChainruleError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"{type(error).__name__}: {error}", where=text, found="; ".join(getattr(error, "__notes__", [])) or None
+        ) from error
+
+
+def _of_file(file: Path, name: str, given: list[str]) -> tuple[Callable[..., Any], list[str]]:
+    """The function or module, and the names of the inputs that it takes: those without a default, and those given."""
+    if not file.is_file():
+        raise UserError("there is no such file", where=file, expected="FILE.py:NAME")
+    spec = importlib.util.spec_from_file_location(f"_explained_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise UserError("this file cannot be read as Python", where=file)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"the file fails: {type(error).__name__}: {error}", where=file) from error
+    found = getattr(module, name, None)
+    if found is None or not callable(found):
+        own = [n for n, thing in vars(module).items() if (callable(thing) and getattr(thing, "__module__", spec.name) == spec.name) or isinstance(thing, nn.Module)]  # fmt: skip
+        raise unknown(f"{file} has no function or module", name, own)
+    if isinstance(found, type) and issubclass(found, nn.Module):
+        try:
+            found = found()
+        except TypeError as error:
+            raise UserError(
+                f"{name} cannot be built without arguments: {error}",
+                where=file,
+                cure="NET = MyModule(...) and FILE.py:NET",
+            ) from error
+    signature = inspect.signature(found.forward if isinstance(found, nn.Module) else found)
+    positional = [p for p in signature.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    names = [p.name for p in positional if p.default is p.empty or p.name in given]
+    return found, names

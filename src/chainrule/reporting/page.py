@@ -1,0 +1,131 @@
+"""One HTML file that needs nothing else: the template, and how numbers, times and pictures stand in it."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from chainrule.core import atomic
+from chainrule.core.task import Figure
+
+
+def write_page(template: str, out: Path, **context: Any) -> Path:
+    """Renders a template of `templates/` into `out`, at once or not at all."""
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.undefined = jinja2.StrictUndefined
+    environment.filters.update(
+        number=number, brief=brief, prose=prose, duration=duration, picture=picture, figure=figure
+    )
+    with atomic.told_in_words(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    atomic.write_text(out, environment.get_template(template).render(**context))
+    return out
+
+
+def number(value: Any) -> str:
+    """A value as a person reads it.
+
+    >>> number([]), number({" ": 0.25, "e": 0.5})  # a space is seen
+    ('none', "' ': 0.25, e: 0.5")
+    >>> [number(v) for v in (431080, 0.98765432, 1e-5, True, None, (3, 4), "x", float("nan"))]
+    ['431,080', '0.98765', '1e-05', 'yes', 'none', '3, 4', 'x', 'nan']
+    """
+    if value is None or value in ("", [], (), {}):
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(number(v) for v in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key if str(key).strip() else repr(key)}: {number(v)}" for key, v in value.items())
+    return str(value)
+
+
+def brief(value: Any) -> str:
+    """A value in few characters, for large type.
+
+    >>> [brief(v) for v in (431080, 0.98765432, -0.00146634)]
+    ['431,080', '0.9877', '-0.001466']
+    """
+    return f"{value:.4g}" if isinstance(value, float) else number(value)
+
+
+def prose(text: str) -> Any:
+    """Text as markup, what stands between backticks as code.
+
+    >>> str(prose("from the last `lags` < 5"))
+    'from the last <code>lags</code> &lt; 5'
+    """
+    from markupsafe import Markup
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False)))
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds in words.
+
+    >>> [duration(s) for s in (0.5, 42, 125, 7380, None)]
+    ['0.5 s', '42 s', '2 min 5 s', '2 h 3 min', 'unknown']
+    """
+    if seconds is None:
+        return "unknown"
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def picture(png: bytes) -> str:
+    """PNG bytes as a `data:` address."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def figure(value: Figure) -> Any:
+    """The body of a figure, as markup: its SVG (made accessible), its picture, its table."""
+    from markupsafe import Markup
+
+    parts = []
+    name = html.escape(value.title)
+    if value.svg:
+        # The page's own style sheet sets the type; Matplotlib's global rule would reach over the whole page.
+        svg = re.sub(r"<style.*?</style>", "", value.svg, flags=re.DOTALL)
+        svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+        svg = re.sub(r' id="(?:matplotlib\.)?[a-z0-9]+_\d+"', "", svg)
+        parts.append(svg.replace("<svg", f'<svg role="img" aria-label="{name}"', 1))
+    if value.png:
+        parts.append(f'<img src="{picture(value.png)}" alt="{name}">')
+    if value.table:
+        head, *rows = value.table
+        numeric = [index > 0 and _all_numbers(row[index] for row in rows) for index in range(len(head))]
+        cells = _cells("th", head, numeric)
+        body = "".join(f"<tr>{_cells('td', row, numeric)}</tr>" for row in rows)
+        parts.append(f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>')
+    return Markup("".join(parts))
+
+
+def _cells(tag: str, row: Sequence[str], numeric: Sequence[bool]) -> str:
+    form = {True: ' class="n"', False: ""}
+    return "".join(f"<{tag}{form[n]}>{html.escape(cell)}</{tag}>" for cell, n in zip(row, numeric, strict=True))
+
+
+def _all_numbers(cells: Iterable[str]) -> bool:
+    """Numbers and dashes, and not dashes alone: a column that is read from its right end.
+
+    >>> _all_numbers(["0.5", "-", "1e-05", "1,200", "12 %"]), _all_numbers(["-", ""]), _all_numbers(["1", "scale"])
+    (True, False, False)
+    """
+    filled = [cell for cell in cells if cell not in ("", "-")]
+    form = r"[-+]?[\d.,]+(e[-+]?\d+)?( %)?|nan|-?inf"
+    return bool(filled) and all(re.fullmatch(form, cell) for cell in filled)

@@ -1,0 +1,106 @@
+"""A nested state as one safetensors file and plain JSON, and back, bit for bit. No code can run from either."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from chainrule.core.errors import UserError
+
+
+def pack(tree: Any) -> tuple[Any, dict[str, Tensor]]:
+    """Splits a tree of dicts, lists, tuples, numbers, text, arrays and tensors into JSON and named tensors."""
+    tensors: dict[str, Tensor] = {}
+
+    def visit(node: Any, path: str) -> Any:
+        if isinstance(node, np.ndarray):
+            return {"$array": visit(torch.from_numpy(np.ascontiguousarray(node)), path)}
+        if isinstance(node, Tensor):
+            while path in tensors:  # keys with dots in them can look like a path
+                path += "'"
+            reference: dict[str, Any] = {"$tensor": path}
+            value = node.detach()
+            if (
+                value.dim() == 4
+                and not value.is_contiguous()
+                and value.is_contiguous(memory_format=torch.channels_last)
+            ):
+                reference["channels_last"] = True
+            tensors[path] = value.cpu().contiguous().clone()  # a clone: tied weights share no memory in the file
+            return reference
+        if isinstance(node, dict):
+            if all(isinstance(key, str) and not key.startswith("$") for key in node):
+                return {key: visit(value, f"{path}.{key}" if path else key) for key, value in node.items()}
+            return {"$items": [[key, visit(value, f"{path}.{key}")] for key, value in node.items()]}
+        if isinstance(node, tuple):
+            return {"$tuple": [visit(value, f"{path}.{i}") for i, value in enumerate(node)]}
+        if isinstance(node, list):
+            return [visit(value, f"{path}.{i}") for i, value in enumerate(node)]
+        if isinstance(node, np.generic):
+            return node.item()
+        if node is None or isinstance(node, (bool, int, float, str)):
+            return node
+        raise TypeError(f"{path}: a {type(node).__name__} cannot be saved as data")
+
+    return visit(tree, ""), tensors
+
+
+def unpack(node: Any, tensors: dict[str, Tensor]) -> Any:
+    """The inverse of `pack`."""
+    if isinstance(node, list):
+        return [unpack(value, tensors) for value in node]
+    if not isinstance(node, dict):
+        return node
+    if "$tensor" in node:
+        # A copy stands in memory as a new tensor does; in the file's it would not, and there sums may round otherwise.
+        form = torch.channels_last if node.get("channels_last") else torch.contiguous_format
+        return tensors[node["$tensor"]].clone(memory_format=form)
+    if "$array" in node:
+        return unpack(node["$array"], tensors).numpy()
+    if "$tuple" in node:
+        return tuple(unpack(value, tensors) for value in node["$tuple"])
+    if "$items" in node:
+        return {key: unpack(value, tensors) for key, value in node["$items"]}
+    return {key: unpack(value, tensors) for key, value in node.items()}
+
+
+def save_tree(tree: Any, path: Path) -> None:
+    """Writes `tree` into the one file `path`: safetensors, with the JSON part in its metadata."""
+    skeleton, tensors = pack(tree)
+    path.write_bytes(safetensors.torch.save(tensors, {"tree": json.dumps(skeleton)}))
+
+
+def load_tree(path: Path) -> Any:
+    """Reads what `save_tree` wrote."""
+    tensors, metadata = read_safetensors(path)
+    if "tree" not in metadata:
+        raise UserError(
+            "this safetensors file is not one that a run wrote", where=path, expected="a tree in its metadata"
+        )
+    return unpack(json.loads(metadata["tree"]), tensors)
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file. A pickle is refused by name, anything else broken in words."""
+    if not path.is_file():
+        raise UserError("there is no such file", where=path, expected="a safetensors file")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
+    except safetensors.SafetensorError as error:
+        with path.open("rb") as file:
+            head = file.read(2)
+        if head in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+            raise UserError(
+                f"{path} is a pickle (the form of torch.save), and a pickle can run code when it is opened",
+                expected="a safetensors file",
+                cure="where you trust it: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'out.safetensors')",
+            ) from None
+        raise UserError(f"{path} cannot be read as safetensors", found=str(error)) from None

@@ -1,0 +1,106 @@
+"""Files of weights as named tensors: safetensors, and state dicts that torch.save wrote. No code can run from either."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from chainrule.core.errors import UserError
+from chainrule.run.checkpoint.tree import read_safetensors
+
+PICKLED = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # how zip archives and pickles begin
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a file by name, on the CPU, and the metadata of a safetensors file.
+
+    What the file is, is told by its beginning, not by its name. From a `.pth` or `.pt` a plain state dict is read, by
+    PyTorch's restricted reader; the prefix `module.` that DataParallel leaves on every name is taken off. The folder of a
+    run stands for the weights that its validation chose.
+
+    Raises:
+        UserError: where there is no such file; it is empty, cut off or of another kind; it holds anything but tensors
+            by name, or would run code.
+    """
+    if path.is_dir():
+        folder, path = path, path / "checkpoint" / "best.safetensors"
+        if not path.is_file():
+            raise UserError("the folder holds no weights that a run has chosen", where=folder,
+                            expected="a file of weights, or a run folder with checkpoint/best.safetensors")  # fmt: skip
+    if not path.is_file():
+        raise UserError(
+            "there is no such file", where=path, expected="a safetensors file, or a state dict of torch.save"
+        )
+    with path.open("rb") as file:
+        head = file.read(2)
+    if not head:
+        raise UserError("the file of weights is empty", where=path, cure="fetch or copy it again")
+    return (_read_state_dict(path), {}) if head in PICKLED else read_safetensors(path)
+
+
+def is_caffemodel(path: Path) -> bool:
+    """Whether a file is one of Caffe's: by its ending, else by its beginning, the name of a network.
+
+    Of safetensors the ninth byte is a brace, after a length of eight.
+    """
+    if path.suffix == ".caffemodel":
+        return True
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(9)
+    return head[:1] == b"\n" and head[8:] != b"{"
+
+
+def _read_state_dict(path: Path) -> dict[str, Tensor]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch.load's advice is for those who call it
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # what a restricted reader stumbles over in a hostile or broken file can be anything
+        raise _unreadable(path, str(error)) from error
+    if not isinstance(content, Mapping):
+        raise UserError("the file holds no state dict", where=path, expected="tensors by name",
+                        found=f"a {type(content).__name__}")  # fmt: skip
+    strange = [
+        str(name) for name, value in content.items() if not (isinstance(name, str) and isinstance(value, Tensor))
+    ]
+    if strange or not content:
+        raise _no_state_dict(path, content, strange)
+    wrapped = all(name.startswith("module.") for name in content)
+    return {name.removeprefix("module.") if wrapped else name: value for name, value in content.items()}
+
+
+def _unreadable(path: Path, message: str) -> UserError:
+    """torch.load's failure in words: what the file would have run, or that it is broken."""
+    name = re.search(r"GLOBAL ([\w.]+)", message)
+    if name is not None:
+        return UserError(
+            f"{path} is a pickle that holds more than tensors, and a pickle can run code when it is opened",
+            expected="a state dict: tensors by name", found=f"a call of {name[1]}",
+            cure="where you trust it, have its maker save the state dict alone, or safetensors",
+        )  # fmt: skip
+    lines = [line for line in message.strip().splitlines() if line.strip()]
+    return UserError(
+        f"{path} is a pickle or an archive, but cannot be read as a state dict: it is cut off, or something else",
+        expected="what torch.save(model.state_dict(), FILE) writes", found=lines[0].partition(". ")[0] if lines else "its end too soon",
+        cure="fetch or copy it again",
+    )  # fmt: skip
+
+
+def _no_state_dict(path: Path, content: Mapping[Any, Any], strange: list[str]) -> UserError:
+    inner = next(
+        (n for n in ("state_dict", "model_state_dict", "model", "net") if isinstance(content.get(n), Mapping)), None
+    )
+    shown = ", ".join(strange[:5]) + (f" and {len(strange) - 5} more" if len(strange) > 5 else "")
+    return UserError(
+        "the file holds something else than a state dict" if content else "the state dict in the file is empty",
+        where=path, expected="tensors by name", found=f"also {shown}" if strange else None,
+        cure=f"torch.save(torch.load({path.name!r}, weights_only=True)[{inner!r}], 'weights.pth')" if inner else None,
+    )  # fmt: skip

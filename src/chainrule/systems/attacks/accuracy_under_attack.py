@@ -1,0 +1,157 @@
+"""Adversarial examples of an image classifier: how accurate it stays when its inputs are changed on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from chainrule.core.errors import UserError
+from chainrule.core.task import Figure
+from chainrule.data.images.loading import ImageSplit
+from chainrule.loops.experiment import Row
+from chainrule.reporting.line_plots import Line, lines
+from chainrule.reporting.plots import gallery
+from chainrule.run.run import Run
+from chainrule.systems.attacks.perturbations import fast_gradient_sign, iterative_gradient_sign, universal_perturbation
+from chainrule.tasks.images.classification import ImageClassifier
+from chainrule.tasks.study import Demonstration
+
+ATTACKS = ("fast gradient sign", "iterative", "targeted", "universal")
+CHUNK = 100
+PASSES = 10  # over the training images that the universal change is made on
+SHOWN = 6
+CLAIM = (
+    "Put to the test: how large must a change of each pixel be, one step along the sign of the gradient, before a "
+    "classifier errs; what do several steps add; can an answer be chosen; does one and the same change do for all images?"
+)
+
+
+class Victim:
+    """A trained classifier, as attacks see it: pixels from 0 to 1 (B, C, H, W) to logits (B, K).
+
+    Args:
+        run: whose device.
+        trained: gives the classifier and its data; called when it is first needed.
+        samples: at most so many of the test images are attacked, the first; and of the training images for the change
+            that is universal.
+    """
+
+    def __init__(self, run: Run, trained: Callable[[], ImageClassifier], samples: int) -> None:
+        self.run, self._trained, self.samples = run, trained, samples
+
+    @cached_property
+    def system(self) -> ImageClassifier:
+        system = self._trained()
+        system.answering.eval()
+        return system
+
+    def logits(self, x: Tensor) -> Tensor:
+        return self.system.answering(self.system.normalize(x * 255))
+
+    def pixels(self, split: ImageSplit) -> tuple[Tensor, Tensor]:
+        x, y = split.x[: self.samples], split.y[: self.samples]
+        return x.to(self.run.device).float() / 255, y.to(self.run.device)
+
+    def attacked(self, attack: str, epsilon: float, steps: int, x: Tensor, y: Tensor) -> Tensor:
+        """The images x changed by at most epsilon a pixel; a targeted attack wants the class after the true one."""
+        wanted = (y + 1) % len(self.system.classes)
+        if attack == "universal":
+            return (x + self._universal(epsilon)).clamp(0, 1)
+        parts = []
+        for part, true, target in zip(x.split(CHUNK), y.split(CHUNK), wanted.split(CHUNK), strict=True):
+
+            def rise(z: Tensor, true: Tensor = true) -> Tensor:
+                return nn.functional.cross_entropy(self.logits(z), true, reduction="none")
+
+            def nearness(z: Tensor, target: Tensor = target) -> Tensor:
+                return -nn.functional.cross_entropy(self.logits(z), target, reduction="none")
+
+            if attack == "fast gradient sign":
+                parts.append(fast_gradient_sign(rise, part, epsilon))
+            else:
+                loss = nearness if attack == "targeted" else rise
+                parts.append(iterative_gradient_sign(loss, part, epsilon, steps=steps))
+        return torch.cat(parts)
+
+    def _universal(self, epsilon: float) -> Tensor:
+        """Made on training images, so that those it is tried on are new to it."""
+        x, y = self.pixels(self.system.data.train)
+        order = [part for _ in range(PASSES) for part in torch.randperm(len(x)).to(x.device).split(CHUNK)]
+
+        def loss(z: Tensor, index: Tensor) -> Tensor:
+            return nn.functional.cross_entropy(self.logits(z), y[index], reduction="none")
+
+        return universal_perturbation(loss, x, order, epsilon, step=epsilon / 10)
+
+
+def attack_demonstration(
+    run: Run, *, trained: Callable[[], ImageClassifier], epsilons: Sequence[float], steps: int, samples: int
+) -> Demonstration:
+    """Each attack at each epsilon, in pixel levels of 0 to 255, on the first test images of a trained classifier."""
+    if not epsilons or min(epsilons) <= 0 or max(epsilons) > 255:
+        raise UserError("an epsilon is out of range", expected="above 0 and at most 255, in pixel levels",
+                        found=f"epsilons={','.join(f'{e:g}' for e in epsilons)}")  # fmt: skip
+    victim = Victim(run, trained, samples)
+
+    def measure(point: Mapping[str, Any]) -> Row:
+        x, y = victim.pixels(victim.system.data.test)
+        wanted = (y + 1) % len(victim.system.classes)
+        if point["attack"] != "none":
+            x = victim.attacked(point["attack"], point["epsilon"] / 255, steps, x, y)
+        with torch.no_grad():
+            answer = torch.cat([victim.logits(part) for part in x.split(CHUNK)]).argmax(1)
+        return {
+            "accuracy": float((answer == y).double().mean()),
+            "answers_class_after": float((answer == wanted).double().mean()),
+        }
+
+    points: list[dict[str, Any]] = [{"attack": "none", "epsilon": 0.0}]
+    points += [{"attack": attack, "epsilon": float(epsilon)} for attack in ATTACKS for epsilon in epsilons]
+    return Demonstration(
+        run, points=points, measure=measure, conclude=conclude, draw=lambda rows: draw(rows, victim, steps), claim=CLAIM,
+        how=f"the first {samples} test images, {steps} steps where there are several; the universal change was made on as "
+        "many training images; targeted attacks want the class after the true one",
+    )  # fmt: skip
+
+
+def conclude(rows: list[Row]) -> dict[str, float]:
+    found = {"accuracy_clean": rows[0]["accuracy"]}
+    for row in rows[1:]:
+        name = row["attack"].replace(" ", "_")
+        found[f"accuracy_{name}_{row['epsilon']:g}"] = row["accuracy"]
+        if row["attack"] == "targeted":
+            found[f"target_hit_{row['epsilon']:g}"] = row["answers_class_after"]
+    return found
+
+
+def draw(rows: list[Row], victim: Victim, steps: int) -> list[Figure]:
+    series = {}
+    for hue, attack in enumerate(ATTACKS):
+        own = [rows[0], *(row for row in rows if row["attack"] == attack)]
+        series[attack] = Line([row["epsilon"] for row in own], [row["accuracy"] for row in own], hue)
+    figures = [
+        lines(
+            series, "Accuracy under attack", CLAIM, xlabel="largest change of a pixel, of 255", ylabel="accuracy", bottom=0.0,
+            top=1.0,
+        )
+    ]  # fmt: skip
+    epsilons = sorted({row["epsilon"] for row in rows[1:]})
+    x, y = victim.pixels(victim.system.data.test)
+    x, y = x[:SHOWN], y[:SHOWN]
+    classes, epsilon = victim.system.classes, epsilons[len(epsilons) // 2]
+    pictures, titles = [], []
+    for attack in ("none", *ATTACKS):
+        shown = x if attack == "none" else victim.attacked(attack, epsilon / 255, steps, x, y)
+        with torch.no_grad():
+            answers = victim.logits(shown).argmax(1)
+        pictures.append((shown * 255).round().to(torch.uint8).cpu())
+        titles += [f"{attack.split()[0]}: {classes[int(k)]}" for k in answers]
+    caption = (
+        f"A row an attack, and what the network answers; changes of at most {epsilon:g} of 255. True: "
+        + ", ".join(classes[int(k)] for k in y)
+    )
+    return [*figures, gallery(torch.cat(pictures), titles, "Images under attack", caption, columns=len(x))]

@@ -1,0 +1,117 @@
+"""Adversarial examples: what they do to a trained classifier, and training against them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chainrule.core.recipe import recipe
+from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from chainrule.data.images.augment import Moment
+    from chainrule.run.run import Run
+    from chainrule.tasks.images.classification import ImageClassifier
+    from chainrule.tasks.study import Demonstration
+
+
+@recipe(
+    "attack",
+    task="adversarial examples",
+    data="digits",
+    source="Goodfellow, Shlens and Szegedy 2015; Kurakin, Goodfellow and Bengio 2017; Moosavi-Dezfooli et al. 2017",
+    tiny={"epsilons": (16.0,), "samples": 40, "epochs": 1, "steps": 2},
+)
+def attack(
+    run: Run, *, of: str | None = None, epsilons: tuple[Positive, ...] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0),
+    steps: Count = 10, samples: Count = 500, epochs: Count = 5,
+) -> Demonstration:  # fmt: skip
+    """Accuracy of an image classifier against the largest change of a pixel: one step, several, targeted, universal.
+
+    `of=RUN` attacks the network of that run on its own test images, for example after `adversarial-training`; without
+    it LeNet is trained first, on --data, for `epochs`. `epsilons` are levels of 0 to 255.
+    """
+    from functools import partial
+
+    from chainrule.systems.attacks.accuracy_under_attack import attack_demonstration
+    from chainrule.tasks.images.classification import classifier_of_run
+
+    trained = partial(classifier_of_run, of, str(run.device)) if of else _lenet(run, epochs)
+    return attack_demonstration(run, trained=trained, epsilons=epsilons, steps=steps, samples=samples)
+
+
+@recipe(
+    "adversarial-training",
+    task="image classification",
+    data="digits",
+    source="Madry et al. 2018, section 5",
+    model="lenet-caffe",
+    tiny={"epochs": 2, "steps": 2, "log_every": 3},
+)
+def adversarial_training(
+    run: Run, *, epsilon: NonNegative = 32.0, steps: Count = 7, epochs: Count = 12, batch_size: Count = 128, lr: Positive = 0.01,
+    momentum: Fraction = 0.9, weight_decay: NonNegative = 5e-4, size: Count = 28, channels: Size = 0,
+    val_fraction: Fraction = 1 / 12,
+) -> ImageClassifier:  # fmt: skip
+    """LeNet (Caffe's form) trained on the worst change of each image within `epsilon` levels of 255, by projected ascent.
+
+    Then `chainrule train attack of=RUN` says what it withstands. For photographs of ten classes the paper takes 8 levels.
+    """
+    import torch
+
+    from chainrule.data.images.loading import load_images
+    from chainrule.systems.attacks.perturbations import iterative_gradient_sign
+    from chainrule.systems.image_classification.lenet import LeNetCaffe
+    from chainrule.tasks.images.classification import ImageClassifier
+
+    data = load_images(run, size=size, channels=channels, val_fraction=val_fraction)
+    model = run.place(LeNetCaffe(len(data.spec["classes"]), data.spec["channels"]))
+    optimizer = torch.optim.SGD(model.parameters(), lr, momentum, weight_decay=weight_decay)
+    total = epochs * -(-data.spec["counts"]["train"] // batch_size)
+
+    def criterion(logits: Tensor, y: Tensor) -> Tensor:
+        return torch.nn.functional.cross_entropy(logits, y, reduction="none")
+
+    def worst(x: Tensor, moment: Moment) -> Tensor:
+        """Images near those of a batch, in levels of 0 to 255, that the network of this moment answers worst."""
+        return iterative_gradient_sign(
+            lambda z: criterion(model(system.normalize(z)), moment.y), x.float(), epsilon, steps=steps, low=0.0, high=255.0,
+            random_start=True,
+        )  # fmt: skip
+
+    system = ImageClassifier(
+        run, data=data, model=model, criterion=criterion, optimizer=optimizer,
+        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total), epochs=epochs, batch_size=batch_size, changes=[worst],
+    )  # fmt: skip
+    return system
+
+
+def _lenet(run: Run, epochs: int) -> Callable[[], ImageClassifier]:
+    """Reads the run's images; what it gives trains LeNet on them, the same whenever it is called."""
+    import torch
+
+    from chainrule.data.images.loading import load_images
+    from chainrule.loops.experiment import descend
+    from chainrule.systems.image_classification.lenet import LeNetCaffe
+    from chainrule.tasks.images.classification import ImageClassifier
+
+    data = load_images(run, size=28)
+
+    def trained() -> ImageClassifier:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(run.seed)
+            model = LeNetCaffe(len(data.spec["classes"]), data.spec["channels"]).to(run.device)
+            optimizer = torch.optim.SGD(model.parameters(), 0.02, 0.9, weight_decay=5e-4)
+            system = ImageClassifier(
+                run, data=data, model=model, criterion=lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
+                optimizer=optimizer, schedule=torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0), epochs=epochs, batch_size=64,
+            )  # fmt: skip
+            x, y = system.normalize(data.train.x.to(run.device)), data.train.y.to(run.device)
+            steps = epochs * -(-len(y) // 64)
+            descend(model, x, y, torch.nn.functional.cross_entropy, optimizer, steps=steps, batch_size=64)
+        return system
+
+    return trained

@@ -1,0 +1,82 @@
+"""Where the windows of a convolution or a pooling lie, in any number of dimensions."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from chainrule.core.errors import UserError
+
+Sizes = int | tuple[int, ...]
+
+
+def each(value: Sizes, dimensions: int, what: str, least: int) -> tuple[int, ...]:
+    """One whole number per dimension; UserError where one is missing or below `least`.
+
+    >>> each(3, 2, "kernel_size", 1)
+    (3, 3)
+    """
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * dimensions
+    if len(values) != dimensions or any(not isinstance(v, int) or v < least for v in values):
+        raise UserError(
+            f"{what} is wrong", expected=f"a whole number of at least {least}, or {dimensions} of them", found=value
+        )
+    return values
+
+
+def output_size(size: int, kernel: int, stride: int, padding: int, dilation: int = 1, ceil_mode: bool = False) -> int:
+    """How many windows fit along an axis: floor((n + 2p - d (k - 1) - 1) / s) + 1.
+
+    With `ceil_mode` a last window may hang over the end, but one that would begin behind the input and its first padding
+    is left out, as Caffe and PyTorch do.
+
+    >>> [output_size(6, 3, 2, 0, ceil_mode=mode) for mode in (False, True)]
+    [2, 3]
+    """
+    room = size + 2 * padding - dilation * (kernel - 1) - 1
+    if room < 0:
+        raise UserError(
+            "the window is larger than the input", expected=f"at least {dilation * (kernel - 1) + 1 - 2 * padding}",
+            found=f"an axis of {size}", cure="a smaller kernel, or more padding",
+        )  # fmt: skip
+    if not ceil_mode:
+        return room // stride + 1
+    count = -(-room // stride) + 1
+    return count - 1 if (count - 1) * stride >= size + padding else count
+
+
+def padded(
+    x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...],
+    out: tuple[int, ...], value: float = 0.0,
+) -> Tensor:  # fmt: skip
+    """x (B, C, *size) with `value` around it, exactly as long along each axis as `out` windows reach."""
+    widths: list[int] = []
+    for size, k, s, p, d, n in zip(x.shape[2:], kernel, stride, padding, dilation, out, strict=True):
+        reach = (n - 1) * s + d * (k - 1) + 1
+        widths = [p, reach - size - p, *widths]  # the last axis comes first; a negative width cuts what no window sees
+    return torch.nn.functional.pad(x, widths, value=value) if any(widths) else x
+
+
+def cells(
+    kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...], out: tuple[int, ...]
+) -> Iterator[tuple[tuple[int, ...], tuple[Any, ...]]]:
+    """For each cell of the kernel: its place in the kernel, and the index of what all windows see there in the padded input.
+
+    >>> [at[-1].indices(5) for _, at in cells((2,), (2,), (1,), (2,))]
+    [(0, 3, 2), (1, 4, 2)]
+    """
+    for place in itertools.product(*map(range, kernel)):
+        axes = zip(place, stride, dilation, out, strict=True)
+        yield place, (..., *(slice(i * d, i * d + (n - 1) * s + 1, s) for i, s, d, n in axes))
+
+
+def inside(total: Tensor, size: tuple[int, ...], padding: tuple[int, ...]) -> Tensor:
+    """Cuts the padding off a tensor whose last axes are as long as `padded` made them; zeros where `padded` had cut."""
+    widths: list[int] = []
+    for length, n, p in zip(total.shape[-len(size) :], size, padding, strict=True):
+        widths = [-p, n + p - length, *widths]
+    return torch.nn.functional.pad(total, widths) if any(widths) else total

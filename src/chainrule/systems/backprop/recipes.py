@@ -1,0 +1,128 @@
+"""Networks learnt by back-propagation written out by hand: a perceptron, LeNet, a recurrent net."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from chainrule.core.recipe import Target, recipe
+from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from chainrule.data.batches import Batches
+    from chainrule.data.dataset import Dataset
+    from chainrule.data.images.loading import ImageSplit
+    from chainrule.run.run import Run
+    from chainrule.systems.backprop.chain import Chain
+    from chainrule.systems.backprop.layers.criteria import CrossEntropy
+    from chainrule.tasks.images.classification import ImageClassifier
+
+
+@recipe(
+    "mlp-backprop",
+    task="image classification",
+    data="digits",
+    source="LeCun et al. 1998",
+    model="mlp-backprop",
+    target=Target(
+        "error", 0.0305, "mnist", "LeCun et al. 1998, section III.C.4: 28 x 28-300-100-10",
+        "test error at the end of training",
+    ),
+    tiny={"epochs": 2, "hidden_sizes": (20, 10), "log_every": 3},
+)  # fmt: skip
+def mlp_backprop(
+    run: Run, *, epochs: Count = 20, batch_size: Count = 32, lr: Positive = 0.05, momentum: Fraction = 0.9,
+    weight_decay: NonNegative = 0.0, hidden_sizes: tuple[Count, ...] = (300, 100),
+    activation: Literal["scaled_tanh", "tanh", "sigmoid", "relu"] = "scaled_tanh", size: Count = 28,
+    channels: Size = 0, val_fraction: Fraction = 1 / 12,
+) -> ImageClassifier:  # fmt: skip
+    """A perceptron with two hidden layers (266,610 parameters), every backward pass written out, no autograd."""
+    from chainrule.data.images.loading import load_images
+    from chainrule.systems.backprop.networks import mlp
+
+    data = load_images(run, size=size, channels=channels, val_fraction=val_fraction)
+    network = mlp(len(data.spec["classes"]), data.spec["channels"], size, hidden_sizes, activation)
+    return _by_hand(run, data, network, epochs, batch_size, lr, momentum, weight_decay)
+
+
+@recipe(
+    "lenet-backprop",
+    task="image classification",
+    data="digits",
+    source="Caffe examples/mnist (Jia et al. 2014)",
+    model="lenet-backprop",
+    target=Target(
+        "error", 0.0090, "mnist", "Caffe, examples/mnist/readme.md: accuracy 0.991", "last of 10,000 iterations of 64"
+    ),
+    tiny={"epochs": 2, "log_every": 3},
+)
+def lenet_backprop(
+    run: Run, *, epochs: Count = 12, batch_size: Count = 128, lr: Positive = 0.01, momentum: Fraction = 0.9,
+    weight_decay: NonNegative = 5e-4, channels: Size = 0, val_fraction: Fraction = 1 / 12,
+) -> ImageClassifier:  # fmt: skip
+    """Caffe's LeNet (431,080 parameters) with convolution and pooling differentiated by hand; settings of lenet-caffe."""
+    from chainrule.data.images.loading import load_images
+    from chainrule.systems.backprop.networks import lenet
+
+    data = load_images(run, size=28, channels=channels, val_fraction=val_fraction)
+    network = lenet(len(data.spec["classes"]), data.spec["channels"])
+    return _by_hand(run, data, network, epochs, batch_size, lr, momentum, weight_decay)
+
+
+@recipe(
+    "rnn-backprop",
+    task="image classification",
+    data="digits",
+    source="Rumelhart, Hinton, Williams 1986; Werbos 1990",
+    model="rnn-backprop",
+    tiny={"epochs": 2, "size": 8, "hidden_size": 12, "log_every": 3},
+)
+def rnn_backprop(
+    run: Run, *, epochs: Count = 30, batch_size: Count = 16, lr: Positive = 0.02, momentum: Fraction = 0.9,
+    weight_decay: NonNegative = 0.0, clip: Positive = 1.0, hidden_size: Count = 128,
+    cell: Literal["rnn", "lstm", "gru"] = "rnn", truncation: Size = 0, size: Count = 28, channels: Size = 0,
+    val_fraction: Fraction = 1 / 12,
+) -> ImageClassifier:  # fmt: skip
+    """Reads an image row by row and answers at the end; back-propagation through time, `truncation` rows at most (0: all)."""
+    from chainrule.data.images.loading import load_images
+    from chainrule.systems.backprop.networks import row_reader
+
+    data = load_images(run, size=size, channels=channels, val_fraction=val_fraction)
+    classes, channels = len(data.spec["classes"]), data.spec["channels"]
+    network = row_reader(classes, channels, size, hidden_size, cell, truncation or None)
+    return _by_hand(run, data, network, epochs, batch_size, lr, momentum, weight_decay, clip)
+
+
+def _by_hand(
+    run: Run, data: Dataset[ImageSplit], network: Chain, epochs: int, batch_size: int, lr: float, momentum: float,
+    weight_decay: float, clip: float | None = None,
+) -> ImageClassifier:  # fmt: skip
+    """The classifier of any of these networks: momentum SGD, a rate that falls to zero as a cosine, learnt by hand."""
+    import torch
+
+    from chainrule.systems.backprop.layers.criteria import CrossEntropy
+    from chainrule.tasks.images.classification import ImageClassifier
+
+    model, criterion = run.place(network), CrossEntropy()
+    optimizer = torch.optim.SGD(model.parameters(), lr, momentum, weight_decay=weight_decay)
+    steps = epochs * -(-data.spec["counts"]["train"] // batch_size)
+    return ImageClassifier(
+        run, data=data, model=model, criterion=criterion, optimizer=optimizer,
+        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps), epochs=epochs, batch_size=batch_size,
+        learn=_learner(model, criterion, clip),
+    )  # fmt: skip
+
+
+def _learner(network: Chain, criterion: CrossEntropy, clip: float | None) -> Callable[[ImageClassifier, Batches], None]:
+    """The loop by hand, in the place where the system would call the one by autograd."""
+    from chainrule.systems.backprop.loop import back_propagate
+
+    def learn(system: ImageClassifier, batches: Batches) -> None:
+        back_propagate(
+            system.run, network=network, criterion=criterion, inputs=system.inputs, optimizer=system.optimizer,
+            schedule=system.schedule, train=batches, epochs=system.epochs,
+            validate=lambda: system.measure(system.data.val), choose_by=("error", True), clip_norm=clip,
+        )  # fmt: skip
+
+    return learn

@@ -1,0 +1,269 @@
+"""Shallow models on a table, or on small pictures as rows: classifiers without a gradient, groups, axes, densities, codes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from chainrule.core.errors import UserError
+from chainrule.core.recipe import recipe
+from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Preprocessing
+
+if TYPE_CHECKING:
+    from chainrule.data.dataset import Dataset
+    from chainrule.data.tables.loading import TableSplit
+    from chainrule.run.run import Run
+    from chainrule.systems.classical.exploration import TableExplorer
+    from chainrule.tasks.tables.classification import TableClassifier
+
+
+@recipe(
+    "naive-bayes",
+    task="table classification",
+    data="digits",
+    source="Bishop 2006, section 4.2; Manning, Raghavan, Schuetze 2008, chapter 13",
+    model="gaussian-naive-bayes",
+    tiny={"smoothing": (1e-9, 1e-3)},
+)
+def naive_bayes(
+    run: Run, *, kind: Literal["gaussian", "multinomial", "bernoulli"] = "gaussian",
+    smoothing: tuple[Positive, ...] | None = None, priors: Literal["frequency", "uniform"] = "frequency",
+    binarize: NonNegative = 0.0, encode: bool = True, missing: Literal["refuse", "fill"] = "refuse",
+    val_fraction: Fraction = 0.1,
+) -> TableClassifier:  # fmt: skip
+    """Naive Bayes; the validation split chooses the smoothing (a share of the largest variance, or what counts begin with)."""
+    import torch
+
+    from chainrule.data.tables.loading import load_table
+    from chainrule.nn.fitted import Fitted
+    from chainrule.systems.classical.naive_bayes import BernoulliNaiveBayes, GaussianNaiveBayes, MultinomialNaiveBayes
+    from chainrule.tasks.tables.classification import TableClassifier
+    from chainrule.tasks.tables.learning import fit_each
+
+    data = load_table(
+        run, task="classification", dtype=torch.float64, standardize=kind == "gaussian", encode=encode, missing=missing,
+        val_fraction=val_fraction,
+    )  # fmt: skip
+    shared: dict[str, Any] = {"priors": None if priors == "frequency" else priors, "device": str(run.device)}
+    model: GaussianNaiveBayes | MultinomialNaiveBayes | BernoulliNaiveBayes
+    if kind == "gaussian":
+        name, values = "var_smoothing", smoothing or (1e-9, 1e-6, 1e-3, 1e-2, 1e-1)
+        model = GaussianNaiveBayes(**shared)
+    else:
+        name, values = "alpha", smoothing or (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+        model = (
+            MultinomialNaiveBayes(**shared)
+            if kind == "multinomial"
+            else BernoulliNaiveBayes(binarize=binarize, **shared)
+        )
+    learn = fit_each([{name: value} for value in values], choose_by=("loss", True))
+    return TableClassifier(run, data=data, model=Fitted(model), learn=learn)
+
+
+@recipe(
+    "lda",
+    task="table classification",
+    data="digits",
+    source="Fisher 1936; Hastie, Tibshirani, Friedman 2009, section 4.3",
+    model="lda",
+    tiny={"shrinkage": ("none", 0.1)},
+)
+def lda(
+    run: Run, *, shrinkage: tuple[Literal["none", "auto"] | Fraction, ...] = ("none", "auto", 0.01, 0.1, 0.3),
+    preprocess: Preprocessing = "standardize", encode: bool = True, missing: Literal["refuse", "fill"] = "refuse",
+    val_fraction: Fraction = 0.1,
+) -> TableClassifier:  # fmt: skip
+    """Linear discriminant analysis; the validation split chooses how far the covariance is shrunk."""
+    import torch
+
+    from chainrule.data.tables.loading import load_table
+    from chainrule.data.tables.preprocess import preprocessed
+    from chainrule.nn.fitted import Fitted
+    from chainrule.systems.classical.discriminant import LinearDiscriminant
+    from chainrule.tasks.tables.classification import TableClassifier
+    from chainrule.tasks.tables.learning import fit_each
+
+    data = load_table(
+        run, task="classification", dtype=torch.float64, standardize=preprocess == "standardize", encode=encode,
+        missing=missing, val_fraction=val_fraction,
+    )  # fmt: skip
+    candidates = [{"shrinkage": None if share == "none" else share} for share in shrinkage]
+    learn = fit_each(candidates, choose_by=("loss", True))
+    model = Fitted(LinearDiscriminant(device=str(run.device)))
+    return TableClassifier(run, data=data, model=preprocessed(model, preprocess, data.spec), learn=learn)
+
+
+@recipe(
+    "nearest-neighbours",
+    task="table classification",
+    data="digits",
+    source="Cover and Hart 1967",
+    model="nearest-neighbours",
+    tiny={"neighbours": (1, 3)},
+)
+def nearest_neighbours(
+    run: Run, *, neighbours: tuple[Count, ...] = (1, 3, 5, 7, 11, 15), voting: Literal["uniform", "distance"] = "uniform",
+    preprocess: Preprocessing = "standardize", encode: bool = True, missing: Literal["refuse", "fill"] = "refuse",
+    val_fraction: Fraction = 0.1,
+) -> TableClassifier:  # fmt: skip
+    """The class of most of the nearest training rows; the validation split chooses how many are asked, of equals the fewest."""
+    import torch
+
+    from chainrule.data.tables.loading import load_table
+    from chainrule.data.tables.preprocess import preprocessed
+    from chainrule.nn.fitted import Fitted
+    from chainrule.systems.classical.neighbours import NearestNeighbours
+    from chainrule.tasks.tables.classification import TableClassifier
+    from chainrule.tasks.tables.learning import fit_each
+
+    data = load_table(
+        run, task="classification", dtype=torch.float64, standardize=preprocess == "standardize", encode=encode,
+        missing=missing, val_fraction=val_fraction,
+    )  # fmt: skip
+    _at_most("neighbours", neighbours, data, "training rows", data.spec["counts"]["train"])
+    model = Fitted(NearestNeighbours(weights=voting, device=str(run.device)))
+    candidates = [
+        {"n_neighbors": count} for count in sorted(neighbours, reverse=True)
+    ]  # a run keeps the last of equals
+    learn = fit_each(candidates, choose_by=("error", True))
+    return TableClassifier(
+        run, data=data, model=preprocessed(model, preprocess, data.spec), learn=learn, probabilistic=False
+    )
+
+
+@recipe(
+    "k-means",
+    task="clustering",
+    data="digits",
+    source="Lloyd 1982; Arthur and Vassilvitskii 2007; Elkan 2003",
+    model="k-means",
+    tiny={"clusters": (3,), "starts": 2},
+)
+def k_means(
+    run: Run, *, clusters: tuple[Count, ...] = (10,), starts: Count = 10, max_iterations: Count = 300,
+    tolerance: NonNegative = 1e-4, standardize: bool = True,
+    encode: bool = True, missing: Literal["refuse", "fill"] = "refuse", val_fraction: Fraction = 0.1,
+) -> TableExplorer:  # fmt: skip
+    """k-means from k-means++; of several numbers of clusters the validation split takes that of least mean square."""
+    import torch
+
+    from chainrule.data.tables.loading import load_table
+    from chainrule.nn.fitted import Fitted
+    from chainrule.systems.classical.exploration import TableExplorer
+    from chainrule.systems.classical.k_means import KMeans
+    from chainrule.tasks.tables.learning import fit_each
+
+    data = load_table(
+        run, task="density", dtype=torch.float64, standardize=standardize, encode=encode, missing=missing,
+        val_fraction=val_fraction,
+    )  # fmt: skip
+    _at_most("clusters", clusters, data, "training rows", data.spec["counts"]["train"])
+    model = KMeans(n_init=starts, max_iter=max_iterations, tol=tolerance, random_state=run.seed, device=str(run.device))
+    learn = fit_each([{"n_clusters": count} for count in clusters], choose_by=("mean_square", True))
+    how = f"of {starts} starts that of least inertia on the training split"
+    return TableExplorer(run, data=data, model=Fitted(model), learn=learn, output="distances", how=how)
+
+
+@recipe(
+    "pca",
+    task="dimension reduction",
+    data="digits",
+    source="Pearson 1901; Tipping and Bishop 1999",
+    model="pca",
+    tiny={"components": (2, 5)},
+)
+def pca(
+    run: Run, *, components: tuple[Count, ...] | None = None, whiten: bool = False, standardize: bool = True,
+    encode: bool = True, missing: Literal["refuse", "fill"] = "refuse", val_fraction: Fraction = 0.1,
+) -> TableExplorer:  # fmt: skip
+    """Principal components; the validation split chooses how many (1 to 60, if none are named) by their Gaussian's density."""
+    import torch
+
+    from chainrule.data.tables.loading import load_table
+    from chainrule.nn.fitted import Fitted
+    from chainrule.systems.classical.exploration import TableExplorer
+    from chainrule.systems.classical.pca import PCA
+    from chainrule.tasks.tables.learning import fit_each
+
+    data = load_table(
+        run, task="density", dtype=torch.float64, standardize=standardize, encode=encode, missing=missing,
+        val_fraction=val_fraction,
+    )  # fmt: skip
+    most = min(len(data.spec["mean"]), data.spec["counts"]["train"])
+    _at_most("components", components or (1,), data, "columns and training rows", most)
+    counts = components or [count for count in (1, 2, 5, 10, 20, 30, 40, 50, 60) if count <= most]
+    learn = fit_each([{"n_components": count} for count in counts], choose_by=("nll_nats", True))
+    model = Fitted(PCA(whiten=whiten, device=str(run.device)))
+    return TableExplorer(run, data=data, model=model, learn=learn, output="coordinates")
+
+
+@recipe(
+    "kernel-density",
+    task="density estimation",
+    data="digits",
+    source="Parzen 1962; Silverman 1986",
+    model="kernel-density",
+    tiny={"bandwidth": (1.0, "scott")},
+)
+def kernel_density(
+    run: Run, *,
+    bandwidth: tuple[Positive | Literal["scott", "silverman"], ...] = ("scott", "silverman", 0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 2.0),
+    kernel: Literal["gaussian", "exponential"] = "gaussian", standardize: bool = True,
+    encode: bool = True, missing: Literal["refuse", "fill"] = "refuse", val_fraction: Fraction = 0.1,
+) -> TableExplorer:  # fmt: skip
+    """A bump on every training row; the validation split chooses their width by its likelihood.
+
+    The kernels of bounded support are left to Python: a row farther than a bandwidth from all others has no density at all.
+    """
+    import torch
+
+    from chainrule.data.tables.loading import load_table
+    from chainrule.nn.fitted import Fitted
+    from chainrule.systems.classical.exploration import TableExplorer
+    from chainrule.systems.classical.kernel_density import KernelDensity
+    from chainrule.tasks.tables.learning import fit_each
+
+    data = load_table(
+        run, task="density", dtype=torch.float64, standardize=standardize, encode=encode, missing=missing,
+        val_fraction=val_fraction,
+    )  # fmt: skip
+    learn = fit_each([{"bandwidth": width} for width in bandwidth], choose_by=("nll_nats", True))
+    model = Fitted(KernelDensity(kernel=kernel, device=str(run.device)))
+    return TableExplorer(run, data=data, model=model, learn=learn, output="log_density")
+
+
+@recipe(
+    "sparse-coding",
+    task="dictionary learning",
+    data="digits",
+    source="Olshausen and Field 1996; Mairal, Bach, Ponce, Sapiro 2009",
+    model="sparse-coding",
+    tiny={"atoms": 5, "max_iterations": 3},
+)
+def sparse_coding(
+    run: Run, *, atoms: Count = 100, alpha: Positive = 1.0, max_iterations: Count = 50, tolerance: NonNegative = 1e-5,
+    standardize: bool = True,
+    encode: bool = True, missing: Literal["refuse", "fill"] = "refuse", val_fraction: Fraction = 0.1,
+) -> TableExplorer:  # fmt: skip
+    """A dictionary of which every row is a sum of few atoms, by coordinate descent on codes and atoms in turn."""
+    import torch
+
+    from chainrule.data.tables.loading import load_table
+    from chainrule.nn.fitted import Fitted
+    from chainrule.systems.classical.exploration import TableExplorer
+    from chainrule.systems.classical.sparse_coding import SparseCoding
+    from chainrule.tasks.tables.learning import fit_each
+
+    data = load_table(
+        run, task="density", dtype=torch.float64, standardize=standardize, encode=encode, missing=missing,
+        val_fraction=val_fraction,
+    )  # fmt: skip
+    model = SparseCoding(
+        n_components=atoms, alpha=alpha, max_iter=max_iterations, tol=tolerance, code_tol=1e-6, device=str(run.device)
+    )
+    return TableExplorer(run, data=data, model=Fitted(model), learn=fit_each(), output="codes")
+
+
+def _at_most(name: str, values: tuple[int, ...], data: Dataset[TableSplit], of: str, most: int) -> None:
+    if max(values) > most:
+        raise UserError(f"the setting {name} is more than there are {of}", where=data.spec["where"], expected=f"{most} at most",
+                        found=max(values))  # fmt: skip

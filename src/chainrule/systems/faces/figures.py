@@ -1,0 +1,121 @@
+"""Figures of face verification: ROC curves, similarity matrices, nearest neighbours, pairs that are judged wrongly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from chainrule.core.task import Figure
+from chainrule.reporting.plots import COLOURS, _drawing, _figure, _tidy, gallery, thin, to_svg
+from chainrule.systems.faces.verification import Roc
+
+SHOWN_PICTURES = 200  # along a side of a matrix
+SHOWN_PROBES = 8
+SHOWN_NEIGHBOURS = 5
+SHOWN_PAIRS = 9  # of each kind
+LEAST_RATE = 1e-4  # the left end of a ROC curve, where the axis is logarithmic
+
+
+def roc_curves(curves: Mapping[str, Roc]) -> Figure:
+    """The share of genuine pairs accepted over the share of impostors accepted, a line a method."""
+    with _drawing("roc"):
+        canvas = _figure(5.6, 3.6)
+        axes = canvas.add_subplot()
+        lowest = 1.0
+        for colour, (name, found) in zip(COLOURS, curves.items(), strict=False):
+            x, y = thin(found.false_accept_rate.tolist(), found.true_accept_rate.tolist())
+            lowest = min(lowest, min((v for v in x if v > 0), default=1.0))
+            axes.step(x, y, where="post", label=name, linewidth=1.6, color=colour)
+        axes.set_xscale("log")
+        axes.set_xlim(max(lowest, LEAST_RATE), 1.0)
+        axes.set_ylim(0.0, 1.02)
+        _tidy(axes)
+        axes.set_xlabel("impostors accepted (false accept rate)", color="#4b5563")
+        axes.set_ylabel("genuine pairs accepted", color="#4b5563")
+        axes.legend(frameon=False, loc="lower right")
+        return Figure(
+            "Telling one person from two: ROC",
+            "All pairs of the test persons' pictures; each point is a threshold of the distance.",
+            svg=to_svg(canvas, "roc"),
+        )
+
+
+def similarity_matrices(distances: Mapping[str, Tensor], labels: Tensor, names: Sequence[str]) -> Figure:
+    """Every picture against every other, ordered by person, a panel a method: dark is near.
+
+    Args:
+        distances: squared (N, N), by the name of the method.
+        labels: the person of each picture (N,).
+        names: of the persons.
+    """
+    order = labels.argsort(stable=True)[:SHOWN_PICTURES]
+    ordered = labels[order]
+    persons, starts = ordered.unique_consecutive(return_inverse=True)
+    places = [float((starts == i).nonzero().float().mean()) for i in range(len(persons))]
+    edges = (ordered[1:] != ordered[:-1]).nonzero()[:, 0] + 0.5
+    with _drawing("similarity"):
+        canvas = _figure(4.2 * len(distances), 4.4)
+        for number, (name, matrix) in enumerate(distances.items()):
+            axes = canvas.add_subplot(1, len(distances), number + 1)
+            axes.imshow(matrix[order][:, order].cpu().numpy(), cmap="Blues_r", vmin=0.0)
+            for edge in edges.tolist():
+                axes.axhline(edge, color="white", linewidth=0.6)
+                axes.axvline(edge, color="white", linewidth=0.6)
+            if len(persons) <= 25:
+                shown = [names[int(person)] for person in persons]
+                axes.set_xticks(places, shown, rotation=90)
+                axes.set_yticks(places, shown)
+            axes.set_title(name, fontsize=9)
+            axes.tick_params(length=0, colors="#374151", labelsize=7)
+            axes.spines[:].set_visible(False)
+        left_out = f"; the first {SHOWN_PICTURES} of {len(labels)} pictures" if len(labels) > SHOWN_PICTURES else ""
+        return Figure(
+            "Similarity matrix",
+            f"Squared distances between the test pictures, ordered by person{left_out}. Dark is near: squares along the "
+            "diagonal are persons whom the method knows again.",
+            svg=to_svg(canvas, "similarity"),
+        )
+
+
+def nearest_neighbours(images: Tensor, distances: Tensor, labels: Tensor, names: Sequence[str]) -> Figure:
+    """The first picture of some persons, each followed by the test pictures nearest to it, itself left out."""
+    others = distances.clone().fill_diagonal_(torch.inf)
+    count = min(SHOWN_NEIGHBOURS, len(labels) - 1)
+    probes = [int((labels == person).nonzero()[0, 0]) for person in labels.unique()[:SHOWN_PROBES]]
+    shown, titles = [], []
+    for probe in probes:
+        near = others[probe].argsort(stable=True)[:count]
+        shown += [probe, *near.tolist()]
+        titles.append(f"{names[int(labels[probe])]}?")
+        titles += [
+            f"{names[int(labels[i])]} {float(others[probe, i]):.2f}{'' if labels[i] == labels[probe] else ' wrong'}"
+            for i in near
+        ]
+    return gallery(
+        images[torch.tensor(shown)], titles, "Nearest neighbours",
+        "On the left a picture of a test person, then the others in order of their squared distance from it.", columns=1 + count,
+    )  # fmt: skip
+
+
+def hardest_pairs(images: Tensor, distances: Tensor, labels: Tensor, names: Sequence[str], threshold: float) -> Figure:
+    """The genuine pairs farthest apart, then the pairs of two persons nearest to each other."""
+    row, column = torch.triu_indices(len(labels), len(labels), 1)
+    found, same = distances[row, column], labels[row] == labels[column]
+    shown, titles = [], []
+    for kind, sign in ((same, -1.0), (~same, 1.0)):
+        (members,) = kind.nonzero(as_tuple=True)
+        for index in members[(sign * found[members]).argsort(stable=True)[:SHOWN_PAIRS]].tolist():
+            i, j = int(row[index]), int(column[index])
+            wrong = bool(found[index] <= threshold) != bool(same[index])
+            shown += [i, j]
+            titles += [
+                names[int(labels[i])],
+                f"{names[int(labels[j])]} {float(found[index]):.2f}{' wrong' if wrong else ''}",
+            ]
+    return gallery(
+        images[torch.tensor(shown)], titles, "Hardest pairs",
+        "Two by two: first one person's pictures that lie farthest apart, then two persons' that lie nearest, with the "
+        f"squared distance; the threshold that the validation persons chose is {threshold:.3f}.", columns=6,
+    )  # fmt: skip

@@ -1,0 +1,70 @@
+"""Batches of P persons with K pictures each, out of which triplets can be made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from chainrule.core.errors import UserError
+from chainrule.data.batches import Batch
+
+
+class IdentityBatches:
+    """Batches of P persons drawn without repetition, of each K of his pictures; a function of seed and epoch alone.
+
+    A person of fewer than K pictures gives all that he has. An epoch has as many batches as it takes to draw as many
+    pictures as there are; which persons and pictures come in it is left to chance.
+
+    Args:
+        x, y: all pictures (N, ...) and their persons (N,), on the device that trains.
+        persons: P, 2 or more.
+        pictures: K, 2 or more.
+        seed: decides the draws.
+
+    Raises:
+        UserError: fewer than P persons; nobody with two pictures, or nobody with K.
+
+    Source: Schroff, Kalenichenko, Philbin: FaceNet, 2015, section 3.2 (about 40 pictures a person in a batch); Hermans,
+    Beyer, Leibe 2017, section 2, have the names P and K.
+
+    >>> x, y = torch.arange(12.0)[:, None], torch.arange(12) // 3
+    >>> batch = next(IdentityBatches(x, y, persons=2, pictures=3, seed=0).epoch(0))
+    >>> len(batch.y), len(batch.y.unique())
+    (6, 2)
+    """
+
+    def __init__(self, x: Tensor, y: Tensor, *, persons: int, pictures: int, seed: int) -> None:
+        labels, counts = y.cpu().unique(return_counts=True)
+        most = int(counts.max()) if len(counts) else 0
+        if persons < 2 or pictures < 2:
+            raise UserError("a batch has no triplet", expected="persons=2 or more, pictures=2 or more",
+                            found=f"persons={persons}, pictures={pictures}")  # fmt: skip
+        if len(labels) < persons:
+            raise UserError("the training split has fewer persons than a batch takes", expected=f"{persons} or more",
+                            found=len(labels), cure=f"persons={len(labels)} or less, or more people")  # fmt: skip
+        if most < 2:
+            raise UserError("nobody in the training split has two pictures", expected="two pictures of some persons at least",
+                            found=f"{len(y)} pictures of {len(labels)} persons")  # fmt: skip
+        if most < pictures:
+            raise UserError("nobody in the training split has as many pictures as a batch takes of a person",
+                            expected=f"{pictures} or more", found=most, cure=f"pictures={most} or less")  # fmt: skip
+        self.x, self.y, self.persons, self.pictures, self.seed = x, y, persons, pictures, seed
+        self.of_person = [(y.cpu() == label).nonzero()[:, 0] for label in labels]
+
+    def __len__(self) -> int:
+        return -(-len(self.y) // (self.persons * self.pictures))
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of `epoch` from number `start` on."""
+        for number in range(start, len(self)):
+            # A generator a batch, so that a resumed run draws the rest of an epoch without the beginning of it.
+            seed = ((self.seed + 1) * 1_000_003 + epoch) * 1_000_003 + number
+            generator = torch.Generator().manual_seed(seed % 2**63)
+            drawn = torch.randperm(len(self.of_person), generator=generator)[: self.persons].tolist()
+            index = torch.cat([self._some(self.of_person[person], generator) for person in drawn]).to(self.x.device)
+            yield Batch(self.x[index], self.y[index], index, len(index))
+
+    def _some(self, members: Tensor, generator: torch.Generator) -> Tensor:
+        return members[torch.randperm(len(members), generator=generator)[: self.pictures]]

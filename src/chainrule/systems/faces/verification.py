@@ -1,0 +1,254 @@
+"""Do two pictures show one person, and whom does a picture show: what a distance is worth as an answer.
+
+A pair is accepted as one person where its distance is at most a threshold. A pair of one person is genuine, one of two
+persons an impostor. Shapes: M pairs, N pictures, Q probes, G pictures of a gallery. Rates are fractions.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from chainrule.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Roc:
+    """The rates at every threshold that tells, ascending: T = 1 + the number of distinct distances.
+
+    Attributes:
+        thresholds: (T,); the first is -inf, which accepts nothing.
+        false_accept_rate: the share of impostors accepted (T,), float64.
+        true_accept_rate: the share of genuine pairs accepted (T,), float64.
+    """
+
+    thresholds: Tensor
+    false_accept_rate: Tensor
+    true_accept_rate: Tensor
+
+
+def pair_distances(distances: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Each pair of two different pictures once: its distance (M,), and whether it is genuine (M,); M = N (N - 1) / 2.
+
+    Args:
+        distances: between all pictures (N, N), symmetric.
+        labels: the person of each picture (N,).
+
+    >>> d = torch.tensor([[0.0, 1.0, 4.0], [1.0, 0.0, 9.0], [4.0, 9.0, 0.0]])
+    >>> [part.tolist() for part in pair_distances(d, torch.tensor([0, 0, 1]))]
+    [[1.0, 4.0, 9.0], [True, False, False]]
+    """
+    _check_square(distances, labels)
+    above = torch.ones_like(distances, dtype=torch.bool).triu(1)
+    return distances[above], (labels[:, None] == labels[None, :])[above]
+
+
+def roc(distances: Tensor, same: Tensor) -> Roc:
+    """The receiver operating characteristic of accepting pairs whose distance is at most a threshold.
+
+    Args:
+        distances: of the pairs (M,).
+        same: whether a pair is genuine (M,), bool.
+
+    Raises:
+        UserError: shapes that differ, a distance that is no number, no genuine pair or no impostor.
+
+    >>> found = roc(torch.tensor([0.1, 0.4, 0.4, 0.9]), torch.tensor([True, True, False, False]))
+    >>> found.false_accept_rate.tolist(), found.true_accept_rate.tolist()
+    ([0.0, 0.0, 0.5, 1.0], [0.0, 0.5, 1.0, 1.0])
+    """
+    thresholds, accepted, same_accepted = _counts(distances, same)
+    zero = accepted.new_zeros(1)
+    genuine, impostors = same_accepted[-1], accepted[-1] - same_accepted[-1]
+    return Roc(
+        torch.cat([thresholds.new_full((1,), -torch.inf), thresholds]),
+        torch.cat([zero, accepted - same_accepted]).double() / impostors,
+        torch.cat([zero, same_accepted]).double() / genuine,
+    )
+
+
+def area_under_roc(distances: Tensor, same: Tensor) -> float:
+    """The probability that a genuine pair is nearer than an impostor; where they are equally near, a half.
+
+    It is the area under the polygon of `roc` (Hanley and McNeil 1982).
+
+    >>> area_under_roc(torch.tensor([0.1, 0.4, 0.4, 0.9]), torch.tensor([True, True, False, False]))
+    0.875
+    """
+    found = roc(distances, same)
+    return float(torch.trapezoid(found.true_accept_rate, found.false_accept_rate))
+
+
+def equal_error_rate(distances: Tensor, same: Tensor) -> float:
+    """The rate at which impostors are accepted as often as genuine pairs are refused, on the polygon of `roc`.
+
+    >>> equal_error_rate(torch.tensor([0.1, 0.3, 0.2, 0.9]), torch.tensor([True, True, False, False]))
+    0.5
+    """
+    found = roc(distances, same)
+    refused = 1.0 - found.true_accept_rate
+    gap = found.false_accept_rate - refused  # from -1 at the first point to 1 at the last, never falling
+    after = int((gap >= 0).nonzero()[0, 0])
+    low, high = gap[after - 1], gap[after]
+    share = -low / (high - low)
+    far = found.false_accept_rate
+    return float(far[after - 1] + share * (far[after] - far[after - 1]))
+
+
+def accept_rate_at(distances: Tensor, same: Tensor, false_accept_rate: float) -> float:
+    """The largest share of genuine pairs that a threshold accepts while it accepts at most that share of impostors.
+
+    Raises:
+        UserError: as `roc`; or there are fewer than 1 / false_accept_rate impostors, so that nothing is known of so
+            rare an event.
+
+    Source: FaceNet, section 4, equations 5 and 6 (VAL at FAR).
+
+    >>> accept_rate_at(torch.tensor([0.1, 0.4, 0.3, 0.9]), torch.tensor([True, True, False, False]), 0.5)
+    1.0
+    """
+    if not 0 < false_accept_rate <= 1:
+        raise UserError(
+            "the false accept rate is out of range", expected="above 0 and at most 1", found=false_accept_rate
+        )
+    _, accepted, same_accepted = _counts(distances, same)
+    wrong = accepted - same_accepted
+    impostors = int(wrong[-1])
+    most = math.floor(impostors * false_accept_rate + 1e-9)  # 100 * 0.29 is a little less than 29
+    if most < 1:
+        raise UserError("there are too few pairs of two persons for so small a rate",
+                        expected=f"{1 / false_accept_rate:.0f} or more", found=impostors)  # fmt: skip
+    allowed = wrong <= most
+    return float(same_accepted[allowed].max()) / int(same_accepted[-1]) if allowed.any() else 0.0
+
+
+def best_threshold(distances: Tensor, same: Tensor) -> float:
+    """The threshold of the largest `balanced_accuracy`, half way between the two distances that it parts.
+
+    Of several equally good ones the least; where accepting everything is best, the largest distance.
+
+    >>> round(best_threshold(torch.tensor([0.1, 0.4, 0.6, 0.9]), torch.tensor([True, True, False, False])), 4)
+    0.5
+    """
+    thresholds, accepted, same_accepted = _counts(distances, same)
+    wrong = accepted - same_accepted
+    right = same_accepted.double() / same_accepted[-1] - wrong.double() / wrong[-1]
+    place = int(right.argmax())
+    low, high = thresholds[place], thresholds[min(place + 1, len(thresholds) - 1)]
+    middle = 0.5 * (low.double() + high.double())
+    return float(middle if middle < high else low)  # two neighbouring numbers have nothing between them
+
+
+def balanced_accuracy(distances: Tensor, same: Tensor, threshold: float) -> float:
+    """The share of pairs judged rightly where genuine pairs and impostors count alike, however many there are of each.
+
+    Half the sum of the share of genuine pairs accepted and that of impostors refused; guessing has 1/2.
+
+    >>> balanced_accuracy(torch.tensor([0.1, 0.7, 0.6, 0.9]), torch.tensor([True, True, False, False]), 0.65)
+    0.5
+    """
+    _check(distances, same)
+    accepted = distances.double() <= threshold
+    return 0.5 * (float(accepted[same].double().mean()) + float((~accepted[~same]).double().mean()))
+
+
+def fold_accuracy(distances: Tensor, labels: Tensor, *, num_folds: int = 10) -> float:
+    """Accuracy of telling one person from two, at thresholds that other persons chose.
+
+    The persons, in the order of their labels and those of a single picture last, are dealt into folds. For every two folds, `best_threshold` of the pairs
+    among all other folds' persons judges the genuine pairs within the two and the impostors between them; the answer is
+    the mean of the balanced accuracies. So no person takes part in choosing the threshold that judges him, every
+    impostor pair across folds is judged once, and with a person a fold that is every one there is.
+
+    Args:
+        distances: between all pictures (N, N), symmetric.
+        labels: the person of each picture (N,).
+        num_folds: 4 or more; as many as there are persons of two pictures or more where these are fewer.
+
+    Raises:
+        UserError: fewer than four such persons or folds.
+
+    Source: after the protocol of Labeled Faces in the Wild (Huang et al. 2007, section III), which has ten folds of
+    given pairs, half of them genuine; here all pairs are used, weighed so that each kind counts half.
+
+    >>> labels = torch.arange(16) // 2
+    >>> x = labels + torch.tensor([0.0, 0.2]).repeat(8)
+    >>> fold_accuracy((x[:, None] - x).square(), labels)
+    1.0
+    """
+    _check_square(distances, labels)
+    _, number, pictures = labels.unique(return_inverse=True, return_counts=True)
+    folds = min(num_folds, int((pictures > 1).sum()))
+    if folds < 4:
+        raise UserError("there are too few persons of two pictures, or folds, to choose a threshold by others",
+                        expected="4 or more", found=folds)  # fmt: skip
+    place = (pictures == 1).long().argsort(stable=True).argsort()  # of a person in the deal
+    fold = place[number] % folds
+    scores = []
+    for one in range(folds):
+        for other in range(one + 1, folds):
+            here, there = fold == one, fold == other
+            rest = ~(here | there)
+            threshold = best_threshold(*pair_distances(distances[rest][:, rest], labels[rest]))
+            within = [pair_distances(distances[part][:, part], labels[part]) for part in (here, there)]
+            genuine = torch.cat([d[s] for d, s in within])
+            across = distances[here][:, there].flatten()
+            same = torch.arange(len(genuine) + len(across), device=across.device) < len(genuine)
+            scores.append(balanced_accuracy(torch.cat([genuine, across]), same, threshold))
+    return sum(scores) / len(scores)
+
+
+def rank_one(distances: Tensor, probe_labels: Tensor, gallery_labels: Tensor) -> float:
+    """The share of probes whose nearest picture of the gallery shows the same person; of equally near ones, the first.
+
+    Args:
+        distances: of probes to the gallery (Q, G).
+        probe_labels: (Q,).
+        gallery_labels: (G,).
+
+    Raises:
+        UserError: shapes that do not fit, no probe, an empty gallery, or a distance that is no number.
+
+    Source: Phillips et al.: The FERET evaluation methodology for face-recognition algorithms, 2000, section 3.1.
+
+    >>> rank_one(torch.tensor([[0.1, 0.2], [0.3, 0.4]]), torch.tensor([0, 1]), torch.tensor([0, 1]))
+    0.5
+    """
+    if distances.shape != (len(probe_labels), len(gallery_labels)) or not distances.numel():
+        raise UserError("the distances are not those of probes to a gallery", found=tuple(distances.shape),
+                        expected=f"({len(probe_labels)}, {len(gallery_labels)}), one or more of each")  # fmt: skip
+    _check_numbers(distances)
+    return float((gallery_labels[distances.argmin(1)] == probe_labels).double().mean())
+
+
+def _counts(distances: Tensor, same: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The distinct distances ascending (T,), how many pairs lie within each, and how many of them are genuine."""
+    _check(distances, same)
+    ordered, order = distances.sort()
+    last = torch.cat([ordered[1:] != ordered[:-1], same.new_ones(1)]).nonzero()[:, 0]
+    return ordered[last], last + 1, same[order].cumsum(0)[last]
+
+
+def _check(distances: Tensor, same: Tensor) -> None:
+    if distances.dim() != 1 or distances.shape != same.shape or same.dtype != torch.bool:
+        raise UserError("there must be a distance and an answer for each pair", expected="(M,) numbers and (M,) bool",
+                        found=f"{tuple(distances.shape)} and {tuple(same.shape)} {same.dtype}")  # fmt: skip
+    _check_numbers(distances)
+    genuine = int(same.sum())
+    if genuine in (0, len(same)):
+        raise UserError("pairs of one kind alone measure nothing", expected="genuine pairs and impostors",
+                        found=f"{genuine} genuine of {len(same)}")  # fmt: skip
+
+
+def _check_numbers(distances: Tensor) -> None:
+    if distances.isnan().any():
+        raise UserError("a distance is no number", found=f"{int(distances.isnan().sum())} of {distances.numel()}")
+
+
+def _check_square(distances: Tensor, labels: Tensor) -> None:
+    if labels.dim() != 1 or distances.shape != (len(labels), len(labels)):
+        raise UserError("the distances are not those between all pictures", found=tuple(distances.shape),
+                        expected=f"({len(labels)}, {len(labels)})")  # fmt: skip

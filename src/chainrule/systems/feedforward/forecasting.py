@@ -1,0 +1,192 @@
+"""The next values of a series of numbers."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from chainrule.core.errors import UserError
+from chainrule.core.task import Deployable, Figure
+from chainrule.data.dataset import Dataset
+from chainrule.data.tables.series import SeriesSplit, Window, check_log, read_history, read_values, window_of, windows
+from chainrule.run.run import Run
+from chainrule.systems.feedforward import forecast_errors as forecasting
+from chainrule.systems.feedforward import forecast_figures as series_figures
+from chainrule.tasks.tables.learning import Learn
+from chainrule.tasks.tables.rows import row_protocol
+
+BASELINES = ("naive", "seasonal", "drift")
+
+
+class NextValue(nn.Module):
+    """The model as one over values in their units: the last `context` of them (B, context) to the next (B,), float64."""
+
+    def __init__(self, window: Window, model: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.window, self.model, self.dtype = window, model, dtype
+
+    def forward(self, values: Tensor) -> Tensor:
+        z = self.model(self.window(values).to(self.dtype)).flatten()
+        return self.window.decode(z, values)
+
+
+class Forecaster:
+    """A model of the next value of a series, and with its own answers as inputs of the values after that.
+
+    Args:
+        run: the run it belongs to.
+        data: what `load_series` gave.
+        model: windows (B, lags) to (B, 1), in the scale of the data.
+        learn: how it learns: `by_gradient`.
+        horizon: how many values a forecast has.
+        period: time steps of a season, for the seasonal naive forecast; 0 is none.
+        how: what the protocol says of the learning beyond who chose.
+    """
+
+    def __init__(
+        self, run: Run, *, data: Dataset[SeriesSplit], model: nn.Module, learn: Learn, horizon: int, period: int = 0,
+        how: str = "",
+    ) -> None:  # fmt: skip
+        spec = data.spec
+        first = spec["lags"] + spec["difference"] + spec["counts"]["train"]
+        if period > first:
+            raise UserError("the period is longer than the training part", where=spec["where"], found=f"period={period}",
+                            expected=f"{first} at most, or 0 for none")  # fmt: skip
+        if horizon > spec["counts"]["test"]:
+            raise UserError("the horizon is longer than the test split", where=spec["where"], found=f"horizon={horizon}",
+                            expected=f"{spec['counts']['test']} at most")  # fmt: skip
+        self.run, self.data, self.model, self.learn, self.how = run, data, model, learn, how
+        self.horizon, self.period = horizon, period
+        self.dtype: torch.dtype = getattr(torch, spec["dtype"])
+        self.next_value = NextValue(window_of(spec).to(run.device), model, self.dtype)
+
+    def modules(self) -> dict[str, nn.Module]:
+        return {"model": self.model}
+
+    def train(self, run: Run) -> None:
+        self.learn(run, self)
+
+    def evaluate(self, data: str | None = None) -> dict[str, float]:
+        return self.scores(self.data.test if data is None else self._other(data))
+
+    def protocol(self) -> str:
+        spec = self.data.spec
+        how = (
+            f"at each time of it everything before is known; a forecast over {self.horizon} begins at each; "
+            f"mase is in mean steps of the training part, {spec['mean_step']:.4g}"
+        )
+        return row_protocol(self.run, spec, f"{how}; {self.how}" if self.how else how)
+
+    def example(self) -> dict[str, tuple[Tensor, ...]]:
+        return {"model": (torch.zeros(1, self.data.spec["lags"], dtype=self.dtype, device=self.run.device),)}
+
+    def measure(self, split: SeriesSplit) -> dict[str, float]:
+        """Errors of the forecast of the next value, in the units of the series."""
+        return self._errors(self.forecast(split, 1)[:, 0], split.values[split.origins], "")
+
+    def scores(self, split: SeriesSplit) -> dict[str, float]:
+        """Errors of the next value, and over the horizon from every origin that has it: ours, and those without learning."""
+        found: dict[str, float] = {}
+        for horizon, prefix in ((1, ""), (self.horizon, "horizon_")):
+            if prefix and horizon == 1:
+                continue
+            origins, truth = known_ahead(split, horizon)
+            found |= self._errors(self.forecast(split, horizon, origins), truth, prefix)
+            for name, answers in self.baselines(split.values, origins, horizon).items():
+                found |= self._errors(answers, truth, f"{prefix}{name}_")
+        return found
+
+    def baselines(self, values: Tensor, origins: Tensor, horizon: int) -> dict[str, Tensor]:
+        """Forecasts (N, horizon) that need no learning, by name; those that the past is long enough for."""
+        found = {"naive": forecasting.naive(values, origins, horizon)}
+        if self.period and int(origins.min()) >= self.period:
+            found["seasonal"] = forecasting.seasonal_naive(values, origins, horizon, self.period)
+        if int(origins.min()) >= 2:
+            found["drift"] = forecasting.drift(values, origins, horizon)
+        return found
+
+    def _errors(self, answers: Tensor, truth: Tensor, prefix: str) -> dict[str, float]:
+        residual = (answers - truth.reshape(answers.shape)).double()
+        mae = float(residual.abs().mean())
+        rmse = float(residual.square().mean().sqrt())
+        return {f"{prefix}rmse": rmse, f"{prefix}mae": mae, f"{prefix}mase": mae / self.data.spec["mean_step"]}
+
+    @torch.inference_mode()
+    def forecast(self, split: SeriesSplit, horizon: int, origins: Tensor | None = None) -> Tensor:
+        """Forecasts (N, horizon) float64 on the CPU, in units, from each origin; of a split all where none are given."""
+        at = split.origins if origins is None else origins
+        context = self.next_value.window.context
+        return self.go_on(split.values.unfold(0, context, 1)[at - context], horizon)
+
+    @torch.inference_mode()
+    def go_on(self, history: Tensor, horizon: int) -> Tensor:
+        """The values (B, horizon) that follow `history` (B, context), each found from those before it."""
+        self.model.eval()
+        known = history.to(self.run.device, torch.float64)
+        for _ in range(horizon):
+            known = torch.cat([known, self.next_value(known[:, -history.shape[1] :])[:, None]], 1)
+        return known[:, history.shape[1] :].cpu()
+
+    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
+        """The next `horizon` values of each of the user's series."""
+        found = []
+        for text in inputs:
+            history = read_history(text, self.data.spec)[-self.next_value.window.context :]
+            values = self.go_on(history[None], self.horizon)[0]
+            found.append({"input": text, "forecast": [float(f"{value:.6g}") for value in values.tolist()]})
+        return found
+
+    def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
+        window = self.next_value.window
+        rows = torch.stack([read_history(text, self.data.spec)[-window.context :] for text in inputs])
+        return {"model": (window(rows.to(self.run.device)).to(self.dtype),)}
+
+    def deployable(self) -> Deployable:
+        spec, context = self.data.spec, self.next_value.window.context
+        low, high = spec["low"], spec["high"]
+        return Deployable(
+            self.next_value.cpu().eval(), lambda count: (low + (high - low) * torch.rand(count, context),),
+            ("values",), ("next",),
+            {"values": f"float32 (B, {context}), the last values of the series in its units, the latest last"},
+        )  # fmt: skip
+
+    def figures(self) -> list[Figure]:
+        test, spec = self.data.test, self.data.spec
+        ahead = self.forecast(test, len(test), test.origins[:1])[0]
+        origins, _ = known_ahead(test, self.horizon)
+        found = [
+            series_figures.forecasts(test.values, int(test.origins[0]), self._test_answers, ahead, str(spec["target"])),
+            series_figures.table_of_errors(self.scores(test), BASELINES, self.horizon),
+        ]
+        if self.horizon > 1:
+            answers = {"forecast": self.forecast(test, self.horizon, origins)}
+            answers |= self.baselines(test.values, origins, self.horizon)
+            truth = known_ahead(test, self.horizon)[1]
+            found.append(series_figures.error_by_step({k: v - truth for k, v in answers.items()}))
+        return found
+
+    @cached_property
+    def _test_answers(self) -> Tensor:
+        return self.forecast(self.data.test, 1)[:, 0]
+
+    def _other(self, source: str) -> SeriesSplit:
+        """Another series, seen as this run sees its own; all of it that has a past is measured."""
+        spec = self.data.spec
+        target = self.run.record["data"]["target"]
+        _, values, where = read_values(source, target)
+        check_log(values, spec["log"], where)
+        window = window_of(spec)
+        if len(values) < window.context + self.horizon:
+            raise UserError("the series is too short", where=where, expected=f"{window.context + self.horizon} values or more",
+                            found=len(values))  # fmt: skip
+        return windows(values, window.context, window, self.dtype)
+
+
+def known_ahead(split: SeriesSplit, horizon: int) -> tuple[Tensor, Tensor]:
+    """The origins (N,) from which a whole horizon is known, and what came then (N, horizon)."""
+    origins = split.origins[: len(split.origins) - horizon + 1]
+    return origins, split.values.unfold(0, horizon, 1)[origins]

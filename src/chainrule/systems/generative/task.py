@@ -1,0 +1,361 @@
+"""Pictures out of noise: a generator that learns from a discriminator."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from math import isqrt
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from chainrule.core.errors import UserError
+from chainrule.core.task import Deployable, Figure
+from chainrule.data.batches import Batch, Batches
+from chainrule.data.dataset import Dataset
+from chainrule.data.images.loading import ImageSplit
+from chainrule.data.images.unlabelled import read_other_pictures
+from chainrule.reporting import plots as figures
+from chainrule.run.run import Run
+from chainrule.systems.generative.fid import classifier_score, feature_statistics, frechet_distance
+from chainrule.systems.generative.loop import discriminator_loss, non_saturating_loss, play
+
+EVALUATION_BATCH = 500
+MOST_SCORED = 10_000
+GRID_BYTES = 100_000  # of a grid's pixels, about what its file takes
+
+
+class ImageGan:
+    """A generator of pictures (B, C, S, S) in [-1, 1] from noise (B, Z), and a discriminator that gives logits (B,).
+
+    Args:
+        run: the run it belongs to.
+        data: what `load_pictures` gave.
+        generator, discriminator: the players, on the run's device.
+        average: a copy of the generator that follows it as a moving average and makes the pictures, if any.
+        generator_optimizer, discriminator_optimizer: their update rules.
+        scorer: bytes (B, 1, H, W) to (features, log-probabilities), if there is one for such pictures.
+        scorer_name: it in words, for the protocol.
+        steps, batch_size, discriminator_steps: the optimisation; a step is a batch.
+        noise, noise_size: `uniform` in [-1, 1] or `normal`, and Z.
+        ema: the share of the old in the moving average.
+        sample_every: steps between two pictures of samples; 0: none.
+    """
+
+    def __init__(
+        self, run: Run, *, data: Dataset[ImageSplit], generator: nn.Module, discriminator: nn.Module,
+        average: nn.Module | None, generator_optimizer: torch.optim.Optimizer,
+        discriminator_optimizer: torch.optim.Optimizer, scorer: nn.Module | None, scorer_name: str, steps: int,
+        batch_size: int, discriminator_steps: int, noise: Literal["uniform", "normal"], noise_size: int, ema: float,
+        sample_every: int,
+    ) -> None:  # fmt: skip
+        self.run, self.data, self.generator, self.discriminator, self.average = (
+            run,
+            data,
+            generator,
+            discriminator,
+            average,
+        )
+        self.generator_optimizer, self.discriminator_optimizer = generator_optimizer, discriminator_optimizer
+        self.scorer, self.scorer_name = scorer, scorer_name
+        self.steps, self.batch_size, self.discriminator_steps = steps, batch_size, discriminator_steps
+        self.noise_kind, self.noise_size, self.ema, self.sample_every = noise, noise_size, ema, sample_every
+
+    def modules(self) -> dict[str, nn.Module]:
+        players = {"generator": self.generator, "discriminator": self.discriminator}
+        return players if self.average is None else {**players, "average": self.average}
+
+    @property
+    def sampler(self) -> nn.Module:
+        """The network that makes the pictures one sees: the average where there is one."""
+        return self.generator if self.average is None else self.average
+
+    # -- training -------------------------------------------------------------------------------------------------
+
+    def train(self, run: Run) -> None:
+        run.require_one_process()
+        self._pictures_to_score(self.data.test, self.data.spec["where"])
+        x, y = self.data.train.x.to(run.device), self.data.train.y.to(run.device)
+        batches = WholeBatches(Batches(x, y, self.batch_size, seed=run.seed))
+        fixed = self.fixed_noise(grid_columns(self.data.spec) ** 2)
+
+        def after_step(step: int) -> None:
+            if self.average is not None and step % self.discriminator_steps == 0:
+                follow(self.average, self.generator, self.ema, step // self.discriminator_steps)
+            if self.sample_every and (step % self.sample_every == 0 or step == self.steps):
+                run.picture(f"samples-{step:06d}", grid(self.draw(fixed)))
+
+        play(
+            run, generator=self.generator, discriminator=self.discriminator, generator_objective=self.generator_objective,
+            discriminator_objective=self.discriminator_objective, generator_optimizer=self.generator_optimizer,
+            discriminator_optimizer=self.discriminator_optimizer, train=batches, steps=self.steps,
+            discriminator_steps=self.discriminator_steps, after_step=after_step,
+            keep={} if self.average is None else {"average": self.average},
+        )  # fmt: skip
+
+    def discriminator_objective(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Real and fake pictures pass one after the other, so that batch norm sees each kind by itself."""
+        with torch.no_grad():
+            fake = self.generator(self.noise(len(batch.x)))
+        real_logits, fake_logits = self.discriminator(from_bytes(batch.x)), self.discriminator(fake)
+        loss = discriminator_loss(real_logits, fake_logits)
+        return loss, {"d_real": real_logits.sigmoid().mean(), "d_fake": fake_logits.sigmoid().mean()}
+
+    def generator_objective(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        return non_saturating_loss(self.discriminator(self.generator(self.noise(len(batch.x))))), {}
+
+    def noise(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Noise (count, Z) on the run's device; drawn on the CPU where `generator` is given, so that devices agree."""
+        shape, device = (count, self.noise_size), self.run.device if generator is None else "cpu"
+        if self.noise_kind == "normal":
+            z = torch.randn(shape, generator=generator, device=device)
+        else:
+            z = torch.rand(shape, generator=generator, device=device) * 2 - 1
+        return z.to(self.run.device)
+
+    def fixed_noise(self, count: int, stream: int = 0) -> Tensor:
+        """Noise that is a function of the run's seed and the number of a stream alone."""
+        return self.noise(count, torch.Generator().manual_seed((self.run.seed + 1) * 1_000_033 + stream))
+
+    @torch.inference_mode()
+    def draw(self, z: Tensor) -> Tensor:
+        """Byte pictures (N, C, S, S), on the CPU, for noise (N, Z); in eval mode, so none depends on its neighbours."""
+        network, was_training = self.sampler, self.sampler.training
+        network.eval()
+        parts = []
+        for chunk in z.split(EVALUATION_BATCH):
+            with self.run.autocast():
+                parts.append(to_bytes(network(chunk).float()).cpu())
+        network.train(was_training)
+        return torch.cat(parts)
+
+    # -- measuring ------------------------------------------------------------------------------------------------
+
+    def evaluate(self, data: str | None = None) -> dict[str, float]:
+        place, spec = self.run.record["data"], self.data.spec
+        split = self.data.test if data is None else read_other_pictures(data, place["target"], spec)
+        real = self._pictures_to_score(split, data or self.data.spec["where"])
+        fake = self.draw(self.fixed_noise(len(real), stream=1))
+        metrics = self._losses(real, fake)
+        if self.scorer is None:
+            return metrics
+        some = torch.randperm(len(self.data.train), generator=torch.Generator().manual_seed(self.run.seed))[: len(real)]
+        scored = {
+            "real": self._scored(real),
+            "fake": self._scored(fake),
+            "train": self._scored(self.data.train.x[some]),
+        }
+        statistics = {name: feature_statistics(features) for name, (features, _) in scored.items()}
+        return {
+            "fid": float(frechet_distance(*statistics["fake"], *statistics["real"])),
+            "fid_of_train": float(frechet_distance(*statistics["train"], *statistics["real"])),
+            "classifier_score": float(classifier_score(scored["fake"][1])),
+            "classifier_score_of_test": float(classifier_score(scored["real"][1])),
+            **metrics,
+        }
+
+    def protocol(self) -> str:
+        made, count = self.data.spec["splits"]["test"], min(MOST_SCORED, self.data.spec["counts"]["test"])
+        kept = "moving average of the generator" if self.average is not None else "generator"
+        seen = (
+            f"fid and classifier_score by the features of {self.scorer_name}, comparable only with each other; "
+            "fid_of_train and classifier_score_of_test are what real pictures get"
+            if self.scorer is not None
+            else "colour pictures have no extractor here: losses alone"
+        )
+        return (
+            f"no choice was made: the {kept} at the last step; {count} generated pictures against {count} of the "
+            f"test split ({made}), measured once, at the end; {seen}"
+        )
+
+    @torch.inference_mode()
+    def _losses(self, real: Tensor, fake: Tensor) -> dict[str, float]:
+        """Both players' losses on byte pictures, in batches as in training.
+
+        Batch norm takes the batch's own statistics: its running ones mix real and fake, and with them the
+        discriminator knows neither. A copy of it is asked, so that they stay.
+        """
+        discriminator = copy.deepcopy(self.discriminator).train()
+        logits = []
+        for x in (real, fake):
+            parts = x.tensor_split(max(1, len(x) // self.batch_size))
+            with self.run.autocast():
+                logits.append(
+                    torch.cat([discriminator(from_bytes(part.to(self.run.device))).double() for part in parts])
+                )
+        real_logits, fake_logits = logits
+        return {
+            "d_loss": float(discriminator_loss(real_logits, fake_logits)), "g_loss": float(non_saturating_loss(fake_logits)),
+            "d_real": float(real_logits.sigmoid().mean()), "d_fake": float(fake_logits.sigmoid().mean()),
+        }  # fmt: skip
+
+    @torch.inference_mode()
+    def _scored(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N, D) and log-probabilities (N, K) of byte pictures, on the CPU."""
+        assert self.scorer is not None
+        parts = [self.scorer(chunk.to(self.run.device)) for chunk in x.split(EVALUATION_BATCH)]
+        features, log_probs = zip(*parts, strict=True)
+        return torch.cat(features).cpu(), torch.cat(log_probs).cpu()
+
+    def _pictures_to_score(self, split: ImageSplit, where: str) -> Tensor:
+        if len(split) < 2:
+            raise UserError(
+                "the test split is too small to measure a spread on", where=where, expected="2 pictures or more",
+                found=len(split), cure="more pictures: a fifth of them is held out where no test split is given",
+            )  # fmt: skip
+        return split.x[:MOST_SCORED]
+
+    # -- answering ------------------------------------------------------------------------------------------------
+
+    def generate(self, count: int, out: Path) -> list[dict[str, Any]]:
+        """`count` pictures sample-0001.png, ... and all of them in grid.png, below `out`."""
+        pictures = self.draw(self.noise(count, torch.default_generator))
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            files = [out / f"sample-{number:04d}.png" for number in range(1, count + 1)]
+            for file, picture in zip(files, pictures, strict=True):
+                to_image(picture).save(file)
+            grid(pictures).save(out / "grid.png")
+        except OSError as error:
+            raise UserError(
+                "the pictures cannot be written", where=out, found=error.strerror, cure="another --out"
+            ) from None
+        return [{"sample": number, "file": str(file)} for number, file in enumerate(files, 1)]
+
+    def deployable(self) -> Deployable:
+        spec, size = self.data.spec, self.noise_size
+        shape = ", ".join(map(str, (spec["channels"], spec["size"], spec["size"])))
+        kind = "uniform in [-1, 1]" if self.noise_kind == "uniform" else "standard normal"
+
+        def inputs(count: int) -> tuple[Tensor, ...]:
+            return (torch.rand(count, size) * 2 - 1 if self.noise_kind == "uniform" else torch.randn(count, size),)
+
+        return Deployable(
+            ToPixels(self.sampler).cpu().eval(), inputs, ("noise",), ("pixels",),
+            {"noise": f"float32 (B, {size}), {kind}", "pixels": f"float32 (B, {shape}), 0 to 255"},
+        )  # fmt: skip
+
+    def example(self) -> dict[str, tuple[Tensor, ...]]:
+        spec, device = self.data.spec, self.run.device
+        noise = torch.zeros(1, self.noise_size, device=device)
+        inputs: dict[str, tuple[Tensor, ...]] = {
+            "generator": (noise,),
+            "discriminator": (torch.zeros(1, spec["channels"], spec["size"], spec["size"], device=device),),
+        }
+        return inputs if self.average is None else {**inputs, "average": (noise,)}
+
+    def figures(self) -> list[Figure]:
+        samples = self.draw(self.fixed_noise(6, stream=2))
+        train = self.data.train.x
+        shown, titles = [], []
+        for number, sample in enumerate(samples, 1):
+            near = nearest(sample, train, 2)
+            shown += [sample, *train[near]]
+            titles += [f"sample {number}", "nearest", "second"]
+        result = [
+            figures.gallery(
+                torch.stack(shown), titles, "Samples and the training pictures nearest to them",
+                "By Euclidean distance of pixels: a generator that only copied would show its sample again.",
+            )
+        ]  # fmt: skip
+        if self.scorer is not None:
+            result.append(self._class_table())
+        return result
+
+    def _class_table(self) -> Figure:
+        """How often the classifier sees each of its classes: a class that is never made shows as a zero."""
+        real = self._pictures_to_score(self.data.test, self.data.spec["where"])
+        shares = []
+        for pictures in (self.draw(self.fixed_noise(len(real), stream=1)), real):
+            answer = self._scored(pictures)[1]
+            shares.append(torch.bincount(answer.argmax(1), minlength=answer.shape[1]) / len(answer))
+        rows = [
+            [str(k), f"{float(fake):.3f}", f"{float(true):.3f}"]
+            for k, (fake, true) in enumerate(zip(*shares, strict=True))
+        ]
+        return Figure(
+            "Classes of the samples", f"Shares of the answers of {self.scorer_name}.",
+            table=[["class", "generated", "test split"], *rows],
+        )  # fmt: skip
+
+
+class WholeBatches:
+    """The batches that are full: batch norm would see a last one of few pictures otherwise than all the others."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches.x) // self.batches.batch_size
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        return islice(self.batches.epoch(epoch, start), len(self) - start)
+
+
+class ToPixels(nn.Module):
+    """A generator whose pictures are floats in [0, 255]."""
+
+    def __init__(self, generator: nn.Module) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, noise: Tensor) -> Tensor:
+        return (self.generator(noise) + 1) * 127.5
+
+
+def from_bytes(x: Tensor) -> Tensor:
+    """Bytes to [-1, 1], the range of tanh, channels-last as the networks are."""
+    return (x.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+
+
+def to_bytes(x: Tensor) -> Tensor:
+    return ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+@torch.no_grad()
+def follow(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+    """average <- d average + (1 - d) network, with d = min(decay, (1 + step) / (10 + step)); statistics of batch norm too.
+
+    The smaller d of the first steps lets the average forget where it began.
+    """
+    share = 1 - min(decay, (1 + step) / (10 + step))
+    for mean, value in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if value.is_floating_point():
+            mean.lerp_(value, share)
+        else:
+            mean.copy_(value)
+
+
+def nearest(picture: Tensor, pictures: Tensor, count: int) -> Tensor:
+    """Indices of the `count` pictures (N, C, H, W) at the least Euclidean distance from one (C, H, W)."""
+    one = picture.flatten().float()
+    distance = torch.cat([(chunk.flatten(1).float() - one).square().sum(1) for chunk in pictures.split(4096)])
+    return distance.topk(min(count, len(pictures)), largest=False).indices
+
+
+def grid_columns(spec: Mapping[str, Any]) -> int:
+    """Columns of a square grid of samples: 8, fewer where the pictures are large, 4 at least."""
+    return max(4, min(8, isqrt(GRID_BYTES // (spec["channels"] * spec["size"] ** 2))))
+
+
+def to_image(picture: Tensor) -> Image.Image:
+    """Bytes (C, H, W) as a picture."""
+    pixels = picture.permute(1, 2, 0).contiguous().numpy()
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def grid(pictures: Tensor) -> Image.Image:
+    """Byte pictures (N, C, H, W) side by side, in about as many rows as columns, with two pixels between."""
+    count, channels, height, width = pictures.shape
+    columns = isqrt(count - 1) + 1
+    canvas = torch.full(
+        (channels, -(-count // columns) * (height + 2) + 2, columns * (width + 2) + 2), 96, dtype=torch.uint8
+    )
+    for number, picture in enumerate(pictures):
+        top, left = 2 + number // columns * (height + 2), 2 + number % columns * (width + 2)
+        canvas[:, top : top + height, left : left + width] = picture
+    return to_image(canvas)

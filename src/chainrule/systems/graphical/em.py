@@ -1,0 +1,96 @@
+"""Expectation and maximisation: the one loop of all models that are estimated by EM."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
+
+from torch import Tensor, nn
+
+from chainrule.core.errors import RunFailed
+from chainrule.run.run import Run
+
+
+class HasLogLikelihood(Protocol):
+    """The statistics of an E-step, with the mean log-likelihood a sample that they were found under."""
+
+    @property
+    def log_likelihood(self) -> Tensor: ...
+
+
+Found = TypeVar("Found", bound=HasLogLikelihood)
+
+
+class Estimated(Protocol[Found]):
+    """A model with an E-step and an M-step."""
+
+    def expectation(self, x: Tensor) -> Found: ...
+
+    def maximisation(self, statistics: Found) -> None: ...
+
+
+class Bound:
+    """The log-likelihood that the last E-step found, and whether it had settled."""
+
+    def __init__(self) -> None:
+        self.value, self.settled = -math.inf, False
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"value": self.value, "settled": self.settled}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.value, self.settled = state["value"], state["settled"]
+
+
+def em(
+    run: Run,
+    *,
+    model: Estimated[Any],
+    modules: Mapping[str, nn.Module],
+    x: Tensor,
+    starts: int,
+    start: Callable[[int], None],
+    max_iterations: int,
+    tolerance: float,
+    measure: Callable[[], dict[str, float]],
+    choose_by: tuple[str, bool],
+) -> None:
+    """Maximises the likelihood of x by E-steps and M-steps, from each of several starts, and keeps the best.
+
+    Args:
+        run: minds everything around the loop.
+        model: what is estimated.
+        modules: the modules by name that hold its parameters.
+        x: the training samples (N, ...).
+        starts: how many times EM is begun; an epoch of the run each.
+        start: sets the parameters for start number 0, 1, ..., from nothing but that number.
+        max_iterations: iterations at most from each start.
+        tolerance: EM has settled when the mean log-likelihood, in nats a sample, changes by less.
+        measure: metrics of the estimate, after each start.
+        choose_by: the metric that chooses the start to keep, and whether lower is better.
+    """
+    bound = Bound()
+    run.keep(**modules, bound=bound)
+    for number in run.epochs(starts):
+        if run.position == 0:
+            start(number)
+            bound.value, bound.settled = -math.inf, False
+        for _ in run.steps(max_iterations):
+            statistics = model.expectation(x)
+            log_likelihood = float(statistics.log_likelihood)
+            if not math.isfinite(log_likelihood):
+                raise RunFailed(
+                    f"the log-likelihood became {log_likelihood} at iteration {run.position + 1} of start {number + 1}: "
+                    "the data are out of the range of floating point"
+                )
+            model.maximisation(statistics)
+            run.track(log_likelihood=log_likelihood)
+            run.flush()
+            bound.settled = abs(log_likelihood - bound.value) < tolerance
+            bound.value = log_likelihood
+            if bound.settled:
+                run.stop()
+        metrics = measure()
+        run.log(candidate=number, iterations=run.position, settled=bound.settled, **metrics)
+        run.keep_best(modules, choose_by[0], metrics[choose_by[0]], lower_is_better=choose_by[1])

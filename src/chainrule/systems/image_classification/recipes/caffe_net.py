@@ -1,0 +1,75 @@
+"""A network as Caffe's files describe it, trained as its solver says, on any images with classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chainrule.core.recipe import Target, recipe
+from chainrule.core.settings import Fraction, Size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from chainrule.run.run import Run
+    from chainrule.tasks.images.classification import ImageClassifier
+
+
+@recipe(
+    "caffe-net",
+    task="image classification",
+    data="digits",
+    source="Jia et al. 2014; Caffe examples/mnist",
+    model="caffe-net",
+    target=Target(
+        "error", 0.0090, "mnist", "Caffe, examples/mnist/readme.md: accuracy 0.991", "last of 10,000 iterations of 64"
+    ),
+    tiny={"epochs": 2, "log_every": 3},
+)
+def caffe_net(
+    run: Run, *, net: str = "", solver: str = "lenet", caffemodel: str = "", fresh: tuple[str, ...] | None = None, size: Size = 0,
+    channels: Size = 0, batch_size: Size = 0, epochs: Size = 0, val_fraction: Fraction = 1 / 12,
+) -> ImageClassifier:  # fmt: skip
+    """The network of a net description (net=FILE.prototxt), by the optimisation of a solver (solver=FILE.prototxt).
+
+    Without files it is Caffe's LeNet. `net` is otherwise the file that the solver names. `caffemodel` holds weights to
+    start from, but for the layers named in `fresh`. What the files say of size, channels and batch stands unless it is
+    given; `epochs` are as many whole ones as max_iter asks for, and validation comes after each. The data are those of
+    --data, and the seed is the run's. Of a mean picture (mean_file) the means a channel are taken away.
+    """
+    from functools import partial
+
+    from chainrule.data.images.augment import crop, flip, of_images
+    from chainrule.data.images.loading import load_images
+    from chainrule.interop.caffe.solver import parse_solver
+    from chainrule.interop.caffe.weights import load_caffemodel
+    from chainrule.systems.image_classification.caffe import experiment
+    from chainrule.systems.image_classification.caffe.classifier import parse_classifier
+    from chainrule.systems.image_classification.caffe.transform import mean_and_std
+    from chainrule.tasks.images.classification import ImageClassifier
+
+    texts = run.record.setdefault("caffe", {})  # a run answers without the files it began with
+    if not texts:
+        texts |= experiment.read_texts(net, solver)
+    rule, source = parse_solver(texts["solver"], solver), experiment.source_in(texts)
+    size = experiment.side(source, size)
+    data = load_images(run, size=size, channels=channels or source.channels, val_fraction=val_fraction)
+    colours = data.spec["channels"]
+    data.spec["mean"], data.spec["std"] = mean_and_std(source, colours)
+    model = parse_classifier(texts["net"], colours, source.crop_size or size, texts["name"])
+    experiment.check(model, rule, len(data.spec["classes"]))
+    if caffemodel and run.fresh:
+        load_caffemodel(model.net, caffemodel, fresh=fresh or ())
+    run.place(model)
+    batch_size = (batch_size or source.batch_size or 64) * rule.iter_size
+    epochs = epochs or -(-rule.max_iter // -(-data.spec["counts"]["train"] // batch_size))
+    optimizer = rule.optimizer(model)
+    changes: list[Callable[[Tensor], Tensor]] = (
+        [partial(crop, height=source.crop_size, width=source.crop_size)] if 0 < source.crop_size < size else []
+    )
+    changes += [flip] if source.mirror else []
+    return ImageClassifier(
+        run, data=data, model=model, criterion=model.criterion, optimizer=optimizer, schedule=rule.schedule(optimizer),
+        epochs=epochs, batch_size=batch_size, changes=[of_images(change) for change in changes],
+    )  # fmt: skip

@@ -1,0 +1,182 @@
+"""Any of the image networks on any pictures with classes: the recipe for one's own folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from chainrule.core.recipe import recipe
+from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
+
+    from chainrule.data.dataset import Dataset
+    from chainrule.data.images.augment import Change
+    from chainrule.data.images.loading import ImageSplit
+    from chainrule.run.run import Run
+    from chainrule.tasks.images.classification import ImageClassifier
+
+Optimizer = Literal["sgd", "nesterov", "adam", "adamw"]
+
+
+@recipe(
+    "image-classifier",
+    task="image classification",
+    data="digits",
+    source="He et al. 2016 for the network; Szegedy et al. 2015, DeVries and Taylor 2017, Zhang et al. 2018 for augmentation",
+    model="resnet18",
+    tiny={
+        "network": "lenet-caffe",
+        "size": 28,
+        "epochs": 2,
+        "crop": "shift",
+        "flip": False,
+        "mixup": 0.2,
+        "log_every": 3,
+    },
+)
+def image_classifier(
+    run: Run, *, network: str = "resnet18", size: Size = 128, channels: Size = 0, epochs: Count = 30, batch_size: Count = 32,
+    optimizer: Optimizer = "nesterov", lr: Positive = 0.02, momentum: Fraction = 0.9, weight_decay: NonNegative = 5e-4,
+    warmup: Fraction = 0.05, crop: Literal["resized", "shift", "none"] = "resized", flip: bool = True,
+    colour: Fraction = 0.2, cutout: Fraction = 0.0, mixup: NonNegative = 0.0, label_smoothing: Fraction = 0.1, heads: NonNegative = 0.0,
+    balance: Literal["none", "loss"] = "none", grow: tuple[Count, ...] | None = None, freeze: tuple[str, ...] | None = None,
+    thaw: Fraction = 1.0, backbone_lr: Positive = 1.0, test_flip: bool = False, val_fraction: Fraction = 0.1,
+) -> ImageClassifier:  # fmt: skip
+    """Any image network on one's own pictures: augmented on the device, a rate that rises, then falls as a cosine.
+
+    `chainrule show networks` lists what `network` may be. Pictures are stretched to squares of `size` pixels; `size=0`
+    takes the size that the network was published for. `channels=1` makes them grey, `channels=3` coloured.
+
+    What training changes in a picture: `crop=resized` takes a part of it, `crop=shift` moves it by up to 4 pixels; `flip`
+    mirrors every second; `colour` is how far brightness, contrast and saturation go; `cutout` is the side of a grey square
+    as a share of the size; `mixup` blends pairs, by a share from Beta(mixup, mixup). `crop=none flip=no colour=0` changes
+    nothing. `grow=64,96,128` begins with small pictures. `balance=loss` weighs rare classes up. `heads=0.3` trains
+    googlenet's auxiliary classifiers too, with that weight. `test_flip` answers for a picture and its mirror image together.
+
+    `--weights torchvision` or `--weights FILE` starts from published weights. `lr=0.005` goes easy on them, or
+    `backbone_lr=0.1`, the rate of all layers but the last as a share of `lr`, or `freeze=conv1,bn1,layer1 thaw=0.3`, parts
+    that do not learn before that share of training.
+    """
+
+    from chainrule.core.errors import UserError, unknown
+    from chainrule.data.images.loading import load_images
+    from chainrule.models import all_cards, get_card, image_networks, weights_named
+    from chainrule.nn.frozen import Frozen
+    from chainrule.optim.by_name import optimizer_of
+    from chainrule.optim.policies import cosine
+    from chainrule.optim.policies import warmup as rising
+    from chainrule.optim.schedule import as_schedule
+    from chainrule.systems.backprop.chain import Chain
+    from chainrule.systems.image_classification.test_time_augmentation import BothWays
+    from chainrule.tasks.images.classification import ImageClassifier
+
+    if network not in all_cards():
+        raise unknown("there is no network", network, image_networks(), cure="chainrule show networks")
+    card = get_card(network)
+    example = card.example(1)
+    if len(example) != 1 or example[0].dim() != 4:
+        raise UserError(
+            f"{network} is no network for pictures", expected="resnet18, vgg11, ...", found=f"network={network}"
+        )
+    published = weights_named(network, run.record["weights"])
+    data = load_images(
+        run,
+        size=size or example[0].shape[-1],
+        channels=channels or (len(published.preprocessing.mean) if published else 0),
+        val_fraction=val_fraction,
+        margin=published.preprocessing.resize / published.preprocessing.size if published else None,
+    )
+    model = run.place(card.build(**_form(network, data.spec, heads)))
+    if isinstance(model, Chain):
+        raise UserError(f"{network} learns by hand, not by autograd", expected="resnet18, vgg11, ...", found=f"network={network}", cure=f"chainrule train {network}")  # fmt: skip
+    rule = optimizer_of(
+        optimizer, _groups(model, backbone_lr), lr, momentum=momentum if optimizer in ("sgd", "nesterov") else 0.0,
+        weight_decay=weight_decay,
+    )  # fmt: skip
+    steps = epochs * -(-data.spec["counts"]["train"] // batch_size)
+    rise = round(warmup * steps)
+    return ImageClassifier(
+        run, data=data, model=model, criterion=_criterion(run, data, label_smoothing, balance, heads),
+        optimizer=rule, schedule=as_schedule(rule, rising(rise, cosine(lr, max(steps - rise, 1)))), epochs=epochs, batch_size=batch_size,
+        changes=_changes(crop, flip, colour, round(cutout * data.spec["size"]), grow, data.spec["size"]), mix=mixup,
+        views=BothWays if test_flip else None,
+        pixels=(published.preprocessing.mean, published.preprocessing.std) if published else None,
+        frozen=Frozen(model, freeze) if freeze else None, thaw=thaw,
+    )  # fmt: skip
+
+
+def _form(network: str, spec: dict[str, Any], heads: float) -> dict[str, Any]:
+    """What the network is built with: classes and channels, the size where it depends on it, heads where they are wanted."""
+    import inspect
+
+    from chainrule.core.errors import UserError
+    from chainrule.models import get_card
+
+    takes = inspect.signature(get_card(network).build).parameters
+    if not {"num_classes", "in_channels"} <= set(takes):
+        raise UserError(f"{network} does not give classes of pictures", expected="resnet18, vgg11, ...")
+    if heads and "heads" not in takes:
+        raise UserError(f"{network} has no auxiliary classifiers", found=f"heads={heads:g}", expected="googlenet, googlenet-bn", cure="heads=0")  # fmt: skip
+    form = {
+        "num_classes": len(spec["classes"]),
+        "in_channels": spec["channels"],
+        "size": spec["size"],
+        "heads": heads > 0,
+    }
+    return {name: value for name, value in form.items() if name in takes}
+
+
+def _changes(
+    crop: str, flip: bool, colour: float, cutout: int, grow: tuple[int, ...] | None, size: int
+) -> list[Change]:  # fmt: skip
+    """The changes that the settings ask for, in turn."""
+    from functools import partial
+
+    from chainrule.data.images import augment
+
+    wanted: list[tuple[Any, Callable[[Tensor], Tensor]]] = [
+        (crop == "resized", augment.random_resized_crop),
+        (crop == "shift", augment.shift),
+        (flip, augment.flip),
+        (colour, partial(augment.jitter_colours, strength=colour)),
+        (cutout, partial(augment.cutout, size=cutout)),
+    ]
+    changes = [augment.of_images(change) for asked, change in wanted if asked]
+    return [*changes, augment.Growing(grow, size)] if grow else changes
+
+
+def _groups(model: nn.Module, backbone_lr: float) -> list[dict[str, Any]]:
+    """The last linear layer at the full rate, all before it at `backbone_lr` times that."""
+    from torch import nn
+
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    head = list(linear[-1].parameters()) if linear else []
+    own = {id(p) for p in head}
+    before = [p for p in model.parameters() if id(p) not in own]
+    return [{"params": params, "lr_mult": mult} for params, mult in ((before, backbone_lr), (head, 1.0)) if params]
+
+
+def _criterion(
+    run: Run, data: Dataset[ImageSplit], label_smoothing: float, balance: str, heads: float
+) -> Callable[[Tensor | tuple[Tensor, ...], Tensor], Tensor]:
+    """Cross entropy a sample; balanced, a class weighs N / (K n_k), so that each has the same share of the sum.
+
+    Where a network in training gives the logits of auxiliary heads too, their losses are added, `heads` times.
+    """
+    import torch
+
+    weight = None
+    if balance == "loss":
+        counts = torch.tensor(data.spec["class_counts"], dtype=torch.float32)
+        weight = (counts.sum() / (len(counts) * counts)).to(run.device)
+
+    def criterion(logits: Tensor | tuple[Tensor, ...], y: Tensor) -> Tensor:
+        if isinstance(logits, tuple):
+            main, *others = (criterion(each, y) for each in logits)
+            return main + heads * torch.stack(others).sum(0)
+        return torch.nn.functional.cross_entropy(logits, y, weight, label_smoothing=label_smoothing, reduction="none")
+
+    return criterion

@@ -1,0 +1,384 @@
+"""Text, a character at a time: how likely each character is after those before it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from chainrule.core import atomic
+from chainrule.core.device import World
+from chainrule.core.errors import UserError
+from chainrule.core.settings import Count, NonNegative
+from chainrule.core.task import Deployable, Figure, Lesson
+from chainrule.data.batches import Batch
+from chainrule.data.dataset import Dataset
+from chainrule.data.text.characters import (
+    Streams,
+    TextSplit,
+    decode,
+    encode,
+    read_file,
+    read_texts,
+    stream_size,
+    stream_starts,
+)
+from chainrule.loops.supervised import fit
+from chainrule.run.run import Run
+from chainrule.tasks.text.figures import heat_strip, text_page
+
+State = tuple[Tensor, Tensor]  # hidden state and cell, each (L, B, H)
+
+EVALUATION_STREAMS, EVALUATION_LENGTH = 32, 200  # stretches read side by side, and characters at once
+CONTEXT = 200  # characters that a stretch reads before its own, so that its state is not that of a beginning
+PASSAGE = 500  # characters shown in figures
+
+
+class CharLanguageModel:
+    """A recurrent network that gives logits of the next character, learnt by truncated back-propagation through time.
+
+        loss = -1/N sum over t of log p(x_t | x_1 ... x_{t-1})          nats a character
+
+    The text is read in windows. The state behind a window goes into the next one, its gradient does not: the forward
+    pass is that of the unbroken text, the backward pass ends at the window's beginning.
+
+    Args:
+        run: the run it belongs to.
+        data: what `load_text` gave.
+        model: `model(x (B, T), state)` gives logits (B, T, V) and the state; `model.step(x (B,), state)` one character.
+        optimizer, schedule, epochs: the optimisation.
+        batch_size, length: streams read side by side, and the most characters of a window.
+        clip: bound of the gradient's norm; 0 is none.
+    """
+
+    def __init__(
+        self, run: Run, *, data: Dataset[TextSplit], model: nn.Module, optimizer: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LRScheduler, epochs: int, batch_size: int, length: int, clip: float,
+    ) -> None:  # fmt: skip
+        self.run, self.data, self.model = run, data, model
+        self.optimizer, self.schedule, self.epochs = optimizer, schedule, epochs
+        self.batch_size, self.length, self.clip = batch_size, length, clip
+        self.vocabulary: list[str] = data.spec["vocabulary"]
+
+    def modules(self) -> dict[str, nn.Module]:
+        return {"model": self.model}
+
+    def train(self, run: Run) -> None:
+        self._check_autocast()
+        streams = Streams(self.data.train.codes.to(run.device), self.batch_size, self.length, world=run.world)
+        network, hidden = (
+            run.share_model(self.model),
+            CarriedState(run.device, streams.mine, self.batch_size, run.world),
+        )
+
+        def objective(batch: Batch) -> Tensor:
+            logits, state = network(batch.x, hidden.before(run.step, at_beginning=run.position == 0))
+            hidden.after(state)
+            return batch.mean(F.cross_entropy(logits.transpose(1, 2), batch.y, reduction="none").mean(1))
+
+        fit(
+            run, modules=self.modules(), objective=objective, optimizer=self.optimizer, schedule=self.schedule,
+            train=streams, epochs=self.epochs, validate=self._validate,
+            choose_by=None if self.data.spec["val_is_test"] else ("loss", True),
+            clip_norm=self.clip or None, keep={"hidden": hidden},
+        )  # fmt: skip
+
+    def evaluate(self, data: str | None = None) -> dict[str, float]:
+        if data is None:
+            losses, _ = self.read(self.data.test.codes)
+            self._test_losses = losses.cpu()  # kept for the figures
+            return _metrics(losses)
+        where, texts = read_texts(data)
+        text = texts.get("test", texts["train"])
+        if len(text) < 2:
+            raise UserError("there are too few characters", where=where, expected="2 or more", found=len(text))
+        return self.measure(TextSplit(encode(text, self.vocabulary, where)))
+
+    def protocol(self) -> str:
+        made, size = self.data.spec["splits"], len(self.vocabulary)
+        of = f"vocabulary: the {size} characters of the whole text; the hidden state is carried along each text"
+        if self.data.spec["val_is_test"]:
+            return (
+                f"nothing was held out to choose by: the weights are the last epoch's; test split ({made['test']}) measured "
+                f"at the end, and after each epoch to be seen, which chose nothing; {of}"
+            )
+        return (
+            f"validation split ({made['val']}) chose the epoch by its loss; "
+            f"test split ({made['test']}) measured once, at the end; {of}"
+        )
+
+    def example(self) -> dict[str, tuple[Tensor, ...]]:
+        return {"model": (torch.zeros(1, self.length, dtype=torch.int64, device=self.run.device),)}
+
+    def measure(self, split: TextSplit) -> dict[str, float]:
+        """Loss in nats a character, perplexity exp(loss), and bits a character loss / ln 2."""
+        return _metrics(self.read(split.codes)[0])
+
+    @torch.inference_mode()
+    def read(self, codes: Tensor) -> tuple[Tensor, State]:
+        """Losses in nats (N - 1,) of all characters but the first, in order, and the state before the last of them.
+
+        A long text is read as parallel stretches; each but the first begins `CONTEXT` characters early, unmeasured.
+        """
+        self.model.eval()
+        codes = codes.to(self.run.device)
+        count = len(codes) - 1
+        streams = max(1, min(EVALUATION_STREAMS, count // (4 * CONTEXT)))
+        size, starts = stream_size(len(codes), streams), stream_starts(len(codes), streams).to(codes.device)
+        early = CONTEXT if streams > 1 else 0
+        positions = starts[:, None] + torch.arange(-early, size + 1, device=codes.device)
+        rows = codes[positions.clamp_min(0)]
+        losses, state = [], None
+        if early:
+            _, state = self._forward(rows[:, :early].long(), None)
+            for part in state:
+                part[:, 0] = 0.0  # the first stretch is the text's beginning
+        for begin in range(early, early + size, EVALUATION_LENGTH):
+            window = rows[:, begin : min(begin + EVALUATION_LENGTH, early + size) + 1].long()
+            logits, state = self._forward(window[:, :-1], state)
+            losses.append(F.cross_entropy(logits.transpose(1, 2), window[:, 1:], reduction="none"))
+        together = torch.cat(losses, 1)
+        result = together.new_empty(count)
+        for start, values in zip(starts.tolist(), together, strict=True):
+            result[start : start + size] = values
+        assert state is not None
+        return result, (state[0][:, -1:], state[1][:, -1:])
+
+    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
+        """For each text, or file of text: how likely it is, and which characters are likeliest to come next."""
+        return [self._predict(name) for name in inputs]
+
+    def generate(
+        self, count: int, out: Path, *, prompt: str = "", length: Count = 500, temperature: NonNegative = 1.0
+    ) -> list[dict[str, Any]]:
+        """Texts that go on from `prompt` by `length` characters, written into `out` too.
+
+        Logits are divided by `temperature` before the draw; at 0 the likeliest character is taken. Without a prompt a
+        text begins as after a line break.
+        """
+        texts = self.sample(count, prompt, length, temperature)
+        with atomic.told_in_words(out):
+            out.mkdir(parents=True, exist_ok=True)
+        for number, text in enumerate(texts, start=1):
+            atomic.write_text(out / f"sample-{number}.txt", text)
+        return [{"text": text} for text in texts]
+
+    @torch.inference_mode()
+    def sample(
+        self, count: int, prompt: str, length: int, temperature: float, generator: torch.Generator | None = None
+    ) -> list[str]:
+        """The texts of `generate`, drawn by `generator` (None: PyTorch's own)."""
+        self.model.eval()
+        before = prompt or ("\n" if "\n" in self.vocabulary else self.vocabulary[0])
+        x = encode(before, self.vocabulary, "the prompt").long().to(self.run.device)
+        logits, state = self._forward(x.expand(count, -1), None)
+        drawn, last = [], logits[:, -1]
+        for _ in range(length):
+            drawn.append(draw(last, temperature, generator))
+            logits, state = self._forward(drawn[-1][:, None], state)
+            last = logits[:, 0]
+        return [prompt + decode(codes, self.vocabulary) for codes in torch.stack(drawn, 1).cpu()]
+
+    def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
+        """The texts, or files of text, as far as the shortest goes, and no further than a window."""
+        texts = [self._text(name) for name in inputs]
+        length = min(self.length, *(len(text) for text, _ in texts))
+        codes = [encode(text[:length], self.vocabulary, where) for text, where in texts]
+        return {"model": (torch.stack(codes).long().to(self.run.device),)}
+
+    def lesson(self) -> Lesson:
+        """The first window of every stream, from an empty state."""
+        streams = Streams(self.data.train.codes.to(self.run.device), self.batch_size, self.length)
+        batch = next(streams.epoch(0))
+
+        def loss(output: tuple[Tensor, State], target: Tensor) -> Tensor:
+            return F.cross_entropy(output[0].transpose(1, 2), target)
+
+        return Lesson(self.model, (batch.x,), batch.y, loss, self.optimizer)
+
+    def deployable(self) -> Deployable:
+        with torch.inference_mode():
+            h = self._forward(torch.zeros(1, 1, dtype=torch.int64, device=self.run.device), None)[1][0]
+        shape = (h.shape[0], h.shape[2])
+        size = len(self.vocabulary)
+
+        def inputs(count: int) -> tuple[Tensor, ...]:
+            return torch.randint(0, size, (count,)), torch.randn(count, *shape), torch.randn(count, *shape)
+
+        state = f"float32 (B, {shape[0]}, {shape[1]}), zeros before the first character"
+        notes = {"character": "int64 (B,), number in the vocabulary", "h": state, "c": state, "vocabulary": self.vocabulary}  # fmt: skip
+        return Deployable(Step(self.model).cpu().eval(), inputs, ("character", "h", "c"), ("logits", "h_next", "c_next"), notes)  # fmt: skip
+
+    def figures(self) -> list[Figure]:
+        codes = self.data.test.codes
+        shown = decode(codes[1 : PASSAGE + 1], self.vocabulary)
+        strip = heat_strip(
+            shown, self._test_losses[: len(shown)].tolist(), "Where the text surprises", unit="nats",
+            caption="The beginning of the test split; the shade is -ln p of the character after those before it.",
+        )  # fmt: skip
+        return [strip, self._samples_figure(), self._characters_figure()]
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _forward(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
+        with self.run.autocast():
+            logits, (h, c) = self.model(x, state)
+        return logits.float(), (h.float(), c.float())
+
+    def _check_autocast(self) -> None:
+        """Not every CPU that computes products in bfloat16 has an LSTM in it: UserError before the first step."""
+        if self.run.common["autocast"] != "yes":
+            return
+        try:
+            with torch.no_grad():
+                self._forward(torch.zeros(1, 1, dtype=torch.int64, device=self.run.device), None)
+        except RuntimeError as error:
+            raise UserError(
+                "this device has no LSTM in bfloat16", where=self.run.record["hardware"], found="autocast=yes",
+                cure="autocast=no",
+            ) from error  # fmt: skip
+
+    def _validate(self) -> dict[str, float]:
+        """Metrics on the validation split; a sample of each epoch goes into figures/, where it makes a film."""
+        text = self.sample(1, "", PASSAGE, 0.8, self._generator())[0]  # by every process: their parts of the model join
+        self.run.picture(f"sample-epoch-{self.run.epoch + 1:04d}", text_page(text))
+        return self.measure(self.data.val)
+
+    def _generator(self) -> torch.Generator:
+        """For samples that must not move the random numbers of the training."""
+        return torch.Generator(self.run.device).manual_seed(self.run.seed)
+
+    def _text(self, name: str) -> tuple[str, object]:
+        """A text, or what is in the file of that name; and where it is, for messages."""
+        file = Path(name)
+        if len(name) < 1024 and "\n" not in name and "\0" not in name and file.is_file():
+            return read_file(file), file
+        if file.suffix == ".txt" and not any(character.isspace() for character in name):
+            raise UserError("there is no such file", where=name, expected="a text file, or a text")
+        if not name:
+            raise UserError("the text is empty", expected="one character or more")
+        return name, "the text"
+
+    def _encode(self, name: str) -> Tensor:
+        text, where = self._text(name)
+        return encode(text, self.vocabulary, where)
+
+    def _predict(self, name: str) -> dict[str, Any]:
+        codes = self._encode(name).to(self.run.device)
+        answer: dict[str, Any] = {"input": name, "characters": len(codes)}
+        state = None
+        if len(codes) > 1:
+            losses, state = self.read(codes)
+            answer |= {key: round(value, 6) for key, value in _metrics(losses).items()}
+        with torch.inference_mode():
+            self.model.eval()
+            logits, _ = self._forward(codes[None, -1:].long(), state)
+        best = logits[0, -1].softmax(0).cpu().topk(min(5, len(self.vocabulary)))
+        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return {**answer, "next": {self.vocabulary[code]: round(value, 6) for code, value in pairs}}
+
+    @cached_property
+    def _test_losses(self) -> Tensor:
+        return self.read(self.data.test.codes)[0].cpu()
+
+    def _samples_figure(self) -> Figure:
+        rows = [["temperature", "text"]]
+        for temperature in (0.0, 0.5, 0.8, 1.0, 1.2):
+            text = self.sample(1, "", PASSAGE // 2, temperature, self._generator())[0]
+            rows.append([f"{temperature:g}", text])
+        return Figure(
+            "Samples", "At 0 the likeliest character is taken each time; at 1 as the model believes.", table=rows
+        )
+
+    def _characters_figure(self) -> Figure:
+        """Which characters the loss comes from, the largest part first."""
+        targets, losses = self.data.test.codes[1:].long(), self._test_losses.double()
+        counts = torch.bincount(targets, minlength=len(self.vocabulary))
+        totals = torch.zeros(len(self.vocabulary), dtype=torch.float64).index_add_(0, targets, losses)
+        rows = [["character", "share of the text", "mean nats", "share of the loss"]]
+        for code in totals.argsort(descending=True).tolist()[:15]:
+            if counts[code]:
+                n, total = int(counts[code]), float(totals[code])
+                rows.append([repr(self.vocabulary[code]), f"{n / len(targets):.4f}", f"{total / n:.3f}", f"{total / float(losses.sum()):.4f}"])  # fmt: skip
+        caption = f"On the test split; the vocabulary has {len(self.vocabulary)} characters."
+        return Figure("Where the loss comes from", caption, table=rows)
+
+
+class CarriedState:
+    """The state that goes from one batch to the next: without its gradient, and from zero where an epoch begins.
+
+    With several processes each holds that of its own streams; `state_dict` has that of all.
+
+    Args:
+        device: where the streams are read.
+        mine: the numbers of this process's streams.
+        streams: how many there are.
+        world: the processes.
+    """
+
+    def __init__(self, device: torch.device, mine: Tensor, streams: int, world: World) -> None:
+        self.device, self.mine, self.streams, self.world = device, mine.to(device), streams, world
+        self._before: State | None = None
+        self._after: State | None = None
+        self._step = -1
+
+    def before(self, step: int, at_beginning: bool) -> State | None:
+        """The state that batch `step` begins with, also where the batch is computed a second time."""
+        if step != self._step:
+            self._before, self._step = None if at_beginning else self._after, step
+        return self._before
+
+    def after(self, state: State) -> None:
+        self._after = (state[0].detach().float(), state[1].detach().float())
+
+    def state_dict(self) -> dict[str, Any]:
+        if self._after is None or self.world.size == 1:
+            return {"state": self._after}
+        whole = [part.new_zeros(part.shape[0], self.streams, part.shape[2]) for part in self._after]
+        for part, own in zip(whole, self._after, strict=True):
+            part[:, self.mine] = own
+            torch.distributed.all_reduce(part)
+        return {"state": tuple(whole)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        saved: State | None = state["state"]
+        self._after, self._step = None, -1
+        if saved is not None:
+            h, c = (part.to(self.device)[:, self.mine] for part in saved)
+            self._after = (h, c)
+
+
+class Step(nn.Module):
+    """One character further, with the batch first in all: character (B,), h and c (B, L, H) to logits, h and c."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, character: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        step: Callable[[Tensor, State], tuple[Tensor, State]] = self.model.step  # type: ignore[assignment]
+        logits, (h, c) = step(character, (h.transpose(0, 1), c.transpose(0, 1)))
+        return logits, h.transpose(0, 1), c.transpose(0, 1)
+
+
+def draw(logits: Tensor, temperature: float, generator: torch.Generator | None = None) -> Tensor:
+    """A character (B,) from softmax(logits / temperature), for logits (B, V); at temperature 0 the likeliest.
+
+    >>> draw(torch.tensor([[0.0, 2.0, 1.0]]), temperature=0.0).tolist()
+    [1]
+    """
+    if temperature == 0.0:
+        return logits.argmax(-1)
+    scaled = (logits - logits.amax(-1, keepdim=True)) / max(temperature, 1e-30)  # the largest is 0: no overflow
+    return torch.multinomial(scaled.softmax(-1), 1, generator=generator)[:, 0]
+
+
+def _metrics(losses: Tensor) -> dict[str, float]:
+    loss = float(losses.cpu().double().mean())
+    return {"loss": loss, "perplexity": math.exp(loss), "bits_per_char": loss / math.log(2)}

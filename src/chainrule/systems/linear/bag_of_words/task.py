@@ -1,0 +1,187 @@
+"""Texts into classes, each text a bag of its words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import scipy.sparse
+import torch
+from torch import Tensor, nn
+
+from chainrule.core.task import Deployable, Figure
+from chainrule.data.dataset import Dataset
+from chainrule.data.text.sentences import SentenceSplit, read_inputs, read_labelled_sentences
+from chainrule.functional.sparse_rows import csr_tensor
+from chainrule.loops.selection import select
+from chainrule.nn.fitted import Fitted
+from chainrule.reporting import plots as figures
+from chainrule.run.run import Run
+from chainrule.systems.linear.bag_of_words.vectorizer import BagOfWords
+from chainrule.tasks.tables.rows import EVALUATION_BATCH, row_protocol
+from chainrule.tasks.text import figures as text_figures
+
+SPOKE = 5  # words that a prediction names
+SHOWN_WORDS = 15  # of a class, in the report
+SHOWN_TEXTS = 12  # that were answered wrongly with most certainty
+
+
+class BagClassifier(nn.Module):
+    """Counts of words (B, V) to scores (B, K): what the words weigh, then a fitted estimator over the weights."""
+
+    def __init__(self, bag: BagOfWords, fitted: Fitted) -> None:
+        super().__init__()
+        self.bag, self.fitted = bag, fitted
+
+    def forward(self, counts: Tensor) -> Tensor:
+        scores: Tensor = self.fitted(self.bag(counts))
+        return scores
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers were fitted, beside those of the bag."""
+        return self.fitted.num_parameters
+
+    def speaks(self) -> Tensor:
+        """How much a unit of each word speaks for each class (K, V), against the mean of all classes.
+
+        Read from the weights of a linear model, or the log-probabilities of naive Bayes.
+        """
+        held = dict(self.fitted.named_buffers())
+        weights = (held["coef_"] if "coef_" in held else held["feature_log_prob_"]).cpu().double()
+        rows = torch.cat([-weights, weights]) if len(weights) == 1 else weights
+        return rows - rows.mean(0)
+
+
+class TextClassifier:
+    """A bag of words and an estimator over its sparse rows; the class with the largest score is the answer.
+
+    Args:
+        run: the run it belongs to.
+        data: what `load_sentences` gave.
+        bag: what is counted; it is fitted to the training split.
+        model: the estimator; it must take SciPy's sparse rows.
+        candidates: settings of the estimator among which the validation split chooses.
+        choose_by: the metric that chooses, and whether lower is better.
+        probabilistic: whether a softmax of the scores is a probability, so that the loss means something.
+    """
+
+    def __init__(
+        self, run: Run, *, data: Dataset[SentenceSplit], bag: BagOfWords, model: Fitted,
+        candidates: Sequence[Mapping[str, Any]], choose_by: tuple[str, bool] = ("error", True), probabilistic: bool = True,
+    ) -> None:  # fmt: skip
+        self.run, self.data, self.candidates, self.choose_by = run, data, candidates, choose_by
+        self.model = BagClassifier(bag, model).to(run.device)
+        self.probabilistic = probabilistic
+        self.classes: list[str] = data.spec["classes"]
+
+    def modules(self) -> dict[str, nn.Module]:
+        return {"model": self.model}
+
+    def train(self, run: Run) -> None:
+        run.require_one_process()
+        train, val, bag = self.data.train, self.data.val, self.model.bag
+        bag.fit(train.texts, train.y)
+        rows = bag.weigh(bag.counts(train.texts))
+        held_out = bag.weigh(bag.counts(val.texts)) if len(val) else None
+
+        def fit_one(settings: Mapping[str, Any]) -> dict[str, Any]:
+            self.model.fitted.fit(rows, train.y, **settings)
+            iterations = getattr(self.model.fitted.estimator, "n_iter_", None)
+            return {} if iterations is None else {"iterations": int(torch.as_tensor(iterations).max())}
+
+        select(
+            run, modules=self.modules(), candidates=self.candidates, fit=fit_one,
+            validate=lambda: {} if held_out is None else self._metrics(self._scores_of(held_out), val.y),
+            choose_by=self.choose_by if len(val) else None,
+        )  # fmt: skip
+
+    def evaluate(self, data: str | None = None) -> dict[str, float]:
+        if data is not None:
+            return self.measure(read_labelled_sentences(data, self.run.record["data"]["target"], self.classes))
+        self._test_scores = self.scores(self.data.test.texts)  # kept for the figures
+        return self._metrics(self._test_scores, self.data.test.y)
+
+    def protocol(self) -> str:
+        bag = self.model.bag
+        return row_protocol(
+            self.run, self.data.spec, f"vocabulary: {len(bag.vocabulary):,} {bag.unit}s of the training split"
+        )
+
+    def example(self) -> dict[str, tuple[Tensor, ...]]:
+        width = len(self.model.bag.vocabulary)
+        return {"model": (torch.zeros(1, width, dtype=torch.float64, device=self.run.device),)}
+
+    def measure(self, split: SentenceSplit) -> dict[str, float]:
+        """Accuracy and error, and the mean negative log-probability in nats where the model has probabilities."""
+        return self._metrics(self.scores(split.texts), split.y)
+
+    def _metrics(self, scores: Tensor, y: Tensor) -> dict[str, float]:
+        accuracy = float((scores.argmax(1) == y).double().mean())
+        loss = {"loss": float(nn.functional.cross_entropy(scores.double(), y))} if self.probabilistic else {}
+        return {"accuracy": accuracy, "error": 1.0 - accuracy, **loss}
+
+    def scores(self, texts: Sequence[str]) -> Tensor:
+        """Scores (N, K) on the CPU, for any number of texts."""
+        return self._scores_of(self.model.bag.weigh(self.model.bag.counts(texts)))
+
+    @torch.inference_mode()
+    def _scores_of(self, rows: scipy.sparse.csr_matrix) -> Tensor:
+        parts = [rows[i : i + EVALUATION_BATCH] for i in range(0, rows.shape[0], EVALUATION_BATCH)]
+        return torch.cat([self.model.fitted(csr_tensor(part, self.run.device)).cpu() for part in parts])
+
+    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
+        names, texts = read_inputs(inputs)
+        bag = self.model.bag
+        rows = bag.weigh(bag.counts(texts))
+        scores = self._scores_of(rows)
+        values, word = (scores.softmax(1), "probability") if self.probabilistic else (scores, "score")
+        best = values.topk(min(3, len(self.classes)), dim=1)
+        return [
+            {"input": name, "class": self.classes[int(index[0])], word: round(float(value[0]), 6),
+             "top": {self.classes[int(i)]: round(float(v), 6) for i, v in zip(index, value, strict=True)},
+             "spoke": self._spoke(rows[i], int(index[0])), "known": rows[i].nnz}
+            for i, (name, index, value) in enumerate(zip(names, best.indices, best.values, strict=True))
+        ]  # fmt: skip
+
+    def _spoke(self, row: scipy.sparse.csr_matrix, of: int) -> dict[str, float]:
+        """The words of a text that spoke most for a class, and how much."""
+        words = torch.from_numpy(row.indices).long()
+        said = self._speaks[of, words] * torch.from_numpy(row.data)
+        order = said.argsort(descending=True, stable=True)[:SPOKE]
+        vocabulary = self.model.bag.vocabulary
+        return {vocabulary[int(words[i])]: round(float(said[i]), 4) for i in order.tolist() if said[i] > 0}
+
+    def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
+        counts = self.model.bag.counts(read_inputs(inputs)[1])
+        return {"model": (torch.from_numpy(counts.toarray()).to(self.run.device),)}
+
+    def deployable(self) -> Deployable:
+        bag = self.model.bag
+        last = nn.Softmax(1) if self.probabilistic else nn.Identity()
+        width = len(bag.vocabulary)
+        return Deployable(
+            nn.Sequential(self.model, last).cpu().eval(),
+            lambda batch: (torch.poisson(torch.full((batch, width), 5.0 / width, dtype=torch.float64)),),
+            ("counts",), ("probs" if self.probabilistic else "scores",),
+            {"counts": f"float64 (B, {width}), how often each entry of the vocabulary is in the text",
+             "bag of words": bag.get_extra_state(), "classes": self.classes},
+        )  # fmt: skip
+
+    def figures(self) -> list[Figure]:
+        test = self.data.test
+        found = [figures.confusion_matrix(test.y, self._test_scores.argmax(1), self.classes)]
+        found.append(text_figures.speaking_words(self._speaks, self.model.bag.vocabulary, self.classes, SHOWN_WORDS))
+        return found + text_figures.wrong_texts(
+            test.texts, test.y, self._test_scores, self.classes, SHOWN_TEXTS, probabilities=self.probabilistic
+        )
+
+    @cached_property
+    def _speaks(self) -> Tensor:
+        return self.model.speaks()
+
+    @cached_property
+    def _test_scores(self) -> Tensor:
+        return self.scores(self.data.test.texts)

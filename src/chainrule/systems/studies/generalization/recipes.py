@@ -1,0 +1,103 @@
+"""Why what was learnt holds elsewhere: bias and variance, ensembles, random labels, each measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chainrule.core.recipe import recipe
+from chainrule.core.settings import Count, Fraction, Positive, Size
+
+if TYPE_CHECKING:
+    from chainrule.run.run import Run
+    from chainrule.tasks.study import Demonstration
+
+from typing import TYPE_CHECKING
+
+from chainrule.core.settings import NonNegative
+
+if TYPE_CHECKING:
+    from chainrule.run.run import Run
+    from chainrule.tasks.study import Demonstration
+
+
+@recipe(
+    "bias-variance",
+    task="decomposition of the error",
+    data="synthetic",
+    source="Geman, Bienenstock and Doursat 1992; Belkin et al. 2019",
+    tiny={"degrees": (0, 3, 9), "hidden": (1, 4), "sets": 20, "steps": 60},
+)
+def bias_variance(
+    run: Run, *, degrees: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 17, 20, 30, 50, 100),
+    hidden: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 16, 32), samples: Count = 15, sets: Count = 500,
+    noise: NonNegative = 0.3, steps: Count = 1500, lr: Positive = 0.01,
+) -> Demonstration:  # fmt: skip
+    """Bias squared, variance and noise against model size, and their sum against the measured test error."""
+    from chainrule.systems.studies.generalization.bias_variance import bias_variance_demonstration
+
+    return bias_variance_demonstration(
+        run, degrees=degrees, hidden=hidden, samples=samples, sets=sets, noise=noise, steps=steps, lr=lr
+    )
+
+
+@recipe(
+    "ensemble-bounds",
+    task="votes of classifiers",
+    data="digits",
+    source="Hansen and Salamon 1990; Krogh and Vedelsby 1995; Breiman 1996",
+    tiny={"members": 5, "samples": 200, "steps": 40},
+)
+def ensemble_bounds(
+    run: Run, *, members: Count = 25, hidden: Count = 4, size: Count = 8, samples: Size = 1000, steps: Count = 300,
+    lr: Positive = 0.02, noise: NonNegative = 0.3,
+) -> Demonstration:  # fmt: skip
+    """The error of a vote of nets against the binomial error of independent members and Hoeffding's bound."""
+    from chainrule.systems.studies.generalization.ensemble_bounds import ensemble_demonstration
+
+    return ensemble_demonstration(
+        run, members=members, hidden=hidden, size=size, samples=samples, steps=steps, lr=lr, noise=noise
+    )
+
+
+@recipe(
+    "random-labels",
+    task="fitting random labels",
+    data="digits",
+    source="Zhang et al. 2017 (arXiv 1611.03530)",
+    tiny={"corruptions": (0.0, 1.0), "hidden": 64, "samples": 100, "epochs": 30},
+)
+def random_labels(
+    run: Run, *, corruptions: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0), hidden: Count = 512, layers: Count = 1,
+    size: Count = 8, samples: Size = 0, epochs: Count = 300, batch_size: Count = 128, lr: Positive = 0.1, momentum: Fraction = 0.9,
+) -> Demonstration:  # fmt: skip
+    """Training and test error, and the epochs to fit, for true labels, random labels, shuffled and random pixels.
+
+    Zhang et al. use CIFAR-10 whole, which needs many more epochs:
+    `chainrule train random-labels --data cifar10 size=28 layers=3 lr=0.01 epochs=600`. Add `samples=2000` for minutes.
+    """
+    from chainrule.systems.studies.generalization.random_labels import random_labels_demonstration
+
+    return random_labels_demonstration(
+        run, corruptions=corruptions, hidden=hidden, layers=layers, size=size, samples=samples, epochs=epochs,
+        batch_size=batch_size, lr=lr, momentum=momentum,
+    )  # fmt: skip
+
+
+@recipe(
+    "dropout-averaging",
+    task="averaging over masks",
+    data="digits",
+    source="Srivastava et al. 2014; Gal and Ghahramani 2016",
+    tiny={"rates": (0.5,), "hidden": 32, "enumerated": 6, "draws": 5, "steps": 40},
+)
+def dropout_averaging(
+    run: Run, *, rates: tuple[float, ...] = (0.2, 0.5, 0.8), hidden: Count = 256, enumerated: Count = 12, draws: Count = 200,
+    size: Count = 8, samples: Size = 0, steps: Count = 1500, batch_size: Count = 64, lr: Positive = 1e-3,
+) -> Demonstration:  # fmt: skip
+    """One pass with scaled weights against the mean over sampled masks, and over all masks of small nets."""
+    from chainrule.systems.studies.generalization.dropout_averaging import dropout_demonstration
+
+    return dropout_demonstration(
+        run, rates=rates, hidden=hidden, enumerated=enumerated, draws=draws, size=size, samples=samples, steps=steps,
+        batch_size=batch_size, lr=lr,
+    )  # fmt: skip

@@ -1,0 +1,132 @@
+"""Figures of descent: paths on contour lines, steps over learning rates and over distances, contraction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chainrule.core.task import Figure
+from chainrule.reporting.plots import COLOURS, _drawing, _figure, _tidy, to_svg
+
+GREY = "#4b5563"
+Steps = float | None
+
+
+def path_figure(
+    surface: Callable[[Tensor], Tensor], paths: Mapping[str, tuple[Sequence[Sequence[float]], Steps]], title: str,
+    place: Mapping[str, Sequence[float]],
+) -> Figure:  # fmt: skip
+    """A panel a rule: its path on the contour lines of the surface, with the steps that it took in the title.
+
+    Args:
+        surface: (N, 2) to heights.
+        paths: of each rule the points of its path and after how many steps it was done, None for never.
+        title: of the figure.
+        place: `window` (left, right, low, high) and `end`, the place of interest.
+    """
+    left, right, low, high = place["window"]
+    x, y = np.meshgrid(np.linspace(left, right, 120), np.linspace(low, high, 120))
+    grid = torch.from_numpy(np.stack([x.ravel(), y.ravel()], 1))
+    height = surface(grid).numpy().reshape(x.shape)
+    # Lines at equal distances of the root: close where it is steep, and some near the place of interest.
+    level = np.sign(height) * np.sqrt(np.abs(height))
+    with _drawing(title):
+        columns = 3
+        rows = -(-len(paths) // columns)
+        canvas = _figure(8.4, 2.6 * rows)
+        panels = canvas.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        for index, (panel, (name, (path, steps))) in enumerate(zip(panels.flat, paths.items(), strict=False)):
+            panel.contour(x, y, level, levels=14, colors="#cbd5e1", linewidths=0.7, linestyles="solid")
+            points = np.asarray(path)
+            panel.plot(*points.T, color=COLOURS[index % len(COLOURS)], linewidth=1.1, marker=".", markersize=2.5)
+            panel.plot(*points[0], marker="o", color="#111827", markersize=4)
+            panel.plot(*place["end"], marker="+", color="#111827", markersize=8)
+            told = "never" if steps is None else f"{steps:,g} steps"
+            panel.set_title(f"{name}: {told}", loc="left", fontsize=9, color="#111827")
+            panel.set_xlim(left, right)
+            panel.set_ylim(low, high)
+            panel.tick_params(colors=GREY, labelsize=7.5, length=2)
+            panel.spines[:].set_color("#9ca3af")
+            if index // columns == rows - 1:
+                panel.set_xlabel("x", color=GREY)
+            if index % columns == 0:
+                panel.set_ylabel("y", color=GREY)
+        for panel in list(panels.flat)[len(paths) :]:
+            panel.set_visible(False)
+        caption = "Each point is a step, beginning at the dot; long paths are cut off. The cross is the stationary point. Grey: lines of equal height."  # fmt: skip
+        return Figure(title, caption, svg=to_svg(canvas, title))
+
+
+def steps_over_rates(series: Mapping[str, tuple[Sequence[float], Sequence[Steps]]], title: str, limit: str) -> Figure:
+    """Steps to the minimum over the learning rate of each rule, both logarithmic; a gap where it was not reached."""
+    with _drawing(title):
+        canvas = _figure(6.4, 3.5)
+        axes = canvas.add_subplot()
+        for index, (name, (rates, steps)) in enumerate(series.items()):
+            _steps_line(axes, rates, steps, name, COLOURS[index])
+        axes.set_xlabel("learning rate", color=GREY)
+        _finish(axes, max((s for _, steps in series.values() for s in steps if s is not None), default=1.0))
+        caption = f"No point: not within {limit}, or run away. Rules with momentum at the best momentum for each rate."  # fmt: skip
+        return Figure(title, caption, svg=to_svg(canvas, title))
+
+
+def escape_figure(
+    distances: Sequence[float], series: Mapping[str, Sequence[Steps]], theory: Mapping[str, Sequence[float]], title: str
+) -> Figure:
+    """Steps out of a saddle over the distance at the start; theory dashed. The axis of distances goes down."""
+    with _drawing(title):
+        canvas = _figure(6.4, 3.5)
+        axes = canvas.add_subplot()
+        drawn = {name: steps for name, steps in series.items() if any(s is not None for s in steps)}
+        for index, (name, steps) in enumerate(drawn.items()):
+            _steps_line(axes, distances, steps, name, COLOURS[index])
+        for index, (name, steps) in enumerate(theory.items()):
+            axes.plot(distances, steps, color="#111827", linestyle=((0, (4, 2)), ":")[index], linewidth=1.2, label=name)
+        axes.invert_xaxis()
+        axes.set_xlabel("distance from the saddle at the start", color=GREY)
+        _finish(axes, max((s for steps in drawn.values() for s in steps if s is not None), default=1.0))
+        never = [name for name in series if name not in drawn]
+        caption = f"Never left, from any distance: {', '.join(never)}." if never else ""
+        return Figure(title, caption, svg=to_svg(canvas, title))
+
+
+def contraction_figure(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Distance to the minimum over steps, and dashed the line of the predicted contraction."""
+    title = "Contraction at the best tuning: measured, and predicted (dashed)"
+    with _drawing(title):
+        canvas = _figure(6.4, 3.3)
+        axes = canvas.add_subplot()
+        for index, (name, row) in enumerate(rows.items()):
+            steps = np.arange(len(row["distance"]))
+            told = f"{name}: {row['contraction']:.4f} a step, predicted {row['predicted']:.4f}"
+            axes.plot(steps, row["distance"], color=COLOURS[index], linewidth=1.6, label=told)
+            line = row["distance"][0] * row["predicted"] ** steps
+            axes.plot(steps, line, color=COLOURS[index], linewidth=1.0, linestyle=(0, (4, 2)))
+        axes.set_yscale("log")
+        axes.set_ylim(bottom=max(1e-20, min(min(row["distance"]) for row in rows.values()) / 10))
+        _tidy(axes)
+        axes.set_xlabel("step", color=GREY)
+        axes.set_ylabel("distance to the minimum", color=GREY)
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.0), borderaxespad=0.2)
+        return Figure(
+            title, "Learning rate and momentum by the closed form, on the quadratic.", svg=to_svg(canvas, title)
+        )
+
+
+def _steps_line(axes: Any, x: Sequence[float], steps: Sequence[Steps], name: str, colour: str) -> None:
+    values = [math.nan if s is None else max(s, 0.8) for s in steps]
+    axes.plot(x, values, color=colour, linewidth=1.5, marker="o", markersize=3, label=name)
+
+
+def _finish(axes: Any, most: float) -> None:
+    axes.set_xscale("log")
+    axes.set_ylim(0.7, most * 1.5)  # before the scale: where nothing was reached there is nothing to scale by
+    axes.set_yscale("log")
+    _tidy(axes)
+    axes.set_ylabel("steps", color=GREY)
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, borderaxespad=0.2)

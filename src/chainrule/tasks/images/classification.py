@@ -1,0 +1,251 @@
+"""Images into classes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from chainrule.core.errors import UserError
+from chainrule.core.task import Deployable, Figure, Lesson
+from chainrule.data.batches import Batch, Batches
+from chainrule.data.dataset import Dataset
+from chainrule.data.images.augment import Change, Growing, Moment, mixup
+from chainrule.data.images.loading import ImageSplit, read_other_images, read_pictures
+from chainrule.functional.metrics.calibration import expected_calibration_error
+from chainrule.loops.supervised import fit
+from chainrule.nn.frozen import Frozen
+from chainrule.nn.normalization.batch_norm import lone_number
+from chainrule.nn.normalization.normalize import Normalize
+from chainrule.run.compiling import compiled
+from chainrule.run.run import Run
+from chainrule.run.weights.provenance import normalized_by
+from chainrule.tasks.images import figures as class_figures
+
+EVALUATION_BATCH = {"cpu": 100}  # what stays in a CPU's cache; elsewhere 1000
+CHUNK = 256  # files that are in memory at a time, in predict
+LESSON = 64  # samples of a batch that is looked into
+
+
+class ImageClassifier:
+    """A network that gives logits (B, K) for normalised images (B, C, H, W), learnt by gradient descent.
+
+    Args:
+        run: the run it belongs to.
+        data: what `load_images` gave.
+        model: the network.
+        criterion: (logits, classes) to a loss per sample (B,).
+        optimizer, schedule, epochs, batch_size: the optimisation.
+        changes: to the images of a training batch, in turn (`chainrule.data.images.augment`): bytes (B, C, H, W) to pixels.
+        mix: alpha of mixup (`chainrule.data.images.augment.mixup`); 0 mixes nothing.
+        views: the network to one whose answers are means over several views of an image (`chainrule.systems.image_classification.test_time_augmentation`).
+        pixels: mean and deviation a channel that belong to published weights; see `chainrule.run.weights.provenance.normalized_by`.
+        frozen, thaw: parts that do not learn before this share of training is done.
+        learn: what learns from the batches instead of autograd and `fit`; given this system and them.
+    """
+
+    def __init__(
+        self, run: Run, *, data: Dataset[ImageSplit], model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor],
+        optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, epochs: int, batch_size: int,
+        changes: Sequence[Change] = (), mix: float = 0.0, views: Callable[[nn.Module], nn.Module] | None = None,
+        pixels: tuple[Sequence[float], Sequence[float]] | None = None,
+        frozen: Frozen | None = None, thaw: float = 1.0,
+        learn: Callable[[ImageClassifier, Batches], None] | None = None,
+    ) -> None:  # fmt: skip
+        self.run, self.data, self.model, self.criterion = run, data, model, criterion
+        self.optimizer, self.schedule, self.epochs, self.batch_size = optimizer, schedule, epochs, batch_size
+        self.changes, self.mix, self.learn = list(changes), mix, learn
+        self.frozen, self.thaw = frozen, thaw
+        self.answering: nn.Module = views(model) if views is not None else model
+        self.classes: list[str] = data.spec["classes"]
+        self.normalize = Normalize(*normalized_by(run, (data.spec["mean"], data.spec["std"]), pixels)).to(run.device)
+
+    def modules(self) -> dict[str, nn.Module]:
+        return {"model": self.model}
+
+    def train(self, run: Run) -> None:
+        x, y = self.data.train.x.to(run.device, memory_format=torch.channels_last), self.data.train.y.to(run.device)
+        batches = Batches(x, y, self.batch_size, seed=run.seed, world=run.world)
+        if self.learn is not None:
+            self.learn(self, batches)
+            return
+        self._expect_statistics(batches)
+        network = compiled(run, run.share_model(self.model, rests=self.frozen is not None), batch_size=self.batch_size)
+
+        def objective(batch: Batch) -> Tensor:
+            if self.frozen is not None:
+                self.frozen.release() if run.epoch >= self.thaw * self.epochs else self.frozen.hold()
+            x = self.inputs(batch)
+            if not self.mix:
+                return batch.mean(self.criterion(network(x), batch.y))
+            mixed, partner, share = mixup(x, self.mix)
+            logits = network(mixed)
+            own, other = self.criterion(logits, batch.y), self.criterion(logits, batch.y[partner])
+            return batch.mean(torch.lerp(other, own, share))
+
+        fit(
+            run, modules=self.modules(), objective=objective, optimizer=self.optimizer, schedule=self.schedule,
+            train=batches, epochs=self.epochs, validate=lambda: self.measure(self.data.val),
+            choose_by=("error", True),
+        )  # fmt: skip
+
+    def _expect_statistics(self, batches: Batches) -> None:
+        """UserError where the last batch, or a process's part of one, is a single picture, and batch normalisation sees
+        a single number of it."""
+        if batches.smallest > 1:
+            return
+        sides = [side for change in self.changes if isinstance(change, Growing) for side in change.sizes]
+        (x,) = self.example()["model"]
+        layer = lone_number(self.model.eval(), x[:, :, : min(sides), : min(sides)] if sides else x)
+        if layer is not None:
+            raise UserError(
+                "a batch of one picture cannot be normalised: the pictures are so small that one number of each is left",
+                where=layer, expected="two pictures or more in every batch, the last one too",
+                found=f"{len(batches.x)} pictures in batches of {self.batch_size}, by {self.run.world.size} processes",
+                cure=f"batch_size={self.batch_size + 1}, or larger pictures",
+            )  # fmt: skip
+
+    def inputs(self, batch: Batch) -> Tensor:
+        """What the network is given of a training batch: changed and normalised, (B, C, H, W)."""
+        x, moment = batch.x, Moment(batch.y, batch.index, self.run.epoch, self.epochs)
+        for change in self.changes:
+            x = change(x, moment)
+        return self.normalize(x)
+
+    def evaluate(self, data: str | None = None) -> dict[str, float]:
+        if data is not None:
+            other = read_other_images(data, self.run.record["data"]["target"], self.data.spec)
+            return self._all_scores(self.logits(other.x), other.y)
+        self._test_logits = self.logits(self.data.test.x)  # kept for the figures
+        return self._all_scores(self._test_logits, self.data.test.y)
+
+    def protocol(self) -> str:
+        made = self.data.spec["splits"]
+        return (
+            f"validation split ({made['val']}) chose the epoch by its error; "
+            f"test split ({made['test']}) measured once, at the end"
+        )
+
+    def example(self) -> dict[str, tuple[Tensor, ...]]:
+        spec = self.data.spec
+        return {"model": (torch.zeros(1, spec["channels"], spec["size"], spec["size"], device=self.run.device),)}
+
+    def measure(self, split: ImageSplit) -> dict[str, float]:
+        """Accuracy, error and mean loss on a split, of the network itself: several views are for the answers that count."""
+        return self._scores(self.logits(split.x, self.model), split.y)
+
+    def _scores(self, logits: Tensor, y: Tensor) -> dict[str, float]:
+        y = y.to(self.run.device)
+        accuracy = float((logits.argmax(1) == y).double().mean())
+        return {"accuracy": accuracy, "error": 1.0 - accuracy, "loss": float(self.criterion(logits, y).double().mean())}
+
+    def _all_scores(self, logits: Tensor, y: Tensor) -> dict[str, float]:
+        """What an evaluation tells beside them: the mean recall of the classes, errors among the best 5, calibration."""
+        scores, y, K = self._scores(logits, y), y.to(self.run.device), len(self.classes)
+        right, counts = (logits.argmax(1) == y).double(), torch.bincount(y, minlength=K)
+        there = counts > 0
+        scores["balanced_accuracy"] = float((torch.bincount(y, right, minlength=K)[there] / counts[there]).mean())
+        if K > 5:
+            scores["top5_error"] = 1.0 - float((logits.topk(5, dim=1).indices == y[:, None]).any(1).double().mean())
+        scores["calibration_error"] = float(expected_calibration_error(logits.double().softmax(1), y))
+        return scores
+
+    @torch.inference_mode()
+    def logits(self, x: Tensor, network: nn.Module | None = None) -> Tensor:
+        """Logits (N, K) in eval mode, for any number of byte images (N, C, H, W); by all views unless `network` is given."""
+        self.model.eval()
+        answering = self.answering if network is None else network
+        parts = []
+        for chunk in x.split(EVALUATION_BATCH.get(self.run.device.type, 1000)):
+            with self.run.autocast():
+                parts.append(answering(self.normalize(chunk.to(self.run.device))).float())
+        return torch.cat(parts)
+
+    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
+        files = list(_pictures(inputs))
+        if not files:
+            raise UserError("no picture is named", expected="files, folders, or a line each on stdin")
+        parts = [files[first : first + CHUNK] for first in range(0, len(files), CHUNK)]
+        probs = torch.cat([
+            self.logits(read_pictures(part, self.data.spec)).softmax(1).cpu() for part in parts
+        ])  # fmt: skip
+        best = probs.topk(min(3, len(self.classes)), dim=1)
+        return [
+            {"input": str(file), "class": self.classes[int(index[0])], "probability": round(float(value[0]), 6),
+             "top": {self.classes[int(i)]: round(float(v), 6) for i, v in zip(index, value, strict=True)}}
+            for file, index, value in zip(files, best.indices, best.values, strict=True)
+        ]  # fmt: skip
+
+    def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
+        x = read_pictures(list(_pictures(inputs)), self.data.spec)
+        return {"model": (self.normalize(x.to(self.run.device)),)}
+
+    def lesson(self) -> Lesson:
+        """The beginning of the first batch, at most 64 samples; UserError where the network is not learnt by autograd."""
+        if self.learn is not None:
+            raise UserError("autograd has no graph of this network: its backward pass is written out")
+        x, y = self.data.train.x.to(self.run.device), self.data.train.y.to(self.run.device)
+        batch = next(Batches(x, y, min(self.batch_size, LESSON, len(x)), seed=self.run.seed).epoch(0))
+        return Lesson(
+            self.model,
+            (self.inputs(batch),),
+            batch.y,
+            lambda logits, y: self.criterion(logits, y).mean(),
+            self.optimizer,
+        )
+
+    def deployable(self) -> Deployable:
+        spec = self.data.spec
+        shape = (spec["channels"], spec["size"], spec["size"])
+        module = nn.Sequential(self.normalize, self.answering, nn.Softmax(1)).cpu().eval()
+        return Deployable(
+            module, lambda count: (torch.randint(0, 256, (count, *shape)).float(),), ("pixels",), ("probs",),
+            {"pixels": f"float32 (B, {', '.join(map(str, shape))}), 0 to 255", "classes": self.classes},
+        )  # fmt: skip
+
+    def figures(self) -> list[Figure]:
+        logits, y = self._test_logits.cpu(), self.data.test.y
+        probs = logits.softmax(1)
+        return class_figures.of_images(self.data.test.x, y, probs, self.classes)
+
+    @cached_property
+    def _test_logits(self) -> Tensor:
+        return self.logits(self.data.test.x)
+
+
+def classifier_of_run(folder: str, device: str) -> ImageClassifier:
+    """The image classifier that a run has trained; UserError where it trained something else.
+
+    Random numbers stay as they are, though it is built of its own: what is drawn next may not depend on when it is opened.
+    """
+    with torch.random.fork_rng(devices=[]):
+        system = Run.load(folder, device).open_system()
+    if not isinstance(system, ImageClassifier):
+        raise UserError("this run has no image classifier", where=folder, expected="a run of image-classifier, lenet5, resnet20, ...")  # fmt: skip
+    return system
+
+
+def _pictures(inputs: list[str]) -> Iterator[Path]:
+    """The files named, those in the folders named, and for `-` those that stdin names, one a line."""
+    from chainrule.data.images.decoding import SUFFIXES, picture_files
+
+    for name in inputs:
+        if name == "-":
+            named = [line.rstrip("\r\n") for line in sys.stdin]
+            yield from _pictures([line for line in named if line.strip() and line != "-"])
+            continue
+        path = Path(name)
+        if path.is_dir():
+            found = picture_files(path)
+            if not found:
+                raise UserError(
+                    "the folder holds no picture", where=path, expected="files ending in " + " ".join(sorted(SUFFIXES))
+                )
+            yield from found
+        else:
+            yield path

@@ -1,0 +1,92 @@
+"""An experiment that measures a claim: points, a measurement at each, what follows from them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from chainrule.core.errors import UserError
+from chainrule.core.task import Figure
+from chainrule.loops.experiment import Row, Rows, experiment
+from chainrule.run.run import Run
+
+SHOWN_CELLS = 8  # columns of the table of points
+
+
+class Demonstration:
+    """Measures each of several points and draws the conclusion from all of them.
+
+    Args:
+        run: the run it belongs to.
+        points: the settings of each point, plain values.
+        measure: what a point gives: plain numbers and text, lists for curves.
+        conclude: all rows to the metrics of the result.
+        draw: all rows to figures.
+        claim: the sentence that is put to the test, for the report.
+        how: what was measured on what, and what chose: the protocol.
+    """
+
+    def __init__(
+        self, run: Run, *, points: Sequence[Mapping[str, Any]], measure: Callable[[Mapping[str, Any]], Row],
+        conclude: Callable[[list[Row]], dict[str, float]], draw: Callable[[list[Row]], list[Figure]], claim: str, how: str,
+    ) -> None:  # fmt: skip
+        place = run.record["data"]
+        if "spec" not in place and place["source"] != run.recipe.data:
+            raise UserError(
+                f"{run.recipe.name} makes its own data", found=f"--data {place['source']}", cure="leave --data out"
+            )
+        place.setdefault("spec", _made_here(points))
+        self.run, self.points, self._measure, self.conclude, self.draw = run, points, measure, conclude, draw
+        self.claim, self.how, self.rows = claim, how, Rows()
+
+    def modules(self) -> dict[str, nn.Module]:
+        return {"rows": self.rows}
+
+    def train(self, run: Run) -> None:
+        run.require_one_process()
+        experiment(run, rows=self.rows, points=self.points, measure=self._measure)
+
+    def evaluate(self, data: str | None = None) -> dict[str, float]:
+        if data is not None:
+            raise UserError(
+                "an experiment is not measured on other data", found=f"--data {data}",
+                cure=f"chainrule train {self.run.recipe.name} --data {data}, where it takes data",
+            )  # fmt: skip
+        return self.conclude(self.rows.rows)
+
+    def protocol(self) -> str:
+        return f"{self.how}; every point measured once, no choice was made of what to keep"
+
+    def example(self) -> dict[str, tuple[Tensor, ...]]:
+        return {}
+
+    def figures(self) -> list[Figure]:
+        return [*self.draw(self.rows.rows), self._table()]
+
+    def _table(self) -> Figure:
+        rows = self.rows.rows
+        plain = [k for row in rows for k, v in row.items() if isinstance(v, (int, float, str, bool))]
+        names = list(dict.fromkeys(plain))[:SHOWN_CELLS]
+        cells = [[_cell(row.get(name)) for name in names] for row in rows]
+        return Figure("What was measured", self.claim, table=[[n.replace("_", " ") for n in names], *cells])
+
+
+def _made_here(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The spec of data that an experiment makes itself: they follow from the seed and the points."""
+    text = json.dumps([dict(point) for point in points], sort_keys=True)
+    return {
+        "fingerprint": hashlib.sha256(text.encode()).hexdigest()[:16], "counts": {"points": len(points)},
+        "splits": {"points": "each draws its data from the seed and its number"},
+    }  # fmt: skip
+
+
+def _cell(value: Any) -> str:
+    if value is None:  # a point that has no such number
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

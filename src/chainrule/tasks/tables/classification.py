@@ -1,0 +1,110 @@
+"""Rows of a table into classes."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from chainrule.core.task import Deployable, Figure
+from chainrule.data.dataset import Dataset
+from chainrule.data.tables.loading import TableSplit, read_labelled, read_rows
+from chainrule.reporting import plots as figures
+from chainrule.run.run import Run
+from chainrule.tasks.tables import figures as row_figures
+from chainrule.tasks.tables.learning import Learn
+from chainrule.tasks.tables.rows import EVALUATION_BATCH, deployable_rows, row_protocol
+
+
+class TableClassifier:
+    """A model that gives scores (B, K) for rows (B, D); the largest is the answer.
+
+    Args:
+        run: the run it belongs to.
+        data: what `load_table` gave for classification.
+        model: the module: logits or log-probabilities where `probabilistic`, else scores that only rank.
+        learn: how it learns: `fit_each`, `by_gradient`.
+        probabilistic: whether a softmax of the scores is a probability, so that the loss means something.
+        how: what the protocol says of the learning beyond who chose.
+    """
+
+    def __init__(
+        self, run: Run, *, data: Dataset[TableSplit], model: nn.Module, learn: Learn, probabilistic: bool = True,
+        how: str = "",
+    ) -> None:  # fmt: skip
+        self.run, self.data, self.model, self.learn = run, data, model, learn
+        self.probabilistic, self.how = probabilistic, how
+        self.classes: list[str] = data.spec["classes"]
+        self.dtype: torch.dtype = getattr(torch, data.spec["dtype"])
+
+    def modules(self) -> dict[str, nn.Module]:
+        return {"model": self.model}
+
+    def train(self, run: Run) -> None:
+        self.learn(run, self)
+
+    def evaluate(self, data: str | None = None) -> dict[str, float]:
+        if data is not None:
+            return self.measure(read_labelled(data, self.run.record["data"]["target"], self.data.spec, self.dtype))
+        self._test_scores = self.scores(self.data.test.x)  # kept for the figures
+        return self._metrics(self._test_scores, self.data.test.y)
+
+    def protocol(self) -> str:
+        return row_protocol(self.run, self.data.spec, self.how)
+
+    def example(self) -> dict[str, tuple[Tensor, ...]]:
+        width = len(self.data.spec["mean"])
+        return {"model": (torch.zeros(1, width, dtype=self.dtype, device=self.run.device),)}
+
+    def measure(self, split: TableSplit) -> dict[str, float]:
+        """Accuracy and error, and the mean negative log-probability in nats where the model has probabilities."""
+        return self._metrics(self.scores(split.x), split.y)
+
+    def _metrics(self, scores: Tensor, y: Tensor | None) -> dict[str, float]:
+        assert y is not None
+        accuracy = float((scores.argmax(1) == y).double().mean())
+        loss = {"loss": float(nn.functional.cross_entropy(scores.double(), y))} if self.probabilistic else {}
+        return {"accuracy": accuracy, "error": 1.0 - accuracy, **loss}
+
+    @torch.inference_mode()
+    def scores(self, x: Tensor) -> Tensor:
+        """Scores (N, K) in eval mode, on the CPU, for any number of rows (N, D) on the scale of the data."""
+        self.model.eval()
+        parts = x.split(EVALUATION_BATCH)
+        return torch.cat([self.model(part.to(self.run.device, self.dtype)).cpu() for part in parts])
+
+    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
+        names, x = read_rows(inputs, self.data.spec)
+        scores = self.scores(x)
+        values, word = (scores.softmax(1), "probability") if self.probabilistic else (scores, "score")
+        best = values.topk(min(3, len(self.classes)), dim=1)
+        return [
+            {"input": name, "class": self.classes[int(index[0])], word: round(float(value[0]), 6),
+             "top": {self.classes[int(i)]: round(float(v), 6) for i, v in zip(index, value, strict=True)}}
+            for name, index, value in zip(names, best.indices, best.values, strict=True)
+        ]  # fmt: skip
+
+    def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
+        return {"model": (read_rows(inputs, self.data.spec)[1].to(self.run.device, self.dtype),)}
+
+    def deployable(self) -> Deployable:
+        last = nn.Softmax(1) if self.probabilistic else nn.Identity()
+        word = "probs" if self.probabilistic else "scores"
+        notes = {"classes": self.classes}
+        return deployable_rows(nn.Sequential(self.model, last), self.data.spec, self.dtype, word, notes)
+
+    def figures(self) -> list[Figure]:
+        spec, y = self.data.spec, self.data.test.y
+        assert y is not None
+        found = [figures.confusion_matrix(y, self._test_scores.argmax(1), self.classes)]
+        found += row_figures.of_model(self.model, spec, self.classes)
+        if self.data.test.x.shape[1] == 2:
+            found.append(row_figures.decision_surface(self.scores, self.data.train, self.classes, spec))
+        return found
+
+    @cached_property
+    def _test_scores(self) -> Tensor:
+        return self.scores(self.data.test.x)

@@ -1,0 +1,100 @@
+"""Rows of a table into a number."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from chainrule.core.task import Deployable, Figure
+from chainrule.data.dataset import Dataset
+from chainrule.data.tables.loading import TableSplit, read_labelled, read_rows
+from chainrule.run.run import Run
+from chainrule.tasks.tables import figures as row_figures
+from chainrule.tasks.tables.learning import Learn
+from chainrule.tasks.tables.rows import EVALUATION_BATCH, deployable_rows, row_protocol
+
+
+class TableRegressor:
+    """A model that gives a number (B,) for rows (B, D), in the units of the target.
+
+    Args:
+        run: the run it belongs to.
+        data: what `load_table` gave for regression.
+        model: the module.
+        learn: how it learns: `fit_each`, `by_gradient`.
+        how: what the protocol says of the learning beyond who chose.
+    """
+
+    def __init__(
+        self, run: Run, *, data: Dataset[TableSplit], model: nn.Module, learn: Learn, how: str = ""
+    ) -> None:  # fmt: skip
+        self.run, self.data, self.model, self.learn, self.how = run, data, model, learn, how
+        self.dtype: torch.dtype = getattr(torch, data.spec["dtype"])
+
+    def modules(self) -> dict[str, nn.Module]:
+        return {"model": self.model}
+
+    def train(self, run: Run) -> None:
+        self.learn(run, self)
+
+    def evaluate(self, data: str | None = None) -> dict[str, float]:
+        if data is not None:
+            return self.measure(read_labelled(data, self.run.record["data"]["target"], self.data.spec, self.dtype))
+        self._test_answers = self.answers(self.data.test.x)  # kept for the figures
+        return _metrics(self._test_answers, self.data.test.y)
+
+    def protocol(self) -> str:
+        return row_protocol(self.run, self.data.spec, self.how)
+
+    def example(self) -> dict[str, tuple[Tensor, ...]]:
+        width = len(self.data.spec["mean"])
+        return {"model": (torch.zeros(1, width, dtype=self.dtype, device=self.run.device),)}
+
+    def measure(self, split: TableSplit) -> dict[str, float]:
+        """Mean squared and absolute error, their root, and the share of the variance explained."""
+        return _metrics(self.answers(split.x), split.y)
+
+    @torch.inference_mode()
+    def answers(self, x: Tensor) -> Tensor:
+        """Numbers (N,) in eval mode, on the CPU, for any number of rows (N, D) on the scale of the data."""
+        self.model.eval()
+        parts = x.split(EVALUATION_BATCH)
+        return torch.cat([self.model(part.to(self.run.device, self.dtype)).cpu() for part in parts])
+
+    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
+        names, x = read_rows(inputs, self.data.spec)
+        target = self.data.spec["target"]
+        word = target if target not in ("input", "label") else "value"
+        return [{"input": name, word: round(v, 6)} for name, v in zip(names, self.answers(x).tolist(), strict=True)]
+
+    def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
+        return {"model": (read_rows(inputs, self.data.spec)[1].to(self.run.device, self.dtype),)}
+
+    def deployable(self) -> Deployable:
+        return deployable_rows(self.model, self.data.spec, self.dtype, "value", {"target": self.data.spec["target"]})
+
+    def figures(self) -> list[Figure]:
+        y = self.data.test.y
+        assert y is not None
+        found = [row_figures.answers_against_targets(self._test_answers, y, str(self.data.spec["target"]))]
+        found += row_figures.of_model(self.model, self.data.spec, None)
+        if self.data.test.x.shape[1] == 1:
+            found.append(row_figures.fitted_curve(self.answers, self.data.train, self.data.spec))
+        return found
+
+    @cached_property
+    def _test_answers(self) -> Tensor:
+        return self.answers(self.data.test.x)
+
+
+def _metrics(answers: Tensor, y: Tensor | None) -> dict[str, float]:
+    assert y is not None
+    residual, y = (answers.double() - y.double()), y.double()
+    mse = float(residual.square().mean())
+    variance = float((y - y.mean()).square().mean())
+    explained = {"r2": 1.0 - mse / variance} if variance > 0 else {}
+    return {"mse": mse, "rmse": mse**0.5, "mae": float(residual.abs().mean()), **explained}

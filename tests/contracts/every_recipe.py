@@ -1,0 +1,56 @@
+"""Each recipe trained once a session on its `tiny` settings, and what its system is asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import chainrule
+from chainrule.core.recipe import Recipe
+
+_TRAINED: dict[str, Path] = {}
+
+
+def trained(recipe: Recipe, factory: pytest.TempPathFactory) -> Path:
+    """The folder of its run. Look, do not write into it."""
+    if recipe.name not in _TRAINED:
+        folder = factory.mktemp("recipes") / recipe.name
+        chainrule.train(recipe.name, out=folder, device="cpu", seed=3, **recipe.tiny)
+        _TRAINED[recipe.name] = folder
+    return _TRAINED[recipe.name]
+
+
+def record(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "run.json").read_text("utf-8"))
+
+
+def result(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "result.json").read_text("utf-8"))
+
+
+def question(spec: dict[str, Any], place: Path) -> str:
+    """An input of the kind that a run with this spec answers; a new kind of data says here what it is asked."""
+    if "size" in spec:
+        kind = "L" if spec["channels"] == 1 else "RGB"
+        pixels = np.random.default_rng(0).integers(0, 256, (spec["size"], spec["size"], 3)).astype(np.uint8)
+        Image.fromarray(pixels).convert(kind).save(place / "question.png")
+        return str(place / "question.png")
+    if "vocabulary" in spec:
+        return "".join(character for character in spec["vocabulary"] if character.isalpha())[:9]
+    if spec.get("text") == "labelled texts":
+        return "The operands are compared, and the result is a tuple of strings."
+    if "columns" in spec:
+        (place / "question.csv").write_text(
+            ",".join(spec["columns"]) + "\n" + ",".join("1" for _ in spec["columns"]) + "\n", "utf-8"
+        )
+        return str(place / "question.csv")
+    if "lags" in spec:
+        return ",".join(str(1 + i % 3) for i in range(spec["lags"] + spec["difference"]))
+    if "obs_size" in spec:
+        return ",".join(["0.01"] * spec["obs_size"])
+    raise AssertionError(f"tests/common/every_recipe.py does not know what to ask of data with {sorted(spec)}")

@@ -1,0 +1,261 @@
+"""What must hold for every recipe: it trains on its tiny settings, and then every verb answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+import chainrule
+from chainrule.cli import cli
+from chainrule.core.discovery import all_recipes
+from chainrule.core.errors import UserError
+from chainrule.core.recipe import Recipe
+from chainrule.core.settings import parameters
+from chainrule.core.task import Exports, Generates, Predicts, Prepares
+from chainrule.models import all_cards
+from chainrule.run.run import Run
+from chainrule.run.settings import run_settings
+from tests.contracts.every_recipe import question, record, result, trained
+
+RECIPES = all_recipes()
+LOADS = re.compile(r"""(?:src|href|action|data|poster|srcset)\s*=\s*["']?\s*(?:https?:)?//|url\(\s*["']?\s*(?:https?:)?//|@import""", re.I)  # fmt: skip
+
+
+@pytest.fixture(params=RECIPES.values(), ids=lambda recipe: recipe.name)
+def recipe(request: pytest.FixtureRequest) -> Recipe:
+    return request.param
+
+
+@pytest.fixture
+def folder(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained run; not to be written into."""
+    return trained(recipe, tmp_path_factory)
+
+
+def is_experiment(recipe: Recipe) -> bool:
+    """It measures points, with many models or none: there is no network to show, and nothing to choose."""
+    return recipe.model is None and recipe.family == "demonstration"
+
+
+def state_of(folder: Path) -> dict[str, tuple[int, str]]:
+    """When each file was written, and what it holds."""
+    return {
+        str(file.relative_to(folder)): (file.stat().st_mtime_ns, hashlib.sha256(file.read_bytes()).hexdigest())
+        for file in sorted(folder.rglob("*")) if file.is_file()
+    }  # fmt: skip
+
+
+def test_is_described(recipe: Recipe) -> None:
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", recipe.name) and recipe.summary.endswith(".")
+    assert recipe.model in all_cards() or is_experiment(recipe), "the recipe names a model that has no card"
+    assert recipe.family and recipe.task and recipe.data and recipe.source
+    if recipe.target:
+        assert recipe.target.protocol and recipe.target.source and math.isfinite(recipe.target.value)
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", recipe.target.metric)
+
+
+def test_run_json_says_everything(recipe: Recipe, folder: Path) -> None:
+    found = record(folder)
+    assert found["status"] == "done" and found["recipe"] == recipe.name and found["seed"] == 3
+    assert set(found["settings"]) == set(parameters(recipe.build)), "a setting is missing from run.json"
+    assert set(found["common"]) == set(parameters(run_settings))
+    for key, value in recipe.tiny.items():
+        if key == "data":
+            assert found["data"]["source"] == value
+        else:
+            assert {**found["settings"], **found["common"]}[key] == (list(value) if isinstance(value, tuple) else value)
+    assert found["versions"]["torch"] == torch.__version__ and set(found["versions"]) == {
+        "python",
+        "torch",
+        "chainrule",
+    }
+    assert found["hardware"] and found["device"] == "cpu" and found["threads"] >= 1
+    assert found["data"]["spec"]["fingerprint"] and found["data"]["spec"]["counts"] and found["data"]["spec"]["splits"]
+
+
+def test_run_json_names_the_commit(folder: Path) -> None:
+    command = ["git", "-C", str(Path(chainrule.__file__).parent), "rev-parse", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert record(folder)["commit"] == (done.stdout.strip() if done.returncode == 0 else None)
+
+
+def test_result_json_says_what_was_measured(recipe: Recipe, folder: Path) -> None:
+    found = result(folder)
+    keys = {"recipe", "metrics", "protocol", "chosen", "steps", "seconds", "parameters", "device", "data", "seed"}
+    assert keys <= set(found) and found["recipe"] == recipe.name and found["steps"] > 0
+    assert found["parameters"] > 0 or is_experiment(recipe)
+    for name, value in found["metrics"].items():
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", name), f"{name} is no plain name"
+        assert isinstance(value, (int, float)) and math.isfinite(value), f"{name} is {value}"
+        if name in ("accuracy", "error", "f1", "miou", "map50"):
+            assert 0 <= value <= 1, "a fraction, not a percentage"
+    if recipe.target:
+        assert recipe.target.metric in found["metrics"], "the target's metric is not measured"
+    chosen = found["chosen"]
+    assert (chosen is None) == ("no choice was made" in found["protocol"]), "the protocol must say what chose"
+    assert chosen is None or ("chose" in found["protocol"] and chosen["step"] <= found["steps"])
+    assert not chosen or "test" not in chosen["metric"], "the test split chooses nothing"
+    assert ("test" in found["protocol"] or is_experiment(recipe)) and "once" in found["protocol"]
+
+
+def test_nothing_but_the_contract_lies_in_the_folder(folder: Path) -> None:
+    names = {file.name for file in folder.iterdir()} - {"figures", "samples"}
+    assert names == {"run.json", "metrics.jsonl", "result.json", "checkpoint", "report.html"}
+    suffixes = {file.suffix for file in (folder / "checkpoint").rglob("*") if file.is_file()}
+    assert suffixes <= {".json", ".safetensors"}
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
+    assert lines and all({"step", "seconds"} <= set(line) for line in lines)
+    assert [line["step"] for line in lines] == sorted(line["step"] for line in lines)
+
+
+def test_evaluate_gives_what_training_measured(folder: Path) -> None:
+    assert chainrule.evaluate(folder, device="cpu") == result(folder)["metrics"]
+
+
+def test_its_own_data_by_name_are_its_test_split(folder: Path) -> None:
+    """What a run has learnt from measures nothing."""
+    source = record(folder)["data"]["source"]
+    assert chainrule.evaluate(folder, data=source, device="cpu") == result(folder)["metrics"]
+
+
+def test_predict(recipe: Recipe, folder: Path, tmp_path: Path) -> None:
+    run = Run.load(folder, "cpu")
+    if not isinstance(run.system, Predicts):
+        with pytest.raises(UserError, match="does not predict"):
+            chainrule.predict(folder, ["x"], device="cpu")
+        pytest.skip(f"{recipe.name} does not predict")
+    asked = question(record(folder)["data"]["spec"], tmp_path)
+    answers = chainrule.predict(folder, [asked, asked], out=tmp_path, device="cpu")
+    assert len(answers) >= 2 and all(isinstance(answer, dict) and answer for answer in answers)
+    one, other = answers[0], answers[len(answers) // 2]
+    assert {k: v for k, v in one.items() if k != "input"} == {k: v for k, v in other.items() if k != "input"}
+    json.dumps(answers)
+    with pytest.raises(UserError, match="nothing to predict"):
+        chainrule.predict(folder, [], device="cpu")
+
+
+def test_generate(recipe: Recipe, folder: Path, tmp_path: Path) -> None:
+    system = Run.load(folder, "cpu").system
+    if not isinstance(system, Generates):
+        with pytest.raises(UserError, match="does not generate"):
+            chainrule.generate(folder, device="cpu")
+        pytest.skip(f"{recipe.name} does not generate")
+    short = {"length": 20} if "length" in parameters(system.generate) else {}
+    samples = [
+        chainrule.generate(folder, count=2, seed=seed, out=tmp_path / str(number), device="cpu", **short)
+        for number, seed in enumerate((1, 1, 2))
+    ]
+    json.dumps(samples)
+    assert [len(some) for some in samples] == [2, 2, 2]
+    written = [{f.name: f.read_bytes() for f in sorted((tmp_path / str(i)).rglob("*"))} for i in range(3)]
+    assert written[0] and written[0] == written[1] != written[2], "the seed decides the samples, and nothing else does"
+    with pytest.raises(UserError, match="out of range"):
+        chainrule.generate(folder, count=0, out=tmp_path, device="cpu")
+
+
+def test_explain(recipe: Recipe, folder: Path, tmp_path: Path) -> None:
+    run = Run.load(folder, "cpu")
+    if is_experiment(recipe):
+        with pytest.raises(UserError, match="an experiment"):
+            chainrule.explain(recipe.name)
+        pytest.skip("an experiment has no one network")
+    pages = [chainrule.explain(folder, out=tmp_path / "run.html", device="cpu"), chainrule.explain(recipe.name)]
+    if isinstance(run.system, Prepares):
+        asked = question(record(folder)["data"]["spec"], tmp_path)
+        pages.append(chainrule.explain(folder, [asked], out=tmp_path / "input.html", device="cpu"))
+    for page in pages:
+        text = page.read_text("utf-8")
+        assert text.lstrip().lower().startswith("<!doctype html") and not LOADS.search(text), LOADS.search(text)
+    for module in run.system.modules().values():
+        held = [*module.named_parameters(), *module.named_buffers()]
+        assert all(name in pages[0].read_text("utf-8") for name, _ in held)
+
+
+def test_report(folder: Path, tmp_path: Path) -> None:
+    again = chainrule.report(folder, out=tmp_path / "again.html").read_text("utf-8")
+    for text in ((folder / "report.html").read_text("utf-8"), again):
+        assert text.lstrip().lower().startswith("<!doctype html") and not LOADS.search(text), LOADS.search(text)
+        assert all(name.replace("_", " ") in text.replace("_", " ") for name in result(folder)["metrics"])
+
+
+def test_export(recipe: Recipe, folder: Path, tmp_path: Path) -> None:
+    if not isinstance(Run.load(folder, "cpu").system, Exports):
+        with pytest.raises(UserError, match="nothing to export"):
+            chainrule.export(folder, "torch")
+        pytest.skip(f"{recipe.name} has nothing to export")
+    found = chainrule.export(folder, "torch", out=tmp_path)
+    assert (
+        Path(found["file"]).is_file()
+        and found["largest_difference"] <= found["tolerance"]
+        and len(found["batches"]) > 1
+    )
+
+
+def test_show(recipe: Recipe) -> None:
+    done = CliRunner().invoke(cli, ["show", recipe.name])
+    assert done.exit_code == 0, done.exception
+    card = all_cards().get(recipe.model or "")
+    if card is not None and isinstance(card.build(), torch.nn.Module):
+        assert re.search(r"[1-9][\d,]* (trainable parameters|numbers are estimated)", done.output)
+        assert card.parameters is None or f"{card.parameters:,} trainable parameters" in done.output
+    assert all(f"{name}=" in done.output for name in parameters(recipe.build, run_settings))
+    assert f"chainrule train {recipe.name}" in done.output and recipe.summary in done.output
+
+
+def test_a_run_that_may_not_be_written_to_still_answers(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copied elsewhere, without the data where they are not embedded, and read-only: looking changes nothing in it."""
+    copy = Path(shutil.copytree(folder, tmp_path / "copied run"))
+    before = state_of(copy)
+    for file in [*copy.rglob("*"), copy]:
+        file.chmod(file.stat().st_mode & ~0o222)
+    try:
+        assert chainrule.evaluate(copy, device="cpu") == result(folder)["metrics"]
+        system = Run.load(copy, "cpu").open_system()
+        spec = record(copy)["data"]["spec"]
+        if isinstance(system, Predicts):
+            assert chainrule.predict(copy, [question(spec, tmp_path)], device="cpu")
+        if isinstance(system, Generates):
+            short = {"length": 20} if "length" in parameters(system.generate) else {}
+            assert chainrule.generate(copy, out=tmp_path / "samples", device="cpu", **short)
+        if record(copy)["recipe"] not in {r.name for r in RECIPES.values() if is_experiment(r)}:
+            chainrule.explain(copy, out=tmp_path / "e.html", device="cpu")
+        chainrule.report(copy, out=tmp_path / "r.html")
+        assert state_of(copy) == before, "looking at a run has written into it"
+    finally:
+        for file in [copy, *copy.rglob("*")]:
+            file.chmod(file.stat().st_mode | 0o200)
+
+
+def test_the_same_run_twice_is_the_same(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    """One for all: the tests of killing and resuming hold it for each."""
+    recipe = RECIPES["gaussian-mixture"]
+    again = chainrule.train(recipe.name, out=tmp_path / "again", device="cpu", seed=3, **recipe.tiny)
+    other = chainrule.train(recipe.name, out=tmp_path / "other", device="cpu", seed=4, **recipe.tiny)
+    first = result(trained(recipe, tmp_path_factory))["metrics"]
+    assert again.result()["metrics"] == first != other.result()["metrics"]  # type: ignore[index]
+
+
+def test_a_run_that_is_done_does_not_resume(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with pytest.raises(UserError, match="this run is done"):
+        chainrule.resume(trained(RECIPES["gaussian-mixture"], tmp_path_factory))
+
+
+def test_the_figures_of_a_run_are_pictures(folder: Path) -> None:
+    figures: list[Any] = Run.load(folder, "cpu").open_system().figures()
+    for figure in figures:
+        assert figure.title and (figure.png or figure.svg or figure.table)
+        assert figure.png is None or figure.png.startswith(b"\x89PNG")
+    assert os.listdir() == []  # noqa: PTH208  # nothing is left where the command was given

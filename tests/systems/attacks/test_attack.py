@@ -1,0 +1,63 @@
+"""Attacks on trained classifiers, and a network that was trained against them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from chainrule import api
+from chainrule.core.errors import UserError
+from chainrule.tasks.images.classification import classifier_of_run
+from tests.trained import lenet_run
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float]]:
+    """Metrics of the attack on LeNet as it is usually trained, and as it is trained against attacks."""
+    folder, found = tmp_path_factory.mktemp("attacks"), {}
+    for name, recipe in (("plain", "lenet-caffe"), ("hardened", "adversarial-training")):
+        api.train(recipe, epochs=4, batch_size=64, lr=0.02, out=folder / name)
+        run = api.train(
+            "attack", of=str(folder / name), epsilons=(8.0, 32.0), samples=150, out=folder / f"{name}-attack"
+        )
+        result = run.result()
+        assert result is not None
+        found[name] = result["metrics"]
+
+    return found
+
+
+def test_attacks_do_what_they_are_known_for(attacked: dict[str, dict[str, float]]) -> None:
+    plain = attacked["plain"]
+    assert plain["accuracy_clean"] > 0.85
+    assert plain["accuracy_fast_gradient_sign_32"] < plain["accuracy_fast_gradient_sign_8"] <= plain["accuracy_clean"]
+    assert plain["accuracy_iterative_32"] <= plain["accuracy_fast_gradient_sign_32"] < 0.5
+    assert plain["accuracy_universal_32"] < plain["accuracy_clean"]
+    assert plain["target_hit_32"] > plain["target_hit_8"]
+
+
+def test_training_against_attacks_helps_against_them(attacked: dict[str, dict[str, float]]) -> None:
+    plain, hardened = attacked["plain"], attacked["hardened"]
+    assert hardened["accuracy_iterative_32"] > plain["accuracy_iterative_32"] + 0.2
+    assert hardened["target_hit_32"] < plain["target_hit_32"]
+
+
+def test_what_cannot_be_attacked(tmp_path: Path) -> None:
+    api.train("lda", out=tmp_path / "rows")
+    with pytest.raises(UserError, match="no image classifier"):
+        api.train("attack", of=str(tmp_path / "rows"), out=tmp_path / "run")
+    with pytest.raises(UserError, match="an epsilon is out of range"):
+        api.train("attack", epsilons=(300.0,), out=tmp_path / "run")
+    with pytest.raises(UserError):
+        api.train("attack", of=str(tmp_path / "nothing"), out=tmp_path / "run")
+
+
+def test_a_classifier_that_is_opened_takes_no_random_numbers(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A resumed attack opens it at another point than one that was never stopped, and is to draw the same."""
+    folder = lenet_run(tmp_path_factory)
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    classifier_of_run(str(folder), "cpu")
+    assert torch.equal(torch.get_rng_state(), before)

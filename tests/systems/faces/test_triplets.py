@@ -1,0 +1,233 @@
+"""Mining of triplets against three plain loops, and batches of P persons x K pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from chainrule.core.errors import UserError
+from chainrule.functional.losses import triplet
+from chainrule.systems.faces.identity_batches import IdentityBatches
+from chainrule.systems.faces.triplets import (
+    Triplets,
+    hardest_triplets,
+    pairwise_squared_distances,
+    semi_hard_triplets,
+    violating_triplets,
+)
+
+MARGIN = 0.2
+MINERS: dict[str, Callable[[Tensor, Tensor], Triplets]] = {
+    "semi-hard": lambda x, y: semi_hard_triplets(x, y, margin=MARGIN),
+    "hard": hardest_triplets,
+    "violating": lambda x, y: violating_triplets(x, y, margin=MARGIN),
+}
+
+
+def by_loops(kind: str, x: Tensor, y: Tensor) -> list[tuple[int, int, int]]:
+    """The definitions, written out in Python's own numbers; where several negatives will do, the first of the nearest."""
+    rows, labels = x.double().tolist(), y.tolist()
+    B = len(rows)
+
+    def d(i: int, j: int) -> float:
+        return sum((a - b) ** 2 for a, b in zip(rows[i], rows[j], strict=True))
+
+    found = []
+    for a in range(B):
+        positives = [p for p in range(B) if p != a and labels[p] == labels[a]]
+        negatives = [n for n in range(B) if labels[n] != labels[a]]
+        if kind == "hard":
+            if positives and negatives:
+                found.append((a, max(positives, key=lambda p: d(a, p)), min(negatives, key=lambda n: d(a, n))))
+            continue
+        for p in positives:
+            if kind == "violating":
+                found += [(a, p, n) for n in negatives if d(a, n) < d(a, p) + MARGIN]
+                continue
+            semi = [n for n in negatives if d(a, p) < d(a, n) < d(a, p) + MARGIN]
+            if semi:
+                found.append((a, p, min(semi, key=lambda n: d(a, n))))
+    return found
+
+
+def as_rows(found: Triplets) -> list[tuple[int, int, int]]:
+    return [tuple(row) for row in torch.stack(found, 1).tolist()]  # type: ignore[misc]
+
+
+def batch(seed: int, persons: int = 5, most: int = 4, width: int = 3) -> tuple[Tensor, Tensor]:
+    """Points of a sphere, of persons with 1 to `most` pictures, in no order."""
+    g = torch.Generator().manual_seed(seed)
+    counts = torch.randint(1, most + 1, (persons,), generator=g)
+    y = torch.arange(persons).repeat_interleave(counts)[torch.randperm(int(counts.sum()), generator=g)]
+    return torch.nn.functional.normalize(torch.randn(len(y), width, generator=g, dtype=torch.float64)), y * 7 - 3
+
+
+@pytest.mark.parametrize("kind", MINERS)
+@pytest.mark.parametrize("seed", range(8))
+def test_mining_is_the_three_loops(kind: str, seed: int) -> None:
+    x, y = batch(seed)
+    expected = by_loops(kind, x, y)
+    assert as_rows(MINERS[kind](x, y)) == expected and expected
+
+
+def test_semi_hard_by_hand() -> None:
+    """A line: the anchor at 0, the positive at 0.5 (d 0.25); negatives with d 0.16, 0.25, 0.36, 0.4225, 0.45, 0.49."""
+    x = torch.tensor([[0.0], [0.5], [0.4], [-0.5], [0.6], [0.65], [-(0.45**0.5)], [0.7]], dtype=torch.float64)
+    y = torch.tensor([0, 0, 1, 2, 3, 4, 5, 6])
+    assert (0, 1, 4) in as_rows(semi_hard_triplets(x, y, margin=0.2))
+    without = [0, 1, 2, 3, 7]  # nearer, equally near, beyond: none is semi-hard
+    assert not [t for t in as_rows(semi_hard_triplets(x[without], y[without], margin=0.2)) if t[:2] == (0, 1)]
+    assert (0, 1, 4) in as_rows(semi_hard_triplets(x[[*without[:4], 6, 7]], y[[*without[:4], 6, 7]], margin=0.21))
+
+
+def test_neither_bound_belongs_to_the_semi_hard() -> None:
+    """d_ap = 1 and a margin of 3, in whole numbers: d_an of 1 and of 4 are out, 1.99 squared is in."""
+    y = torch.tensor([0, 0, 1])
+    for place, taken in ((-1.0, False), (2.0, False), (1.99, True)):
+        found = as_rows(semi_hard_triplets(torch.tensor([[0.0], [1.0], [place]]), y, margin=3.0))
+        assert ((0, 1, 2) in found) == taken
+    touching = torch.tensor([[0.0], [1.0], [2.0]])
+    assert (0, 1, 2) not in as_rows(violating_triplets(touching, y, margin=3.0)), "its loss is zero"
+
+
+@pytest.mark.parametrize("kind", MINERS)
+def test_every_mined_triplet_is_of_two_persons_and_costs(kind: str) -> None:
+    x, y = batch(11, persons=6, most=6)
+    a, p, n = MINERS[kind](x, y)
+    assert (y[a] == y[p]).all() and (a != p).all() and (y[a] != y[n]).all()
+    if kind != "hard":
+        assert (triplet(x[a], x[p], x[n], margin=MARGIN, normalization="unreduced") > 0).all()
+
+
+@pytest.mark.parametrize("kind", MINERS)
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        (torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)),
+        (torch.zeros(1, 4), torch.zeros(1, dtype=torch.int64)),
+        (torch.rand(5, 4), torch.zeros(5, dtype=torch.int64)),  # one person
+        (torch.rand(5, 4), torch.arange(5)),  # one picture a person
+        (torch.full((4, 2), torch.nan), torch.tensor([0, 0, 1, 1])),
+    ],
+    ids=["empty", "one", "one person", "one picture each", "nan"],
+)
+def test_batches_without_a_triplet(kind: str, x: Tensor, y: Tensor) -> None:
+    found = MINERS[kind](x, y)
+    assert [part.dtype for part in found] == [torch.int64] * 3
+    if (
+        not x.isnan().any() or kind != "hard"
+    ):  # of what is no number, the hardest is anyone; the loss is nan, and is seen
+        assert [tuple(part.shape) for part in found] == [(0,)] * 3
+
+
+@pytest.mark.parametrize("kind", MINERS)
+def test_a_collapsed_batch(kind: str) -> None:
+    """All embeddings equal: nothing is farther than the positive, so nothing is semi-hard; the others see everything."""
+    x, y = torch.ones(6, 3), torch.tensor([0, 0, 1, 1, 2, 2])
+    assert len(MINERS[kind](x, y)[0]) == {"semi-hard": 0, "hard": 6, "violating": 6 * 4}[kind]
+
+
+@pytest.mark.parametrize("kind", MINERS)
+def test_half_precision_and_no_gradient(kind: str) -> None:
+    x, y = batch(3)
+    for dtype in (torch.float16, torch.bfloat16):
+        half = x.to(dtype).requires_grad_()
+        found = MINERS[kind](half, y)
+        assert as_rows(found) == as_rows(MINERS[kind](half.detach().float(), y))
+
+
+def test_distances_keep_their_digits() -> None:
+    """Far from the origin and near to each other: the product form would lose everything."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(7, 5, generator=g, dtype=torch.float64) * 1e-3 + 1e4
+    z = torch.randn(4, 5, generator=g, dtype=torch.float64) * 1e-3 + 1e4
+    for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
+        a, b = x.to(dtype), z.to(dtype)
+        exact = (a.double()[:, None] - b.double()).square().sum(2)
+        assert torch.allclose(pairwise_squared_distances(a, b).double(), exact, rtol=tolerance, atol=0)
+        assert pairwise_squared_distances(a).diagonal().eq(0).all()
+    many = torch.randn(60, 64, generator=g)  # where torch would turn to the product by itself
+    assert torch.equal(pairwise_squared_distances(many), pairwise_squared_distances(many).T)
+    assert pairwise_squared_distances(many).diagonal().eq(0).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: semi_hard_triplets(torch.rand(4, 2), torch.arange(3)), "one person for each"),
+        (lambda: hardest_triplets(torch.rand(4, 2), torch.rand(4)), "whole numbers"),
+        (lambda: semi_hard_triplets(torch.rand(4, 2), torch.arange(4), margin=0.0), "above 0"),
+        (lambda: violating_triplets(torch.rand(4, 2), torch.arange(4), margin=-1.0), "0 or more"),
+        (lambda: semi_hard_triplets(torch.rand(4, 2), torch.arange(4), margin=float("nan")), "above 0"),
+        (lambda: pairwise_squared_distances(torch.arange(4)), "floating"),
+        (lambda: pairwise_squared_distances(torch.rand(4, 2), torch.rand(4, 3)), "two lengths"),
+    ],
+)
+def test_wrong_arguments(call: Callable[[], object], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        call()
+
+
+# -- batches of persons ---------------------------------------------------------------------------------------------
+
+
+def pictures_of(*counts: int) -> tuple[Tensor, Tensor]:
+    """Persons 0, 1, ... with so many pictures, shuffled; the value of a picture is its number."""
+    y = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    y = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(0))]
+    return torch.arange(len(y), dtype=torch.float32)[:, None], y
+
+
+def test_a_batch_has_p_persons_with_k_pictures() -> None:
+    x, y = pictures_of(6, 5, 9, 4, 7)
+    batches = IdentityBatches(x, y, persons=3, pictures=4, seed=0)
+    seen = set()
+    for epoch in range(30):
+        drawn = list(batches.epoch(epoch))
+        assert len(drawn) == len(batches) == 3  # 31 pictures, 12 a batch
+        for found in drawn:
+            assert found.y.bincount().sort().values[-3:].tolist() == [4, 4, 4] and len(found.y) == found.count == 12
+            assert len(found.index.unique()) == 12, "a picture comes twice"
+            assert torch.equal(found.x[:, 0].long(), found.index) and torch.equal(y[found.index], found.y)
+            seen |= set(found.index.tolist())
+    assert seen == set(range(31)), "some picture is never drawn"
+
+
+def test_who_has_fewer_pictures_gives_all() -> None:
+    x, y = pictures_of(1, 2, 8)
+    for found in IdentityBatches(x, y, persons=3, pictures=4, seed=1).epoch(0):
+        assert found.y.bincount().tolist() == [1, 2, 4]
+
+
+def test_an_epoch_goes_on_where_it_stood() -> None:
+    x, y = pictures_of(6, 5, 9, 4, 7)
+    batches = IdentityBatches(x, y, persons=2, pictures=3, seed=5)
+    whole = [found.index.tolist() for found in batches.epoch(2)]
+    assert len(whole) == 6 and [found.index.tolist() for found in batches.epoch(2, start=4)] == whole[4:]
+    again = IdentityBatches(x, y, persons=2, pictures=3, seed=5)
+    assert [found.index.tolist() for found in again.epoch(2)] == whole
+    for seed, epoch in ((5, 3), (6, 2)):
+        other = IdentityBatches(x, y, persons=2, pictures=3, seed=seed)
+        assert [found.index.tolist() for found in other.epoch(epoch)] != whole
+    assert len({tuple(indices) for indices in whole}) == 6, "the batches of an epoch are one and the same"
+
+
+@pytest.mark.parametrize(
+    ("counts", "persons", "pictures", "words"),
+    [
+        ((4, 4), 3, 2, r"fewer persons than a batch takes[\s\S]*persons=2 or less"),
+        ((1, 1, 1), 2, 2, "nobody in the training split has two pictures"),
+        ((3, 2, 3), 2, 4, r"as many pictures[\s\S]*pictures=3 or less"),
+        ((4, 4), 1, 2, "no triplet"),
+        ((4, 4), 2, 1, "no triplet"),
+        ((), 2, 2, "fewer persons"),
+    ],
+    ids=["few persons", "one picture each", "K too large", "P of one", "K of one", "empty"],
+)
+def test_batches_that_cannot_be(counts: tuple[int, ...], persons: int, pictures: int, words: str) -> None:
+    x, y = pictures_of(*counts) if counts else (torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64))
+    with pytest.raises(UserError, match=words):
+        IdentityBatches(x, y, persons=persons, pictures=pictures, seed=0)

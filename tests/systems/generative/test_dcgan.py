@@ -1,0 +1,443 @@
+"""DCGAN: shapes and counts by hand, losses, the loop against a plain one, a toy game, resume, errors."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import chainrule
+from chainrule import api
+from chainrule.core.errors import UserError
+from chainrule.core.recipe import Recipe
+from chainrule.data.batches import Batch, Batches
+from chainrule.run.checkpoint.tree import load_tree
+from chainrule.run.run import Run
+from chainrule.systems.generative import task as image_gan
+from chainrule.systems.generative.dcgan import Discriminator, Generator
+from chainrule.systems.generative.fid import frechet_distance
+from chainrule.systems.generative.loop import discriminator_loss, endless, non_saturating_loss, play
+from chainrule.systems.generative.task import WholeBatches, follow, from_bytes, grid, nearest, to_bytes
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Networks this small are slower on two threads than on one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+TINY = {"steps": 8, "width": 4, "batch_size": 32, "sample_every": 4, "log_every": 3}
+
+
+def a_run(folder: Path) -> Run:
+    """A run for a loop alone, of a recipe that is never built."""
+    plain = Recipe("toy", "toy", "toy", "digits", "toy", lambda run: None, "toy")
+    common = {"log_every": 50, "checkpoint_s": 1e9, "autocast": "no", "compile": "no", "parallel": "ddp", "threads": 0}
+    return Run.create(plain, {}, common, seed=0, data=None, target=None, device="cpu", out=folder)
+
+
+# -- the networks -------------------------------------------------------------------------------------------------
+
+
+def test_the_published_form_has_the_layers_of_figure_1() -> None:
+    generator, discriminator = Generator(), Discriminator()
+    # 5 x 5 kernels, no biases; 2 numbers a map of batch norm.
+    convolutions = 100 * 1024 * 16 + 25 * (1024 * 512 + 512 * 256 + 256 * 128 + 128 * 3)
+    assert sum(p.numel() for p in generator.parameters()) == convolutions + 2 * (1024 + 512 + 256 + 128) == 18_855_040
+    convolutions = 25 * (3 * 128 + 128 * 256 + 256 * 512 + 512 * 1024) + 1024 * 16
+    assert sum(p.numel() for p in discriminator.parameters()) == convolutions + 2 * (256 + 512 + 1024) == 17_232_768
+    shapes: list[tuple[int, ...]] = []
+    for layer in [*generator.layers, *discriminator.layers]:
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            layer.register_forward_hook(lambda _m, _i, out: shapes.append(tuple(out.shape[1:])))
+    x = generator(torch.zeros(2, 100))
+    assert discriminator(x).shape == (2,)
+    up = [(1024, 4, 4), (512, 8, 8), (256, 16, 16), (128, 32, 32), (3, 64, 64)]
+    assert shapes == [*up, (128, 32, 32), (256, 16, 16), (512, 8, 8), (1024, 4, 4)]
+    assert float(x.detach().abs().max()) <= 1
+    kinds = [type(layer).__name__ for layer in generator.layers]
+    assert kinds[-2:] == ["ConvTranspose2d", "Tanh"]  # no batch norm at the generator's output
+    kinds = [type(layer).__name__ for layer in discriminator.layers]
+    assert kinds[:2] == ["Conv2d", "LeakyReLU"]  # nor at the discriminator's input
+    assert kinds.count("BatchNorm2d") == 3
+
+
+@pytest.mark.parametrize("kernel_size", [4, 5])
+@pytest.mark.parametrize("size", [28, 32, 64])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_size_fits_both_ways(size: int, channels: int, kernel_size: int) -> None:
+    x = Generator(size, channels, 2, 7, kernel_size)(torch.randn(3, 7))  # type: ignore[arg-type]
+    assert x.shape == (3, channels, size, size)
+    assert Discriminator(size, channels, 2, kernel_size)(x).shape == (3,)  # type: ignore[arg-type]
+
+
+def test_weights_begin_as_section_4_says() -> None:
+    torch.manual_seed(0)
+    for module in (Generator(), Discriminator()):
+        for layer in module.modules():
+            if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+                weight, count = layer.weight.detach(), layer.weight.numel()
+                assert float(weight.mean()) == pytest.approx(0, abs=5 * 0.02 / count**0.5)
+                assert float(weight.std()) == pytest.approx(0.02, rel=4 / count**0.5)
+            if isinstance(layer, nn.BatchNorm2d):
+                assert float(layer.weight.detach().mean()) == pytest.approx(1, abs=0.01)
+                assert float(layer.bias.detach().abs().max()) == 0
+            if isinstance(layer, nn.LeakyReLU):
+                assert layer.negative_slope == 0.2
+
+
+# -- the criterion ------------------------------------------------------------------------------------------------
+
+
+def test_losses_and_their_gradients_are_those_of_the_formulas() -> None:
+    generator = torch.Generator().manual_seed(0)
+    real, fake = (torch.randn(9, generator=generator, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    d = discriminator_loss(real, fake)
+    explicit = -(real.sigmoid().log().mean() + (1 - fake.sigmoid()).log().mean())
+    torch.testing.assert_close(d, explicit)
+    for got, expected in zip(
+        torch.autograd.grad(d, (real, fake)), torch.autograd.grad(explicit, (real, fake)), strict=True
+    ):
+        torch.testing.assert_close(got, expected)
+    g = non_saturating_loss(fake)
+    torch.testing.assert_close(g, -fake.sigmoid().log().mean())
+    torch.testing.assert_close(torch.autograd.grad(g, fake)[0], (fake.sigmoid() - 1).detach() / 9)
+    sure = torch.tensor([-1000.0])  # where sigmoid has underflowed, the loss is still finite
+    assert float(non_saturating_loss(sure)) == 1000
+
+
+# -- the loop -----------------------------------------------------------------------------------------------------
+
+
+def toy_players() -> tuple[nn.Module, nn.Module]:
+    torch.manual_seed(1)
+    return nn.Linear(2, 1), nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 1))
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_the_loop_is_algorithm_1(k: int, tmp_path: Path) -> None:
+    data = torch.randn(24, 1, generator=torch.Generator().manual_seed(2)) + 3
+    noise = torch.randn(100, 8, 2, generator=torch.Generator().manual_seed(3))
+    batches = Batches(data, torch.zeros(24), 8, seed=0)
+    G, D = toy_players()
+    reference_g, reference_d = copy.deepcopy(G), copy.deepcopy(D)
+    drawn = iter(noise)
+
+    def d_objective(batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        return discriminator_loss(D(batch.x), D(G(next(drawn)))), {}
+
+    def g_objective(batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        return non_saturating_loss(D(G(next(drawn)))), {}
+
+    seen: list[int] = []
+    play(
+        a_run(tmp_path / "run"), generator=G, discriminator=D, generator_objective=g_objective,
+        discriminator_objective=d_objective, generator_optimizer=torch.optim.SGD(G.parameters(), 0.3),
+        discriminator_optimizer=torch.optim.SGD(D.parameters(), 0.2), train=batches, steps=5, discriminator_steps=k,
+        after_step=seen.append,
+    )  # fmt: skip
+    assert seen == [1, 2, 3, 4, 5]
+
+    # The box of the paper, in its own words: ascend the sum of logs; then descend -log D(G(z)).
+    drawn, order = iter(noise), endless(batches)
+    for step in range(1, 6):
+        x, z = next(order).x, next(drawn)
+        value = (reference_d(x).sigmoid().log() + (1 - reference_d(reference_g(z)).sigmoid()).log()).mean()
+        gradients = torch.autograd.grad(value, list(reference_d.parameters()))
+        with torch.no_grad():
+            for p, gradient in zip(reference_d.parameters(), gradients, strict=True):
+                p += 0.2 * gradient
+        if step % k == 0:
+            value = -reference_d(reference_g(next(drawn))).sigmoid().log().mean()
+            gradients = torch.autograd.grad(value, list(reference_g.parameters()))
+            with torch.no_grad():
+                for p, gradient in zip(reference_g.parameters(), gradients, strict=True):
+                    p -= 0.3 * gradient
+    for ours, theirs in ((G, reference_g), (D, reference_d)):
+        for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)
+
+
+def test_a_game_on_the_line_finds_the_mean_and_the_spread(tmp_path: Path) -> None:
+    data = torch.randn(2000, 1, generator=torch.Generator().manual_seed(0)) * 0.5 + 3
+    torch.manual_seed(0)
+    G = nn.Linear(1, 1)
+    D = nn.Sequential(nn.Linear(1, 32), nn.LeakyReLU(0.2), nn.Linear(32, 32), nn.LeakyReLU(0.2), nn.Linear(32, 1))
+    late: list[Tensor] = []
+
+    def d_objective(batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        fake = G(torch.randn(len(batch.x), 1)).detach()
+        return discriminator_loss(D(batch.x), D(fake)), {}
+
+    def g_objective(batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        return non_saturating_loss(D(G(torch.randn(len(batch.x), 1)))), {}
+
+    def after_step(step: int) -> None:
+        if step > 500:  # the players circle around the equilibrium: look at their mean
+            late.append(torch.stack([G.bias.detach()[0], G.weight.detach()[0, 0].abs()]))
+
+    play(
+        a_run(tmp_path / "run"), generator=G, discriminator=D, generator_objective=g_objective,
+        discriminator_objective=d_objective, generator_optimizer=torch.optim.Adam(G.parameters(), 5e-3, (0.5, 0.999)),
+        discriminator_optimizer=torch.optim.Adam(D.parameters(), 5e-3, (0.5, 0.999)), steps=800,
+        train=Batches(data, torch.zeros(2000), 128, seed=0), after_step=after_step,
+    )  # fmt: skip
+    mean, spread = torch.stack(late).mean(0).tolist()
+    assert mean == pytest.approx(3, abs=0.15)
+    assert spread == pytest.approx(0.5, abs=0.15)
+
+
+def test_batches_without_end_go_on_where_they_are_told() -> None:
+    loader = WholeBatches(Batches(torch.arange(10)[:, None], torch.zeros(10), 4, seed=0))
+    assert len(loader) == 2  # the last two are left out in each epoch
+    batches = endless(loader)
+    first = [next(batches).x.flatten().tolist() for _ in range(7)]
+    assert all(len(x) == 4 for x in first)
+    assert len({tuple(x) for x in first}) == 7
+    for start in range(7):
+        assert next(endless(loader, start)).x.flatten().tolist() == first[start]
+
+
+def test_the_average_follows() -> None:
+    slow, fast = nn.BatchNorm1d(1), nn.BatchNorm1d(1)
+    with torch.no_grad():
+        fast.weight.fill_(3.0)
+        fast.running_mean.fill_(10.0)  # type: ignore[union-attr]
+        fast.num_batches_tracked.fill_(7)  # type: ignore[union-attr]
+    follow(slow, fast, 0.9, step=1)  # (1 + 1) / (10 + 1) of the old, as long as that is less than 0.9
+    assert float(slow.weight.detach()) == pytest.approx(1 * 2 / 11 + 3 * 9 / 11)
+    assert float(slow.running_mean) == pytest.approx(10 * 9 / 11)  # type: ignore[arg-type]
+    assert int(slow.num_batches_tracked) == 7  # type: ignore[arg-type]
+    before = float(slow.weight.detach())
+    follow(slow, fast, 0.9, step=1000)
+    assert float(slow.weight.detach()) == pytest.approx(0.9 * before + 0.1 * 3)
+
+
+# -- the system ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return chainrule.train("dcgan", out=tmp_path_factory.mktemp("gan") / "run", ema=0.9, **TINY)
+
+
+def test_a_run_measures_and_says_how(done: Run) -> None:
+    result = done.result()
+    assert result is not None
+    assert {"fid", "fid_of_train", "classifier_score", "d_loss", "g_loss", "d_real", "d_fake"} <= result[
+        "metrics"
+    ].keys()
+    assert api.evaluate(done.folder) == result["metrics"]
+    assert result["metrics"]["fid_of_train"] < result["metrics"]["fid"]
+    assert "no choice was made" in result["protocol"]
+    assert "moving average" in result["protocol"]
+    lines = [line for line in done.log_lines() if "d_loss" in line]
+    assert [line["step"] for line in lines] == [3, 6, 8]
+    assert {"d_loss", "g_loss", "d_real", "d_fake"} <= lines[0].keys()
+    assert sorted(f.name for f in (done.folder / "figures").iterdir()) == ["samples-000004.png", "samples-000008.png"]
+
+
+def test_fid_is_that_of_the_pictures(done: Run) -> None:
+    system = Run.load(done.folder).open_system()
+    real = system.data.test.x
+    features = [
+        system._scored(x)[0].double().numpy() for x in (system.draw(system.fixed_noise(len(real), stream=1)), real)
+    ]
+    moments = [(torch.from_numpy(f.mean(0)), torch.from_numpy(np.cov(f, rowvar=False))) for f in features]
+    assert system.evaluate()["fid"] == pytest.approx(float(frechet_distance(*moments[0], *moments[1])), rel=1e-6)
+
+
+def test_a_picture_depends_on_its_own_noise_alone(done: Run) -> None:
+    system = Run.load(done.folder).open_system()
+    z = system.fixed_noise(5)
+    torch.testing.assert_close(system.draw(z)[2:3], system.draw(z[2:3]))
+    assert torch.equal(z, Run.load(done.folder).system.fixed_noise(5))
+    assert float(z.abs().max()) <= 1
+    assert not torch.equal(z, system.fixed_noise(5, stream=1))
+
+
+def test_generate_writes_pictures_that_the_seed_decides(done: Run, tmp_path: Path) -> None:
+    answers = api.generate(done.folder, count=3, seed=5, out=tmp_path / "a")
+    api.generate(done.folder, count=3, seed=5, out=tmp_path / "b")
+    api.generate(done.folder, count=3, seed=6, out=tmp_path / "c")
+    assert [Path(a["file"]).name for a in answers] == ["sample-0001.png", "sample-0002.png", "sample-0003.png"]
+    assert side_of(tmp_path / "a" / "grid.png") == (2 * 30 + 2, 2 * 30 + 2)
+    content = [(tmp_path / d / "sample-0001.png").read_bytes() for d in "abc"]
+    assert content[0] == content[1] != content[2]
+    assert side_of(tmp_path / "a" / "sample-0001.png") == (28, 28)
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        api.generate(done.folder, out=tmp_path / "taken")
+
+
+def side_of(file: Path) -> tuple[int, int]:
+    with Image.open(file) as image:
+        return image.size
+
+
+def test_a_figure_shows_the_nearest_training_pictures(done: Run) -> None:
+    x = done.system.data.train.x
+    noisy = (x[7].int() + 3).clamp(0, 255).to(torch.uint8)
+    assert int(nearest(noisy, x, 2)[0]) == 7
+    expected = (x.flatten(1).double() - noisy.flatten().double()).norm(dim=1).argsort()[:2]
+    assert nearest(noisy, x, 2).tolist() == expected.tolist()
+    titles = [figure.title for figure in done.system.figures()]
+    assert titles == ["Samples and the training pictures nearest to them", "Classes of the samples"]
+
+
+def test_deployable_gives_the_pixels_of_generate(done: Run) -> None:
+    system = Run.load(done.folder, "cpu").open_system()
+    deployable = system.deployable()
+    (z,) = deployable.inputs(4)
+    pixels = deployable.module(z)
+    assert float(pixels.min()) >= 0
+    assert float(pixels.max()) <= 255
+    assert torch.equal(pixels.round().to(torch.uint8), system.draw(z))
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_resume_is_exact_and_so_are_the_pictures(ema: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {**TINY, "ema": ema, "steps": 7, "discriminator_steps": 2, "checkpoint_s": 0}
+    whole = chainrule.train("dcgan", out=tmp_path / "whole", **settings)
+
+    class KilledError(Exception):
+        pass
+
+    def die(pictures: Tensor) -> Image.Image:
+        raise KilledError
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(image_gan, "grid", die)  # in the middle of step 4
+        chainrule.train("dcgan", out=tmp_path / "cut", **settings)
+    assert Run.load(tmp_path / "cut").record["status"] == "failed"
+    cut = api.resume(tmp_path / "cut")
+    for part in ("weights", "state"):
+        trees = [load_tree(next(run.folder.glob(f"checkpoint/step-*/{part}.safetensors"))) for run in (whole, cut)]
+        assert_same({k: v for k, v in trees[0].items() if k not in ("seconds", "metrics")}, trees[1])
+    for name in ("samples-000004.png", "samples-000007.png"):
+        assert (whole.folder / "figures" / name).read_bytes() == (cut.folder / "figures" / name).read_bytes()
+    lines = [[{k: v for k, v in line.items() if k != "seconds"} for line in run.log_lines()] for run in (whole, cut)]
+    assert lines[0] == lines[1]
+    assert (whole.result() or {})["metrics"] == (cut.result() or {})["metrics"]
+
+
+def assert_same(a: object, b: object) -> None:
+    """Nested equality, bit for bit, over the names of `a`."""
+    if isinstance(a, Tensor):
+        assert isinstance(b, Tensor)
+        assert torch.equal(a, b)
+    elif isinstance(a, dict):
+        assert isinstance(b, dict)
+        for key in a:
+            assert_same(a[key], b[key])
+    elif isinstance(a, (list, tuple)):
+        for x, y in zip(a, b, strict=True):  # type: ignore[call-overload]
+            assert_same(x, y)
+    else:
+        assert a == b
+
+
+def test_bytes_come_back_and_a_grid_keeps_its_pictures() -> None:
+    x = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
+    assert torch.equal(to_bytes(from_bytes(x)), x)
+    assert float(from_bytes(x).min()) == -1
+    assert float(from_bytes(x).max()) == 1
+    five = torch.arange(5, dtype=torch.uint8)[:, None, None, None].expand(5, 3, 4, 4)
+    pixels = np.asarray(grid(five))
+    assert pixels.shape == (2 * 6 + 2, 3 * 6 + 2, 3)
+    assert (pixels[2:6, 2:6] == 0).all()
+    assert (pixels[8:12, 8:12] == 4).all()
+
+
+# -- the user's own pictures --------------------------------------------------------------------------------------
+
+
+def pictures(folder: Path, count: int, mode: str = "RGB", seed: int = 0) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed)
+    for number in range(count):
+        pixels = random.integers(0, 256, (20, 24, 3) if mode == "RGB" else (20, 24), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:03d}.png")
+    return folder
+
+
+def test_a_flat_folder_of_colour_pictures_trains_and_reports_losses(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "mine", 40)
+    run = chainrule.train("dcgan", data=str(folder), out=tmp_path / "run", steps=2, width=2, batch_size=16, size=32)
+    result = run.result()
+    assert result is not None
+    assert set(result["metrics"]) == {"d_loss", "g_loss", "d_real", "d_fake"}
+    assert "losses alone" in result["protocol"]
+    assert run.record["data"]["spec"]["counts"] == {"train": 32, "val": 0, "test": 8}
+    assert run.record["data"]["spec"]["channels"] == 3
+    assert len(run.system.figures()) == 1
+    assert set(api.evaluate(run.folder, data=str(pictures(tmp_path / "other", 12, seed=1)))) == set(result["metrics"])
+
+
+def test_split_folders_and_one_class_folder_are_pictures_too(tmp_path: Path) -> None:
+    from chainrule.data.images.unlabelled import read_picture_splits
+
+    words = {"target": None, "size": 28, "channels": 0, "seed": 0, "val_fraction": 0.0}
+    pictures(tmp_path / "split" / "train", 6, "L")
+    pictures(tmp_path / "split" / "test", 3, "L")
+    spec, splits = read_picture_splits(str(tmp_path / "split"), **words)  # type: ignore[arg-type]
+    assert spec["splits"]["test"] == "as published"
+    assert splits["train"].x.shape == (6, 1, 28, 28)
+    pictures(tmp_path / "one" / "cats", 10, "L")
+    assert len(read_picture_splits(str(tmp_path / "one"), **words)[1]["train"]) == 8  # type: ignore[arg-type]
+    pictures(tmp_path / "two" / "cats", 10, "L")
+    pictures(tmp_path / "two" / "dogs", 10, "L")
+    assert read_picture_splits(str(tmp_path / "two"), **words)[0]["classes"] == ["cats", "dogs"]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: pictures(folder, 1), "too few pictures"),
+        (lambda folder: pictures(folder, 10), "smaller than one batch"),
+        (lambda folder: pictures(folder, 2), "test split is too small"),
+        (lambda folder: [pictures(folder, 30), pictures(folder / "x", 3, "L")], "mixed kinds"),
+        (lambda folder: [pictures(folder, 8), (folder / "bad.png").write_bytes(b"no")], "cannot be read"),
+        (
+            lambda folder: (
+                [pictures(folder, 8)] + [Image.new("RGB", (9, 9), "red").save(f) for f in sorted(folder.glob("*.png"))]
+            ),
+            "one constant colour",
+        ),
+    ],
+)
+def test_pictures_that_will_not_do_are_refused_before_the_first_step(make, message: str, tmp_path: Path) -> None:
+    make(tmp_path / "mine")
+    with pytest.raises(UserError, match=message):
+        chainrule.train("dcgan", data=str(tmp_path / "mine"), out=tmp_path / "run", steps=2, width=2, batch_size=16)
+    assert not (tmp_path / "run" / "checkpoint").exists()
+
+
+def test_a_size_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(UserError, match="28 or 32 or 64"):
+        chainrule.train("dcgan", size=30)
+    with pytest.raises(UserError, match="did you mean 'width'"):
+        chainrule.train("dcgan", widht=30)
+
+
+def test_other_pictures_are_measured_whole_unless_they_have_a_test_split(tmp_path):
+    from chainrule.data.images.unlabelled import read_other_pictures
+
+    spec = {"size": 28, "channels": 3}
+    pictures(tmp_path / "flat", 7)
+    assert len(read_other_pictures(str(tmp_path / "flat"), None, spec)) == 7
+    for name in ("cats", "dogs"):
+        pictures(tmp_path / "classes" / name, 4)
+        pictures(tmp_path / "split" / "train" / name, 4)
+        pictures(tmp_path / "split" / "test" / name, 3)
+    assert len(read_other_pictures(str(tmp_path / "classes"), None, spec)) == 8
+    assert read_other_pictures(str(tmp_path / "split"), None, spec).x.shape == (6, 3, 28, 28)
