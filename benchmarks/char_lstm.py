@@ -38,9 +38,20 @@ def ours(text: str, steps: int, threads: int) -> dict[str, float]:
             (data / f"{name}.txt").write_text(part, encoding="utf-8", newline="")
         start = time.perf_counter()
         run = api.train(
-            "char-lstm", data=str(data), out=Path(folder) / "run", device="cpu", threads=threads, epochs=1, batch_size=BATCH,
-            length=LENGTH, hidden_size=HIDDEN, num_layers=LAYERS, lr=LR, clip=CLIP, dropout=DROPOUT,
-        )  # fmt: skip
+            "char-lstm",
+            data=str(data),
+            out=Path(folder) / "run",
+            device="cpu",
+            threads=threads,
+            epochs=1,
+            batch_size=BATCH,
+            length=LENGTH,
+            hidden_size=HIDDEN,
+            num_layers=LAYERS,
+            lr=LR,
+            clip=CLIP,
+            dropout=DROPOUT,
+        )
         whole = time.perf_counter() - start
         assert run.step == steps and torch.get_num_threads() == threads
         return {
@@ -142,18 +153,27 @@ def summarise(record: dict[str, Any], given: argparse.Namespace) -> str:
     middle = {name: medians(of_one) for name, of_one in record["runs"].items()}
     first = next(iter(middle.values()))
     rows = [
-        [name, f"{m['seconds']:.2f}", f"{m['seconds'] / first['seconds']:.2f}", f"{record['characters'] / m['seconds']:,.0f}",
-         f"{m['whole_seconds']:.2f}", f"{m['peak_mb']:.0f}", f"{m['val_loss']:.3f}"]
+        [
+            name,
+            f"{m['seconds']:.2f}",
+            f"{m['seconds'] / first['seconds']:.2f}",
+            f"{record['characters'] / m['seconds']:,.0f}",
+            f"{m['whole_seconds']:.2f}",
+            f"{m['peak_mb']:.0f}",
+            f"{m['val_loss']:.3f}",
+        ]
         for name, m in middle.items()
-    ]  # fmt: skip
+    ]
     header = ["", "seconds", "times ours", "characters/s", "with test and report, s", "peak MB", "val loss"]
-    return "\n\n".join([
-        "# The character model against a plain PyTorch loop",
-        f"{record['characters']:,} characters of tiny-shakespeare in {given.steps} batches of {BATCH} x {LENGTH}, {LAYERS} layers "
-        f"of {HIDDEN}, then a validation of {HELD_OUT:,}; medians of {given.repeats}, in turn, each in a process of its own.",
-        table(header, rows),
-        in_words(record),
-    ])  # fmt: skip
+    return "\n\n".join(
+        [
+            "# The character model against a plain PyTorch loop",
+            f"{record['characters']:,} characters of tiny-shakespeare in {given.steps} batches of {BATCH} x {LENGTH}, {LAYERS} layers "
+            f"of {HIDDEN}, then a validation of {HELD_OUT:,}; medians of {given.repeats}, in turn, each in a process of its own.",
+            table(header, rows),
+            in_words(record),
+        ]
+    )
 
 
 if __name__ == "__main__":

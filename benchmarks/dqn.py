@@ -25,10 +25,18 @@ from measure import circumstances, in_words, run_contestant, table, write_result
 
 ENVIRONMENT, SOLVED, EVALUATE_EVERY, FEW_EPISODES = "CartPole-v1", 475.0, 500, 10
 ZOO = {  # rl-baselines3-zoo, hyperparams/dqn.yml, CartPole-v1
-    "learning_rate": 2.3e-3, "batch_size": 64, "buffer_size": 100_000, "learning_starts": 1_000, "gamma": 0.99,
-    "target_update_interval": 10, "train_freq": 256, "gradient_steps": 128, "exploration_fraction": 0.16,
-    "exploration_final_eps": 0.04, "policy_kwargs": {"net_arch": [256, 256]},
-}  # fmt: skip
+    "learning_rate": 2.3e-3,
+    "batch_size": 64,
+    "buffer_size": 100_000,
+    "learning_starts": 1_000,
+    "gamma": 0.99,
+    "target_update_interval": 10,
+    "train_freq": 256,
+    "gradient_steps": 128,
+    "exploration_fraction": 0.16,
+    "exploration_final_eps": 0.04,
+    "policy_kwargs": {"net_arch": [256, 256]},
+}
 ZOO_STEPS = 50_000
 CONTESTANTS = ("chainrule", "stable-baselines3")
 
@@ -43,9 +51,15 @@ def open_run(folder: Path, seed: int) -> Any:
     recipe = get_recipe("dqn")
     given = {"stop_at": SOLVED, "evaluate_every": EVALUATE_EVERY, "evaluation_episodes": FEW_EPISODES}
     return Run.create(
-        recipe, bind(given, recipe.build, owner="dqn"), bind({}, run_settings, owner=""), seed=seed, data=ENVIRONMENT,
-        target=None, device="cpu", out=folder / "run",
-    )  # fmt: skip
+        recipe,
+        bind(given, recipe.build, owner="dqn"),
+        bind({}, run_settings, owner=""),
+        seed=seed,
+        data=ENVIRONMENT,
+        target=None,
+        device="cpu",
+        out=folder / "run",
+    )
 
 
 def train_ours(folder: Path, seed: int) -> dict[str, Any]:
@@ -88,9 +102,12 @@ def train_theirs(folder: Path, seed: int) -> dict[str, Any]:
 
 def _result(solved: bool, seconds: float, steps: int, value: float, agent: Any) -> dict[str, Any]:
     return {
-        "solved": bool(solved), "seconds": seconds, "steps": steps, "val_return": value,
+        "solved": bool(solved),
+        "seconds": seconds,
+        "steps": steps,
+        "val_return": value,
         "test_return": agent.evaluate()["return"],
-    }  # fmt: skip
+    }
 
 
 def contestant(name: str, seed: int, threads: int) -> dict[str, Any]:
@@ -116,11 +133,17 @@ def summarise(runs: dict[str, list[dict[str, Any]]]) -> str:
 
     good = {name: results for name, results in runs.items() if results and all("error" not in run for run in results)}
     rows = [
-        [name, f"{sum(run['solved'] for run in runs[name])} of {len(runs[name])}", f"{middle(name, 'seconds'):.1f}",
-         f"{min(run['seconds'] for run in runs[name]):.1f} to {max(run['seconds'] for run in runs[name]):.1f}",
-         f"{middle(name, 'cpu_s'):.1f}", f"{middle(name, 'steps'):,.0f}", f"{middle(name, 'test_return'):.0f}"]
+        [
+            name,
+            f"{sum(run['solved'] for run in runs[name])} of {len(runs[name])}",
+            f"{middle(name, 'seconds'):.1f}",
+            f"{min(run['seconds'] for run in runs[name]):.1f} to {max(run['seconds'] for run in runs[name]):.1f}",
+            f"{middle(name, 'cpu_s'):.1f}",
+            f"{middle(name, 'steps'):,.0f}",
+            f"{middle(name, 'test_return'):.0f}",
+        ]
         for name in good
-    ]  # fmt: skip
+    ]
     text = table(["", "solved", "seconds", "least to most", "CPU s", "steps", "test return"], rows) if rows else ""
     if len(good) == 2:
         ratio = middle("stable-baselines3", "seconds") / middle("chainrule", "seconds")
@@ -129,10 +152,14 @@ def summarise(runs: dict[str, list[dict[str, Any]]]) -> str:
             "with the seconds that it had, which is less than it needs)."
         )
     each = [
-        [f"{name}, seed {run['seed']}", "failed: " + run["error"].splitlines()[-1] if "error" in run else
-         "yes" if run["solved"] else "no", *([] if "error" in run else [f"{run['seconds']:.1f}", f"{run['steps']:,}", f"{run['test_return']:.1f}"])]
-        for name in runs for run in runs[name]
-    ]  # fmt: skip
+        [
+            f"{name}, seed {run['seed']}",
+            "failed: " + run["error"].splitlines()[-1] if "error" in run else "yes" if run["solved"] else "no",
+            *([] if "error" in run else [f"{run['seconds']:.1f}", f"{run['steps']:,}", f"{run['test_return']:.1f}"]),
+        ]
+        for name in runs
+        for run in runs[name]
+    ]
     return f"{text}\n\n{table(['', 'solved', 'seconds', 'steps', 'test return'], [(*row, '', '', '')[:5] for row in each])}"
 
 

@@ -52,9 +52,14 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, float]:
 
         warnings.simplefilter("ignore", ConvergenceWarning)  # ten iterations are what is asked for
         mixture = GaussianMixture(
-            options.components, tol=0.0, reg_covar=1e-6, max_iter=options.iterations,
-            weights_init=weights, means_init=means, precisions_init=precisions,
-        )  # fmt: skip
+            options.components,
+            tol=0.0,
+            reg_covar=1e-6,
+            max_iter=options.iterations,
+            weights_init=weights,
+            means_init=means,
+            precisions_init=precisions,
+        )
         before = time.perf_counter()
         mixture.fit(x)
         seconds = time.perf_counter() - before
@@ -85,9 +90,14 @@ def log_likelihood(x: Any, weights: Any, means: Any, covariances: Any) -> float:
     from scipy.stats import multivariate_normal
 
     parts = [
-        np.stack([np.log(w) + multivariate_normal(m, c).logpdf(block) for w, m, c in zip(weights, means, covariances, strict=True)])
+        np.stack(
+            [
+                np.log(w) + multivariate_normal(m, c).logpdf(block)
+                for w, m, c in zip(weights, means, covariances, strict=True)
+            ]
+        )
         for block in np.array_split(x, max(1, len(x) // 10_000))
-    ]  # fmt: skip
+    ]
     return float(np.concatenate([logsumexp(part, axis=0) for part in parts]).mean())
 
 
@@ -120,21 +130,29 @@ def summarise(record: dict[str, Any]) -> str:
     rows = []
     for name, own in middle.items():
         seconds = [run["seconds"] for run in runs[name]]
-        rows.append([
-            name, f"{own['seconds']:.2f}", f"{min(seconds):.2f} to {max(seconds):.2f}",
-            f"{reference['seconds'] / own['seconds']:.1f}", f"{own['peak_mib']:.0f}", f"{own['log_likelihood']:.9f}",
-            f"{own['log_likelihood'] - reference['log_likelihood']:+.1e}",
-        ])  # fmt: skip
+        rows.append(
+            [
+                name,
+                f"{own['seconds']:.2f}",
+                f"{min(seconds):.2f} to {max(seconds):.2f}",
+                f"{reference['seconds'] / own['seconds']:.1f}",
+                f"{own['peak_mib']:.0f}",
+                f"{own['log_likelihood']:.9f}",
+                f"{own['log_likelihood'] - reference['log_likelihood']:+.1e}",
+            ]
+        )
     header = ["", "seconds", "least to most", "times as fast", "peak MiB", "mean log-likelihood", "difference"]
-    return "\n\n".join([
-        "# EM for a mixture of Gaussians",
-        f"{p['rows']:,} x {p['columns']}, {p['components']} full covariances, {p['iterations']} iterations from one start; "
-        f"medians of {p['repeats']}, contestants in turn, a process each.",
-        table(header, rows),
-        in_words(record),
-        "Log-likelihoods are SciPy's of each one's parameters on the same rows. Peaks are of the whole process, with its "
-        "libraries and the data.",
-    ])  # fmt: skip
+    return "\n\n".join(
+        [
+            "# EM for a mixture of Gaussians",
+            f"{p['rows']:,} x {p['columns']}, {p['components']} full covariances, {p['iterations']} iterations from one start; "
+            f"medians of {p['repeats']}, contestants in turn, a process each.",
+            table(header, rows),
+            in_words(record),
+            "Log-likelihoods are SciPy's of each one's parameters on the same rows. Peaks are of the whole process, with its "
+            "libraries and the data.",
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -62,9 +62,11 @@ def measure(name: str, given: argparse.Namespace) -> dict[str, list[dict[str, An
             for contestant in given.contestants:
                 script, environment = CONTESTANTS[contestant]
                 result = run_contestant(
-                    HERE / "contestants" / script, [name, str(folder), str(given.epochs)],
-                    threads=given.threads, environment={"CHAINRULE_DATA": str(given.data), **environment},
-                )  # fmt: skip
+                    HERE / "contestants" / script,
+                    [name, str(folder), str(given.epochs)],
+                    threads=given.threads,
+                    environment={"CHAINRULE_DATA": str(given.data), **environment},
+                )
                 runs[contestant].append(result)
                 said = result.get("error") or f"{result['train_s']:.1f} s, accuracy {result['accuracy']:.4f}"
                 print(f"{name} {repeat + 1}/{given.repeats} {contestant}: {said}", file=sys.stderr, flush=True)
@@ -81,11 +83,19 @@ def summarise(runs: dict[str, list[dict[str, Any]]]) -> str:
     rows = []
     for name, value in middle.items():
         times = sorted(run["train_s"] for run in good[name])
-        rows.append([
-            name, f"{value['train_s']:.1f}", f"{times[0]:.1f} to {times[-1]:.1f}",
-            f"{value['train_s'] / middle[first]['train_s']:.2f}", f"{value['import_s']:.1f}", f"{value['cpu_s']:.1f}",
-            f"{value['accuracy']:.4f}", f"{value['peak_mb']:.0f}", f"{value['parameters']:,.0f}",
-        ])  # fmt: skip
+        rows.append(
+            [
+                name,
+                f"{value['train_s']:.1f}",
+                f"{times[0]:.1f} to {times[-1]:.1f}",
+                f"{value['train_s'] / middle[first]['train_s']:.2f}",
+                f"{value['import_s']:.1f}",
+                f"{value['cpu_s']:.1f}",
+                f"{value['accuracy']:.4f}",
+                f"{value['peak_mb']:.0f}",
+                f"{value['parameters']:,.0f}",
+            ]
+        )
     header = [
         "",
         "seconds",

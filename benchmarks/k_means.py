@@ -72,8 +72,14 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, float]:
         np.array_split(x, 100), np.array_split(model.labels_, 100), strict=True
     ):  # one judge for all
         total += float(((block - centres[labels]) ** 2).sum())
-    found = {"seconds": seconds, "iterations": model.n_iter_, "inertia": total, "peak_mib": peak,
-             "data_mib": before_mib, "loaded_mib": loaded_mib}  # fmt: skip
+    found = {
+        "seconds": seconds,
+        "iterations": model.n_iter_,
+        "inertia": total,
+        "peak_mib": peak,
+        "data_mib": before_mib,
+        "loaded_mib": loaded_mib,
+    }
     if name == "chainrule":
         found["measured"] = float(model.measured_.sum() / (len(x) * model.n_iter_))
     return found
@@ -99,12 +105,19 @@ def main() -> None:
     shared = [f"--rows={given.rows}", f"--threads={given.threads}", f"--data={given.data}"]
     record = {
         **circumstances(__file__, given.threads, ("chainrule", "torch", "scikit-learn", "numpy")),
-        "repeats": given.repeats, "rows": given.rows,
+        "repeats": given.repeats,
+        "rows": given.rows,
         "runs": {
-            name: in_turn(Path(__file__), CONTESTANTS, [*shared, f"--problem={name}"], repeats=given.repeats, threads=given.threads)
+            name: in_turn(
+                Path(__file__),
+                CONTESTANTS,
+                [*shared, f"--problem={name}"],
+                repeats=given.repeats,
+                threads=given.threads,
+            )
             for name in given.problems
         },
-    }  # fmt: skip
+    }
     text = summarise(record)
     write_results("k_means", record, text)
     print(text)
@@ -119,13 +132,30 @@ def summarise(record: dict[str, Any]) -> str:
         rows = []
         for name, own in middle.items():
             seconds = [run["seconds"] for run in runs[name]]
-            rows.append([
-                name, f"{own['seconds']:.2f}", f"{min(seconds):.2f} to {max(seconds):.2f}", f"{best / own['seconds']:.2f}",
-                f"{own['iterations']:.0f}", f"{own['inertia']:.7g}", f"{own['peak_mib']:.0f}",
-                f"{own['peak_mib'] - own['loaded_mib']:.0f}", f"{own['measured']:.0%}" if "measured" in own else "100%" if "lloyd" in name else "",
-            ])  # fmt: skip
-        header = ["", "seconds", "least to most", "times as fast as their better", "iterations", "inertia", "peak MiB",
-                  "of which fit", "rows measured"]  # fmt: skip
+            rows.append(
+                [
+                    name,
+                    f"{own['seconds']:.2f}",
+                    f"{min(seconds):.2f} to {max(seconds):.2f}",
+                    f"{best / own['seconds']:.2f}",
+                    f"{own['iterations']:.0f}",
+                    f"{own['inertia']:.7g}",
+                    f"{own['peak_mib']:.0f}",
+                    f"{own['peak_mib'] - own['loaded_mib']:.0f}",
+                    f"{own['measured']:.0%}" if "measured" in own else "100%" if "lloyd" in name else "",
+                ]
+            )
+        header = [
+            "",
+            "seconds",
+            "least to most",
+            "times as fast as their better",
+            "iterations",
+            "inertia",
+            "peak MiB",
+            "of which fit",
+            "rows measured",
+        ]
         parts += [f"## {problem_name}", table(header, rows)]
     parts.append(f"Medians of {record['repeats']}, contestants in turn, a process each. {in_words(record)}")
     parts.append(

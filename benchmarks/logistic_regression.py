@@ -22,9 +22,13 @@ from typing import Any
 from measure import circumstances, in_turn, in_words, medians, table, write_results
 
 CONTESTANTS = (
-    "scikit-learn lbfgs float64", "scikit-learn newton-cholesky float64", "chainrule float64",
-    "scikit-learn lbfgs float32", "scikit-learn newton-cholesky float32", "chainrule float32",
-)  # fmt: skip
+    "scikit-learn lbfgs float64",
+    "scikit-learn newton-cholesky float64",
+    "chainrule float64",
+    "scikit-learn lbfgs float32",
+    "scikit-learn newton-cholesky float32",
+    "chainrule float32",
+)
 
 
 def problem(rows: int, columns: int, dtype: str) -> tuple[Any, Any]:
@@ -108,11 +112,18 @@ def summarise(record: dict[str, Any]) -> str:
         of_kind = [m for n, m in middle.items() if n.startswith("scikit-learn") and n.split()[-1] == name.split()[-1]]
         best = min(of_kind, key=lambda m: m["seconds"])
         seconds = [run["seconds"] for run in runs[name]]
-        rows.append([
-            name, f"{own['seconds']:.2f}", f"{min(seconds):.2f} to {max(seconds):.2f}", f"{best['seconds'] / own['seconds']:.1f}",
-            f"{own['iterations']:.0f}", f"{own['peak_mib']:.0f}", f"{own['objective']:.9f}",
-            f"{own['objective'] / best['objective'] - 1:+.1e}",
-        ])  # fmt: skip
+        rows.append(
+            [
+                name,
+                f"{own['seconds']:.2f}",
+                f"{min(seconds):.2f} to {max(seconds):.2f}",
+                f"{best['seconds'] / own['seconds']:.1f}",
+                f"{own['iterations']:.0f}",
+                f"{own['peak_mib']:.0f}",
+                f"{own['objective']:.9f}",
+                f"{own['objective'] / best['objective'] - 1:+.1e}",
+            ]
+        )
     header = [
         "",
         "seconds",
@@ -123,16 +134,18 @@ def summarise(record: dict[str, Any]) -> str:
         "objective",
         "relative to best",
     ]
-    return "\n\n".join([
-        "# Logistic regression",
-        f"{p['rows']:,} x {p['columns']}, two classes, C = {p['inverse_penalty']:g}, tolerance {p['tolerance']:g}; medians of "
-        f"{p['repeats']}, contestants in turn, a process each.",
-        table(header, rows),
-        in_words(record),
-        "Speed and objective are relative to scikit-learn's quickest solver on rows of the same precision. Objectives are NumPy's, "
-        "in float64, of each one's weights on its own rows. Iterations of chainrule are those on all rows. Peaks are of the whole process, "
-        "with its libraries and the making of the rows.",
-    ])  # fmt: skip
+    return "\n\n".join(
+        [
+            "# Logistic regression",
+            f"{p['rows']:,} x {p['columns']}, two classes, C = {p['inverse_penalty']:g}, tolerance {p['tolerance']:g}; medians of "
+            f"{p['repeats']}, contestants in turn, a process each.",
+            table(header, rows),
+            in_words(record),
+            "Speed and objective are relative to scikit-learn's quickest solver on rows of the same precision. Objectives are NumPy's, "
+            "in float64, of each one's weights on its own rows. Iterations of chainrule are those on all rows. Peaks are of the whole process, "
+            "with its libraries and the making of the rows.",
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -70,10 +70,14 @@ def run_contestant(
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         start = time.perf_counter()
         process = subprocess.Popen(
-            command, stdout=out, stderr=err, env={**os.environ, **plain, **(environment or {})},
+            command,
+            stdout=out,
+            stderr=err,
+            env={**os.environ, **plain, **(environment or {})},
             preexec_fn=(lambda: os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads]))
-            if hasattr(os, "sched_setaffinity") else None,
-        )  # fmt: skip
+            if hasattr(os, "sched_setaffinity")
+            else None,
+        )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -105,8 +109,10 @@ def circumstances(script: str, threads: int, packages: Iterable[str]) -> dict[st
     """What a record says besides the figures: the command, the machine, the versions, the commit."""
     return {
         "command": " ".join(["python", f"benchmarks/{Path(script).name}", *sys.argv[1:]]),
-        "hardware": hardware(threads), "versions": versions(packages), "commit": commit(),
-    }  # fmt: skip
+        "hardware": hardware(threads),
+        "versions": versions(packages),
+        "commit": commit(),
+    }
 
 
 def in_words(record: Mapping[str, Any]) -> str:

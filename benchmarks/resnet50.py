@@ -20,8 +20,12 @@ from typing import Any
 from measure import HERE, circumstances, in_words, run_contestant, table, write_results
 
 CONTESTANTS = (
-    "Chainrule", "timm, plain loop", "timm, channels-last", "torchvision, plain loop", "timm, channels-last, compiled",
-)  # fmt: skip
+    "Chainrule",
+    "timm, plain loop",
+    "timm, channels-last",
+    "torchvision, plain loop",
+    "timm, channels-last, compiled",
+)
 MULTIPLY_ADDS = 4.089e9  # of a forward pass of one picture; backward is twice that
 SIZE, CLASSES = 224, 1000
 
@@ -127,16 +131,24 @@ def main() -> None:
     flops = 6 * MULTIPLY_ADDS * options.batch  # a multiply-add is two, forward and twice that backward
     rows = [
         [
-            name, f"{options.batch / r['train_s']:.1f}", f"{flops / r['train_s'] / 1e9:.0f}", f"{options.batch / r['answer_s']:.1f}",
+            name,
+            f"{options.batch / r['train_s']:.1f}",
+            f"{flops / r['train_s'] / 1e9:.0f}",
+            f"{options.batch / r['answer_s']:.1f}",
             *([f"{100 * flops / r['train_s'] / 1e12 / options.peak:.0f} %"] if options.peak else []),
         ]
         for name, r in runs.items()
-    ]  # fmt: skip
+    ]
     header = ["contestant", "trained, pictures a second", "GFLOP/s", "answered, pictures a second"]
-    text = "\n".join([
-        f"# ResNet-50, {SIZE} x {SIZE}, batches of {options.batch}", "", in_words(record), "",
-        table([*header, *(["share of the peak"] if options.peak else [])], rows),
-    ])  # fmt: skip
+    text = "\n".join(
+        [
+            f"# ResNet-50, {SIZE} x {SIZE}, batches of {options.batch}",
+            "",
+            in_words(record),
+            "",
+            table([*header, *(["share of the peak"] if options.peak else [])], rows),
+        ]
+    )
     write_results("resnet50" if options.device == "cpu" else "resnet50_gpu", record, text)
     print(text)
 

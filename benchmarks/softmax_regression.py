@@ -110,11 +110,19 @@ def summarise(record: dict[str, Any]) -> str:
     for name, own in middle.items():
         reference = middle[f"scikit-learn {name.split()[1]}"]
         seconds = [run["seconds"] for run in runs[name]]
-        rows.append([
-            name, f"{own['seconds']:.1f}", f"{min(seconds):.1f} to {max(seconds):.1f}",
-            f"{reference['seconds'] / own['seconds']:.1f}", f"{own['iterations']:.0f}", f"{own['peak_mib']:.0f}",
-            f"{own['objective']:.7f}", f"{own['objective'] / reference['objective'] - 1:+.1e}", f"{own['test_error']:.4f}",
-        ])  # fmt: skip
+        rows.append(
+            [
+                name,
+                f"{own['seconds']:.1f}",
+                f"{min(seconds):.1f} to {max(seconds):.1f}",
+                f"{reference['seconds'] / own['seconds']:.1f}",
+                f"{own['iterations']:.0f}",
+                f"{own['peak_mib']:.0f}",
+                f"{own['objective']:.7f}",
+                f"{own['objective'] / reference['objective'] - 1:+.1e}",
+                f"{own['test_error']:.4f}",
+            ]
+        )
     header = [
         "",
         "seconds",
@@ -126,16 +134,18 @@ def summarise(record: dict[str, Any]) -> str:
         "relative",
         "test error",
     ]
-    return "\n\n".join([
-        "# Softmax regression",
-        f"{p['rows']:,} pictures of MNIST x 784, ten classes, C = {p['inverse_penalty']:g}, tolerance {p['tolerance']:g}; medians of "
-        f"{p['repeats']}, contestants in turn, a process each.",
-        table(header, rows),
-        in_words(record),
-        "Speed and objective are relative to scikit-learn on rows of the same precision; the lower objective is the better fit. "
-        "Objectives are NumPy's, in float64, of each one's weights. Iterations of chainrule are those on all rows. Peaks are of the "
-        "whole process, with its libraries and the data.",
-    ])  # fmt: skip
+    return "\n\n".join(
+        [
+            "# Softmax regression",
+            f"{p['rows']:,} pictures of MNIST x 784, ten classes, C = {p['inverse_penalty']:g}, tolerance {p['tolerance']:g}; medians of "
+            f"{p['repeats']}, contestants in turn, a process each.",
+            table(header, rows),
+            in_words(record),
+            "Speed and objective are relative to scikit-learn on rows of the same precision; the lower objective is the better fit. "
+            "Objectives are NumPy's, in float64, of each one's weights. Iterations of chainrule are those on all rows. Peaks are of the "
+            "whole process, with its libraries and the data.",
+        ]
+    )
 
 
 if __name__ == "__main__":

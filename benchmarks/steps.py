@@ -113,21 +113,32 @@ def main() -> None:
     steps = {net: {form: measured("step", net, form) for form in FORMS} for net in NETWORKS}
     evaluations = {net: {size: measured("evaluation", net, size) for size in EVALUATION_BATCHES} for net in NETWORKS}
     record = {
-        **circumstances(__file__, options.threads, ["chainrule", "torch"]), "matrix product": measured("product"),
-        "steps": steps, "evaluation": evaluations,
-    }  # fmt: skip
+        **circumstances(__file__, options.threads, ["chainrule", "torch"]),
+        "matrix product": measured("product"),
+        "steps": steps,
+        "evaluation": evaluations,
+    }
     rows = [
         [net, form, f"{f['step_ms']:.1f}", f"{f['gflops']:.0f}", f"{f['first_s']:.1f}"]
-        for net, forms in steps.items() for form, f in forms.items()
-    ]  # fmt: skip
+        for net, forms in steps.items()
+        for form, f in forms.items()
+    ]
     text = [
-        "# A training step, batches of 128", "", in_words(record), "",
-        table(["network", "form", "ms a step", "GFLOP/s", "first step s"], rows), "",
-        f"A product of two matrices of {SIZE} x {SIZE} reaches {record['matrix product']['gflops']:.0f} GFLOP/s.", "",
-        "## Evaluation, microseconds a picture by the batch", "",
-        table(["network", *map(str, EVALUATION_BATCHES)],
-              [[net, *(f"{f['picture_us']:.0f}" for f in sizes.values())] for net, sizes in evaluations.items()]),
-    ]  # fmt: skip
+        "# A training step, batches of 128",
+        "",
+        in_words(record),
+        "",
+        table(["network", "form", "ms a step", "GFLOP/s", "first step s"], rows),
+        "",
+        f"A product of two matrices of {SIZE} x {SIZE} reaches {record['matrix product']['gflops']:.0f} GFLOP/s.",
+        "",
+        "## Evaluation, microseconds a picture by the batch",
+        "",
+        table(
+            ["network", *map(str, EVALUATION_BATCHES)],
+            [[net, *(f"{f['picture_us']:.0f}" for f in sizes.values())] for net, sizes in evaluations.items()],
+        ),
+    ]
     write_results("steps" if options.threads == 2 else f"steps_{options.threads}", record, "\n".join(text))
     print("\n".join(text))
 

@@ -62,9 +62,14 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, float]:
     error = float((model.predict(test_x) != test_y).mean())
     answer = time.perf_counter() - before
     return {
-        "seconds": seconds, "answer_s": answer, "dual": dual_value(model, x), "test_error": error, "peak_mib": peak,
-        "vectors": float(len(model.support_)), "steps": float(np.sum(model.n_iter_)),
-    }  # fmt: skip
+        "seconds": seconds,
+        "answer_s": answer,
+        "dual": dual_value(model, x),
+        "test_error": error,
+        "peak_mib": peak,
+        "vectors": float(len(model.support_)),
+        "steps": float(np.sum(model.n_iter_)),
+    }
 
 
 def estimator(library: str, options: argparse.Namespace) -> Any:
@@ -142,26 +147,48 @@ def summarise(record: dict[str, Any]) -> str:
     for name, own in middle.items():
         reference = middle[f"{name.partition(': ')[0]}: {LIBRARIES[0]}"]
         seconds = [run["seconds"] for run in runs[name]]
-        rows.append([
-            name, f"{own['seconds']:.2f}", f"{min(seconds):.2f} to {max(seconds):.2f}",
-            f"{reference['seconds'] / own['seconds']:.1f}", f"{own['cpu_s']:.1f}", f"{own['answer_s']:.2f}",
-            f"{own['peak_mib']:.0f}", f"{own['dual']:.4f}", f"{own['dual'] / reference['dual'] - 1:+.1e}",
-            f"{100 * own['test_error']:.2f}", f"{own['vectors']:.0f}", f"{own['steps']:.0f}",
-        ])  # fmt: skip
+        rows.append(
+            [
+                name,
+                f"{own['seconds']:.2f}",
+                f"{min(seconds):.2f} to {max(seconds):.2f}",
+                f"{reference['seconds'] / own['seconds']:.1f}",
+                f"{own['cpu_s']:.1f}",
+                f"{own['answer_s']:.2f}",
+                f"{own['peak_mib']:.0f}",
+                f"{own['dual']:.4f}",
+                f"{own['dual'] / reference['dual'] - 1:+.1e}",
+                f"{100 * own['test_error']:.2f}",
+                f"{own['vectors']:.0f}",
+                f"{own['steps']:.0f}",
+            ]
+        )
     header = [
-        "", "fit s", "least to most", "times as fast", "CPU s", "answer s", "peak MiB", "dual value", "difference",
-        "test error %", "vectors", "pairs moved",
-    ]  # fmt: skip
-    return "\n\n".join([
-        "# Support vector machine, RBF kernel",
-        f"The first {p['rows']:,} training pictures of MNIST x 784, C = 1, gamma = 1 / (D Var[X]), violation below 1e-3; "
-        f"{p['tests']:,} test pictures; medians of {p['repeats']}, contestants in turn, a process each.",
-        table(header, rows),
-        in_words(record),
-        "`digits`: 45 machines, a pair of classes each; `parity`: one machine, odd against even. CPU s are of the whole "
-        "process, with imports, data and answers. Peaks are read after the fit and count libraries and data; "
-        f"scikit-learn may keep {p['cache']} MB of kernel rows, chainrule 200.",
-    ])  # fmt: skip
+        "",
+        "fit s",
+        "least to most",
+        "times as fast",
+        "CPU s",
+        "answer s",
+        "peak MiB",
+        "dual value",
+        "difference",
+        "test error %",
+        "vectors",
+        "pairs moved",
+    ]
+    return "\n\n".join(
+        [
+            "# Support vector machine, RBF kernel",
+            f"The first {p['rows']:,} training pictures of MNIST x 784, C = 1, gamma = 1 / (D Var[X]), violation below 1e-3; "
+            f"{p['tests']:,} test pictures; medians of {p['repeats']}, contestants in turn, a process each.",
+            table(header, rows),
+            in_words(record),
+            "`digits`: 45 machines, a pair of classes each; `parity`: one machine, odd against even. CPU s are of the whole "
+            "process, with imports, data and answers. Peaks are read after the fit and count libraries and data; "
+            f"scikit-learn may keep {p['cache']} MB of kernel rows, chainrule 200.",
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -54,10 +54,14 @@ def child(*words: str, script: str = "") -> subprocess.CompletedProcess[str]:
 
 # -- what it loads ----------------------------------------------------------------------------------------------
 
-LOADED = "\nimport sys\nprint(*sorted({'torch', 'numpy', 'matplotlib', 'sklearn', 'PIL', 'rich', 'scipy'} & set(sys.modules)), file=sys.stderr)"  # fmt: skip
+LOADED = "\nimport sys\nprint(*sorted({'torch', 'numpy', 'matplotlib', 'sklearn', 'PIL', 'rich', 'scipy'} & set(sys.modules)), file=sys.stderr)"
 
 
-@pytest.mark.parametrize("words", [["--help"], ["list"], ["list", "--json"], ["train", "--help"], ["--version"], ["data", "--help"]], ids=" ".join)  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["list"], ["list", "--json"], ["train", "--help"], ["--version"], ["data", "--help"]],
+    ids=" ".join,
+)
 def test_what_only_tells_loads_nothing_heavy(words: list[str]) -> None:
     script = (
         f"import sys\nfrom chainrule.cli import main\ntry:\n    main({words})\nexcept SystemExit as end:\n    assert not end.code"
@@ -158,11 +162,7 @@ def test_other_verbs(command: Command, run_folder: Path) -> None:
     status, out, _ = command("export", run_folder, "--to", "torch", "--json")
     found = json.loads(out.splitlines()[-1])
     assert status == 0 and Path(found["file"]).is_file() and found["largest_difference"] <= 1e-4
-    for words in (
-        ["explain", run_folder],
-        ["explain", "lenet5"],
-        ["report", run_folder],
-    ):
+    for words in (["explain", run_folder], ["explain", "lenet5"], ["report", run_folder]):
         status, out, _ = command(*words)
         assert status == 0 and Path(out.splitlines()[-1]).is_file()
     status, out, _ = command("data", "list")
@@ -219,7 +219,7 @@ def test_runs_of_one_name_in_two_folders_are_compared(command: Command, run_fold
         (["data", "check", "nowhere"], ["nowhere"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)  # fmt: skip
+)
 def test_a_mistake_is_told_and_leaves_nothing(words: list[str], said: list[str], command: Command) -> None:
     if "cuda" in words and __import__("torch").cuda.is_available():
         pytest.skip("cuda is here")
@@ -307,8 +307,11 @@ def test_an_interrupted_run_says_how_to_go_on_and_goes_on(
         "my run",
     ]
     process = subprocess.Popen(
-        [sys.executable, "-m", "chainrule", *words, "--device", "cpu"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )  # fmt: skip
+        [sys.executable, "-m", "chainrule", *words, "--device", "cpu"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     while process.poll() is None and not Path("my run/metrics.jsonl").is_file():
         time.sleep(0.02)
     process.send_signal(number)

@@ -30,9 +30,17 @@ PACKAGE = ROOT / "src" / "chainrule"
 GUIDE = "docs/adding-a-system.md"
 INDEX = ("docs/index.md", "docs/index.zh.md")
 DOCUMENTS = (
-    "README.md", "README.zh.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", GUIDE, *INDEX,
-    "docs/roadmap.md", "docs/tutorial-ground.md", "docs/tutorial-vision.md",
-)  # fmt: skip
+    "README.md",
+    "README.zh.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/architecture.md",
+    GUIDE,
+    *INDEX,
+    "docs/roadmap.md",
+    "docs/tutorial-ground.md",
+    "docs/tutorial-vision.md",
+)
 # Written by commands, from run folders; a checkout may be looked at before they were run.
 MADE = re.compile(r"docs/results\.md|docs/pictures/.*|benchmarks/results/.*")
 # What stands in a run folder or in the user's own, not in the repository.
@@ -255,8 +263,10 @@ def test_the_settings_of_every_recipe_are_told(name: str, header: str) -> None:
     from chainrule.run.settings import run_settings
 
     told = {row[0].strip("`"): row[1] for row in rows(text_of(name), header)}
-    known = {key: f"{p.default:g}" if isinstance(p.default, float) else str(p.default)
-             for key, p in inspect.signature(run_settings).parameters.items()}  # fmt: skip
+    known = {
+        key: f"{p.default:g}" if isinstance(p.default, float) else str(p.default)
+        for key, p in inspect.signature(run_settings).parameters.items()
+    }
     assert told == known
 
 
@@ -317,9 +327,7 @@ def test_the_dependencies_are_those_of_the_project() -> None:
 def test_a_run_folder_is_as_described(tmp_path_factory: pytest.TempPathFactory) -> None:
     from tests.trained import lenet_run
 
-    described = {
-        path for row in rows(text_of("docs/architecture.md"), "| file | holds |") for path in spans(row[0])
-    }  # fmt: skip
+    described = {path for row in rows(text_of("docs/architecture.md"), "| file | holds |") for path in spans(row[0])}
     for file in lenet_run(tmp_path_factory).rglob("*"):
         if file.is_file():
             name = re.sub(r"step-\d+", "step-N", file.relative_to(lenet_run(tmp_path_factory)).as_posix())

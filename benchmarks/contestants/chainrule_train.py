@@ -30,9 +30,17 @@ recipe = {"lenet": "lenet-caffe", "resnet20": "resnet20"}[given.name]
 settings = {} if task.cosine else {"lr_drops": (), "augment": False}
 with tempfile.TemporaryDirectory() as place:
     run = api.train(
-        recipe, data=str(given.folder), out=Path(place) / "run", device="cpu", epochs=given.epochs,
-        batch_size=task.batch_size, lr=task.lr, momentum=task.momentum, weight_decay=task.weight_decay,
-        val_fraction=task.held_out, **settings,
-    )  # fmt: skip
+        recipe,
+        data=str(given.folder),
+        out=Path(place) / "run",
+        device="cpu",
+        epochs=given.epochs,
+        batch_size=task.batch_size,
+        lr=task.lr,
+        momentum=task.momentum,
+        weight_decay=task.weight_decay,
+        val_fraction=task.held_out,
+        **settings,
+    )
     result = run.result()
 report(import_s, clock.lap(), result["metrics"]["accuracy"], result["parameters"], **inside)

@@ -13,19 +13,23 @@ task = given.task
 
 
 def lenet() -> keras.Model:
-    return keras.Sequential([
-        keras.Input((28, 28, 1)),
-        layers.Conv2D(20, 5), layers.MaxPooling2D(),
-        layers.Conv2D(50, 5), layers.MaxPooling2D(),
-        layers.Flatten(), layers.Dense(500, activation="relu"), layers.Dense(10),
-    ])  # fmt: skip
+    return keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.Conv2D(20, 5),
+            layers.MaxPooling2D(),
+            layers.Conv2D(50, 5),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dense(500, activation="relu"),
+            layers.Dense(10),
+        ]
+    )
 
 
 def resnet20() -> keras.Model:
     def conv(x, planes, stride):
-        x = layers.Conv2D(
-            planes, 3, stride, padding="same", use_bias=False, kernel_initializer="he_normal"
-        )(x)  # fmt: skip
+        x = layers.Conv2D(planes, 3, stride, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
         return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
 
     inputs = keras.Input((32, 32, 3))
@@ -53,8 +57,6 @@ model.compile(
     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     metrics=["accuracy"],
 )
-model.fit(
-    *splits["train"], batch_size=task.batch_size, epochs=given.epochs, validation_data=splits["val"], verbose=2
-)  # fmt: skip
+model.fit(*splits["train"], batch_size=task.batch_size, epochs=given.epochs, validation_data=splits["val"], verbose=2)
 _, accuracy = model.evaluate(*splits["test"], batch_size=task.batch_size, verbose=0)
 report(import_s, clock.lap(), float(accuracy), sum(int(np.prod(w.shape)) for w in model.trainable_weights))

@@ -55,9 +55,15 @@ loaders = {
 }
 model = Classifier()
 trainer = L.Trainer(
-    accelerator="cpu", devices=1, max_epochs=given.epochs, logger=False, enable_checkpointing=False,
-    enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
-)  # fmt: skip
+    accelerator="cpu",
+    devices=1,
+    max_epochs=given.epochs,
+    logger=False,
+    enable_checkpointing=False,
+    enable_progress_bar=False,
+    enable_model_summary=False,
+    num_sanity_val_steps=0,
+)
 trainer.fit(model, loaders["train"], loaders["val"])
 accuracy = trainer.test(model, loaders["test"], verbose=False)[0]["test_accuracy"]
 report(import_s, clock.lap(), accuracy, sum(p.numel() for p in model.parameters()))

@@ -21,18 +21,18 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import chainrule
-from chainrule.introspection import graph
+from chainrule.inspect import graph
 from chainrule.introspection.attribution.grad_cam import grad_cam
 from chainrule.introspection.attribution.occlusion import mean_over_squares, occlusion
 from chainrule.introspection.attribution.pictures import in_grid, laid_over, png
-from chainrule.reporting.plots import COLOURS, to_svg
-from chainrule.reporting.activation_tables import write_activations
 from chainrule.introspection.layers import layers
-from chainrule.reporting.policy_plots import write_policies
 from chainrule.loops.experiment import descend
 from chainrule.models import all_cards
-from chainrule.systems.image_classification.resnet_cifar import ResNetCifar
+from chainrule.reporting.activation_tables import write_activations
+from chainrule.reporting.plots import COLOURS, to_svg
+from chainrule.reporting.policy_plots import write_policies
 from chainrule.run.run import Run
+from chainrule.systems.image_classification.resnet_cifar import ResNetCifar
 
 HERE = Path(__file__).parent
 
@@ -51,9 +51,15 @@ def screenshot(page: Path, out: Path, size: str = "1000,1150") -> None:
     """The top of a page in headless Chromium, with few colours so that the file is small."""
     browser = shutil.which("chromium") or shutil.which("google-chrome") or sys.exit("Chromium is not installed")
     command = [
-        browser, "--headless", "--no-sandbox", "--hide-scrollbars", "--force-device-scale-factor=1.5",
-        f"--window-size={size}", f"--screenshot={out}", page.resolve().as_uri(),
-    ]  # fmt: skip
+        browser,
+        "--headless",
+        "--no-sandbox",
+        "--hide-scrollbars",
+        "--force-device-scale-factor=1.5",
+        f"--window-size={size}",
+        f"--screenshot={out}",
+        page.resolve().as_uri(),
+    ]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     Image.open(out).convert("RGB").quantize(96).save(out, optimize=True)
 
@@ -154,9 +160,15 @@ def depths() -> str:
         net, losses = ResNetCifar(depth, in_channels=1, shortcut=shortcut), []
         rule = torch.optim.SGD(net.parameters(), 0.05, momentum=0.9, weight_decay=1e-4)
         descend(
-            net, x, y, torch.nn.functional.cross_entropy, rule, steps=60, batch_size=64,
+            net,
+            x,
+            y,
+            torch.nn.functional.cross_entropy,
+            rule,
+            steps=60,
+            batch_size=64,
             each_step=lambda step, loss: losses.append(float(loss)),
-        )  # fmt: skip
+        )
         return sum(losses[-20:]) / 20
 
     canvas = Canvas(figsize=(5.6, 3.1), layout="constrained")

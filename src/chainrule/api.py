@@ -19,9 +19,16 @@ from chainrule.run.settings import run_settings
 
 
 def train(
-    recipe: str, *, data: str | None = None, target: str | None = None, out: str | Path | None = None, seed: int = 0,
-    device: str = "auto", weights: str | None = None, **settings: Any,
-) -> Run:  # fmt: skip
+    recipe: str,
+    *,
+    data: str | None = None,
+    target: str | None = None,
+    out: str | Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    weights: str | None = None,
+    **settings: Any,
+) -> Run:
     """Trains a recipe, evaluates it on the test split, and gives the Run, whose folder holds everything.
 
     Args:
@@ -144,9 +151,13 @@ def summary(run: Run, metrics: dict[str, float] | None = None) -> dict[str, Any]
     """The object that `--json` prints."""
     result = run.result() or {}
     return {
-        "run": str(run.folder), "recipe": run.recipe.name, "metrics": metrics or result.get("metrics", {}),
-        "seconds": result.get("seconds"), "parameters": count_parameters(run), "device": str(run.device),
-    }  # fmt: skip
+        "run": str(run.folder),
+        "recipe": run.recipe.name,
+        "metrics": metrics or result.get("metrics", {}),
+        "seconds": result.get("seconds"),
+        "parameters": count_parameters(run),
+        "device": str(run.device),
+    }
 
 
 def count_parameters(run: Run) -> int:
@@ -216,9 +227,13 @@ def _what_it_does(run: Run) -> str:
 
 
 def explain(
-    what: str | Path, inputs: list[str] | None = None, *, target: int | str | None = None,
-    out: str | Path | None = None, device: str = "auto",
-) -> Path:  # fmt: skip
+    what: str | Path,
+    inputs: list[str] | None = None,
+    *,
+    target: int | str | None = None,
+    out: str | Path | None = None,
+    device: str = "auto",
+) -> Path:
     """Looks inside a run, a recipe, or a computation: one HTML file that works offline.
 
     Of a run or a recipe it shows layers, shapes, parameters and cost, of a run also values, gradients and a diagnosis; of
@@ -260,9 +275,10 @@ def explain(
     _expect_a_network(recipe)
     if given:
         raise UserError(
-            "a recipe has learnt nothing yet that an input could show", found=given[0],
+            "a recipe has learnt nothing yet that an input could show",
+            found=given[0],
             cure=f"chainrule train {name}, then: chainrule explain RUN {given[0]}",
-        )  # fmt: skip
+        )
     return explain_recipe(recipe, get_card(recipe.model) if recipe.model else None, place)
 
 

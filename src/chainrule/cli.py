@@ -67,25 +67,38 @@ def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
         _show_description(recipe, inputs, out)
         return
     if inputs:
-        raise UserError("only a net description takes words beside it", expected="FILE.prototxt", found=f"{recipe} {inputs[0]}")  # fmt: skip
+        raise UserError(
+            "only a net description takes words beside it", expected="FILE.prototxt", found=f"{recipe} {inputs[0]}"
+        )
     if recipe in _TOPICS:
         _TOPICS[recipe](out)
         return
     if out is not None:
-        raise UserError("--out is for topics", expected=", ".join(_TOPICS), found=recipe, cure=f"chainrule explain {recipe}")  # fmt: skip
+        raise UserError(
+            "--out is for topics", expected=", ".join(_TOPICS), found=recipe, cure=f"chainrule explain {recipe}"
+        )
     from chainrule.introspection.layers import card_text, model_text
     from chainrule.models import all_cards, get_card, image_networks
     from chainrule.run.settings import run_settings
 
     if recipe not in all_recipes():
         if recipe not in all_cards():
-            raise unknown("there is no recipe, network or topic", recipe, [*all_recipes(), *_TOPICS], near=all_cards(), cure="chainrule list, or chainrule show networks")  # fmt: skip
+            raise unknown(
+                "there is no recipe, network or topic",
+                recipe,
+                [*all_recipes(), *_TOPICS],
+                near=all_cards(),
+                cure="chainrule list, or chainrule show networks",
+            )
         command = f"chainrule train image-classifier network={recipe}" if recipe in image_networks() else None
         click.echo(model_text(get_card(recipe), command))
         return
     found = get_recipe(recipe)
     click.echo(card_text(found, get_card(found.model) if found.model else None))
-    for title, function, advice in (("Settings", found.build, found.advice), ("Settings of every recipe", run_settings, "")):  # fmt: skip
+    for title, function, advice in (
+        ("Settings", found.build, found.advice),
+        ("Settings of every recipe", run_settings, ""),
+    ):
         click.echo(f"\n{title}:")
         _table([(f"  {name}={_plain(p.default)}", describe(p.annotation)) for name, p in parameters(function).items()])
         if advice:

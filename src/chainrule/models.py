@@ -14,9 +14,18 @@ from chainrule.core.discovery import all_cards, get_card
 from chainrule.core.errors import UserError
 
 __all__ = [
-    "PUBLISHERS", "all_cards", "build", "description_rows", "example_of_description", "get_card", "image_networks",
-    "published_weights", "read_description", "recognise", "weights_named",
-]  # fmt: skip
+    "PUBLISHERS",
+    "all_cards",
+    "build",
+    "description_rows",
+    "example_of_description",
+    "get_card",
+    "image_networks",
+    "published_weights",
+    "read_description",
+    "recognise",
+    "weights_named",
+]
 
 PUBLISHERS = ("torchvision",)
 
@@ -62,8 +71,11 @@ def published_weights(network: str, publisher: str = "torchvision") -> ImageNetW
     found = get_card(network).weights.get(publisher)
     if found is None:
         known = [name for name, card in all_cards().items() if publisher in card.weights]
-        raise UserError(f"{publisher} publishes no weights of {network}", expected=f"one of {', '.join(known)}",
-                        cure="a file of your own: --weights FILE")  # fmt: skip
+        raise UserError(
+            f"{publisher} publishes no weights of {network}",
+            expected=f"one of {', '.join(known)}",
+            cure="a file of your own: --weights FILE",
+        )
     return found
 
 

@@ -88,8 +88,13 @@ def numbers(folder: Path) -> dict[str, Any]:
             tensors, _ = read_safetensors(file)
             weights |= {f"{file.name}:{name}": tensor for name, tensor in tensors.items()}
     pictures = {file.name: file.read_bytes() for file in sorted((folder / "figures").glob("*.png"))}
-    return {"lines": lines, "metrics": json.loads((folder / "result.json").read_text())["metrics"], "weights": weights,
-            "pictures": pictures, "report": (folder / "report.html").is_file()}  # fmt: skip
+    return {
+        "lines": lines,
+        "metrics": json.loads((folder / "result.json").read_text())["metrics"],
+        "weights": weights,
+        "pictures": pictures,
+        "report": (folder / "report.html").is_file(),
+    }
 
 
 def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:

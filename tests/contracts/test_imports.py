@@ -82,21 +82,24 @@ def imports(node: ast.AST, inside: bool = False, types: bool = False) -> Iterato
 def test_imports_go_one_way(part: str) -> None:
     wrong = [
         f"{file.relative_to(ROOT)}:{line} imports {module}"
-        for file, tree in TREES.items() if part_of(name_of(file)) == part
-        for module, line, _, _ in imports(tree) 
-        if module.startswith("chainrule.") and part_of(module) in FORBIDDEN[part]
+        for file, tree in TREES.items()
+        if part_of(name_of(file)) == part
+        for module, line, _, _ in imports(tree)
+        if module.startswith("chainrule.")
+        and part_of(module) in FORBIDDEN[part]
         and not (part == "inspect" and module.startswith(CARD))
-    ]  # fmt: skip
+    ]
     assert not wrong, "\n".join(wrong)
 
 
 def test_no_model_imports_a_sibling() -> None:
     wrong = [
         f"{file.relative_to(ROOT)}:{line} imports {module}"
-        for file, tree in TREES.items() if part_of(name_of(file)) == "models" and file.name != "__init__.py"
+        for file, tree in TREES.items()
+        if part_of(name_of(file)) == "models" and file.name != "__init__.py"
         for module, line, _, _ in imports(tree)
         if module.startswith("chainrule.models") and not module.startswith(CARD)
-    ]  # fmt: skip
+    ]
     assert not wrong, "\n".join(wrong)
 
 
@@ -105,9 +108,10 @@ def test_recipes_are_listed_without_what_is_heavy() -> None:
     light += [ROOT / name for name in ("__init__.py", "__main__.py", "settings.py", "errors.py")]
     wrong = [
         f"{file.relative_to(ROOT)}:{line} imports {module} at its top"
-        for file in light for module, line, inside, types in imports(TREES[file])
+        for file in light
+        for module, line, inside, types in imports(TREES[file])
         if not inside and not types and module.split(".")[0] in HEAVY
-    ]  # fmt: skip
+    ]
     assert not wrong, "\n".join(wrong)
 
 
@@ -135,10 +139,11 @@ def test_no_class_is_subclassed_twice() -> None:
 def test_constructors_name_what_they_take() -> None:
     wrong = [
         f"{file.relative_to(ROOT)}:{function.lineno} {node.name}"
-        for file, node in classes() if not node.name.startswith("_")
+        for file, node in classes()
+        if not node.name.startswith("_")
         for function in node.body
         if isinstance(function, ast.FunctionDef) and function.name == "__init__" and function.args.kwarg is not None
-    ]  # fmt: skip
+    ]
     assert not wrong, "\n".join(wrong)
 
 
@@ -183,5 +188,8 @@ def test_what_this_file_would_find() -> None:
     """The readers of imports see through functions, conditions and aliases."""
     text = "import torch\nif TYPE_CHECKING:\n    import numpy\ndef f():\n    from chainrule import models as m\n    import a.b"
     assert list(imports(ast.parse(text))) == [
-        ("torch", 1, False, False), ("numpy", 3, False, True), ("chainrule.models", 5, True, False), ("a.b", 6, True, False),
-    ]  # fmt: skip
+        ("torch", 1, False, False),
+        ("numpy", 3, False, True),
+        ("chainrule.models", 5, True, False),
+        ("a.b", 6, True, False),
+    ]

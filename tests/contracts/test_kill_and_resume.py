@@ -18,9 +18,18 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 RECIPES = list(all_recipes().values())
 # A recipe for each loop and each kind of state that it carries; the others share theirs and are killed by the slow tests.
 ONE_A_LOOP = {
-    "lenet-caffe", "char-lstm", "gaussian-mixture", "dcgan", "dqn", "mlp-backprop", "mlp-table", "mlp-series",
-    "kernel-svm", "ravine", "style",
-}  # fmt: skip
+    "lenet-caffe",
+    "char-lstm",
+    "gaussian-mixture",
+    "dcgan",
+    "dqn",
+    "mlp-backprop",
+    "mlp-table",
+    "mlp-series",
+    "kernel-svm",
+    "ravine",
+    "style",
+}
 
 
 @pytest.mark.parametrize("recipe", [r for r in RECIPES if r.name in ONE_A_LOOP], ids=lambda r: r.name)

@@ -27,9 +27,22 @@ def test_two_processes_give_the_curve_of_one(parallel: str, tmp_path: Path) -> N
     one = chainrule.train("lenet5", out=tmp_path / "one", device="cpu", **SETTINGS)
     words = [f"{name}={value}" for name, value in SETTINGS.items()]
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "chainrule",
-        "train", "lenet5", *words, f"parallel={parallel}", "--device", "cpu", "--json",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--standalone",
+        "-m",
+        "chainrule",
+        "train",
+        "lenet5",
+        *words,
+        f"parallel={parallel}",
+        "--device",
+        "cpu",
+        "--json",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(done.stdout.splitlines()) == 1  # rank 0 alone answers

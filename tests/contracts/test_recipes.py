@@ -29,7 +29,10 @@ from chainrule.run.settings import run_settings
 from tests.contracts.every_recipe import question, record, result, trained
 
 RECIPES = all_recipes()
-LOADS = re.compile(r"""(?:src|href|action|data|poster|srcset)\s*=\s*["']?\s*(?:https?:)?//|url\(\s*["']?\s*(?:https?:)?//|@import""", re.I)  # fmt: skip
+LOADS = re.compile(
+    r"""(?:src|href|action|data|poster|srcset)\s*=\s*["']?\s*(?:https?:)?//|url\(\s*["']?\s*(?:https?:)?//|@import""",
+    re.I,
+)
 
 
 @pytest.fixture(params=RECIPES.values(), ids=lambda recipe: recipe.name)
@@ -52,8 +55,9 @@ def state_of(folder: Path) -> dict[str, tuple[int, str]]:
     """When each file was written, and what it holds."""
     return {
         str(file.relative_to(folder)): (file.stat().st_mtime_ns, hashlib.sha256(file.read_bytes()).hexdigest())
-        for file in sorted(folder.rglob("*")) if file.is_file()
-    }  # fmt: skip
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
 
 
 def test_is_described(recipe: Recipe) -> None:

@@ -26,9 +26,18 @@ from chainrule.run.settings import run_settings
 
 
 def own(
-    run: object, *, epochs: Count = 3, lr: Positive = 0.1, hidden: tuple[Count, ...] = (8, 8), loss: Literal["huber", "mse"] = "mse",
-    size: Literal[28, 32] = 28, shuffle: bool = True, name: str = "x", limit: Count | None = None, share: Fraction = 0.5,
-) -> None:  # fmt: skip
+    run: object,
+    *,
+    epochs: Count = 3,
+    lr: Positive = 0.1,
+    hidden: tuple[Count, ...] = (8, 8),
+    loss: Literal["huber", "mse"] = "mse",
+    size: Literal[28, 32] = 28,
+    shuffle: bool = True,
+    name: str = "x",
+    limit: Count | None = None,
+    share: Fraction = 0.5,
+) -> None:
     """A recipe's settings, of every kind."""
 
 
@@ -38,8 +47,11 @@ def values(**given: Any) -> dict[str, Any]:
 
 def test_pairs() -> None:
     assert parse_pairs(["epochs=3", "weight-decay= 1e-3 ", "name=a=b", "empty="]) == {
-        "epochs": "3", "weight_decay": "1e-3", "name": "a=b", "empty": "",
-    }  # fmt: skip
+        "epochs": "3",
+        "weight_decay": "1e-3",
+        "name": "a=b",
+        "empty": "",
+    }
     for word in ("epochs", "=3", ""):
         with pytest.raises(UserError, match="expected: key=value"):
             parse_pairs([word])
@@ -48,16 +60,39 @@ def test_pairs() -> None:
 @pytest.mark.parametrize(
     ("text", "kind", "value"),
     [
-        ("3", int, 3), (3, int, 3), ("-3", int, -3), ("1e-3", float, 0.001), (2, float, 2.0), ("2", float, 2.0),
-        ("yes", bool, True), ("True", bool, True), ("0", bool, False), (False, bool, False), ("none", type(None), None),
-        ("a b", str, "a b"), ("", str, ""), ("3", str, "3"),
-        ("8,16", tuple[int, ...], (8, 16)), ("8, 16", tuple[int, ...], (8, 16)), ([8, "16"], tuple[int, ...], (8, 16)),
-        ("0.5", tuple[float, ...], (0.5,)), ("a,b", tuple[str, ...], ("a", "b")),
-        ("mse", Literal["huber", "mse"], "mse"), ("32", Literal[28, 32], 32), (32, Literal[28, 32], 32),
-        ("none", int | None, None), ("5", int | None, 5), (None, int | None, None), (None, tuple[int, ...] | None, None), ("5", str | int, 5), ("x", str | int, "x"),
-        ("2.5", int | float, 2.5), ("1", Annotated[int, Range(1, 2)], 1), ("0.5", Annotated[float, Range(0, 1)] | None, 0.5),
+        ("3", int, 3),
+        (3, int, 3),
+        ("-3", int, -3),
+        ("1e-3", float, 0.001),
+        (2, float, 2.0),
+        ("2", float, 2.0),
+        ("yes", bool, True),
+        ("True", bool, True),
+        ("0", bool, False),
+        (False, bool, False),
+        ("none", type(None), None),
+        ("a b", str, "a b"),
+        ("", str, ""),
+        ("3", str, "3"),
+        ("8,16", tuple[int, ...], (8, 16)),
+        ("8, 16", tuple[int, ...], (8, 16)),
+        ([8, "16"], tuple[int, ...], (8, 16)),
+        ("0.5", tuple[float, ...], (0.5,)),
+        ("a,b", tuple[str, ...], ("a", "b")),
+        ("mse", Literal["huber", "mse"], "mse"),
+        ("32", Literal[28, 32], 32),
+        (32, Literal[28, 32], 32),
+        ("none", int | None, None),
+        ("5", int | None, 5),
+        (None, int | None, None),
+        (None, tuple[int, ...] | None, None),
+        ("5", str | int, 5),
+        ("x", str | int, "x"),
+        ("2.5", int | float, 2.5),
+        ("1", Annotated[int, Range(1, 2)], 1),
+        ("0.5", Annotated[float, Range(0, 1)] | None, 0.5),
     ],
-)  # fmt: skip
+)
 def test_convert(text: Any, kind: Any, value: Any) -> None:
     found = convert(text, kind)
     assert found == value and type(found) is type(value)
@@ -66,14 +101,37 @@ def test_convert(text: Any, kind: Any, value: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("3.0", int), (3.0, int), (True, int), ("", int), ("three", int), (None, int), ([3], int),
-        ("nan", float), ("inf", float), (float("nan"), float), (True, float), ("0,5", float), (None, float),
-        ("maybe", bool), (1, bool), ("", bool), (3, str), (None, str), ("null", type(None)),
-        ("8,x", tuple[int, ...]), ("8,,16", tuple[int, ...]), ("", tuple[int, ...]), ("0", tuple[Count, ...]),
-        ("mae", Literal["huber", "mse"]), ("MSE", Literal["huber", "mse"]), ("30", Literal[28, 32]),
-        ("x", int | None), ("2.5", int | None), ("2", Annotated[float, Range(0, 1)] | None),
+        ("3.0", int),
+        (3.0, int),
+        (True, int),
+        ("", int),
+        ("three", int),
+        (None, int),
+        ([3], int),
+        ("nan", float),
+        ("inf", float),
+        (float("nan"), float),
+        (True, float),
+        ("0,5", float),
+        (None, float),
+        ("maybe", bool),
+        (1, bool),
+        ("", bool),
+        (3, str),
+        (None, str),
+        ("null", type(None)),
+        ("8,x", tuple[int, ...]),
+        ("8,,16", tuple[int, ...]),
+        ("", tuple[int, ...]),
+        ("0", tuple[Count, ...]),
+        ("mae", Literal["huber", "mse"]),
+        ("MSE", Literal["huber", "mse"]),
+        ("30", Literal[28, 32]),
+        ("x", int | None),
+        ("2.5", int | None),
+        ("2", Annotated[float, Range(0, 1)] | None),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit(text: Any, kind: Any) -> None:
     with pytest.raises(ValueError):
         convert(text, kind)
@@ -82,10 +140,13 @@ def test_what_does_not_fit(text: Any, kind: Any) -> None:
 @pytest.mark.parametrize(
     ("kind", "inside", "outside"),
     [
-        (Count, (1, 9), (0, -1)), (Size, (0, 9), (-1,)), (Positive, (1e-9, 5), (0, -1)),
-        (NonNegative, (0, 5), (-1e-9,)), (Fraction, (0, 0.5, 1), (-0.1, 1.1)),
+        (Count, (1, 9), (0, -1)),
+        (Size, (0, 9), (-1,)),
+        (Positive, (1e-9, 5), (0, -1)),
+        (NonNegative, (0, 5), (-1e-9,)),
+        (Fraction, (0, 0.5, 1), (-0.1, 1.1)),
     ],
-)  # fmt: skip
+)
 def test_ranges(kind: Any, inside: tuple[float, ...], outside: tuple[float, ...]) -> None:
     for value in inside:
         assert convert(value, kind) == convert(str(value), kind) == value
@@ -98,21 +159,40 @@ def test_ranges(kind: Any, inside: tuple[float, ...], outside: tuple[float, ...]
 def test_types_in_words() -> None:
     said = {name: describe(parameter.annotation) for name, parameter in parameters(own).items()}
     assert said == {
-        "epochs": "whole number, at least 1", "lr": "number, above 0", "loss": "huber or mse", "size": "28 or 32",
-        "hidden": "comma-separated list of whole number, at least 1", "shuffle": "yes or no", "name": "text",
-        "limit": "whole number, at least 1 or none", "share": "number, at least 0 and at most 1",
-    }  # fmt: skip
+        "epochs": "whole number, at least 1",
+        "lr": "number, above 0",
+        "loss": "huber or mse",
+        "size": "28 or 32",
+        "hidden": "comma-separated list of whole number, at least 1",
+        "shuffle": "yes or no",
+        "name": "text",
+        "limit": "whole number, at least 1 or none",
+        "share": "number, at least 0 and at most 1",
+    }
 
 
 def test_bind_takes_text_and_values_and_fills_the_rest() -> None:
     assert values() == {
-        "epochs": 3, "lr": 0.1, "hidden": (8, 8), "loss": "mse", "size": 28, "shuffle": True, "name": "x", "limit": None, "share": 0.5,
-    }  # fmt: skip
+        "epochs": 3,
+        "lr": 0.1,
+        "hidden": (8, 8),
+        "loss": "mse",
+        "size": 28,
+        "shuffle": True,
+        "name": "x",
+        "limit": None,
+        "share": 0.5,
+    }
     given = {"epochs": "7", "hidden": "4,5", "shuffle": "no", "limit": "none", "size": "32", "name": "5"}
     assert values(**given) | given == values() | given
     assert {key: values(**given)[key] for key in given} == {
-        "epochs": 7, "hidden": (4, 5), "shuffle": False, "limit": None, "size": 32, "name": "5",
-    }  # fmt: skip
+        "epochs": 7,
+        "hidden": (4, 5),
+        "shuffle": False,
+        "limit": None,
+        "size": 32,
+        "name": "5",
+    }
     both = bind({"epochs": "2", "threads": "1"}, own, run_settings, owner="")
     assert both["threads"] == 1 and both["epochs"] == 2 and both["log_every"] == 50
 

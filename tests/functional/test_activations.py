@@ -155,9 +155,7 @@ def test_short_types(name: str, dtype: torch.dtype) -> None:
     room = 6 * torch.finfo(dtype).eps
     torch.testing.assert_close(found.double(), ACTIVATIONS[name](x.double()), rtol=room, atol=room)
     corner = torch.isin(x.double(), tensor([-3.0, -1.0, 0.0, 1.0, 3.0]))
-    torch.testing.assert_close(
-        slope.double()[~corner], derivative(name)(x.double())[~corner], rtol=room, atol=room
-    )  # fmt: skip
+    torch.testing.assert_close(slope.double()[~corner], derivative(name)(x.double())[~corner], rtol=room, atol=room)
 
 
 @pytest.mark.parametrize("name", VALUES)
@@ -203,7 +201,10 @@ def test_forms_of_hard_sigmoid() -> None:
     assert act.hard_sigmoid(x, "noisy").tolist() == pytest.approx([0, 0, 0, 0.5, 0.75, 1, 1])
     for form, end in (("torch", 3.0), ("theano", 2.5), ("noisy", 2.0)):
         assert saturation(partial(act.hard_sigmoid, form=form)) == Saturation("hard", "hard", -end, end)  # type: ignore[arg-type]
-    assert derivative(partial(act.hard_sigmoid, form="noisy"))(tensor([0.0])).item() == derivative("sigmoid")(tensor([0.0])).item()  # fmt: skip
+    assert (
+        derivative(partial(act.hard_sigmoid, form="noisy"))(tensor([0.0])).item()
+        == derivative("sigmoid")(tensor([0.0])).item()
+    )
 
 
 def test_softplus_is_exact_where_torch_is_not() -> None:
@@ -257,7 +258,7 @@ def test_prelu_a_channel_is_torchs() -> None:
         (lambda x: derivative_of(lambda y: (y > 0).float())(x), ["cannot be differentiated"]),
         (lambda x: saturation(lambda y: y.exp() / (1 + y.exp())), ["not a number", "overflows"]),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_told(call: Callable[[Tensor], object], said: list[str]) -> None:
     with pytest.raises(UserError) as caught:
         call(torch.zeros(2, 4))

@@ -33,9 +33,12 @@ def close(a: Tensor, b: Tensor | float, tolerance: float = 1e-12) -> None:
 
 CASES: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...], Tensor | None]] = {
     "cross_entropy": (L.cross_entropy, (randn(3, 4, 2),), labels(3, 2, classes=4)),
-    "cross_entropy soft": (L.cross_entropy, (randn(3, 4), ), randn(3, 4, seed=1).softmax(1)),
+    "cross_entropy soft": (L.cross_entropy, (randn(3, 4),), randn(3, 4, seed=1).softmax(1)),
     "cross_entropy_from_probs": (
-        lambda x, t: L.cross_entropy_from_probs(x.softmax(1), t), (randn(3, 4),), labels(3, classes=4)),
+        lambda x, t: L.cross_entropy_from_probs(x.softmax(1), t),
+        (randn(3, 4),),
+        labels(3, classes=4),
+    ),
     "label_smoothing": (L.label_smoothing, (randn(3, 4),), labels(3, classes=4)),
     "sigmoid_cross_entropy": (L.sigmoid_cross_entropy, (randn(3, 4),), randn(3, 4, seed=1).sigmoid()),
     "focal": (L.focal, (randn(3, 4),), labels(3, 4, classes=2)),
@@ -43,7 +46,9 @@ CASES: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...], Tensor | None]
     "kl": (lambda p, q: L.kl_divergence(p.softmax(1), q.softmax(1)), (randn(3, 4), randn(3, 4, seed=1)), None),
     "kl logs": (
         lambda p, q: L.kl_divergence_from_log_probs(p.log_softmax(1), q.log_softmax(1)),
-        (randn(3, 4), randn(3, 4, seed=1)), None),
+        (randn(3, 4), randn(3, 4, seed=1)),
+        None,
+    ),
     "hinge": (L.hinge, (randn(5, 4),), labels(5, classes=4)),
     "hinge L2": (lambda x, t: L.hinge(x, t, norm="L2"), (randn(5, 4),), labels(5, classes=4)),
     "crammer_singer": (lambda x, t: L.hinge(x, t, form="crammer_singer"), (randn(5, 4),), labels(5, classes=4)),
@@ -55,15 +60,22 @@ CASES: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...], Tensor | None]
     "euclidean": (L.euclidean, (randn(4, 3), randn(4, 3, seed=1)), None),
     "smooth_l1": (lambda x, t: L.smooth_l1(x, t, sigma=1.5), (randn(9), randn(9, seed=1)), None),
     "contrastive": (
-        lambda a, b, y: L.contrastive(a, b, y, margin=3.0), (randn(6, 3), randn(6, 3, seed=1)), labels(6, classes=2)),
+        lambda a, b, y: L.contrastive(a, b, y, margin=3.0),
+        (randn(6, 3), randn(6, 3, seed=1)),
+        labels(6, classes=2),
+    ),
     "contrastive legacy": (
         lambda a, b, y: L.contrastive(a, b, y, margin=9.0, form="legacy"),
-        (randn(6, 3), randn(6, 3, seed=1)), labels(6, classes=2)),
+        (randn(6, 3), randn(6, 3, seed=1)),
+        labels(6, classes=2),
+    ),
     "triplet": (L.triplet, (randn(6, 3), randn(6, 3, seed=1), randn(6, 3, seed=2)), None),
     "triplet euclidean": (
         lambda *x: L.triplet(*x, margin=1.0, distance="euclidean"),
-        (randn(6, 3), randn(6, 3, seed=1), randn(6, 3, seed=2)), None),
-}  # fmt: skip
+        (randn(6, 3), randn(6, 3, seed=1), randn(6, 3, seed=2)),
+        None,
+    ),
+}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -134,17 +146,24 @@ Y, S = torch.tensor([0, 1, 3]), torch.tensor([1, -1, 1])
 ERRORS: dict[str, tuple[Callable[[], object], str]] = {
     "labels (B, 1)": (lambda: L.cross_entropy(X, Y[:, None]), r"target \(3,\) for logits(.|\n)*squeeze\(1\)"),
     "too few labels": (lambda: L.cross_entropy(X, Y[:2]), r"found: +target \(2,\)"),
-    "label too large": (lambda: L.cross_entropy(X, torch.tensor([0, 4, 1])), r"target\[1\](.|\n)*0 to 3(.|\n)*found: +4"),
+    "label too large": (
+        lambda: L.cross_entropy(X, torch.tensor([0, 4, 1])),
+        r"target\[1\](.|\n)*0 to 3(.|\n)*found: +4",
+    ),
     "label negative": (lambda: L.cross_entropy(X, torch.tensor([0, 1, -1])), r"target\[2\](.|\n)*found: +-1"),
     "label in a picture": (
         lambda: L.cross_entropy(randn(1, 2, 2, 2), torch.tensor([[[0, 1], [5, 0]]]), ignore_index=255),
-        r"target\[0, 1, 0\](.|\n)*255 \(ignore_index\)"),
+        r"target\[0, 1, 0\](.|\n)*255 \(ignore_index\)",
+    ),
     "integer logits": (lambda: L.cross_entropy(Y, X), "logits must be floating(.|\n)*int64"),
     "labels as bool": (lambda: L.cross_entropy(X, Y > 1), "labels must be integers(.|\n)*bool"),
     "float labels": (lambda: L.cross_entropy(X, Y.double()), "same shape"),
     "float labels of a hinge": (lambda: L.hinge(X, Y.double()), "labels must be integers"),
     "soft and ignored": (lambda: L.cross_entropy(X, PROBS, ignore_index=0), "no label to ignore"),
-    "soft not one": (lambda: L.cross_entropy(X, PROBS * 2), r"target does not sum to one(.|\n)*sample 0(.|\n)*found: +2"),
+    "soft not one": (
+        lambda: L.cross_entropy(X, PROBS * 2),
+        r"target does not sum to one(.|\n)*sample 0(.|\n)*found: +2",
+    ),
     "probs not one": (lambda: L.cross_entropy_from_probs(PROBS * 0.9, Y), "probs does not sum to one"),
     "probs are logits": (lambda: L.cross_entropy_from_probs(X, Y), "no probability"),
     "probs nan": (lambda: L.cross_entropy_from_probs(PROBS * math.nan, Y), "no probability"),
@@ -182,7 +201,7 @@ ERRORS: dict[str, tuple[Callable[[], object], str]] = {
     "triplet distance": (lambda: L.triplet(X, X, X, distance="cosine"), "squared_euclidean"),  # type: ignore[arg-type]
     "zero_one shapes": (lambda: L.zero_one(Y, Y[:, None]), "same shape"),
     "zero_one floats": (lambda: L.zero_one(Y, Y.double()), "labels must be integers"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ERRORS)

@@ -242,13 +242,15 @@ ERRORS: dict[str, tuple[Callable[[], object], str]] = {
     "switches": (lambda: P.unpool2d(X, torch.zeros(1, 2, 4, 3, dtype=torch.long), (8, 8)), "one switch for each"),
     "switches as floats": (lambda: P.unpool2d(X, X, (8, 8)), "indices"),
     "switch outside": (
-        lambda: P.unpool2d(X, torch.full((1, 2, 4, 4), 16), (4, 4)), r"0 to 15 for 4 x 4(.|\n)*found: +16"),
+        lambda: P.unpool2d(X, torch.full((1, 2, 4, 4), 16), (4, 4)),
+        r"0 to 15 for 4 x 4(.|\n)*found: +16",
+    ),
     "switch below": (lambda: P.unpool2d(X, torch.full((1, 2, 4, 4), -1), (4, 4)), "found: +-1"),
     "stochastic of negatives": (lambda: P.stochastic_pool2d(X, 2), "0 or more"),
     "stochastic too long": (lambda: P.stochastic_pool2d(X.abs(), 5), "longer than the line"),
     "no maps": (lambda: P.max_pool_channels(X[0, 0, 0], 2), "no maps"),
     "more maps than there are": (lambda: P.avg_pool_channels(X, 3), "longer than the line"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ERRORS)

@@ -40,9 +40,7 @@ def test_rrelu_draws_uniformly(form: str, lower: float, upper: float) -> None:
     assert torch.equal(act.rrelu(torch.ones(9), training=True), torch.ones(9))
 
 
-def algorithm_1(
-    x: float, xi: float, alpha: float, c: float, p: float, base: str, noise: str
-) -> float:  # fmt: skip
+def algorithm_1(x: float, xi: float, alpha: float, c: float, p: float, base: str, noise: str) -> float:
     """The paper's algorithm 1, a number at a time."""
     u = x if base == "hard_tanh" else 0.25 * x + 0.5
     h = max(min(u, 1.0), -1.0 if base == "hard_tanh" else 0.0)

@@ -46,9 +46,15 @@ def test_published_sizes() -> None:
     assert through(resnet).size == 483 and through(resnet).jump == 32
 
 
-@pytest.mark.parametrize(("name", "size", "last"), [
-    ("resnet50", 483, "layer4"), ("vgg16", 212, "features"), ("alexnet-one-tower", 195, "features"), ("alexnet", 195, "features"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "size", "last"),
+    [
+        ("resnet50", 483, "layer4"),
+        ("vgg16", 212, "features"),
+        ("alexnet-one-tower", 195, "features"),
+        ("alexnet", 195, "features"),
+    ],
+)
 @pytest.mark.slow
 def test_published_networks(name: str, size: int, last: str) -> None:
     from chainrule.models import build
@@ -198,7 +204,10 @@ def check(module: nn.Module, x: Tensor, layer: str, fields: Fields, exact: bool)
         assert not (found & ~allowed).any(), (layer, unit)
         if exact and found.any():
             rows, columns = (found.any(d).nonzero()[:, 0] for d in (1, 0))
-            assert [int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1])] == [top, bottom, left, right], (layer, unit)  # fmt: skip
+            assert [int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1])] == [top, bottom, left, right], (
+                layer,
+                unit,
+            )
 
 
 def positive(module: nn.Module) -> nn.Module:
@@ -284,7 +293,12 @@ def test_effective_field_of_linear_layers_is_a_binomial() -> None:
 
 
 def test_mistakes() -> None:
-    for wrong in ({"kernel_size": 0}, {"kernel_size": 1, "stride": 0}, {"kernel_size": 1, "padding": -1}, {"kernel_size": 1, "dilation": 0}):  # fmt: skip
+    for wrong in (
+        {"kernel_size": 0},
+        {"kernel_size": 1, "stride": 0},
+        {"kernel_size": 1, "padding": -1},
+        {"kernel_size": 1, "dilation": 0},
+    ):
         with pytest.raises(UserError, match="out of range"):
             PIXELS.through(**wrong)
     with pytest.raises(UserError, match="step differently"):

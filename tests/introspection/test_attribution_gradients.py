@@ -20,9 +20,14 @@ from chainrule.systems.image_classification.resnet_cifar import ResNetCifar
 from tests.introspection.attribution_nets import ConvNet, linear, made, pictures_of, state_of
 
 METHODS: dict[str, Callable[..., Tensor]] = {
-    "input_gradient": input_gradient, "saliency": saliency, "integrated_gradients": integrated_gradients,
-    "smooth_grad": smooth_grad, "guided": guided_backpropagation, "deconvnet": deconvnet, "grad_cam": grad_cam,
-}  # fmt: skip
+    "input_gradient": input_gradient,
+    "saliency": saliency,
+    "integrated_gradients": integrated_gradients,
+    "smooth_grad": smooth_grad,
+    "guided": guided_backpropagation,
+    "deconvnet": deconvnet,
+    "grad_cam": grad_cam,
+}
 
 
 @pytest.fixture
@@ -126,9 +131,16 @@ def test_the_deconvnet_of_a_unit_begins_with_its_activation(net: ConvNet) -> Non
 def test_every_spelling_of_relu_is_reached() -> None:
     weight, out = torch.tensor([[1.0, 2.0], [-1.0, 1.0]]), torch.tensor([[1.0, -1.0]])
     spellings: list[Callable[[Tensor], Tensor]] = [
-        F.relu, torch.relu, torch.relu_, lambda x: x.relu(), lambda x: x.relu_(), lambda x: F.relu(x, inplace=True),
-        nn.ReLU(), nn.ReLU(inplace=True), F.relu_,
-    ]  # fmt: skip
+        F.relu,
+        torch.relu,
+        torch.relu_,
+        lambda x: x.relu(),
+        lambda x: x.relu_(),
+        lambda x: F.relu(x, inplace=True),
+        nn.ReLU(),
+        nn.ReLU(inplace=True),
+        F.relu_,
+    ]
 
     class Net(nn.Module):
         def __init__(self, relu: Callable[[Tensor], Tensor]) -> None:

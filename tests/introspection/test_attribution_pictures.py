@@ -257,8 +257,17 @@ def names(section: dict[str, object] | None) -> list[str]:
     return [picture["name"] for picture in section["pictures"]]  # type: ignore[attr-defined]
 
 
-ALL = ["The picture", "Saliency", "SmoothGrad", "Integrated gradients", "Guided back-propagation", "Deconvnet", "Grad-CAM", "Occlusion",
-       "What the class looks like to it"]  # fmt: skip
+ALL = [
+    "The picture",
+    "Saliency",
+    "SmoothGrad",
+    "Integrated gradients",
+    "Guided back-propagation",
+    "Deconvnet",
+    "Grad-CAM",
+    "Occlusion",
+    "What the class looks like to it",
+]
 
 
 def test_what_is_shown_of_which_network(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,7 +323,14 @@ def run(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, 
 def test_the_page_says_why_and_why_not(run: tuple[Run, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chainrule.introspection.attribution.section.BUDGET", 3e8)
     text = explain_run(run[0], None, [run[1]], tmp_path / "e.html", target="7").read_text("utf-8")
-    for words in (*ALL, "is the logit of <b>7</b>", "Zeiler and Fergus 2014", "What each layer sees and keeps", "All 20 filters", "of the test split"):  # fmt: skip
+    for words in (
+        *ALL,
+        "is the logit of <b>7</b>",
+        "Zeiler and Fergus 2014",
+        "What each layer sees and keeps",
+        "All 20 filters",
+        "of the test split",
+    ):
         assert words in text, words
     assert "http://" not in text.replace("http://www.w3.org", "") and "https://" not in text
     for wrong, message in (("eleven", "there is no class"), (10, "no such class")):

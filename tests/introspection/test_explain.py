@@ -96,9 +96,12 @@ def test_shared_and_containers_add_up() -> None:
     rows = layers(module, (torch.zeros(1, 4),))
     assert sum(r.parameters for r in rows) == sum(p.numel() for p in module.parameters()) == 20 + 4 + 6
     assert [(r.name, r.parameters, r.shared, r.multiply_adds, r.called) for r in rows] == [
-        ("twice", 20, 0, 16, True), ("twice", 0, 20, 16, True), ("tied", 0, 16, 16, True), ("", 4, 0, 16, True),
+        ("twice", 20, 0, 16, True),
+        ("twice", 0, 20, 16, True),
+        ("tied", 0, 16, 16, True),
+        ("", 4, 0, 16, True),
         ("idle", 6, 0, 0, False),
-    ]  # fmt: skip
+    ]
     assert module.training and module.idle.training
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
 
@@ -251,7 +254,10 @@ def test_explain_shows_a_real_batch_with_gradients_and_a_diagnosis(
     lesson = system.lesson()  # type: ignore[attr-defined]
     loss = lesson.loss(lesson.module(*lesson.inputs), lesson.target)
     (gradient,) = torch.autograd.grad(loss, lesson.module.conv1.weight)
-    assert f"model.conv1.weight: gradient of norm {float(gradient.norm()):.4g}" in text or f"{float(gradient.norm()):.4g}" in text  # fmt: skip
+    assert (
+        f"model.conv1.weight: gradient of norm {float(gradient.norm()):.4g}" in text
+        or f"{float(gradient.norm()):.4g}" in text
+    )
     assert f"{loss:.5g}" in text
 
 

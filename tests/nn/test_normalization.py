@@ -300,7 +300,7 @@ ERRORS: dict[str, tuple[Callable[[], object], str]] = {
     "dropout nan": (lambda: Dropout(math.nan), "found: +nan"),
     "no dropout": (lambda: monte_carlo(nn.Sequential(nn.Linear(2, 2), Dropout(0.0)), X, 2), "no dropout"),
     "no samples": (lambda: monte_carlo(Dropout(), X, 0), "1 or more"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ERRORS)

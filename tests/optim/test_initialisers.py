@@ -71,7 +71,7 @@ def test_moments(name: str) -> None:
         (partial(init.msra, fan="out"), partial(nn.init.kaiming_normal_, mode="fan_out")),
         (partial(init.orthogonal, gain=2.0), partial(nn.init.orthogonal_, gain=2.0)),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("shape", [(6, 4), (4, 6), (5, 3, 2), (4, 3, 5, 2), (1, 1)])
 def test_the_same_draws_as_torchs(
     ours: Callable[..., Tensor], theirs: Callable[..., Tensor], shape: tuple[int, ...]
@@ -147,10 +147,11 @@ def test_variance_through_twenty_layers() -> None:
         "mpelu as msra": through(20, partial(init.mpelu_taylor, alpha=0.0), relu),
         # near 0, where the tangent is the function: a leaky ReLU of slope alpha beta = 0.5
         "mpelu": through(
-            20, partial(init.mpelu_taylor, alpha=0.25, beta=2.0),
+            20,
+            partial(init.mpelu_taylor, alpha=0.25, beta=2.0),
             lambda x: 1e4 * torch.where(x > 0, 1e-4 * x, 0.25 * torch.expm1(2.0 * 1e-4 * x)),
         ),
-    }  # fmt: skip
+    }
     # Each layer of 400 x 400 draws errs by some percent, and twenty of them multiply.
     for name, variances in kept.items():
         assert min(variances) > 0.5, (name, variances)
@@ -243,7 +244,7 @@ def test_half_precision(dtype: torch.dtype) -> None:
         (lambda: initialise(nn.Sequential(nn.Conv2d(3, 8, 3)), "bilinear"), "layer 0: bilinear: the shape"),
         (lambda: initialise(nn.Linear(2, 2), "bilinear"), "layer Linear: bilinear"),
     ],
-)  # fmt: skip
+)
 def test_what_is_refused(make: Callable[[], object], words: str) -> None:
     with pytest.raises(UserError, match=f"(?s){words}"):
         make()

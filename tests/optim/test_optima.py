@@ -50,41 +50,73 @@ def rosenbrock(x: Tensor) -> Tensor:
 # Rule, then (policy over n steps, steps) for the quadratic, for the valley, and for the net.
 Plan = tuple[Callable[[int], Policy], int]
 OPTIMA: dict[str, tuple[Make, Plan, Plan, Plan]] = {
-    "sgd": (lambda p: SGD(p), (lambda n: fixed(0.04), 600), (lambda n: fixed(0.002), 12_000), (lambda n: fixed(2.0), 800)),
+    "sgd": (
+        lambda p: SGD(p),
+        (lambda n: fixed(0.04), 600),
+        (lambda n: fixed(0.002), 12_000),
+        (lambda n: fixed(2.0), 800),
+    ),
     "momentum": (
-        lambda p: SGD(p, momentum=0.9), (lambda n: fixed(0.01), 600), (lambda n: fixed(0.001), 3000), (lambda n: fixed(0.5), 400),
+        lambda p: SGD(p, momentum=0.9),
+        (lambda n: fixed(0.01), 600),
+        (lambda n: fixed(0.001), 3000),
+        (lambda n: fixed(0.5), 400),
     ),
     "momentum-caffe": (
         lambda p: SGD(p, momentum=0.9, form="caffe"),
-        (lambda n: fixed(0.01), 600), (lambda n: fixed(0.001), 3000), (lambda n: fixed(0.5), 400),
+        (lambda n: fixed(0.01), 600),
+        (lambda n: fixed(0.001), 3000),
+        (lambda n: fixed(0.5), 400),
     ),
     "nesterov": (
         lambda p: SGD(p, momentum=0.9, nesterov=True),
-        (lambda n: fixed(0.01), 600), (lambda n: fixed(0.001), 3000), (lambda n: fixed(0.5), 400),
+        (lambda n: fixed(0.01), 600),
+        (lambda n: fixed(0.001), 3000),
+        (lambda n: fixed(0.5), 400),
     ),
     "nesterov-caffe": (
         lambda p: SGD(p, momentum=0.9, nesterov=True, form="caffe"),
-        (lambda n: fixed(0.01), 600), (lambda n: fixed(0.001), 3000), (lambda n: fixed(0.5), 400),
+        (lambda n: fixed(0.01), 600),
+        (lambda n: fixed(0.001), 3000),
+        (lambda n: fixed(0.5), 400),
     ),
-    "adagrad": (lambda p: AdaGrad(p), (lambda n: fixed(1.5), 600), (lambda n: fixed(1.5), 8000), (lambda n: fixed(0.3), 400)),
+    "adagrad": (
+        lambda p: AdaGrad(p),
+        (lambda n: fixed(1.5), 600),
+        (lambda n: fixed(1.5), 8000),
+        (lambda n: fixed(0.3), 400),
+    ),
     "adadelta": (
         lambda p: AdaDelta(p, rho=0.99, eps=1e-3),
-        (lambda n: poly(1.0, 2.0, n), 600), (lambda n: poly(1.0, 2.0, n), 10_000), (lambda n: fixed(1.0), 400),
+        (lambda n: poly(1.0, 2.0, n), 600),
+        (lambda n: poly(1.0, 2.0, n), 10_000),
+        (lambda n: fixed(1.0), 400),
     ),
     "rmsprop": (
         lambda p: RMSProp(p, decay=0.9),
-        (lambda n: cosine(0.05, n), 600), (lambda n: poly(0.03, 2.0, n), 12_000), (lambda n: cosine(0.05, n), 400),
+        (lambda n: cosine(0.05, n), 600),
+        (lambda n: poly(0.03, 2.0, n), 12_000),
+        (lambda n: cosine(0.05, n), 400),
     ),
-    "adam": (lambda p: Adam(p), (lambda n: cosine(0.1, n), 600), (lambda n: cosine(0.1, n), 3000), (lambda n: fixed(0.05), 400)),
+    "adam": (
+        lambda p: Adam(p),
+        (lambda n: cosine(0.1, n), 600),
+        (lambda n: cosine(0.1, n), 3000),
+        (lambda n: fixed(0.05), 400),
+    ),
     "adam-caffe": (
         lambda p: Adam(p, form="caffe"),
-        (lambda n: cosine(0.1, n), 600), (lambda n: cosine(0.1, n), 3000), (lambda n: fixed(0.05), 400),
+        (lambda n: cosine(0.1, n), 600),
+        (lambda n: cosine(0.1, n), 3000),
+        (lambda n: fixed(0.05), 400),
     ),
     "adamw": (
         lambda p: AdamW(p, weight_decay=0.0),
-        (lambda n: cosine(0.1, n), 600), (lambda n: cosine(0.1, n), 3000), (lambda n: fixed(0.05), 400),
+        (lambda n: cosine(0.1, n), 600),
+        (lambda n: cosine(0.1, n), 3000),
+        (lambda n: fixed(0.05), 400),
     ),
-}  # fmt: skip
+}
 
 
 def descend(make: Make, plan: Plan, start: list[float], gradient: Callable[[Tensor], Tensor]) -> Tensor:

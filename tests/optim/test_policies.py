@@ -98,7 +98,7 @@ def torchs(make: object, policy: Policy, count: int) -> tuple[list[float], list[
         (lambda o: torch.optim.lr_scheduler.PolynomialLR(o, 30, 0.7), poly(0.1, 0.7, 30)),
         (lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 40, 0.01), cosine(0.1, 40, 0.01)),
     ],
-)  # fmt: skip
+)
 def test_as_torchs_schedulers(make: object, policy: Policy) -> None:
     theirs, ours = torchs(make, policy, 40)
     np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
@@ -198,7 +198,7 @@ def test_the_scheduler_resumes(tmp_path: Path) -> None:
         (lambda: fixed(0.1)(True), "no such iteration.*True"),
         (lambda: exp(0.1, 1.1)(10**6), "larger than any number.*gamma of at most 1"),
     ],
-)  # fmt: skip
+)
 def test_wrong_settings_are_told(make: object, words: str) -> None:
     with pytest.raises(UserError, match=f"(?s){words}"):
         make()  # type: ignore[operator]
@@ -210,8 +210,24 @@ def test_numpys_whole_numbers_are_iterations() -> None:
 
 def test_a_policy_prints_as_the_call_that_makes_it() -> None:
     for policy, _ in EXAMPLES:
-        again = eval(str(policy), {name: globals()[name] for name in (
-            "fixed", "step", "multistep", "exp", "inv", "poly", "sigmoid", "cosine", "warmup", "sequence")})  # fmt: skip
+        again = eval(
+            str(policy),
+            {
+                name: globals()[name]
+                for name in (
+                    "fixed",
+                    "step",
+                    "multistep",
+                    "exp",
+                    "inv",
+                    "poly",
+                    "sigmoid",
+                    "cosine",
+                    "warmup",
+                    "sequence",
+                )
+            },
+        )
         assert again == policy
         assert [again(t) for t in range(0, LAST, 50)] == [policy(t) for t in range(0, LAST, 50)]
 

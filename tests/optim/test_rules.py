@@ -422,7 +422,7 @@ def w(dtype: torch.dtype = torch.float32) -> nn.Parameter:
         (lambda: clip_each_norm([w()], -1.0), "max_norm cannot be -1.0"),
         (lambda: clip_value([w()], 0.0), "max_value cannot be 0.0"),
     ],
-)  # fmt: skip
+)
 def test_wrong_settings_are_told(make: Callable[[], Any], words: str) -> None:
     with pytest.raises(UserError, match=f"(?s){words}"):
         make()

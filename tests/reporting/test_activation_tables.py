@@ -47,7 +47,12 @@ def test_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = torch.get_rng_state()
     status, out, _ = show(capsys, "activations", "--out", str(tmp_path / "new folder" / "a.html"))
     page = Path(out.splitlines()[-1]).read_text("utf-8")
-    assert status == 0 and "<svg" in page and "<table>" in page and "http://" not in re.sub(r'"http://www\.w3\.org[^"]*"', "", page)  # fmt: skip
+    assert (
+        status == 0
+        and "<svg" in page
+        and "<table>" in page
+        and "http://" not in re.sub(r'"http://www\.w3\.org[^"]*"', "", page)
+    )
     svg = write_activations(tmp_path / "a.svg").read_text("utf-8")
     assert all(f">{name}<" in svg and f">{name}<" in page for name in ACTIVATIONS)
     assert ">hard outside -3 to 3<" in svg and ">hard outside 0<" in svg and ">soft on the left<" in svg

@@ -48,13 +48,27 @@ def browse(page: Path, tmp_path: Path, width: int, *more: str) -> tuple[str, lis
     """What headless Chromium prints, and its console's lines."""
     assert CHROMIUM
     profile = tmp_path / f"profile-{width}-{len(more)}-{page.stem}"
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-             "--disable-background-networking", "--disable-component-update", "--enable-logging=stderr", "--hide-scrollbars",
-             f"--user-data-dir={profile}", f"--window-size={width},1400"]  # fmt: skip
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-sync",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--enable-logging=stderr",
+        "--hide-scrollbars",
+        f"--user-data-dir={profile}",
+        f"--window-size={width},1400",
+    ]
     done = subprocess.run(
-        [CHROMIUM, *flags, *more, page.resolve().as_uri()], capture_output=True, timeout=120, check=True,
+        [CHROMIUM, *flags, *more, page.resolve().as_uri()],
+        capture_output=True,
+        timeout=120,
+        check=True,
         env={**os.environ, "HOME": str(tmp_path)},
-    )  # fmt: skip
+    )
     log = done.stderr.decode("utf-8", "replace").splitlines()
     return done.stdout.decode("utf-8", "replace"), [line for line in log if "CONSOLE" in line]
 
@@ -112,8 +126,20 @@ def test_report_holds_what_was_asked(run_folder: Path) -> None:
     assert result
     for value in result["metrics"].values():
         assert f"{value:.5g}" in text
-    for words in ("431,080", "weight_decay", "momentum", "digits", "Beside the target", "0.009", "val_fraction", torch.__version__,
-                  run.record["hardware"], "Confusion matrix", "1318", "chainrule train lenet-caffe"):  # fmt: skip
+    for words in (
+        "431,080",
+        "weight_decay",
+        "momentum",
+        "digits",
+        "Beside the target",
+        "0.009",
+        "val_fraction",
+        torch.__version__,
+        run.record["hardware"],
+        "Confusion matrix",
+        "1318",
+        "chainrule train lenet-caffe",
+    ):
         assert html.escape(str(words)) in text, words
     assert "they do not compare" in text  # digits beside a figure for mnist
     addresses = re.findall(r"(?:src|href)=\"([^\"]*)\"", text)
@@ -217,9 +243,13 @@ def test_films_are_in_order_and_few(tmp_path: Path) -> None:
 
 def test_command_of_a_python_call() -> None:
     record = {
-        "recipe": "lenet-caffe", "command": None, "seed": 3, "common": {"log_every": 50},
-        "settings": {"epochs": 2, "lr": 0.01}, "data": {"source": "my data", "target": None},
-    }  # fmt: skip
+        "recipe": "lenet-caffe",
+        "command": None,
+        "seed": 3,
+        "common": {"log_every": 50},
+        "settings": {"epochs": 2, "lr": 0.01},
+        "data": {"source": "my data", "target": None},
+    }
     assert command_of(record) == "chainrule train lenet-caffe epochs=2 --data 'my data' --seed 3"
 
 

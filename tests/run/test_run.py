@@ -57,10 +57,13 @@ def test_counters(tmp_path: Path) -> None:
     assert (run.step, run.epoch, run.position) == (6, 3, 0)
     # every fourth step, and at the end of an epoch what waits; then the epoch's own line
     assert lines(tmp_path / "run") == [
-        {"step": 2, "epoch": 0, "x": 1.5}, {"step": 2, "epoch": 0, "epochs": 1},
-        {"step": 4, "epoch": 1, "x": 3.5}, {"step": 4, "epoch": 1, "epochs": 2},
-        {"step": 6, "epoch": 2, "x": 5.5}, {"step": 6, "epoch": 2, "epochs": 3},
-    ]  # fmt: skip
+        {"step": 2, "epoch": 0, "x": 1.5},
+        {"step": 2, "epoch": 0, "epochs": 1},
+        {"step": 4, "epoch": 1, "x": 3.5},
+        {"step": 4, "epoch": 1, "epochs": 2},
+        {"step": 6, "epoch": 2, "x": 5.5},
+        {"step": 6, "epoch": 2, "epochs": 3},
+    ]
 
 
 def test_steps_without_epochs(tmp_path: Path) -> None:
@@ -203,7 +206,7 @@ def kept(folder: Path, values: list[float], lower: bool) -> tuple[Run, list[bool
         ([1.0, float("nan"), 0.5], True, [True, False, True]),
         ([float("nan"), 1.0], False, [True, True]),
     ],
-)  # fmt: skip
+)
 def test_the_best_is_kept(values: list[float], lower: bool, better: list[bool], tmp_path: Path) -> None:
     run, found = kept(tmp_path / "run", values, lower)
     last = max(i for i, flag in enumerate(better) if flag)

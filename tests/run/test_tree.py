@@ -44,13 +44,20 @@ TREES: dict[str, Any] = {
     "keys that are numbers": {0: {"step": torch.tensor(3.0)}, 12: torch.zeros(2), "x": 1},
     "keys with dots and dollars": {"a.b": torch.ones(1), "a": {"b": torch.zeros(1)}, "$tensor": "no reference", "": 3},
     "numbers that JSON has not": {"nan": float("nan"), "inf": -float("inf"), "large": 2**80, "small": 5e-324},
-    "numpy": {"x": np.arange(6, dtype=np.int16).reshape(2, 3), "flags": np.array([True, False]), "none": np.zeros((0, 3))},
-    "dtypes": {str(d): torch.ones(3).to(d) for d in (torch.bfloat16, torch.float16, torch.float64, torch.uint8, torch.int64, torch.bool)},
+    "numpy": {
+        "x": np.arange(6, dtype=np.int16).reshape(2, 3),
+        "flags": np.array([True, False]),
+        "none": np.zeros((0, 3)),
+    },
+    "dtypes": {
+        str(d): torch.ones(3).to(d)
+        for d in (torch.bfloat16, torch.float16, torch.float64, torch.uint8, torch.int64, torch.bool)
+    },
     "bits of bf16": torch.tensor([1e-40, float("nan"), -0.0, float("inf")]).to(torch.bfloat16),
     "empty tensors": {"none": torch.zeros(0), "flat": torch.zeros(3, 0), "number": torch.tensor(7)},
     "channels last": {"w": torch.randn(4, 3, 5, 5).to(memory_format=torch.channels_last), "v": torch.randn(4, 3, 2, 2)},
     "one channel": torch.randn(4, 1, 5, 5).to(memory_format=torch.channels_last),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", TREES)

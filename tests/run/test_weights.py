@@ -114,7 +114,7 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "text": (lambda: b"hello, world\n" * 30, "cannot be read as safetensors"),
     "safetensors cut off": (lambda: safetensors.torch.save(LARGE)[:9000], "cannot be read as safetensors"),
     "a script": (scripted, "cannot be read as a state dict"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
@@ -210,9 +210,14 @@ def test_a_layer_of_another_width_is_no_head(tmp_path: Path) -> None:
         load_file(tmp_path / "w.pth", {"model": tiny("resnet18", num_classes=3)}, "x")
 
 
-NAMED = [("resnet50", {"num_classes": 3}, ("resnet50",)), ("vgg13-bn", {}, ("vgg13-bn",)),
-         ("googlenet-bn", {"heads": True}, ("googlenet-bn",)), ("alexnet", {"num_classes": 5}, ("alexnet", "alexnet-caffe", "caffenet")),
-         ("resnet20", {}, ("plain20", "resnet20")), ("resnet18", {"width": 32}, ())]  # fmt: skip
+NAMED = [
+    ("resnet50", {"num_classes": 3}, ("resnet50",)),
+    ("vgg13-bn", {}, ("vgg13-bn",)),
+    ("googlenet-bn", {"heads": True}, ("googlenet-bn",)),
+    ("alexnet", {"num_classes": 5}, ("alexnet", "alexnet-caffe", "caffenet")),
+    ("resnet20", {}, ("plain20", "resnet20")),
+    ("resnet18", {"width": 32}, ()),
+]
 
 
 @pytest.mark.parametrize(("name", "settings", "expected"), NAMED)
@@ -351,14 +356,20 @@ def test_a_network_goes_on_with_the_pixels_that_it_learnt_on(tmp_path: Path) -> 
     other = {"data": str(tmp_path / "bright.npz"), "batch_size": 16, **settings}
     fresh = api.train("lenet-caffe", out=tmp_path / "fresh", **other)
     tuned = api.train("lenet-caffe", out=tmp_path / "tuned", weights=str(tmp_path / "first"), **other)
-    again = api.train("lenet-caffe", out=tmp_path / "again", weights=str(tuned.folder / "checkpoint/best.safetensors"), **other)  # fmt: skip
+    again = api.train(
+        "lenet-caffe", out=tmp_path / "again", weights=str(tuned.folder / "checkpoint/best.safetensors"), **other
+    )
     shutil.rmtree(tmp_path / "first")
     shift = {
         run.folder.name: Run.load(run.folder).open_system().normalize.shift.item() for run in (fresh, tuned, again)
     }
     expected = first.system.normalize.shift.item()
     assert shift["tuned"] == shift["again"] == expected != shift["fresh"]
-    record = {key: value for key, value in json.loads((again.folder / "run.json").read_text("utf-8")).items() if key != "pixels"}  # fmt: skip
+    record = {
+        key: value
+        for key, value in json.loads((again.folder / "run.json").read_text("utf-8")).items()
+        if key != "pixels"
+    }
     (again.folder / "run.json").write_text(
         json.dumps(record), "utf-8"
     )  # as before records kept them: it learnt on its data's

@@ -77,17 +77,28 @@ def rows(count: int = 24) -> tuple[Tensor, Tensor]:
 
 
 def learn(
-    run: Run, x: Tensor, y: Tensor, *, net: nn.Module | None = None, epochs: int = 3, each_step: EachStep | None = None,
+    run: Run,
+    x: Tensor,
+    y: Tensor,
+    *,
+    net: nn.Module | None = None,
+    epochs: int = 3,
+    each_step: EachStep | None = None,
     lr: float = 0.05,
-) -> nn.Module:  # fmt: skip
+) -> nn.Module:
     """Least squares by the loop of all supervised learning, six batches of four an epoch."""
     net = net or Net()
     with run.active() if run.step == 0 else contextlib.nullcontext():
         fit(
-            run, modules={"net": net}, objective=lambda batch: batch.mean((net(batch.x) - batch.y).square()),
-            optimizer=torch.optim.SGD(net.parameters(), lr, momentum=0.9), schedule=each_step or EachStep(),  # type: ignore[arg-type]
-            train=Batches(x, y, 4, seed=run.seed), epochs=epochs,
-            validate=lambda: {"loss": float((net(x) - y).detach().square().mean())}, choose_by=("loss", True),
-        )  # fmt: skip
+            run,
+            modules={"net": net},
+            objective=lambda batch: batch.mean((net(batch.x) - batch.y).square()),
+            optimizer=torch.optim.SGD(net.parameters(), lr, momentum=0.9),
+            schedule=each_step or EachStep(),  # type: ignore[arg-type]
+            train=Batches(x, y, 4, seed=run.seed),
+            epochs=epochs,
+            validate=lambda: {"loss": float((net(x) - y).detach().square().mean())},
+            choose_by=("loss", True),
+        )
         run.checkpoint()
     return net

@@ -27,8 +27,14 @@ from chainrule.tasks.images import figures as class_figures
 from tests.data.image_sets import pictures
 
 SMALL: dict[str, Any] = {
-    "network": "lenet-caffe", "size": 28, "epochs": 2, "crop": "shift", "flip": False, "batch_size": 64, "log_every": 3,
-}  # fmt: skip
+    "network": "lenet-caffe",
+    "size": 28,
+    "epochs": 2,
+    "crop": "shift",
+    "flip": False,
+    "batch_size": 64,
+    "log_every": 3,
+}
 
 
 @pytest.fixture(scope="module")
@@ -131,9 +137,17 @@ def test_published_weights_bring_their_preprocessing(tmp_path: Path, capfd: pyte
     for name in ("plain", "繁 体"):
         pictures(folders / name, 12, "RGB", (60, 40))
     run = api.train(
-        "image-classifier", network="resnet18", size=32, epochs=1, batch_size=4, freeze=("conv1", "bn1", "layer1"),
-        val_fraction=0.25, data=str(folders), weights=str(file), out=tmp_path / "run",
-    )  # fmt: skip
+        "image-classifier",
+        network="resnet18",
+        size=32,
+        epochs=1,
+        batch_size=4,
+        freeze=("conv1", "bn1", "layer1"),
+        val_fraction=0.25,
+        data=str(folders),
+        weights=str(file),
+        out=tmp_path / "run",
+    )
     assert "begins anew, for 2 classes instead of 1000" in capfd.readouterr().err
     system = run.open_system()
     held = torch.load(file, weights_only=True)
@@ -153,9 +167,16 @@ def test_heads_learn_beside_the_main_classifier(tmp_path: Path) -> None:
     for name in ("a", "b"):
         pictures(tmp_path / "pictures" / name, 8, "RGB", (32, 32))
     run = api.train(
-        "image-classifier", network="googlenet-bn", size=32, epochs=1, batch_size=4, heads=0.3, val_fraction=0.25,
-        data=str(tmp_path / "pictures"), out=tmp_path / "run",
-    )  # fmt: skip
+        "image-classifier",
+        network="googlenet-bn",
+        size=32,
+        epochs=1,
+        batch_size=4,
+        heads=0.3,
+        val_fraction=0.25,
+        data=str(tmp_path / "pictures"),
+        out=tmp_path / "run",
+    )
     learnt = run.open_system().modules()["model"]
     fresh = Run.load(tmp_path / "run").system.modules()["model"]
     moved = {name for name, p in learnt.named_parameters() if not torch.equal(p, fresh.get_parameter(name))}
@@ -290,9 +311,14 @@ def test_a_batch_of_one_that_cannot_be_normalised_is_told_before_the_first_step(
     x, y = np.random.default_rng(0).integers(0, 256, (9, 8, 8, 3), dtype=np.uint8), np.arange(9) % 2
     np.savez(tmp_path / "nine.npz", x=x, y=y, x_val=x, y_val=y, x_test=x, y_test=y)
     words: dict[str, Any] = {
-        "data": str(tmp_path / "nine.npz"), "out": tmp_path / "run", "network": "resnet20", "size": 4, "batch_size": 4, "epochs": 1,
+        "data": str(tmp_path / "nine.npz"),
+        "out": tmp_path / "run",
+        "network": "resnet20",
+        "size": 4,
+        "batch_size": 4,
+        "epochs": 1,
         "crop": "none",
-    }  # fmt: skip
+    }
     for changes in ({}, {"size": 8, "grow": (4, 8)}):
         with pytest.raises(UserError, match=r"batch of one picture(.|\n)*9 pictures in batches of 4"):
             api.train("image-classifier", **{**words, **changes})
@@ -301,9 +327,10 @@ def test_a_batch_of_one_that_cannot_be_normalised_is_told_before_the_first_step(
         api.train("image-classifier", **{**words, **changes, "out": tmp_path / f"run-{place}"})
 
 
-@pytest.mark.parametrize(("count", "size", "processes", "smallest"), [
-    (8, 4, 1, 4), (9, 4, 1, 1), (9, 1, 1, 1), (8, 4, 4, 1), (11, 4, 2, 1), (10, 4, 2, 1), (12, 4, 2, 2), (9, 4, 2, 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("count", "size", "processes", "smallest"),
+    [(8, 4, 1, 4), (9, 4, 1, 1), (9, 1, 1, 1), (8, 4, 4, 1), (11, 4, 2, 1), (10, 4, 2, 1), (12, 4, 2, 2), (9, 4, 2, 1)],
+)
 def test_the_smallest_part_of_a_batch(count: int, size: int, processes: int, smallest: int) -> None:
     worlds = [World(rank, processes) for rank in range(processes)]
     batches = [Batches(torch.zeros(count), torch.zeros(count), size, seed=0, world=world) for world in worlds]

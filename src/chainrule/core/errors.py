@@ -26,13 +26,7 @@ class UserError(ChainruleError, ValueError):
     exit_status = 2
 
     def __init__(
-        self,
-        what: str,
-        *,
-        where: object = None,
-        expected: object = None,
-        found: object = None,
-        cure: object = None,
+        self, what: str, *, where: object = None, expected: object = None, found: object = None, cure: object = None
     ) -> None:
         parts = {"where": where, "expected": expected, "found": found, "cure": cure}
         lines = [f"  {name + ':':<9} {text}" for name, text in parts.items() if text is not None]
@@ -52,9 +46,14 @@ class Interrupted(ChainruleError):
 
 
 def unknown(
-    what: str, name: str, known: Iterable[str], *, near: Iterable[str] = (), expected: str = "one of ",
+    what: str,
+    name: str,
+    known: Iterable[str],
+    *,
+    near: Iterable[str] = (),
+    expected: str = "one of ",
     cure: str | None = None,
-) -> UserError:  # fmt: skip
+) -> UserError:
     """The error for a name that is not among the known ones; it says which are near, of `near` too.
 
     >>> print(unknown("there is no fruit", "aple", ["apple", "pear"]))

@@ -57,9 +57,15 @@ class Recipe:
 
 
 def recipe(
-    name: str, *, task: str, data: str, source: str, model: str | None = None, target: Target | None = None,
+    name: str,
+    *,
+    task: str,
+    data: str,
+    source: str,
+    model: str | None = None,
+    target: Target | None = None,
     tiny: Mapping[str, Any] | None = None,
-) -> Callable[[Callable[..., Any]], Recipe]:  # fmt: skip
+) -> Callable[[Callable[..., Any]], Recipe]:
     """Turns a function `(run, *, settings...) -> System` into a Recipe."""
 
     def wrap(build: Callable[..., Any]) -> Recipe:

@@ -51,9 +51,11 @@ class Batches:
     def __init__(self, x: Tensor, y: Tensor, batch_size: int, *, seed: int, world: World | None = None) -> None:
         if len(x) < batch_size:
             raise UserError(
-                "the training split is smaller than one batch", expected=f"at least {batch_size} samples",
-                found=f"{len(x)}", cure=f"batch_size={len(x)} or less, or more data",
-            )  # fmt: skip
+                "the training split is smaller than one batch",
+                expected=f"at least {batch_size} samples",
+                found=f"{len(x)}",
+                cure=f"batch_size={len(x)} or less, or more data",
+            )
         self.x, self.y, self.batch_size, self.seed, self.world = x, y, batch_size, seed, world or World()
 
     def __len__(self) -> int:

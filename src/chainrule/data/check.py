@@ -74,16 +74,19 @@ def recognise(place: Source | Path, target: str | None) -> str:
         return _recognise_npz(place)
     if suffix in SUFFIXES:
         raise UserError(
-            "one picture is no data set", where=place, expected="a folder with one subfolder a class",
+            "one picture is no data set",
+            where=place,
+            expected="a folder with one subfolder a class",
             cure=f"chainrule data check {place.parent}, or chainrule predict RUN {place}",
-        )  # fmt: skip
+        )
     if suffix in (".txt", ".text", ".md", ""):
         return "text"
     raise UserError(
-        "the data are of no kind that is known", where=place,
+        "the data are of no kind that is known",
+        where=place,
         expected="a folder of class folders, a folder of pictures, .csv, .npz, .txt, or a name of chainrule data list",
         found=f"a file ending in {suffix}",
-    )  # fmt: skip
+    )
 
 
 def _recognise_folder(folder: Path, target: str | None) -> str:
@@ -102,10 +105,11 @@ def _recognise_folder(folder: Path, target: str | None) -> str:
     if not endings and any(d.is_dir() for d in train.iterdir()):
         return "images"  # class folders that are all empty: the reader says so
     raise UserError(
-        "the folder holds no data of a kind that is known", where=folder,
+        "the folder holds no data of a kind that is known",
+        where=folder,
         expected="one subfolder of pictures a class, or train.csv, or .txt files",
         found=", ".join(f"{n} {e or 'without ending'}" for e, n in endings.most_common(5)) or "nothing",
-    )  # fmt: skip
+    )
 
 
 def _recognise_csv(file: Path, target: str | None) -> str:
@@ -145,11 +149,15 @@ def _check_images(raw: RawImageSet) -> dict[str, Any]:
         for name, y in labels.items()
     }
     return {
-        "kind": "images", "where": raw.where, "classes": raw.classes,
+        "kind": "images",
+        "where": raw.where,
+        "classes": raw.classes,
         "found": {name: len(part) for name, part in labels.items()},
         **{f"{name} by class": counts for name, counts in found.items()},
-        **_held_out(labels, _HELD_OUT), "channels": channels, "sizes": _sizes(raw),
-    }  # fmt: skip
+        **_held_out(labels, _HELD_OUT),
+        "channels": channels,
+        "sizes": _sizes(raw),
+    }
 
 
 def _check_pictures(folder: Path) -> dict[str, Any]:
@@ -162,20 +170,25 @@ def _check_pictures(folder: Path) -> dict[str, Any]:
     raw = RawImageSet(splits, [], str(folder))
     _expect_readable(raw)
     return {
-        "kind": "images", "where": raw.where,
+        "kind": "images",
+        "where": raw.where,
         "classes": "none: fit for models that generate; a classifier needs one subfolder a class, two at least",
         "found": {name: len(part.files) for name, part in splits.items()},
-        "channels": usual_channels(raw), "sizes": _sizes(raw),
-    }  # fmt: skip
+        "channels": usual_channels(raw),
+        "sizes": _sizes(raw),
+    }
 
 
 def _check_table(raw: RawTable) -> dict[str, Any]:
     train = raw.splits["train"]
     constant = [raw.columns[i] for i in np.flatnonzero((train.x == train.x[:1]).all(0))] if len(train.x) > 1 else []
     answer: dict[str, Any] = {
-        "kind": "table", "where": raw.where, "columns": raw.columns, "target": raw.target or "none",
+        "kind": "table",
+        "where": raw.where,
+        "columns": raw.columns,
+        "target": raw.target or "none",
         "found": {name: len(rows.x) for name, rows in raw.splits.items()},
-    }  # fmt: skip
+    }
     labels: dict[str, np.ndarray] = {}
     if train.labels is not None:
         names, numbers = np.unique(train.labels.astype(str), return_inverse=True)
@@ -209,8 +222,12 @@ def _refuse_stray_text(raw: RawTable) -> None:
             text = known & ~numeric[np.where(known, cells, 0).astype(int)]
             if text.any() and 2 * text.sum() <= known.sum():
                 row = int(np.flatnonzero(text)[0])
-                raise UserError("a cell is no number", where=f"{rows.where(row)}, column {name!r}", expected="a number, as in most rows of the column",
-                                found=values[int(cells[row])])  # fmt: skip
+                raise UserError(
+                    "a cell is no number",
+                    where=f"{rows.where(row)}, column {name!r}",
+                    expected="a number, as in most rows of the column",
+                    found=values[int(cells[row])],
+                )
 
 
 def _is_number(text: str) -> bool:
@@ -224,9 +241,14 @@ def _is_number(text: str) -> bool:
 def _check_series(source: str, target: str | None) -> dict[str, Any]:
     name, values, where = read_values(source, target)
     return {
-        "kind": "series", "where": where, "target": name, "found": {"values": len(values)},
-        "lowest": float(values.min()), "highest": float(values.max()), "made": "the last values are held out",
-    }  # fmt: skip
+        "kind": "series",
+        "where": where,
+        "target": name,
+        "found": {"values": len(values)},
+        "lowest": float(values.min()),
+        "highest": float(values.max()),
+        "made": "the last values are held out",
+    }
 
 
 def _check_sentences(source: str, target: str | None) -> dict[str, Any]:
@@ -236,13 +258,17 @@ def _check_sentences(source: str, target: str | None) -> dict[str, Any]:
     every = [text for part in raw.splits.values() for text in part.texts]
     lengths = sorted(map(len, every))
     return {
-        "kind": "sentences", "where": raw.where, "target": raw.target, "classes": classes,
+        "kind": "sentences",
+        "where": raw.where,
+        "target": raw.target,
+        "classes": classes,
         "found": {name: len(part.texts) for name, part in raw.splits.items()},
         **{f"{name} by class": dict(sorted(Counter(part.labels).items())) for name, part in raw.splits.items()},
         **_held_out(labels, _HELD_OUT_TEXTS),
         "characters a text": f"{lengths[0]} to {lengths[-1]}, half of them up to {lengths[len(lengths) // 2]}",
-        "repeated texts": len(every) - len(set(every)), "first text": raw.splits["train"].texts[0].strip()[:80],
-    }  # fmt: skip
+        "repeated texts": len(every) - len(set(every)),
+        "first text": raw.splits["train"].texts[0].strip()[:80],
+    }
 
 
 def _check_text(source: str) -> dict[str, Any]:
@@ -253,10 +279,14 @@ def _check_text(source: str) -> dict[str, Any]:
     made = {} if "test" in texts else {"test": "the last 10 %"}
     made |= {} if "val" in texts else {"val": "the 5 % before the test split"}
     return {
-        "kind": "text", "where": where, "found": {name: len(text) for name, text in texts.items()}, "made": made or "none",
-        "characters": len(distinct), "lines": sum(text.count("\n") for text in texts.values()),
+        "kind": "text",
+        "where": where,
+        "found": {name: len(text) for name, text in texts.items()},
+        "made": made or "none",
+        "characters": len(distinct),
+        "lines": sum(text.count("\n") for text in texts.values()),
         "first line": texts["train"].strip().partition("\n")[0][:80],
-    }  # fmt: skip
+    }
 
 
 def _held_out(labels: dict[str, np.ndarray], fractions: dict[str, float], by_class: bool = True) -> dict[str, Any]:
@@ -288,9 +318,11 @@ def _expect_readable(raw: RawImageSet) -> None:
         named += [f"and {len(broken) - _NAMED} more"] if len(broken) > _NAMED else []
         one, large = len(broken) == 1, any(why.startswith(TOO_LARGE) for _, why in broken)
         raise UserError(
-            "a picture cannot be read" if one else f"{len(broken)} of {len(files)} pictures cannot be read", where=raw.where,
-            found="\n            ".join(named), cure=f"repair{', make smaller' if large else ''} or remove {'this file' if one else 'these files'}",
-        )  # fmt: skip
+            "a picture cannot be read" if one else f"{len(broken)} of {len(files)} pictures cannot be read",
+            where=raw.where,
+            found="\n            ".join(named),
+            cure=f"repair{', make smaller' if large else ''} or remove {'this file' if one else 'these files'}",
+        )
 
 
 def _too_deep(place: Source | Path, raw: RawImageSet) -> dict[str, Any]:
@@ -303,7 +335,9 @@ def _too_deep(place: Source | Path, raw: RawImageSet) -> dict[str, Any]:
         return {}
     inside = sorted({str(Path(*file.relative_to(top).parts[:2])) for file in files})
     more = f" and {len(inside) - 4} more" if len(inside) > 4 else ""
-    return {"look again": f"all pictures lie deeper than the class folders, in {', '.join(inside[:4])}{more}; if those are the classes, name the folder that holds them"}  # fmt: skip
+    return {
+        "look again": f"all pictures lie deeper than the class folders, in {', '.join(inside[:4])}{more}; if those are the classes, name the folder that holds them"
+    }
 
 
 def _passed_over(place: Source | Path, raw: RawImageSet) -> dict[str, Any]:

@@ -28,11 +28,12 @@ class Dataset(Generic[Split]):
         spec, splits = self._read()
         if self._spec is not None and spec["fingerprint"] != self._spec["fingerprint"]:
             raise UserError(
-                "the data are not those that this run began with", where=self._spec.get("where"),
+                "the data are not those that this run began with",
+                where=self._spec.get("where"),
                 expected=f"{self._spec['counts']}, fingerprint {self._spec['fingerprint']}",
                 found=f"{spec['counts']}, fingerprint {spec['fingerprint']}",
                 cure="put the old data back, or train a new run",
-            )  # fmt: skip
+            )
         return spec, splits
 
     @property
@@ -52,9 +53,7 @@ class Dataset(Generic[Split]):
         return self._loaded[1]["test"]
 
 
-def dataset_of(
-    place: dict[str, Any], read: Callable[[], tuple[dict[str, Any], dict[str, Split]]]
-) -> Dataset[Split]:  # fmt: skip
+def dataset_of(place: dict[str, Any], read: Callable[[], tuple[dict[str, Any], dict[str, Split]]]) -> Dataset[Split]:
     """The data of a run: a new one reads them and notes their spec in its record, one that is opened again has it there.
 
     Args:

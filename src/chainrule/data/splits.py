@@ -66,10 +66,7 @@ def hold_out(
             continue
         kept, held = stratified(y[rest], fraction, seed) if by_class else random_split(len(rest), fraction, seed)
         how = ", stratified" if by_class else ""
-        made |= {
-            "train": "the rest",
-            name: f"{fraction:.4g} of train{how}, seed {seed}, indices {fingerprint(held)}",
-        }
+        made |= {"train": "the rest", name: f"{fraction:.4g} of train{how}, seed {seed}, indices {fingerprint(held)}"}
         indices[name], rest = rest[held], rest[kept]
     return {**indices, "train": rest}, made
 

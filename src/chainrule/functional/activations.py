@@ -118,7 +118,9 @@ def hard_tanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     [-1.0, 0.5, 1.0]
     """
     if not min_val <= max_val:
-        raise UserError("the levels of hard_tanh are out of order", expected="min_val <= max_val", found=f"{min_val} and {max_val}")  # fmt: skip
+        raise UserError(
+            "the levels of hard_tanh are out of order", expected="min_val <= max_val", found=f"{min_val} and {max_val}"
+        )
     return F.hardtanh(floating(x), min_val, max_val)
 
 
@@ -260,10 +262,28 @@ def crelu(x: Tensor, dim: int = 1) -> Tensor:
 ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
     f.__name__: f
     for f in (
-        linear, ramp, step, sign, sigmoid, tanh, scaled_tanh, hard_sigmoid, hard_tanh, relu, leaky_relu, prelu, rrelu,
-        elu, mpelu, softplus, noisy, square, maxout, crelu,
+        linear,
+        ramp,
+        step,
+        sign,
+        sigmoid,
+        tanh,
+        scaled_tanh,
+        hard_sigmoid,
+        hard_tanh,
+        relu,
+        leaky_relu,
+        prelu,
+        rrelu,
+        elu,
+        mpelu,
+        softplus,
+        noisy,
+        square,
+        maxout,
+        crelu,
     )
-}  # fmt: skip
+}
 
 _NOT_ELEMENTWISE = {
     "maxout": "it takes the largest of several channels: every piece is linear, none saturates",
@@ -291,10 +311,11 @@ def elementwise(function: str | Elementwise) -> Elementwise:
     name = next((n for n, f in ACTIVATIONS.items() if f is function or n == function), None)
     if name in _NOT_ELEMENTWISE:
         raise UserError(
-            f"{name} is not an elementwise function", where=f"the derivative or saturation of {name}",
+            f"{name} is not an elementwise function",
+            where=f"the derivative or saturation of {name}",
             expected="one of " + ", ".join(n for n in ACTIVATIONS if n not in _NOT_ELEMENTWISE),
             found=_NOT_ELEMENTWISE[name],
-        )  # fmt: skip
+        )
     return activation(function) if isinstance(function, str) else function
 
 

@@ -41,9 +41,10 @@ def per_channel(parameter: Tensor | float, x: Tensor, name: str) -> Tensor | flo
         return parameter.to(x.dtype).reshape(())
     if parameter.dim() != 1 or x.dim() < 2 or x.shape[1] != len(parameter):
         raise UserError(
-            f"{name} does not fit x", expected="one element, or one for each channel, which is dimension 1 of x",
+            f"{name} does not fit x",
+            expected="one element, or one for each channel, which is dimension 1 of x",
             found=f"{name} of shape {tuple(parameter.shape)}, x of shape {tuple(x.shape)}",
-        )  # fmt: skip
+        )
     return parameter.to(x.dtype).reshape(1, -1, *[1] * (x.dim() - 2))
 
 
@@ -59,7 +60,8 @@ def split_channels(x: Tensor, parts: int, dim: int) -> Tensor:
         raise UserError("x has no dimension of channels", expected=f"dimension {dim}", found=f"shape {tuple(x.shape)}")
     if parts < 1 or x.shape[dim] % parts:
         raise UserError(
-            f"the channels cannot be put into groups of {parts}", expected=f"a multiple of {parts}, at least 1",
+            f"the channels cannot be put into groups of {parts}",
+            expected=f"a multiple of {parts}, at least 1",
             found=f"{x.shape[dim]} channels",
-        )  # fmt: skip
+        )
     return torch.unflatten(x, dim, (x.shape[dim] // parts, parts))

@@ -53,14 +53,17 @@ def derivative_of(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Te
             y = function(at)
             if y.shape != x.shape:
                 raise UserError(
-                    "the function is not elementwise", expected=f"a result of shape {tuple(x.shape)}, as x has it",
+                    "the function is not elementwise",
+                    expected=f"a result of shape {tuple(x.shape)}, as x has it",
                     found=tuple(y.shape),
-                )  # fmt: skip
+                )
             if not y.requires_grad:
                 raise UserError(
-                    "the function cannot be differentiated", expected="operations that torch differentiates",
-                    found="a result without a gradient", cure="do not detach, round to integers or compare",
-                )  # fmt: skip
+                    "the function cannot be differentiated",
+                    expected="operations that torch differentiates",
+                    found="a result without a gradient",
+                    cure="do not detach, round to integers or compare",
+                )
             return torch.autograd.grad(y.sum(), at, create_graph=goes_on)[0]
 
     return derivative

@@ -15,8 +15,12 @@ from chainrule.core.errors import UserError
 
 MOST = 20_000  # features of a basis; more do not fit in memory with any number of rows
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "sin": torch.sin, "cos": torch.cos, "exp": torch.exp, "tanh": torch.tanh, "abs": torch.abs,
-}  # fmt: skip
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "exp": torch.exp,
+    "tanh": torch.tanh,
+    "abs": torch.abs,
+}
 _FACTOR = re.compile(r"(?:(?P<function>[a-z]+)\(x(?P<inside>\d+)\)|x(?P<plain>\d+))(?:\^(?P<power>\d+))?")
 
 
@@ -60,12 +64,18 @@ def polynomial(num_features: int, degree: int, *, interaction_only: bool = False
     ['1', 'x1', 'x2', 'x1^2', 'x1x2', 'x2^2']
     """
     if num_features < 1 or degree < 0:
-        raise UserError("there is no such polynomial basis", expected="1 feature or more, degree 0 or more",
-                        found=f"{num_features} features, degree {degree}")  # fmt: skip
+        raise UserError(
+            "there is no such polynomial basis",
+            expected="1 feature or more, degree 0 or more",
+            found=f"{num_features} features, degree {degree}",
+        )
     if comb(num_features + degree, degree) > MOST:
-        raise UserError("the polynomial basis is too large", expected=f"{MOST:,} monomials at most",
-                        found=f"{comb(num_features + degree, degree):,} of degree {degree} in {num_features} features",
-                        cure="a lower degree, or fewer columns")  # fmt: skip
+        raise UserError(
+            "the polynomial basis is too large",
+            expected=f"{MOST:,} monomials at most",
+            found=f"{comb(num_features + degree, degree):,} of degree {degree} in {num_features} features",
+            cure="a lower degree, or fewer columns",
+        )
     choose = combinations if interaction_only else combinations_with_replacement
     monomials: list[Feature] = [()] if bias else []
     for total in range(1, degree + 1):
@@ -93,13 +103,18 @@ def parse(text: str, num_features: int) -> Feature:
         match = _FACTOR.match(rest, place)
         if match is None or (match["function"] and match["function"] not in FUNCTIONS):
             raise UserError(
-                f"the feature {text!r} is not understood", where=rest[place:],
+                f"the feature {text!r} is not understood",
+                where=rest[place:],
                 expected="a product of x1, x2, ..., powers x1^2, and " + ", ".join(f"{f}(x1)" for f in FUNCTIONS),
                 found=text,
-            )  # fmt: skip
+            )
         column, power = int(match["inside"] or match["plain"]), int(match["power"] or 1)
         if not 1 <= column <= num_features:
-            raise UserError(f"the feature {text!r} names an x that there is not", expected=f"x1 to x{num_features}", found=f"x{column}")  # fmt: skip
+            raise UserError(
+                f"the feature {text!r} names an x that there is not",
+                expected=f"x1 to x{num_features}",
+                found=f"x{column}",
+            )
         factors.append(Factor(column - 1, power, match["function"]))
         place = match.end()
     if not factors:

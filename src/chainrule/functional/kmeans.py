@@ -59,9 +59,8 @@ def kmeans_plus_plus(x: Tensor, num_clusters: int, generator: torch.Generator) -
         cumulative = distance.double().cpu().cumsum(0)
         if not cumulative[-1] > 0:
             raise UserError(
-                "there are fewer distinct samples than clusters", expected=f"{num_clusters} or more",
-                found=len(chosen),
-            )  # fmt: skip
+                "there are fewer distinct samples than clusters", expected=f"{num_clusters} or more", found=len(chosen)
+            )
         mark = torch.rand((), generator=generator, dtype=torch.float64) * cumulative[-1]
         chosen.append(min(int(torch.searchsorted(cumulative, mark, right=True)), len(x) - 1))
     return x[chosen]

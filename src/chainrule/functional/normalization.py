@@ -90,9 +90,10 @@ def layer_norm(
     shape = tuple(normalized_shape)
     if not shape or tuple(x.shape[-len(shape) :]) != shape:
         raise UserError(
-            "x does not end in the dimensions to normalise", expected=f"(..., {', '.join(map(str, shape))})",
+            "x does not end in the dimensions to normalise",
+            expected=f"(..., {', '.join(map(str, shape))})",
             found=tuple(x.shape),
-        )  # fmt: skip
+        )
     out = standardize(x, range(-len(shape), 0), eps)
     out = out if weight is None else out * weight.to(out.dtype)
     return out if bias is None else out + bias.to(out.dtype)
@@ -228,9 +229,10 @@ def check_batch_statistics(x: Tensor) -> None:
     """UserError where there is one number a channel, which has no variance, or none."""
     if x.numel() <= x.shape[1]:
         raise UserError(
-            "batch normalisation needs more than one number a channel in training", found=f"x {tuple(x.shape)}",
+            "batch normalisation needs more than one number a channel in training",
+            found=f"x {tuple(x.shape)}",
             cure="larger batches (drop the last one if it has a single sample), or eval()",
-        )  # fmt: skip
+        )
 
 
 def batch_dims(x: Tensor) -> list[int]:

@@ -168,9 +168,10 @@ def unpool2d(x: Tensor, switches: Tensor, output_size: tuple[int, int]) -> Tenso
     _check_maps(x)
     if switches.shape != x.shape:
         raise UserError(
-            "there must be one switch for each number", expected=f"switches {tuple(x.shape)}",
+            "there must be one switch for each number",
+            expected=f"switches {tuple(x.shape)}",
             found=f"switches {tuple(switches.shape)}",
-        )  # fmt: skip
+        )
     if switches.dtype != torch.int64:
         raise UserError("switches must be indices", expected="torch.int64", found=switches.dtype)
     height, width = output_size
@@ -178,9 +179,11 @@ def unpool2d(x: Tensor, switches: Tensor, output_size: tuple[int, int]) -> Tenso
         low, high = int(switches.min()), int(switches.max())
         if low < 0 or high >= height * width:
             raise UserError(
-                "a switch points outside the map", expected=f"0 to {height * width - 1} for {height} x {width}",
-                found=low if low < 0 else high, cure="output_size is the (H, W) that was pooled",
-            )  # fmt: skip
+                "a switch points outside the map",
+                expected=f"0 to {height * width - 1} for {height} x {width}",
+                found=low if low < 0 else high,
+                cure="output_size is the (H, W) that was pooled",
+            )
     flat = x.new_zeros(*x.shape[:-2], height * width).scatter_add(-1, switches.flatten(-2), x.flatten(-2))
     return flat.unflatten(-1, (height, width))
 
@@ -292,9 +295,12 @@ def _check_maps(x: Tensor) -> None:
 
 def _check_window(size: int, kernel_size: int, stride: int, padding: int, dilation: int) -> None:
     for name, value, least in (
-        ("size", size, 1), ("kernel_size", kernel_size, 1), ("stride", stride, 1), ("padding", padding, 0),
+        ("size", size, 1),
+        ("kernel_size", kernel_size, 1),
+        ("stride", stride, 1),
+        ("padding", padding, 0),
         ("dilation", dilation, 1),
-    ):  # fmt: skip
+    ):
         if value < least:
             raise UserError(f"{name} is out of range", expected=f"{least} or more", found=value)
 
@@ -303,8 +309,9 @@ def _at_least_one(out: int, size: int, padding: int, reach: int) -> int:
     if out < 1:
         raise UserError(
             "the window is longer than the line it slides on",
-            expected=f"at most {size + 2 * padding} ({size} and padding {padding} at each end)", found=reach,
-        )  # fmt: skip
+            expected=f"at most {size + 2 * padding} ({size} and padding {padding} at each end)",
+            found=reach,
+        )
     return out
 
 

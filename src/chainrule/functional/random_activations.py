@@ -21,11 +21,7 @@ NOISES = ("half_normal", "normal")
 
 
 def rrelu(
-    x: Tensor,
-    lower: float | None = None,
-    upper: float | None = None,
-    training: bool = False,
-    form: RReLUForm = "torch",
+    x: Tensor, lower: float | None = None, upper: float | None = None, training: bool = False, form: RReLUForm = "torch"
 ) -> Tensor:
     """Randomised leaky ReLU: x where x > 0, else a x with a slope a drawn for each element while training.
 

@@ -81,7 +81,10 @@ def csr_tensor(matrix: Any, device: torch.device | str = "cpu") -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta", category=UserWarning)
         return torch.sparse_csr_tensor(
-            torch.from_numpy(compressed.indptr.copy()), torch.from_numpy(compressed.indices.copy()),
-            torch.from_numpy(compressed.data.copy()), size=compressed.shape, device=device,
+            torch.from_numpy(compressed.indptr.copy()),
+            torch.from_numpy(compressed.indices.copy()),
+            torch.from_numpy(compressed.data.copy()),
+            size=compressed.shape,
+            device=device,
             check_invariants=True,
-        )  # fmt: skip
+        )

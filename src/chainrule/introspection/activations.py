@@ -43,9 +43,15 @@ def numbers_of(tensor: Tensor, bins: int = 24) -> Numbers:
     reach = (low, high) if high > low else (low - 0.5, high + 0.5)
     histogram = torch.histc(values, bins, *reach).long().tolist()
     return Numbers(
-        tensor.numel(), float(values.mean()), float(values.std(correction=0)), float((values == 0).double().mean()),
-        float(values.norm()), low, high, tuple(histogram),
-    )  # fmt: skip
+        tensor.numel(),
+        float(values.mean()),
+        float(values.std(correction=0)),
+        float((values == 0).double().mean()),
+        float(values.norm()),
+        low,
+        high,
+        tuple(histogram),
+    )
 
 
 @dataclass(frozen=True)
@@ -122,10 +128,14 @@ def _activation(name: str, layer: nn.Module, tensor: Tensor, values: Tensor, map
     total = float(torch.stack([g.double().norm() for g in gradients]).norm()) if gradients else None
     to_output = tensor.grad if tensor.requires_grad and not tensor.is_leaf else None
     return Activation(
-        name, type(layer).__name__, tuple(values.shape[1:]), numbers_of(values),
+        name,
+        type(layer).__name__,
+        tuple(values.shape[1:]),
+        numbers_of(values),
         values[0, :maps].float().cpu() if values.dim() == 4 and min(values.shape[2:]) > 1 else None,
-        float(to_output.double().norm()) if to_output is not None else None, total,
-    )  # fmt: skip
+        float(to_output.double().norm()) if to_output is not None else None,
+        total,
+    )
 
 
 def map_picture(values: Tensor, side: int = 72) -> bytes:

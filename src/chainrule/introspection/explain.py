@@ -19,7 +19,7 @@ from chainrule.introspection.attribution.section import why_section
 from chainrule.introspection.graph.diagnose import diagnose
 from chainrule.introspection.graph.drawing.page import section
 from chainrule.introspection.graph.drawing.svg import STYLE
-from chainrule.introspection.graph.graph import Graph, graph
+from chainrule.introspection.graph.trace import Graph, graph
 from chainrule.introspection.layer_graph import draw
 from chainrule.introspection.layers import evaluating, layers, parameter_rows, runs_as_one_call
 from chainrule.introspection.tensors import first_tensor
@@ -41,16 +41,21 @@ def explain_module(
 ) -> Path:
     """Writes what is inside a module that belongs to no recipe; `notes` are told at its head."""
     context = {
-        "title": name, "subtitle": subtitle, "source": subtitle, "deviations": list(notes), "lesson": None,
-        "networks": [_network("model", module, example, weights=False)], "looked": None,
+        "title": name,
+        "subtitle": subtitle,
+        "source": subtitle,
+        "deviations": list(notes),
+        "lesson": None,
+        "networks": [_network("model", module, example, weights=False)],
+        "looked": None,
         "note": "Weights are those of a fresh start.",
-    }  # fmt: skip
+    }
     return _write(context, out, Path(f"explain-{name}.html"))
 
 
 def explain_run(
     run: Run, card: Card | None, inputs: list[str], out: Path | None, target: int | str | None = None
-) -> Path:  # fmt: skip
+) -> Path:
     """Writes what is inside a run's networks and, where an input is given, what it does in them.
 
     Of a classifier of pictures it shows why it answers so; `target`, a class by number or name, asks why not another.
@@ -76,10 +81,15 @@ def _of_recipe(recipe: Recipe, card: Card | None) -> dict[str, Any]:
     example = card.example(1) if card is not None else None
     nets = [_network("model", module, example, weights=False)] if isinstance(module, nn.Module) else []
     return {
-        "title": recipe.name, "subtitle": recipe.summary, "source": card.source if card is not None else recipe.source,
-        "deviations": list(card.deviations) if card is not None else [], "lesson": None,
-        "networks": nets, "looked": None, "note": "Weights are those of a fresh start; a trained run shows its own.",
-    }  # fmt: skip
+        "title": recipe.name,
+        "subtitle": recipe.summary,
+        "source": card.source if card is not None else recipe.source,
+        "deviations": list(card.deviations) if card is not None else [],
+        "lesson": None,
+        "networks": nets,
+        "looked": None,
+        "note": "Weights are those of a fresh start; a trained run shows its own.",
+    }
 
 
 def _of_run(run: Run, card: Card | None, inputs: list[str], target: int | str | None) -> dict[str, Any]:
@@ -97,9 +107,10 @@ def _of_run(run: Run, card: Card | None, inputs: list[str], target: int | str | 
     if inputs:
         if not isinstance(system, Prepares):
             raise UserError(
-                f"{run.recipe.name} cannot be looked into with an input", found=inputs[0],
+                f"{run.recipe.name} cannot be looked into with an input",
+                found=inputs[0],
                 cure=f"chainrule explain {run.folder}, without an input",
-            )  # fmt: skip
+            )
         prepared = system.prepare(inputs)
         answer = system.predict(inputs, None)[0] if isinstance(system, Predicts) else {}
         looked = {"input": inputs[0], "answer": {k: v for k, v in answer.items() if k != "input"}}
@@ -109,11 +120,15 @@ def _of_run(run: Run, card: Card | None, inputs: list[str], target: int | str | 
         for name, module in system.modules().items()
     ]
     return {
-        "title": run.folder.resolve().name, "subtitle": f"{run.recipe.name}: {run.recipe.task}",
+        "title": run.folder.resolve().name,
+        "subtitle": f"{run.recipe.name}: {run.recipe.task}",
         "source": card.source if card is not None else run.recipe.source,
-        "deviations": list(card.deviations) if card is not None else [], "lesson": _lesson(run, system),
-        "networks": networks, "looked": looked, "note": note,
-    }  # fmt: skip
+        "deviations": list(card.deviations) if card is not None else [],
+        "lesson": _lesson(run, system),
+        "networks": networks,
+        "looked": looked,
+        "note": note,
+    }
 
 
 def _asked(system: object, target: int | str | None) -> dict[str, Any]:
@@ -154,9 +169,14 @@ def _lesson(run: Run, system: object) -> dict[str, Any] | None:
 
 
 def _network(
-    name: str, module: nn.Module, example: tuple[Any, ...] | None, *, weights: bool,
-    given: tuple[Tensor, ...] | None = None, asked: dict[str, Any] | None = None,
-) -> dict[str, Any]:  # fmt: skip
+    name: str,
+    module: nn.Module,
+    example: tuple[Any, ...] | None,
+    *,
+    weights: bool,
+    given: tuple[Tensor, ...] | None = None,
+    asked: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """All that the template shows of one network; `asked` is what `why_section` is told besides."""
     runs = example is not None and runs_as_one_call(module)
     rows = layers(module, example) if runs and example is not None else parameter_rows(module)
@@ -182,12 +202,14 @@ def _network(
         "most_cost": max((row.multiply_adds for row in rows), default=0) or 1,
         "inputs": [_describe(item) for item in example or ()],
         "graph": draw(module, example) if runs and example is not None else None,
-        "weights": [(key, tuple(p.shape), numbers_of(p), _bars(numbers_of(p))) for key, p in module.named_parameters()] if weights else [],
+        "weights": [(key, tuple(p.shape), numbers_of(p), _bars(numbers_of(p))) for key, p in module.named_parameters()]
+        if weights
+        else [],
         "buffers": [(key, tuple(b.shape), numbers_of(b), _bars(numbers_of(b))) for key, b in buffers.items()],
         "computed": _computed(module, given) if given is not None else None,
         "trace": _shown(trace(module, given), given) if given is not None else None,
         "why": why_section(module, given, **(asked or {})) if given is not None else None,
-    }  # fmt: skip
+    }
 
 
 def _computed(module: nn.Module, given: tuple[Tensor, ...]) -> dict[str, Any]:

@@ -17,8 +17,28 @@ from chainrule.introspection.tensors import first_tensor, tensors
 
 MOST_NODES = 140  # a graph of more, a network unrolled over time for instance, is not drawn
 # Functions that only look at a tensor or lay it out anew: not worth a word on an edge.
-_SILENT = {"__get__", "size", "dim", "view", "reshape", "contiguous", "to", "detach", "permute", "transpose", "unsqueeze",
-           "squeeze", "expand", "clone", "float", "numel", "stride", "is_floating_point", "requires_grad_", "__len__"}  # fmt: skip
+_SILENT = {
+    "__get__",
+    "size",
+    "dim",
+    "view",
+    "reshape",
+    "contiguous",
+    "to",
+    "detach",
+    "permute",
+    "transpose",
+    "unsqueeze",
+    "squeeze",
+    "expand",
+    "clone",
+    "float",
+    "numel",
+    "stride",
+    "is_floating_point",
+    "requires_grad_",
+    "__len__",
+}
 
 
 @dataclass

@@ -46,7 +46,9 @@ def watched(module: nn.Module, track: Callable[..., None]) -> Iterator[None]:
 
     with contextlib.ExitStack() as hooks:
         for number, layer in enumerate(linear, 1):
-            hooks.enter_context(contextlib.closing(_Closing(layer.weight.register_hook(partial(gradient, f"gradient_{number}")))))  # fmt: skip
+            hooks.enter_context(
+                contextlib.closing(_Closing(layer.weight.register_hook(partial(gradient, f"gradient_{number}"))))
+            )
         for number, bent in enumerate(curved, 1):
             hooks.enter_context(bent.register_forward_hook(partial(saturation, f"saturated_{number}")))
         yield

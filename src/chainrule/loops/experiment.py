@@ -51,10 +51,16 @@ def experiment(
 
 
 def descend(
-    network: nn.Module, x: Tensor, y: Tensor, criterion: Callable[[Tensor, Tensor], Tensor],
-    optimizer: torch.optim.Optimizer, *, steps: int, batch_size: int = 0,
+    network: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    criterion: Callable[[Tensor, Tensor], Tensor],
+    optimizer: torch.optim.Optimizer,
+    *,
+    steps: int,
+    batch_size: int = 0,
     each_step: Callable[[int, Tensor], bool | None] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Gradient descent on the mean of `criterion` over batches drawn in shuffled passes; over everything with size 0.
 
     Args:

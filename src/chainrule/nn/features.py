@@ -51,8 +51,11 @@ def features_of(names: Sequence[str], degree: int, num_features: int) -> list[Fe
     if list(names) == ["all"]:
         return polynomial(num_features, degree, bias=False)
     if degree != 1:
-        raise UserError("features are named and a degree is given", found=f"features={','.join(names)} degree={degree}",
-                        cure="one of the two")  # fmt: skip
+        raise UserError(
+            "features are named and a degree is given",
+            found=f"features={','.join(names)} degree={degree}",
+            cure="one of the two",
+        )
     chosen = [parse(name, num_features) for name in names]
     for feature in chosen:
         if chosen.count(feature) > 1:

@@ -21,9 +21,11 @@ def at_least(x: Tensor, size: int, network: str) -> None:
     height, width = x.shape[-2:]
     if min(height, width) < size:
         raise UserError(
-            f"the pictures are too small for {network}", expected=f"{size} x {size} pixels at least",
-            found=f"{height} x {width}", cure=f"size={size} or more where they are read",
-        )  # fmt: skip
+            f"the pictures are too small for {network}",
+            expected=f"{size} x {size} pixels at least",
+            found=f"{height} x {width}",
+            cure=f"size={size} or more where they are read",
+        )
 
 
 def exactly(x: Tensor, size: int, network: str) -> None:
@@ -40,6 +42,8 @@ def exactly(x: Tensor, size: int, network: str) -> None:
     height, width = x.shape[-2:]
     if (height, width) != (size, size):
         raise UserError(
-            f"the pictures are of another size than this {network} was built for", expected=f"{size} x {size} pixels",
-            found=f"{height} x {width}", cure=f"size={size} where they are read, or a network built for {height}",
-        )  # fmt: skip
+            f"the pictures are of another size than this {network} was built for",
+            expected=f"{size} x {size} pixels",
+            found=f"{height} x {width}",
+            cure=f"size={size} where they are read, or a network built for {height}",
+        )

@@ -39,16 +39,51 @@ if TYPE_CHECKING:
     from chainrule.optim.sgd import SGD
 
 __all__ = [
-    "SGD", "AdaDelta", "AdaGrad", "Adam", "AdamW", "Muon", "Newton", "Policy", "RMSProp", "as_schedule", "clip_each_norm",
-    "clip_norm", "clip_value", "cosine", "exp", "fixed", "initialise", "initialisers", "inv", "multistep",
-    "optimal_rate", "policies", "poly", "sequence", "sigmoid", "step", "warmup",
-]  # fmt: skip
+    "SGD",
+    "AdaDelta",
+    "AdaGrad",
+    "Adam",
+    "AdamW",
+    "Muon",
+    "Newton",
+    "Policy",
+    "RMSProp",
+    "as_schedule",
+    "clip_each_norm",
+    "clip_norm",
+    "clip_value",
+    "cosine",
+    "exp",
+    "fixed",
+    "initialise",
+    "initialisers",
+    "inv",
+    "multistep",
+    "optimal_rate",
+    "policies",
+    "poly",
+    "sequence",
+    "sigmoid",
+    "step",
+    "warmup",
+]
 
 _HOMES = {
-    "SGD": "sgd", "AdaGrad": "adagrad", "AdaDelta": "adadelta", "RMSProp": "rmsprop", "Adam": "adam", "AdamW": "adam",
-    "Muon": "muon", "Newton": "newton", "optimal_rate": "newton", "clip_norm": "clipping", "clip_each_norm": "clipping",
-    "clip_value": "clipping", "as_schedule": "schedule", "initialise": "initialisers",
-}  # fmt: skip
+    "SGD": "sgd",
+    "AdaGrad": "adagrad",
+    "AdaDelta": "adadelta",
+    "RMSProp": "rmsprop",
+    "Adam": "adam",
+    "AdamW": "adam",
+    "Muon": "muon",
+    "Newton": "newton",
+    "optimal_rate": "newton",
+    "clip_norm": "clipping",
+    "clip_each_norm": "clipping",
+    "clip_value": "clipping",
+    "as_schedule": "schedule",
+    "initialise": "initialisers",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -55,6 +55,15 @@ class AdaGrad(UpdateRule):
     def update(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
         fused = has_fused("adagrad", params)
         torch_adagrad(
-            params, grads, self.memory(params, "sum"), self.counters(params), fused=fused, foreach=not fused,
-            lr=group["lr"], eps=group["eps"], weight_decay=group["weight_decay"], lr_decay=0.0, maximize=False,
-        )  # fmt: skip
+            params,
+            grads,
+            self.memory(params, "sum"),
+            self.counters(params),
+            fused=fused,
+            foreach=not fused,
+            lr=group["lr"],
+            eps=group["eps"],
+            weight_decay=group["weight_decay"],
+            lr_decay=0.0,
+            maximize=False,
+        )

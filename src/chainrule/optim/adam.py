@@ -51,9 +51,15 @@ class Adam(UpdateRule):
     adaptive = True
 
     def __init__(
-        self, params: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
-        *, weight_decay: float = 0.0, form: str = "torch",
-    ) -> None:  # fmt: skip
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        *,
+        weight_decay: float = 0.0,
+        form: str = "torch",
+    ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "form": form})
 
     def check(self, group: dict[str, Any]) -> None:
@@ -106,9 +112,14 @@ class AdamW(UpdateRule):
     adaptive = True
 
     def __init__(
-        self, params: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
-        *, weight_decay: float = 0.01,
-    ) -> None:  # fmt: skip
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        *,
+        weight_decay: float = 0.01,
+    ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
     def check(self, group: dict[str, Any]) -> None:
@@ -134,11 +145,23 @@ def _torch_adam(
 ) -> None:
     fused = has_fused("adam", params)
     torch_adam(
-        params, grads, rule.memory(params, "exp_avg"), rule.memory(params, "exp_avg_sq"), [], rule.counters(params),
-        fused=fused, foreach=not fused, lr=group["lr"], beta1=group["betas"][0], beta2=group["betas"][1],
-        eps=group["eps"], weight_decay=group["weight_decay"], decoupled_weight_decay=decoupled, amsgrad=False,
+        params,
+        grads,
+        rule.memory(params, "exp_avg"),
+        rule.memory(params, "exp_avg_sq"),
+        [],
+        rule.counters(params),
+        fused=fused,
+        foreach=not fused,
+        lr=group["lr"],
+        beta1=group["betas"][0],
+        beta2=group["betas"][1],
+        eps=group["eps"],
+        weight_decay=group["weight_decay"],
+        decoupled_weight_decay=decoupled,
+        amsgrad=False,
         maximize=False,
-    )  # fmt: skip
+    )
 
 
 def _times(rule: UpdateRule, params: list[Tensor]) -> list[int]:

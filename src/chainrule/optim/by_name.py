@@ -37,10 +37,18 @@ def optimizer_of(
     if rule not in get_args(Rule):
         raise unknown("there is no update rule", rule, get_args(Rule))
     if momentum and rule not in ("sgd", "nesterov"):
-        raise UserError(f"{rule} has no momentum of its own to set", found=f"momentum={momentum:g}", cure="momentum=0, or optimizer=sgd")  # fmt: skip
+        raise UserError(
+            f"{rule} has no momentum of its own to set",
+            found=f"momentum={momentum:g}",
+            cure="momentum=0, or optimizer=sgd",
+        )
     if rule in ("sgd", "nesterov"):
         return SGD(params, lr, momentum, nesterov=rule == "nesterov", weight_decay=weight_decay)
     makers: dict[str, Callable[..., torch.optim.Optimizer]] = {
-        "adagrad": AdaGrad, "adadelta": AdaDelta, "rmsprop": RMSProp, "adam": Adam, "adamw": AdamW,
-    }  # fmt: skip
+        "adagrad": AdaGrad,
+        "adadelta": AdaDelta,
+        "rmsprop": RMSProp,
+        "adam": Adam,
+        "adamw": AdamW,
+    }
     return makers[rule](params, lr, weight_decay=weight_decay)

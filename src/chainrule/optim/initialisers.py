@@ -83,9 +83,12 @@ def xavier(
 
 
 def msra(
-    tensor: Tensor, fan: str = "in", distribution: str = "normal", negative_slope: float = 0.0,
+    tensor: Tensor,
+    fan: str = "in",
+    distribution: str = "normal",
+    negative_slope: float = 0.0,
     generator: Generator | None = None,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Variance 2 / ((1 + a^2) n): layers with (leaky) ReLU keep the variance.
 
     Args:
@@ -106,9 +109,12 @@ def msra(
 
 
 def mpelu_taylor(
-    tensor: Tensor, alpha: float = 1.0, beta: float = 1.0, distribution: str = "normal",
+    tensor: Tensor,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    distribution: str = "normal",
     generator: Generator | None = None,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Variance 2 / (k^2 c (1 + alpha^2 beta^2)): layers with MPELU keep the variance, as far as its tangent tells.
 
     Below 0 the activation alpha (exp(beta x) - 1) is taken for its tangent alpha beta x, a leaky ReLU of that slope.
@@ -238,9 +244,11 @@ def fans(tensor: Tensor) -> tuple[int, int]:
     """
     if tensor.dim() < 2 or not tensor.numel():
         raise UserError(
-            "a weight without fans", expected="(out, in, ...), none of them 0", found=tuple(tensor.shape),
+            "a weight without fans",
+            expected="(out, in, ...), none of them 0",
+            found=tuple(tensor.shape),
             cure="constant, uniform or gaussian for biases",
-        )  # fmt: skip
+        )
     field = tensor[0, 0].numel()
     return tensor.shape[1] * field, tensor.shape[0] * field
 

@@ -25,9 +25,16 @@ class Minimum(NamedTuple):
 
 
 def lbfgs(
-    f: ValueAndGradient, start: Tensor, *, tolerance: float = 1e-5, max_iterations: int = 100, history: int = 10,
-    precondition: Callable[[Tensor], Tensor] | None = None, resolution: float = 2.3e-16, decrement: float = float("inf"),
-) -> Minimum:  # fmt: skip
+    f: ValueAndGradient,
+    start: Tensor,
+    *,
+    tolerance: float = 1e-5,
+    max_iterations: int = 100,
+    history: int = 10,
+    precondition: Callable[[Tensor], Tensor] | None = None,
+    resolution: float = 2.3e-16,
+    decrement: float = float("inf"),
+) -> Minimum:
     """Minimises a smooth function by limited-memory BFGS.
 
     The direction is -H g, where H g comes from the last `history` pairs of steps s and changes y of the gradient by the
@@ -108,9 +115,14 @@ def _two_loops(
 
 
 def strong_wolfe(
-    f: ValueAndGradient, x: Tensor, value: float, slope: float, direction: Tensor, first: float,
+    f: ValueAndGradient,
+    x: Tensor,
+    value: float,
+    slope: float,
+    direction: Tensor,
+    first: float,
     resolution: float = 2.3e-16,
-) -> tuple[float, float, Tensor] | None:  # fmt: skip
+) -> tuple[float, float, Tensor] | None:
     """A step t > 0 with f(x + t d) <= f + c1 t slope and |slope(t)| <= c2 |slope|; with it value and gradient there.
 
     Grows t until a bracket is found, then narrows it by cubic interpolation. None where even the smallest steps show no

@@ -80,13 +80,27 @@ class Muon(UpdateRule):
     """
 
     def __init__(
-        self, params: Iterable[Any], lr: float = 0.02, momentum: float = 0.95, *, weight_decay: float = 0.0,
-        orthogonalise: bool = True, keep_norm: bool = False, steps: int = 5,
-    ) -> None:  # fmt: skip
+        self,
+        params: Iterable[Any],
+        lr: float = 0.02,
+        momentum: float = 0.95,
+        *,
+        weight_decay: float = 0.0,
+        orthogonalise: bool = True,
+        keep_norm: bool = False,
+        steps: int = 5,
+    ) -> None:
         super().__init__(
             params,
-            {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "orthogonalise": orthogonalise, "keep_norm": keep_norm, "steps": steps},
-        )  # fmt: skip
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "weight_decay": weight_decay,
+                "orthogonalise": orthogonalise,
+                "keep_norm": keep_norm,
+                "steps": steps,
+            },
+        )
 
     def check(self, group: dict[str, Any]) -> None:
         check("Muon", "lr", group["lr"], AT_LEAST_0)
@@ -96,13 +110,19 @@ class Muon(UpdateRule):
         if not group["orthogonalise"]:
             return
         if group["weight_decay"]:
-            raise UserError("Muon: weight decay does not shorten weights that move by orthogonal steps", found=f"weight_decay={group['weight_decay']:g}", cure="keep_norm=True, or weight_decay=0")  # fmt: skip
+            raise UserError(
+                "Muon: weight decay does not shorten weights that move by orthogonal steps",
+                found=f"weight_decay={group['weight_decay']:g}",
+                cure="keep_norm=True, or weight_decay=0",
+            )
         for p in group["params"]:
             if p.dim() < 2:
                 raise UserError(
-                    "Muon: a parameter is no matrix", expected="two axes or more", found=f"shape {tuple(p.shape)}",
+                    "Muon: a parameter is no matrix",
+                    expected="two axes or more",
+                    found=f"shape {tuple(p.shape)}",
                     cure="a group of its own with orthogonalise=False",
-                )  # fmt: skip
+                )
 
     def update(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
         momentum = group["momentum"]

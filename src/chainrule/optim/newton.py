@@ -56,8 +56,10 @@ class Newton(UpdateRule):
         if numbers > LARGEST:
             raise UserError(
                 "Newton: the problem is too large for a matrix of all second derivatives",
-                expected=f"at most {LARGEST} parameters", found=numbers, cure="Adam, or torch.optim.LBFGS",
-            )  # fmt: skip
+                expected=f"at most {LARGEST} parameters",
+                found=numbers,
+                cure="Adam, or torch.optim.LBFGS",
+            )
         if len(self.param_groups) > 1:
             raise UserError("Newton: the second derivatives are of all parameters together", expected="one group")
         if len({(p.device, p.dtype) for p in group["params"]}) > 1:
@@ -177,9 +179,11 @@ def optimal_rate(loss: Tensor, params: Iterable[Tensor]) -> float:
         curvature = float(sum((a * g.detach()).sum() for a, g in zip(along, gradient, strict=True)))
     if not curvature > 0:
         raise UserError(
-            "no rate is best here", where="along the gradient", expected="a loss that curves upwards",
+            "no rate is best here",
+            where="along the gradient",
+            expected="a loss that curves upwards",
             found=f"a second derivative of {curvature:g}",
-        )  # fmt: skip
+        )
     return float(square) / curvature
 
 

@@ -41,9 +41,14 @@ class RMSProp(UpdateRule):
     adaptive = True
 
     def __init__(
-        self, params: Iterable[Any], lr: float = 0.01, decay: float = 0.99, eps: float = 1e-8, *,
+        self,
+        params: Iterable[Any],
+        lr: float = 0.01,
+        decay: float = 0.99,
+        eps: float = 1e-8,
+        *,
         weight_decay: float = 0.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(params, {"lr": lr, "decay": decay, "eps": eps, "weight_decay": weight_decay})
 
     def check(self, group: dict[str, Any]) -> None:

@@ -38,9 +38,11 @@ class UpdateRule(torch.optim.Optimizer):
         params = list(params)
         if not params:
             raise UserError(
-                f"{self.name}: there is nothing to optimise", expected="parameters", found="an empty list",
+                f"{self.name}: there is nothing to optimise",
+                expected="parameters",
+                found="an empty list",
                 cure="model.parameters(), once: a generator is empty after its first use",
-            )  # fmt: skip
+            )
         super().__init__(params, defaults)
 
     @property
@@ -117,9 +119,12 @@ class UpdateRule(torch.optim.Optimizer):
                 continue
             if grad.layout is not torch.strided:
                 raise UserError(
-                    f"{self.name}: a gradient is sparse", where=f"a parameter of shape {tuple(p.shape)}",
-                    expected="a dense gradient", found=str(grad.layout), cure="nn.Embedding(..., sparse=False)",
-                )  # fmt: skip
+                    f"{self.name}: a gradient is sparse",
+                    where=f"a parameter of shape {tuple(p.shape)}",
+                    expected="a dense gradient",
+                    found=str(grad.layout),
+                    cure="nn.Embedding(..., sparse=False)",
+                )
             alike = lists.setdefault((p.device, p.dtype), ([], []))
             alike[0].append(p)
             alike[1].append(laid_out_as(p, grad))
@@ -129,9 +134,10 @@ class UpdateRule(torch.optim.Optimizer):
         problem = _problem(p)
         if problem is None and self.adaptive and p.dtype is torch.float16:
             problem = (
-                "float16 parameters", "float32, bfloat16 or float64: the square of a small gradient is 0 in float16",
+                "float16 parameters",
+                "float32, bfloat16 or float64: the square of a small gradient is 0 in float16",
                 "weights in float32 and autocast",
-            )  # fmt: skip
+            )
         if problem:
             found, expected, cure = problem
             raise UserError(

@@ -52,12 +52,17 @@ class SGD(UpdateRule):
     """
 
     def __init__(
-        self, params: Iterable[Any], lr: float = 0.01, momentum: float = 0.0, *, nesterov: bool = False,
-        weight_decay: float = 0.0, form: str = "torch",
-    ) -> None:  # fmt: skip
+        self,
+        params: Iterable[Any],
+        lr: float = 0.01,
+        momentum: float = 0.0,
+        *,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        form: str = "torch",
+    ) -> None:
         super().__init__(
-            params,
-            {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay, "form": form},
+            params, {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay, "form": form}
         )
 
     def check(self, group: dict[str, Any]) -> None:
@@ -68,8 +73,10 @@ class SGD(UpdateRule):
         if group["nesterov"] and not group["momentum"]:
             raise UserError(
                 "SGD: nesterov looks ahead along the momentum, and there is none",
-                expected="a momentum above 0", found="momentum=0", cure="momentum=0.9",
-            )  # fmt: skip
+                expected="a momentum above 0",
+                found="momentum=0",
+                cure="momentum=0.9",
+            )
 
     def update(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
         momentum = group["momentum"]
@@ -79,9 +86,18 @@ class SGD(UpdateRule):
                 buffers = [*self.memory(params, "momentum_buffer")]
             fused = has_fused("sgd", params)
             torch_sgd(
-                params, grads, buffers, fused=fused, foreach=not fused, lr=group["lr"], momentum=momentum,
-                nesterov=group["nesterov"], weight_decay=group["weight_decay"], dampening=0.0, maximize=False,
-            )  # fmt: skip
+                params,
+                grads,
+                buffers,
+                fused=fused,
+                foreach=not fused,
+                lr=group["lr"],
+                momentum=momentum,
+                nesterov=group["nesterov"],
+                weight_decay=group["weight_decay"],
+                dampening=0.0,
+                maximize=False,
+            )
             return
         if group["weight_decay"]:
             grads = list(torch._foreach_add(grads, params, alpha=group["weight_decay"]))

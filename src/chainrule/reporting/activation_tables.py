@@ -155,8 +155,9 @@ def _short(found: Saturation) -> str:
         return "soft on both sides" if found.left == "soft" else "saturates nowhere"
     return ", ".join(
         f"soft on the {side}" if word == "soft" else word
-        for side, word in (("left", left), ("right", right)) if word != "none"
-    )  # fmt: skip
+        for side, word in (("left", left), ("right", right))
+        if word != "none"
+    )
 
 
 def _lines(name: str) -> list[tuple[Tensor, Tensor, int]]:
@@ -195,14 +196,19 @@ def write_activations(out: str | Path) -> Path:
 
 def write_topic(
     out: str | Path, title: str, canvas: Any, heading: str, caption: str, table: list[list[str]], legend: str = ""
-) -> Path:  # fmt: skip
+) -> Path:
     """Writes a topic's drawing to a file: .svg or .png alone, or .html with the table below it.
 
     Errors: a UserError for another ending.
     """
     place = Path(out)
     if place.suffix not in (".html", ".svg", ".png"):
-        raise UserError("the ending of the file is not known", where=place, expected=".html, .svg or .png", found=place.suffix or "none")  # fmt: skip
+        raise UserError(
+            "the ending of the file is not known",
+            where=place,
+            expected=".html, .svg or .png",
+            found=place.suffix or "none",
+        )
     if place.suffix == ".html":
         figures = [Figure(heading, caption, svg=to_svg(canvas, heading)), Figure("Table", legend, table=table)]
         return write_page("functions.html.j2", place, title=title, figures=figures, version=__version__)

@@ -54,9 +54,12 @@ def export_system(deployable: Deployable, to: str, out: Path | None, run: Run) -
     place = out or run.folder / "export" / name
     place = place / name if place.is_dir() else place
     notes = {
-        "recipe": run.record["recipe"], "commit": run.record["commit"], "inputs": list(deployable.input_names),
-        "outputs": list(deployable.output_names), **deployable.notes,
-    }  # fmt: skip
+        "recipe": run.record["recipe"],
+        "commit": run.record["commit"],
+        "inputs": list(deployable.input_names),
+        "outputs": list(deployable.output_names),
+        **deployable.notes,
+    }
     partial = place.with_name(f".{place.name}.partial{place.suffix}")
     with atomic.told_in_words(place):
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -87,9 +90,14 @@ def _write_onnx(deployable: Deployable, file: Path, notes: dict[str, Any]) -> No
             f"an ONNX file holds at most 2 GB and these weights are {size / 1e9:.1f} GB; --to torch has no such bound"
         )
     program = torch.onnx.export(
-        module, inputs, dynamo=True, dynamic_shapes=_batch_is_free(inputs), input_names=list(deployable.input_names),
-        output_names=list(deployable.output_names), verbose=False,
-    )  # fmt: skip
+        module,
+        inputs,
+        dynamo=True,
+        dynamic_shapes=_batch_is_free(inputs),
+        input_names=list(deployable.input_names),
+        output_names=list(deployable.output_names),
+        verbose=False,
+    )
     if program is None:
         raise RunFailed("the exporter gave no program")
     program.model.metadata_props["chainrule"] = json.dumps(notes, ensure_ascii=False)

@@ -29,7 +29,7 @@ _WATCHING = ("log_every", "checkpoint_s", "threads")
 
 def write_ledger(
     folders: Iterable[str | Path], out: str | Path = "docs/results.md", notes: Mapping[str, str] | None = None
-) -> Path:  # fmt: skip
+) -> Path:
     """Adds the runs in `folders` to the ledger at `out`; rows of earlier runs stay.
 
     Args:
@@ -105,7 +105,7 @@ def entry_of(run: Run) -> dict[str, Any]:
         "versions": record["versions"],
         "commit": record["commit"],
         "command": _without_place(command_of(record), record["data"]["source"]),
-    }  # fmt: skip
+    }
 
 
 def _named(source: str) -> str:

@@ -37,11 +37,12 @@ def render(entries: Sequence[Entry], folder: str = "results") -> str:
         row.sort(key=lambda entry: (entry["seed"], *_repeats(entry).values()))
         families.setdefault(family_of(row[0], recipes), []).append(row)
     lines = [
-        "# Results", "",
+        "# Results",
+        "",
         "Written by `python -m chainrule.reporting.ledger RUN...` from run folders; do not edit. Figures are of the test split, "
         "mean ± standard deviation over runs with different seeds; metrics are fractions, times are seconds a run. Below each table "
         "stands how each row was measured.",
-    ]  # fmt: skip
+    ]
     for family in sorted(families):
         lines += ["", *_section(family, families[family], recipes, folder)]
     return "\n".join(lines) + "\n"
@@ -80,10 +81,12 @@ def _note(row: list[Entry], target: Target | None, file: str) -> str:
         "": f"`{row[0]['command']}` ({repeats}).",
         "Data:": _each(entry["data_note"] for entry in row if entry.get("data_note")),
         "Measured:": _each(entry["protocol"] for entry in row),
-        "Published:": f"{target.metric} {target.value:g}, {target.source} ({target.protocol})" if target and published else "",
+        "Published:": f"{target.metric} {target.value:g}, {target.source} ({target.protocol})"
+        if target and published
+        else "",
         "Also:": _figures(row, others[:_TOLD]) + more,
         "On:": f"{_each(_hardware(entry) for entry in row)}; commit {_each((entry['commit'] or 'none')[:9] for entry in row)}",
-    }  # fmt: skip
+    }
     return " ".join(f"*{label}* {text}." if label else text for label, text in parts.items() if text).replace("\n", " ")
 
 

@@ -28,10 +28,20 @@ class Line:
 
 
 def lines(
-    series: Mapping[str, Line], title: str, caption: str, *, xlabel: str, ylabel: str, xscale: Scale = "linear",
-    yscale: Scale = "linear", marks: Mapping[str, float] | None = None, top: float | None = None,
-    bottom: float | None = None, linear_to: float = 1.0, ticks: Sequence[float] = (),
-) -> Figure:  # fmt: skip
+    series: Mapping[str, Line],
+    title: str,
+    caption: str,
+    *,
+    xlabel: str,
+    ylabel: str,
+    xscale: Scale = "linear",
+    yscale: Scale = "linear",
+    marks: Mapping[str, float] | None = None,
+    top: float | None = None,
+    bottom: float | None = None,
+    linear_to: float = 1.0,
+    ticks: Sequence[float] = (),
+) -> Figure:
     """Draws the lines; on a logarithmic axis what is not positive is left out.
 
     Args:
@@ -53,10 +63,16 @@ def lines(
                 y = np.where(y > 0, y, np.nan)
             dots = line.style == "o"
             axes.plot(
-                x, y, label=name, color=COLOURS[line.hue % len(COLOURS)], linestyle="none" if dots else line.style,
-                marker="o" if dots or (line.style != ":" and 2 < len(x) < 30) else None, markersize=5 if dots else 3,
-                markerfacecolor="white" if dots else None, linewidth=1.6,
-            )  # fmt: skip
+                x,
+                y,
+                label=name,
+                color=COLOURS[line.hue % len(COLOURS)],
+                linestyle="none" if dots else line.style,
+                marker="o" if dots or (line.style != ":" and 2 < len(x) < 30) else None,
+                markersize=5 if dots else 3,
+                markerfacecolor="white" if dots else None,
+                linewidth=1.6,
+            )
         axes.set_xscale(xscale, **({"linthresh": linear_to, "linscale": 2} if xscale == "symlog" else {}))
         if yscale == "log" and not any(y > 0 for line in series.values() for y in line.y):
             yscale = "linear"  # there is nothing that a logarithmic axis could show
@@ -68,9 +84,15 @@ def lines(
         for name, place in (marks or {}).items():
             axes.axvline(place, color="#9ca3af", linestyle="--", linewidth=1)
             axes.annotate(
-                name, (place, 0.98), xycoords=("data", "axes fraction"), xytext=(3, 0), textcoords="offset points",
-                va="top", fontsize=8, color="#4b5563",
-            )  # fmt: skip
+                name,
+                (place, 0.98),
+                xycoords=("data", "axes fraction"),
+                xytext=(3, 0),
+                textcoords="offset points",
+                va="top",
+                fontsize=8,
+                color="#4b5563",
+            )
         if not any(np.isfinite(np.asarray(line.y, dtype=np.float64)).any() for line in series.values()):
             axes.text(0.5, 0.5, "no point", transform=axes.transAxes, ha="center", va="center", color="#4b5563")
             axes.set_yticks([])

@@ -19,8 +19,20 @@ from torch import Tensor
 from chainrule.core.task import Figure
 
 COLOURS = ("#2563eb", "#ea580c", "#059669", "#9333ea", "#dc2626", "#0891b2", "#ca8a04", "#db2777", "#4b5563", "#65a30d")
-_WIDE_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "PingFang SC", "Hiragino Sans GB",
-               "Heiti SC", "Microsoft YaHei", "SimHei", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Arial Unicode MS")  # fmt: skip
+_WIDE_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Noto Sans SC",
+    "Source Han Sans SC",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "Heiti SC",
+    "Microsoft YaHei",
+    "SimHei",
+    "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei",
+    "Arial Unicode MS",
+)
 _POINTS = 1200  # of a curve; more are not seen on a screen and make the file heavy
 
 
@@ -39,9 +51,12 @@ def _drawing(salt: str = "") -> Iterator[None]:
     import matplotlib as mpl
 
     style: dict[Any, Any] = {
-        "svg.fonttype": "none", "svg.hashsalt": f"chainrule {salt}", "font.family": _fonts(), "font.size": 9,
+        "svg.fonttype": "none",
+        "svg.hashsalt": f"chainrule {salt}",
+        "font.family": _fonts(),
+        "font.size": 9,
         "axes.unicode_minus": False,
-    }  # fmt: skip
+    }
     with mpl.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
         yield
@@ -141,9 +156,14 @@ def confusion_matrix(target: Tensor, answer: Tensor, classes: Sequence[str]) -> 
             for row, column in zip(*matrix.nonzero(), strict=True):
                 dark = matrix[row, column] > matrix[row].sum() / 2
                 axes.text(
-                    column, row, str(matrix[row, column]), ha="center", va="center", fontsize=8,
+                    column,
+                    row,
+                    str(matrix[row, column]),
+                    ha="center",
+                    va="center",
+                    fontsize=8,
                     color="white" if dark else "#111827",
-                )  # fmt: skip
+                )
             long = max(map(len, classes)) > 2
             axes.set_xticks(range(count), classes, rotation=45 if long else 0, ha="right" if long else "center")
             axes.set_yticks(range(count), classes)

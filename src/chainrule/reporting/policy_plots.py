@@ -26,10 +26,12 @@ EXAMPLES: tuple[tuple[policies.Policy, str], ...] = (
     (policies.cosine(0.1, LAST), "min_lr + (base_lr - min_lr) (1 + cos(pi t / max_iter)) / 2"),
     (policies.warmup(200, then=policies.cosine(0.1, LAST - 200)), "a straight rise, then another policy"),
     (
-        policies.sequence((policies.fixed(0.1), 300), (policies.cosine(0.1, 400, 0.01), 400), last=policies.fixed(0.01)),
+        policies.sequence(
+            (policies.fixed(0.1), 300), (policies.cosine(0.1, 400, 0.01), 400), last=policies.fixed(0.01)
+        ),
         "one policy after another",
     ),
-)  # fmt: skip
+)
 
 
 def policies_table() -> list[list[str]]:

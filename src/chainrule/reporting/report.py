@@ -22,11 +22,20 @@ Series = dict[str, tuple[list[float], list[float]]]
 FRACTIONS = {"accuracy", "error", "f1", "precision", "recall", "miou", "map50", "map", "top5_error", "top5_accuracy"}
 _PLACES = ("step", "epoch", "seconds", "candidate")  # where a line of metrics.jsonl stands, not what it says
 _TITLES = {
-    "lr": "Learning rate", "mse": "Mean squared error", "rmse": "Root mean squared error", "mae": "Mean absolute error",
-    "mase": "Mean absolute scaled error", "r2": "R²", "auc": "Area under the ROC", "eer": "Equal error rate",
-    "rank1": "Rank-1", "log_likelihood": "Log-likelihood, nats a sample", "bits_per_char": "Bits per character",
-    "d_real": "What the discriminator takes for real", "d_fake": "What the discriminator takes for real",
-}  # fmt: skip
+    "lr": "Learning rate",
+    "mse": "Mean squared error",
+    "rmse": "Root mean squared error",
+    "mae": "Mean absolute error",
+    "mase": "Mean absolute scaled error",
+    "r2": "R²",
+    "auc": "Area under the ROC",
+    "eer": "Equal error rate",
+    "rank1": "Rank-1",
+    "log_likelihood": "Log-likelihood, nats a sample",
+    "bits_per_char": "Bits per character",
+    "d_real": "What the discriminator takes for real",
+    "d_fake": "What the discriminator takes for real",
+}
 _TILES = 5  # metrics in large type where there are more than twice as many
 _FRAMES = 40  # pictures of one film; more make the file heavy
 
@@ -57,10 +66,14 @@ def write_report(runs: Sequence[Run], out: Path | None) -> Path:
         title = f"{len(runs)} runs compared"
         subtitle = ", ".join(dict.fromkeys(run.record["recipe"] for run in runs))
     return write_page(
-        "report.html.j2", place, title=title, subtitle=subtitle, version=__version__,
+        "report.html.j2",
+        place,
+        title=title,
+        subtitle=subtitle,
+        version=__version__,
         runs=[describe_run(run, name, alone=len(runs) == 1) for run, name in zip(runs, names, strict=True)],
         comparison=compare(runs, names) if len(runs) > 1 else None,
-    )  # fmt: skip
+    )
 
 
 def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
@@ -115,7 +128,7 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
             "commit": record["commit"] or "not from a git checkout",
         },
         "command": command_of(record),
-    }  # fmt: skip
+    }
 
 
 def _is_experiment(run: Run) -> bool:
@@ -217,8 +230,11 @@ def compare(runs: Sequence[Run], names: Sequence[str]) -> dict[str, Any]:
     differ = [key for key in keys if len({repr(each.get(key)) for each in settings}) > 1]
     measured = [_metrics(run) for run in runs]
     metrics = list(dict.fromkeys(name for values, _ in measured for name in values))
-    columns = {"recipe": lambda r: r.record["recipe"], "data": lambda r: r.record["data"]["source"],
-               "device": lambda r: r.record["device"]}  # fmt: skip
+    columns = {
+        "recipe": lambda r: r.record["recipe"],
+        "data": lambda r: r.record["data"]["source"],
+        "device": lambda r: r.record["device"],
+    }
     shown = {name: get for name, get in columns.items() if name == "recipe" or len({get(r) for r in runs}) > 1}
     rows = []
     for run, name, each, (values, kind) in zip(runs, names, settings, measured, strict=True):
@@ -265,8 +281,15 @@ def _over_seeds(runs: Sequence[Run], names: Sequence[str]) -> list[dict[str, Any
             continue
         for metric in results[0]:
             values = [each[metric] for each in results]
-            result.append({"name": ", ".join(name for name, _ in members), "metric": metric, "n": len(values),
-                           "mean": statistics.fmean(values), "deviation": statistics.stdev(values)})  # fmt: skip
+            result.append(
+                {
+                    "name": ", ".join(name for name, _ in members),
+                    "metric": metric,
+                    "n": len(values),
+                    "mean": statistics.fmean(values),
+                    "deviation": statistics.stdev(values),
+                }
+            )
     return result
 
 
@@ -351,8 +374,15 @@ def _target(run: Run) -> dict[str, Any] | None:
     ours = result["metrics"].get(target.metric) if result else None
     other = run.record["data"]["source"] != target.data
     caveat = f"The target was measured on {target.data}, this run on other data: they do not compare." if other else ""
-    return {"metric": target.metric, "value": target.value, "data": target.data, "source": target.source,
-            "protocol": target.protocol, "ours": ours, "caveat": caveat}  # fmt: skip
+    return {
+        "metric": target.metric,
+        "value": target.value,
+        "data": target.data,
+        "source": target.source,
+        "protocol": target.protocol,
+        "ours": ours,
+        "caveat": caveat,
+    }
 
 
 def _summary(run: Run) -> str:

@@ -49,8 +49,11 @@ def choose(setting: str, device: torch.device) -> tuple[bool, str]:
     """
     if setting == "yes":
         if device.type == "cpu" and (lacking := missing_compiler()):
-            raise UserError("compile=yes is not possible here", found=lacking,
-                            cure="install a C++ compiler and Python's headers, or compile=auto")  # fmt: skip
+            raise UserError(
+                "compile=yes is not possible here",
+                found=lacking,
+                cure="install a C++ compiler and Python's headers, or compile=auto",
+            )
         return True, "compile=yes"
     if setting == "no":
         return False, "compile=no"

@@ -26,12 +26,18 @@ def claim(recipe: str, out: str | Path | None) -> tuple[Path, bool]:
     else:
         folder = Path(out)
         if folder.exists() and not folder.is_dir():
-            raise UserError("the run folder cannot be made", where=folder, found="a file of this name", cure="another --out")  # fmt: skip
+            raise UserError(
+                "the run folder cannot be made", where=folder, found="a file of this name", cure="another --out"
+            )
         if folder.exists() and any(folder.iterdir()):
             raise UserError(
-                "the run folder already holds something", where=folder, expected="a new or an empty folder",
-                cure=f"another --out, or: chainrule resume {folder}" if (folder / "run.json").is_file() else "another --out",
-            )  # fmt: skip
+                "the run folder already holds something",
+                where=folder,
+                expected="a new or an empty folder",
+                cure=f"another --out, or: chainrule resume {folder}"
+                if (folder / "run.json").is_file()
+                else "another --out",
+            )
     made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=out is not None)

@@ -70,9 +70,14 @@ def first_bad_layer(modules: Mapping[str, nn.Module], rerun: Callable[[], object
 
 
 def not_a_number(
-    step: int, epoch: int, value: float, modules: Mapping[str, nn.Module], rerun: Callable[[], object],
-    inputs: Mapping[str, Tensor], samples: Tensor | None,
-) -> RunFailed:  # fmt: skip
+    step: int,
+    epoch: int,
+    value: float,
+    modules: Mapping[str, nn.Module],
+    rerun: Callable[[], object],
+    inputs: Mapping[str, Tensor],
+    samples: Tensor | None,
+) -> RunFailed:
     """The failure to raise for a loss that is nan or infinite."""
     where = (
         bad_samples(inputs, samples)

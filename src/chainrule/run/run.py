@@ -78,9 +78,18 @@ class Run:
 
     @classmethod
     def create(
-        cls, recipe: Recipe, settings: dict[str, Any], common: dict[str, Any], *, seed: int, data: str | None,
-        target: str | None, device: str, out: str | Path | None, weights: str | None = None,
-    ) -> Run:  # fmt: skip
+        cls,
+        recipe: Recipe,
+        settings: dict[str, Any],
+        common: dict[str, Any],
+        *,
+        seed: int,
+        data: str | None,
+        target: str | None,
+        device: str,
+        out: str | Path | None,
+        weights: str | None = None,
+    ) -> Run:
         """A new run in a new folder. `settings` are the recipe's own, `common` those of `run_settings`."""
         where = choose_device(device)
         if common["threads"]:
@@ -218,9 +227,13 @@ class Run:
         self.progress.line(f"{self._place()}: {describe(plain)}")
 
     def guard(
-        self, loss: Tensor, modules: Mapping[str, nn.Module], rerun: Callable[[], object],
-        inputs: Mapping[str, Tensor] | None = None, samples: Tensor | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        loss: Tensor,
+        modules: Mapping[str, nn.Module],
+        rerun: Callable[[], object],
+        inputs: Mapping[str, Tensor] | None = None,
+        samples: Tensor | None = None,
+    ) -> None:
         """Stops the run where the loss is nan or infinite, and names the first layer or input where it appeared.
 
         On the CPU at the step itself, before its update; elsewhere the device is not waited for, and the losses since
@@ -318,9 +331,11 @@ class Run:
         torch.set_num_threads(self.record["threads"])
 
     def start_from(
-        self, file: str | Path, modules: Mapping[str, nn.Module],
+        self,
+        file: str | Path,
+        modules: Mapping[str, nn.Module],
         recognise: Callable[[Shapes], tuple[str, ...]] = lambda shapes: (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Loads weights from a file into the modules before the first step, and says what of it was not taken."""
         name = self.record["settings"].get("network") or self.recipe.model or self.recipe.name
         for note in load_file(file, modules, name, recognise):
@@ -359,10 +374,16 @@ class Run:
         self.seconds, self._clock = self.seconds + now - self._clock, now
         if self.world.leads:
             state = {
-                "step": self.step, "epoch": self.epoch, "position": self.position, "seconds": self.seconds,
-                "best": self.best, "stopped": sorted(self._stopped), "metrics": self.metrics.state_dict(),
-                "random": random, "parts": parts,
-            }  # fmt: skip
+                "step": self.step,
+                "epoch": self.epoch,
+                "position": self.position,
+                "seconds": self.seconds,
+                "best": self.best,
+                "stopped": sorted(self._stopped),
+                "metrics": self.metrics.state_dict(),
+                "random": random,
+                "parts": parts,
+            }
             with self._told("the checkpoint"):
                 (self.folder / "checkpoint").mkdir(exist_ok=True)
                 checkpoint.save(self.folder / "checkpoint", self.step, weights, state)

@@ -31,9 +31,16 @@ class Demonstration:
     """
 
     def __init__(
-        self, run: Run, *, points: Sequence[Mapping[str, Any]], measure: Callable[[Mapping[str, Any]], Row],
-        conclude: Callable[[list[Row]], dict[str, float]], draw: Callable[[list[Row]], list[Figure]], claim: str, how: str,
-    ) -> None:  # fmt: skip
+        self,
+        run: Run,
+        *,
+        points: Sequence[Mapping[str, Any]],
+        measure: Callable[[Mapping[str, Any]], Row],
+        conclude: Callable[[list[Row]], dict[str, float]],
+        draw: Callable[[list[Row]], list[Figure]],
+        claim: str,
+        how: str,
+    ) -> None:
         place = run.record["data"]
         if "spec" not in place and place["source"] != run.recipe.data:
             raise UserError(
@@ -53,9 +60,10 @@ class Demonstration:
     def evaluate(self, data: str | None = None) -> dict[str, float]:
         if data is not None:
             raise UserError(
-                "an experiment is not measured on other data", found=f"--data {data}",
+                "an experiment is not measured on other data",
+                found=f"--data {data}",
                 cure=f"chainrule train {self.run.recipe.name} --data {data}, where it takes data",
-            )  # fmt: skip
+            )
         return self.conclude(self.rows.rows)
 
     def protocol(self) -> str:
@@ -79,9 +87,10 @@ def _made_here(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The spec of data that an experiment makes itself: they follow from the seed and the points."""
     text = json.dumps([dict(point) for point in points], sort_keys=True)
     return {
-        "fingerprint": hashlib.sha256(text.encode()).hexdigest()[:16], "counts": {"points": len(points)},
+        "fingerprint": hashlib.sha256(text.encode()).hexdigest()[:16],
+        "counts": {"points": len(points)},
         "splits": {"points": "each draws its data from the seed and its number"},
-    }  # fmt: skip
+    }
 
 
 def _cell(value: Any) -> str:

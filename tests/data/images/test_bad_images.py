@@ -62,13 +62,25 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 WHOLE = png(60, 40, kind=2, bits=8, row=bytes(range(180)))
 BROKEN: dict[str, tuple[bytes, str, str]] = {
     "nothing in it": (b"", "an empty file", "repair or remove this file"),
-    "a text": ("这不是图片 this is no picture\n".encode(), "no picture of a format that is known", "repair or remove this file"),
-    "a page of the web": (b"<!DOCTYPE html><title>404 Not Found</title>", "no picture of a format that is known", "repair or remove"),
+    "a text": (
+        "这不是图片 this is no picture\n".encode(),
+        "no picture of a format that is known",
+        "repair or remove this file",
+    ),
+    "a page of the web": (
+        b"<!DOCTYPE html><title>404 Not Found</title>",
+        "no picture of a format that is known",
+        "repair or remove",
+    ),
     "cut off in the header": (WHOLE[:20], "", "repair or remove this file"),
     "cut off in the pixels": (WHOLE[:-40], "", "repair or remove this file"),
     "a wrong sum": (WHOLE.replace(b"IDAT", b"IDAT\0", 1), "", "repair or remove this file"),
-    "20,000 x 20,000 pixels": (png(20_000, 20_000), "too large to be meant: 400,000,000 pixels; at most 178,956,970 are read", "make"),
-}  # fmt: skip
+    "20,000 x 20,000 pixels": (
+        png(20_000, 20_000),
+        "too large to be meant: 400,000,000 pixels; at most 178,956,970 are read",
+        "make",
+    ),
+}
 
 
 @pytest.mark.parametrize("what", BROKEN)
@@ -235,16 +247,30 @@ def only_broken_links(root: Path) -> None:
     (root / "a" / "link.png").symlink_to(root / "a" / "nowhere.png")
 
 
-SETS: dict[str, tuple[Callable[[Path], None], list[str], bool]] = {  # made by, words of the error, told by data check too
-    "a class without pictures": (class_without_pictures, ["a class has no picture", "leer 空", ".png", ".tga", "remove the folder"], True),
+SETS: dict[
+    str, tuple[Callable[[Path], None], list[str], bool]
+] = {  # made by, words of the error, told by data check too
+    "a class without pictures": (
+        class_without_pictures,
+        ["a class has no picture", "leer 空", ".png", ".tga", "remove the folder"],
+        True,
+    ),
     "a class with nothing": (class_with_nothing, ["a class has no picture", "an empty folder"], True),
-    "one class only": (one_class, ["a set of classes needs two at least", "1 subfolder", "one subfolder a class"], False),
+    "one class only": (
+        one_class,
+        ["a set of classes needs two at least", "1 subfolder", "one subfolder a class"],
+        False,
+    ),
     "one class in a table": (one_class_in_a_table, ["there is only one class", "my set", "two at least"], True),
-    "a file of a table is missing": (missing_file_in_a_table, ["a picture is not there", "train.csv, line 8", "gone 走.png"], True),
+    "a file of a table is missing": (
+        missing_file_in_a_table,
+        ["a picture is not there", "train.csv, line 8", "gone 走.png"],
+        True,
+    ),
     "a folder in a table": (a_folder_in_a_table, ["a picture is not there", "train.csv, line 8"], True),
     "grey and colour": (grey_and_colour, ["mixed kinds", "grey, as most are", "channels=1 or channels=3"], True),
     "a link to nowhere": (only_broken_links, ["a picture cannot be read", "link.png", "no such file"], True),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", SETS)
@@ -294,7 +320,17 @@ def test_weights_of_another_network(command: Any, tmp_path: Path) -> None:
         ("picture.pth", ["cannot be read as safetensors"]),
         ("gone.pth", ["there is no such file"]),
     ):
-        words = ["train", "image-classifier", *SMALL, "--data", tmp_path / "set", "--weights", tmp_path / file, "--out", tmp_path / "run"]  # fmt: skip
+        words = [
+            "train",
+            "image-classifier",
+            *SMALL,
+            "--data",
+            tmp_path / "set",
+            "--weights",
+            tmp_path / file,
+            "--out",
+            tmp_path / "run",
+        ]
         status, told = command(*words)
         assert status == 2 and file in told and all(text in told for text in texts), told
         assert not (tmp_path / "run").exists()
@@ -331,9 +367,10 @@ def test_other_data_are_brought_to_size_as_in_training(tmp_path: Path) -> None:
         for other, names in classes.items():
             source = str(tmp_path / other)
             for found in (
-                read_other_images(source, None, {**spec, "classes": names}), read_other_pictures(source, None, spec),
+                read_other_images(source, None, {**spec, "classes": names}),
+                read_other_pictures(source, None, spec),
                 read_other_faces(source, None, spec),
-            ):  # fmt: skip
+            ):
                 assert (found.x.int() - expected.int()).abs().max() <= (
                     0 if learnt == "set.npz" or other == "set" else 1
                 )

@@ -139,9 +139,22 @@ def test_splits_in_folders(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("mode", "suffix"),
-    [("RGBA", ".png"), ("P", ".png"), ("L", ".png"), ("1", ".png"), ("LA", ".png"), ("RGB", ".jpg"), ("CMYK", ".jpg"),
-     ("CMYK", ".tif"), ("RGB", ".gif"), ("RGB", ".webp"), ("L", ".pgm"), ("I;16", ".png"), ("F", ".tif")],
-)  # fmt: skip
+    [
+        ("RGBA", ".png"),
+        ("P", ".png"),
+        ("L", ".png"),
+        ("1", ".png"),
+        ("LA", ".png"),
+        ("RGB", ".jpg"),
+        ("CMYK", ".jpg"),
+        ("CMYK", ".tif"),
+        ("RGB", ".gif"),
+        ("RGB", ".webp"),
+        ("L", ".pgm"),
+        ("I;16", ".png"),
+        ("F", ".tif"),
+    ],
+)
 def test_every_kind_of_picture_trains(tmp_path: Path, mode: str, suffix: str) -> None:
     for label in ("a", "b"):
         if mode == "I;16":
@@ -181,9 +194,12 @@ def broken_pictures(folder: Path) -> dict[str, Path]:
     """Files that end like pictures and are none, by what is wrong with them."""
     whole = pictures(folder / "whole", 1, mode="RGB", size=(40, 40)) / "0.png"
     made = {
-        "cut short": whole.read_bytes()[:-900], "empty": b"", "text": b"this is no picture\n", "header": whole.read_bytes()[:20],
+        "cut short": whole.read_bytes()[:-900],
+        "empty": b"",
+        "text": b"this is no picture\n",
+        "header": whole.read_bytes()[:20],
         "spoiled": whole.read_bytes()[:60] + bytes(40) + whole.read_bytes()[100:],
-    }  # fmt: skip
+    }
     for name, content in made.items():
         (folder / f"{name}.png").write_bytes(content)
     return {name: folder / f"{name}.png" for name in made}

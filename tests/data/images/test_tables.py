@@ -225,9 +225,13 @@ def test_other_data_are_measured_whole_and_own_data_on_the_test_split(tmp_path: 
     for name, arrays in (("all", {"x": x, "y": y}), ("test", {"x": X, "y": Y, "x_test": x, "y_test": y})):
         np.savez(tmp_path / f"{name}.npz", **arrays)
         found = api.evaluate("run", data=str(tmp_path / f"{name}.npz"), device="cpu")
-        logits = run.open_system().logits(torch.nn.functional.interpolate(  # type: ignore[attr-defined]
-            torch.from_numpy(x)[:, None].float(), (28, 28), mode="bilinear", antialias=True
-        ).round().to(torch.uint8))  # fmt: skip
+        logits = run.open_system().logits(
+            torch.nn.functional.interpolate(  # type: ignore[attr-defined]
+                torch.from_numpy(x)[:, None].float(), (28, 28), mode="bilinear", antialias=True
+            )
+            .round()
+            .to(torch.uint8)
+        )
         assert found["accuracy"] == pytest.approx(float((logits.argmax(1).numpy() == y).mean()))
         assert round(found["accuracy"] * 9, 6) in range(9)
     with pytest.raises(UserError, match=r"other classes[\s\S]*0, 1[\s\S]*0, 1, 2"):

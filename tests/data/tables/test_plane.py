@@ -53,7 +53,9 @@ def test_x12_is_the_twelfth_and_not_x1_of_2() -> None:
     assert parse("x1x2^12", 2) == (Factor(0), Factor(1, 12))
 
 
-@pytest.mark.parametrize("text", ["", " ", "x", "x0", "x3", "y1", "x1+x2", "log(x1)", "sin(x1x2)", "x1^-1", "x1^", "__import__('os')"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text", ["", " ", "x", "x0", "x3", "y1", "x1+x2", "log(x1)", "sin(x1x2)", "x1^-1", "x1^", "__import__('os')"]
+)
 def test_what_is_no_feature_is_refused(text: str) -> None:
     with pytest.raises(UserError):
         parse(text, 2)
@@ -90,9 +92,16 @@ def test_problems_are_made_by_the_seed(name: str) -> None:
     assert x.shape == (200, 2) and np.bincount(y).tolist() == [100, 100] and np.isfinite(x).all()
     assert np.array_equal(x, again[0]) and not np.array_equal(x, other[0])
     spec, splits = read_table_splits(
-        name, target=None, task="classification", dtype=torch.float32, standardize=True, drop_constant=True,
-        val_fraction=0.1, test_fraction=0.2, seed=0,
-    )  # fmt: skip
+        name,
+        target=None,
+        task="classification",
+        dtype=torch.float32,
+        standardize=True,
+        drop_constant=True,
+        val_fraction=0.1,
+        test_fraction=0.2,
+        seed=0,
+    )
     assert spec["columns"] == ["x1", "x2"] and spec["classes"] == ["0", "1"]
     assert sum(spec["counts"].values()) == plane.COUNT == 500 and len(splits["test"]) == 100
     assert check(name, None)["classes"] == ["0", "1"]

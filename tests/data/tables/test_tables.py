@@ -20,9 +20,15 @@ TABLE = "a,b,c,label\n" + "".join(f"{i},{i * i % 7},{(i * 5) % 11},{'xy'[i % 2]}
 
 def read(source: object, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     settings: dict[str, Any] = {
-        "target": None, "task": "density", "dtype": torch.float64, "standardize": True, "drop_constant": True,
-        "val_fraction": 0.1, "test_fraction": 0.2, "seed": 0,
-    }  # fmt: skip
+        "target": None,
+        "task": "density",
+        "dtype": torch.float64,
+        "standardize": True,
+        "drop_constant": True,
+        "val_fraction": 0.1,
+        "test_fraction": 0.2,
+        "seed": 0,
+    }
     return read_table_splits(str(source), **(settings | options))
 
 

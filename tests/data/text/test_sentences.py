@@ -157,7 +157,7 @@ def with_file(folder: Path, name: str, text: str) -> Path:
         (lambda d: write(d / "notes" / "a.md", "x").parent, None, ["no labelled texts", "a.md"]),
         (lambda d: with_file(d, "beside.txt", "x"), None, ["no labelled texts"]),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_named(make, target: str | None, words: list[str], tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         splits_of(make(tmp_path), target)
@@ -185,7 +185,11 @@ def test_inputs(tmp_path: Path) -> None:
     names, texts = read_inputs(["It is fine. See a.txt", str(file), str(rows), "line\nline.csv"])
     assert texts == ["It is fine. See a.txt", "one\ntwo\n", "x", "y", "line\nline.csv"]
     assert names[2:4] == [f"{rows}, line 2", f"{rows}, line 4"]
-    for asked, words in (("gone.txt", "no such file"), (" ", "a text is empty"), (str(write(tmp_path / "b.csv", "a,b\n1,2\n")), "no column of texts")):  # fmt: skip
+    for asked, words in (
+        ("gone.txt", "no such file"),
+        (" ", "a text is empty"),
+        (str(write(tmp_path / "b.csv", "a,b\n1,2\n")), "no column of texts"),
+    ):
         with pytest.raises(UserError, match=words):
             read_inputs([asked])
 

@@ -25,7 +25,7 @@ def net_of(layer: str, *shapes: tuple[int, ...], phase: str = "TEST", tops: int 
     text = "".join(
         f'layer {{ name: "{n}" type: "Input" top: "{n}" input_param {{ shape {{ {" ".join(f"dim: {d}" for d in shape)} }} }} }}'
         for n, shape in zip(names, shapes, strict=True)
-    )  # fmt: skip
+    )
     ends = " ".join([*(f'bottom: "{n}"' for n in names), *(f'top: "y{i}"' for i in range(tops))])
     torch.manual_seed(0)
     net = parse_net(text + layer.replace("ENDS", f'name: "it" {ends}'), phase)
@@ -52,49 +52,75 @@ Y = numbers(3, 4, 6, 5, seed=1)
 # layer, inputs, definition of (inputs..., parameters...)
 CASES: dict[str, tuple[str, tuple[Tensor, ...], Callable[..., Tensor]]] = {
     "Convolution": (
-        "convolution_param { num_output: 6 kernel_size: 3 stride: 2 pad: 1 group: 2 }", (X,),
+        "convolution_param { num_output: 6 kernel_size: 3 stride: 2 pad: 1 group: 2 }",
+        (X,),
         lambda x, w, b: F.conv2d(x, w, b, stride=2, padding=1, groups=2),
     ),
     "Convolution uneven": (
         "convolution_param { num_output: 2 kernel_h: 3 kernel_w: 2 stride_h: 1 stride_w: 2 pad_h: 0 pad_w: 1 bias_term: false }",
-        (X,), lambda x, w: F.conv2d(x, w, stride=(1, 2), padding=(0, 1)),
+        (X,),
+        lambda x, w: F.conv2d(x, w, stride=(1, 2), padding=(0, 1)),
     ),
     "Convolution two numbers": (
-        "convolution_param { num_output: 2 kernel_size: 1 kernel_size: 3 dilation: 1 dilation: 2 }", (X,),
+        "convolution_param { num_output: 2 kernel_size: 1 kernel_size: 3 dilation: 1 dilation: 2 }",
+        (X,),
         lambda x, w, b: F.conv2d(x, w, b, dilation=(1, 2)),
     ),
     "Deconvolution": (
-        "convolution_param { num_output: 6 kernel_size: 4 stride: 2 pad: 1 group: 2 }", (X,),
+        "convolution_param { num_output: 6 kernel_size: 4 stride: 2 pad: 1 group: 2 }",
+        (X,),
         lambda x, w, b: F.conv_transpose2d(x, w, b, stride=2, padding=1, groups=2),
     ),
     "InnerProduct": (
-        "inner_product_param { num_output: 7 }", (X,), lambda x, w, b: torch.einsum("nchw,ochw->no", x, w.view(7, 4, 6, 5)) + b,
+        "inner_product_param { num_output: 7 }",
+        (X,),
+        lambda x, w, b: torch.einsum("nchw,ochw->no", x, w.view(7, 4, 6, 5)) + b,
     ),
     "InnerProduct axis": (
-        "inner_product_param { num_output: 7 axis: -1 bias_term: false }", (X,),
+        "inner_product_param { num_output: 7 axis: -1 bias_term: false }",
+        (X,),
         lambda x, w: torch.einsum("nchw,ow->ncho", x, w),
     ),
     "InnerProduct transpose": (
-        "inner_product_param { num_output: 7 transpose: true }", (X,), lambda x, w, b: x.reshape(3, 120) @ w + b,
+        "inner_product_param { num_output: 7 transpose: true }",
+        (X,),
+        lambda x, w, b: x.reshape(3, 120) @ w + b,
     ),
     "Pooling MAX": (  # rounded up, and the last window that would begin in the padding is left out
-        "pooling_param { pool: MAX kernel_size: 3 stride: 2 pad: 1 }", (X,), lambda x: windows(x, 3, 2, 1, (4, 3), "max"),
+        "pooling_param { pool: MAX kernel_size: 3 stride: 2 pad: 1 }",
+        (X,),
+        lambda x: windows(x, 3, 2, 1, (4, 3), "max"),
     ),
     "Pooling AVE": (
-        "pooling_param { pool: AVE kernel_size: 3 stride: 2 }", (X,), lambda x: windows(x, 3, 2, 0, (3, 2), "mean"),
+        "pooling_param { pool: AVE kernel_size: 3 stride: 2 }",
+        (X,),
+        lambda x: windows(x, 3, 2, 0, (3, 2), "mean"),
     ),
     "Pooling AVE padded": (
-        "pooling_param { pool: AVE kernel_size: 3 stride: 3 pad: 1 }", (X,), lambda x: windows(x, 3, 3, 1, (3, 2), "mean"),
+        "pooling_param { pool: AVE kernel_size: 3 stride: 3 pad: 1 }",
+        (X,),
+        lambda x: windows(x, 3, 3, 1, (3, 2), "mean"),
     ),
     "Pooling floor": (
-        "pooling_param { pool: MAX kernel_size: 3 stride: 2 round_mode: FLOOR }", (X,), lambda x: windows(x, 3, 2, 0, (2, 2), "max"),
+        "pooling_param { pool: MAX kernel_size: 3 stride: 2 round_mode: FLOOR }",
+        (X,),
+        lambda x: windows(x, 3, 2, 0, (2, 2), "max"),
     ),
     "Pooling floor AVE": (
-        "pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 2 round_mode: FLOOR }", (X,),
+        "pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 2 round_mode: FLOOR }",
+        (X,),
         lambda x: windows(x, 3, 2, 2, (4, 4), "mean"),
     ),
-    "Pooling global MAX": ("pooling_param { pool: MAX global_pooling: true }", (X,), lambda x: x.flatten(2).max(2)[0][..., None, None]),
-    "Pooling global AVE": ("pooling_param { pool: AVE global_pooling: true }", (X,), lambda x: x.flatten(2).sum(2)[..., None, None] / 30),
+    "Pooling global MAX": (
+        "pooling_param { pool: MAX global_pooling: true }",
+        (X,),
+        lambda x: x.flatten(2).max(2)[0][..., None, None],
+    ),
+    "Pooling global AVE": (
+        "pooling_param { pool: AVE global_pooling: true }",
+        (X,),
+        lambda x: x.flatten(2).sum(2)[..., None, None] / 30,
+    ),
     "ReLU": ("", (X,), lambda x: torch.where(x > 0, x, 0.0)),
     "ReLU leaky": ("relu_param { negative_slope: 0.25 }", (X,), lambda x: torch.where(x > 0, x, 0.25 * x)),
     "PReLU": ("", (X,), lambda x, a: torch.where(x > 0, x, a.view(4, 1, 1) * x)),
@@ -112,28 +138,40 @@ CASES: dict[str, tuple[str, tuple[Tensor, ...], Callable[..., Tensor]]] = {
     "Swish": ("swish_param { beta: 2 }", (X,), lambda x: x / (1 + (-2 * x).exp())),
     "Clip": ("clip_param { min: -0.5 max: 0.25 }", (X,), lambda x: x.clamp(-0.5, 0.25)),
     "LRN": (
-        "lrn_param { local_size: 3 alpha: 3 beta: 0.5 k: 2 }", (X,),
+        "lrn_param { local_size: 3 alpha: 3 beta: 0.5 k: 2 }",
+        (X,),
         lambda x: torch.stack([x[:, c] / (2 + (x[:, max(c - 1, 0) : c + 2] ** 2).sum(1)) ** 0.5 for c in range(4)], 1),
     ),
     "LRN within": (
-        "lrn_param { local_size: 3 alpha: 9 beta: 1 norm_region: WITHIN_CHANNEL k: 5 }", (X,),
-        lambda x: x / (1 + F.conv2d((x**2).view(12, 1, 6, 5), torch.ones(1, 1, 3, 3).double(), padding=1).view(x.shape)),
+        "lrn_param { local_size: 3 alpha: 9 beta: 1 norm_region: WITHIN_CHANNEL k: 5 }",
+        (X,),
+        lambda x: (
+            x / (1 + F.conv2d((x**2).view(12, 1, 6, 5), torch.ones(1, 1, 3, 3).double(), padding=1).view(x.shape))
+        ),
     ),
     "MVN": (
-        "", (X,),
+        "",
+        (X,),
         lambda x: (x - x.mean((2, 3), keepdim=True)) / (x.var((2, 3), correction=0, keepdim=True).sqrt() + 1e-9),
     ),
-    "MVN across": ("mvn_param { across_channels: true normalize_variance: false }", (X,), lambda x: x - x.mean((1, 2, 3), keepdim=True)),
+    "MVN across": (
+        "mvn_param { across_channels: true normalize_variance: false }",
+        (X,),
+        lambda x: x - x.mean((1, 2, 3), keepdim=True),
+    ),
     "Dropout": ("dropout_param { dropout_ratio: 0.9 }", (X,), lambda x: x),
     "Scale": ("", (X,), lambda x, w: x * w.view(4, 1, 1)),
     "Scale with bias": (
-        "scale_param { axis: 1 num_axes: 2 bias_term: true }", (X,), lambda x, w, b: x * w.view(4, 6, 1) + b.view(4, 6, 1),
+        "scale_param { axis: 1 num_axes: 2 bias_term: true }",
+        (X,),
+        lambda x, w, b: x * w.view(4, 6, 1) + b.view(4, 6, 1),
     ),
     "Scale by a blob": ("scale_param { axis: 0 }", (X, numbers(3, 4)), lambda x, w: x * w.view(3, 4, 1, 1)),
     "Bias": ("bias_param { axis: 2 num_axes: -1 }", (X,), lambda x, b: x + b.view(6, 5)),
     "Bias by a blob": ("", (X, numbers(4)), lambda x, b: x + b.view(4, 1, 1)),
     "Embed": (
-        "embed_param { num_output: 3 input_dim: 6 }", (torch.tensor([[5.0, 0.0], [1.0, 1.0]]).double(),),
+        "embed_param { num_output: 3 input_dim: 6 }",
+        (torch.tensor([[5.0, 0.0], [1.0, 1.0]]).double(),),
         lambda x, w, b: w[x.long()] + b,
     ),
     "Eltwise": ("", (X, Y, X), lambda x, y, z: x + y + z),
@@ -141,25 +179,46 @@ CASES: dict[str, tuple[str, tuple[Tensor, ...], Callable[..., Tensor]]] = {
     "Eltwise PROD": ("eltwise_param { operation: PROD }", (X, Y), lambda x, y: x * y),
     "Eltwise MAX": ("eltwise_param { operation: MAX }", (X, Y), lambda x, y: torch.where(x > y, x, y)),
     "Concat": ("", (X, Y[:, :2]), lambda x, y: torch.from_numpy(np.concatenate([x.numpy(), y.numpy()], 1))),
-    "Concat old": ("concat_param { concat_dim: 0 }", (X, Y), lambda x, y: torch.from_numpy(np.concatenate([x.numpy(), y.numpy()], 0))),
-    "Concat from the end": ("concat_param { axis: -1 }", (X, Y), lambda x, y: torch.from_numpy(np.concatenate([x.numpy(), y.numpy()], 3))),
+    "Concat old": (
+        "concat_param { concat_dim: 0 }",
+        (X, Y),
+        lambda x, y: torch.from_numpy(np.concatenate([x.numpy(), y.numpy()], 0)),
+    ),
+    "Concat from the end": (
+        "concat_param { axis: -1 }",
+        (X, Y),
+        lambda x, y: torch.from_numpy(np.concatenate([x.numpy(), y.numpy()], 3)),
+    ),
     "Flatten": ("flatten_param { axis: 1 end_axis: 2 }", (X,), lambda x: x.reshape(3, 24, 5)),
     "Reshape": ("reshape_param { shape { dim: 0 dim: -1 dim: 2 dim: 1 } }", (X,), lambda x: x.reshape(3, 60, 2, 1)),
-    "Reshape some": ("reshape_param { shape { dim: 2 dim: 3 } axis: 2 num_axes: 1 }", (X,), lambda x: x.reshape(3, 4, 2, 3, 5)),
+    "Reshape some": (
+        "reshape_param { shape { dim: 2 dim: 3 } axis: 2 num_axes: 1 }",
+        (X,),
+        lambda x: x.reshape(3, 4, 2, 3, 5),
+    ),
     "Softmax": ("", (X,), lambda x: x.exp() / x.exp().sum(1, keepdim=True)),
     "Softmax last": ("softmax_param { axis: -1 }", (X,), lambda x: x.exp() / x.exp().sum(3, keepdim=True)),
     "ArgMax": ("", (X,), lambda x: torch.from_numpy(x.numpy().reshape(3, -1).argmax(1)).double().view(3, 1, 1, 1)),
     "ArgMax axis": (
-        "argmax_param { axis: 1 top_k: 2 }", (X,),
+        "argmax_param { axis: 1 top_k: 2 }",
+        (X,),
         lambda x: torch.from_numpy(np.argsort(-x.numpy(), 1)[:, :2]).double(),
     ),
-    "ArgMax values": ("argmax_param { axis: 1 out_max_val: true }", (X,), lambda x: torch.from_numpy(x.numpy().max(1, keepdims=True))),
+    "ArgMax values": (
+        "argmax_param { axis: 1 out_max_val: true }",
+        (X,),
+        lambda x: torch.from_numpy(x.numpy().max(1, keepdims=True)),
+    ),
     "Crop": ("crop_param { axis: 2 offset: 1 offset: 2 }", (X, Y[:, :, :2, :3]), lambda x, y: x[:, :, 1:3, 2:5]),
     "Tile": ("tile_param { axis: 2 tiles: 3 }", (X,), lambda x: torch.from_numpy(np.tile(x.numpy(), (1, 1, 3, 1)))),
-    "Reduction": ("reduction_param { operation: SUMSQ axis: 1 coeff: 0.5 }", (X,), lambda x: torch.einsum("nchw,nchw->n", x, x) / 2),
+    "Reduction": (
+        "reduction_param { operation: SUMSQ axis: 1 coeff: 0.5 }",
+        (X,),
+        lambda x: torch.einsum("nchw,nchw->n", x, x) / 2,
+    ),
     "Reduction all": ("reduction_param { operation: ASUM }", (X,), lambda x: (x**2).sqrt().sum()),
     "Reduction mean": ("reduction_param { operation: MEAN axis: -1 }", (X,), lambda x: x.sum(3) / 5),
-}  # fmt: skip
+}
 
 
 def windows(x: Tensor, kernel: int, stride: int, pad: int, out: tuple[int, int], how: str) -> Tensor:
@@ -185,9 +244,18 @@ def test_layer_is_its_definition(name: str) -> None:
 
 def test_every_type_is_tested() -> None:
     elsewhere = {
-        "Accuracy", "BatchNorm", "ContrastiveLoss", "EuclideanLoss", "HingeLoss", "MultinomialLogisticLoss",
-        "SigmoidCrossEntropyLoss", "Silence", "Slice", "SoftmaxWithLoss", "Split",
-    }  # fmt: skip
+        "Accuracy",
+        "BatchNorm",
+        "ContrastiveLoss",
+        "EuclideanLoss",
+        "HingeLoss",
+        "MultinomialLogisticLoss",
+        "SigmoidCrossEntropyLoss",
+        "Silence",
+        "Slice",
+        "SoftmaxWithLoss",
+        "Split",
+    }
     assert {name.split()[0] for name in CASES} | elsewhere == TYPES.keys()
 
 
@@ -335,11 +403,14 @@ def test_a_label_out_of_range_is_named() -> None:
 
 
 FILLERS = {
-    "gaussian mean: 2 std: 0.5": (2.0, 0.5), "uniform min: -1 max: 3": (1.0, 4 / math.sqrt(12)),
-    "xavier": (0.0, math.sqrt(1 / 600)), "xavier variance_norm: FAN_OUT": (0.0, math.sqrt(1 / 200)),
-    "xavier variance_norm: AVERAGE": (0.0, math.sqrt(1 / 400)), "msra": (0.0, math.sqrt(2 / 600)),
+    "gaussian mean: 2 std: 0.5": (2.0, 0.5),
+    "uniform min: -1 max: 3": (1.0, 4 / math.sqrt(12)),
+    "xavier": (0.0, math.sqrt(1 / 600)),
+    "xavier variance_norm: FAN_OUT": (0.0, math.sqrt(1 / 200)),
+    "xavier variance_norm: AVERAGE": (0.0, math.sqrt(1 / 400)),
+    "msra": (0.0, math.sqrt(2 / 600)),
     "gaussian std: 1 sparse: 50": (0.0, 0.5),  # each of 200 outputs has 50 weights an input: a quarter of them
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("filler", FILLERS)
@@ -403,7 +474,7 @@ WRONG = {
     "Eltwise bottom: 'x' eltwise_param { operation: MAX coeff: 1 coeff: 1 }": "coefficients do not fit",
     "SoftmaxWithLoss bottom: 'x'": "one label for each prediction",
     "Accuracy bottom: 'x' accuracy_param { top_k: 9 }": "top_k is out of range",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("wrong", WRONG)

@@ -77,7 +77,9 @@ def test_sizes_that_the_data_decide(tmp_path: Path) -> None:
         read_to_look_at(written(tmp_path, DATA % "" + CONV))
 
 
-@pytest.mark.parametrize("word", ["hello", "data=", "data=a,b", "=1,2", "data=0,2,2", "phase=LATER", "data=-1,2,2", "data=1.5,2,2"])  # fmt: skip
+@pytest.mark.parametrize(
+    "word", ["hello", "data=", "data=a,b", "=1,2", "data=0,2,2", "phase=LATER", "data=-1,2,2", "data=1.5,2,2"]
+)
 def test_words_that_say_nothing(word: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is not understood(.|\n)*NAME=CHANNELS,HEIGHT,WIDTH"):
         read_to_look_at(written(tmp_path, DATA % "" + CONV), [word])
@@ -98,12 +100,15 @@ BAD = [
     (["show", "binary.prototxt"], ["a binary file stands in the place of a text"]),
     (["show", "empty.prototxt"], ["no layer"]),
     (["show", "small.prototxt", "data=3,2,2"], ["layer 'c' (Convolution)", "line 2"]),
-    (["show", "small.prototxt", "data=3,9,9", "other=3,9"], ["an input that is not there: 'other'", "one of data, label"]),
+    (
+        ["show", "small.prototxt", "data=3,9,9", "other=3,9"],
+        ["an input that is not there: 'other'", "one of data, label"],
+    ),
     (["show", "small.prototxt", "--out", "x.html"], ["--out is for topics", "chainrule explain small.prototxt"]),
     (["show", "lenet5", "data=1,2,3"], ["only a net description takes words"]),
     (["explain", "gone.prototxt"], ["there is no such file"]),
     (["explain", "small.prototxt"], ["leaves the size of the input 'data' to the data"]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(

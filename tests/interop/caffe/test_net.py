@@ -44,8 +44,10 @@ def test_a_branched_net_is_what_it_says() -> None:
     logits = both @ ip.weight.T + ip.bias
     side = maps.relu().flatten(1) @ aux.weight.T + aux.bias
     expected = {
-        "main_loss": F.cross_entropy(logits, y), "aux_loss": F.cross_entropy(side, y), "penalty": (2 * maps).square().sum(),
-    }  # fmt: skip
+        "main_loss": F.cross_entropy(logits, y),
+        "aux_loss": F.cross_entropy(side, y),
+        "penalty": (2 * maps).square().sum(),
+    }
     found = net(x, label=y)
     assert found.keys() == expected.keys()
     for name, value in expected.items():
@@ -112,8 +114,20 @@ def test_the_old_form_is_the_new_one() -> None:
 
 def test_old_types_have_their_new_names() -> None:
     assert len(OLD_TYPES) == 40
-    for number, name in {4: "Convolution", 8: "Flatten", 9: "HDF5Data", 14: "InnerProduct", 15: "LRN", 18: "ReLU", 21: "SoftmaxWithLoss",
-                         23: "TanH", 27: "SigmoidCrossEntropyLoss", 30: "ArgMax", 35: "AbsVal", 2: "BNLL"}.items():  # fmt: skip
+    for number, name in {
+        4: "Convolution",
+        8: "Flatten",
+        9: "HDF5Data",
+        14: "InnerProduct",
+        15: "LRN",
+        18: "ReLU",
+        21: "SoftmaxWithLoss",
+        23: "TanH",
+        27: "SigmoidCrossEntropyLoss",
+        30: "ArgMax",
+        35: "AbsVal",
+        2: "BNLL",
+    }.items():
         assert OLD_TYPES[number] == name
 
 
@@ -179,14 +193,17 @@ def test_inputs_are_checked_by_name_and_shape() -> None:
     x, y = torch.zeros(1, 3, 8, 8), torch.zeros(1)
     assert net.inputs == {"data": (2, 3, 8, 8), "label": (2,)}
     for call, words in (
-        (lambda: net(torch.zeros(1, 3, 9, 9), y), r"another shape than the description[\s\S]*\(N, 3, 8, 8\)[\s\S]*\(1, 3, 9, 9\)"),
+        (
+            lambda: net(torch.zeros(1, 3, 9, 9), y),
+            r"another shape than the description[\s\S]*\(N, 3, 8, 8\)[\s\S]*\(1, 3, 9, 9\)",
+        ),
         (lambda: net(torch.zeros(3, 8, 8), y), "another shape"),
         (lambda: net(x), "the input 'label' is missing; layer 'main_loss' needs it"),
         (lambda: net(x, y, y), "too many inputs"),
         (lambda: net(x, data=x), "given twice"),
         (lambda: net(dat=x), "has no input 'dat'; did you mean data"),
         (lambda: net.layer("convv"), "no layer 'convv'; did you mean conv"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(UserError, match=words):
             call()
     assert CaffeScores(net)(x).shape == (1, 5)  # scores need no label
@@ -240,9 +257,10 @@ def test_a_net_without_the_shape_of_its_input(kind: str) -> None:
 
 def test_what_a_description_says_of_its_data() -> None:
     text = data_layer(
-        "Data", "include { phase: TRAIN } data_param { batch_size: 256 } transform_param "
+        "Data",
+        "include { phase: TRAIN } data_param { batch_size: 256 } transform_param "
         "{ mirror: true crop_size: 227 mean_value: 104 mean_value: 117 mean_value: 123 scale: 0.5 }",
-    )  # fmt: skip
+    )
     (source,) = parse_sources(text, "TRAIN")
     assert (source.batch_size, source.crop_size, source.mirror, source.scale) == (256, 227, True, 0.5)
     assert source.mean_value == (104.0, 117.0, 123.0)
@@ -258,23 +276,56 @@ def test_what_a_description_says_of_its_data() -> None:
         ("", "no layer"),
         ('layer { name: "r" type: "ReLU" }', "another number of bottoms"),
         ('layer { name: "r" type: "ReLU" bottom: "x" top: "y" }', "no layer before it makes the blob 'x'"),
-        ('input: "data" input_dim: [1,1,1,1] layer { name: "r" type: "ReLU" bottom: "dta" top: "y" }', "'dta'; did you mean data"),
-        ('input: "x" input_dim: [1,1,1,1] layer { name: "r" type: "Convlution" bottom: "x" top: "y" }', "no type of layer 'Convlution'; did you mean Convolution"),
-        ('input: "x" input_dim: [1,1,1,1] layer { name: "py" type: "Python" top: "y" python_param { module: "m" } }', "no type of layer 'Python'"),
-        ('input: "x" input_dim: [1,1,1] layer { name: "r" type: "ReLU" bottom: "x" top: "y" }', "inputs and their shapes do not match"),
+        (
+            'input: "data" input_dim: [1,1,1,1] layer { name: "r" type: "ReLU" bottom: "dta" top: "y" }',
+            "'dta'; did you mean data",
+        ),
+        (
+            'input: "x" input_dim: [1,1,1,1] layer { name: "r" type: "Convlution" bottom: "x" top: "y" }',
+            "no type of layer 'Convlution'; did you mean Convolution",
+        ),
+        (
+            'input: "x" input_dim: [1,1,1,1] layer { name: "py" type: "Python" top: "y" python_param { module: "m" } }',
+            "no type of layer 'Python'",
+        ),
+        (
+            'input: "x" input_dim: [1,1,1] layer { name: "r" type: "ReLU" bottom: "x" top: "y" }',
+            "inputs and their shapes do not match",
+        ),
         ('input: "x" layer { name: "r" type: "ReLU" bottom: "x" top: "y" }', "shape of the input 'x' is not known"),
-        ('input: "x" input_dim: [1,0,1,1] layer { name: "r" type: "ReLU" bottom: "x" top: "y" }', "shape of the input 'x' is not known"),
+        (
+            'input: "x" input_dim: [1,0,1,1] layer { name: "r" type: "ReLU" bottom: "x" top: "y" }',
+            "shape of the input 'x' is not known",
+        ),
         ('input: "x" input_dim: [1,1,1,1] layer { name: "r" } layers { name: "s" }', "mixes two forms"),
-        ('input: "x" input_dim: [1,1,1,1] layer { name: "r" type: "ReLU" bottom: "x" top: "x" } layer { name: "s" type: "ReLU" bottom: "x" top: "x" }'
-         ' layer { name: "t" type: "Power" bottom: "x" top: "y" } layer { name: "u" type: "Power" bottom: "x" top: "y" }', "'y' is made by two layers"),
-        ('input: "x" input_dim: [1,1,1,1] layer { name: "r" type: "Scale" bottom: "x" top: "y" param {} param {} }', "more param than blobs"),
-        ('input: "x" input_dim: [1,1,1,1] layer { name: "r" type: "ReLU" bottom: "x" top: "y" loss_weight: [1, 1] }', "one loss_weight for each top"),
-        ('input: "x" input_dim: [1,1,1,1] layer { name: "r" type: "Scale" bottom: "x" top: "y" } layer { name: "r" type: "Scale" bottom: "y" top: "z" }', "have one name"),
+        (
+            'input: "x" input_dim: [1,1,1,1] layer { name: "r" type: "ReLU" bottom: "x" top: "x" } layer { name: "s" type: "ReLU" bottom: "x" top: "x" }'
+            ' layer { name: "t" type: "Power" bottom: "x" top: "y" } layer { name: "u" type: "Power" bottom: "x" top: "y" }',
+            "'y' is made by two layers",
+        ),
+        (
+            'input: "x" input_dim: [1,1,1,1] layer { name: "r" type: "Scale" bottom: "x" top: "y" param {} param {} }',
+            "more param than blobs",
+        ),
+        (
+            'input: "x" input_dim: [1,1,1,1] layer { name: "r" type: "ReLU" bottom: "x" top: "y" loss_weight: [1, 1] }',
+            "one loss_weight for each top",
+        ),
+        (
+            'input: "x" input_dim: [1,1,1,1] layer { name: "r" type: "Scale" bottom: "x" top: "y" } layer { name: "r" type: "Scale" bottom: "y" top: "z" }',
+            "have one name",
+        ),
         ('layer { name: "d" type: "Data" top: "x" include { phase: TRAIN } }', "no input in the phase TEST"),
-        ('layer { name: "d" type: "ImageData" top: "x" image_data_param { new_height: 8 new_width: 9 } }', "must be square"),
-        ('layer { name: "d" type: "Data" top: "x" transform_param { mean_file: "m" mean_value: 1 } }', "mean is given twice"),
+        (
+            'layer { name: "d" type: "ImageData" top: "x" image_data_param { new_height: 8 new_width: 9 } }',
+            "must be square",
+        ),
+        (
+            'layer { name: "d" type: "Data" top: "x" transform_param { mean_file: "m" mean_value: 1 } }',
+            "mean is given twice",
+        ),
     ],
-)  # fmt: skip
+)
 def test_wrong_descriptions(text: str, words: str) -> None:
     with pytest.raises(UserError) as error:
         parse_net(text)
@@ -295,12 +346,15 @@ def test_errors_name_the_line_of_the_layer() -> None:
     [
         (b'layer { name: "a"\n  tpye: "ReLU" }', r"line 2, column 3\n[\s\S]*no field named \"tpye\""),
         (b'layer { name: "a" ', r"line 1, column"),
-        (b'layer { pooling_param { pool: MOX } }', r"line 1[\s\S]*no value named MOX"),
+        (b"layer { pooling_param { pool: MOX } }", r"line 1[\s\S]*no value named MOX"),
         (b"Not a net at all: it is prose.", r"line 1"),
         (b"\x0a\x04lenet\x08\x96\x01", r"a binary file stands in the place of a text"),
-        (b"layer { name: '\xff\xfe' type: 'ReLU' }", r"another number of bottoms"),  # another encoding is no error by itself
+        (
+            b"layer { name: '\xff\xfe' type: 'ReLU' }",
+            r"another number of bottoms",
+        ),  # another encoding is no error by itself
     ],
-)  # fmt: skip
+)
 def test_files_that_are_no_descriptions(content: bytes, words: str, tmp_path: Path) -> None:
     file = tmp_path / "net.prototxt"
     file.write_bytes(content)

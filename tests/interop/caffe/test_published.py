@@ -159,7 +159,7 @@ def count(net: CaffeGraph) -> int:
         (lambda: descriptions.resnet50(), 25_557_032 + 64),  # and the bias of conv1
     ],
     ids=["alexnet", "vgg16", "googlenet", "resnet50"],
-)  # fmt: skip
+)
 def test_published_sizes(write: Callable[[], str], parameters: int) -> None:
     with torch.device("meta"):
         assert count(parse_net(write())) == parameters

@@ -160,9 +160,13 @@ def by_caffe(rule: str, decay: float = 0.0) -> Tensor:
 
 
 RULES = {
-    "SGD": "momentum: 0.9", "Nesterov": "momentum: 0.9", "AdaGrad": "", "RMSProp": "rms_decay: 0.95", "AdaDelta": "momentum: 0.9",
+    "SGD": "momentum: 0.9",
+    "Nesterov": "momentum: 0.9",
+    "AdaGrad": "",
+    "RMSProp": "rms_decay: 0.95",
+    "AdaDelta": "momentum: 0.9",
     "Adam": "momentum: 0.9 momentum2: 0.98",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -207,7 +211,7 @@ def test_frozen_parameters_are_not_in_the_optimizer() -> None:
     ("text", "words"),
     [
         ("", "no base_lr"),
-        ('base_lr: 0.1 max_iter: 1', "no such lr_policy"),
+        ("base_lr: 0.1 max_iter: 1", "no such lr_policy"),
         ('base_lr: 0.1 lr_policy: "plateau" max_iter: 1', "no such lr_policy: 'plateau'"),
         ('base_lr: 0.1 lr_policy: "steps" max_iter: 1', "did you mean step"),
         ('base_lr: 0.1 lr_policy: "step" gamma: 0.1 max_iter: 1', "stepsize"),
@@ -220,7 +224,7 @@ def test_frozen_parameters_are_not_in_the_optimizer() -> None:
         ("base_lr: fast", "not understood"),
         ("baselr: 1", 'no field named "baselr"'),
     ],
-)  # fmt: skip
+)
 def test_wrong_solvers(text: str, words: str, tmp_path: Path) -> None:
     file = tmp_path / "solver.prototxt"
     file.write_text(text or "# nothing", "utf-8")

@@ -51,12 +51,20 @@ def trained(text: str, phase: str = "TEST", shapes: dict[str, tuple[int, ...]] |
 
 
 PAIRS: dict[str, tuple[Callable[[], str], dict[str, Any], int]] = {
-    "alexnet-caffe": (lambda: descriptions.alexnet("caffe", size=67, width=1 / 16, classes=7), {"width": 1 / 16, "size": 67}, 67),
-    "caffenet": (lambda: descriptions.alexnet("caffenet", size=67, width=1 / 16, classes=7), {"width": 1 / 16, "size": 67}, 67),
+    "alexnet-caffe": (
+        lambda: descriptions.alexnet("caffe", size=67, width=1 / 16, classes=7),
+        {"width": 1 / 16, "size": 67},
+        67,
+    ),
+    "caffenet": (
+        lambda: descriptions.alexnet("caffenet", size=67, width=1 / 16, classes=7),
+        {"width": 1 / 16, "size": 67},
+        67,
+    ),
     "vgg16": (lambda: descriptions.vgg16(width=1 / 32, classes=7), {"width": 1 / 32}, 224),
     "googlenet": (lambda: descriptions.googlenet(width=1 / 16, classes=7), {"width": 1 / 16}, 224),
     "resnet50-caffe": (lambda: descriptions.resnet50(width=16, classes=7, pool=""), {"width": 16}, 224),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -86,8 +94,10 @@ def test_the_heads_of_googlenet_are_taken_where_they_are(tmp_path: Path) -> None
     without = models.build("googlenet", num_classes=5, width=1 / 16)
     notes = load_file(file, {"model": without}, "googlenet")
     assert [note.split(": ")[1].split(" (")[0] for note in notes] == [
-        "aux1 is not used", "aux2 is not used", "the layer classifier begins anew, for 5 classes instead of 7"
-    ]  # fmt: skip
+        "aux1 is not used",
+        "aux2 is not used",
+        "the layer classifier begins anew, for 5 classes instead of 7",
+    ]
 
 
 def older(file: Path) -> None:
@@ -121,8 +131,10 @@ def test_blocks_of_the_authors_residual_networks_bear_their_names(depth: int) ->
     with torch.device("meta"):
         model = models.build(f"resnet{depth}-caffe")
     assert [model._letters(stage)[-1] for stage in (1, 2, 3, 4)] == {
-        50: ["c", "d", "f", "c"], 101: ["c", "b3", "b22", "c"], 152: ["c", "b7", "b35", "c"],
-    }[depth]  # fmt: skip
+        50: ["c", "d", "f", "c"],
+        101: ["c", "b3", "b22", "c"],
+        152: ["c", "b7", "b35", "c"],
+    }[depth]
     assert (model.conv1.bias is not None) is (depth == 50)
 
 
@@ -156,10 +168,14 @@ def lenet_file(file: Path, **shapes: Any) -> Path:
         ("resnet50", {"width": 16}, "the authors' Caffe form of ResNet(.|\n)*resnet50-caffe"),
         ("vgg11-bn", {"width": 1 / 16}, "no weights of VGG with batch normalisation(.|\n)*vgg11"),
         ("resnet20", {}, "takes no weights of Caffe's(.|\n)*caffe-net"),
-        ("caffenet", {"width": 1 / 16, "size": 67}, r"not those of caffenet(.|\n)*missing: features.conv3.weight(.|\n)*unexpected: ip1 \(0\)"),
+        (
+            "caffenet",
+            {"width": 1 / 16, "size": 67},
+            r"not those of caffenet(.|\n)*missing: features.conv3.weight(.|\n)*unexpected: ip1 \(0\)",
+        ),
         ("googlenet", {"width": 1 / 16}, r"not those of googlenet(.|\n)*missing: stem.0.0.weight"),
     ],
-)  # fmt: skip
+)
 def test_a_network_that_does_not_fit(name: str, config: dict[str, Any], words: str, tmp_path: Path) -> None:
     file = lenet_file(tmp_path / "lenet.caffemodel")
     with pytest.raises(UserError, match=words) as caught:
@@ -184,9 +200,11 @@ def test_files_that_are_no_weights(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(10)}, tmp_path / "a.pth")
     assert not is_caffemodel(tmp_path / "a.pth") and not is_caffemodel(tmp_path / "none.bin")
     for content, words in (
-        (whole[:-100], "cut off"), (b"", "is empty"), (b"layer { name: 'text' }", "a text stands in the place"),
+        (whole[:-100], "cut off"),
+        (b"", "is empty"),
+        (b"layer { name: 'text' }", "a text stands in the place"),
         (message("Net")(name="none").SerializeToString(), "text|no weights"),
-    ):  # fmt: skip
+    ):
         file.write_bytes(content)
         with pytest.raises(UserError, match=words):
             load_file(file, {"model": model}, "lenet-caffe")
@@ -219,8 +237,30 @@ def test_a_training_that_starts_from_caffes_lenet(tmp_path: Path, capsys: pytest
         pictures(tmp_path / "set" / name, 4, size=(28, 28))
     net = trained(LENET, shapes={"data": (1, 1, 28, 28)})
     save_caffemodel(net, file := tmp_path / "lenet.caffemodel")
-    words = ["network=lenet-caffe", "size=28", "channels=1", "epochs=1", "lr=1e-12", "crop=none", "flip=no", "colour=0", "batch_size=8"]  # fmt: skip
-    cli.main(["train", "image-classifier", *words, "--data", str(tmp_path / "set"), "--weights", str(file), "--out", str(tmp_path / "run")])  # fmt: skip
+    words = [
+        "network=lenet-caffe",
+        "size=28",
+        "channels=1",
+        "epochs=1",
+        "lr=1e-12",
+        "crop=none",
+        "flip=no",
+        "colour=0",
+        "batch_size=8",
+    ]
+    cli.main(
+        [
+            "train",
+            "image-classifier",
+            *words,
+            "--data",
+            str(tmp_path / "set"),
+            "--weights",
+            str(file),
+            "--out",
+            str(tmp_path / "run"),
+        ]
+    )
     files = sorted((tmp_path / "set").rglob("*.png"))[:5]
     capsys.readouterr()
     cli.main(["predict", str(tmp_path / "run"), *map(str, files), "--json"])
@@ -240,9 +280,20 @@ def test_colours_and_means_go_as_caffe_had_them(tmp_path: Path) -> None:
     net = trained(descriptions.googlenet(classes=2))
     save_caffemodel(net, file := tmp_path / "googlenet.caffemodel")
     run = api.train(
-        "image-classifier", network="googlenet", size=0, epochs=1, lr=1e-12, crop="none", flip=False, colour=0.0, batch_size=2,
-        val_fraction=0.3, data=str(tmp_path / "set"), weights=str(file), out=tmp_path / "run",
-    )  # fmt: skip
+        "image-classifier",
+        network="googlenet",
+        size=0,
+        epochs=1,
+        lr=1e-12,
+        crop="none",
+        flip=False,
+        colour=0.0,
+        batch_size=2,
+        val_fraction=0.3,
+        data=str(tmp_path / "set"),
+        weights=str(file),
+        out=tmp_path / "run",
+    )
     files = sorted((tmp_path / "set").rglob("*.png"))[:3]
     pixels = np.stack([decode(file, 3, (224, 224), margin=256 / 224) for file in files]).astype(np.float32)
     x = torch.from_numpy(pixels[..., ::-1] - np.float32([104, 117, 123])).permute(0, 3, 1, 2)

@@ -90,8 +90,9 @@ def values(net: CaffeGraph) -> dict[str, list[Tensor]]:
 def same(net: CaffeGraph, blobs: dict[str, list[np.ndarray]]) -> bool:
     return all(
         torch.equal(tensor.detach(), torch.from_numpy(array).view(tensor.shape))
-        for name, tensors in values(net).items() for tensor, array in zip(tensors, blobs[name], strict=True)
-    )  # fmt: skip
+        for name, tensors in values(net).items()
+        for tensor, array in zip(tensors, blobs[name], strict=True)
+    )
 
 
 @pytest.mark.parametrize("age", ["new", "old"])
@@ -134,8 +135,12 @@ def test_saved_and_read_back(tmp_path: Path) -> None:
     stored = message("Net")()
     stored.ParseFromString((tmp_path / "s.caffemodel").read_bytes())
     assert [(layer.name, layer.type, len(layer.blobs)) for layer in stored.layer] == [
-        ("conv", "Convolution", 2), ("bn", "BatchNorm", 3), ("scale", "Scale", 2), ("prelu", "PReLU", 1), ("fc", "InnerProduct", 2),
-    ]  # fmt: skip
+        ("conv", "Convolution", 2),
+        ("bn", "BatchNorm", 3),
+        ("scale", "Scale", 2),
+        ("prelu", "PReLU", 1),
+        ("fc", "InnerProduct", 2),
+    ]
 
 
 def test_layers_besides_and_layers_that_begin_anew(tmp_path: Path) -> None:
@@ -161,7 +166,10 @@ def changed(**new: Any) -> bytes:
 WHOLE = model_bytes(random_blobs(), "new")
 WRONG = {
     "cut off": (WHOLE[:-7], "the file cannot be read"),
-    "cut off between layers": (model_bytes({k: v for k, v in random_blobs().items() if k != "fc"}, "new"), "not in the file"),
+    "cut off between layers": (
+        model_bytes({k: v for k, v in random_blobs().items() if k != "fc"}, "new"),
+        "not in the file",
+    ),
     "empty": (b"", "the file is empty"),
     "text": (TEXT.encode(), "a text stands in the place of a binary file"),
     "noise": (bytes(range(256)), "the file cannot be read"),
@@ -169,7 +177,7 @@ WRONG = {
     "a bias too many": (changed(prelu=[np.zeros(1, np.float32)] * 2), "another number of blobs"),
     "another shape": (changed(conv=[np.zeros((3, 2, 5, 5), np.float32), np.zeros(3, np.float32)]), "blob 0"),
     "a transposed shape": (changed(fc=[np.zeros((12, 5), np.float32), np.zeros(5, np.float32)]), "another shape"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", WRONG)

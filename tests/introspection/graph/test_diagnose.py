@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from chainrule.core.errors import UserError
-from chainrule.introspection import diagnose, graph
+from chainrule.inspect import diagnose, graph
 from chainrule.introspection.graph.diagnose import Finding
 from chainrule.systems.image_classification.lenet import LeNet5, LeNetCaffe
 from chainrule.systems.image_classification.resnet_cifar import ResNetCifar
@@ -180,7 +180,10 @@ def test_parameters_without_gradient() -> None:
     assert diagnose(Detached(False), data(), F.cross_entropy) == []
     net = Detached(False)
     nn.init.zeros_(net.second.weight)
-    assert {f.layer for f in diagnose(net, data(), F.cross_entropy) if f.what == "gradient of zero"} == {"first.weight", "first.bias"}  # fmt: skip
+    assert {f.layer for f in diagnose(net, data(), F.cross_entropy) if f.what == "gradient of zero"} == {
+        "first.weight",
+        "first.bias",
+    }
     frozen = Detached(True)
     frozen.first.requires_grad_(False)
     assert diagnose(frozen, data(), F.cross_entropy) == []

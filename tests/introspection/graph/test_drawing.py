@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
-from chainrule.introspection import graph
+from chainrule.inspect import graph
 from chainrule.introspection.graph.drawing.fold import View, view
 from chainrule.introspection.graph.drawing.layout import GAP, arrange
 
@@ -44,9 +44,11 @@ class Bottleneck(nn.Module):
 def resnet50(stages: tuple[int, ...] = (3, 4, 6, 3), width: int = 64, classes: int = 1000) -> nn.Sequential:
     net = nn.Sequential()
     for name, layer in (
-        ("conv1", nn.Conv2d(3, width, 7, 2, 3, bias=False)), ("bn1", nn.BatchNorm2d(width)), ("relu", nn.ReLU(inplace=True)),
+        ("conv1", nn.Conv2d(3, width, 7, 2, 3, bias=False)),
+        ("bn1", nn.BatchNorm2d(width)),
+        ("relu", nn.ReLU(inplace=True)),
         ("pool", nn.MaxPool2d(3, 2, 1)),
-    ):  # fmt: skip
+    ):
         net.add_module(name, layer)
     inputs = width
     for stage, count in enumerate(stages):
@@ -146,7 +148,9 @@ def test_boxes_do_not_overlap_and_arrows_go_on() -> None:
             assert abs(ay - by) >= (breadths[a] + breadths[b]) / 2 + GAP - 1e-9
     assert all(laid.centres[s][0] < laid.centres[t][0] for s, t in arrows)
     inside = all(0 <= x <= laid.size[0] and 0 <= y <= laid.size[1] for x, y in laid.centres)
-    assert inside and all(len(r) == laid.layers[t] - laid.layers[s] + 1 for r, (s, t) in zip(laid.routes, arrows, strict=True))  # fmt: skip
+    assert inside and all(
+        len(r) == laid.layers[t] - laid.layers[s] + 1 for r, (s, t) in zip(laid.routes, arrows, strict=True)
+    )
     # The crossing of two parallel wires is undone.
     crossed = arrange([10.0] * 4, [10.0] * 4, [(0, 3), (1, 2)], 10)
     assert (crossed.centres[0][1] < crossed.centres[1][1]) == (crossed.centres[3][1] < crossed.centres[2][1])

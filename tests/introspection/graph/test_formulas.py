@@ -11,7 +11,7 @@ import torch
 from chainrule.api import explain
 from chainrule.cli import main
 from chainrule.core.errors import UserError
-from chainrule.introspection import graph
+from chainrule.inspect import graph
 from chainrule.introspection.graph.expression import Expression, read_value
 
 EXACT = 1e-12
@@ -21,9 +21,21 @@ EXACT = 1e-12
 
 NUMBERS = {"x": 0.7, "y": -1.3, "z": 2.1}
 FORMULAS = [
-    "x", "x*x", "-x^2", "2^-x", "(x+y)*(y-z)", "x/(y-z)+1.5e-1", "sigmoid(x*y)-tanh(z)", "max(x,y)*min(y,z)",
-    "exp(-(x-y)**2/(2*z**2))", "log(1+exp(x))", "abs(y)*sqrt(z)", "sin(x)*cos(pi*y)", "relu(y)+relu(x)*e", "max(x, 2)",
-]  # fmt: skip
+    "x",
+    "x*x",
+    "-x^2",
+    "2^-x",
+    "(x+y)*(y-z)",
+    "x/(y-z)+1.5e-1",
+    "sigmoid(x*y)-tanh(z)",
+    "max(x,y)*min(y,z)",
+    "exp(-(x-y)**2/(2*z**2))",
+    "log(1+exp(x))",
+    "abs(y)*sqrt(z)",
+    "sin(x)*cos(pi*y)",
+    "relu(y)+relu(x)*e",
+    "max(x, 2)",
+]
 
 
 @pytest.mark.parametrize("text", FORMULAS)
@@ -48,14 +60,27 @@ def test_formulas_against_difference_quotients(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("x +", "no expression"), ("", "no expression"), ("foo(x)", "there is no function 'foo'"),
-        ("sigmoyd(x)", "did you mean sigmoid"), ("x.real", "not allowed"), ("x[0]", "not allowed"), ("'a'*x", "not allowed"),
-        ("x if y else z", "not allowed"), ("max(x)", "takes 2 arguments"), ("exp(x, y)", "takes 1 argument"),
-        ("(lambda: x)()", "not allowed"), ("x @ y", "not allowed"), ("True", "not allowed"), ("__import__('os')", "no function"),
-        ("(" * 3000 + "x" + ")" * 3000, "too long"), ("-" * 1500 + "x", "too deep"), ("exp(x=1)", "not allowed"),
-        ("x*1j", "not allowed"), ("x\0", "no expression"),
+        ("x +", "no expression"),
+        ("", "no expression"),
+        ("foo(x)", "there is no function 'foo'"),
+        ("sigmoyd(x)", "did you mean sigmoid"),
+        ("x.real", "not allowed"),
+        ("x[0]", "not allowed"),
+        ("'a'*x", "not allowed"),
+        ("x if y else z", "not allowed"),
+        ("max(x)", "takes 2 arguments"),
+        ("exp(x, y)", "takes 1 argument"),
+        ("(lambda: x)()", "not allowed"),
+        ("x @ y", "not allowed"),
+        ("True", "not allowed"),
+        ("__import__('os')", "no function"),
+        ("(" * 3000 + "x" + ")" * 3000, "too long"),
+        ("-" * 1500 + "x", "too deep"),
+        ("exp(x=1)", "not allowed"),
+        ("x*1j", "not allowed"),
+        ("x\0", "no expression"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_formula(text: str, says: str) -> None:
     with pytest.raises(UserError, match=says):
         Expression(text)
@@ -124,14 +149,21 @@ def test_the_command_on_formulas_and_files(tmp_path: Path, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["x+y", "x=1"], 'explain "x\\+y" x=1 y=1'), (["x+y"], "did you mean|there is no recipe|a value is missing"),
-        (["x*y", "x=1", "y=2", "zz=3"], "no input 'zz'"), (["x*y", "x=1", "x=2"], "given twice"), (["x*y", "x"], "key=value"),
-        (["mine.py:scald", "a=1"], "did you mean scaled"), (["none.py:f", "x=1"], "no such file"),
-        (["mine.py:wrong", "a=1"], "the last operation that ended was number 1, mul"), (["mine.py:lost", "a=4"], "left the graph"),
-        (["mine.py:Sized", "x=1"], "cannot be built without arguments"), (["broken.py:f", "x=1"], "the file fails: SyntaxError"),
-        (["mine.py:scaled", "a=q"], "this is no value"), (["2*3"], "depends on no input|gives no tensor"),
+        (["x+y", "x=1"], 'explain "x\\+y" x=1 y=1'),
+        (["x+y"], "did you mean|there is no recipe|a value is missing"),
+        (["x*y", "x=1", "y=2", "zz=3"], "no input 'zz'"),
+        (["x*y", "x=1", "x=2"], "given twice"),
+        (["x*y", "x"], "key=value"),
+        (["mine.py:scald", "a=1"], "did you mean scaled"),
+        (["none.py:f", "x=1"], "no such file"),
+        (["mine.py:wrong", "a=1"], "the last operation that ended was number 1, mul"),
+        (["mine.py:lost", "a=4"], "left the graph"),
+        (["mine.py:Sized", "x=1"], "cannot be built without arguments"),
+        (["broken.py:f", "x=1"], "the file fails: SyntaxError"),
+        (["mine.py:scaled", "a=q"], "this is no value"),
+        (["2*3"], "depends on no input|gives no tensor"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_of_the_command(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine.py").write_text(USERS_FILE, "utf-8")
     Path("broken.py").write_text("def f(:\n", "utf-8")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from chainrule.core.errors import UserError
-from chainrule.introspection import graph
+from chainrule.inspect import graph
 from chainrule.introspection.graph.record import statistics
 from chainrule.introspection.graph.rules import RULES, plain_name
 
@@ -32,13 +32,22 @@ def test_the_product_of_a_sum_and_a_difference() -> None:
     values = {node.name: node.number for node in g.nodes}
     assert values == {"x": -1, "y": 3, "z": 2, "h1": 2, "h2": 1, "f": 2}
     assert {node.name: float(node.gradient) for node in g.nodes if node.gradient is not None} == {
-        "x": 1, "y": 3, "z": -2, "h1": 1, "h2": 2, "f": 1,
-    }  # fmt: skip
+        "x": 1,
+        "y": 3,
+        "z": -2,
+        "h1": 1,
+        "h2": 2,
+        "f": 1,
+    }
     local = {(n.name, g.nodes[e.source].name): (float(e.local), e.rule) for n in g.nodes for e in n.edges}  # type: ignore[arg-type]
     assert local == {
-        ("h1", "x"): (1, "1"), ("h1", "y"): (1, "1"), ("h2", "y"): (1, "1"), ("h2", "z"): (-1, "-1"),
-        ("f", "h1"): (1, "h2"), ("f", "h2"): (2, "h1"),
-    }  # fmt: skip
+        ("h1", "x"): (1, "1"),
+        ("h1", "y"): (1, "1"),
+        ("h2", "y"): (1, "1"),
+        ("h2", "z"): (-1, "-1"),
+        ("f", "h1"): (1, "h2"),
+        ("f", "h2"): (2, "h1"),
+    }
     assert g.check() == 0
     text = str(g)
     assert "∂L/∂y = 3 = 1 from h1 + 2 from h2" in text and "to h2: 1 × (∂f/∂h2 = h1 = 2) = 2" in text
@@ -61,9 +70,18 @@ def test_the_sigmoid_neuron() -> None:
 # -- rules --------------------------------------------------------------------------------------------------------------
 
 CALLS: dict[str, Callable[..., Tensor]] = {
-    "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "pow": torch.pow, "neg": torch.neg,
-    "softplus": F.softplus, "relu": torch.relu, "relu6": F.relu6, "hardtanh": F.hardtanh, "silu": F.silu,
-}  # fmt: skip
+    "add": torch.add,
+    "sub": torch.sub,
+    "mul": torch.mul,
+    "div": torch.div,
+    "pow": torch.pow,
+    "neg": torch.neg,
+    "softplus": F.softplus,
+    "relu": torch.relu,
+    "relu6": F.relu6,
+    "hardtanh": F.hardtanh,
+    "silu": F.silu,
+}
 
 
 @pytest.mark.parametrize("op", RULES)
@@ -101,9 +119,15 @@ def test_corners_are_autograds() -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("__radd__", ("add", False, False)), ("__rtruediv__", ("div", True, False)), ("__imul__", ("mul", False, True)),
-     ("relu_", ("relu", False, True)), ("__rpow__", ("pow", True, False)), ("__init__", ("init", False, False))],
-)  # fmt: skip
+    [
+        ("__radd__", ("add", False, False)),
+        ("__rtruediv__", ("div", True, False)),
+        ("__imul__", ("mul", False, True)),
+        ("relu_", ("relu", False, True)),
+        ("__rpow__", ("pow", True, False)),
+        ("__init__", ("init", False, False)),
+    ],
+)
 def test_names_of_operations(name: str, expected: tuple[str, bool, bool]) -> None:
     assert plain_name(name) == expected
 
@@ -191,13 +215,20 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "softmax": lambda x: torch.softmax(x, 0)[0] + F.log_softmax(x, 0)[1],
     "where": lambda x: torch.where(x > 0, x, 0.1 * x),
     "norm": lambda x: x.norm() + torch.linalg.vector_norm(x),
-    "in place": in_place, "through a view": through_a_view, "into the input": write_into_input,
-    "no gradient": half_without_gradient, "branch": branch, "own backward": of_its_own, "gradient inside": gradient_inside,
-    "given twice": lambda x: (lambda y: (y, y))(x * x), "identity": lambda x: x, "no-ops": lambda x: x.contiguous().to(torch.float64).requires_grad_() * 1,
+    "in place": in_place,
+    "through a view": through_a_view,
+    "into the input": write_into_input,
+    "no gradient": half_without_gradient,
+    "branch": branch,
+    "own backward": of_its_own,
+    "gradient inside": gradient_inside,
+    "given twice": lambda x: (lambda y: (y, y))(x * x),
+    "identity": lambda x: x,
+    "no-ops": lambda x: x.contiguous().to(torch.float64).requires_grad_() * 1,
     "augmented": lambda x: (x.clone().mul_(x).add_(x)).pow_(2),
     "einsum": lambda x: torch.einsum("i,j->ij", x, x),
     "property": lambda x: (x[None].T @ x[None]).mT,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -302,7 +333,9 @@ def test_nested_inputs_and_outputs() -> None:
 def test_statistics(offset: float) -> None:
     x = rand(1000) + offset
     s = statistics(x)
-    assert (s.mean, s.std, s.norm) == pytest.approx((float(x.mean()), float(x.std(correction=0)), float(x.norm())), rel=1e-9)  # fmt: skip
+    assert (s.mean, s.std, s.norm) == pytest.approx(
+        (float(x.mean()), float(x.std(correction=0)), float(x.norm())), rel=1e-9
+    )
     assert (s.low, s.high, s.count, s.unusual) == (float(x.min()), float(x.max()), 1000, 0)
     y = torch.tensor([1.0, float("nan"), float("inf"), 0.0])
     assert statistics(y).unusual == 2 and statistics(y).mean == 0.5 and statistics(y).zeros == 0.5

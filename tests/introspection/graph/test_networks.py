@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from chainrule.introspection import graph
+from chainrule.inspect import graph
 
 
 def rand(*shape: int, seed: int = 0) -> Tensor:
@@ -82,10 +82,18 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "lstm cells": (Unrolled, (2, 6, 3)),
     "gru cells": (lambda: Unrolled(nn.GRUCell), (2, 6, 3)),
     "attention": (lambda: nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True), (2, 5, 8)),
-    "encoder": (lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True), 3, enable_nested_tensor=False), (2, 5, 8)),
-    "convolution": (lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(True), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(12, 2)), (2, 2, 6, 6)),
+    "encoder": (
+        lambda: nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True), 3, enable_nested_tensor=False
+        ),
+        (2, 5, 8),
+    ),
+    "convolution": (
+        lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(True), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(12, 2)),
+        (2, 2, 6, 6),
+    ),
     "dropout in eval": (lambda: nn.Sequential(nn.Linear(3, 3), nn.Dropout(), nn.ReLU(True)).eval(), (2, 3)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -144,7 +152,13 @@ def test_dropout_in_training_mode_is_one_draw() -> None:
 def test_names_of_calls_and_of_what_a_function_refers_to() -> None:
     g = graph(Twice(), torch.randn(5, 4))
     assert [c.name for c in g.calls] == ["", "a", "norm", "act", "a#2", "act#2", "tied"]
-    assert [n.name for n in g.nodes if n.kind == "parameter"] == ["a.weight", "a.bias", "norm.weight", "norm.bias", "scale"]  # fmt: skip
+    assert [n.name for n in g.nodes if n.kind == "parameter"] == [
+        "a.weight",
+        "a.bias",
+        "norm.weight",
+        "norm.bias",
+        "scale",
+    ]
     net, scale = nn.Linear(3, 2), torch.tensor(2.0, requires_grad=True)
     inside = graph(lambda x: net(x).relu() * scale, torch.randn(4, 3))
     assert {n.name for n in inside.nodes} >= {"net.weight", "net.bias", "scale", "x"}
@@ -172,7 +186,16 @@ def packed(x: Tensor) -> Tensor:
     return nn.utils.rnn.pack_sequence([x * x, x[:1]]).data
 
 
-@pytest.mark.parametrize("f", [through_vmap, through_a_checkpoint, beside_inference, packed, lambda x: torch.func.grad(lambda a: (a**3).sum())(x)])  # fmt: skip
+@pytest.mark.parametrize(
+    "f",
+    [
+        through_vmap,
+        through_a_checkpoint,
+        beside_inference,
+        packed,
+        lambda x: torch.func.grad(lambda a: (a**3).sum())(x),
+    ],
+)
 def test_ways_around_the_trace(f: Callable[[Tensor], Tensor]) -> None:
     x = rand(2, 3)
     g, (expected,) = graph(f, x), plain(f, x)
@@ -190,7 +213,7 @@ def test_ways_around_the_trace(f: Callable[[Tensor], Tensor]) -> None:
         (lambda: nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last), rand(1, 2, 5, 5).float()),
         (lambda: nn.Linear(3, 2).half(), rand(2, 3).half()),
     ],
-)  # fmt: skip
+)
 def test_modules_out_of_the_ordinary(make: Callable[[], nn.Module], inputs: Tensor) -> None:
     torch.manual_seed(0)
     module = make()

@@ -6,12 +6,12 @@ import math
 import re
 from pathlib import Path
 
-import chainrule.backprop
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import chainrule.backprop
 from chainrule.core.errors import UserError
 from chainrule.systems.backprop.chain import Chain, Residual
 from chainrule.systems.backprop.layers.activations import (
@@ -50,10 +50,16 @@ def test_linear_on_large_offsets() -> None:
 
 
 ACTIVATIONS = [
-    (Sigmoid(), torch.sigmoid), (Tanh(), torch.tanh), (ReLU(), F.relu), (LeakyReLU(0.2), lambda x: F.leaky_relu(x, 0.2)),
-    (Tanh(1.7159, 2 / 3), lambda x: 1.7159 * torch.tanh(2 / 3 * x)), (ELU(0.7), lambda x: F.elu(x, 0.7)),
-    (Softplus(), F.softplus), (HardTanh(), F.hardtanh), (Softmax(), lambda x: F.softmax(x, -1)),
-]  # fmt: skip
+    (Sigmoid(), torch.sigmoid),
+    (Tanh(), torch.tanh),
+    (ReLU(), F.relu),
+    (LeakyReLU(0.2), lambda x: F.leaky_relu(x, 0.2)),
+    (Tanh(1.7159, 2 / 3), lambda x: 1.7159 * torch.tanh(2 / 3 * x)),
+    (ELU(0.7), lambda x: F.elu(x, 0.7)),
+    (Softplus(), F.softplus),
+    (HardTanh(), F.hardtanh),
+    (Softmax(), lambda x: F.softmax(x, -1)),
+]
 
 
 @pytest.mark.parametrize(
@@ -193,9 +199,14 @@ def test_chain_and_residual_sums() -> None:
     )
     same_as_autograd(ours, theirs, torch.randn(9, 4))
     assert list(ours.deltas) == [
-        "out", "block", "block.branch.inner", "block.branch.inner.branch.act", "block.branch.inner.branch.fc",
-        "block.branch.fc", "block.branch.bn",
-    ]  # fmt: skip
+        "out",
+        "block",
+        "block.branch.inner",
+        "block.branch.inner.branch.act",
+        "block.branch.inner.branch.fc",
+        "block.branch.fc",
+        "block.branch.bn",
+    ]
 
 
 def test_the_deltas_are_the_derivatives_by_each_layers_output() -> None:
@@ -206,9 +217,11 @@ def test_the_deltas_are_the_derivatives_by_each_layers_output() -> None:
     ours.backward(delta)
     values, h = {}, x
     for name, function in (
-        ("fc1", lambda v: F.linear(v, ours.fc1.weight.detach(), ours.fc1.bias.detach())), ("act", torch.sigmoid),  # type: ignore[union-attr]
-        ("fc2", lambda v: F.linear(v, ours.fc2.weight.detach(), ours.fc2.bias.detach())), ("soft", lambda v: v.softmax(-1)),  # type: ignore[union-attr]
-    ):  # fmt: skip
+        ("fc1", lambda v: F.linear(v, ours.fc1.weight.detach(), ours.fc1.bias.detach())),
+        ("act", torch.sigmoid),  # type: ignore[union-attr]
+        ("fc2", lambda v: F.linear(v, ours.fc2.weight.detach(), ours.fc2.bias.detach())),
+        ("soft", lambda v: v.softmax(-1)),  # type: ignore[union-attr]
+    ):
         h = function(h.requires_grad_(True) if name == "fc1" else h)
         h.retain_grad()
         values[name] = h
@@ -331,9 +344,10 @@ def test_wrong_arguments_are_told(name: str) -> None:
 def test_a_layer_at_two_places_is_told() -> None:
     shared = ReLU()
     for make in (
-        lambda: Chain({"a": shared, "b": Linear(2, 2), "c": shared}), lambda: Residual(shared, shared),
+        lambda: Chain({"a": shared, "b": Linear(2, 2), "c": shared}),
+        lambda: Residual(shared, shared),
         lambda: Chain({"a": shared, "b": Residual(shared)}),
-    ):  # fmt: skip
+    ):
         with pytest.raises(UserError, match="two places"):
             make()
 

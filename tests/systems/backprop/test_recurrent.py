@@ -12,9 +12,7 @@ from chainrule.core.errors import UserError
 from chainrule.systems.backprop.layers.recurrent import GRU, LSTM, RNN
 from tests.systems.backprop.oracle import near, same_as_autograd
 
-CELLS = [
-    (RNN, nn.RNN, {}), (RNN, nn.RNN, {"nonlinearity": "relu"}), (LSTM, nn.LSTM, {}), (GRU, nn.GRU, {}),
-]  # fmt: skip
+CELLS = [(RNN, nn.RNN, {}), (RNN, nn.RNN, {"nonlinearity": "relu"}), (LSTM, nn.LSTM, {}), (GRU, nn.GRU, {})]
 
 
 @pytest.fixture(autouse=True)

@@ -39,7 +39,13 @@ class ScaledTanh(nn.Module):
 
 def torch_mlp() -> nn.Module:
     made = nn.Sequential(nn.Flatten())
-    for name, layer in {"fc1": nn.Linear(64, 20), "act1": ScaledTanh(), "fc2": nn.Linear(20, 10), "act2": ScaledTanh(), "out": nn.Linear(10, 10)}.items():  # fmt: skip
+    for name, layer in {
+        "fc1": nn.Linear(64, 20),
+        "act1": ScaledTanh(),
+        "fc2": nn.Linear(20, 10),
+        "act2": ScaledTanh(),
+        "out": nn.Linear(10, 10),
+    }.items():
         made.add_module(name, layer)
     return made
 
@@ -89,11 +95,16 @@ def test_the_first_rows_are_remembered(tmp_path: Path) -> None:
     """Through all steps more is learnt than when the delta may go back over a single row."""
     found = {
         truncation: chainrule.train(
-            "rnn-backprop", out=tmp_path / str(truncation), device="cpu", size=8, hidden_size=32, epochs=12,
+            "rnn-backprop",
+            out=tmp_path / str(truncation),
+            device="cpu",
+            size=8,
+            hidden_size=32,
+            epochs=12,
             truncation=truncation,
         ).result()["metrics"]["accuracy"]  # type: ignore[index]
         for truncation in (0, 1)
-    }  # fmt: skip
+    }
     assert found[0] > 0.8 and found[0] > found[1] + 0.03
 
 

@@ -84,9 +84,12 @@ def test_random_convolutions() -> None:
     for _ in range(40):
         groups = number(1, 3)
         settings: dict[str, Any] = {
-            "kernel_size": (number(1, 4), number(1, 4)), "stride": (number(1, 4), number(1, 4)), "groups": groups,
-            "padding": (number(0, 3), number(0, 3)), "dilation": (number(1, 3), number(1, 3)),
-        }  # fmt: skip
+            "kernel_size": (number(1, 4), number(1, 4)),
+            "stride": (number(1, 4), number(1, 4)),
+            "groups": groups,
+            "padding": (number(0, 3), number(0, 3)),
+            "dilation": (number(1, 3), number(1, 3)),
+        }
         least = [d * (k - 1) + 1 for d, k in zip(settings["dilation"], settings["kernel_size"], strict=True)]
         x = torch.randn(number(1, 3), 2 * groups, least[0] + number(0, 5), least[1] + number(0, 5))
         same_as_autograd(Conv2d(2 * groups, 3 * groups, **settings), nn.Conv2d(2 * groups, 3 * groups, **settings), x)
@@ -102,12 +105,15 @@ def test_convolution_of_sequences(settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"kernel_size": 3}, {"kernel_size": 2, "stride": 3}, {"kernel_size": 4, "stride": 2, "padding": 1, "bias": False},
-        {"kernel_size": 3, "stride": 2, "padding": 1, "output_padding": 1}, {"kernel_size": 1, "stride": 2, "output_padding": 1},
+        {"kernel_size": 3},
+        {"kernel_size": 2, "stride": 3},
+        {"kernel_size": 4, "stride": 2, "padding": 1, "bias": False},
+        {"kernel_size": 3, "stride": 2, "padding": 1, "output_padding": 1},
+        {"kernel_size": 1, "stride": 2, "output_padding": 1},
         {"kernel_size": (3, 2), "stride": (1, 2), "padding": (2, 0), "dilation": (2, 3), "groups": 2},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_transposed_convolution(settings: dict[str, Any]) -> None:
     for batch, size in ((2, (4, 5)), (1, (1, 1) if settings.get("padding", 0) in (0, 1) else (2, 2)), (0, (4, 5))):
         ours, theirs = ConvTranspose2d(4, 6, **settings), nn.ConvTranspose2d(4, 6, **settings)
@@ -156,7 +162,9 @@ def test_pooling(size: tuple[int, int], settings: dict[str, Any], ties: bool) ->
         same_as_autograd(AvgPool2d(**inner), nn.AvgPool2d(**inner), x)
 
 
-@pytest.mark.parametrize("settings", [{}, {"stride": 1, "padding": 1}, {"stride": 2, "ceil_mode": True, "padding": 1}], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "settings", [{}, {"stride": 1, "padding": 1}, {"stride": 2, "ceil_mode": True, "padding": 1}], ids=str
+)
 def test_dilated_maxima(settings: dict[str, Any]) -> None:
     for x in (torch.randn(2, 2, 9, 8), torch.zeros(1, 1, 9, 8), torch.full((1, 1, 7, 7), -torch.inf)):
         ours, theirs = MaxPool2d(3, dilation=2, **settings), nn.MaxPool2d(3, dilation=2, **settings)

@@ -237,8 +237,10 @@ def test_samples_are_of_the_density(kernel: Any) -> None:
 
 def test_density_refuses() -> None:
     for settings, match in (
-        ({"kernel": "box"}, "there is no kernel"), ({"bandwidth": 0.0}, "bandwidth is out"), ({"bandwidth": "wide"}, "bandwidth is out"),
-    ):  # fmt: skip
+        ({"kernel": "box"}, "there is no kernel"),
+        ({"bandwidth": 0.0}, "bandwidth is out"),
+        ({"bandwidth": "wide"}, "bandwidth is out"),
+    ):
         with pytest.raises(UserError, match=match):
             KernelDensity(**settings).fit([[0.0]])
     with pytest.raises(UserError, match="cannot be drawn from"):

@@ -84,8 +84,10 @@ def test_singular_covariances() -> None:
     )
     constant = np.concatenate([x, np.ones((len(x), 1))], 1)
     np.testing.assert_allclose(
-        LinearDiscriminant().fit(constant, y).predict_proba(constant), LinearDiscriminant().fit(x, y).predict_proba(x), atol=1e-8
-    )  # fmt: skip
+        LinearDiscriminant().fit(constant, y).predict_proba(constant),
+        LinearDiscriminant().fit(x, y).predict_proba(x),
+        atol=1e-8,
+    )
     with pytest.raises(UserError, match="shrunk covariance is singular"):
         LinearDiscriminant(shrinkage=0.0).fit(constant, y)
 
@@ -111,10 +113,12 @@ def test_float32_rows_are_computed_in_float64() -> None:
 def test_what_is_refused() -> None:
     x, y = load_iris(return_X_y=True)
     for settings, match in (
-        ({"shrinkage": 1.5}, "shrinkage is out of range"), ({"shrinkage": "some"}, "shrinkage is out of range"),
-        ({"tol": -1.0}, "tol is out of range"), ({"n_components": 3}, "n_components is out of range"),
+        ({"shrinkage": 1.5}, "shrinkage is out of range"),
+        ({"shrinkage": "some"}, "shrinkage is out of range"),
+        ({"tol": -1.0}, "tol is out of range"),
+        ({"n_components": 3}, "n_components is out of range"),
         ({"priors": [1.0]}, "priors are no probabilities"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(UserError, match=match):
             LinearDiscriminant(**settings).fit(x, y)
     with pytest.raises(UserError, match="two classes"):

@@ -156,20 +156,25 @@ def test_one_row() -> None:
 def test_what_is_refused() -> None:
     x = np.random.default_rng(0).normal(size=(10, 2))
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"n_clusters": 11}, "fewer rows than clusters"), ({"n_clusters": 0}, "n_clusters is out of range"),
-        ({"n_init": 0}, "n_init is out of range"), ({"max_iter": 0}, "max_iter is out of range"),
-        ({"tol": -1.0}, "tol is out of range"), ({"init": "random"}, "init is out of range"),
+        ({"n_clusters": 11}, "fewer rows than clusters"),
+        ({"n_clusters": 0}, "n_clusters is out of range"),
+        ({"n_init": 0}, "n_init is out of range"),
+        ({"max_iter": 0}, "max_iter is out of range"),
+        ({"tol": -1.0}, "tol is out of range"),
+        ({"init": "random"}, "init is out of range"),
         ({"n_clusters": 2, "init": x[:3]}, "centres given do not fit"),
-    ]  # fmt: skip
+    ]
     for settings, match in cases:
         with pytest.raises(UserError, match=match):
             KMeans(**settings).fit(x)
     t = torch.from_numpy(x)
     for rows, start, match in (
-        (t, t[:2, :1], "do not fit"), (t[:1], t[:2], "fewer rows"), (t.half(), t[:2].half(), "float32 or float64"),
+        (t, t[:2, :1], "do not fit"),
+        (t[:1], t[:2], "fewer rows"),
+        (t.half(), t[:2].half(), "float32 or float64"),
         (t.index_fill(0, torch.tensor(3), torch.nan), t[:2], "missing or infinite"),
         (t.index_fill(0, torch.tensor(3), torch.inf), t[:2], "missing or infinite"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(UserError, match=match):
             lloyd(rows, start)
 

@@ -110,7 +110,9 @@ def test_sparse_rows_pass_through() -> None:
     x = np.where(np.abs(x[:200]) > 0.5, x[:200], 0)
     for coding in (OneVsRest, OneVsOne):
         dense, sparse = coding(LinearSVM()).fit(x, y[:200]), coding(LinearSVM()).fit(scipy.sparse.csr_array(x), y[:200])
-        np.testing.assert_allclose(sparse.decision_function(scipy.sparse.csr_array(x)), dense.decision_function(x), atol=1e-3)  # fmt: skip
+        np.testing.assert_allclose(
+            sparse.decision_function(scipy.sparse.csr_array(x)), dense.decision_function(x), atol=1e-3
+        )
 
 
 def test_one_class_is_refused() -> None:

@@ -56,7 +56,9 @@ def test_distances_far_from_the_origin_keep_their_digits() -> None:
     near, offset = normal(6, 4), 1e7
     exact = (near[:, None] - near).square().sum(-1)
     torch.testing.assert_close(squared_distances(near + offset, near + offset), exact, rtol=1e-7, atol=1e-7)
-    torch.testing.assert_close(Kernel("rbf").rows_of(near + offset)(torch.arange(6)), torch.exp(-exact), rtol=1e-6, atol=1e-7)  # fmt: skip
+    torch.testing.assert_close(
+        Kernel("rbf").rows_of(near + offset)(torch.arange(6)), torch.exp(-exact), rtol=1e-6, atol=1e-7
+    )
     naive = (near + offset).square().sum(1)
     naive = naive[:, None] + naive - 2 * (near + offset) @ (near + offset).T
     assert (naive - exact).abs().max() > 0.01  # what it would be without the move
@@ -103,10 +105,14 @@ def quadratic_programme(kernel: torch.Tensor, y: torch.Tensor, upper: torch.Tens
     k, sign = kernel.numpy(), y.numpy()
     q = k * np.outer(sign, sign)
     found = scipy.optimize.minimize(
-        lambda a: 0.5 * a @ q @ a - a.sum(), np.zeros(len(sign)), jac=lambda a: q @ a - 1, method="SLSQP",
-        bounds=[(0, u) for u in upper.tolist()], constraints={"type": "eq", "fun": lambda a: a @ sign, "jac": lambda a: sign},
+        lambda a: 0.5 * a @ q @ a - a.sum(),
+        np.zeros(len(sign)),
+        jac=lambda a: q @ a - 1,
+        method="SLSQP",
+        bounds=[(0, u) for u in upper.tolist()],
+        constraints={"type": "eq", "fun": lambda a: a @ sign, "jac": lambda a: sign},
         options={"ftol": 1e-12, "maxiter": 1000},
-    )  # fmt: skip
+    )
     assert found.success
     return float(found.fun)
 
@@ -145,7 +151,10 @@ def test_smo_of_two_rows_by_hand() -> None:
 
 def test_equal_rows_of_different_classes_end_at_the_bound() -> None:
     x, y = torch.ones(6, 2), torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
-    for found in (smo(x @ x.T, y, torch.full((6,), 7.0)), smo_in_blocks(lambda i: x[i] @ x.T, y, torch.full((6,), 7.0), working_set=2)):  # fmt: skip
+    for found in (
+        smo(x @ x.T, y, torch.full((6,), 7.0)),
+        smo_in_blocks(lambda i: x[i] @ x.T, y, torch.full((6,), 7.0), working_set=2),
+    ):
         assert found.converged and (found.coef * y).tolist() == [7.0] * 6
 
 
@@ -170,7 +179,10 @@ def test_the_second_of_a_pair_lets_the_objective_fall_the_most() -> None:
     first = int(f.argmin())
 
     def value(j: int) -> float:
-        return min(t * (f[first] - f[j]) + 0.5 * t * t * (kernel[first, first] + kernel[j, j] - 2 * kernel[first, j]) for t in np.linspace(0, 20, 4001))  # fmt: skip
+        return min(
+            t * (f[first] - f[j]) + 0.5 * t * t * (kernel[first, first] + kernel[j, j] - 2 * kernel[first, j])
+            for t in np.linspace(0, 20, 4001)
+        )
 
     second = min((j for j in range(40) if j != first), key=value)
     assert second != int(f.argmax())  # the largest violation is another

@@ -164,9 +164,13 @@ def test_measures() -> None:
 def test_what_is_refused() -> None:
     x = np.eye(4)
     for settings, match in (
-        ({"n_components": 0}, "n_components is out"), ({"alpha": 0.0}, "alpha is out"), ({"max_iter": 0}, "max_iter is out"),
-        ({"tol": -1.0}, "tol is out"), ({"code_tol": 0.0}, "code_tol is out"), ({"init": np.eye(3)}, "atoms given do not fit"),
-    ):  # fmt: skip
+        ({"n_components": 0}, "n_components is out"),
+        ({"alpha": 0.0}, "alpha is out"),
+        ({"max_iter": 0}, "max_iter is out"),
+        ({"tol": -1.0}, "tol is out"),
+        ({"code_tol": 0.0}, "code_tol is out"),
+        ({"init": np.eye(3)}, "atoms given do not fit"),
+    ):
         with pytest.raises(UserError, match=match):
             SparseCoding(**settings).fit(x)
     with pytest.raises(UserError, match="do not fit"):

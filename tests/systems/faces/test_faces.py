@@ -29,9 +29,17 @@ from chainrule.systems.faces.triplets import violating_triplets
 from tests.conftest import mirror
 
 SMALL: dict[str, Any] = {
-    "size": 16, "width": 8, "embedding": 16, "persons": 3, "pictures": 3, "epochs": 6, "lr": 0.003, "log_every": 5,
-    "val_fraction": 0.2, "test_fraction": 0.4,
-}  # fmt: skip
+    "size": 16,
+    "width": 8,
+    "embedding": 16,
+    "persons": 3,
+    "pictures": 3,
+    "epochs": 6,
+    "lr": 0.003,
+    "log_every": 5,
+    "val_fraction": 0.2,
+    "test_fraction": 0.4,
+}
 NAMES = ("安娜 玛丽", "Bob", "Carla Ü", "d", "Eve", "f f", "Grete", "h", "Ivo", "王小明")
 
 
@@ -55,8 +63,14 @@ def people(folder: Path, counts: Sequence[int], first: int = 0) -> Path:
 
 def read(source: Path | str, **changes: Any) -> tuple[dict[str, Any], dict[str, FaceSplit]]:
     settings = {
-        "target": None, "size": 16, "channels": 0, "seed": 0, "val_fraction": 0.2, "test_fraction": 0.4, **changes
-    }  # fmt: skip
+        "target": None,
+        "size": 16,
+        "channels": 0,
+        "seed": 0,
+        "val_fraction": 0.2,
+        "test_fraction": 0.4,
+        **changes,
+    }
     return read_face_splits(str(source), **settings)
 
 
@@ -104,8 +118,10 @@ def test_given_splits_stay_as_they_are(tmp_path: Path) -> None:
         people(tmp_path / name, [3] * 3, first)
     spec, splits = read(tmp_path)
     assert {name: s.names for name, s in splits.items()} == {
-        "train": sorted(NAMES[:3]), "val": sorted(NAMES[3:6]), "test": sorted(NAMES[6:9])
-    }  # fmt: skip
+        "train": sorted(NAMES[:3]),
+        "val": sorted(NAMES[3:6]),
+        "test": sorted(NAMES[6:9]),
+    }
     assert set(spec["splits"].values()) == {"as given"}
     picture(tmp_path / "test" / NAMES[1] / "again.png", 1, 99)
     refused(tmp_path, "a person is in train and in test", NAMES[1])
@@ -452,8 +468,10 @@ def test_names_in_a_gallery(tmp_path: Path) -> None:
         picture(tmp_path / name, 1, 1)
     files, persons = read_gallery(tmp_path)
     assert dict(zip((str(f.relative_to(tmp_path)) for f in files), persons, strict=True)) == {
-        "b/1.png": "b", "a/deep/2.png": "a", "loose one.png": "loose one"
-    }  # fmt: skip
+        "b/1.png": "b",
+        "a/deep/2.png": "a",
+        "loose one.png": "loose one",
+    }
 
 
 def test_other_people_are_measured(folder: Path, tmp_path: Path) -> None:
@@ -473,7 +491,11 @@ def test_other_people_are_measured(folder: Path, tmp_path: Path) -> None:
 
 def test_settings_that_the_data_do_not_allow(tmp_path: Path) -> None:
     data = people(tmp_path / "data", [4] * 8)
-    for wrong, words in (({"persons": 20}, "fewer persons than a batch takes"), ({"pictures": 9}, "pictures=4 or less"), ({"size": 8}, "too small")):  # fmt: skip
+    for wrong, words in (
+        ({"persons": 20}, "fewer persons than a batch takes"),
+        ({"pictures": 9}, "pictures=4 or less"),
+        ({"size": 8}, "too small"),
+    ):
         with pytest.raises(UserError, match=words):
             chainrule.train("facenet", data=str(data), out=tmp_path / "run", device="cpu", **{**SMALL, **wrong})
         assert not (tmp_path / "run").exists(), "a run that never began leaves a folder"

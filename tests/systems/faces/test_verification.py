@@ -169,9 +169,10 @@ def test_folds_against_loops(counts: list[int], num_folds: int) -> None:
         middles = [(low + high) / 2 for low, high in pairwise(values)] + [values[-1]]
         threshold = middles[int(scores_at(chosen_by, middles).argmax())]
         judged = [
-            (i, j) for i, j in combinations(range(len(y)), 2)
+            (i, j)
+            for i, j in combinations(range(len(y)), 2)
             if {fold[i], fold[j]} <= {a, b} and ((fold[i] != fold[j]) or y[i] == y[j])
-        ]  # fmt: skip
+        ]
         scores.append(float(scores_at(judged, [threshold])[0]))
     assert fold_accuracy(d, y, num_folds=num_folds) == pytest.approx(sum(scores) / len(scores), abs=1e-12)
 

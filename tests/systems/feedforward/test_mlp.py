@@ -33,7 +33,9 @@ def peer(model: MLP, activation: type[nn.Module]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-@pytest.mark.parametrize(("name", "oracle"), [("relu", nn.ReLU), ("tanh", nn.Tanh), ("sigmoid", nn.Sigmoid), ("elu", nn.ELU)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "oracle"), [("relu", nn.ReLU), ("tanh", nn.Tanh), ("sigmoid", nn.Sigmoid), ("elu", nn.ELU)]
+)
 def test_equals_torchs_layers_forward_and_backward(name: str, oracle: type[nn.Module]) -> None:
     torch.manual_seed(0)
     model = MLP(6, 3, hidden=(5, 4), activation=name).double()
@@ -117,8 +119,14 @@ def test_answers_in_units() -> None:
 
 
 def test_update_rules_by_name() -> None:
-    theirs = {"sgd": torch.optim.SGD, "adagrad": torch.optim.Adagrad, "adadelta": torch.optim.Adadelta,
-              "rmsprop": torch.optim.RMSprop, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}  # fmt: skip
+    theirs = {
+        "sgd": torch.optim.SGD,
+        "adagrad": torch.optim.Adagrad,
+        "adadelta": torch.optim.Adadelta,
+        "rmsprop": torch.optim.RMSprop,
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+    }
     for name, rule in theirs.items():
         walked = []
         for make in (optimizer_of, None):
@@ -240,8 +248,16 @@ def test_regression_learns_in_any_unit() -> None:
     for unit, offset in ((1.0, 0.0), (1e9, 3e10)):
         rows = "\n".join(f"{a},{float(b)!r}" for a, b in zip(x, offset + unit * y, strict=True))
         Path("wave.csv").write_text("x,y\n" + rows + "\n")
-        run = chainrule.train("mlp-regression", data="wave.csv", out=f"run{unit:g}", device="cpu", epochs=40, patience=0,
-                              lr=0.03, hidden=(20,))  # fmt: skip
+        run = chainrule.train(
+            "mlp-regression",
+            data="wave.csv",
+            out=f"run{unit:g}",
+            device="cpu",
+            epochs=40,
+            patience=0,
+            lr=0.03,
+            hidden=(20,),
+        )
         metrics = run.result()["metrics"]
         found.append(metrics["rmse"] / unit)
         assert metrics["r2"] > 0.9

@@ -29,8 +29,13 @@ def write(values: Any, name: str = "series.csv") -> Path:
 
 def read(source: object, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     settings: dict[str, Any] = {
-        "lags": 3, "difference": 0, "log": False, "dtype": torch.float64, "val_fraction": 0.25, "test_fraction": 0.2,
-    }  # fmt: skip
+        "lags": 3,
+        "difference": 0,
+        "log": False,
+        "dtype": torch.float64,
+        "val_fraction": 0.25,
+        "test_fraction": 0.2,
+    }
     return read_splits(str(source), None, **(settings | options))
 
 
@@ -164,9 +169,20 @@ def test_a_linear_autoregression_finds_the_recursion() -> None:
     values = np.sin(np.arange(150) * math.acos(0.8))
     write(values)
     run = chainrule.train(
-        "mlp-series", data="series.csv", out="run", device="cpu", hidden=(), lags=2, horizon=5, period=4, epochs=80,
-        lr=0.05, batch_size=32, weight_decay=0, patience=0,
-    )  # fmt: skip
+        "mlp-series",
+        data="series.csv",
+        out="run",
+        device="cpu",
+        hidden=(),
+        lags=2,
+        horizon=5,
+        period=4,
+        epochs=80,
+        lr=0.05,
+        batch_size=32,
+        weight_decay=0,
+        patience=0,
+    )
     system: Any = run.open_system()
     np.testing.assert_allclose(system.model.output.weight.detach().numpy(), [[-1.0, 1.6]], atol=2e-3)
     metrics = run.result()["metrics"]
@@ -210,7 +226,9 @@ def test_another_series_is_measured_whole(small: Path) -> None:
 
 
 def test_what_is_deployed_takes_values() -> None:
-    run = chainrule.train("mlp-series", out="run", device="cpu", epochs=1, lags=3, difference=1, log=True, hidden=(4,), batch_size=64)  # fmt: skip
+    run = chainrule.train(
+        "mlp-series", out="run", device="cpu", epochs=1, lags=3, difference=1, log=True, hidden=(4,), batch_size=64
+    )
     system: Any = Run.load(run.folder, "cpu").open_system()
     given = system.deployable()
     rows = given.inputs(5)[0]

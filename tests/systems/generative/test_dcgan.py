@@ -140,11 +140,18 @@ def test_the_loop_is_algorithm_1(k: int, tmp_path: Path) -> None:
 
     seen: list[int] = []
     play(
-        a_run(tmp_path / "run"), generator=G, discriminator=D, generator_objective=g_objective,
-        discriminator_objective=d_objective, generator_optimizer=torch.optim.SGD(G.parameters(), 0.3),
-        discriminator_optimizer=torch.optim.SGD(D.parameters(), 0.2), train=batches, steps=5, discriminator_steps=k,
+        a_run(tmp_path / "run"),
+        generator=G,
+        discriminator=D,
+        generator_objective=g_objective,
+        discriminator_objective=d_objective,
+        generator_optimizer=torch.optim.SGD(G.parameters(), 0.3),
+        discriminator_optimizer=torch.optim.SGD(D.parameters(), 0.2),
+        train=batches,
+        steps=5,
+        discriminator_steps=k,
         after_step=seen.append,
-    )  # fmt: skip
+    )
     assert seen == [1, 2, 3, 4, 5]
 
     # The box of the paper, in its own words: ascend the sum of logs; then descend -log D(G(z)).
@@ -186,11 +193,17 @@ def test_a_game_on_the_line_finds_the_mean_and_the_spread(tmp_path: Path) -> Non
             late.append(torch.stack([G.bias.detach()[0], G.weight.detach()[0, 0].abs()]))
 
     play(
-        a_run(tmp_path / "run"), generator=G, discriminator=D, generator_objective=g_objective,
-        discriminator_objective=d_objective, generator_optimizer=torch.optim.Adam(G.parameters(), 5e-3, (0.5, 0.999)),
-        discriminator_optimizer=torch.optim.Adam(D.parameters(), 5e-3, (0.5, 0.999)), steps=800,
-        train=Batches(data, torch.zeros(2000), 128, seed=0), after_step=after_step,
-    )  # fmt: skip
+        a_run(tmp_path / "run"),
+        generator=G,
+        discriminator=D,
+        generator_objective=g_objective,
+        discriminator_objective=d_objective,
+        generator_optimizer=torch.optim.Adam(G.parameters(), 5e-3, (0.5, 0.999)),
+        discriminator_optimizer=torch.optim.Adam(D.parameters(), 5e-3, (0.5, 0.999)),
+        steps=800,
+        train=Batches(data, torch.zeros(2000), 128, seed=0),
+        after_step=after_step,
+    )
     mean, spread = torch.stack(late).mean(0).tolist()
     assert mean == pytest.approx(3, abs=0.15)
     assert spread == pytest.approx(0.5, abs=0.15)

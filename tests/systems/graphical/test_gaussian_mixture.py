@@ -51,9 +51,15 @@ def reference(x: Tensor, mixture: GaussianMixture, iterations: int) -> Reference
     U = mixture.precision_cholesky
     precisions = U @ U.mT if U.dim() > 1 and U.shape[-1] == U.shape[-2] and kind in ("full", "tied") else U.square()
     found = Reference(
-        mixture.num_components, covariance_type=kind, reg_covar=mixture.reg_covar, tol=0.0, max_iter=iterations,
-        weights_init=mixture.weights.numpy(), means_init=mixture.means.numpy(), precisions_init=precisions.numpy(),
-    )  # fmt: skip
+        mixture.num_components,
+        covariance_type=kind,
+        reg_covar=mixture.reg_covar,
+        tol=0.0,
+        max_iter=iterations,
+        weights_init=mixture.weights.numpy(),
+        means_init=mixture.means.numpy(),
+        precisions_init=precisions.numpy(),
+    )
     with pytest.warns(ConvergenceWarning):
         return found.fit(x.numpy())
 
@@ -115,9 +121,12 @@ def test_samples_have_the_moments_of_the_mixture(kind: str) -> None:
 def plain_expectation(mixture: GaussianMixture, x: Tensor) -> tuple[Tensor, ...]:
     """The E-step and its moments as the textbook has them (Bishop 9.23 to 9.26), for full covariances."""
     joint = torch.stack(
-        [w.log() + torch.distributions.MultivariateNormal(m, c).log_prob(x)
-         for w, m, c in zip(mixture.weights, mixture.means, mixture.covariances, strict=True)], 1,
-    )  # fmt: skip
+        [
+            w.log() + torch.distributions.MultivariateNormal(m, c).log_prob(x)
+            for w, m, c in zip(mixture.weights, mixture.means, mixture.covariances, strict=True)
+        ],
+        1,
+    )
     r = joint.softmax(1)
     means = (r.T @ x) / r.sum(0)[:, None]
     centred = x - means[:, None]
@@ -188,8 +197,12 @@ def test_one_component_is_the_closed_form(kind: str, D: int) -> None:
     mixture = started(x, 1, kind, reg_covar=0.0)
     mixture.maximisation(mixture.expectation(x))
     matrix = x.T.cov(correction=0).reshape(D, D)
-    expected = {"full": matrix, "tied": matrix, "diagonal": matrix.diag().diag(),
-                "spherical": torch.eye(D) * matrix.diag().mean()}[kind]  # fmt: skip
+    expected = {
+        "full": matrix,
+        "tied": matrix,
+        "diagonal": matrix.diag().diag(),
+        "spherical": torch.eye(D) * matrix.diag().mean(),
+    }[kind]
     np.testing.assert_allclose(mixture.means[0], x.mean(0), atol=1e-10)
     np.testing.assert_allclose(mixture.covariance_matrices()[0], expected, atol=1e-9)
 
@@ -273,8 +286,13 @@ def test_a_search_finds_the_number_of_components_and_resumes_bit_for_bit(monkeyp
     centres = np.array([[0, 0], [8, 0], [0, 8]])
     np.savez("three.npz", x=centres[random.integers(3, size=400)] + random.normal(size=(400, 2)))
     settings: dict[str, Any] = {
-        "data": "three.npz", "components": 1, "components_to": 4, "restarts": 2, "checkpoint_s": 0.0, "threads": 1,
-    }  # fmt: skip
+        "data": "three.npz",
+        "components": 1,
+        "components_to": 4,
+        "restarts": 2,
+        "checkpoint_s": 0.0,
+        "threads": 1,
+    }
     whole = train("whole", **settings)
     result = whole.result()
     assert result is not None
@@ -314,8 +332,10 @@ def test_digits_by_default_is_scikit_learns_density() -> None:
     assert metrics["nll_nats"] == pytest.approx(-oracle.score(test.numpy()), abs=1e-6)
     assert metrics["bic"] == pytest.approx(oracle.bic(test.numpy()), abs=1e-3)
     assert [figure.title for figure in system.figures()] == [
-        "Components over the training rows", "Means", "Components and classes",
-    ]  # fmt: skip
+        "Components over the training rows",
+        "Means",
+        "Components and classes",
+    ]
     samples = api.generate("run", count=5, seed=1)
     assert len(samples) == 5
     assert len(samples[0]) == 65

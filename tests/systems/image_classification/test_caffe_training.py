@@ -146,16 +146,28 @@ def failure(place: Path, tmp_path: Path, *, net: str = NET, solver: str = SOLVER
     [
         (("num_output: 3", "num_output: 5"), ("expected: 3 outputs", "num_output: 3", "'fc'")),
         (("crop_size: 12", "crop_size: 40"), ("pictures are smaller than the part", "size=40")),
-        (("mean_value: 10 mean_value: 20 mean_value: 30", 'mean_file: "m.binaryproto"'), ("no such file", "m.binaryproto", "a mean picture")),
+        (
+            ("mean_value: 10 mean_value: 20 mean_value: 30", 'mean_file: "m.binaryproto"'),
+            ("no such file", "m.binaryproto", "a mean picture"),
+        ),
         (("mean_value: 30", ""), ("means for other channels",)),
         (("scale: 0.02", "scale: 0"), ("a scale that leaves nothing",)),
         (('"SoftmaxWithLoss"', '"EuclideanLoss"'), ("layer 'loss' (EuclideanLoss)",)),
-        (('type: "SoftmaxWithLoss"', 'type: "SoftmaxWithLoss" loss_param { normalization: NONE }'), ("a sum over the batch",)),
-        (('type: "SoftmaxWithLoss" bottom: "fc" bottom: "label"', 'type: "MultinomialLogisticLoss" bottom: "fc" bottom: "label"'), ("none of classes",)),
+        (
+            ('type: "SoftmaxWithLoss"', 'type: "SoftmaxWithLoss" loss_param { normalization: NONE }'),
+            ("a sum over the batch",),
+        ),
+        (
+            (
+                'type: "SoftmaxWithLoss" bottom: "fc" bottom: "label"',
+                'type: "MultinomialLogisticLoss" bottom: "fc" bottom: "label"',
+            ),
+            ("none of classes",),
+        ),
         (("include { phase: TRAIN }", "include { phase: TEST }"), ("no data in the phase TRAIN",)),
         (("stride: 2", "strid: 2"), ("line 5", 'no field named "strid"')),
     ],
-)  # fmt: skip
+)
 def test_what_a_description_may_not_ask(
     place: Path, tmp_path: Path, change: tuple[str, str], words: tuple[str, ...]
 ) -> None:

@@ -193,7 +193,16 @@ def test_six_views() -> None:
 def test_the_recipe_learns_and_answers_without_its_data(tmp_path: Path) -> None:
     digits = load_digits()
     np.savez(tmp_path / "digits.npz", x=(digits.images * 15).astype(np.uint8), y=digits.target)
-    run = train("cifar-speed", data=str(tmp_path / "digits.npz"), out=tmp_path / "run", epochs=3, batch_size=100, widths=(16, 24, 24), size=16, flip=False)  # fmt: skip
+    run = train(
+        "cifar-speed",
+        data=str(tmp_path / "digits.npz"),
+        out=tmp_path / "run",
+        epochs=3,
+        batch_size=100,
+        widths=(16, 24, 24),
+        size=16,
+        flip=False,
+    )
     assert run.system.evaluate()["accuracy"] > 0.9
     patches, logits = run.system.model.patches.weight, run.system.logits(x := run.system.data.test.x[:50])
     (tmp_path / "digits.npz").unlink()
@@ -204,7 +213,9 @@ def test_the_recipe_learns_and_answers_without_its_data(tmp_path: Path) -> None:
     convolutions, biases, head, first = opened.optimizer.param_groups
     assert [len(group["params"]) for group in opened.optimizer.param_groups] == [6, 6, 1, 1]
     # Rates are of a sample, gradients of a mean of 100; a weight shrinks by 2e-6 a sample whatever the rate.
-    assert (convolutions["initial_lr"], biases["initial_lr"]) == (0.24, pytest.approx(5.3)) and head["initial_lr"] == pytest.approx(67)  # fmt: skip
+    assert (convolutions["initial_lr"], biases["initial_lr"]) == (0.24, pytest.approx(5.3)) and head[
+        "initial_lr"
+    ] == pytest.approx(67)
     for group in (biases, head, first):
         assert group["initial_lr"] * group["weight_decay"] == pytest.approx(2e-6 * 100)
     falling, *_, ended = opened.schedule.lr_lambdas

@@ -120,9 +120,17 @@ def test_the_network_is_its_restatement(name: str, restated: Any, size: int) -> 
 def test_sizes_and_first_weights_are_those_of_the_files() -> None:
     torch.manual_seed(0)
     for name, shapes, deviations in (
-        ("cuda-convnet-18", {"pool1": (32, 16, 16), "pool2": (32, 8, 8), "pool3": (64, 4, 4)}, {"conv1": 1e-4, "conv3": 0.01}),
-        ("cuda-convnet-11", {"pool1": (64, 12, 12), "pool2": (64, 6, 6), "local4": (32, 6, 6)}, {"conv1": 1e-4, "local3": 0.04, "fc10": 0.01}),
-    ):  # fmt: skip
+        (
+            "cuda-convnet-18",
+            {"pool1": (32, 16, 16), "pool2": (32, 8, 8), "pool3": (64, 4, 4)},
+            {"conv1": 1e-4, "conv3": 0.01},
+        ),
+        (
+            "cuda-convnet-11",
+            {"pool1": (64, 12, 12), "pool2": (64, 6, 6), "local4": (32, 6, 6)},
+            {"conv1": 1e-4, "local3": 0.04, "fc10": 0.01},
+        ),
+    ):
         net = build(name)
         found = {layer.name: layer.shape for layer in layers(net, (torch.zeros(1, 3, net.size, net.size),))}
         assert {layer: found[f"layers.{layer}"] for layer in shapes} == shapes

@@ -171,8 +171,9 @@ def grouped(x: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("name", "form", "alpha", "k"), [("alexnet", "paper", 1e-4, 2.0), ("alexnet", "caffe", 2e-5, 1.0), ("caffenet", "caffenet", 2e-5, 1.0)]
-)  # fmt: skip
+    ("name", "form", "alpha", "k"),
+    [("alexnet", "paper", 1e-4, 2.0), ("alexnet", "caffe", 2e-5, 1.0), ("caffenet", "caffenet", 2e-5, 1.0)],
+)
 def test_alexnet_is_its_restatement(name: str, form: str, alpha: float, k: float) -> None:
     net = filled(build(name, num_classes=6, form=form, size=99, width=1 / 8)).double().eval()
     w, x = net.state_dict(), torch.randn(2, 3, 99, 99, dtype=torch.float64) * 20

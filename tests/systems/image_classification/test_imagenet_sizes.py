@@ -72,9 +72,15 @@ def test_counts_by_arithmetic() -> None:
 
 
 SMALLEST = [
-    ("vgg11", 32), ("vgg11-bn", 32), ("alexnet-one-tower", 63), ("googlenet", 31), ("googlenet-bn", 15),
-    ("inception-resnet-v1", 75), ("resnet18", 1), ("resnet50", 1),
-]  # fmt: skip
+    ("vgg11", 32),
+    ("vgg11-bn", 32),
+    ("alexnet-one-tower", 63),
+    ("googlenet", 31),
+    ("googlenet-bn", 15),
+    ("inception-resnet-v1", 75),
+    ("resnet18", 1),
+    ("resnet50", 1),
+]
 
 
 @pytest.mark.parametrize(("name", "size"), SMALLEST)

@@ -183,8 +183,11 @@ def test_lenet_caffe_is_its_functions() -> None:
     assert sum(p.numel() for p in model.parameters()) == 431_080
     w = dict(model.named_parameters())
     assert {name: tuple(p.shape) for name, p in w.items() if name.endswith("weight")} == {
-        "conv1.weight": (20, 1, 5, 5), "conv2.weight": (50, 20, 5, 5), "ip1.weight": (500, 800), "ip2.weight": (10, 500),
-    }  # fmt: skip
+        "conv1.weight": (20, 1, 5, 5),
+        "conv2.weight": (50, 20, 5, 5),
+        "ip1.weight": (500, 800),
+        "ip2.weight": (10, 500),
+    }
     x = torch.randn(3, 1, 28, 28, dtype=torch.float64)
     h = F.max_pool2d(F.conv2d(x, w["conv1.weight"], w["conv1.bias"]), 2, 2)
     h = F.max_pool2d(F.conv2d(h, w["conv2.weight"], w["conv2.bias"]), 2, 2)

@@ -93,9 +93,16 @@ def test_gradients_are_right_and_wrong_shapes_are_told() -> None:
 def test_the_loss_of_a_picture_is_put_together_as_it_is_said() -> None:
     net = small_net()
     way = StyleTransfer(
-        content_layers=["1"], style_layers=["0", "1"], content_weight=2.0, style_weight=7.0, variation=5.0,
-        optimizer="adam", lr=1.0, start="content", steps=1,
-    )  # fmt: skip
+        content_layers=["1"],
+        style_layers=["0", "1"],
+        content_weight=2.0,
+        style_weight=7.0,
+        variation=5.0,
+        optimizer="adam",
+        lr=1.0,
+        start="content",
+        steps=1,
+    )
 
     def eyes(pixels: Tensor) -> dict[str, Tensor]:
         first = net[1](net[0](pixels))
@@ -183,9 +190,14 @@ def test_pooling_by_the_mean() -> None:
 @pytest.mark.parametrize("pooling", ["average", "maximum"])
 def test_the_recipe_pools_as_it_is_asked(pooling: str, tmp_path: Path) -> None:
     run, _, _ = trained(
-        tmp_path / "run", network="googlenet", size=48, pooling=pooling, steps=1, content_layers=("inception3a",),
+        tmp_path / "run",
+        network="googlenet",
+        size=48,
+        pooling=pooling,
+        steps=1,
+        content_layers=("inception3a",),
         style_layers=("stem.0", "inception3a"),
-    )  # fmt: skip
+    )
     kinds = {type(layer).__name__ for layer in run.system.modules()["network"].modules()}
     assert ("CaffeAvgPool2d" in kinds, "CaffeMaxPool2d" in kinds) == (pooling == "average", pooling == "maximum")
 

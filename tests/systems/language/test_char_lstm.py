@@ -23,8 +23,15 @@ from chainrule.systems.language.char_lstm import CharLSTM
 from chainrule.systems.language.task import CarriedState, draw
 
 TINY = {
-    "characters": 12_000, "epochs": 2, "batch_size": 8, "length": 32, "hidden_size": 24, "dropout": 0.3, "log_every": 10, "threads": 1,
-}  # fmt: skip
+    "characters": 12_000,
+    "epochs": 2,
+    "batch_size": 8,
+    "length": 32,
+    "hidden_size": 24,
+    "dropout": 0.3,
+    "log_every": 10,
+    "threads": 1,
+}
 
 
 def sigmoid(x):
@@ -117,8 +124,19 @@ def trained(tmp_path_factory) -> Path:
     """A small model of a text that repeats itself: after its first period every character is certain."""
     folder = tmp_path_factory.mktemp("periodic")
     (folder / "text.txt").write_text("to be or not to be,\n" * 400, encoding="utf-8")
-    api.train("char-lstm", data=str(folder / "text.txt"), out=folder / "run", epochs=8, batch_size=8, length=40,
-              hidden_size=32, num_layers=1, dropout=0.0, lr=0.02, threads=1)  # fmt: skip
+    api.train(
+        "char-lstm",
+        data=str(folder / "text.txt"),
+        out=folder / "run",
+        epochs=8,
+        batch_size=8,
+        length=40,
+        hidden_size=32,
+        num_layers=1,
+        dropout=0.0,
+        lr=0.02,
+        threads=1,
+    )
     return folder / "run"
 
 
@@ -211,8 +229,10 @@ def test_protocol_says_which_split_chose(tmp_path):
     assert "validation split (characters 10,200 to 10,800 of 12,000) chose" in protocol
     assert "test split (characters 10,800 to 12,000 of 12,000) measured once" in protocol
     assert [figure.title for figure in run.system.figures()] == [
-        "Where the text surprises", "Samples", "Where the loss comes from",
-    ]  # fmt: skip
+        "Where the text surprises",
+        "Samples",
+        "Where the loss comes from",
+    ]
     assert (tmp_path / "a" / "figures" / "sample-epoch-0001.png").is_file()
     run = api.train("char-lstm", data="pydoc-topics", out=tmp_path / "b", **{**TINY, "epochs": 1, "val_fraction": 0})
     assert "the weights are the last epoch's" in run.result()["protocol"]

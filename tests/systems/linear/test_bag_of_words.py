@@ -29,8 +29,10 @@ from tests.conftest import mirror
 
 TEXTS = ["a good film, a very good film!", "a bad film", "it isn't bad", "good, good fun", "dull and bad!", "fun"]
 Y = torch.tensor([1, 0, 1, 1, 0, 1])
-REVIEWS = {"good": ["a fine film", "fine fun", "so fine and warm", "a warm story", "warm and fine", "fine cast"],
-           "bad": ["a dull film", "dull noise", "so dull and cold", "a cold story", "cold and dull", "dull cast"]}  # fmt: skip
+REVIEWS = {
+    "good": ["a fine film", "fine fun", "so fine and warm", "a warm story", "warm and fine", "fine cast"],
+    "bad": ["a dull film", "dull noise", "so dull and cold", "a cold story", "cold and dull", "dull cast"],
+}
 
 
 def table(file: Path, reviews: dict[str, list[str]] = REVIEWS, times: int = 4) -> Path:
@@ -212,11 +214,13 @@ def test_sparse_rows_are_answered_as_dense_ones(made) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"estimator": "naive-bayes", "weighting": "counts"}, {"estimator": "bernoulli", "weighting": "binary"},
-        {"estimator": "logistic"}, {"estimator": "svm", "c": (1.0,)},
+        {"estimator": "naive-bayes", "weighting": "counts"},
+        {"estimator": "bernoulli", "weighting": "binary"},
+        {"estimator": "logistic"},
+        {"estimator": "svm", "c": (1.0,)},
     ],
     ids=lambda s: s["estimator"],
-)  # fmt: skip
+)
 def test_each_estimator_learns_the_users_texts(settings: dict, tmp_path: Path) -> None:
     run = chainrule.train(
         "bag-of-words", data=str(table(tmp_path / "r.csv")), out=tmp_path / "run", device="cpu", **settings
@@ -236,8 +240,13 @@ def test_each_estimator_learns_the_users_texts(settings: dict, tmp_path: Path) -
 
 def test_an_unknown_text_gets_the_prior(tmp_path: Path) -> None:
     reviews = {"good": REVIEWS["good"], "bad": REVIEWS["bad"] + ["dull dull", "cold cold"]}
-    chainrule.train("bag-of-words", data=str(table(tmp_path / "r.csv", reviews)), out=tmp_path / "run", device="cpu",
-                    estimator="naive-bayes")  # fmt: skip
+    chainrule.train(
+        "bag-of-words",
+        data=str(table(tmp_path / "r.csv", reviews)),
+        out=tmp_path / "run",
+        device="cpu",
+        estimator="naive-bayes",
+    )
     answer = chainrule.predict(tmp_path / "run", ["zzz yyy"], device="cpu")[0]
     run = Run.load(tmp_path / "run", "cpu")
     share = float((run.open_system().data.train.y == 0).double().mean())
@@ -276,9 +285,17 @@ def test_mr_reaches_the_published_figure(tmp_path: Path) -> None:
     """Naive Bayes over single words on one fold of ten; the answers are scikit-learn's."""
     mirror("mr")
     run = chainrule.train(
-        "bag-of-words", data="mr", out=tmp_path / "run", device="cpu", estimator="naive-bayes", weighting="binary", ngrams=1,
-        alpha=(1.0,), folds=10, fold=1,
-    )  # fmt: skip
+        "bag-of-words",
+        data="mr",
+        out=tmp_path / "run",
+        device="cpu",
+        estimator="naive-bayes",
+        weighting="binary",
+        ngrams=1,
+        alpha=(1.0,),
+        folds=10,
+        fold=1,
+    )
     accuracy = run.result()["metrics"]["accuracy"]
     _, splits = read_sentence_splits("mr", target=None, val_fraction=0.1, test_fraction=0.1, folds=10, fold=1, seed=0)
     count = CountVectorizer(

@@ -32,17 +32,28 @@ def standard(x: NDArray[Any]) -> NDArray[Any]:
 
 def overlapping(rows: int, columns: int, classes: int, seed: int = 0) -> tuple[NDArray[Any], NDArray[Any]]:
     return make_classification(
-        rows, columns, n_informative=max(2, columns // 2), n_redundant=0, n_classes=classes, n_clusters_per_class=1,
-        flip_y=0.2, class_sep=0.7, random_state=seed,
-    )  # fmt: skip
+        rows,
+        columns,
+        n_informative=max(2, columns // 2),
+        n_redundant=0,
+        n_classes=classes,
+        n_clusters_per_class=1,
+        flip_y=0.2,
+        class_sep=0.7,
+        random_state=seed,
+    )
 
 
 TABLES = {
-    "iris": load_iris(return_X_y=True), "wine, raw": load_wine(return_X_y=True), "digits": (load_digits().data[:300, ::3], load_digits().target[:300]),
-    "cancer": (standard(load_breast_cancer().data), load_breast_cancer().target), "wide": overlapping(20, 50, 2),
-    "far": (load_iris().data[50:] + 1e3, load_iris().target[50:]), "text": (load_iris().data, np.array(list("abc"))[load_iris().target]),
+    "iris": load_iris(return_X_y=True),
+    "wine, raw": load_wine(return_X_y=True),
+    "digits": (load_digits().data[:300, ::3], load_digits().target[:300]),
+    "cancer": (standard(load_breast_cancer().data), load_breast_cancer().target),
+    "wide": overlapping(20, 50, 2),
+    "far": (load_iris().data[50:] + 1e3, load_iris().target[50:]),
+    "text": (load_iris().data, np.array(list("abc"))[load_iris().target]),
     "one column": (overlapping(80, 4, 2)[0][:, :1], overlapping(80, 4, 2)[1]),
-}  # fmt: skip
+}
 
 
 def objective_of(model: Any, x: NDArray[Any], y: NDArray[Any], C: float, weight: NDArray[Any] | None = None) -> float:
@@ -116,7 +127,11 @@ def test_many_rows_begin_on_a_sample_and_end_at_the_same_optimum() -> None:
     assert ours.n_iter_[0] < 20
     two = y > 0
     ours = LogisticRegression(C=np.inf, tol=1e-9).fit(x, two)
-    np.testing.assert_allclose(ours.coef_, linear_model.LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-12).fit(x, two).coef_, atol=1e-7)  # fmt: skip
+    np.testing.assert_allclose(
+        ours.coef_,
+        linear_model.LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-12).fit(x, two).coef_,
+        atol=1e-7,
+    )
 
 
 def test_a_rare_column_of_many_rows() -> None:
@@ -309,9 +324,10 @@ def test_lbfgs_ends_where_rounding_ends_it() -> None:
 @pytest.mark.parametrize("shape", ["quartic", "exponential", "sine"])
 def test_line_search_satisfies_wolfe(first: float, shape: str) -> None:
     line = {
-        "quartic": lambda t: ((t - 2) ** 4, 4 * (t - 2) ** 3), "exponential": lambda t: (np.exp(t) - 5 * t, np.exp(t) - 5),
+        "quartic": lambda t: ((t - 2) ** 4, 4 * (t - 2) ** 3),
+        "exponential": lambda t: (np.exp(t) - 5 * t, np.exp(t) - 5),
         "sine": lambda t: (-np.sin(t) + 0.05 * t * t, -np.cos(t) + 0.1 * t),
-    }[shape]  # fmt: skip
+    }[shape]
 
     def f(x: Tensor) -> tuple[float, Tensor]:
         with np.errstate(over="ignore"):
@@ -419,9 +435,14 @@ def test_outliers_are_not_taken_for_separation() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"solver": "sgd"}, "no solver 'sgd'"), ({"C": 0.0}, "C is out of range"), ({"tol": -1.0}, "tol"), ({"max_iter": 0}, "max_iter"),
-     ({"C": float("nan")}, "C is out of range")],
-)  # fmt: skip
+    [
+        ({"solver": "sgd"}, "no solver 'sgd'"),
+        ({"C": 0.0}, "C is out of range"),
+        ({"tol": -1.0}, "tol"),
+        ({"max_iter": 0}, "max_iter"),
+        ({"C": float("nan")}, "C is out of range"),
+    ],
+)
 def test_bad_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         LogisticRegression(**settings).fit([[0.0], [1.0]], [0, 1])

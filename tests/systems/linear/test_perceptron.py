@@ -226,11 +226,16 @@ def test_either_a_hyperplane_or_a_shared_point() -> None:
 @pytest.mark.parametrize(
     ("x", "y", "expected"),
     [
-        ([0, 1, 2, 3], [0, 0, 1, 1], "complete"), ([0, 1, 1, 2], [0, 0, 1, 1], "quasi-complete"),
-        ([0, 2, 1, 3], [0, 0, 1, 1], "none"), ([1, 1], [0, 1], "none"), ([0, 1, 2], [0, 1, 2], "complete"),
-        ([0, 1, 2, 1], [0, 1, 0, 1], "none"), ([0, 1, 1, 2, 2, 3], [0, 0, 1, 1, 2, 2], "quasi-complete"), ([5], [0], None),
+        ([0, 1, 2, 3], [0, 0, 1, 1], "complete"),
+        ([0, 1, 1, 2], [0, 0, 1, 1], "quasi-complete"),
+        ([0, 2, 1, 3], [0, 0, 1, 1], "none"),
+        ([1, 1], [0, 1], "none"),
+        ([0, 1, 2], [0, 1, 2], "complete"),
+        ([0, 1, 2, 1], [0, 1, 0, 1], "none"),
+        ([0, 1, 1, 2, 2, 3], [0, 0, 1, 1, 2, 2], "quasi-complete"),
+        ([5], [0], None),
     ],
-)  # fmt: skip
+)
 def test_separation_by_hand(x: list[float], y: list[int], expected: str | None) -> None:
     rows, target = torch.tensor(x).double()[:, None], torch.tensor(y)
     if expected is None:
@@ -279,9 +284,17 @@ def test_hard_margin_agrees_with_libsvm_and_slsqp(seed: int) -> None:
     extended = np.concatenate([x, np.ones((len(x), 1))], 1)
     w, margin = hard_margin(torch.from_numpy(extended), torch.from_numpy(sign))
     found = minimize(
-        lambda v: 0.5 * v @ v, w.numpy() / margin + 0.1, jac=lambda v: v, method="SLSQP", options={"ftol": 1e-14, "maxiter": 500},
-        constraints={"type": "ineq", "fun": lambda v: sign * (extended @ v) - 1, "jac": lambda v: sign[:, None] * extended},
-    )  # fmt: skip
+        lambda v: 0.5 * v @ v,
+        w.numpy() / margin + 0.1,
+        jac=lambda v: v,
+        method="SLSQP",
+        options={"ftol": 1e-14, "maxiter": 500},
+        constraints={
+            "type": "ineq",
+            "fun": lambda v: sign * (extended @ v) - 1,
+            "jac": lambda v: sign[:, None] * extended,
+        },
+    )
     assert margin == pytest.approx(1 / np.linalg.norm(found.x), rel=1e-6)
     assert float((extended @ w.numpy() * sign).min()) == pytest.approx(margin, rel=1e-9)
     # libsvm's intercept is not part of the norm: rows and their mirror images put the hyperplane through the origin
@@ -308,8 +321,11 @@ def test_bad_rows_are_refused() -> None:
 # -- threshold units --------------------------------------------------------------------------------------------
 
 TRUTH = {
-    "and": lambda a, b: a and b, "or": lambda a, b: a or b, "nand": lambda a, b: not (a and b), "nor": lambda a, b: not (a or b),
-}  # fmt: skip
+    "and": lambda a, b: a and b,
+    "or": lambda a, b: a or b,
+    "nand": lambda a, b: not (a and b),
+    "nor": lambda a, b: not (a or b),
+}
 
 
 @pytest.mark.parametrize("name", TRUTH)

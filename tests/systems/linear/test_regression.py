@@ -37,9 +37,15 @@ def made(rows: int, columns: int, *, condition: float = 1.0, offset: float = 0.0
 
 
 KINDS: dict[str, Rows] = {
-    "tall": made(200, 8), "wide": made(10, 30), "square": made(12, 12), "one column": made(20, 1), "far": made(100, 5, offset=1e6),
-    "ill": made(100, 10, condition=1e5), "two rows": made(2, 1), "diabetes": load_diabetes(return_X_y=True),
-}  # fmt: skip
+    "tall": made(200, 8),
+    "wide": made(10, 30),
+    "square": made(12, 12),
+    "one column": made(20, 1),
+    "far": made(100, 5, offset=1e6),
+    "ill": made(100, 10, condition=1e5),
+    "two rows": made(2, 1),
+    "diabetes": load_diabetes(return_X_y=True),
+}
 
 
 @pytest.fixture(params=KINDS.values(), ids=KINDS)
@@ -106,8 +112,13 @@ def test_units_do_not_make_normal_equations_singular() -> None:
 @pytest.mark.parametrize("case", ["double", "sum", "constant", "wide", "zero"])
 def test_singular_normal_equations_are_refused(case: str) -> None:
     x, y = made(50, 3)
-    more = {"double": 2 * x[:, :1], "sum": x.sum(1, keepdims=True), "constant": np.full((50, 1), 7.0), "zero": np.zeros((50, 1)),
-            "wide": np.random.default_rng(0).normal(size=(50, 60))}[case]  # fmt: skip
+    more = {
+        "double": 2 * x[:, :1],
+        "sum": x.sum(1, keepdims=True),
+        "constant": np.full((50, 1), 7.0),
+        "zero": np.zeros((50, 1)),
+        "wide": np.random.default_rng(0).normal(size=(50, 60)),
+    }[case]
     singular = np.concatenate([x, more], 1)
     with pytest.raises(UserError, match="normal equations are singular") as caught:
         LinearRegression(solver="normal").fit(singular, y)
@@ -170,8 +181,12 @@ def test_ridge_qr_keeps_digits_that_normal_equations_lose() -> None:
 
 def test_float32() -> None:
     x, y = (t.astype(np.float32) for t in made(200, 8, condition=10.0))
-    pairs = [(LinearRegression(), linear_model.LinearRegression()), (LinearRegression(solver="normal"), linear_model.LinearRegression()),
-             (Ridge(alpha=2.0), linear_model.Ridge(2.0)), (Lasso(alpha=0.1, tol=1e-6), linear_model.Lasso(0.1, tol=1e-6))]  # fmt: skip
+    pairs = [
+        (LinearRegression(), linear_model.LinearRegression()),
+        (LinearRegression(solver="normal"), linear_model.LinearRegression()),
+        (Ridge(alpha=2.0), linear_model.Ridge(2.0)),
+        (Lasso(alpha=0.1, tol=1e-6), linear_model.Lasso(0.1, tol=1e-6)),
+    ]
     for ours, theirs in pairs:
         ours.fit(x, y)
         expected = theirs.fit(x.astype(np.float64), y.astype(np.float64)).coef_
@@ -284,10 +299,16 @@ def test_bad_rows_are_refused(model: Any) -> None:
 
 @pytest.mark.parametrize(
     ("model", "message"),
-    [(LinearRegression(solver="lu"), "no solver 'lu'"), (LinearRegression(tol=0.0), "tol"), (Ridge(alpha=-1.0), "alpha"),  # type: ignore[arg-type]
-     (Ridge(alpha=float("nan")), "alpha"), (Lasso(alpha=0.0), "alpha"), (Ridge(max_iter=0), "max_iter")],
+    [
+        (LinearRegression(solver="lu"), "no solver 'lu'"),
+        (LinearRegression(tol=0.0), "tol"),
+        (Ridge(alpha=-1.0), "alpha"),  # type: ignore[arg-type]
+        (Ridge(alpha=float("nan")), "alpha"),
+        (Lasso(alpha=0.0), "alpha"),
+        (Ridge(max_iter=0), "max_iter"),
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_bad_settings_are_refused(model: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         model.fit(*made(10, 2))

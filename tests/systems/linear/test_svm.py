@@ -56,7 +56,7 @@ def two_classes() -> dict[str, tuple[np.ndarray, np.ndarray]]:
         "wine": (scale(wine[0]), np.where(wine[1] == 1, "one", "other")),
         "one feature": (normal(80, 1).numpy(), (signs(80).numpy() > 0)),
         "unscaled": (wine[0], wine[1] == 0),
-    }  # fmt: skip
+    }
 
 
 TWO = two_classes()
@@ -82,11 +82,15 @@ def test_two_classes_as_libsvm(name: str, C: float) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"kernel": "linear"}, {"kernel": "poly", "degree": 2, "coef0": 1.0}, {"kernel": "rbf", "gamma": 0.5},
-        {"kernel": "rbf", "gamma": "auto"}, {"class_weight": "balanced"}, {"class_weight": {0: 5.0, 1: 0.2}},
+        {"kernel": "linear"},
+        {"kernel": "poly", "degree": 2, "coef0": 1.0},
+        {"kernel": "rbf", "gamma": 0.5},
+        {"kernel": "rbf", "gamma": "auto"},
+        {"class_weight": "balanced"},
+        {"class_weight": {0: 5.0, 1: 0.2}},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_settings_as_libsvm(settings: dict[str, Any]) -> None:
     x, y = TWO["moons"]
     x, y = x[20:], y[20:]
@@ -187,13 +191,18 @@ def test_float32_rows() -> None:
 @pytest.mark.parametrize(
     "settings, says",
     [
-        ({"C": 0.0}, "C is out of range"), ({"C": np.inf}, "C is out of range"), ({"tol": -1.0}, "tol is out of range"),
-        ({"kernel": "cubic"}, "no kernel 'cubic'"), ({"multi_class": "all"}, "no multi_class"),
-        ({"gamma": 0.0}, "gamma is out of range"), ({"class_weight": {0: 0.0, 1: 1.0}}, "no weight"),
-        ({"working_set": 1}, "two rows"), ({"cache_size": 0.0}, "cache_size"),
+        ({"C": 0.0}, "C is out of range"),
+        ({"C": np.inf}, "C is out of range"),
+        ({"tol": -1.0}, "tol is out of range"),
+        ({"kernel": "cubic"}, "no kernel 'cubic'"),
+        ({"multi_class": "all"}, "no multi_class"),
+        ({"gamma": 0.0}, "gamma is out of range"),
+        ({"class_weight": {0: 0.0, 1: 1.0}}, "no weight"),
+        ({"working_set": 1}, "two rows"),
+        ({"cache_size": 0.0}, "cache_size"),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_the_machine_refuses(settings: dict[str, Any], says: str) -> None:
     x, y = TWO["blobs"]
     with pytest.raises(UserError, match=says):
@@ -270,9 +279,13 @@ def test_the_hinge_against_its_dual_by_scipy(shape: tuple[int, int], scaled: flo
     cost = torch.linspace(0.5, 2.0, shape[0]).double() / scaled**2
     q = (x @ x.T * y[:, None] * y).numpy()
     dual = scipy.optimize.minimize(
-        lambda a: 0.5 * a @ q @ a - a.sum(), np.zeros(shape[0]), jac=lambda a: q @ a - 1, method="L-BFGS-B",
-        bounds=[(0, c) for c in cost.tolist()], options={"ftol": 1e-15, "gtol": 1e-11, "maxiter": 50_000, "maxfun": 100_000},
-    )  # fmt: skip
+        lambda a: 0.5 * a @ q @ a - a.sum(),
+        np.zeros(shape[0]),
+        jac=lambda a: q @ a - 1,
+        method="L-BFGS-B",
+        bounds=[(0, c) for c in cost.tolist()],
+        options={"ftol": 1e-15, "gtol": 1e-11, "maxiter": 50_000, "maxfun": 100_000},
+    )
     found = svm_newton(x, y, cost, loss="hinge", tol=1e-8)
     assert found.converged and 0 <= found.gap <= 1e-8 * found.objective
     assert found.objective == pytest.approx(-dual.fun, rel=1e-6)
@@ -322,7 +335,12 @@ def test_many_columns_take_conjugate_gradients(monkeypatch: pytest.MonkeyPatch) 
 def test_class_weights_intercepts_and_float32() -> None:
     x, y = datasets.load_breast_cancer(return_X_y=True)
     x = scale(x)
-    for settings in ({"class_weight": "balanced"}, {"class_weight": {0: 3.0}}, {"fit_intercept": False}, {"intercept_scaling": 50.0}):  # fmt: skip
+    for settings in (
+        {"class_weight": "balanced"},
+        {"class_weight": {0: 3.0}},
+        {"fit_intercept": False},
+        {"intercept_scaling": 50.0},
+    ):
         ours = LinearSVM(tol=1e-11, **settings).fit(x, y)
         theirs = LinearSVC(dual=False, tol=1e-10, max_iter=100_000, **settings).fit(x, y)
         np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-5)
@@ -347,9 +365,13 @@ def test_pegasos_comes_near_the_minimum() -> None:
 def test_the_first_step_of_pegasos_by_hand() -> None:
     """One batch of both rows: lambda = 1/4, w = (1 / lambda) mean(y x) = 4 * 3/2 = 6, back to the ball of radius 2."""
     w, path = pegasos(
-        torch.tensor([[1.0], [-2.0]]), torch.tensor([1.0, -1.0]), torch.full((2,), 2.0), epochs=1, batch_size=2,
+        torch.tensor([[1.0], [-2.0]]),
+        torch.tensor([1.0, -1.0]),
+        torch.full((2,), 2.0),
+        epochs=1,
+        batch_size=2,
         generator=torch.Generator(),
-    )  # fmt: skip
+    )
     assert w.tolist() == [2.0] and path == [4.0, 2.0]
 
 
@@ -363,21 +385,28 @@ def test_pegasos_gives_the_mean_of_the_second_half_of_its_steps() -> None:
         w = w * min(1.0, 1 / (np.sqrt(rate) * np.linalg.norm(w)))
         steps.append(w)
     found, _ = pegasos(
-        torch.from_numpy(x), torch.from_numpy(y), torch.full((20,), 2.0, dtype=torch.float64), epochs=6, batch_size=20,
+        torch.from_numpy(x),
+        torch.from_numpy(y),
+        torch.full((20,), 2.0, dtype=torch.float64),
+        epochs=6,
+        batch_size=20,
         generator=torch.Generator().manual_seed(0),
-    )  # fmt: skip
+    )
     np.testing.assert_allclose(found.numpy(), np.mean(steps[3:], axis=0), rtol=1e-10)
 
 
 @pytest.mark.parametrize(
     "settings, says",
     [
-        ({"C": -1.0}, "C is out of range"), ({"loss": "log"}, "no loss 'log'"), ({"solver": "adam"}, "no solver 'adam'"),
-        ({"solver": "pegasos"}, "pegasos is for the hinge"), ({"max_iter": 0}, "max_iter"),
+        ({"C": -1.0}, "C is out of range"),
+        ({"loss": "log"}, "no loss 'log'"),
+        ({"solver": "adam"}, "no solver 'adam'"),
+        ({"solver": "pegasos"}, "pegasos is for the hinge"),
+        ({"max_iter": 0}, "max_iter"),
         ({"class_weight": {0: -1.0, 1: 1.0}}, "no weight"),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_the_linear_machine_refuses(settings: dict[str, Any], says: str) -> None:
     x, y = TWO["blobs"]
     with pytest.raises(UserError, match=says):
@@ -386,7 +415,12 @@ def test_the_linear_machine_refuses(settings: dict[str, Any], says: str) -> None
 
 def test_the_linear_solvers_refuse() -> None:
     x, y, cost = normal(3, 2), torch.tensor([1.0, -1.0, 1.0]).double(), torch.ones(3).double()
-    wrong = [((x, y[:2], cost), "fit"), ((x.float(), y, cost), "float64"), ((x, y + 1, cost), "two-class"), ((x, y, -cost), "range")]  # fmt: skip
+    wrong = [
+        ((x, y[:2], cost), "fit"),
+        ((x.float(), y, cost), "float64"),
+        ((x, y + 1, cost), "two-class"),
+        ((x, y, -cost), "range"),
+    ]
     for given, says in wrong:
         with pytest.raises(UserError, match=says):
             svm_newton(*given)

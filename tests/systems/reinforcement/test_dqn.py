@@ -24,10 +24,21 @@ from chainrule.systems.reinforcement.replay import ReplayMemory
 
 TINY = dict(dqn.tiny)
 NUMBERS = {
-    "total_steps": 1000, "learning_starts": 100, "train_every": 8, "gradient_steps": 4, "batch_size": 3, "gamma": 0.9,
-    "target_every": 3, "tau": 1.0, "epsilon": (1.0, 0.1), "epsilon_fraction": 0.5, "double": False, "loss": "huber",
-    "clip_norm": 0.0, "evaluate_every": 100,
-}  # fmt: skip
+    "total_steps": 1000,
+    "learning_starts": 100,
+    "train_every": 8,
+    "gradient_steps": 4,
+    "batch_size": 3,
+    "gamma": 0.9,
+    "target_every": 3,
+    "tau": 1.0,
+    "epsilon": (1.0, 0.1),
+    "epsilon_fraction": 0.5,
+    "double": False,
+    "loss": "huber",
+    "clip_norm": 0.0,
+    "evaluate_every": 100,
+}
 
 
 class Chain(gymnasium.Env):
@@ -195,10 +206,26 @@ def test_values_of_the_chain_are_those_of_its_closed_form(tmp_path, double):
     """V(s) = gamma^(4-s); Q(s, right) = V(s), Q(s, left) = gamma V(max(s-1, 0)): with a linear network, a table."""
     gamma = 0.8
     run = api.train(
-        "dqn", data="Chain-v0", out=tmp_path / "r", hidden=(), gamma=gamma, double=double, total_steps=4000, envs=4,
-        memory=4000, learning_starts=200, train_every=16, gradient_steps=4, batch_size=64, target_every=20, lr=0.02,
-        epsilon_end=1.0, loss="mse", evaluate_every=4000, stop_at=0.0,
-    )  # fmt: skip
+        "dqn",
+        data="Chain-v0",
+        out=tmp_path / "r",
+        hidden=(),
+        gamma=gamma,
+        double=double,
+        total_steps=4000,
+        envs=4,
+        memory=4000,
+        learning_starts=200,
+        train_every=16,
+        gradient_steps=4,
+        batch_size=64,
+        target_every=20,
+        lr=0.02,
+        epsilon_end=1.0,
+        loss="mse",
+        evaluate_every=4000,
+        stop_at=0.0,
+    )
     found = run.system.values(torch.eye(5))
     v = [gamma ** (4 - s) for s in range(5)]
     expected = torch.tensor([[gamma * v[max(s - 1, 0)], v[s]] for s in range(5)])

@@ -189,7 +189,12 @@ def test_pieces_of_one_layer_are_its_kinks_that_matter() -> None:
 
 @pytest.mark.parametrize("depth", [1, 2, 5, 8])
 def test_the_sawtooth_nets_are_exact(depth: int) -> None:
-    x = torch.cat([torch.linspace(0, 1, 2**depth * 8 + 1, dtype=DOUBLE), torch.rand(50, dtype=DOUBLE, generator=torch.Generator().manual_seed(0))])  # fmt: skip
+    x = torch.cat(
+        [
+            torch.linspace(0, 1, 2**depth * 8 + 1, dtype=DOUBLE),
+            torch.rand(50, dtype=DOUBLE, generator=torch.Generator().manual_seed(0)),
+        ]
+    )
     teeth = 1 - (x * 2**depth - 2 * torch.floor(x * 2 ** (depth - 1)) - 1).abs()  # a closed form without recursion
     for layers in (deep_sawtooth(depth), shallow_sawtooth(depth)):
         torch.testing.assert_close(answers(layers, x), teeth, rtol=0, atol=1e-9)
@@ -240,8 +245,14 @@ def test_what_is_built_needs_fewer_parameters_when_deep() -> None:
 
 def test_functions_are_read() -> None:
     x = torch.tensor([-0.5, 0.0, 0.25], dtype=DOUBLE)
-    expected = {"sin": np.sin(np.pi * x.numpy()), "step": [0, 1, 1], "hat": [0, 1, 0.5], "runge": 1 / (1 + 25 * x.numpy() ** 2),
-                "2*x+1": 2 * x.numpy() + 1, "3": [3, 3, 3]}  # fmt: skip
+    expected = {
+        "sin": np.sin(np.pi * x.numpy()),
+        "step": [0, 1, 1],
+        "hat": [0, 1, 0.5],
+        "runge": 1 / (1 + 25 * x.numpy() ** 2),
+        "2*x+1": 2 * x.numpy() + 1,
+        "3": [3, 3, 3],
+    }
     for text, values in expected.items():
         np.testing.assert_allclose(read_function(text, "function")(x), values, atol=1e-12)
     np.testing.assert_allclose(read_function_of_two("y - 2*x", "g")(x, x + 1), (1 - x).numpy())
@@ -300,7 +311,16 @@ def test_the_net_that_is_trained_begins_as_the_bumps() -> None:
 
 
 def test_the_bumps_recipe_measures_first_order(tmp_path: Path) -> None:
-    run = chainrule.train("sigmoid-bumps", out=tmp_path / "b", device="cpu", function="exp(x)", counts=(8, 32, 128), cells=(4, 8, 16), trained=(4,), steps=30)  # fmt: skip
+    run = chainrule.train(
+        "sigmoid-bumps",
+        out=tmp_path / "b",
+        device="cpu",
+        function="exp(x)",
+        counts=(8, 32, 128),
+        cells=(4, 8, 16),
+        trained=(4,),
+        steps=30,
+    )
     found = run.result()["metrics"]  # type: ignore[index]
     assert found["order"] == pytest.approx(1, abs=0.03) and found["points_above_their_bound"] == 0
     # Half a cell times the largest slope, which is at the right end.
@@ -309,7 +329,19 @@ def test_the_bumps_recipe_measures_first_order(tmp_path: Path) -> None:
 
 
 def test_the_depth_recipe_measures_more_pieces_with_depth(tmp_path: Path) -> None:
-    run = chainrule.train("depth-width", out=tmp_path / "d", device="cpu", seed=0, built=7, folds=2, widths=(4, 32), depths=(1, 3), parameters=100, repeats=2, steps=400)  # fmt: skip
+    run = chainrule.train(
+        "depth-width",
+        out=tmp_path / "d",
+        device="cpu",
+        seed=0,
+        built=7,
+        folds=2,
+        widths=(4, 32),
+        depths=(1, 3),
+        parameters=100,
+        repeats=2,
+        steps=400,
+    )
     found = run.result()["metrics"]  # type: ignore[index]
     assert found["pieces_built"] == 128 and found["parameters_deep"] == 43 and found["parameters_shallow"] == 385
     assert found["nets_below_the_least_error"] == 0 and found["largest_difference_of_the_two"] < 1e-12

@@ -68,7 +68,9 @@ def test_ambiguity() -> None:
     predictions = torch.randn(7, 30, generator=generator, dtype=torch.float64)
     target = torch.randn(30, generator=generator, dtype=torch.float64)
     of_average, of_members, ambiguity = ambiguity_decomposition(predictions, target)
-    assert float(of_average) == pytest.approx(sum((sum(p) / 7 - t) ** 2 for p, t in zip(predictions.T.tolist(), target.tolist(), strict=True)) / 30)  # fmt: skip
+    assert float(of_average) == pytest.approx(
+        sum((sum(p) / 7 - t) ** 2 for p, t in zip(predictions.T.tolist(), target.tolist(), strict=True)) / 30
+    )
     assert float(of_average) == pytest.approx(float(of_members - ambiguity), rel=1e-12)
     alike = predictions[:1].expand(5, -1)
     assert float(ambiguity_decomposition(alike, target)[2]) == pytest.approx(0.0, abs=1e-30)

@@ -56,9 +56,10 @@ def test_gradients_are_those_worked_by_hand() -> None:
     p = point(0.7, -1.3)
     x, y = p.tolist()
     by_hand = {
-        saddle: (2 * x, -2 * y), monkey_saddle: (3 * x * x - 3 * y * y, -6 * x * y),
+        saddle: (2 * x, -2 * y),
+        monkey_saddle: (3 * x * x - 3 * y * y, -6 * x * y),
         rosenbrock: (-2 * (1 - x) - 400 * x * (y - x * x), 200 * (y - x * x)),
-    }  # fmt: skip
+    }
     for surface, expected in by_hand.items():
         np.testing.assert_allclose(gradients(surface, p[None])[0], expected, rtol=1e-12)
         assert torch.autograd.gradcheck(surface, p.clone().requires_grad_())
@@ -190,7 +191,15 @@ def test_who_only_passes_through_has_not_arrived() -> None:
     walk(lambda p: ravine(p, 10.0), "sgd", [swings, outside], done=lambda p: p[:, 1].abs() < 2, max_steps=3, hold=2)
     assert (swings.steps, outside.steps) == (0, 0)
     passing = Walk(point(1.0, 0.0), 0.5, 0.95)  # momentum carries it through the goal and out on the other side
-    walk(lambda p: ravine(p, 1.0), "momentum", [passing], done=lambda p: p.norm(dim=1) < 0.3, max_steps=400, keep=500, hold=20)  # fmt: skip
+    walk(
+        lambda p: ravine(p, 1.0),
+        "momentum",
+        [passing],
+        done=lambda p: p.norm(dim=1) < 0.3,
+        max_steps=400,
+        keep=500,
+        hold=20,
+    )
     inside = [math.hypot(*p) < 0.3 for p in passing.path]
     assert passing.steps is not None and inside.index(True) < passing.steps
     assert not inside[passing.steps - 1] and all(inside[passing.steps : passing.steps + 20])
@@ -255,7 +264,17 @@ def test_gradient_descent_leaves_the_saddle_when_the_formula_says(tmp_path: Path
 
 
 def test_the_ravine_recipe_measures_the_root_of_the_condition(tmp_path: Path) -> None:
-    run = chainrule.train("ravine", out=tmp_path / "r", device="cpu", condition=100.0, rates=8, momenta=(0.7,), tolerance=1e-2, max_steps=400, contraction_steps=150)  # fmt: skip
+    run = chainrule.train(
+        "ravine",
+        out=tmp_path / "r",
+        device="cpu",
+        condition=100.0,
+        rates=8,
+        momenta=(0.7,),
+        tolerance=1e-2,
+        max_steps=400,
+        contraction_steps=150,
+    )
     found = run.result()["metrics"]  # type: ignore[index]
     assert found["ravine_speedup_predicted"] == pytest.approx(math.log(9 / 11) / math.log(99 / 101))
     assert 3 < found["ravine_speedup_of_momentum"] < 15
@@ -264,7 +283,9 @@ def test_the_ravine_recipe_measures_the_root_of_the_condition(tmp_path: Path) ->
 
 
 def test_the_saddle_recipe_measures_the_logarithm(tmp_path: Path) -> None:
-    run = chainrule.train("saddle-escape", out=tmp_path / "s", device="cpu", distances=(1e-8, 0.1, 1e-3), max_steps=260, repeats=3)  # fmt: skip
+    run = chainrule.train(
+        "saddle-escape", out=tmp_path / "s", device="cpu", distances=(1e-8, 0.1, 1e-3), max_steps=260, repeats=3
+    )
     found = run.result()["metrics"]  # type: ignore[index]
     assert found["saddle_sgd_largest_deviation_in_steps"] == 0
     for rule in ("sgd", "momentum", "nesterov"):
@@ -355,13 +376,25 @@ def test_the_conclusion_takes_the_fastest_rate_of_each_by_hand() -> None:
     def row(activation: str, lr: float, epochs: float | None) -> dict:
         return {"activation": activation, "lr": lr, "epochs": epochs}
 
-    rows = [row("relu", 0.1, 1.0), row("relu", 0.1, None), row("relu", 0.2, 2.0), row("relu", 0.2, 4.0), row("relu", 0.3, 9.0)]  # fmt: skip
+    rows = [
+        row("relu", 0.1, 1.0),
+        row("relu", 0.1, None),
+        row("relu", 0.2, 2.0),
+        row("relu", 0.2, 4.0),
+        row("relu", 0.3, 9.0),
+    ]
     tanh = [row("tanh", 0.1, 18.0), row("tanh", 0.2, None), row("tanh", 0.3, 20.0)]
     found = conclude(rows + tanh, 30)
     assert found == {
-        "relu_epochs": 3.0, "relu_lr": 0.2, "relu_lr_is_at_an_end": 0.0, "tanh_epochs": 18.0, "tanh_lr": 0.1,
-        "tanh_lr_is_at_an_end": 1.0, "max_epochs": 30, "ratio_of_epochs": 6.0,
-    }  # fmt: skip
+        "relu_epochs": 3.0,
+        "relu_lr": 0.2,
+        "relu_lr_is_at_an_end": 0.0,
+        "tanh_epochs": 18.0,
+        "tanh_lr": 0.1,
+        "tanh_lr_is_at_an_end": 1.0,
+        "max_epochs": 30,
+        "ratio_of_epochs": 6.0,
+    }
     none = [row("tanh", 0.1, None)]
     assert best_rate(none, "tanh") is None and "ratio_of_epochs" not in conclude(rows + none, 30)
 

@@ -38,8 +38,11 @@ def download(address: str, file: Path, *, sha256: str | None, what: str, cure: s
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise UserError(
-            f"{what} is not here and could not be fetched", where=address, found=getattr(error, "reason", error), cure=cure
-        ) from None  # fmt: skip
+            f"{what} is not here and could not be fetched",
+            where=address,
+            found=getattr(error, "reason", error),
+            cure=cure,
+        ) from None
     if sha256 is not None and not found.hexdigest().startswith(sha256):
         partial.unlink()
         raise UserError(

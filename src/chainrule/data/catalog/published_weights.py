@@ -43,14 +43,20 @@ def find_weights(address: str, sha256_prefix: str, say: Callable[[str], object] 
             found = sha256_of(file)
             if not found.startswith(sha256_prefix):
                 raise UserError(
-                    "a file of weights is not the published one", where=file, expected=f"SHA-256 {sha256_prefix}...",
-                    found=found, cure=f"remove it, and fetch it again from {address}",
-                )  # fmt: skip
+                    "a file of weights is not the published one",
+                    where=file,
+                    expected=f"SHA-256 {sha256_prefix}...",
+                    found=found,
+                    cure=f"remove it, and fetch it again from {address}",
+                )
             return file
     file = cache_folder() / "weights" / name
     say(f"fetching {address}")
     download(
-        address, file, sha256=sha256_prefix, what=f"the file of weights {name}",
+        address,
+        file,
+        sha256=sha256_prefix,
+        what=f"the file of weights {name}",
         cure=f"put {name} into {weights_folders()[0]}, or name it: --weights FILE",
-    )  # fmt: skip
+    )
     return file

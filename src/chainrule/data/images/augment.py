@@ -217,8 +217,12 @@ class Growing:
 
     def __init__(self, sizes: Sequence[int], size: int) -> None:
         if sizes[-1] != size:
-            raise UserError("the last of the sizes is not that of the pictures", found=f"grow={','.join(map(str, sizes))}",
-                            expected=f"the last is {size}", cure=f"grow={','.join(map(str, (*sizes[:-1], size)))}")  # fmt: skip
+            raise UserError(
+                "the last of the sizes is not that of the pictures",
+                found=f"grow={','.join(map(str, sizes))}",
+                expected=f"the last is {size}",
+                cure=f"grow={','.join(map(str, (*sizes[:-1], size)))}",
+            )
         self.sizes = list(sizes)
 
     def __call__(self, x: Tensor, moment: Moment) -> Tensor:

@@ -25,7 +25,7 @@ FORM = 1  # of what is cached: another number leaves older files unread
 
 def decoded(
     files: Sequence[Path], size: int, channels: int, margin: float | None = None, border: int = 0
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """The pictures as bytes (N, size, size, channels), in the order of the files; see `decode` for margin and border.
 
     Threads decode them. Of many pictures the result is kept: the same files, by name, length and time of change, are

@@ -23,7 +23,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", "
 
 def decode(
     file: Path, channels: int, size: tuple[int, int], margin: float | None = None, border: int = 0
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """One picture file as uint8 (H, W, C): upright, 8 bits, transparency laid on white, the first picture of a film.
 
     It is stretched to (H, W). With `margin` the shorter side is brought to `margin` times its share of (H, W), and the

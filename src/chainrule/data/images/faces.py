@@ -53,9 +53,14 @@ def load_faces(
 
     def read() -> tuple[dict[str, Any], dict[str, FaceSplit]]:
         return read_face_splits(
-            place["source"], target=place["target"], size=size, channels=channels, seed=run.seed,
-            val_fraction=val_fraction, test_fraction=test_fraction,
-        )  # fmt: skip
+            place["source"],
+            target=place["target"],
+            size=size,
+            channels=channels,
+            seed=run.seed,
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+        )
 
     return dataset_of(place, read)
 
@@ -80,12 +85,17 @@ def read_face_splits(
     if max(std) == 0.0:
         raise UserError("all training pictures are of one constant colour", where=where)
     spec = {
-        "where": where, "persons": {name: splits[name].names for name in SPLITS}, "channels": wanted, "size": size,
+        "where": where,
+        "persons": {name: splits[name].names for name in SPLITS},
+        "channels": wanted,
+        "size": size,
         "border": 0 if raws["train"].splits["train"].files else BORDER,
-        "mean": mean, "std": [s or 1.0 for s in std], "counts": {name: len(splits[name]) for name in SPLITS},
+        "mean": mean,
+        "std": [s or 1.0 for s in std],
+        "counts": {name: len(splits[name]) for name in SPLITS},
         "splits": {name: made[name] for name in SPLITS},
         "fingerprint": fingerprint(*(t for name in SPLITS for t in (splits[name].x, splits[name].y))),
-    }  # fmt: skip
+    }
     return spec, {name: splits[name] for name in SPLITS}
 
 
@@ -102,8 +112,11 @@ def read_gallery(folder: Path) -> tuple[list[Path], list[str]]:
     """The picture files below `folder`, and whom each shows: the name of his folder, or of the file where it lies loose."""
     files = picture_files(folder)
     if not files:
-        raise UserError("the gallery holds no picture", where=folder,
-                        expected="one subfolder a person, or pictures named after persons, ending in " + " ".join(sorted(SUFFIXES)))  # fmt: skip
+        raise UserError(
+            "the gallery holds no picture",
+            where=folder,
+            expected="one subfolder a person, or pictures named after persons, ending in " + " ".join(sorted(SUFFIXES)),
+        )
     return files, [f.stem if f.parent == folder else f.relative_to(folder).parts[0] for f in files]
 
 
@@ -118,8 +131,12 @@ def _read_persons(place: Source | Path, target: str | None) -> RawImageSet:
     if isinstance(place, Path) and place.is_dir():
         persons = [d for d in place.iterdir() if d.is_dir() and not d.name.startswith(".")]
         if len(persons) == 1:
-            raise UserError("there is only one person", where=place, found=persons[0].name,
-                            expected="one subfolder a person, of several persons")  # fmt: skip
+            raise UserError(
+                "there is only one person",
+                where=place,
+                found=persons[0].name,
+                expected="one subfolder a person, of several persons",
+            )
     raw = read_images(place, target)
     check_range(raw)
     return raw
@@ -129,7 +146,11 @@ def _usual_channels(raws: dict[str, RawImageSet]) -> int:
     """1 or 3, as the pictures of all parts have."""
     found = {usual_channels(raw) for raw in raws.values()}
     if len(found) > 1:
-        raise UserError("the splits are of mixed kinds", found="grey and colour pictures", cure="channels=1 or channels=3 converts all of them")  # fmt: skip
+        raise UserError(
+            "the splits are of mixed kinds",
+            found="grey and colour pictures",
+            cure="channels=1 or channels=3 converts all of them",
+        )
     return found.pop()
 
 
@@ -170,8 +191,12 @@ def _made(
     paired = [person for person in order if pictures[person] > 1]
     missing = [name for name in ("test", "val") if name not in given]
     if len(paired) < LEAST_PERSONS * (1 + len(missing)):
-        raise UserError("there are too few persons to be split", expected=f"{LEAST_PERSONS * (1 + len(missing))} or more with two pictures or more",
-                        found=f"{len(paired)} of {len(whole.names)} persons", cure="more people, or two pictures or more of each")  # fmt: skip
+        raise UserError(
+            "there are too few persons to be split",
+            expected=f"{LEAST_PERSONS * (1 + len(missing))} or more with two pictures or more",
+            found=f"{len(paired)} of {len(whole.names)} persons",
+            cure="more people, or two pictures or more of each",
+        )
     splits, left = dict(given), paired
     for name, fraction in (("test", test_fraction), ("val", val_fraction)):
         if name not in missing:
@@ -192,10 +217,18 @@ def _check(splits: dict[str, FaceSplit], where: str) -> None:
     for name, split in splits.items():
         for person in split.names:
             if person in seen:
-                raise UserError(f"a person is in {seen[person]} and in {name}", where=where, found=person,
-                                expected="nobody in two splits: strangers measure what was learnt")  # fmt: skip
+                raise UserError(
+                    f"a person is in {seen[person]} and in {name}",
+                    where=where,
+                    found=person,
+                    expected="nobody in two splits: strangers measure what was learnt",
+                )
             seen[person] = name
         pictures = torch.bincount(split.y, minlength=len(split.names))
         if len(split.names) < LEAST_PERSONS or int(pictures.max()) < 2:
-            raise UserError(f"the {name} split makes no pairs", where=where, expected="two persons or more, and two pictures of one of them",
-                            found=f"{len(split)} pictures of {len(split.names)} persons")  # fmt: skip
+            raise UserError(
+                f"the {name} split makes no pairs",
+                where=where,
+                expected="two persons or more, and two pictures of one of them",
+                found=f"{len(split)} pictures of {len(split.names)} persons",
+            )

@@ -57,9 +57,10 @@ def read_images(source: Source | Path, target: str | None) -> RawImageSet:
     if source.suffix.lower() == ".csv":
         return _csv_images(source, target)
     raise UserError(
-        "this is no set of images", where=source,
+        "this is no set of images",
+        where=source,
         expected="a folder with one subfolder a class, a .csv, a .npz with x and y, or MNIST's idx files",
-    )  # fmt: skip
+    )
 
 
 def _digits(source: Source) -> RawImageSet:
@@ -99,17 +100,28 @@ def read_idx(file: Path) -> np.ndarray:
 def _idx_folder(folder: Path) -> RawImageSet:
     splits = {}
     for split, prefix in (("train", "train"), ("test", "t10k")):
-        files = [next((folder / f"{prefix}-{part}{end}" for end in (".gz", "") if (folder / f"{prefix}-{part}{end}").is_file()), None)
-                 for part in ("images-idx3-ubyte", "labels-idx1-ubyte")]  # fmt: skip
+        files = [
+            next(
+                (
+                    folder / f"{prefix}-{part}{end}"
+                    for end in (".gz", "")
+                    if (folder / f"{prefix}-{part}{end}").is_file()
+                ),
+                None,
+            )
+            for part in ("images-idx3-ubyte", "labels-idx1-ubyte")
+        ]
         if files[0] is None or files[1] is None:
             expected = f"{prefix}-images-idx3-ubyte and -labels-idx1-ubyte (.gz)"
             raise UserError("an idx file is missing", where=folder, expected=expected)
         x, y = read_idx(files[0]), read_idx(files[1]).astype(np.int64)
         if x.ndim != 3 or y.ndim != 1 or len(x) != len(y):
             raise UserError(
-                "images and labels do not fit", where=files[0], expected=f"images (N, H, W) and labels ({len(x)},)",
+                "images and labels do not fit",
+                where=files[0],
+                expected=f"images (N, H, W) and labels ({len(x)},)",
                 found=f"{x.shape} and {y.shape}",
-            )  # fmt: skip
+            )
         splits[split] = RawImages(y, x[..., None], origin=str(files[0]))
     fashion = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
     count = int(splits["train"].labels.max(initial=-1)) + 1
@@ -150,9 +162,11 @@ def _class_folders(folder: Path) -> RawImageSet:
     classes = sorted(d.name for d in parts["train"].iterdir() if d.is_dir() and not d.name.startswith("."))
     if len(classes) < 2:
         raise UserError(
-            "a set of classes needs two at least", where=parts["train"], expected="one subfolder a class, with pictures in each",
+            "a set of classes needs two at least",
+            where=parts["train"],
+            expected="one subfolder a class, with pictures in each",
             found=f"{len(classes)} subfolder{'' if len(classes) == 1 else 's'}",
-        )  # fmt: skip
+        )
     splits = {}
     for split, place in parts.items():
         files, labels = [], []
@@ -165,10 +179,12 @@ def _class_folders(folder: Path) -> RawImageSet:
             if not found and split == "train":
                 others = sorted({f.suffix.lower() or f.name for f in child.rglob("*") if f.is_file()})
                 raise UserError(
-                    "a class has no picture", where=child, expected="files ending in " + " ".join(sorted(SUFFIXES)),
+                    "a class has no picture",
+                    where=child,
+                    expected="files ending in " + " ".join(sorted(SUFFIXES)),
                     found="files ending in " + " ".join(others[:10]) if others else "an empty folder",
                     cure="put pictures into it, or remove the folder",
-                )  # fmt: skip
+                )
             files += found
             labels += [classes.index(child.name)] * len(found)
         splits[split] = RawImages(np.array(labels, dtype=np.int64), files=files)
@@ -196,8 +212,13 @@ def _npz(file: Path) -> RawImageSet:
         if xn in content and yn in content:
             x, y = content[xn], content[yn]
             if y.ndim == 2 and y.shape[1] == 1:
-                raise UserError("the target has a shape that would broadcast silently", where=f"{file}: {yn}",
-                                expected=f"({len(y)},)", found=y.shape, cure=f"{yn} = {yn}[:, 0]")  # fmt: skip
+                raise UserError(
+                    "the target has a shape that would broadcast silently",
+                    where=f"{file}: {yn}",
+                    expected=f"({len(y)},)",
+                    found=y.shape,
+                    cure=f"{yn} = {yn}[:, 0]",
+                )
             if y.ndim != 1 or x.shape[:1] != y.shape:
                 raise UserError(
                     "the target does not fit the images",
@@ -214,8 +235,12 @@ def _npz(file: Path) -> RawImageSet:
     labels = splits["train"].labels
     count = int(labels.max(initial=-1)) + 1
     if count > len(labels):
-        raise UserError("there are fewer samples than classes", where=f"{file}: {names['train'][1]}",
-                        found=f"the label {count - 1}", cure="number the classes from 0 without a gap")  # fmt: skip
+        raise UserError(
+            "there are fewer samples than classes",
+            where=f"{file}: {names['train'][1]}",
+            found=f"the label {count - 1}",
+            cure="number the classes from 0 without a gap",
+        )
     return RawImageSet(splits, [str(i) for i in range(count)], str(file))
 
 
@@ -284,9 +309,11 @@ def _csv_images(source: Path, target: str | None) -> RawImageSet:
         file = files[split]
         if set(table[0]) != set(header):
             raise UserError(
-                "the tables of the splits have different columns", where=file, expected=", ".join(header[:20]),
+                "the tables of the splits have different columns",
+                where=file,
+                expected=", ".join(header[:20]),
                 found=", ".join(list(table[0])[:20]),
-            )  # fmt: skip
+            )
         for number, row in enumerate(table):
             if not row[label].strip():
                 raise UserError("a label is empty", where=f"{file}, line {number + 2}")
@@ -330,9 +357,11 @@ def _pixel_columns(rows: Sequence[dict[str, str]], columns: list[str], file: Pat
     side = math.isqrt(len(columns))
     if side * side != len(columns) or side < 2:
         raise UserError(
-            "the columns are no square image", where=file, expected="a column `path`, or H*H columns of pixels beside the label",
+            "the columns are no square image",
+            where=file,
+            expected="a column `path`, or H*H columns of pixels beside the label",
             found=f"{len(columns)} columns",
-        )  # fmt: skip
+        )
     values = np.empty((len(rows), len(columns)), dtype=np.float64)
     for number, row in enumerate(rows):
         for place, column in enumerate(columns):

@@ -63,9 +63,10 @@ def load_images(
     data = dataset_of(place, read)
     if not data.spec["counts"]["val"]:
         raise UserError(
-            "the validation split is empty, and nothing else may choose the weights", where=data.spec["where"],
+            "the validation split is empty, and nothing else may choose the weights",
+            where=data.spec["where"],
             cure=f"val_fraction={1 / 12:.2g}" if val_fraction == 0 else "put pictures into val, or remove it",
-        )  # fmt: skip
+        )
     return data
 
 
@@ -93,10 +94,12 @@ def read_image_splits(
     for name, fraction in (("test", test_fraction), ("val", val_fraction)):
         if name in indices and fraction > 0 and not len(indices[name]):
             raise UserError(
-                f"the classes have too few samples to hold out a {name} split", where=raw.where,
-                expected="2 or more of a class", found=f"{len(whole)} samples of {len(raw.classes)} classes",
+                f"the classes have too few samples to hold out a {name} split",
+                where=raw.where,
+                expected="2 or more of a class",
+                found=f"{len(whole)} samples of {len(raw.classes)} classes",
                 cure=f"more samples, or a {name} split of your own",
-            )  # fmt: skip
+            )
     splits |= {name: ImageSplit(whole.x[index], whole.y[index]) for name, index in indices.items()}
     if not len(splits["test"]):
         raise UserError("the test split is empty", where=raw.where, cure="put pictures into it, or remove it")
@@ -107,18 +110,24 @@ def read_image_splits(
 
 def image_spec(
     raw: RawImageSet, classes: list[str], channels: int, size: int, splits: dict[str, ImageSplit], made: dict[str, str]
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """What a run keeps of its images."""
     mean, std = pixel_statistics(splits["train"].x)
     if max(std) == 0.0:
         raise UserError("all training images are of one constant colour", where=raw.where)
     names = ("train", "val", "test")
     return {
-        "where": raw.where, "classes": classes, "channels": channels, "size": size, "mean": mean, "std": [s or 1.0 for s in std],
+        "where": raw.where,
+        "classes": classes,
+        "channels": channels,
+        "size": size,
+        "mean": mean,
+        "std": [s or 1.0 for s in std],
         "border": 0 if raw.splits["train"].files else BORDER,
-        "counts": {name: len(splits[name]) for name in names}, "splits": {name: made[name] for name in names},
+        "counts": {name: len(splits[name]) for name in names},
+        "splits": {name: made[name] for name in names},
         "fingerprint": fingerprint(*(t for name in names for t in (splits[name].x, splits[name].y))),
-    }  # fmt: skip
+    }
 
 
 def read_other_images(source: str, target: str | None, spec: dict[str, Any]) -> ImageSplit:
@@ -129,8 +138,12 @@ def read_other_images(source: str, target: str | None, spec: dict[str, Any]) -> 
     raw, classes = read_images(resolve(source), target), spec["classes"]
     named = bool(raw.splits["train"].files)
     if not set(raw.classes) <= set(classes) if named else raw.classes != classes:
-        raise UserError("these data have other classes than the run", where=source, expected=", ".join(classes),
-                        found=", ".join(raw.classes))  # fmt: skip
+        raise UserError(
+            "these data have other classes than the run",
+            where=source,
+            expected=", ".join(classes),
+            found=", ".join(raw.classes),
+        )
     part = raw.splits.get("test", raw.splits["train"])
     if not len(part.labels):
         raise UserError("there is nothing to measure on", where=source, expected="one picture or more")
@@ -172,8 +185,13 @@ def check_range(raw: RawImageSet) -> None:
         out = (part.labels < 0) | (part.labels >= len(raw.classes))
         if out.any():
             index = int(out.argmax())
-            raise UserError("a label is out of range", where=part.where(index), expected=f"0 to {len(raw.classes) - 1}",
-                            found=int(part.labels[index]), cure=f"correct it, or add the class to train ({name} has it)")  # fmt: skip
+            raise UserError(
+                "a label is out of range",
+                where=part.where(index),
+                expected=f"0 to {len(raw.classes) - 1}",
+                found=int(part.labels[index]),
+                cure=f"correct it, or add the class to train ({name} has it)",
+            )
 
 
 def usual_channels(raw: RawImageSet) -> int:
@@ -184,15 +202,18 @@ def usual_channels(raw: RawImageSet) -> int:
     usual, stranger = mixed_kinds([f for split in raw.splits.values() for f in split.files])
     if stranger is not None:
         raise UserError(
-            "the pictures are of mixed kinds", where=stranger, expected=f"{'grey' if usual == 1 else 'colour'}, as most are",
-            found="colour" if usual == 1 else "grey", cure="channels=1 or channels=3 converts all of them",
-        )  # fmt: skip
+            "the pictures are of mixed kinds",
+            where=stranger,
+            expected=f"{'grey' if usual == 1 else 'colour'}, as most are",
+            found="colour" if usual == 1 else "grey",
+            cure="channels=1 or channels=3 converts all of them",
+        )
     return usual
 
 
 def to_tensor(
     part: RawImages, size: int, channels: int, margin: float | None = None, border: int | None = None
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """uint8 (N, C, size, size). Of a picture that lacks at most `border` pixels they become a border of zeros.
 
     Unless `border` is given, arrays get one of up to four, as LeNet-5's 28 to 32, and files none. Files are decoded as

@@ -27,23 +27,39 @@ def load_pictures(run: Run, *, size: int, channels: int = 0, val_fraction: float
 
     def read() -> tuple[dict[str, Any], dict[str, ImageSplit]]:
         return read_picture_splits(
-            place["source"], target=place["target"], size=size, channels=channels, seed=run.seed, val_fraction=val_fraction
-        )  # fmt: skip
+            place["source"],
+            target=place["target"],
+            size=size,
+            channels=channels,
+            seed=run.seed,
+            val_fraction=val_fraction,
+        )
 
     return dataset_of(place, read)
 
 
 def read_picture_splits(
-    source: str, *, target: str | None, size: int, channels: int, seed: int, val_fraction: float,
+    source: str,
+    *,
+    target: str | None,
+    size: int,
+    channels: int,
+    seed: int,
+    val_fraction: float,
     test_fraction: float = 0.2,
-) -> tuple[dict[str, Any], dict[str, ImageSplit]]:  # fmt: skip
+) -> tuple[dict[str, Any], dict[str, ImageSplit]]:
     """What `load_pictures` gives a run."""
     folder = resolve(source)
     if not (isinstance(folder, Path) and is_unlabelled(folder)):
         return read_image_splits(
-            source, target=target, size=size, channels=channels, seed=seed, val_fraction=val_fraction,
+            source,
+            target=target,
+            size=size,
+            channels=channels,
+            seed=seed,
+            val_fraction=val_fraction,
             test_fraction=test_fraction,
-        )  # fmt: skip
+        )
     raw = _pictures_of(folder)
     channels = channels or usual_channels(raw)
     splits = {name: _unlabelled(to_tensor(part, size, channels)) for name, part in raw.splits.items()}
@@ -83,8 +99,10 @@ def _pictures_of(folder: Path) -> RawImageSet:
         files = picture_files(place)
         if len(files) < 2:
             raise UserError(
-                "there are too few pictures", where=place, expected="2 or more, ending in " + " ".join(sorted(SUFFIXES)),
+                "there are too few pictures",
+                where=place,
+                expected="2 or more, ending in " + " ".join(sorted(SUFFIXES)),
                 found=len(files),
-            )  # fmt: skip
+            )
         splits[name] = RawImages(np.zeros(len(files), dtype=np.int64), files=files)
     return RawImageSet(splits, [], str(folder))

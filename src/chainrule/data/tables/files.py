@@ -72,9 +72,10 @@ def read_table(
     elif source.suffix.lower() == ".npz":
         return _npz_table(source, needs_target, fill)
     raise UserError(
-        "this is no table", where=source,
+        "this is no table",
+        where=source,
         expected="a .csv with a line of column names, a folder with train.csv, a .npz with x (N, D), or a table of chainrule data list",
-    )  # fmt: skip
+    )
 
 
 def read_csv(file: Path) -> tuple[list[str], list[list[str]], list[int]]:
@@ -100,31 +101,43 @@ def read_csv(file: Path) -> tuple[list[str], list[list[str]], list[int]]:
         rows, lines = [list(known.columns), *rows], [0, *lines]
     if len(rows) < 2:
         raise UserError(
-            "the table is empty", where=file, expected="a line of column names, then a line a sample",
+            "the table is empty",
+            where=file,
+            expected="a line of column names, then a line a sample",
             found=f"{len(rows)} line{'' if len(rows) == 1 else 's'}",
-        )  # fmt: skip
+        )
     header = [name.strip() for name in rows[0]]
     if all(_is_number(name) for name in header):
         raise UserError(
-            "the first line holds numbers where column names belong", where=f"{file}, line {lines[0]}",
-            found=", ".join(header[:5]), cure="put a line of column names above",
-        )  # fmt: skip
+            "the first line holds numbers where column names belong",
+            where=f"{file}, line {lines[0]}",
+            found=", ".join(header[:5]),
+            cure="put a line of column names above",
+        )
     for name in header:
         if header.count(name) > 1:
             raise UserError("two columns have one name", where=f"{file}, line {lines[0]}", found=repr(name))
     for row, line in zip(rows[1:], lines[1:], strict=True):
         if len(row) != len(header):
             raise UserError(
-                "a line has another number of columns than the header", where=f"{file}, line {line}",
-                expected=len(header), found=len(row),
-            )  # fmt: skip
+                "a line has another number of columns than the header",
+                where=f"{file}, line {line}",
+                expected=len(header),
+                found=len(row),
+            )
     return header, rows[1:], lines[1:]
 
 
 def to_numbers(
-    rows: list[list[str]], columns: list[str], places: list[int], file: Path, lines: list[int], *,
-    categories: Mapping[str, list[str]] | None = None, fill: bool = False,
-) -> np.ndarray:  # fmt: skip
+    rows: list[list[str]],
+    columns: list[str],
+    places: list[int],
+    file: Path,
+    lines: list[int],
+    *,
+    categories: Mapping[str, list[str]] | None = None,
+    fill: bool = False,
+) -> np.ndarray:
     """The cells of the columns at `places` as float64 (N, len(places)); UserError names the first that is no number.
 
     A cell of a column in `categories` becomes the number of its category. With `fill` a missing value is nan.
@@ -152,17 +165,25 @@ def to_numbers(
 
 def _raise_bad_cell(cell: str, column: str, numbers: Mapping[str, int] | None, where: str) -> None:
     if cell.lower() in MISSING:
-        raise UserError("a value is missing or infinite", where=where, expected="a finite number" if numbers is None else "a category",
-                        found=cell or "an empty cell", cure="fill it in, remove the line, or missing=fill where the recipe has it")  # fmt: skip
+        raise UserError(
+            "a value is missing or infinite",
+            where=where,
+            expected="a finite number" if numbers is None else "a category",
+            found=cell or "an empty cell",
+            cure="fill it in, remove the line, or missing=fill where the recipe has it",
+        )
     if numbers is not None:
         raise UserError(
             "a category is not known", where=where, expected=f"one of {', '.join(list(numbers)[:20])}", found=cell
         )
     text = not _is_number(cell)
     raise UserError(
-        "a cell is no number" if text else "a value is missing or infinite", where=where, expected="a finite number",
-        found=cell, cure="write categories as numbers, or remove the column" if text else "fill it in, or remove the line",
-    )  # fmt: skip
+        "a cell is no number" if text else "a value is missing or infinite",
+        where=where,
+        expected="a finite number",
+        found=cell,
+        cure="write categories as numbers, or remove the column" if text else "fill it in, or remove the line",
+    )
 
 
 def _is_number(text: str) -> bool:
@@ -185,10 +206,12 @@ def _categories(
             continue
         if len(given) > MOST_CATEGORIES:
             raise UserError(
-                f"the column {column!r} holds {len(given)} distinct texts, too many for categories", where=next(iter(tables)),
-                expected=f"numbers, or {MOST_CATEGORIES} categories at most", found=", ".join(sorted(given)[:3]) + ", ...",
+                f"the column {column!r} holds {len(given)} distinct texts, too many for categories",
+                where=next(iter(tables)),
+                expected=f"numbers, or {MOST_CATEGORIES} categories at most",
+                found=", ".join(sorted(given)[:3]) + ", ...",
                 cure="remove the column",
-            )  # fmt: skip
+            )
         found[column] = sorted(given)
     return found
 
@@ -202,8 +225,12 @@ def _csv_table(
     for name, (columns, _, _) in tables.items():
         if set(columns) != set(header):
             odd = sorted(set(columns) ^ set(header))
-            raise UserError("the tables have different columns", where=files[name], expected=f"those of {files['train']}",
-                            found=f"{', '.join(odd[:5])} in only one of them")  # fmt: skip
+            raise UserError(
+                "the tables have different columns",
+                where=files[name],
+                expected=f"those of {files['train']}",
+                found=f"{', '.join(odd[:5])} in only one of them",
+            )
     kept = [column for column in header if column != label]
     read = {files[name]: (columns, rows) for name, (columns, rows, _) in tables.items()}
     categories = _categories(read, kept, fill) if encode else {}
@@ -218,8 +245,12 @@ def _csv_table(
 
 def _target_of(header: list[str], target: str | None, needs_target: bool, file: Path) -> str | None:
     if target is not None and target not in header:
-        raise UserError(f"the table has no column {target!r}", where=file, expected="one of " + ", ".join(header[:20]),
-                        cure="--target COLUMN")  # fmt: skip
+        raise UserError(
+            f"the table has no column {target!r}",
+            where=file,
+            expected="one of " + ", ".join(header[:20]),
+            cure="--target COLUMN",
+        )
     label = target or ("label" if "label" in header else header[-1] if needs_target else None)
     if label is not None and len(header) == 1:
         raise UserError("the table has no column beside its target", where=file, found=label)
@@ -234,8 +265,10 @@ def _npz_table(file: Path, needs_target: bool, fill: bool) -> RawTable:
         pickled = "pickle" in str(error)
         raise UserError(
             "the npz file holds Python objects, which are a pickle" if pickled else "the npz file cannot be read",
-            where=file, expected="numeric arrays x (N, D) and, with classes, y (N,)", found=None if pickled else error,
-        ) from None  # fmt: skip
+            where=file,
+            expected="numeric arrays x (N, D) and, with classes, y (N,)",
+            found=None if pickled else error,
+        ) from None
     names = {
         "train": ("x", "y") if "x" in content else ("x_train", "y_train"),
         "val": ("x_val", "y_val"),
@@ -249,22 +282,29 @@ def _npz_table(file: Path, needs_target: bool, fill: bool) -> RawTable:
     labelled = bool(splits) and all(rows.labels is not None for rows in splits.values())
     if "train" not in splits or (needs_target and not labelled):
         raise UserError(
-            "the npz file lacks its arrays", where=file, expected="x, and y for each x" if needs_target else "x",
+            "the npz file lacks its arrays",
+            where=file,
+            expected="x, and y for each x" if needs_target else "x",
             found=", ".join(content) or "nothing",
-        )  # fmt: skip
+        )
     width = splits["train"].x.shape[1]
     for rows in splits.values():
         if rows.x.shape[1] != width:
-            raise UserError("the splits have different columns", where=rows.origin, expected=width, found=rows.x.shape[1])  # fmt: skip
+            raise UserError(
+                "the splits have different columns", where=rows.origin, expected=width, found=rows.x.shape[1]
+            )
     return RawTable(splits, [f"x{i}" for i in range(width)], str(file), "y" if labelled else None)
 
 
 def _matrix(x: np.ndarray, where: str, fill: bool) -> np.ndarray:
     if x.ndim != 2 or x.shape[1] == 0:
         raise UserError(
-            "the array is no table", where=where, expected="(N, D)", found=x.shape,
+            "the array is no table",
+            where=where,
+            expected="(N, D)",
+            found=x.shape,
             cure="x[:, None] for a single column" if x.ndim == 1 else "x.reshape(len(x), -1)" if x.ndim > 2 else None,
-        )  # fmt: skip
+        )
     if x.dtype.kind not in "fiub":
         raise UserError("the array holds no numbers", where=where, expected="float, integer or bool", found=x.dtype)
     values = x.astype(np.float64)
@@ -272,9 +312,12 @@ def _matrix(x: np.ndarray, where: str, fill: bool) -> np.ndarray:
     if bad.any():
         row, column = (int(i) for i in np.argwhere(bad)[0])
         raise UserError(
-            "a value is missing or infinite", where=f"{where}[{row}, {column}]", expected="a finite number",
-            found=values[row, column], cure="fill it in, or remove the row",
-        )  # fmt: skip
+            "a value is missing or infinite",
+            where=f"{where}[{row}, {column}]",
+            expected="a finite number",
+            found=values[row, column],
+            cure="fill it in, or remove the row",
+        )
     return values
 
 
@@ -284,9 +327,12 @@ def _labels(content: dict[str, np.ndarray], x: str, y: str, file: Path) -> np.nd
     labels = content[y]
     if labels.ndim != 1 or len(labels) != len(content[x]):
         raise UserError(
-            "the target does not fit the rows", where=f"{file}: {y}", expected=f"({len(content[x])},)", found=labels.shape,
+            "the target does not fit the rows",
+            where=f"{file}: {y}",
+            expected=f"({len(content[x])},)",
+            found=labels.shape,
             cure=f"{y} = {y}[:, 0]" if labels.ndim == 2 and labels.shape[1] == 1 else None,
-        )  # fmt: skip
+        )
     return labels
 
 
@@ -298,8 +344,13 @@ def _shipped(source: Source, target: str | None) -> RawTable:
         return RawTable({"train": RawRows(x, y.astype(str), source.name)}, ["x1", "x2"], source.name, "label")
     from sklearn import datasets
 
-    loaders = {"digits": datasets.load_digits, "iris": datasets.load_iris, "wine": datasets.load_wine,
-               "breast-cancer": datasets.load_breast_cancer, "diabetes": datasets.load_diabetes}  # fmt: skip
+    loaders = {
+        "digits": datasets.load_digits,
+        "iris": datasets.load_iris,
+        "wine": datasets.load_wine,
+        "breast-cancer": datasets.load_breast_cancer,
+        "diabetes": datasets.load_diabetes,
+    }
     if source.name not in loaders:
         raise UserError(f"{source.name} is a set of {source.kind}, not a table", cure="--data iris, or a .csv")
     data = loaders[source.name]()

@@ -14,26 +14,58 @@ class KnownTable:
 
 
 _WINE = (
-    "fixed_acidity", "volatile_acidity", "citric_acid", "residual_sugar", "chlorides", "free_sulfur_dioxide",
-    "total_sulfur_dioxide", "density", "ph", "sulphates", "alcohol", "quality",
-)  # fmt: skip
+    "fixed_acidity",
+    "volatile_acidity",
+    "citric_acid",
+    "residual_sugar",
+    "chlorides",
+    "free_sulfur_dioxide",
+    "total_sulfur_dioxide",
+    "density",
+    "ph",
+    "sulphates",
+    "alcohol",
+    "quality",
+)
 
 KNOWN_TABLES = {
-    "abalone": KnownTable("abalone.csv", (
-        "sex", "length", "diameter", "height", "whole_weight", "shucked_weight", "viscera_weight", "shell_weight", "rings",
-    )),
+    "abalone": KnownTable(
+        "abalone.csv",
+        (
+            "sex",
+            "length",
+            "diameter",
+            "height",
+            "whole_weight",
+            "shucked_weight",
+            "viscera_weight",
+            "shell_weight",
+            "rings",
+        ),
+    ),
     "banknote": KnownTable("banknote_authentication.csv", ("variance", "skewness", "curtosis", "entropy", "label")),
-    "boston-housing": KnownTable("boston_housing.csv", (
-        "crim", "zn", "indus", "chas", "nox", "rm", "age", "dis", "rad", "tax", "ptratio", "b", "lstat", "medv",
-    )),
-    "california-housing": KnownTable("cal_housing.data", (
-        "longitude", "latitude", "housing_median_age", "total_rooms", "total_bedrooms", "population", "households",
-        "median_income", "median_house_value",
-    )),
+    "boston-housing": KnownTable(
+        "boston_housing.csv",
+        ("crim", "zn", "indus", "chas", "nox", "rm", "age", "dis", "rad", "tax", "ptratio", "b", "lstat", "medv"),
+    ),
+    "california-housing": KnownTable(
+        "cal_housing.data",
+        (
+            "longitude",
+            "latitude",
+            "housing_median_age",
+            "total_rooms",
+            "total_bedrooms",
+            "population",
+            "households",
+            "median_income",
+            "median_house_value",
+        ),
+    ),
     "sonar": KnownTable("sonar.csv", (*(f"band{i}" for i in range(1, 61)), "label")),
     "wine-quality-red": KnownTable("winequality-red.csv", _WINE),
     "wine-quality-white": KnownTable("winequality-white.csv", _WINE),
     "airline-passengers": KnownTable("airline-passengers.csv"),
     "sunspots": KnownTable("monthly-sunspots.csv"),
     "melbourne-temperatures": KnownTable("daily-min-temperatures.csv"),
-}  # fmt: skip
+}

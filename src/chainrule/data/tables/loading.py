@@ -37,9 +37,17 @@ class TableSplit:
 
 
 def load_table(
-    run: Run, *, task: Task, dtype: torch.dtype = torch.float32, standardize: bool = True, drop_constant: bool = True,
-    encode: bool = False, missing: Missing = "refuse", val_fraction: float = 0.1, test_fraction: float = 0.2,
-) -> Dataset[TableSplit]:  # fmt: skip
+    run: Run,
+    *,
+    task: Task,
+    dtype: torch.dtype = torch.float32,
+    standardize: bool = True,
+    drop_constant: bool = True,
+    encode: bool = False,
+    missing: Missing = "refuse",
+    val_fraction: float = 0.1,
+    test_fraction: float = 0.2,
+) -> Dataset[TableSplit]:
     """The run's table; test and validation splits are held out by the seed where none is given.
 
     Spec: columns, features (what x has: a category each of a column of text), those dropped as constant on the training
@@ -63,18 +71,36 @@ def load_table(
 
     def read() -> tuple[dict[str, Any], dict[str, TableSplit]]:
         return read_table_splits(
-            place["source"], target=place["target"], task=task, dtype=dtype, standardize=standardize,
-            drop_constant=drop_constant, val_fraction=val_fraction, test_fraction=test_fraction, seed=run.seed,
-            encode=encode, missing=missing,
-        )  # fmt: skip
+            place["source"],
+            target=place["target"],
+            task=task,
+            dtype=dtype,
+            standardize=standardize,
+            drop_constant=drop_constant,
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+            seed=run.seed,
+            encode=encode,
+            missing=missing,
+        )
 
     return dataset_of(place, read)
 
 
 def read_table_splits(
-    source: str, *, target: str | None, task: Task, dtype: torch.dtype, standardize: bool, drop_constant: bool,
-    val_fraction: float, test_fraction: float, seed: int, encode: bool = False, missing: Missing = "refuse",
-) -> tuple[dict[str, Any], dict[str, TableSplit]]:  # fmt: skip
+    source: str,
+    *,
+    target: str | None,
+    task: Task,
+    dtype: torch.dtype,
+    standardize: bool,
+    drop_constant: bool,
+    val_fraction: float,
+    test_fraction: float,
+    seed: int,
+    encode: bool = False,
+    missing: Missing = "refuse",
+) -> tuple[dict[str, Any], dict[str, TableSplit]]:
     """Reads, checks, splits, encodes and standardises; what `load_table` gives a run."""
     raw = read_table(resolve(source), target, needs_target=task != "density", encode=encode, fill=missing == "fill")
     classes, targets = _targets(raw, task)
@@ -82,20 +108,34 @@ def read_table_splits(
     x, y = splits["train"]
     by_class = y is not None and classes is not None
     indices, made = hold_out(
-        y if y is not None and by_class else torch.zeros(len(x)), splits,
-        test_fraction=test_fraction, val_fraction=val_fraction, seed=seed, by_class=by_class,
-    )  # fmt: skip
+        y if y is not None and by_class else torch.zeros(len(x)),
+        splits,
+        test_fraction=test_fraction,
+        val_fraction=val_fraction,
+        seed=seed,
+        by_class=by_class,
+    )
     splits |= {name: (x[index], None if y is None else y[index]) for name, index in indices.items()}
     _check_counts(splits, raw.where)
     spec = {
-        "where": raw.where, "columns": raw.columns, "categories": raw.categories,
-        "features": feature_names(raw.columns, raw.categories), "target": raw.target, "classes": classes,
-        "picture": list(raw.picture) if raw.picture else None, "missing": missing,
-        "fill": _means(splits["train"][0], raw) if missing == "fill" else {}, "dropped": {},
-        "standardized": standardize, "dtype": str(dtype).removeprefix("torch."), "mean": [], "std": [],
-        "counts": {name: len(splits[name][0]) for name in SPLITS}, "splits": made,
+        "where": raw.where,
+        "columns": raw.columns,
+        "categories": raw.categories,
+        "features": feature_names(raw.columns, raw.categories),
+        "target": raw.target,
+        "classes": classes,
+        "picture": list(raw.picture) if raw.picture else None,
+        "missing": missing,
+        "fill": _means(splits["train"][0], raw) if missing == "fill" else {},
+        "dropped": {},
+        "standardized": standardize,
+        "dtype": str(dtype).removeprefix("torch."),
+        "mean": [],
+        "std": [],
+        "counts": {name: len(splits[name][0]) for name in SPLITS},
+        "splits": made,
         "fingerprint": fingerprint(*(t for name in SPLITS for t in splits[name] if t is not None)),
-    }  # fmt: skip
+    }
     _fit_scale(spec, splits["train"][0], raw, drop_constant)
     y = splits["train"][1]
     if task == "regression" and y is not None:
@@ -113,8 +153,12 @@ def _means(x: Tensor, raw: RawTable) -> dict[str, float]:
     means = x.nanmean(0)
     empty = [c for i, c in enumerate(raw.columns) if c not in raw.categories and bool(means[i].isnan())]
     if empty:
-        raise UserError("a column has no value at all on the training split", where=raw.where, found=", ".join(empty[:10]),
-                        cure="remove it from the table")  # fmt: skip
+        raise UserError(
+            "a column has no value at all on the training split",
+            where=raw.where,
+            found=", ".join(empty[:10]),
+            cure="remove it from the table",
+        )
     return {c: float(means[i]) for i, c in enumerate(raw.columns) if c not in raw.categories}
 
 
@@ -203,8 +247,12 @@ def read_labelled(source: str, target: str | None, spec: dict[str, Any], dtype: 
         labels, known = _as_text(rows.labels).tolist(), {name: i for i, name in enumerate(spec["classes"])}
         strange = next((i for i, label in enumerate(labels) if label not in known), None)
         if strange is not None:
-            raise UserError("a label is none of those that the run knows", where=rows.where(strange),
-                            expected=f"one of {', '.join(spec['classes'][:20])}", found=labels[strange])  # fmt: skip
+            raise UserError(
+                "a label is none of those that the run knows",
+                where=rows.where(strange),
+                expected=f"one of {', '.join(spec['classes'][:20])}",
+                found=labels[strange],
+            )
         y = torch.tensor([known[label] for label in labels])
     x = _renumbered(_select(raw, rows, spec), raw, spec)
     return TableSplit(RowEncoder(spec)(torch.from_numpy(x)).to(dtype), y)
@@ -221,8 +269,12 @@ def _renumbered(rows: RawRows, raw: RawTable, spec: dict[str, Any]) -> np.ndarra
             if not np.isnan(value):
                 name = names[int(value)] if names else f"{value:g}"
                 if name not in known:
-                    raise UserError("a category is not known", where=f"{rows.where(row)}, column {column!r}",
-                                    expected=f"one of {', '.join(known[:20])}", found=name)  # fmt: skip
+                    raise UserError(
+                        "a category is not known",
+                        where=f"{rows.where(row)}, column {column!r}",
+                        expected=f"one of {', '.join(known[:20])}",
+                        found=name,
+                    )
                 x[row, index] = known.index(name)
     return x
 
@@ -267,9 +319,11 @@ def _expect_columns(header: list[str], spec: dict[str, Any], where: str) -> None
     missing = [column for column in spec["columns"] if column in used and column not in header]
     if missing:
         raise UserError(
-            "the table lacks columns that the run was trained on", where=where, expected=", ".join(missing[:10]),
+            "the table lacks columns that the run was trained on",
+            where=where,
+            expected=", ".join(missing[:10]),
             found=", ".join(header[:10]),
-        )  # fmt: skip
+        )
 
 
 def _typed_row(text: str, spec: dict[str, Any]) -> np.ndarray:
@@ -277,8 +331,9 @@ def _typed_row(text: str, spec: dict[str, Any]) -> np.ndarray:
     columns = spec["columns"]
     if len(cells) != len(columns):
         few = ", ".join(columns[:8]) + (", ..." if len(columns) > 8 else "")
-        raise UserError("a row has the wrong number of values", where=text, expected=f"{len(columns)}: {few}",
-                        found=len(cells))  # fmt: skip
+        raise UserError(
+            "a row has the wrong number of values", where=text, expected=f"{len(columns)}: {few}", found=len(cells)
+        )
     return _placed(columns, [cells], [1], Path("the row given"), spec).x
 
 
@@ -303,22 +358,37 @@ def _targets(raw: RawTable, task: Task) -> tuple[list[str] | None, dict[str, Ten
 
 
 def _check_classes(
-    raw: RawTable, found: np.ndarray, counts: np.ndarray, labels: dict[str, np.ndarray], strangers: dict[str, np.ndarray]
-) -> None:  # fmt: skip
+    raw: RawTable,
+    found: np.ndarray,
+    counts: np.ndarray,
+    labels: dict[str, np.ndarray],
+    strangers: dict[str, np.ndarray],
+) -> None:
     if len(found) < 2:
-        raise UserError("there is only one class", where=f"{raw.where}, column {raw.target!r}", expected="two at least",
-                        found=", ".join(found) or "none", cure="--target COLUMN")  # fmt: skip
+        raise UserError(
+            "there is only one class",
+            where=f"{raw.where}, column {raw.target!r}",
+            expected="two at least",
+            found=", ".join(found) or "none",
+            cure="--target COLUMN",
+        )
     if len(raw.splits) == 1 and counts.min() < MIN_A_CLASS:
         raise UserError(
-            "a class has too few rows to be split", where=f"{raw.where}, column {raw.target!r}",
-            expected=f"{MIN_A_CLASS} or more a class", found=f"{counts.min()} of {found[counts.argmin()]}",
+            "a class has too few rows to be split",
+            where=f"{raw.where}, column {raw.target!r}",
+            expected=f"{MIN_A_CLASS} or more a class",
+            found=f"{counts.min()} of {found[counts.argmin()]}",
             cure="remove it, or name another column with --target",
-        )  # fmt: skip
+        )
     for name, out in strangers.items():
         if out.any():
             row = int(out.argmax())
-            raise UserError("a label is out of range", where=raw.splits[name].where(row),
-                            expected=f"one of the {len(found)} in train", found=labels[name][row])  # fmt: skip
+            raise UserError(
+                "a label is out of range",
+                where=raw.splits[name].where(row),
+                expected=f"one of the {len(found)} in train",
+                found=labels[name][row],
+            )
 
 
 def _as_text(labels: np.ndarray | None) -> np.ndarray:
@@ -336,8 +406,12 @@ def _values(rows: RawRows, target: str) -> Tensor:
         except ValueError:
             values[row] = np.nan
         if not np.isfinite(values[row]):
-            raise UserError("a target is no number", where=f"{rows.where(row)}, column {target!r}",
-                            expected="a finite number", found=cell or "an empty cell")  # fmt: skip
+            raise UserError(
+                "a target is no number",
+                where=f"{rows.where(row)}, column {target!r}",
+                expected="a finite number",
+                found=cell or "an empty cell",
+            )
     return torch.from_numpy(values)
 
 
@@ -345,9 +419,11 @@ def _check_counts(splits: dict[str, tuple[Tensor, Tensor | None]], where: str) -
     for name in ("train", "test"):
         if not len(splits[name][0]):
             raise UserError(
-                f"there are too few rows for a {name} split", where=where, expected="5 rows or more, or a split given",
+                f"there are too few rows for a {name} split",
+                where=where,
+                expected="5 rows or more, or a split given",
                 found=f"{sum(len(x) for x, _ in splits.values())} rows",
-            )  # fmt: skip
+            )
 
 
 def _check_constant(constant: Tensor, spec: dict[str, Any], drop_constant: bool) -> None:
@@ -358,7 +434,8 @@ def _check_constant(constant: Tensor, spec: dict[str, Any], drop_constant: bool)
         )
     if names and not drop_constant:
         raise UserError(
-            f"{len(names)} column{' is' if len(names) == 1 else 's are'} constant on the training split", where=spec["where"],
+            f"{len(names)} column{' is' if len(names) == 1 else 's are'} constant on the training split",
+            where=spec["where"],
             found=", ".join(names[:10]) + (", ..." if len(names) > 10 else ""),
             cure="drop_constant=yes leaves them out, or remove them from the table",
-        )  # fmt: skip
+        )

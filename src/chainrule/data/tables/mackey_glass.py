@@ -28,8 +28,11 @@ def mackey_glass(count: int = 1000, delay: int = 17, substeps: int = 10, skip: i
     [1.153, 1.094, 1.035]
     """
     if min(count, delay, substeps) < 1 or skip < 0:
-        raise UserError("there is no such series", expected="count, delay and substeps from 1, skip from 0",
-                        found=f"count={count}, delay={delay}, substeps={substeps}, skip={skip}")  # fmt: skip
+        raise UserError(
+            "there is no such series",
+            expected="count, delay and substeps from 1, skip from 0",
+            found=f"count={count}, delay={delay}, substeps={substeps}, skip={skip}",
+        )
     step, back = 1.0 / substeps, delay * substeps
     x = [1.2] * (back + 1)  # x[i] is the value at (i - back) * step
 

@@ -96,9 +96,15 @@ def differenced(values: Tensor, difference: int, log: bool) -> Tensor:
 
 
 def load_series(
-    run: Run, *, lags: int, difference: int = 0, log: bool = False, dtype: torch.dtype = torch.float32,
-    val_fraction: float = 0.1, test_fraction: float = 0.2,
-) -> Dataset[SeriesSplit]:  # fmt: skip
+    run: Run,
+    *,
+    lags: int,
+    difference: int = 0,
+    log: bool = False,
+    dtype: torch.dtype = torch.float32,
+    val_fraction: float = 0.1,
+    test_fraction: float = 0.2,
+) -> Dataset[SeriesSplit]:
     """The run's series: its last part is the test split, the part before that the validation split.
 
     Windows reach back over the border: at a time of the test split everything before it is known. What is fitted (mean
@@ -119,17 +125,30 @@ def load_series(
 
     def read() -> tuple[dict[str, Any], dict[str, SeriesSplit]]:
         return read_splits(
-            place["source"], place["target"], lags=lags, difference=difference, log=log, dtype=dtype,
-            val_fraction=val_fraction, test_fraction=test_fraction,
-        )  # fmt: skip
+            place["source"],
+            place["target"],
+            lags=lags,
+            difference=difference,
+            log=log,
+            dtype=dtype,
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+        )
 
     return dataset_of(place, read)
 
 
 def read_splits(
-    source: str, target: str | None, *, lags: int, difference: int, log: bool, dtype: torch.dtype, val_fraction: float,
+    source: str,
+    target: str | None,
+    *,
+    lags: int,
+    difference: int,
+    log: bool,
+    dtype: torch.dtype,
+    val_fraction: float,
     test_fraction: float,
-) -> tuple[dict[str, Any], dict[str, SeriesSplit]]:  # fmt: skip
+) -> tuple[dict[str, Any], dict[str, SeriesSplit]]:
     """Reads, checks, splits in time and scales; what `load_series` gives a run."""
     name, values, where = read_values(source, target)
     check_log(values, log, where)
@@ -140,25 +159,40 @@ def read_splits(
     short = [part for part in ("train", "test") if ends[part][1] - ends[part][0] < 2]
     if short or val < context:
         raise UserError(
-            f"the series is too short for a {(short or ['train'])[0]} split", where=where, found=f"{count} values",
+            f"the series is too short for a {(short or ['train'])[0]} split",
+            where=where,
+            found=f"{count} values",
             expected=f"2 or more values a split to predict, after the {context} that a window reads",
             cure="fewer lags, a smaller difference, or a longer series",
-        )  # fmt: skip
+        )
     known = differenced(values[:val], difference, log)
     std = float(known.std(correction=0))
     if not std > 1e-12 * float(known.abs().max()):
-        raise UserError("the series is constant on the training part", where=where, found=f"{float(values[0]):g} throughout"
-                        if not difference else f"differences of {float(known[0]):g}")  # fmt: skip
+        raise UserError(
+            "the series is constant on the training part",
+            where=where,
+            found=f"{float(values[0]):g} throughout" if not difference else f"differences of {float(known[0]):g}",
+        )
     spec: dict[str, Any] = {
-        "where": where, "target": name, "lags": lags, "difference": difference, "log": log,
-        "mean": float(known.mean()), "std": std, "dtype": str(dtype).removeprefix("torch."),
+        "where": where,
+        "target": name,
+        "lags": lags,
+        "difference": difference,
+        "log": log,
+        "mean": float(known.mean()),
+        "std": std,
+        "dtype": str(dtype).removeprefix("torch."),
         "mean_step": float((values[1:val] - values[: val - 1]).abs().mean()),
-        "low": float(values[:val].min()), "high": float(values[:val].max()),
+        "low": float(values[:val].min()),
+        "high": float(values[:val].max()),
         "counts": {part: end - start for part, (start, end) in ends.items()},
-        "splits": {"train": f"the first {val} values", "val": f"the {test - val} values after them",
-                   "test": f"the last {count - test} of {count} values"},
+        "splits": {
+            "train": f"the first {val} values",
+            "val": f"the {test - val} values after them",
+            "test": f"the last {count - test} of {count} values",
+        },
         "fingerprint": fingerprint(values),
-    }  # fmt: skip
+    }
     window = window_of(spec)
     return spec, {part: windows(values[:end], start, window, dtype) for part, (start, end) in ends.items()}
 
@@ -177,11 +211,16 @@ def read_values(source: str, target: str | None) -> tuple[str, Tensor, str]:
     place = resolve(source)
     if isinstance(place, Source):
         if place.name != "mackey-glass":
-            raise UserError(f"{source} is a set of {place.kind}, not a series", expected="a .csv with a column of numbers",
-                            cure="--data mackey-glass")  # fmt: skip
+            raise UserError(
+                f"{source} is a set of {place.kind}, not a series",
+                expected="a .csv with a column of numbers",
+                cure="--data mackey-glass",
+            )
         return "x", torch.from_numpy(mackey_glass()), source
     if place.suffix.lower() != ".csv" or not place.is_file():
-        raise UserError("this is no series", where=place, expected="a .csv with a line of column names and a column of numbers")  # fmt: skip
+        raise UserError(
+            "this is no series", where=place, expected="a .csv with a line of column names and a column of numbers"
+        )
     name, values = read_column(place, target)
     return name, torch.from_numpy(values), str(place)
 
@@ -191,8 +230,12 @@ def read_column(file: Path, target: str | None) -> tuple[str, np.ndarray]:
     header, rows, lines = read_csv(file)
     name = header[-1] if target is None else target
     if name not in header:
-        raise UserError(f"the table has no column {name!r}", where=file, expected="one of " + ", ".join(header[:20]),
-                        cure="--target COLUMN")  # fmt: skip
+        raise UserError(
+            f"the table has no column {name!r}",
+            where=file,
+            expected="one of " + ", ".join(header[:20]),
+            cure="--target COLUMN",
+        )
     return name, to_numbers(rows, header, [header.index(name)], file, lines)[:, 0]
 
 
@@ -208,13 +251,19 @@ def read_history(text: str, spec: Mapping[str, Any]) -> Tensor:
         try:
             values = np.array([float(cell) for cell in text.split(",")])
         except ValueError:
-            raise UserError("the series is not understood", expected="a .csv, or numbers such as 1,2,3", found=text[:60]) from None  # fmt: skip
+            raise UserError(
+                "the series is not understood", expected="a .csv, or numbers such as 1,2,3", found=text[:60]
+            ) from None
         if not np.isfinite(values).all():
             raise UserError("a value is missing or infinite", where=text[:60], expected="finite numbers")
     needed = spec["lags"] + spec["difference"]
     if len(values) < needed:
-        raise UserError("the series is too short to go on from", where=text[:60], expected=f"{needed} values or more",
-                        found=len(values))  # fmt: skip
+        raise UserError(
+            "the series is too short to go on from",
+            where=text[:60],
+            expected=f"{needed} values or more",
+            found=len(values),
+        )
     history = torch.from_numpy(values)
     check_log(history, spec["log"], text[:60])
     return history
@@ -224,5 +273,10 @@ def check_log(values: Tensor, log: bool, where: str) -> None:
     """UserError where logarithms are to be taken of what has none."""
     if log and bool((values <= 0).any()):
         at = int((values <= 0).nonzero()[0])
-        raise UserError("the series has a value without a logarithm", where=f"{where}, value {at + 1}", expected="above 0",
-                        found=f"{float(values[at]):g}", cure="log=no")  # fmt: skip
+        raise UserError(
+            "the series has a value without a logarithm",
+            where=f"{where}, value {at + 1}",
+            expected="above 0",
+            found=f"{float(values[at]):g}",
+            cure="log=no",
+        )

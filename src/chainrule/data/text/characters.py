@@ -89,9 +89,13 @@ def read_text_splits(
         raise UserError("the text has only one distinct character", where=where, found=repr(vocabulary[0]))
     splits = {name: TextSplit(encode(texts[name], vocabulary, where)) for name in FILES}
     spec = {
-        "where": where, "vocabulary": vocabulary, "counts": {name: len(split) for name, split in splits.items()},
-        "splits": made, "val_is_test": val_is_test, "fingerprint": fingerprint(*(split.codes for split in splits.values())),
-    }  # fmt: skip
+        "where": where,
+        "vocabulary": vocabulary,
+        "counts": {name: len(split) for name, split in splits.items()},
+        "splits": made,
+        "val_is_test": val_is_test,
+        "fingerprint": fingerprint(*(split.codes for split in splits.values())),
+    }
     return spec, splits
 
 
@@ -135,10 +139,12 @@ def read_file(file: Path) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UserError(
-            "the file is not UTF-8", where=f"{file}, line {line}, byte {error.start:,}", expected="text in UTF-8",
+            "the file is not UTF-8",
+            where=f"{file}, line {line}, byte {error.start:,}",
+            expected="text in UTF-8",
             found=f"byte 0x{content[error.start]:02x} ({error.reason})",
             cure=f"save it as UTF-8, or: iconv -f LATIN1 -t UTF-8 {file} > utf8.txt",
-        ) from None  # fmt: skip
+        ) from None
 
 
 def encode(text: str, vocabulary: list[str], where: object) -> Tensor:
@@ -181,9 +187,11 @@ def windows(characters: int, batch_size: int, length: int) -> int:
     """
     if characters - 1 < batch_size * length:
         raise UserError(
-            "the training split has too few characters", expected=f"{batch_size * length + 1:,} or more: batch_size times length, and one",
-            found=f"{characters:,}", cure="a smaller batch_size or length, or more text",
-        )  # fmt: skip
+            "the training split has too few characters",
+            expected=f"{batch_size * length + 1:,} or more: batch_size times length, and one",
+            found=f"{characters:,}",
+            cure="a smaller batch_size or length, or more text",
+        )
     return -(-stream_size(characters, batch_size) // length)
 
 

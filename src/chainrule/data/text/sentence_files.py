@@ -15,8 +15,20 @@ SPLITS = ("train", "val", "test")
 TEXT_COLUMN = "text"
 _SST5 = ("very negative", "negative", "neutral", "positive", "very positive")
 # Topics of Python's reference manual with enough paragraphs of their own.
-_TOPICS = ("assignment", "comparisons", "compound", "debugger", "formatstrings", "import", "specialnames", "string-methods",
-           "strings", "types", "typesmapping", "typesseq")  # fmt: skip
+_TOPICS = (
+    "assignment",
+    "comparisons",
+    "compound",
+    "debugger",
+    "formatstrings",
+    "import",
+    "specialnames",
+    "string-methods",
+    "strings",
+    "types",
+    "typesmapping",
+    "typesseq",
+)
 _SHORTEST = 60  # characters of a paragraph of the manual; what is shorter is a heading or a line of an example
 
 
@@ -59,8 +71,12 @@ def read_sentences(source: str, target: str | None) -> RawSentences:
     place = resolve(source)
     if isinstance(place, Source):
         if place.kind != "sentences":
-            raise UserError(f"{place.name} holds no labelled texts", expected="sentences", found=place.kind,
-                            cure="chainrule data list")  # fmt: skip
+            raise UserError(
+                f"{place.name} holds no labelled texts",
+                expected="sentences",
+                found=place.kind,
+                cure="chainrule data list",
+            )
         return RawSentences({"train": _manual()}, place.name)
     if place != Path(source) and source in _PUBLISHED:
         return RawSentences(_PUBLISHED[source](place), str(place))
@@ -75,10 +91,11 @@ def read_sentences(source: str, target: str | None) -> RawSentences:
     if parts:
         return RawSentences({name: _class_folders(part) for name, part in parts.items()}, str(place))
     raise UserError(
-        "the folder holds no labelled texts", where=place,
+        "the folder holds no labelled texts",
+        where=place,
         expected="one subfolder of .txt files a class, or train/ (and val/, test/) with such, or train.csv with a column text",
         found=", ".join(sorted(p.name for p in place.iterdir())[:5]) or "nothing",
-    )  # fmt: skip
+    )
 
 
 def split_folders(folder: Path) -> dict[str, Path]:
@@ -122,12 +139,21 @@ def _csv_sentences(files: dict[str, Path], where: Path, target: str | None) -> R
 
 def _label_column(header: list[str], target: str | None, file: Path) -> str:
     if TEXT_COLUMN not in header:
-        raise UserError("the table has no column of texts", where=file, expected="a column named text",
-                        found=", ".join(header[:10]), cure="rename the column that holds the texts to: text")  # fmt: skip
+        raise UserError(
+            "the table has no column of texts",
+            where=file,
+            expected="a column named text",
+            found=", ".join(header[:10]),
+            cure="rename the column that holds the texts to: text",
+        )
     others = [name for name in header if name != TEXT_COLUMN]
     if target is not None and target not in others:
-        raise UserError(f"the table has no column {target!r} of labels", where=file,
-                        expected="one of " + ", ".join(others[:20]), cure="--target COLUMN")  # fmt: skip
+        raise UserError(
+            f"the table has no column {target!r} of labels",
+            where=file,
+            expected="one of " + ", ".join(others[:20]),
+            cure="--target COLUMN",
+        )
     if not others:
         raise UserError("the table has no column of labels beside its texts", where=file, found=TEXT_COLUMN)
     return target or ("label" if "label" in others else others[-1])

@@ -55,9 +55,14 @@ def load_sentences(
 
     def read() -> tuple[dict[str, Any], dict[str, SentenceSplit]]:
         return read_sentence_splits(
-            place["source"], target=place["target"], val_fraction=val_fraction, test_fraction=test_fraction,
-            folds=folds, fold=fold, seed=run.seed,
-        )  # fmt: skip
+            place["source"],
+            target=place["target"],
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+            folds=folds,
+            fold=fold,
+            seed=run.seed,
+        )
 
     return dataset_of(place, read)
 
@@ -86,13 +91,21 @@ def read_sentence_splits(
     made = {**how, **({"test": made["test"], "train": "the rest"} if folds else {})}
     for name in ("train", "test"):
         if not len(splits[name]):
-            raise UserError(f"there are too few texts for a {name} split", where=raw.where,
-                            expected="5 or more a class, or a split given", found=f"{len(train)} texts")  # fmt: skip
+            raise UserError(
+                f"there are too few texts for a {name} split",
+                where=raw.where,
+                expected="5 or more a class, or a split given",
+                found=f"{len(train)} texts",
+            )
     spec = {
-        "where": raw.where, "target": raw.target, "classes": classes, "text": "labelled texts",
-        "counts": {name: len(splits[name]) for name in SPLITS}, "splits": made,
+        "where": raw.where,
+        "target": raw.target,
+        "classes": classes,
+        "text": "labelled texts",
+        "counts": {name: len(splits[name]) for name in SPLITS},
+        "splits": made,
         "fingerprint": fingerprint(*(t for name in SPLITS for t in (splits[name].y, _bytes(splits[name].texts)))),
-    }  # fmt: skip
+    }
     return spec, splits
 
 
@@ -102,12 +115,22 @@ def class_names(raw: RawSentences) -> list[str]:
     for label in raw.splits["train"].labels:
         counts[label] = counts.get(label, 0) + 1
     if len(counts) < 2:
-        raise UserError("there is only one class", where=raw.where, expected="two at least",
-                        found=", ".join(counts) or "none", cure="--target COLUMN")  # fmt: skip
+        raise UserError(
+            "there is only one class",
+            where=raw.where,
+            expected="two at least",
+            found=", ".join(counts) or "none",
+            cure="--target COLUMN",
+        )
     least = min(counts, key=lambda label: counts[label])
     if len(raw.splits) == 1 and counts[least] < MIN_A_CLASS:
-        raise UserError("a class has too few texts to be split", where=raw.where, expected=f"{MIN_A_CLASS} or more a class",
-                        found=f"{counts[least]} of {least[:60]}", cure="remove it, or name another column with --target")  # fmt: skip
+        raise UserError(
+            "a class has too few texts to be split",
+            where=raw.where,
+            expected=f"{MIN_A_CLASS} or more a class",
+            found=f"{counts[least]} of {least[:60]}",
+            cure="remove it, or name another column with --target",
+        )
     return sorted(counts, key=lambda c: (not c.isdecimal(), int(c) if c.isdecimal() else 0, c))
 
 
@@ -121,11 +144,18 @@ def fold_of(y: Tensor, folds: int, fold: int, seed: int) -> Tensor:
     ([0, 1, 2, 3, 4, 5], [0, 1])
     """
     if folds < 2 or not 1 <= fold <= folds:
-        raise UserError("there is no such fold", expected="folds=2 or more, and a fold from 1 to folds",
-                        found=f"folds={folds} fold={fold}")  # fmt: skip
+        raise UserError(
+            "there is no such fold",
+            expected="folds=2 or more, and a fold from 1 to folds",
+            found=f"folds={folds} fold={fold}",
+        )
     if int(y.bincount().min()) < folds:
-        raise UserError("a class has fewer texts than there are folds", expected=f"{folds} or more of each class",
-                        found=int(y.bincount().min()), cure="fewer folds")  # fmt: skip
+        raise UserError(
+            "a class has fewer texts than there are folds",
+            expected=f"{folds} or more of each class",
+            found=int(y.bincount().min()),
+            cure="fewer folds",
+        )
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
     ranked = torch.cat([order[y[order] == label] for label in y.unique()])
     return ranked[fold - 1 :: folds].sort().values
@@ -137,8 +167,12 @@ def class_numbers(raw: RawSentences, split: str, classes: list[str]) -> Tensor:
     part = raw.splits[split]
     strange = next((i for i, label in enumerate(part.labels) if label not in number), None)
     if strange is not None:
-        raise UserError("a label is none of those that are known", where=part.places[strange],
-                        expected=f"one of {', '.join(classes[:20])}", found=part.labels[strange][:60])  # fmt: skip
+        raise UserError(
+            "a label is none of those that are known",
+            where=part.places[strange],
+            expected=f"one of {', '.join(classes[:20])}",
+            found=part.labels[strange][:60],
+        )
     return torch.tensor([number[label] for label in part.labels])
 
 
@@ -170,8 +204,12 @@ def read_inputs(inputs: list[str]) -> tuple[list[str], list[str]]:
             read_file(Path(given))
             header, rows, lines = read_csv(Path(given))
             if TEXT_COLUMN not in header:
-                raise UserError("the table has no column of texts", where=given, expected="a column named text",
-                                found=", ".join(header[:10]))  # fmt: skip
+                raise UserError(
+                    "the table has no column of texts",
+                    where=given,
+                    expected="a column named text",
+                    found=", ".join(header[:10]),
+                )
             names += [f"{given}, line {line}" for line in lines]
             texts += [row[header.index(TEXT_COLUMN)] for row in rows]
         else:

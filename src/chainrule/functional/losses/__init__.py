@@ -38,8 +38,28 @@ from chainrule.functional.losses.normalization import (
 from chainrule.functional.losses.regression import euclidean, smooth_l1, squared
 
 __all__ = [
-    "Normalization", "binary_hinge", "check_binary", "check_labels", "check_probs", "check_signs", "contrastive",
-    "cross_entropy", "cross_entropy_from_probs", "euclidean", "focal", "hinge", "kl_divergence",
-    "kl_divergence_from_log_probs", "label_smoothing", "multiclass_perceptron", "perceptron", "reduce_losses",
-    "sigmoid_cross_entropy", "smooth_l1", "softmax_focal", "squared", "triplet", "zero_one",
-]  # fmt: skip
+    "Normalization",
+    "binary_hinge",
+    "check_binary",
+    "check_labels",
+    "check_probs",
+    "check_signs",
+    "contrastive",
+    "cross_entropy",
+    "cross_entropy_from_probs",
+    "euclidean",
+    "focal",
+    "hinge",
+    "kl_divergence",
+    "kl_divergence_from_log_probs",
+    "label_smoothing",
+    "multiclass_perceptron",
+    "perceptron",
+    "reduce_losses",
+    "sigmoid_cross_entropy",
+    "smooth_l1",
+    "softmax_focal",
+    "squared",
+    "triplet",
+    "zero_one",
+]

@@ -52,9 +52,10 @@ def cross_entropy(
     check_same_shape("target", target, "logits", logits)
     if ignore_index is not None:
         raise UserError(
-            "targets that are probabilities have no label to ignore", found=f"ignore_index={ignore_index}",
+            "targets that are probabilities have no label to ignore",
+            found=f"ignore_index={ignore_index}",
             cure='normalization="unreduced" and reduce_losses with a keep_mask',
-        )  # fmt: skip
+        )
     if values_are_at_hand(target):
         check_probs(target, "target")
     values = -(target.to(logits.dtype) * _log_softmax(logits)).sum(class_dim(logits))

@@ -59,9 +59,11 @@ def contrastive(
     x1, x2 = _embeddings(x1=x1, x2=x2)
     if same.shape != x1.shape[:1]:
         raise UserError(
-            "there must be one answer for each pair", expected=f"same {(len(x1),)}", found=f"same {tuple(same.shape)}",
+            "there must be one answer for each pair",
+            expected=f"same {(len(x1),)}",
+            found=f"same {tuple(same.shape)}",
             cure="same.squeeze(1)" if same.shape == (len(x1), 1) else None,
-        )  # fmt: skip
+        )
     if values_are_at_hand(same):
         check_binary(same)
     y = same.to(x1.dtype)

@@ -101,16 +101,22 @@ def check_probs(probs: Tensor, name: str = "probs") -> None:
     negative = ~(probs >= 0)
     if negative.any():
         raise UserError(
-            f"{name} holds a number that is no probability", where=f"{name}[{_place(negative)}]",
-            expected="0 or more", found=float(probs[negative][0]), cure=cure,
-        )  # fmt: skip
+            f"{name} holds a number that is no probability",
+            where=f"{name}[{_place(negative)}]",
+            expected="0 or more",
+            found=float(probs[negative][0]),
+            cure=cure,
+        )
     sums = probs.sum(class_dim(probs), dtype=torch.promote_types(probs.dtype, torch.float32))
     off = ~((sums - 1).abs() <= tolerance)
     if off.any():
         raise UserError(
-            f"{name} does not sum to one over the classes", where=f"sample {_place(off)}" if off.dim() else None,
-            expected="1", found=float(sums[off][0]), cure=cure,
-        )  # fmt: skip
+            f"{name} does not sum to one over the classes",
+            where=f"sample {_place(off)}" if off.dim() else None,
+            expected="1",
+            found=float(sums[off][0]),
+            cure=cure,
+        )
 
 
 def check_binary(target: Tensor, ignore_index: int | None = None) -> None:
@@ -123,9 +129,12 @@ def check_binary(target: Tensor, ignore_index: int | None = None) -> None:
         wrong &= target != ignore_index
     if wrong.any():
         raise UserError(
-            "a target is no probability", where=f"target[{_place(wrong)}]", expected="0 to 1",
-            found=float(target[wrong][0]), cure="for targets of -1 and +1: (target + 1) / 2",
-        )  # fmt: skip
+            "a target is no probability",
+            where=f"target[{_place(wrong)}]",
+            expected="0 to 1",
+            found=float(target[wrong][0]),
+            cure="for targets of -1 and +1: (target + 1) / 2",
+        )
 
 
 def check_signs(target: Tensor) -> None:
@@ -136,9 +145,12 @@ def check_signs(target: Tensor) -> None:
     wrong = target.abs() != 1
     if wrong.any():
         raise UserError(
-            "a target is neither -1 nor +1", where=f"target[{_place(wrong)}]", expected="-1 or +1",
-            found=float(target[wrong][0]), cure="for targets of 0 and 1: 2 * target - 1",
-        )  # fmt: skip
+            "a target is neither -1 nor +1",
+            where=f"target[{_place(wrong)}]",
+            expected="-1 or +1",
+            found=float(target[wrong][0]),
+            cure="for targets of 0 and 1: 2 * target - 1",
+        )
 
 
 def class_dim(x: Tensor) -> int:
@@ -150,9 +162,11 @@ def as_float(x: Tensor, name: str) -> Tensor:
     """x itself, or in float32 where it is of half precision; UserError where it is not floating."""
     if not x.is_floating_point():
         raise UserError(
-            f"{name} must be floating-point numbers", expected="float32, float64, bfloat16 or float16",
-            found=_type(x), cure=f"{name}.float(), or give the arguments in their order: the network's answer first",
-        )  # fmt: skip
+            f"{name} must be floating-point numbers",
+            expected="float32, float64, bfloat16 or float16",
+            found=_type(x),
+            cure=f"{name}.float(), or give the arguments in their order: the network's answer first",
+        )
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
@@ -161,9 +175,10 @@ def check_same_shape(name: str, x: Tensor, other_name: str, other: Tensor) -> No
     if x.shape != other.shape:
         raise UserError(
             f"{name} and {other_name} must have the same shape; nothing is broadcast",
-            expected=f"{other_name} {tuple(other.shape)}", found=f"{name} {tuple(x.shape)}",
+            expected=f"{other_name} {tuple(other.shape)}",
+            found=f"{name} {tuple(x.shape)}",
             cure="squeeze, unsqueeze or expand one of them first",
-        )  # fmt: skip
+        )
 
 
 def check_class_target(scores: Tensor, target: Tensor, ignore_index: int | None = None, name: str = "logits") -> None:
@@ -173,9 +188,11 @@ def check_class_target(scores: Tensor, target: Tensor, ignore_index: int | None 
     expected = scores.shape[: class_dim(scores)] + scores.shape[class_dim(scores) + 1 :]
     if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
         raise UserError(
-            "labels must be integers", expected="torch.int64", found=_type(target),
+            "labels must be integers",
+            expected="torch.int64",
+            found=_type(target),
             cure="target.long(); for a probability a class give it the shape of the logits",
-        )  # fmt: skip
+        )
     if target.shape != expected:
         raise UserError(
             "there must be one label for each sample (and place)",

@@ -89,9 +89,11 @@ def smooth_l1(
     """
     if beta is not None and sigma is not None:
         raise UserError(
-            "beta and sigma say the same thing", expected="one of them", found=f"beta={beta}, sigma={sigma}",
+            "beta and sigma say the same thing",
+            expected="one of them",
+            found=f"beta={beta}, sigma={sigma}",
             cure="beta = 1 / sigma^2",
-        )  # fmt: skip
+        )
     if sigma is not None:
         if not sigma > 0:
             raise UserError("sigma is out of range", expected="above 0", found=sigma)

@@ -31,8 +31,11 @@ def expected_calibration_error(probs: Tensor, target: Tensor, bins: int = 15) ->
     0.3
     """
     if probs.dim() != 2 or not len(probs) or target.shape != probs.shape[:1]:
-        raise UserError("there must be a target for each row of probabilities", expected="probs (N, K), target (N,), N > 0",
-                        found=[tuple(probs.shape), tuple(target.shape)])  # fmt: skip
+        raise UserError(
+            "there must be a target for each row of probabilities",
+            expected="probs (N, K), target (N,), N > 0",
+            found=[tuple(probs.shape), tuple(target.shape)],
+        )
     if bins < 1:
         raise UserError("there must be a bin", expected="bins of 1 or more", found=bins)
     confidence, answer = probs.double().max(1)

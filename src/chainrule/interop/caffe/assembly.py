@@ -34,9 +34,15 @@ class Assembly:
     """
 
     def __init__(
-        self, described: Any, lines: Mapping[str, list[int]], where: object, phase: str, level: int,
-        stages: Sequence[str], shapes: Mapping[str, Sequence[int]],
-    ) -> None:  # fmt: skip
+        self,
+        described: Any,
+        lines: Mapping[str, list[int]],
+        where: object,
+        phase: str,
+        level: int,
+        stages: Sequence[str],
+        shapes: Mapping[str, Sequence[int]],
+    ) -> None:
         if phase not in PHASES:
             raise unknown("there is no phase", phase, PHASES)
         self.described, self.where, self.phase, self.given = described, where, phase, shapes
@@ -65,16 +71,24 @@ class Assembly:
                 self._add(layer)
         if not self.inputs:
             raise UserError(
-                f"the network has no input in the phase {self.phase}", where=self.where,
-                expected="a layer of type " + ", ".join(SOURCES), cure="phase='TRAIN' or phase='TEST'",
-            )  # fmt: skip
+                f"the network has no input in the phase {self.phase}",
+                where=self.where,
+                expected="a layer of type " + ", ".join(SOURCES),
+                cure="phase='TRAIN' or phase='TEST'",
+            )
         strange = [name for name in self.given if name not in self.inputs]
         if strange:
             raise unknown("shapes names an input that is not there:", strange[0], self.inputs)
         net = CaffeGraph(
-            self.described.name or "without a name", self.phase, self.inputs, self.sources, self.steps, self.modules,
-            self.multipliers, {blob: tuple(meta.shape) for blob, meta in self.metas.items()},
-        )  # fmt: skip
+            self.described.name or "without a name",
+            self.phase,
+            self.inputs,
+            self.sources,
+            self.steps,
+            self.modules,
+            self.multipliers,
+            {blob: tuple(meta.shape) for blob, meta in self.metas.items()},
+        )
         return net.train(self.phase == "TRAIN")
 
     def layers(self) -> Iterator[Any]:
@@ -160,8 +174,8 @@ class Assembly:
     def _made(self, name: str, in_place: bool) -> Blob:
         if name in self.blobs and not in_place:
             raise UserError(
-                f"the blob {name!r} is made by two layers", expected="another name, or the same name as bottom and top",
-            )  # fmt: skip
+                f"the blob {name!r} is made by two layers", expected="another name, or the same name as bottom and top"
+            )
         self.blobs[name] = (name, self.blobs[name][1] + 1) if name in self.blobs else (name, 0)
         return self.blobs[name]
 
@@ -175,8 +189,9 @@ class Assembly:
         except (RuntimeError, IndexError) as error:  # torch's words for shapes that do not fit
             raise UserError(
                 "the layer does not fit its bottoms",
-                found=", ".join(f"{name} {shape}" for name, shape in zip(layer.bottom, shapes, strict=True)), cure=error,
-            ) from None  # fmt: skip
+                found=", ".join(f"{name} {shape}" for name, shape in zip(layer.bottom, shapes, strict=True)),
+                cure=error,
+            ) from None
         module.to_empty(device=torch.get_default_device())
         for buffer in module.buffers():
             buffer.zero_()
@@ -218,14 +233,16 @@ class Assembly:
         if getattr(module, name).shape != parameter.shape:
             raise UserError(
                 f"the shared parameter {spec.name!r} has another shape than in layer {owner!r}",
-                expected=tuple(parameter.shape), found=tuple(getattr(module, name).shape),
-            )  # fmt: skip
+                expected=tuple(parameter.shape),
+                found=tuple(getattr(module, name).shape),
+            )
         for field in ("lr_mult", "decay_mult"):
             if spec.HasField(field) and getattr(spec, field) != getattr(first, field):
                 raise UserError(
                     f"the shared parameter {spec.name!r} has another {field} than in layer {owner!r}",
-                    expected=getattr(first, field), found=getattr(spec, field),
-                )  # fmt: skip
+                    expected=getattr(first, field),
+                    found=getattr(spec, field),
+                )
         setattr(module, name, parameter)
 
 

@@ -23,9 +23,13 @@ from chainrule.interop.caffe.description.sources import Source
 
 
 def read_net(
-    prototxt: str | Path, phase: str = "TEST", *, level: int = 0, stages: Sequence[str] = (),
+    prototxt: str | Path,
+    phase: str = "TEST",
+    *,
+    level: int = 0,
+    stages: Sequence[str] = (),
     shapes: Mapping[str, Sequence[int]] | None = None,
-) -> CaffeGraph:  # fmt: skip
+) -> CaffeGraph:
     """The network of a description, with first weights by its fillers, drawn from torch's global generator.
 
     Args:
@@ -46,17 +50,27 @@ def read_net(
 
 
 def parse_net(
-    text: str, phase: str = "TEST", *, level: int = 0, stages: Sequence[str] = (),
-    shapes: Mapping[str, Sequence[int]] | None = None, where: object = None,
-) -> CaffeGraph:  # fmt: skip
+    text: str,
+    phase: str = "TEST",
+    *,
+    level: int = 0,
+    stages: Sequence[str] = (),
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    where: object = None,
+) -> CaffeGraph:
     """`read_net` of a text; `where` is what errors name as its place."""
     return _assembled(parse_text(text, "Net", where), text, where, phase, level, stages, shapes)
 
 
 def _assembled(
-    described: Any, text: str, where: object, phase: str, level: int, stages: Sequence[str],
+    described: Any,
+    text: str,
+    where: object,
+    phase: str,
+    level: int,
+    stages: Sequence[str],
     shapes: Mapping[str, Sequence[int]] | None,
-) -> CaffeGraph:  # fmt: skip
+) -> CaffeGraph:
     return Assembly(described, layer_lines(text), where, phase, level, stages, shapes or {}).graph()
 
 

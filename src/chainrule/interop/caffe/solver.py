@@ -203,9 +203,11 @@ def _record(described: Any, where: object) -> Solver:
         raise UserError("the penalty is unknown", **place, expected="L2 or L1", found=solver.regularization_type)
     if solver.max_iter < 1 or solver.iter_size < 1:
         raise UserError(
-            "max_iter and iter_size must be 1 or more", **place, found=f"{solver.max_iter} and {solver.iter_size}",
+            "max_iter and iter_size must be 1 or more",
+            **place,
+            found=f"{solver.max_iter} and {solver.iter_size}",
             cure="max_iter: 10000",
-        )  # fmt: skip
+        )
     if solver.clip_gradients == 0:
         raise UserError("clip_gradients of 0 leaves no gradient", **place, expected="above 0, or -1 for none")
     try:

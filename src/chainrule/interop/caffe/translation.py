@@ -86,8 +86,12 @@ def _normalisation(file: str | Path, names: tuple[str, str], blobs: Mapping[str,
 
 
 def _other_number(file: str | Path, name: str, expected: str, found: list[Tensor]) -> UserError:
-    return UserError("the layer has another number of blobs than the network's", where=f"{file}, layer {name!r}",
-                     expected=expected, found=f"{len(found)} blobs")  # fmt: skip
+    return UserError(
+        "the layer has another number of blobs than the network's",
+        where=f"{file}, layer {name!r}",
+        expected=expected,
+        found=f"{len(found)} blobs",
+    )
 
 
 def _as_large(value: Tensor, own: Tensor | None) -> Tensor:

@@ -65,10 +65,12 @@ def load_caffemodel(net: CaffeGraph, file: str | Path, *, fresh: Collection[str]
     if missing:
         some = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         raise UserError(
-            "layers of the network are not in the file", where=file, expected=some,
+            "layers of the network are not in the file",
+            where=file,
+            expected=some,
             found=", ".join(itertools.islice(blobs, 5)) + (", ..." if len(blobs) > 5 else ""),
             cure="the file of this network; or layers that begin anew are named fresh",
-        )  # fmt: skip
+        )
     wanted = {name: targets for name, targets in own.items() if name not in fresh}
     values = {name: _values(name, blobs[name], targets, file) for name, targets in wanted.items()}
     with torch.no_grad():
@@ -134,9 +136,12 @@ def _values(name: str, blobs: Any, targets: list[Tensor], file: str | Path) -> l
     where = f"{file}, layer {name!r}"
     if len(blobs) != len(targets):
         raise UserError(
-            "the layer has another number of blobs than the network's", where=where, expected=len(targets), found=len(blobs),
+            "the layer has another number of blobs than the network's",
+            where=where,
+            expected=len(targets),
+            found=len(blobs),
             cure="bias_term as it was in training",
-        )  # fmt: skip
+        )
     values = []
     for index, (blob, target) in enumerate(zip(blobs, targets, strict=True)):
         try:
@@ -145,9 +150,12 @@ def _values(name: str, blobs: Any, targets: list[Tensor], file: str | Path) -> l
             raise UserError(f"{where}, blob {index}: {error}") from None
         if _without_ones(value.shape) != _without_ones(target.shape):
             raise UserError(
-                "a blob has another shape than the network's", where=f"{where}, blob {index}",
-                expected=tuple(target.shape), found=tuple(value.shape), cure=f"this layer named fresh: {name}",
-            )  # fmt: skip
+                "a blob has another shape than the network's",
+                where=f"{where}, blob {index}",
+                expected=tuple(target.shape),
+                found=tuple(value.shape),
+                cure=f"this layer named fresh: {name}",
+            )
         values.append(value.view(target.shape))
     return values
 

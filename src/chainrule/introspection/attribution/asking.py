@@ -129,14 +129,18 @@ def ask(module: nn.Module, x: Tensor, target: Target = None, layers: Collection[
         raise UserError("the network gives no logits", expected="(B, K)", found=tuple(values.shape))
     if values.shape[:1] != x.shape[:1]:
         raise UserError(
-            "the layer does not keep the pictures apart", where=name, expected=f"({len(x)}, ...)",
+            "the layer does not keep the pictures apart",
+            where=name,
+            expected=f"({len(x)}, ...)",
             found=tuple(values.shape),
-        )  # fmt: skip
+        )
     if x.requires_grad and not values.requires_grad:
         raise UserError(
-            "no gradient reaches the picture", where=type(module).__name__,
-            expected="a network that autograd follows", found="one whose backward pass is written out, or a constant",
-        )  # fmt: skip
+            "no gradient reaches the picture",
+            where=type(module).__name__,
+            expected="a network that autograd follows",
+            found="one whose backward pass is written out, or a constant",
+        )
     index = _index(values.detach(), target, len(x))
     return Answer(values.flatten(1).gather(1, index[:, None])[:, 0], Place(name, index), seen)
 
@@ -168,9 +172,11 @@ def _index_of_unit(values: Tensor, unit: Unit) -> Tensor:
     height, width = maps.shape[-2:]
     if not (0 <= unit.row < height and 0 <= unit.column < width):
         raise UserError(
-            "the unit lies outside its map", where=unit.layer, expected=f"row below {height}, column below {width}",
+            "the unit lies outside its map",
+            where=unit.layer,
+            expected=f"row below {height}, column below {width}",
             found=f"row {unit.row}, column {unit.column}",
-        )  # fmt: skip
+        )
     return torch.full((len(values),), unit.channel * size + unit.row * width + unit.column, device=values.device)
 
 

@@ -121,7 +121,7 @@ class _Follow(TorchDispatchMode):
 
     def _axis(
         self, side: int, func: Any, name: str, args: Any, kwargs: Any, sources: list[Tensor], output: Tensor
-    ) -> _Axis:  # fmt: skip
+    ) -> _Axis:
         """How one side of the picture lies in an output."""
         first, axis = sources[0], self.axes[id(sources[0])][side]
         if args and args[0] is first and len(sources) == 1:
@@ -168,7 +168,7 @@ class _Follow(TorchDispatchMode):
 
 _OF_THE_SHAPE_ALONE = {
     f"{start}{kind}{end}" for start, end in (("new_", ""), ("", "_like")) for kind in ("zeros", "ones", "full", "empty")
-} | {"new_empty_strided", "rand_like", "randn_like"}  # fmt: skip
+} | {"new_empty_strided", "rand_like", "randn_like"}
 _IN_PLACE_OF_POINTWISE = {"copy_", "clone", "_to_copy", "detach", "alias", "lift_fresh", "native_dropout"}
 _WINDOWS = {"max_pool2d_with_indices": 2, "avg_pool2d": 2, "max_pool3d_with_indices": 3, "avg_pool3d": 3}
 _VIEWS = {"view", "_unsafe_view", "unsqueeze", "squeeze", "reshape", "flatten", "_reshape_alias"}

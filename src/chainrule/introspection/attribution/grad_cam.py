@@ -59,7 +59,9 @@ def last_maps(module: nn.Module, x: Tensor) -> str:
     names = list(layers_with_maps(module, x, least=2))
     if not names:
         raise UserError(
-            "no layer gives maps", where=type(module).__name__, expected="a layer with output (B, C, h, w), h or w above 1",
+            "no layer gives maps",
+            where=type(module).__name__,
+            expected="a layer with output (B, C, h, w), h or w above 1",
             cure="saliency and occlusion need no maps",
-        )  # fmt: skip
+        )
     return names[-1]

@@ -114,9 +114,10 @@ def smooth_grad(
     """
     if samples < 1 or noise < 0:
         raise UserError(
-            "noise or samples are out of range", expected="samples of 1 or more, noise of 0 or more",
+            "noise or samples are out of range",
+            expected="samples of 1 or more, noise of 0 or more",
             found=f"samples={samples}, noise={noise}",
-        )  # fmt: skip
+        )
     leaf = pictures(x)
     # Drawn where the processor is, so that the same seed gives the same noise on every device.
     generator = torch.Generator().manual_seed(seed)

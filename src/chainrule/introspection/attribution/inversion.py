@@ -62,9 +62,18 @@ def alpha_norm(x: Tensor, alpha: float = 6.0) -> Tensor:
 
 
 def invert(
-    module: nn.Module, x: Tensor, layer: str, *, steps: int = 150, lr: float = 0.05, variation: float = 0.01,
-    norm: float = 1e-4, alpha: float = 6.0, beta: float = 2.0, seed: int = 0,
-) -> Made:  # fmt: skip
+    module: nn.Module,
+    x: Tensor,
+    layer: str,
+    *,
+    steps: int = 150,
+    lr: float = 0.05,
+    variation: float = 0.01,
+    norm: float = 1e-4,
+    alpha: float = 6.0,
+    beta: float = 2.0,
+    seed: int = 0,
+) -> Made:
     """A picture z whose features are those of x: what the layer kept of x is seen in z, what it lost is free.
 
     Minimises |F(z) - F(x)|^2 / |F(x)|^2 + norm / n alpha_norm(z) + variation / n total_variation(z), a mean over the
@@ -107,9 +116,16 @@ def invert(
 
 
 def class_picture(
-    module: nn.Module, x: Tensor, target: int, *, steps: int = 150, lr: float = 0.05, variation: float = 3.0,
-    norm: float = 1.0, seed: int = 0,
-) -> Made:  # fmt: skip
+    module: nn.Module,
+    x: Tensor,
+    target: int,
+    *,
+    steps: int = 150,
+    lr: float = 0.05,
+    variation: float = 3.0,
+    norm: float = 1.0,
+    seed: int = 0,
+) -> Made:
     """A picture that raises the logit of a class: what the network takes the class to look like.
 
     Maximises logit(z) - norm / n |z|^2 - variation / n total_variation(z), from small normal noise on, by Adam at a
@@ -154,7 +170,7 @@ def _priors(z: Tensor, variation: float, norm: float, alpha: float, beta: float)
 
 def _descend(
     module: nn.Module, objective: Callable[[Tensor], Tensor], like: Tensor, steps: int, lr: float, seed: int
-) -> Made:  # fmt: skip
+) -> Made:
     """Adam on the picture; the sum over pictures is descended, so that each goes its own way."""
     if steps < 1:
         raise UserError("the descent has no step", expected="steps of 1 or more", found=steps)

@@ -21,9 +21,15 @@ def positions(length: int, size: int, stride: int) -> list[int]:
 
 
 def occlusion(
-    module: nn.Module, x: Tensor, target: int | None = None, *, size: int, stride: int = 1, grey: float = 0.0,
+    module: nn.Module,
+    x: Tensor,
+    target: int | None = None,
+    *,
+    size: int,
+    stride: int = 1,
+    grey: float = 0.0,
     batch_size: int = 64,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """The probability of a class while a grey square hides a part of the picture, for each of its places.
 
     Args:
@@ -54,9 +60,10 @@ def occlusion(
         raise UserError("one picture at a time is covered", expected="x (1, C, H, W)", found=tuple(x.shape))
     if not 1 <= size <= min(height, width) or stride < 1 or batch_size < 1:
         raise UserError(
-            "the square does not fit", expected=f"size 1 to {min(height, width)}, stride and batch_size 1 or more",
+            "the square does not fit",
+            expected=f"size 1 to {min(height, width)}, stride and batch_size 1 or more",
             found=f"size {size}, stride {stride}, batch_size {batch_size}",
-        )  # fmt: skip
+        )
     with differentiating(module), torch.no_grad():
         chosen = ask(module, x.detach(), target).place.index
     tops, lefts = positions(height, size, stride), positions(width, size, stride)

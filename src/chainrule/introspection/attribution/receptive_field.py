@@ -65,8 +65,11 @@ class ReceptiveField:
         ReceptiveField(size=19, jump=8, start=-2)
         """
         for name, value, least in (
-            ("kernel_size", kernel_size, 1), ("stride", stride, 1), ("dilation", dilation, 1), ("padding", padding, 0),
-        ):  # fmt: skip
+            ("kernel_size", kernel_size, 1),
+            ("stride", stride, 1),
+            ("dilation", dilation, 1),
+            ("padding", padding, 0),
+        ):
             if value < least:
                 raise UserError(f"{name} is out of range", expected=f"{least} or more", found=value)
         size = self.size + (kernel_size - 1) * dilation * self.jump

@@ -28,9 +28,14 @@ SIDE = 190
 
 
 def why_section(
-    module: nn.Module, given: tuple[Any, ...], *, classes: list[str] | None = None, target: int | None = None,
-    normalize: Normalize | None = None, data: Callable[[], Tensor] | None = None,
-) -> dict[str, Any] | None:  # fmt: skip
+    module: nn.Module,
+    given: tuple[Any, ...],
+    *,
+    classes: list[str] | None = None,
+    target: int | None = None,
+    normalize: Normalize | None = None,
+    data: Callable[[], Tensor] | None = None,
+) -> dict[str, Any] | None:
     """What the template shows of why a classifier of pictures answers as it does; None for any other network.
 
     Args:
@@ -105,18 +110,28 @@ def _pictures(look: Looking, target: int, maps: bool, notes: list[str]) -> list[
     pixels = look.pixels(x[0])
     shown = [_one(pixels, "The picture", "as the network sees it, its normalisation undone")]
     if look.differentiable:
-        shown.append(_one(
-            heat(input_gradient(module, x, target)[0].abs().amax(0)), "Saliency",
-            "where a change would move the logit most; bright is much", "max over colours of |∂s/∂x|", "Simonyan et al. 2014",
-        ))  # fmt: skip
+        shown.append(
+            _one(
+                heat(input_gradient(module, x, target)[0].abs().amax(0)),
+                "Saliency",
+                "where a change would move the logit most; bright is much",
+                "max over colours of |∂s/∂x|",
+                "Simonyan et al. 2014",
+            )
+        )
         shown += _smoothed(look, target)
         shown += _rectified(look, target, notes)
         if maps and _has_last_maps(module, x):
             layer = last_maps(module, x)
-            shown.append(_one(
-                laid_over(pixels, grad_cam(module, x, target, layer)[0]), "Grad-CAM",
-                f"where the maps of {layer} speak for the class; red is most", "relu(Σ αₖ Aᵏ), αₖ the mean of ∂s/∂Aᵏ", "Selvaraju et al. 2017",
-            ))  # fmt: skip
+            shown.append(
+                _one(
+                    laid_over(pixels, grad_cam(module, x, target, layer)[0]),
+                    "Grad-CAM",
+                    f"where the maps of {layer} speak for the class; red is most",
+                    "relu(Σ αₖ Aᵏ), αₖ the mean of ∂s/∂Aᵏ",
+                    "Selvaraju et al. 2017",
+                )
+            )
     shown.append(_occluded(look, target, pixels))
     shown += _liked(look, target)
     return shown
@@ -136,17 +151,26 @@ def _smoothed(look: Looking, target: int) -> list[dict[str, Any]]:
     samples, steps = look.effort.gradients(16), look.effort.gradients(32)
     if samples >= 4:
         smooth = smooth_grad(look.module, look.x, target, samples=samples)[0].abs().amax(0)
-        shown.append(_one(
-            heat(smooth), "SmoothGrad", f"the gradient's mean over {samples} copies with noise: what is no accident of one point",
-            "|mean of ∂s/∂x at x + ε|", "Smilkov et al. 2017",
-        ))  # fmt: skip
+        shown.append(
+            _one(
+                heat(smooth),
+                "SmoothGrad",
+                f"the gradient's mean over {samples} copies with noise: what is no accident of one point",
+                "|mean of ∂s/∂x at x + ε|",
+                "Smilkov et al. 2017",
+            )
+        )
     if steps >= 8:
         parts = integrated_gradients(look.module, look.x, target, steps=steps)[0].sum(0, keepdim=True)
-        shown.append(_one(
-            around_grey(parts), "Integrated gradients",
-            f"what each pixel adds to the logit on the way from the mean colour: light adds, dark takes away; in sum {float(parts.sum()):+.3g}",
-            "x · ∫ ∂s/∂(αx) dα", "Sundararajan et al. 2017",
-        ))  # fmt: skip
+        shown.append(
+            _one(
+                around_grey(parts),
+                "Integrated gradients",
+                f"what each pixel adds to the logit on the way from the mean colour: light adds, dark takes away; in sum {float(parts.sum()):+.3g}",
+                "x · ∫ ∂s/∂(αx) dα",
+                "Sundararajan et al. 2017",
+            )
+        )
     return shown
 
 
@@ -159,13 +183,21 @@ def _rectified(look: Looking, target: int, notes: list[str]) -> list[dict[str, A
         )
         return []
     return [
-        _one(around_grey(guided_backpropagation(look.module, look.x, target)[0]), "Guided back-propagation",
-             "the gradient, of which only positive parts pass an active rectifier; grey is none", "g · [x > 0] · [g > 0]",
-             "Springenberg et al. 2015"),
-        _one(around_grey(deconvnet(look.module, look.x, target)[0]), "Deconvnet",
-             "the way back with filters transposed and pooling undone by its switches; grey is none", "g · [g > 0]",
-             "Zeiler and Fergus 2014"),
-    ]  # fmt: skip
+        _one(
+            around_grey(guided_backpropagation(look.module, look.x, target)[0]),
+            "Guided back-propagation",
+            "the gradient, of which only positive parts pass an active rectifier; grey is none",
+            "g · [x > 0] · [g > 0]",
+            "Springenberg et al. 2015",
+        ),
+        _one(
+            around_grey(deconvnet(look.module, look.x, target)[0]),
+            "Deconvnet",
+            "the way back with filters transposed and pooling undone by its switches; grey is none",
+            "g · [g > 0]",
+            "Zeiler and Fergus 2014",
+        ),
+    ]
 
 
 def _occluded(look: Looking, target: int, pixels: Tensor) -> dict[str, Any]:
@@ -180,10 +212,13 @@ def _occluded(look: Looking, target: int, pixels: Tensor) -> dict[str, Any]:
     before = float(logits.float().softmax(1)[0, target])
     drop = mean_over_squares(before - probs, (height, width), size, stride)
     return _one(
-        laid_over(pixels, drop, signed=True, least=0.05), "Occlusion",
+        laid_over(pixels, drop, signed=True, least=0.05),
+        "Occlusion",
         f"a grey square of {size} × {size} pixels is slid over it: red is where hiding lowers the probability, "
-        f"from {before:.3g} to {float(probs.min()):.3g} at worst", "p(x) − p(x with the square)", "Zeiler and Fergus 2014",
-    )  # fmt: skip
+        f"from {before:.3g} to {float(probs.min()):.3g} at worst",
+        "p(x) − p(x with the square)",
+        "Zeiler and Fergus 2014",
+    )
 
 
 def _liked(look: Looking, target: int) -> list[dict[str, Any]]:
@@ -191,10 +226,15 @@ def _liked(look: Looking, target: int) -> list[dict[str, Any]]:
     if not look.differentiable or steps < LEAST_STEPS:
         return []
     made = class_picture(look.module, look.x, target, steps=steps, lr=0.1)
-    return [_one(
-        look.pixels(made.picture[0]), "What the class looks like to it", f"a picture made from noise in {steps} steps to raise the logit",
-        "max s(z) − λ|z|² − µ TV(z)", "Simonyan et al. 2014",
-    )]  # fmt: skip
+    return [
+        _one(
+            look.pixels(made.picture[0]),
+            "What the class looks like to it",
+            f"a picture made from noise in {steps} steps to raise the logit",
+            "max s(z) − λ|z|² − µ TV(z)",
+            "Simonyan et al. 2014",
+        )
+    ]
 
 
 def _filters(look: Looking) -> dict[str, Any] | None:
@@ -205,6 +245,11 @@ def _filters(look: Looking) -> dict[str, Any] | None:
     colour = weight.shape[1] == 3
     parts = [spread(one if colour else one.mean(0, keepdim=True)) for one in weight[:MOST_FILTERS]]
     return {
-        "png": png(in_grid(parts, 16), 0), "name": found.name, "kind": found.kind, "count": len(weight),
-        "shown": len(parts), "size": f"{weight.shape[2]} × {weight.shape[3]}", "channels": weight.shape[1],
-    }  # fmt: skip
+        "png": png(in_grid(parts, 16), 0),
+        "name": found.name,
+        "kind": found.kind,
+        "count": len(weight),
+        "shown": len(parts),
+        "size": f"{weight.shape[2]} × {weight.shape[3]}",
+        "channels": weight.shape[1],
+    }

@@ -28,9 +28,13 @@ class Excitation:
 
 
 def top_activations(
-    module: nn.Module, x: Tensor, layers: Sequence[str], count: int = 9, batch_size: int = 100,
+    module: nn.Module,
+    x: Tensor,
+    layers: Sequence[str],
+    count: int = 9,
+    batch_size: int = 100,
     prepare: Callable[[Tensor], Tensor] = lambda x: x,
-) -> dict[str, Excitation]:  # fmt: skip
+) -> dict[str, Excitation]:
     """For each map of some layers, the `count` pictures in which it has its largest activations, one place in each.
 
     Args:
@@ -57,8 +61,11 @@ def top_activations(
     (-2.0, 1, 1)
     """
     if not len(x) or count < 1:
-        raise UserError("there is nothing to choose from", expected="a picture, a count of 1 or more",
-                        found=f"{len(x)} pictures, count {count}")  # fmt: skip
+        raise UserError(
+            "there is nothing to choose from",
+            expected="a picture, a count of 1 or more",
+            found=f"{len(x)} pictures, count {count}",
+        )
     best: dict[str, tuple[Tensor, Tensor]] = {}  # layer -> values and codes (C, count)
     widths: dict[str, tuple[int, int]] = {}
     with torch.no_grad(), evaluating(module):
@@ -66,7 +73,9 @@ def top_activations(
             seen = observe(module, prepare(x[start : start + batch_size]), layers)[1]
             for name, maps in seen.items():
                 if maps.dim() != 4:
-                    raise UserError("the layer gives no maps", where=name, expected="(B, C, h, w)", found=tuple(maps.shape))  # fmt: skip
+                    raise UserError(
+                        "the layer gives no maps", where=name, expected="(B, C, h, w)", found=tuple(maps.shape)
+                    )
                 widths[name] = maps.shape[2], maps.shape[3]
                 value, place = (part.T.cpu() for part in maps.float().flatten(2).max(2))  # (C, B)
                 number = torch.arange(start, start + value.shape[1])
@@ -75,9 +84,7 @@ def top_activations(
     return {name: _excitation(*best[name], *widths[name]) for name in layers}
 
 
-def _strongest(
-    before: tuple[Tensor, Tensor] | None, value: Tensor, code: Tensor, count: int
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+def _strongest(before: tuple[Tensor, Tensor] | None, value: Tensor, code: Tensor, count: int) -> tuple[Tensor, Tensor]:
     if before is not None:
         value, code = torch.cat([before[0], value], 1), torch.cat([before[1], code], 1)
     order = value.argsort(stable=True, dim=1, descending=True)[:, :count]

@@ -76,12 +76,17 @@ def layer_views(look: Looking, maps: dict[str, tuple[int, int, int]], data: Tens
         exciting = top_activations(look.module, data, names, BEST, prepare=_prepared(look))
     return [
         LayerView(
-            name, maps[name], _told(fields.get(name), look.x), _effective(look, name, len(names)), _kept(look, name, len(names)),
+            name,
+            maps[name],
+            _told(fields.get(name), look.x),
+            _effective(look, name, len(names)),
+            _kept(look, name, len(names)),
             [_map_view(look, name, int(number), fields.get(name), exciting[name], data) for number in strongest[name]]
-            if name in exciting and data is not None else [],
+            if name in exciting and data is not None
+            else [],
         )
         for name in names
-    ]  # fmt: skip
+    ]
 
 
 def some_of(data: Tensor, effort: Effort, most: int = 2000) -> Tensor:
@@ -99,7 +104,9 @@ def _prepared(look: Looking) -> Callable[[Tensor], Tensor]:
 def _strongest_maps(look: Looking, names: list[str]) -> dict[str, list[int]]:
     with torch.no_grad(), evaluating(look.module):
         seen = observe(look.module, look.x, names)[1]
-    return {name: seen[name][0].flatten(1).amax(1).topk(min(MAPS, len(seen[name][0]))).indices.tolist() for name in names}  # fmt: skip
+    return {
+        name: seen[name][0].flatten(1).amax(1).topk(min(MAPS, len(seen[name][0]))).indices.tolist() for name in names
+    }
 
 
 def _told(fields: Fields | None, x: Tensor) -> dict[str, Any] | None:
@@ -110,9 +117,11 @@ def _told(fields: Fields | None, x: Tensor) -> dict[str, Any] | None:
     alike = vertical == horizontal
     size = f"{float(vertical.size):g}" if alike else f"{float(vertical.size):g} × {float(horizontal.size):g}"
     return {
-        "size": size, "jump": float(vertical.jump), "centre": float(vertical.centre),
+        "size": size,
+        "jump": float(vertical.jump),
+        "centre": float(vertical.centre),
         "all": vertical.size >= x.shape[2] and horizontal.size >= x.shape[3],
-    }  # fmt: skip
+    }
 
 
 def _effective(look: Looking, name: str, among: int) -> tuple[bytes, float] | None:
@@ -138,7 +147,7 @@ def _kept(look: Looking, name: str, among: int) -> tuple[bytes, float] | None:
 
 def _map_view(
     look: Looking, name: str, number: int, fields: Fields | None, top: Excitation, data: Tensor | None
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """The strongest pictures for one map: the part that the unit sees, and what of it the deconvnet finds."""
     assert data is not None
     chosen = data[top.picture[number]]

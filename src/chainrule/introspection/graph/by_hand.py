@@ -10,7 +10,7 @@ from torch import Tensor
 from chainrule.introspection.graph.record import Edge, Node
 
 if TYPE_CHECKING:
-    from chainrule.introspection.graph.graph import Graph
+    from chainrule.introspection.graph.trace import Graph
 
 
 def handed_back(node: Node, edge: Edge) -> Tensor | None:

@@ -31,7 +31,7 @@ from chainrule.introspection.graph.mixing import batch_mixing
 from chainrule.introspection.graph.record import Node, norm_of
 
 if TYPE_CHECKING:
-    from chainrule.introspection.graph.graph import Graph
+    from chainrule.introspection.graph.trace import Graph
 
 GRADIENT_RATIO = 1e-3
 DEAD_SHARE = 0.4
@@ -67,9 +67,11 @@ class Finding:
 
 
 def diagnose(
-    module: nn.Module, batch: tuple[Any, Any], loss: Callable[[Any, Any], Tensor],
+    module: nn.Module,
+    batch: tuple[Any, Any],
+    loss: Callable[[Any, Any], Tensor],
     optimizer: torch.optim.Optimizer | None = None,
-) -> list[Finding]:  # fmt: skip
+) -> list[Finding]:
     """Examines a network on one real batch, as it stands: in training mode if it is in training mode.
 
     Weights, gradients, buffers and the optimiser are as before when it returns.
@@ -90,7 +92,7 @@ def diagnose(
     >>> [(f.what, f.layer) for f in found]
     [('vanishing gradient', '0')]
     """
-    from chainrule.introspection.graph.graph import graph
+    from chainrule.introspection.graph.trace import graph
 
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:
         raise UserError("the batch is no pair", expected="(x, y)", found=type(batch).__name__)
@@ -130,21 +132,28 @@ def place_of(graph: Graph, node: Node) -> str:
 def layers(graph: Graph) -> list[Node]:
     """The operations that multiply by weights, in order: products and convolutions with a parameter of two dimensions."""
     return [
-        node for node in graph.nodes
-        if node.kind == "operation" and node.differentiable
+        node
+        for node in graph.nodes
+        if node.kind == "operation"
+        and node.differentiable
         and any(graph.nodes[e.source].kind == "parameter" and len(graph.nodes[e.source].shape) >= 2 for e in node.edges)
         and node.op != "embedding"
-    ]  # fmt: skip
+    ]
 
 
 def _unusual(graph: Graph) -> list[Finding]:
     for node in graph.nodes:
         if node.statistics is not None and node.statistics.unusual:
-            return [Finding(
-                "no finite number", place_of(graph, node), node.statistics.unusual, "0 nan or infinite",
-                f"This is the first value with nan or infinity: {node.name}, {node.op or node.kind}.",
-                "Look for a division by 0, a logarithm of 0, an exponential that overflows, or a rate that is too high.",
-            )]  # fmt: skip
+            return [
+                Finding(
+                    "no finite number",
+                    place_of(graph, node),
+                    node.statistics.unusual,
+                    "0 nan or infinite",
+                    f"This is the first value with nan or infinity: {node.name}, {node.op or node.kind}.",
+                    "Look for a division by 0, a logarithm of 0, an exponential that overflows, or a rate that is too high.",
+                )
+            ]
     return []
 
 
@@ -161,15 +170,19 @@ def _from_layer_to_layer(graph: Graph) -> list[Finding]:
         steps = [(a / b if b else 0.0, node) for (node, a), (_, b) in pairwise(norms)]
         small = ratio < GRADIENT_RATIO
         _, worst = (min if small else max)(steps, key=lambda step: step[0])
-        return [Finding(
-            "vanishing gradient" if small else "exploding gradient", place_of(graph, first), ratio,
-            f"{GRADIENT_RATIO:g} to {1 / GRADIENT_RATIO:g}",
-            f"The gradient's norm here over that at {place_of(graph, last)}: a factor of {mean:.3g} a layer over "
-            f"{len(norms)} layers, the worst at {place_of(graph, worst)}.",
-            "ReLU or tanh instead of the logistic function, Xavier or He initialisation, batch normalisation, shortcuts."
-            if small else
-            "Smaller initial weights (Xavier or He), batch normalisation, a lower rate, clipping of the gradient's norm.",
-        )]  # fmt: skip
+        return [
+            Finding(
+                "vanishing gradient" if small else "exploding gradient",
+                place_of(graph, first),
+                ratio,
+                f"{GRADIENT_RATIO:g} to {1 / GRADIENT_RATIO:g}",
+                f"The gradient's norm here over that at {place_of(graph, last)}: a factor of {mean:.3g} a layer over "
+                f"{len(norms)} layers, the worst at {place_of(graph, worst)}.",
+                "ReLU or tanh instead of the logistic function, Xavier or He initialisation, batch normalisation, shortcuts."
+                if small
+                else "Smaller initial weights (Xavier or He), batch normalisation, a lower rate, clipping of the gradient's norm.",
+            )
+        ]
     return []
 
 
@@ -178,17 +191,27 @@ def _units(graph: Graph) -> list[Finding]:
     feeding = _feeds_a_layer(graph)
     for node in graph.nodes:
         if node.dead is not None and node.dead > DEAD_SHARE and node.shape[0] > 1:
-            found.append(Finding(
-                "dead units", place_of(graph, node), node.dead, f"at most {DEAD_SHARE:g}",
-                f"The share of units that are zero for all {node.shape[0]} samples of the batch; they get no gradient.",
-                "A lower rate, biases that begin at 0, He initialisation, or leaky ReLU.",
-            ))  # fmt: skip
+            found.append(
+                Finding(
+                    "dead units",
+                    place_of(graph, node),
+                    node.dead,
+                    f"at most {DEAD_SHARE:g}",
+                    f"The share of units that are zero for all {node.shape[0]} samples of the batch; they get no gradient.",
+                    "A lower rate, biases that begin at 0, He initialisation, or leaky ReLU.",
+                )
+            )
         if node.saturated is not None and node.saturated > SATURATED_SHARE and node.index in feeding:
-            found.append(Finding(
-                "saturated units", place_of(graph, node), node.saturated, f"at most {SATURATED_SHARE:g}",
-                f"The share of values where {node.op} is nearly flat and lets no gradient through.",
-                "Standardised inputs, smaller initial weights (Xavier), batch normalisation, or ReLU.",
-            ))  # fmt: skip
+            found.append(
+                Finding(
+                    "saturated units",
+                    place_of(graph, node),
+                    node.saturated,
+                    f"at most {SATURATED_SHARE:g}",
+                    f"The share of values where {node.op} is nearly flat and lets no gradient through.",
+                    "Standardised inputs, smaller initial weights (Xavier), batch normalisation, or ReLU.",
+                )
+            )
     return found
 
 
@@ -225,15 +248,27 @@ def without_gradient(module: nn.Module, objective: Callable[..., Tensor], inputs
     found = []
     for name, gradient in _gradients(module, objective, inputs).items():
         if gradient is None:
-            found.append(Finding(
-                "parameter without gradient", name, 0.0, "above 0", "The loss does not depend on it.",
-                "Use it in forward, look for detach(), .data, no_grad() or argmax on the way, or take it out.",
-            ))  # fmt: skip
+            found.append(
+                Finding(
+                    "parameter without gradient",
+                    name,
+                    0.0,
+                    "above 0",
+                    "The loss does not depend on it.",
+                    "Use it in forward, look for detach(), .data, no_grad() or argmax on the way, or take it out.",
+                )
+            )
         elif not norm_of(gradient):
-            found.append(Finding(
-                "gradient of zero", name, 0.0, "above 0", "Every number of its gradient is exactly 0 on this batch.",
-                "Look at the units after it: dead, saturated to the last bit, or multiplied by 0.",
-            ))  # fmt: skip
+            found.append(
+                Finding(
+                    "gradient of zero",
+                    name,
+                    0.0,
+                    "above 0",
+                    "Every number of its gradient is exactly 0 on this batch.",
+                    "Look at the units after it: dead, saturated to the last bit, or multiplied by 0.",
+                )
+            )
     return found
 
 
@@ -265,17 +300,28 @@ def updates(
     found = []
     for name, ratio in ratios.items():
         if id(named[name]) not in held:
-            found.append(Finding(
-                "parameter not in the optimiser", name, 0.0, f"{UPDATE_LOW:g} to {UPDATE_HIGH:g}",
-                "It has a gradient, and no update rule changes it.", "Hand it to the optimiser, or freeze it.",
-            ))  # fmt: skip
+            found.append(
+                Finding(
+                    "parameter not in the optimiser",
+                    name,
+                    0.0,
+                    f"{UPDATE_LOW:g} to {UPDATE_HIGH:g}",
+                    "It has a gradient, and no update rule changes it.",
+                    "Hand it to the optimiser, or freeze it.",
+                )
+            )
         elif not UPDATE_LOW <= ratio <= UPDATE_HIGH:
             small = ratio < UPDATE_LOW
-            found.append(Finding(
-                "update too small" if small else "update too large", name, ratio, f"{UPDATE_LOW:g} to {UPDATE_HIGH:g}",
-                "The norm of one step over the norm of the weights; about 0.001 is usual.",
-                f"{'Raise' if small else 'Lower'} the learning rate, by a factor of about {_factor(ratio)}.",
-            ))  # fmt: skip
+            found.append(
+                Finding(
+                    "update too small" if small else "update too large",
+                    name,
+                    ratio,
+                    f"{UPDATE_LOW:g} to {UPDATE_HIGH:g}",
+                    "The norm of one step over the norm of the weights; about 0.001 is usual.",
+                    f"{'Raise' if small else 'Lower'} the learning rate, by a factor of about {_factor(ratio)}.",
+                )
+            )
     return found
 
 

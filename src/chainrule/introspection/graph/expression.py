@@ -14,15 +14,28 @@ from torch import Tensor
 from chainrule.core.errors import UserError, unknown
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "exp": torch.exp, "log": torch.log, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu,
-    "sqrt": torch.sqrt, "sin": torch.sin, "cos": torch.cos, "abs": torch.abs, "max": torch.maximum, "min": torch.minimum,
-}  # fmt: skip
+    "exp": torch.exp,
+    "log": torch.log,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "sqrt": torch.sqrt,
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "abs": torch.abs,
+    "max": torch.maximum,
+    "min": torch.minimum,
+}
 CONSTANTS = {"pi": math.pi, "e": math.e}
 _TWO = {"max", "min"}
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: lambda a, b: a + b, ast.Sub: lambda a, b: a - b, ast.Mult: lambda a, b: a * b,
-    ast.Div: lambda a, b: a / b, ast.Pow: lambda a, b: a**b, ast.BitXor: lambda a, b: a**b,
-}  # fmt: skip
+    ast.Add: lambda a, b: a + b,
+    ast.Sub: lambda a, b: a - b,
+    ast.Mult: lambda a, b: a * b,
+    ast.Div: lambda a, b: a / b,
+    ast.Pow: lambda a, b: a**b,
+    ast.BitXor: lambda a, b: a**b,
+}
 _ALLOWED = f"+ - * / ** ( ), numbers, names, {', '.join(FUNCTIONS)}, pi, e"
 _LONGEST = 2000
 
@@ -77,7 +90,9 @@ class Expression:
             if name not in FUNCTIONS:
                 raise unknown("there is no function", name, FUNCTIONS)
             if len(node.args) != wanted:
-                raise UserError(f"{name} takes {wanted} argument{'s' * (wanted > 1)}", where=self.text, found=len(node.args))  # fmt: skip
+                raise UserError(
+                    f"{name} takes {wanted} argument{'s' * (wanted > 1)}", where=self.text, found=len(node.args)
+                )
             for argument in node.args:
                 self._check(argument, names)
         elif isinstance(node, ast.Name):
@@ -127,9 +142,11 @@ def read_value(name: str, text: str) -> Any:
     except (SyntaxError, ValueError, TypeError, IndexError, RuntimeError, RecursionError, MemoryError):
         pass
     raise UserError(
-        "this is no value", where=name, expected="a number, [1, 2, 3], randn(2, 3), zeros(4), ones(4) or randint(10, 2, 3)",
+        "this is no value",
+        where=name,
+        expected="a number, [1, 2, 3], randn(2, 3), zeros(4), ones(4) or randint(10, 2, 3)",
         found=text,
-    )  # fmt: skip
+    )
 
 
 def _made(kind: str, sizes: list[int]) -> Tensor:

@@ -44,16 +44,28 @@ def batch_mixing(module: nn.Module, inputs: Sequence[Any]) -> list[Finding]:
     meaning = "How far the first answer moves, beside its size, when the other samples change; first seen here."
     kinds = {name: type(child).__name__ for name, child in module.named_modules()}
     if not always and "BatchNorm" in kinds.get(layer, ""):
-        return [Finding(
-            "batch mixing", layer, moved, f"at most {LIMIT:g}", f"{meaning} It is {kinds[layer]} in training mode.",
-            "This is how batch normalisation is meant; batches should not be tiny, and eval() is needed to answer.",
-            by_design=True,
-        )]  # fmt: skip
-    return [Finding(
-        "batch mixing", layer or "(itself)", moved, f"at most {LIMIT:g}", meaning,
-        "Look for a view or reshape that crosses the first dimension, a softmax or mean over dimension 0, or inputs that "
-        "are not batch-first.",
-    )]  # fmt: skip
+        return [
+            Finding(
+                "batch mixing",
+                layer,
+                moved,
+                f"at most {LIMIT:g}",
+                f"{meaning} It is {kinds[layer]} in training mode.",
+                "This is how batch normalisation is meant; batches should not be tiny, and eval() is needed to answer.",
+                by_design=True,
+            )
+        ]
+    return [
+        Finding(
+            "batch mixing",
+            layer or "(itself)",
+            moved,
+            f"at most {LIMIT:g}",
+            meaning,
+            "Look for a view or reshape that crosses the first dimension, a softmax or mean over dimension 0, or inputs that "
+            "are not batch-first.",
+        )
+    ]
 
 
 def _moved(module: nn.Module, inputs: Sequence[Any], size: int) -> tuple[float, str]:
@@ -65,8 +77,14 @@ def _moved(module: nn.Module, inputs: Sequence[Any], size: int) -> tuple[float, 
     if plain is None or other is None or plain.shape != other.shape:
         return 0.0, ""
     moved = _distance(plain, other)
-    layer = next((a for (a, p), (b, q) in zip(layers_plain, layers_other, strict=False)
-                  if a == b and p.shape == q.shape and _distance(p, q) > LIMIT), "")  # fmt: skip
+    layer = next(
+        (
+            a
+            for (a, p), (b, q) in zip(layers_plain, layers_other, strict=False)
+            if a == b and p.shape == q.shape and _distance(p, q) > LIMIT
+        ),
+        "",
+    )
     return moved, layer
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from chainrule.core.errors import ChainruleError, UserError, unknown
 from chainrule.core.settings import parse_pairs
 from chainrule.introspection.graph.expression import Expression, read_value
-from chainrule.introspection.graph.graph import Graph, graph
+from chainrule.introspection.graph.trace import Graph, graph
 
 
 def graph_of_text(text: str, words: Sequence[str]) -> Graph:
@@ -36,9 +36,11 @@ def graph_of_text(text: str, words: Sequence[str]) -> Graph:
             raise unknown("it has no input", given, names) if names else UserError("it takes no input", found=given)
     if missing:
         raise UserError(
-            "a value is missing", expected=", ".join(names), found=", ".join(pairs) or "no value",
+            "a value is missing",
+            expected=", ".join(names),
+            found=", ".join(pairs) or "no value",
             cure=" ".join([f'chainrule explain "{text}"', *words, *(f"{n}=1" for n in missing)]),
-        )  # fmt: skip
+        )
     values = [read_value(n, pairs[n]) for n in names]
     try:
         return graph(function, *values)
@@ -65,7 +67,12 @@ def _of_file(file: Path, name: str, given: list[str]) -> tuple[Callable[..., Any
         raise UserError(f"the file fails: {type(error).__name__}: {error}", where=file) from error
     found = getattr(module, name, None)
     if found is None or not callable(found):
-        own = [n for n, thing in vars(module).items() if (callable(thing) and getattr(thing, "__module__", spec.name) == spec.name) or isinstance(thing, nn.Module)]  # fmt: skip
+        own = [
+            n
+            for n, thing in vars(module).items()
+            if (callable(thing) and getattr(thing, "__module__", spec.name) == spec.name)
+            or isinstance(thing, nn.Module)
+        ]
         raise unknown(f"{file} has no function or module", name, own)
     if isinstance(found, type) and issubclass(found, nn.Module):
         try:

@@ -28,11 +28,40 @@ WRITTEN = "written through a view"
 _PROPERTIES = {"T", "mT", "H", "mH", "real", "imag", "data"}
 # What must see the tensor itself, and gives nothing that autograd follows.
 _UNTOUCHED = {
-    "__set__", "backward", "register_hook", "register_post_accumulate_grad_hook", "requires_grad_", "retain_grad", "grad",
-    "size", "dim", "numel", "stride", "data_ptr", "is_floating_point", "is_complex", "__len__", "__bool__", "__repr__",
-    "__hash__", "__format__", "__contains__", "_set_grad_enabled", "storage_offset", "is_contiguous", "nelement", "ndimension",
-    "element_size", "__dir__", "__reduce_ex__", "__deepcopy__", "untyped_storage", "get_device", "type", "__str__",
-}  # fmt: skip
+    "__set__",
+    "backward",
+    "register_hook",
+    "register_post_accumulate_grad_hook",
+    "requires_grad_",
+    "retain_grad",
+    "grad",
+    "size",
+    "dim",
+    "numel",
+    "stride",
+    "data_ptr",
+    "is_floating_point",
+    "is_complex",
+    "__len__",
+    "__bool__",
+    "__repr__",
+    "__hash__",
+    "__format__",
+    "__contains__",
+    "_set_grad_enabled",
+    "storage_offset",
+    "is_contiguous",
+    "nelement",
+    "ndimension",
+    "element_size",
+    "__dir__",
+    "__reduce_ex__",
+    "__deepcopy__",
+    "untyped_storage",
+    "get_device",
+    "type",
+    "__str__",
+}
 # What takes a number out of the graph.
 _LEAVING = {"item", "__float__", "__int__", "__index__", "tolist", "numpy", "__array__", "__complex__"}
 
@@ -81,10 +110,17 @@ class Tape(TorchFunctionMode):
         dense = tensor.layout is torch.strided and not tensor.is_nested
         small = dense and tensor.numel() <= MOST_NUMBERS
         node = Node(
-            len(self.nodes), kind, op, tuple(tensor.shape) if not tensor.is_nested else (),
-            str(tensor.dtype).removeprefix("torch."), self.calls.current, tensor.detach().clone() if small else None,
-            statistics(tensor) if dense else None, follows, name,
-        )  # fmt: skip
+            len(self.nodes),
+            kind,
+            op,
+            tuple(tensor.shape) if not tensor.is_nested else (),
+            str(tensor.dtype).removeprefix("torch."),
+            self.calls.current,
+            tensor.detach().clone() if small else None,
+            statistics(tensor) if dense else None,
+            follows,
+            name,
+        )
         self.nodes.append(node)
         self._mark(tensor, node.index)
         if follows:
@@ -227,9 +263,7 @@ class Tape(TorchFunctionMode):
         tensor.mul_(1)  # the same numbers, and a place in the autograd graph that only this use has
         return tensor, get_gradient_edge(tensor)
 
-    def _outcome(
-        self, outputs: list[Tensor], handed: _Handed, words: list[int | str], op: str, in_place: bool
-    ) -> None:  # fmt: skip
+    def _outcome(self, outputs: list[Tensor], handed: _Handed, words: list[int | str], op: str, in_place: bool) -> None:
         """Nodes for what an operation gave: the first has the edges, further results hang on it."""
         first = self.add(outputs[0], "operation", op)
         first.edges, first.arguments, first.in_place = handed.edges, words, in_place

@@ -36,9 +36,10 @@ class GroupNorm(nn.Module):
         super().__init__()
         if num_groups < 1 or num_channels % num_groups:
             raise UserError(
-                "the channels do not divide into these groups", expected=f"a divisor of {num_channels}",
+                "the channels do not divide into these groups",
+                expected=f"a divisor of {num_channels}",
                 found=num_groups,
-            )  # fmt: skip
+            )
         self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
         self.weight = nn.Parameter(torch.ones(num_channels)) if affine else None
         self.bias = nn.Parameter(torch.zeros(num_channels)) if affine else None

@@ -50,6 +50,9 @@ def _latest(folder: Path) -> Path | None:
     except (ValueError, KeyError, TypeError):
         found = sorted(each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
         raise UserError(
-            "the pointer to the latest checkpoint is damaged", where=pointer, expected='{"folder": "step-N", ...}',
-            found=", ".join(found) or "no checkpoint beside it", cure="write the name of the newest one into it",
-        ) from None  # fmt: skip
+            "the pointer to the latest checkpoint is damaged",
+            where=pointer,
+            expected='{"folder": "step-N", ...}',
+            found=", ".join(found) or "no checkpoint beside it",
+            cure="write the name of the newest one into it",
+        ) from None

@@ -31,8 +31,11 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if path.is_dir():
         folder, path = path, path / "checkpoint" / "best.safetensors"
         if not path.is_file():
-            raise UserError("the folder holds no weights that a run has chosen", where=folder,
-                            expected="a file of weights, or a run folder with checkpoint/best.safetensors")  # fmt: skip
+            raise UserError(
+                "the folder holds no weights that a run has chosen",
+                where=folder,
+                expected="a file of weights, or a run folder with checkpoint/best.safetensors",
+            )
     if not path.is_file():
         raise UserError(
             "there is no such file", where=path, expected="a safetensors file, or a state dict of torch.save"
@@ -66,8 +69,9 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # what a restricted reader stumbles over in a hostile or broken file can be anything
         raise _unreadable(path, str(error)) from error
     if not isinstance(content, Mapping):
-        raise UserError("the file holds no state dict", where=path, expected="tensors by name",
-                        found=f"a {type(content).__name__}")  # fmt: skip
+        raise UserError(
+            "the file holds no state dict", where=path, expected="tensors by name", found=f"a {type(content).__name__}"
+        )
     strange = [
         str(name) for name, value in content.items() if not (isinstance(name, str) and isinstance(value, Tensor))
     ]
@@ -83,15 +87,17 @@ def _unreadable(path: Path, message: str) -> UserError:
     if name is not None:
         return UserError(
             f"{path} is a pickle that holds more than tensors, and a pickle can run code when it is opened",
-            expected="a state dict: tensors by name", found=f"a call of {name[1]}",
+            expected="a state dict: tensors by name",
+            found=f"a call of {name[1]}",
             cure="where you trust it, have its maker save the state dict alone, or safetensors",
-        )  # fmt: skip
+        )
     lines = [line for line in message.strip().splitlines() if line.strip()]
     return UserError(
         f"{path} is a pickle or an archive, but cannot be read as a state dict: it is cut off, or something else",
-        expected="what torch.save(model.state_dict(), FILE) writes", found=lines[0].partition(". ")[0] if lines else "its end too soon",
+        expected="what torch.save(model.state_dict(), FILE) writes",
+        found=lines[0].partition(". ")[0] if lines else "its end too soon",
         cure="fetch or copy it again",
-    )  # fmt: skip
+    )
 
 
 def _no_state_dict(path: Path, content: Mapping[Any, Any], strange: list[str]) -> UserError:
@@ -101,6 +107,8 @@ def _no_state_dict(path: Path, content: Mapping[Any, Any], strange: list[str]) -
     shown = ", ".join(strange[:5]) + (f" and {len(strange) - 5} more" if len(strange) > 5 else "")
     return UserError(
         "the file holds something else than a state dict" if content else "the state dict in the file is empty",
-        where=path, expected="tensors by name", found=f"also {shown}" if strange else None,
+        where=path,
+        expected="tensors by name",
+        found=f"also {shown}" if strange else None,
         cure=f"torch.save(torch.load({path.name!r}, weights_only=True)[{inner!r}], 'weights.pth')" if inner else None,
-    )  # fmt: skip
+    )

@@ -34,9 +34,11 @@ def load_learnt(folder: Path, modules: Mapping[str, nn.Module]) -> None:
 
 
 def load_file(
-    file: str | Path, modules: Mapping[str, nn.Module], model: str,
+    file: str | Path,
+    modules: Mapping[str, nn.Module],
+    model: str,
     recognise: Callable[[Shapes], tuple[str, ...]] = lambda shapes: (),
-) -> list[str]:  # fmt: skip
+) -> list[str]:
     """The weights of a file into the modules. Every name and shape must fit, with two exceptions that are told.
 
     A layer that the module names in `class_layers` begins anew where the file's has another number of classes. A part
@@ -81,9 +83,11 @@ def _caffe_state(module: nn.Module, file: str | Path, model: str) -> dict[str, T
     translate = getattr(module, "caffe_state", None)
     if translate is None:
         raise UserError(
-            f"{model} takes no weights of Caffe's", where=file, expected="a state dict in safetensors or .pth",
+            f"{model} takes no weights of Caffe's",
+            where=file,
+            expected="a state dict in safetensors or .pth",
             cure="network=alexnet-caffe, caffenet, vgg16, vgg19, googlenet, resnet50-caffe or lenet-caffe; or the recipe caffe-net",
-        )  # fmt: skip
+        )
     state: dict[str, Tensor] = translate(file)
     return state
 
@@ -108,20 +112,28 @@ def _load_what_fits(
     unexpected = [key for key in given if key not in own]
     others = [
         f"{key} {tuple(given[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in own if key in given and own[key].shape != given[key].shape
-    ]  # fmt: skip
+        for key in own
+        if key in given and own[key].shape != given[key].shape
+    ]
     if missing or unexpected or others:
         named = recognise({key: value.shape for key, value in given.items()})
         cure = f"they look like those of {' or '.join(named)}" if named else None
         if not missing and not unexpected and len(others) == 1 and (channels := _other_channels(own, given)):
             cure = f"channels={channels}, as the pictures had that they were trained on"
         raise UserError(
-            f"these weights are not those of {model}", where=file,
-            found="; ".join(text for text in (
-                _listed("missing", missing), _listed("unexpected", unexpected), _listed("of another shape", others)
-            ) if text),
+            f"these weights are not those of {model}",
+            where=file,
+            found="; ".join(
+                text
+                for text in (
+                    _listed("missing", missing),
+                    _listed("unexpected", unexpected),
+                    _listed("of another shape", others),
+                )
+                if text
+            ),
             cure=cure,
-        )  # fmt: skip
+        )
     parallel.load_part(module, given)
     return notes
 
@@ -130,8 +142,10 @@ def parts_left_out(module: nn.Module) -> list[str]:
     """Names of the children that were registered as None."""
     return [
         f"{path}.{name}" if path else name
-        for path, parent in module.named_modules() for name, child in parent._modules.items() if child is None
-    ]  # fmt: skip
+        for path, parent in module.named_modules()
+        for name, child in parent._modules.items()
+        if child is None
+    ]
 
 
 def _differs_in_classes(keys: list[str], own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> bool:

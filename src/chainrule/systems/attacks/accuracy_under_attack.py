@@ -93,8 +93,11 @@ def attack_demonstration(
 ) -> Demonstration:
     """Each attack at each epsilon, in pixel levels of 0 to 255, on the first test images of a trained classifier."""
     if not epsilons or min(epsilons) <= 0 or max(epsilons) > 255:
-        raise UserError("an epsilon is out of range", expected="above 0 and at most 255, in pixel levels",
-                        found=f"epsilons={','.join(f'{e:g}' for e in epsilons)}")  # fmt: skip
+        raise UserError(
+            "an epsilon is out of range",
+            expected="above 0 and at most 255, in pixel levels",
+            found=f"epsilons={','.join(f'{e:g}' for e in epsilons)}",
+        )
     victim = Victim(run, trained, samples)
 
     def measure(point: Mapping[str, Any]) -> Row:
@@ -112,10 +115,15 @@ def attack_demonstration(
     points: list[dict[str, Any]] = [{"attack": "none", "epsilon": 0.0}]
     points += [{"attack": attack, "epsilon": float(epsilon)} for attack in ATTACKS for epsilon in epsilons]
     return Demonstration(
-        run, points=points, measure=measure, conclude=conclude, draw=lambda rows: draw(rows, victim, steps), claim=CLAIM,
+        run,
+        points=points,
+        measure=measure,
+        conclude=conclude,
+        draw=lambda rows: draw(rows, victim, steps),
+        claim=CLAIM,
         how=f"the first {samples} test images, {steps} steps where there are several; the universal change was made on as "
         "many training images; targeted attacks want the class after the true one",
-    )  # fmt: skip
+    )
 
 
 def conclude(rows: list[Row]) -> dict[str, float]:
@@ -135,10 +143,15 @@ def draw(rows: list[Row], victim: Victim, steps: int) -> list[Figure]:
         series[attack] = Line([row["epsilon"] for row in own], [row["accuracy"] for row in own], hue)
     figures = [
         lines(
-            series, "Accuracy under attack", CLAIM, xlabel="largest change of a pixel, of 255", ylabel="accuracy", bottom=0.0,
+            series,
+            "Accuracy under attack",
+            CLAIM,
+            xlabel="largest change of a pixel, of 255",
+            ylabel="accuracy",
+            bottom=0.0,
             top=1.0,
         )
-    ]  # fmt: skip
+    ]
     epsilons = sorted({row["epsilon"] for row in rows[1:]})
     x, y = victim.pixels(victim.system.data.test)
     x, y = x[:SHOWN], y[:SHOWN]

@@ -39,9 +39,17 @@ def fast_gradient_sign(
 
 
 def iterative_gradient_sign(
-    loss: Loss, x: Tensor, epsilon: float, *, steps: int, step: float | None = None, low: float = 0.0, high: float = 1.0,
-    random_start: bool = False, generator: torch.Generator | None = None,
-) -> Tensor:  # fmt: skip
+    loss: Loss,
+    x: Tensor,
+    epsilon: float,
+    *,
+    steps: int,
+    step: float | None = None,
+    low: float = 0.0,
+    high: float = 1.0,
+    random_start: bool = False,
+    generator: torch.Generator | None = None,
+) -> Tensor:
     """Several small steps of the sign of the gradient, each held to within epsilon of x and to [low, high].
 
     Args:
@@ -73,9 +81,15 @@ def iterative_gradient_sign(
 
 
 def universal_perturbation(
-    loss_of: Callable[[Tensor, Tensor], Tensor], x: Tensor, index: Sequence[Tensor], epsilon: float, *, step: float,
-    low: float = 0.0, high: float = 1.0,
-) -> Tensor:  # fmt: skip
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+    x: Tensor,
+    index: Sequence[Tensor],
+    epsilon: float,
+    *,
+    step: float,
+    low: float = 0.0,
+    high: float = 1.0,
+) -> Tensor:
     """One change for all inputs that raises the mean loss: signed steps over batches, held to within epsilon.
 
     Args:
@@ -117,5 +131,8 @@ def _gradient(loss: Loss, x: Tensor) -> Tensor:
 
 def _check(epsilon: float, low: float, high: float) -> None:
     if epsilon < 0 or not low < high:
-        raise UserError("the bounds of an attack are out of range", expected="epsilon of 0 or more, low below high",
-                        found=f"epsilon={epsilon:g} low={low:g} high={high:g}")  # fmt: skip
+        raise UserError(
+            "the bounds of an attack are out of range",
+            expected="epsilon of 0 or more, low below high",
+            found=f"epsilon={epsilon:g} low={low:g} high={high:g}",
+        )

@@ -26,9 +26,14 @@ if TYPE_CHECKING:
     tiny={"epsilons": (16.0,), "samples": 40, "epochs": 1, "steps": 2},
 )
 def attack(
-    run: Run, *, of: str | None = None, epsilons: tuple[Positive, ...] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0),
-    steps: Count = 10, samples: Count = 500, epochs: Count = 5,
-) -> Demonstration:  # fmt: skip
+    run: Run,
+    *,
+    of: str | None = None,
+    epsilons: tuple[Positive, ...] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0),
+    steps: Count = 10,
+    samples: Count = 500,
+    epochs: Count = 5,
+) -> Demonstration:
     """Accuracy of an image classifier against the largest change of a pixel: one step, several, targeted, universal.
 
     `of=RUN` attacks the network of that run on its own test images, for example after `adversarial-training`; without
@@ -52,10 +57,19 @@ def attack(
     tiny={"epochs": 2, "steps": 2, "log_every": 3},
 )
 def adversarial_training(
-    run: Run, *, epsilon: NonNegative = 32.0, steps: Count = 7, epochs: Count = 12, batch_size: Count = 128, lr: Positive = 0.01,
-    momentum: Fraction = 0.9, weight_decay: NonNegative = 5e-4, size: Count = 28, channels: Size = 0,
+    run: Run,
+    *,
+    epsilon: NonNegative = 32.0,
+    steps: Count = 7,
+    epochs: Count = 12,
+    batch_size: Count = 128,
+    lr: Positive = 0.01,
+    momentum: Fraction = 0.9,
+    weight_decay: NonNegative = 5e-4,
+    size: Count = 28,
+    channels: Size = 0,
     val_fraction: Fraction = 1 / 12,
-) -> ImageClassifier:  # fmt: skip
+) -> ImageClassifier:
     """LeNet (Caffe's form) trained on the worst change of each image within `epsilon` levels of 255, by projected ascent.
 
     Then `chainrule train attack of=RUN` says what it withstands. For photographs of ten classes the paper takes 8 levels.
@@ -78,14 +92,26 @@ def adversarial_training(
     def worst(x: Tensor, moment: Moment) -> Tensor:
         """Images near those of a batch, in levels of 0 to 255, that the network of this moment answers worst."""
         return iterative_gradient_sign(
-            lambda z: criterion(model(system.normalize(z)), moment.y), x.float(), epsilon, steps=steps, low=0.0, high=255.0,
+            lambda z: criterion(model(system.normalize(z)), moment.y),
+            x.float(),
+            epsilon,
+            steps=steps,
+            low=0.0,
+            high=255.0,
             random_start=True,
-        )  # fmt: skip
+        )
 
     system = ImageClassifier(
-        run, data=data, model=model, criterion=criterion, optimizer=optimizer,
-        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total), epochs=epochs, batch_size=batch_size, changes=[worst],
-    )  # fmt: skip
+        run,
+        data=data,
+        model=model,
+        criterion=criterion,
+        optimizer=optimizer,
+        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total),
+        epochs=epochs,
+        batch_size=batch_size,
+        changes=[worst],
+    )
     return system
 
 
@@ -106,9 +132,15 @@ def _lenet(run: Run, epochs: int) -> Callable[[], ImageClassifier]:
             model = LeNetCaffe(len(data.spec["classes"]), data.spec["channels"]).to(run.device)
             optimizer = torch.optim.SGD(model.parameters(), 0.02, 0.9, weight_decay=5e-4)
             system = ImageClassifier(
-                run, data=data, model=model, criterion=lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
-                optimizer=optimizer, schedule=torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0), epochs=epochs, batch_size=64,
-            )  # fmt: skip
+                run,
+                data=data,
+                model=model,
+                criterion=lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
+                optimizer=optimizer,
+                schedule=torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0),
+                epochs=epochs,
+                batch_size=64,
+            )
             x, y = system.normalize(data.train.x.to(run.device)), data.train.y.to(run.device)
             steps = epochs * -(-len(y) // 64)
             descend(model, x, y, torch.nn.functional.cross_entropy, optimizer, steps=steps, batch_size=64)

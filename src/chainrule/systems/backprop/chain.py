@@ -45,7 +45,12 @@ class Chain(Layer):
         for name, layer in layers.items():
             free = name.isidentifier() and not hasattr(self, name)
             self.require(free, "a layer cannot have this name", "a word that is no attribute of a layer", repr(name))
-            self.require(isinstance(layer, Layer), f"{name} has no backward pass written out", "a layer of chainrule.backprop", type(layer).__name__)  # fmt: skip
+            self.require(
+                isinstance(layer, Layer),
+                f"{name} has no backward pass written out",
+                "a layer of chainrule.backprop",
+                type(layer).__name__,
+            )
             self.add_module(name, layer)
         _require_distinct(self)
 
@@ -120,5 +125,10 @@ def _require_distinct(layer: Layer) -> None:
     """UserError where the same layer stands at two places: the second forward pass would overwrite the first."""
     seen: dict[int, str] = {}
     for name, inner in layer.named_modules(remove_duplicate=False):
-        layer.require(id(inner) not in seen, "a layer stands at two places", "a layer of its own at each", f"{seen.get(id(inner))} and {name}")  # fmt: skip
+        layer.require(
+            id(inner) not in seen,
+            "a layer stands at two places",
+            "a layer of its own at each",
+            f"{seen.get(id(inner))} and {name}",
+        )
         seen[id(inner)] = name

@@ -45,9 +45,13 @@ class GradientCheck:
 
 @torch.no_grad()
 def gradient_check(
-    function: Callable[..., Tensor | float], inputs: Mapping[str, Tensor], gradients: Mapping[str, Tensor], *,
-    step: float = 1e-5, tolerance: float = 1e-6,
-) -> GradientCheck:  # fmt: skip
+    function: Callable[..., Tensor | float],
+    inputs: Mapping[str, Tensor],
+    gradients: Mapping[str, Tensor],
+    *,
+    step: float = 1e-5,
+    tolerance: float = 1e-6,
+) -> GradientCheck:
     """Compares given derivatives of a scalar function with central differences in float64:
 
         df/dx_i = (f(x + h e_i) - f(x - h e_i)) / (2 h) + O(h^2),      h = step max(1, |x_i|)

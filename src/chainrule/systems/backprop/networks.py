@@ -26,9 +26,12 @@ CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
 
 
 def mlp(
-    num_classes: int = 10, in_channels: int = 1, size: int = 28, hidden_sizes: tuple[int, ...] = (300, 100),
+    num_classes: int = 10,
+    in_channels: int = 1,
+    size: int = 28,
+    hidden_sizes: tuple[int, ...] = (300, 100),
     activation: Literal["scaled_tanh", "tanh", "sigmoid", "relu"] = "scaled_tanh",
-) -> Chain:  # fmt: skip
+) -> Chain:
     """Pixels, fully connected hidden layers, logits. Weights begin uniform within 2.4 over the fan-in, biases at zero.
 
     Raises:
@@ -67,9 +70,13 @@ def lenet(num_classes: int = 10, in_channels: int = 1) -> Chain:
 
 
 def row_reader(
-    num_classes: int = 10, in_channels: int = 1, size: int = 28, hidden_size: int = 128,
-    cell: Literal["rnn", "lstm", "gru"] = "rnn", truncation: int | None = None,
-) -> Chain:  # fmt: skip
+    num_classes: int = 10,
+    in_channels: int = 1,
+    size: int = 28,
+    hidden_size: int = 128,
+    cell: Literal["rnn", "lstm", "gru"] = "rnn",
+    truncation: int | None = None,
+) -> Chain:
     """Reads an image row by row, top to bottom, and answers after the last: what the first rows showed must be kept.
 
     Raises:

@@ -26,17 +26,28 @@ if TYPE_CHECKING:
     source="LeCun et al. 1998",
     model="mlp-backprop",
     target=Target(
-        "error", 0.0305, "mnist", "LeCun et al. 1998, section III.C.4: 28 x 28-300-100-10",
+        "error",
+        0.0305,
+        "mnist",
+        "LeCun et al. 1998, section III.C.4: 28 x 28-300-100-10",
         "test error at the end of training",
     ),
     tiny={"epochs": 2, "hidden_sizes": (20, 10), "log_every": 3},
-)  # fmt: skip
+)
 def mlp_backprop(
-    run: Run, *, epochs: Count = 20, batch_size: Count = 32, lr: Positive = 0.05, momentum: Fraction = 0.9,
-    weight_decay: NonNegative = 0.0, hidden_sizes: tuple[Count, ...] = (300, 100),
-    activation: Literal["scaled_tanh", "tanh", "sigmoid", "relu"] = "scaled_tanh", size: Count = 28,
-    channels: Size = 0, val_fraction: Fraction = 1 / 12,
-) -> ImageClassifier:  # fmt: skip
+    run: Run,
+    *,
+    epochs: Count = 20,
+    batch_size: Count = 32,
+    lr: Positive = 0.05,
+    momentum: Fraction = 0.9,
+    weight_decay: NonNegative = 0.0,
+    hidden_sizes: tuple[Count, ...] = (300, 100),
+    activation: Literal["scaled_tanh", "tanh", "sigmoid", "relu"] = "scaled_tanh",
+    size: Count = 28,
+    channels: Size = 0,
+    val_fraction: Fraction = 1 / 12,
+) -> ImageClassifier:
     """A perceptron with two hidden layers (266,610 parameters), every backward pass written out, no autograd."""
     from chainrule.data.images.loading import load_images
     from chainrule.systems.backprop.networks import mlp
@@ -58,9 +69,16 @@ def mlp_backprop(
     tiny={"epochs": 2, "log_every": 3},
 )
 def lenet_backprop(
-    run: Run, *, epochs: Count = 12, batch_size: Count = 128, lr: Positive = 0.01, momentum: Fraction = 0.9,
-    weight_decay: NonNegative = 5e-4, channels: Size = 0, val_fraction: Fraction = 1 / 12,
-) -> ImageClassifier:  # fmt: skip
+    run: Run,
+    *,
+    epochs: Count = 12,
+    batch_size: Count = 128,
+    lr: Positive = 0.01,
+    momentum: Fraction = 0.9,
+    weight_decay: NonNegative = 5e-4,
+    channels: Size = 0,
+    val_fraction: Fraction = 1 / 12,
+) -> ImageClassifier:
     """Caffe's LeNet (431,080 parameters) with convolution and pooling differentiated by hand; settings of lenet-caffe."""
     from chainrule.data.images.loading import load_images
     from chainrule.systems.backprop.networks import lenet
@@ -79,11 +97,21 @@ def lenet_backprop(
     tiny={"epochs": 2, "size": 8, "hidden_size": 12, "log_every": 3},
 )
 def rnn_backprop(
-    run: Run, *, epochs: Count = 30, batch_size: Count = 16, lr: Positive = 0.02, momentum: Fraction = 0.9,
-    weight_decay: NonNegative = 0.0, clip: Positive = 1.0, hidden_size: Count = 128,
-    cell: Literal["rnn", "lstm", "gru"] = "rnn", truncation: Size = 0, size: Count = 28, channels: Size = 0,
+    run: Run,
+    *,
+    epochs: Count = 30,
+    batch_size: Count = 16,
+    lr: Positive = 0.02,
+    momentum: Fraction = 0.9,
+    weight_decay: NonNegative = 0.0,
+    clip: Positive = 1.0,
+    hidden_size: Count = 128,
+    cell: Literal["rnn", "lstm", "gru"] = "rnn",
+    truncation: Size = 0,
+    size: Count = 28,
+    channels: Size = 0,
     val_fraction: Fraction = 1 / 12,
-) -> ImageClassifier:  # fmt: skip
+) -> ImageClassifier:
     """Reads an image row by row and answers at the end; back-propagation through time, `truncation` rows at most (0: all)."""
     from chainrule.data.images.loading import load_images
     from chainrule.systems.backprop.networks import row_reader
@@ -95,9 +123,16 @@ def rnn_backprop(
 
 
 def _by_hand(
-    run: Run, data: Dataset[ImageSplit], network: Chain, epochs: int, batch_size: int, lr: float, momentum: float,
-    weight_decay: float, clip: float | None = None,
-) -> ImageClassifier:  # fmt: skip
+    run: Run,
+    data: Dataset[ImageSplit],
+    network: Chain,
+    epochs: int,
+    batch_size: int,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    clip: float | None = None,
+) -> ImageClassifier:
     """The classifier of any of these networks: momentum SGD, a rate that falls to zero as a cosine, learnt by hand."""
     import torch
 
@@ -108,10 +143,16 @@ def _by_hand(
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum, weight_decay=weight_decay)
     steps = epochs * -(-data.spec["counts"]["train"] // batch_size)
     return ImageClassifier(
-        run, data=data, model=model, criterion=criterion, optimizer=optimizer,
-        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps), epochs=epochs, batch_size=batch_size,
+        run,
+        data=data,
+        model=model,
+        criterion=criterion,
+        optimizer=optimizer,
+        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
+        epochs=epochs,
+        batch_size=batch_size,
         learn=_learner(model, criterion, clip),
-    )  # fmt: skip
+    )
 
 
 def _learner(network: Chain, criterion: CrossEntropy, clip: float | None) -> Callable[[ImageClassifier, Batches], None]:
@@ -120,9 +161,17 @@ def _learner(network: Chain, criterion: CrossEntropy, clip: float | None) -> Cal
 
     def learn(system: ImageClassifier, batches: Batches) -> None:
         back_propagate(
-            system.run, network=network, criterion=criterion, inputs=system.inputs, optimizer=system.optimizer,
-            schedule=system.schedule, train=batches, epochs=system.epochs,
-            validate=lambda: system.measure(system.data.val), choose_by=("error", True), clip_norm=clip,
-        )  # fmt: skip
+            system.run,
+            network=network,
+            criterion=criterion,
+            inputs=system.inputs,
+            optimizer=system.optimizer,
+            schedule=system.schedule,
+            train=batches,
+            epochs=system.epochs,
+            validate=lambda: system.measure(system.data.val),
+            choose_by=("error", True),
+            clip_norm=clip,
+        )
 
     return learn

@@ -59,9 +59,14 @@ class LinearDiscriminant(ClassifierMixin, TransformerMixin, BaseEstimator):
     probabilistic = True
 
     def __init__(
-        self, *, shrinkage: float | Literal["auto"] | None = None, priors: Sequence[float] | None = None,
-        n_components: int | None = None, tol: float = 1e-4, device: str = "cpu",
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        shrinkage: float | Literal["auto"] | None = None,
+        priors: Sequence[float] | None = None,
+        n_components: int | None = None,
+        tol: float = 1e-4,
+        device: str = "cpu",
+    ) -> None:
         self.shrinkage, self.priors, self.n_components = shrinkage, priors, n_components
         self.tol, self.device = tol, device
 
@@ -97,8 +102,11 @@ class LinearDiscriminant(ClassifierMixin, TransformerMixin, BaseEstimator):
                 "a classifier needs two classes", expected="2 or more", found=f"1 class, {self.classes_[0]}"
             )
         if len(index) <= K:
-            raise UserError("there are no more samples than classes, so no class has a spread", expected=f"more than {K}",
-                            found=f"n_samples={len(index)}")  # fmt: skip
+            raise UserError(
+                "there are no more samples than classes, so no class has a spread",
+                expected=f"more than {K}",
+                found=f"n_samples={len(index)}",
+            )
         share = self.shrinkage
         if not (share is None or share == "auto" or (not isinstance(share, str) and 0 <= share <= 1)):
             raise UserError("the setting shrinkage is out of range", expected="none, auto, or 0 to 1", found=share)
@@ -106,15 +114,22 @@ class LinearDiscriminant(ClassifierMixin, TransformerMixin, BaseEstimator):
             raise UserError("the setting tol is out of range", expected="a number of 0 or more", found=self.tol)
         most = min(K - 1, num_columns)
         if self.n_components is not None and not 1 <= self.n_components <= most:
-            raise UserError("the setting n_components is out of range", expected=f"1 to {most}: the lesser of classes - 1 and columns",
-                            found=self.n_components)  # fmt: skip
+            raise UserError(
+                "the setting n_components is out of range",
+                expected=f"1 to {most}: the lesser of classes - 1 and columns",
+                found=self.n_components,
+            )
         self._num_components = most if self.n_components is None else self.n_components
         if self.priors is None:
             return np.bincount(index) / len(index)
         found = np.asarray(self.priors, dtype=np.float64)
         if found.shape != (K,) or not (found > 0).all() or abs(found.sum() - 1) > 1e-6:
-            raise UserError("the priors are no probabilities of the classes", where="priors",
-                            expected=f"{K} numbers above 0 that sum to 1, or none", found=self.priors)  # fmt: skip
+            raise UserError(
+                "the priors are no probabilities of the classes",
+                where="priors",
+                expected=f"{K} numbers above 0 that sum to 1, or none",
+                found=self.priors,
+            )
         return found
 
     def _by_singular_values(
@@ -148,8 +163,13 @@ class LinearDiscriminant(ClassifierMixin, TransformerMixin, BaseEstimator):
         between = _shrunk_covariance(x, self.shrinkage)[0] - within
         factor, failed = torch.linalg.cholesky_ex(within)
         if int(failed):
-            raise UserError("the shrunk covariance is singular", expected="a positive definite matrix", where="shrinkage",
-                            found=f"shrinkage={self.shrinkage}", cure="a larger shrinkage, or leave constant columns out")  # fmt: skip
+            raise UserError(
+                "the shrunk covariance is singular",
+                expected="a positive definite matrix",
+                where="shrinkage",
+                found=f"shrinkage={self.shrinkage}",
+                cure="a larger shrinkage, or leave constant columns out",
+            )
         half = torch.linalg.solve_triangular(factor, between, upper=False)
         values, vectors = torch.linalg.eigh(torch.linalg.solve_triangular(factor, half.T, upper=False))
         scalings = torch.linalg.solve_triangular(factor.T, vectors, upper=True).flip(1)

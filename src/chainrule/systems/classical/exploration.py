@@ -45,7 +45,7 @@ class TableExplorer:
 
     def __init__(
         self, run: Run, *, data: Dataset[TableSplit], model: Fitted, learn: Learn, output: str, how: str = ""
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.run, self.data, self.model, self.learn, self.output, self.how = run, data, model, learn, output, how
         self.dtype: torch.dtype = getattr(torch, data.spec["dtype"])
 

@@ -55,9 +55,16 @@ class KMeans(TransformerMixin, ClusterMixin, BaseEstimator):
     """
 
     def __init__(
-        self, *, n_clusters: int = 8, init: ArrayLike | str = "k-means++", n_init: int = 1, max_iter: int = 300,
-        tol: float = 1e-4, random_state: Any = 0, device: str = "cpu",
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        n_clusters: int = 8,
+        init: ArrayLike | str = "k-means++",
+        n_init: int = 1,
+        max_iter: int = 300,
+        tol: float = 1e-4,
+        random_state: Any = 0,
+        device: str = "cpu",
+    ) -> None:
         self.n_clusters, self.init, self.n_init, self.max_iter = n_clusters, init, n_init, max_iter
         self.tol, self.random_state, self.device = tol, random_state, device
 
@@ -78,8 +85,9 @@ class KMeans(TransformerMixin, ClusterMixin, BaseEstimator):
         if found_clusters < self.n_clusters:
             warnings.warn(
                 f"{found_clusters} of {self.n_clusters} clusters have rows: there are too few distinct rows for more",
-                ConvergenceWarning, stacklevel=2,
-            )  # fmt: skip
+                ConvergenceWarning,
+                stacklevel=2,
+            )
         return self
 
     def _check_settings(self, X: NDArray[Any]) -> list[Tensor]:
@@ -90,16 +98,24 @@ class KMeans(TransformerMixin, ClusterMixin, BaseEstimator):
         if not (self.tol >= 0 and np.isfinite(self.tol)):
             raise UserError("the setting tol is out of range", expected="a number of 0 or more", found=self.tol)
         if len(X) < self.n_clusters:
-            raise UserError("there are fewer rows than clusters", expected=f"{self.n_clusters} or more",
-                            found=f"n_samples={len(X)}", cure="a smaller n_clusters")  # fmt: skip
+            raise UserError(
+                "there are fewer rows than clusters",
+                expected=f"{self.n_clusters} or more",
+                found=f"n_samples={len(X)}",
+                cure="a smaller n_clusters",
+            )
         if isinstance(self.init, str):
             if self.init != "k-means++":
                 raise UserError("the setting init is out of range", expected="k-means++ or centres", found=self.init)
             return []
         init = check_array(self.init, dtype=X.dtype)
         if init.shape != (self.n_clusters, X.shape[1]):
-            raise UserError("the centres given do not fit", where="init", expected=f"{(self.n_clusters, X.shape[1])}",
-                            found=init.shape)  # fmt: skip
+            raise UserError(
+                "the centres given do not fit",
+                where="init",
+                expected=f"{(self.n_clusters, X.shape[1])}",
+                found=init.shape,
+            )
         return [torch.tensor(init, device=self.device)]
 
     def _drawn(self, x: Tensor) -> list[Tensor]:

@@ -79,8 +79,11 @@ class KernelDensity(BaseEstimator):
         elif self.bandwidth == "silverman":
             self.bandwidth_ = (N * (D + 2) / 4) ** (-1 / (D + 4))
         elif isinstance(self.bandwidth, str) or not (self.bandwidth > 0 and math.isfinite(self.bandwidth)):
-            raise UserError("the setting bandwidth is out of range", expected="a number above 0, scott or silverman",
-                            found=self.bandwidth)  # fmt: skip
+            raise UserError(
+                "the setting bandwidth is out of range",
+                expected="a number above 0, scott or silverman",
+                found=self.bandwidth,
+            )
         else:
             self.bandwidth_ = float(self.bandwidth)
         self.fit_X_ = X.copy()

@@ -77,12 +77,21 @@ class KernelSVM(ClassifierMixin, BaseEstimator):
     probabilistic = False
 
     def __init__(
-        self, *, C: float = 1.0, kernel: Literal["linear", "poly", "rbf", "sigmoid"] = "rbf",
-        gamma: float | Literal["scale", "auto"] = "scale", degree: int = 3, coef0: float = 0.0,
-        multi_class: Literal["ovo", "ovr"] = "ovo", class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
-        tol: float = 1e-3, max_iter: int = ENDLESS, cache_size: float = 200.0, working_set: int = WORKING_SET,
+        self,
+        *,
+        C: float = 1.0,
+        kernel: Literal["linear", "poly", "rbf", "sigmoid"] = "rbf",
+        gamma: float | Literal["scale", "auto"] = "scale",
+        degree: int = 3,
+        coef0: float = 0.0,
+        multi_class: Literal["ovo", "ovr"] = "ovo",
+        class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
+        tol: float = 1e-3,
+        max_iter: int = ENDLESS,
+        cache_size: float = 200.0,
+        working_set: int = WORKING_SET,
         device: str = "cpu",
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.C, self.kernel, self.gamma, self.degree, self.coef0 = C, kernel, gamma, degree, coef0
         self.multi_class, self.class_weight, self.tol, self.max_iter = multi_class, class_weight, tol, max_iter
         self.cache_size, self.working_set, self.device = cache_size, working_set, device
@@ -101,9 +110,14 @@ class KernelSVM(ClassifierMixin, BaseEstimator):
         solutions = []
         for machine, (rows, sign) in enumerate(machines):
             found = smo_in_blocks(
-                kernel.rows_of(x[rows.to(x.device)]), sign, upper[rows], tol=self.tol, working_set=self.working_set,
-                cache_bytes=self.cache_size * 1e6, max_steps=self.max_iter,
-            )  # fmt: skip
+                kernel.rows_of(x[rows.to(x.device)]),
+                sign,
+                upper[rows],
+                tol=self.tol,
+                working_set=self.working_set,
+                cache_bytes=self.cache_size * 1e6,
+                max_steps=self.max_iter,
+            )
             dual[machine, rows.numpy()] = found.coef.numpy()
             solutions.append(found)
         self._warn(solutions)
@@ -161,14 +175,21 @@ class KernelSVM(ClassifierMixin, BaseEstimator):
             raise UserError(
                 "a classifier needs two classes", expected="2 or more", found=f"1 class, {self.classes_[0]}"
             )
-        for name, value in (("C", self.C), ("tol", self.tol), ("cache_size", self.cache_size), ("max_iter", self.max_iter)):  # fmt: skip
+        for name, value in (
+            ("C", self.C),
+            ("tol", self.tol),
+            ("cache_size", self.cache_size),
+            ("max_iter", self.max_iter),
+        ):
             if not (value > 0 and np.isfinite(value)):
                 raise UserError(f"the setting {name} is out of range", expected="a number above 0", found=value)
         if self.multi_class not in ("ovo", "ovr"):
             raise unknown("there is no multi_class", self.multi_class, ("ovo", "ovr"))
         weights = np.asarray(compute_class_weight(self.class_weight, classes=self.classes_, y=y), dtype=np.float64)
         if not (weights > 0).all():
-            raise UserError("a class has no weight", where="class_weight", expected="numbers above 0", found=weights.tolist())  # fmt: skip
+            raise UserError(
+                "a class has no weight", where="class_weight", expected="numbers above 0", found=weights.tolist()
+            )
         return weights
 
     def _warn(self, solutions: list[DualSolution]) -> None:
@@ -179,8 +200,9 @@ class KernelSVM(ClassifierMixin, BaseEstimator):
                 f"{max(found.violation for found in unfinished):.2g} (tol={self.tol:g}) after at most "
                 f"{max(found.steps for found in unfinished)} steps (max_iter={self.max_iter}); scale the features, "
                 "or choose a smaller C",
-                ConvergenceWarning, stacklevel=3,
-            )  # fmt: skip
+                ConvergenceWarning,
+                stacklevel=3,
+            )
 
 
 def _rows(count: int) -> tuple[Tensor]:

@@ -165,8 +165,10 @@ def _positive(gamma: float) -> float:
 def _check(x: Tensor, z: Tensor) -> None:
     if x.ndim != 2 or z.ndim != 2 or x.shape[1] != z.shape[1]:
         raise UserError(
-            "a kernel takes two matrices with the same number of columns", expected="(M, D) and (N, D)",
-            found=f"{tuple(x.shape)} and {tuple(z.shape)}", cure="reshape(1, -1) makes one row of a vector",
-        )  # fmt: skip
+            "a kernel takes two matrices with the same number of columns",
+            expected="(M, D) and (N, D)",
+            found=f"{tuple(x.shape)} and {tuple(z.shape)}",
+            cure="reshape(1, -1) makes one row of a vector",
+        )
     if not len(z):
         raise UserError("a kernel needs at least one row to compare with", expected="(N, D), N above 0", found="N = 0")

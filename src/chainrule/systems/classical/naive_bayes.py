@@ -68,8 +68,11 @@ class GaussianNaiveBayes(ClassifierMixin, BaseEstimator):
         self.theta_, self.var_ = torch.stack(theta).cpu().numpy(), torch.stack(var).cpu().numpy() + self.epsilon_
         if not self.var_.all():
             k, column = np.argwhere(self.var_ == 0)[0].tolist()
-            raise UserError("a variance is zero, so its density is infinite", where=f"class {self.classes_[k]}, column {column}",
-                            cure="var_smoothing above 0, or leave constant columns out")  # fmt: skip
+            raise UserError(
+                "a variance is zero, so its density is infinite",
+                where=f"class {self.classes_[k]}, column {column}",
+                cure="var_smoothing above 0, or leave constant columns out",
+            )
         return self
 
     def decide(self, x: Tensor) -> Tensor:
@@ -129,8 +132,12 @@ class MultinomialNaiveBayes(ClassifierMixin, BaseEstimator):
         """Fits counts X (N, D), dense or sparse, and their classes y (N,)."""
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], accept_sparse="csr")
         if X.size and X.min() < 0:
-            raise UserError("Negative values in data passed to MultinomialNaiveBayes", expected="counts: 0 or more", found=X.min(),
-                            cure="GaussianNaiveBayes, or rows that are not standardised")  # fmt: skip
+            raise UserError(
+                "Negative values in data passed to MultinomialNaiveBayes",
+                expected="counts: 0 or more",
+                found=X.min(),
+                cure="GaussianNaiveBayes, or rows that are not standardised",
+            )
         index = _classes(self, y)
         _above_zero("alpha", self.alpha)
         self.feature_count_ = _column_sums(as_rows(X, self.device), index, len(self.classes_))
@@ -207,8 +214,12 @@ class BernoulliNaiveBayes(ClassifierMixin, BaseEstimator):
         if not hasattr(X, "tocsr"):
             return (self.binarize < X).astype(X.dtype)
         if self.binarize < 0:
-            raise UserError("sparse rows cannot be binarised below zero: all their zeros would become ones", where="binarize",
-                            expected="0 or more", found=self.binarize)  # fmt: skip
+            raise UserError(
+                "sparse rows cannot be binarised below zero: all their zeros would become ones",
+                where="binarize",
+                expected="0 or more",
+                found=self.binarize,
+            )
         X = X.copy()
         X.data = (X.data > self.binarize).astype(X.dtype)
         return X
@@ -253,8 +264,12 @@ def _classes(model: Any, y: NDArray[Any]) -> NDArray[np.int64]:
     else:
         found = np.asarray(given, dtype=np.float64) if not isinstance(given, str) else np.zeros(0)
         if found.shape != (K,) or not (found > 0).all() or abs(found.sum() - 1) > 1e-6:
-            raise UserError("the priors are no probabilities of the classes", where="priors",
-                            expected=f"{K} numbers above 0 that sum to 1, uniform, or none", found=given)  # fmt: skip
+            raise UserError(
+                "the priors are no probabilities of the classes",
+                where="priors",
+                expected=f"{K} numbers above 0 that sum to 1, uniform, or none",
+                found=given,
+            )
         model.class_prior_ = found
     return index
 

@@ -84,8 +84,12 @@ class NearestNeighbours(ClassifierMixin, BaseEstimator):
         known = like(x, self.fit_X_)
         k = self.n_neighbors
         if k > len(known):
-            raise UserError("there are fewer training rows than neighbours", expected=f"{k} or more", cure="fewer n_neighbors",
-                            found=f"n_samples_fit = {len(known)}")  # fmt: skip
+            raise UserError(
+                "there are fewer training rows than neighbours",
+                expected=f"{k} or more",
+                cure="fewer n_neighbors",
+                found=f"n_samples_fit = {len(known)}",
+            )
         candidates = _lowest(_squared_distances(x, known), min(k + SPARE, len(known)))  # (B, C), rising numbers
         distance = (x[:, None] - known[candidates]).square().sum(2).sqrt()
         if torch.onnx.is_in_onnx_export():  # which knows no stable sort, but says of equals which comes first: the same

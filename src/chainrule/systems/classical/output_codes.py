@@ -30,9 +30,13 @@ def one_of_c(y: Tensor, num_classes: int, *, on: float = 1.0, off: float = 0.0) 
             [ 1., -1., -1.]])
     """
     if y.ndim != 1 or y.is_floating_point() or y.dtype == torch.bool:
-        raise UserError("classes are not understood", expected="whole numbers, (N,)", found=f"{y.dtype}, {tuple(y.shape)}")  # fmt: skip
+        raise UserError(
+            "classes are not understood", expected="whole numbers, (N,)", found=f"{y.dtype}, {tuple(y.shape)}"
+        )
     if len(y) and not (int(y.min()) >= 0 and int(y.max()) < num_classes):
-        raise UserError("a class is out of range", expected=f"0 to {num_classes - 1}", found=f"{int(y.min())} to {int(y.max())}")  # fmt: skip
+        raise UserError(
+            "a class is out of range", expected=f"0 to {num_classes - 1}", found=f"{int(y.min())} to {int(y.max())}"
+        )
     code = torch.full((len(y), num_classes), off, device=y.device)
     return code.scatter_(1, y.long()[:, None], on)
 

@@ -74,8 +74,11 @@ class PCA(TransformerMixin, BaseEstimator):
         ratio = variance / variance.sum() if float(variance.sum()) > 0 else torch.zeros_like(variance)
         K = self._count(ratio)
         if self.whiten and not float(variance[K - 1]) > RANK_TOLERANCE * float(variance[0]):
-            raise UserError("nothing varies along a component, so it cannot be whitened", where=f"component {K - 1}",
-                            cure=f"n_components of {int((variance > RANK_TOLERANCE * variance[0]).sum())} or fewer")  # fmt: skip
+            raise UserError(
+                "nothing varies along a component, so it cannot be whitened",
+                where=f"component {K - 1}",
+                cure=f"n_components of {int((variance > RANK_TOLERANCE * variance[0]).sum())} or fewer",
+            )
         self.mean_, self.components_ = mean.cpu().numpy(), axes[:K].contiguous().cpu().numpy()
         self.explained_variance_ = variance[:K].cpu().numpy()
         self.explained_variance_ratio_ = ratio[:K].cpu().numpy()
@@ -92,8 +95,11 @@ class PCA(TransformerMixin, BaseEstimator):
         if isinstance(wanted, (float, np.floating)) and 0 < wanted < 1:
             return min(int((ratio.cumsum(0) <= wanted).sum()) + 1, most)
         if isinstance(wanted, bool) or wanted != int(wanted) or not 1 <= wanted <= most:
-            raise UserError("the setting n_components is out of range", found=wanted,
-                            expected=f"1 to {most}, the lesser of rows and columns; a share between 0 and 1; or none")  # fmt: skip
+            raise UserError(
+                "the setting n_components is out of range",
+                found=wanted,
+                expected=f"1 to {most}, the lesser of rows and columns; a share between 0 and 1; or none",
+            )
         return int(wanted)
 
     def decide(self, x: Tensor) -> Tensor:

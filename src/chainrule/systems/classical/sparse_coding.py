@@ -56,9 +56,16 @@ class SparseCoding(TransformerMixin, BaseEstimator):
     """
 
     def __init__(
-        self, *, n_components: int | None = None, alpha: float = 1.0, max_iter: int = 1000, tol: float = 1e-8,
-        code_tol: float = 1e-8, init: ArrayLike | None = None, device: str = "cpu",
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        n_components: int | None = None,
+        alpha: float = 1.0,
+        max_iter: int = 1000,
+        tol: float = 1e-8,
+        code_tol: float = 1e-8,
+        init: ArrayLike | None = None,
+        device: str = "cpu",
+    ) -> None:
         self.n_components, self.alpha, self.max_iter, self.tol = n_components, alpha, max_iter, tol
         self.code_tol, self.init, self.device = code_tol, init, device
 
@@ -97,8 +104,9 @@ class SparseCoding(TransformerMixin, BaseEstimator):
         if self.init is not None:
             init = check_array(self.init, dtype=np.float64)
             if init.shape != (num_atoms, x.shape[1]):
-                raise UserError("the atoms given do not fit", where="init", expected=f"{(num_atoms, x.shape[1])}",
-                                found=init.shape)  # fmt: skip
+                raise UserError(
+                    "the atoms given do not fit", where="init", expected=f"{(num_atoms, x.shape[1])}", found=init.shape
+                )
             return torch.tensor(init, device=x.device), x.new_zeros(len(x), num_atoms)
         u, singular, v = torch.linalg.svd(x, full_matrices=False)
         rank = min(num_atoms, len(singular))

@@ -68,5 +68,7 @@ FACE_NET_SMALL = Card(
     example=pictures(32, 1),
     tiny={"size": 16, "width": 4, "embedding": 8},
     tiny_example=pictures(16, 1),
-    skip={"overfit": "an answer of length 1 is bounded, so that its cross entropy cannot fall; tests/test_faces.py overfits by the triplet loss"},
-)  # fmt: skip
+    skip={
+        "overfit": "an answer of length 1 is bounded, so that its cross entropy cannot fall; tests/test_faces.py overfits by the triplet loss"
+    },
+)

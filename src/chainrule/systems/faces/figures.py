@@ -94,9 +94,12 @@ def nearest_neighbours(images: Tensor, distances: Tensor, labels: Tensor, names:
             for i in near
         ]
     return gallery(
-        images[torch.tensor(shown)], titles, "Nearest neighbours",
-        "On the left a picture of a test person, then the others in order of their squared distance from it.", columns=1 + count,
-    )  # fmt: skip
+        images[torch.tensor(shown)],
+        titles,
+        "Nearest neighbours",
+        "On the left a picture of a test person, then the others in order of their squared distance from it.",
+        columns=1 + count,
+    )
 
 
 def hardest_pairs(images: Tensor, distances: Tensor, labels: Tensor, names: Sequence[str], threshold: float) -> Figure:
@@ -115,7 +118,10 @@ def hardest_pairs(images: Tensor, distances: Tensor, labels: Tensor, names: Sequ
                 f"{names[int(labels[j])]} {float(found[index]):.2f}{' wrong' if wrong else ''}",
             ]
     return gallery(
-        images[torch.tensor(shown)], titles, "Hardest pairs",
+        images[torch.tensor(shown)],
+        titles,
+        "Hardest pairs",
         "Two by two: first one person's pictures that lie farthest apart, then two persons' that lie nearest, with the "
-        f"squared distance; the threshold that the validation persons chose is {threshold:.3f}.", columns=6,
-    )  # fmt: skip
+        f"squared distance; the threshold that the validation persons chose is {threshold:.3f}.",
+        columns=6,
+    )

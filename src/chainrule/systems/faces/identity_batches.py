@@ -39,17 +39,31 @@ class IdentityBatches:
         labels, counts = y.cpu().unique(return_counts=True)
         most = int(counts.max()) if len(counts) else 0
         if persons < 2 or pictures < 2:
-            raise UserError("a batch has no triplet", expected="persons=2 or more, pictures=2 or more",
-                            found=f"persons={persons}, pictures={pictures}")  # fmt: skip
+            raise UserError(
+                "a batch has no triplet",
+                expected="persons=2 or more, pictures=2 or more",
+                found=f"persons={persons}, pictures={pictures}",
+            )
         if len(labels) < persons:
-            raise UserError("the training split has fewer persons than a batch takes", expected=f"{persons} or more",
-                            found=len(labels), cure=f"persons={len(labels)} or less, or more people")  # fmt: skip
+            raise UserError(
+                "the training split has fewer persons than a batch takes",
+                expected=f"{persons} or more",
+                found=len(labels),
+                cure=f"persons={len(labels)} or less, or more people",
+            )
         if most < 2:
-            raise UserError("nobody in the training split has two pictures", expected="two pictures of some persons at least",
-                            found=f"{len(y)} pictures of {len(labels)} persons")  # fmt: skip
+            raise UserError(
+                "nobody in the training split has two pictures",
+                expected="two pictures of some persons at least",
+                found=f"{len(y)} pictures of {len(labels)} persons",
+            )
         if most < pictures:
-            raise UserError("nobody in the training split has as many pictures as a batch takes of a person",
-                            expected=f"{pictures} or more", found=most, cure=f"pictures={most} or less")  # fmt: skip
+            raise UserError(
+                "nobody in the training split has as many pictures as a batch takes of a person",
+                expected=f"{pictures} or more",
+                found=most,
+                cure=f"pictures={most} or less",
+            )
         self.x, self.y, self.persons, self.pictures, self.seed = x, y, persons, pictures, seed
         self.of_person = [(y.cpu() == label).nonzero()[:, 0] for label in labels]
 

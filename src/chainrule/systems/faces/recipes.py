@@ -31,17 +31,39 @@ _SIZES = {"small": 32, "inception-resnet-v1": 160}
         lower_is_better=False,
     ),
     tiny={
-        "data": "digits", "size": 16, "width": 8, "embedding": 16, "epochs": 2, "persons": 3, "pictures": 6, "log_every": 5,
-        "val_fraction": 0.2, "test_fraction": 0.4,
+        "data": "digits",
+        "size": 16,
+        "width": 8,
+        "embedding": 16,
+        "epochs": 2,
+        "persons": 3,
+        "pictures": 6,
+        "log_every": 5,
+        "val_fraction": 0.2,
+        "test_fraction": 0.4,
     },
-)  # fmt: skip
+)
 def facenet(
-    run: Run, *, network: Literal["small", "inception-resnet-v1"] = "small", embedding: AtLeastTwo = 64, width: Count = 16,
-    dropout: Fraction = 0.0, margin: Positive = 0.2, mining: Literal["semi-hard", "hard", "all"] = "semi-hard",
-    persons: AtLeastTwo = 10, pictures: AtLeastTwo = 5, epochs: Count = 40, lr: Positive = 5e-4,
-    weight_decay: NonNegative = 1e-4, augment: bool = True, mirror: bool = True, size: Size = 0, channels: Size = 0,
-    val_fraction: Fraction = 0.125, test_fraction: Fraction = 0.25,
-) -> FaceEmbedding:  # fmt: skip
+    run: Run,
+    *,
+    network: Literal["small", "inception-resnet-v1"] = "small",
+    embedding: AtLeastTwo = 64,
+    width: Count = 16,
+    dropout: Fraction = 0.0,
+    margin: Positive = 0.2,
+    mining: Literal["semi-hard", "hard", "all"] = "semi-hard",
+    persons: AtLeastTwo = 10,
+    pictures: AtLeastTwo = 5,
+    epochs: Count = 40,
+    lr: Positive = 5e-4,
+    weight_decay: NonNegative = 1e-4,
+    augment: bool = True,
+    mirror: bool = True,
+    size: Size = 0,
+    channels: Size = 0,
+    val_fraction: Fraction = 0.125,
+    test_fraction: Fraction = 0.25,
+) -> FaceEmbedding:
     """FaceNet on a small network or Inception-ResNet-v1: triplets with semi-hard negatives, persons x pictures a batch."""
     import torch
 
@@ -65,8 +87,17 @@ def facenet(
     optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=weight_decay)
     steps = epochs * -(-spec["counts"]["train"] // (persons * pictures))
     return FaceEmbedding(
-        run, data=data, model=model, eigenfaces=Fitted(PCA()), optimizer=optimizer,
-        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps), epochs=epochs, persons=persons,
-        pictures=pictures, margin=margin, mining=mining, augment=face_jitter if augment else None,
+        run,
+        data=data,
+        model=model,
+        eigenfaces=Fitted(PCA()),
+        optimizer=optimizer,
+        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
+        epochs=epochs,
+        persons=persons,
+        pictures=pictures,
+        margin=margin,
+        mining=mining,
+        augment=face_jitter if augment else None,
         mirror=mirror,
-    )  # fmt: skip
+    )

@@ -96,10 +96,22 @@ class FaceEmbedding:
     """
 
     def __init__(
-        self, run: Run, *, data: Dataset[FaceSplit], model: nn.Module, eigenfaces: Fitted, optimizer: torch.optim.Optimizer,
-        schedule: torch.optim.lr_scheduler.LRScheduler, epochs: int, persons: int, pictures: int, margin: float,
-        mining: Mining, augment: Callable[[Tensor], Tensor] | None = None, mirror: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        run: Run,
+        *,
+        data: Dataset[FaceSplit],
+        model: nn.Module,
+        eigenfaces: Fitted,
+        optimizer: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LRScheduler,
+        epochs: int,
+        persons: int,
+        pictures: int,
+        margin: float,
+        mining: Mining,
+        augment: Callable[[Tensor], Tensor] | None = None,
+        mirror: bool = True,
+    ) -> None:
         self.run, self.data, self.model, self.eigenfaces = run, data, model, eigenfaces
         self.optimizer, self.schedule, self.epochs = optimizer, schedule, epochs
         self.persons, self.pictures, self.margin, self.mining, self.augment = persons, pictures, margin, mining, augment
@@ -121,9 +133,16 @@ class FaceEmbedding:
             return self.loss(self.model(self.inputs(batch.x)), batch.y)
 
         fit(
-            run, modules=self.modules(), objective=objective, optimizer=self.optimizer, schedule=self.schedule,
-            train=batches, epochs=self.epochs, validate=self.validate, choose_by=("auc", False),
-        )  # fmt: skip
+            run,
+            modules=self.modules(),
+            objective=objective,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            train=batches,
+            epochs=self.epochs,
+            validate=self.validate,
+            choose_by=("auc", False),
+        )
 
     def _batches(self) -> IdentityBatches:
         train, device = self.data.train, self.run.device
@@ -249,11 +268,18 @@ class FaceEmbedding:
         folders = [Path(name) for name in inputs if Path(name).is_dir()]
         files = [Path(name) for name in inputs if not Path(name).is_dir()]
         if len(folders) > 1:
-            raise UserError("pictures are looked for in one gallery at a time", expected="one folder",
-                            found=", ".join(str(folder) for folder in folders))  # fmt: skip
+            raise UserError(
+                "pictures are looked for in one gallery at a time",
+                expected="one folder",
+                found=", ".join(str(folder) for folder in folders),
+            )
         if folders and not files:
-            raise UserError("there is nobody to look for", where=folders[0], expected="picture files, then the gallery's folder",
-                            cure=f"chainrule predict {self.run.folder} PICTURE {folders[0]}")  # fmt: skip
+            raise UserError(
+                "there is nobody to look for",
+                where=folders[0],
+                expected="picture files, then the gallery's folder",
+                cure=f"chainrule predict {self.run.folder} PICTURE {folders[0]}",
+            )
         x = read_pictures(files, self.data.spec)
         if folders:
             return self._identify(files, self.embed(x), folders[0])
@@ -278,10 +304,14 @@ class FaceEmbedding:
         for i, file in enumerate(files):
             others = {str(other): round(float(distances[i, j]), 6) for j, other in enumerate(files) if j != i}
             alike = [str(other) for j, other in enumerate(files) if j != i and float(distances[i, j]) <= threshold]
-            answers.append({
-                "input": str(file), "same_person_as": ", ".join(dict.fromkeys(alike)) or "none of the others",
-                "squared_distances": others, "threshold": round(threshold, 6),
-            })  # fmt: skip
+            answers.append(
+                {
+                    "input": str(file),
+                    "same_person_as": ", ".join(dict.fromkeys(alike)) or "none of the others",
+                    "squared_distances": others,
+                    "threshold": round(threshold, 6),
+                }
+            )
         return answers
 
     def _identify(self, files: list[Path], embeddings: Tensor, folder: Path) -> list[dict[str, Any]]:
@@ -296,11 +326,16 @@ class FaceEmbedding:
             if not order:
                 raise UserError("the gallery holds nothing but the picture itself", where=folder, found=file)
             nearest = order[0]
-            answers.append({
-                "input": str(file), "person": persons[nearest] if float(row[nearest]) <= threshold else "nobody in the gallery",
-                "nearest": str(members[nearest]), "squared_distance": round(float(row[nearest]), 6), "threshold": round(threshold, 6),
-                "top": {str(members[i]): round(float(row[i]), 6) for i in order[:NEAREST]},
-            })  # fmt: skip
+            answers.append(
+                {
+                    "input": str(file),
+                    "person": persons[nearest] if float(row[nearest]) <= threshold else "nobody in the gallery",
+                    "nearest": str(members[nearest]),
+                    "squared_distance": round(float(row[nearest]), 6),
+                    "threshold": round(threshold, 6),
+                    "top": {str(members[i]): round(float(row[i]), 6) for i in order[:NEAREST]},
+                }
+            )
         return answers
 
     # -- looking inside -----------------------------------------------------------------------------------------
@@ -325,10 +360,14 @@ class FaceEmbedding:
         shape = (spec["channels"], spec["size"], spec["size"])
         return Deployable(
             nn.Sequential(self.normalize, self.answering).cpu().eval(),
-            lambda count: (torch.randint(0, 256, (count, *shape)).float(),), ("pixels",), ("embedding",),
-            {"pixels": f"float32 (B, {', '.join(map(str, shape))}), 0 to 255",
-             "one person": f"where the squared distance of two embeddings is at most {float(self.threshold.value):.6g}"},
-        )  # fmt: skip
+            lambda count: (torch.randint(0, 256, (count, *shape)).float(),),
+            ("pixels",),
+            ("embedding",),
+            {
+                "pixels": f"float32 (B, {', '.join(map(str, shape))}), 0 to 255",
+                "one person": f"where the squared distance of two embeddings is at most {float(self.threshold.value):.6g}",
+            },
+        )
 
     def figures(self) -> list[Figure]:
         test = self.data.test

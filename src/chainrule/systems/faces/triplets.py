@@ -33,8 +33,11 @@ def pairwise_squared_distances(x: Tensor, z: Tensor | None = None) -> Tensor:
     z = x if z is None else z
     for rows in (x, z):
         if rows.dim() != 2 or not rows.is_floating_point():
-            raise UserError("distances are between rows of numbers", expected="(B, D), floating",
-                            found=f"{tuple(rows.shape)}, {rows.dtype}")  # fmt: skip
+            raise UserError(
+                "distances are between rows of numbers",
+                expected="(B, D), floating",
+                found=f"{tuple(rows.shape)}, {rows.dtype}",
+            )
     if x.shape[1] != z.shape[1]:
         raise UserError("the rows are of two lengths", expected=f"(M, {x.shape[1]})", found=tuple(z.shape))
     if x.dtype in (torch.float16, torch.bfloat16):
@@ -145,8 +148,11 @@ def violating_triplets(embeddings: Tensor, labels: Tensor, *, margin: float = 0.
 def _compared(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Squared distances (B, B), and whether two are of one person (B, B)."""
     if labels.shape != embeddings.shape[:1] or labels.is_floating_point():
-        raise UserError("there must be one person for each embedding", expected=f"whole numbers {tuple(embeddings.shape[:1])}",
-                        found=f"{tuple(labels.shape)}, {labels.dtype}")  # fmt: skip
+        raise UserError(
+            "there must be one person for each embedding",
+            expected=f"whole numbers {tuple(embeddings.shape[:1])}",
+            found=f"{tuple(labels.shape)}, {labels.dtype}",
+        )
     return pairwise_squared_distances(embeddings), labels[:, None] == labels[None, :]
 
 

@@ -119,8 +119,11 @@ def accept_rate_at(distances: Tensor, same: Tensor, false_accept_rate: float) ->
     impostors = int(wrong[-1])
     most = math.floor(impostors * false_accept_rate + 1e-9)  # 100 * 0.29 is a little less than 29
     if most < 1:
-        raise UserError("there are too few pairs of two persons for so small a rate",
-                        expected=f"{1 / false_accept_rate:.0f} or more", found=impostors)  # fmt: skip
+        raise UserError(
+            "there are too few pairs of two persons for so small a rate",
+            expected=f"{1 / false_accept_rate:.0f} or more",
+            found=impostors,
+        )
     allowed = wrong <= most
     return float(same_accepted[allowed].max()) / int(same_accepted[-1]) if allowed.any() else 0.0
 
@@ -183,8 +186,11 @@ def fold_accuracy(distances: Tensor, labels: Tensor, *, num_folds: int = 10) -> 
     _, number, pictures = labels.unique(return_inverse=True, return_counts=True)
     folds = min(num_folds, int((pictures > 1).sum()))
     if folds < 4:
-        raise UserError("there are too few persons of two pictures, or folds, to choose a threshold by others",
-                        expected="4 or more", found=folds)  # fmt: skip
+        raise UserError(
+            "there are too few persons of two pictures, or folds, to choose a threshold by others",
+            expected="4 or more",
+            found=folds,
+        )
     place = (pictures == 1).long().argsort(stable=True).argsort()  # of a person in the deal
     fold = place[number] % folds
     scores = []
@@ -218,8 +224,11 @@ def rank_one(distances: Tensor, probe_labels: Tensor, gallery_labels: Tensor) ->
     0.5
     """
     if distances.shape != (len(probe_labels), len(gallery_labels)) or not distances.numel():
-        raise UserError("the distances are not those of probes to a gallery", found=tuple(distances.shape),
-                        expected=f"({len(probe_labels)}, {len(gallery_labels)}), one or more of each")  # fmt: skip
+        raise UserError(
+            "the distances are not those of probes to a gallery",
+            found=tuple(distances.shape),
+            expected=f"({len(probe_labels)}, {len(gallery_labels)}), one or more of each",
+        )
     _check_numbers(distances)
     return float((gallery_labels[distances.argmin(1)] == probe_labels).double().mean())
 
@@ -234,13 +243,19 @@ def _counts(distances: Tensor, same: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _check(distances: Tensor, same: Tensor) -> None:
     if distances.dim() != 1 or distances.shape != same.shape or same.dtype != torch.bool:
-        raise UserError("there must be a distance and an answer for each pair", expected="(M,) numbers and (M,) bool",
-                        found=f"{tuple(distances.shape)} and {tuple(same.shape)} {same.dtype}")  # fmt: skip
+        raise UserError(
+            "there must be a distance and an answer for each pair",
+            expected="(M,) numbers and (M,) bool",
+            found=f"{tuple(distances.shape)} and {tuple(same.shape)} {same.dtype}",
+        )
     _check_numbers(distances)
     genuine = int(same.sum())
     if genuine in (0, len(same)):
-        raise UserError("pairs of one kind alone measure nothing", expected="genuine pairs and impostors",
-                        found=f"{genuine} genuine of {len(same)}")  # fmt: skip
+        raise UserError(
+            "pairs of one kind alone measure nothing",
+            expected="genuine pairs and impostors",
+            found=f"{genuine} genuine of {len(same)}",
+        )
 
 
 def _check_numbers(distances: Tensor) -> None:
@@ -250,5 +265,8 @@ def _check_numbers(distances: Tensor) -> None:
 
 def _check_square(distances: Tensor, labels: Tensor) -> None:
     if labels.dim() != 1 or distances.shape != (len(labels), len(labels)):
-        raise UserError("the distances are not those between all pictures", found=tuple(distances.shape),
-                        expected=f"({len(labels)}, {len(labels)})")  # fmt: skip
+        raise UserError(
+            "the distances are not those between all pictures",
+            found=tuple(distances.shape),
+            expected=f"({len(labels)}, {len(labels)})",
+        )

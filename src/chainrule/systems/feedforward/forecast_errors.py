@@ -85,6 +85,7 @@ def _check(values: Tensor, origins: Tensor, horizon: int, past: int) -> None:
         raise UserError("the horizon is out of range", expected="1 or more time steps", found=horizon)
     if len(origins) and not (past <= int(origins.min()) and int(origins.max()) <= len(values)):
         raise UserError(
-            "an origin has not the past that the forecast needs", expected=f"origins from {past} to {len(values)}",
+            "an origin has not the past that the forecast needs",
+            expected=f"origins from {past} to {len(values)}",
             found=f"{int(origins.min())} to {int(origins.max())}",
-        )  # fmt: skip
+        )

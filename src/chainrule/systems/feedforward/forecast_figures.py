@@ -53,7 +53,12 @@ def forecasts(values: Tensor, start: int, answers: Tensor, ahead: Tensor, name: 
 
 def table_of_errors(scores: Mapping[str, float], baselines: Sequence[str], horizon: int) -> Figure:
     """The metrics of a forecaster as a table, a row a forecast."""
-    names = {"": "this model", "naive_": "naive: the last value", "seasonal_": "seasonal naive: a period ago", "drift_": "drift: the mean slope"}  # fmt: skip
+    names = {
+        "": "this model",
+        "naive_": "naive: the last value",
+        "seasonal_": "seasonal naive: a period ago",
+        "drift_": "drift: the mean slope",
+    }
     spans = {"": "the next value", "horizon_": f"over {horizon}"}
     table = [["forecast", *(f"{metric}, {span}" for span in spans.values() for metric in ("rmse", "mae", "mase"))]]
     if horizon == 1:
@@ -63,8 +68,11 @@ def table_of_errors(scores: Mapping[str, float], baselines: Sequence[str], horiz
         if f"{prefix}rmse" in scores:
             cells = [scores[f"{span}{prefix}{metric}"] for span in spans for metric in ("rmse", "mae", "mase")]
             table.append([names[prefix], *(f"{cell:.4g}" for cell in cells)])
-    return Figure("Errors against forecasts that learn nothing", "On the test split, in the units of the series; mase in "
-                  "mean steps of the training part.", table=table)  # fmt: skip
+    return Figure(
+        "Errors against forecasts that learn nothing",
+        "On the test split, in the units of the series; mase in mean steps of the training part.",
+        table=table,
+    )
 
 
 def error_by_step(residuals: Mapping[str, Tensor]) -> Figure:

@@ -48,17 +48,32 @@ class Forecaster:
     """
 
     def __init__(
-        self, run: Run, *, data: Dataset[SeriesSplit], model: nn.Module, learn: Learn, horizon: int, period: int = 0,
+        self,
+        run: Run,
+        *,
+        data: Dataset[SeriesSplit],
+        model: nn.Module,
+        learn: Learn,
+        horizon: int,
+        period: int = 0,
         how: str = "",
-    ) -> None:  # fmt: skip
+    ) -> None:
         spec = data.spec
         first = spec["lags"] + spec["difference"] + spec["counts"]["train"]
         if period > first:
-            raise UserError("the period is longer than the training part", where=spec["where"], found=f"period={period}",
-                            expected=f"{first} at most, or 0 for none")  # fmt: skip
+            raise UserError(
+                "the period is longer than the training part",
+                where=spec["where"],
+                found=f"period={period}",
+                expected=f"{first} at most, or 0 for none",
+            )
         if horizon > spec["counts"]["test"]:
-            raise UserError("the horizon is longer than the test split", where=spec["where"], found=f"horizon={horizon}",
-                            expected=f"{spec['counts']['test']} at most")  # fmt: skip
+            raise UserError(
+                "the horizon is longer than the test split",
+                where=spec["where"],
+                found=f"horizon={horizon}",
+                expected=f"{spec['counts']['test']} at most",
+            )
         self.run, self.data, self.model, self.learn, self.how = run, data, model, learn, how
         self.horizon, self.period = horizon, period
         self.dtype: torch.dtype = getattr(torch, spec["dtype"])
@@ -149,10 +164,12 @@ class Forecaster:
         spec, context = self.data.spec, self.next_value.window.context
         low, high = spec["low"], spec["high"]
         return Deployable(
-            self.next_value.cpu().eval(), lambda count: (low + (high - low) * torch.rand(count, context),),
-            ("values",), ("next",),
+            self.next_value.cpu().eval(),
+            lambda count: (low + (high - low) * torch.rand(count, context),),
+            ("values",),
+            ("next",),
             {"values": f"float32 (B, {context}), the last values of the series in its units, the latest last"},
-        )  # fmt: skip
+        )
 
     def figures(self) -> list[Figure]:
         test, spec = self.data.test, self.data.spec
@@ -181,8 +198,12 @@ class Forecaster:
         check_log(values, spec["log"], where)
         window = window_of(spec)
         if len(values) < window.context + self.horizon:
-            raise UserError("the series is too short", where=where, expected=f"{window.context + self.horizon} values or more",
-                            found=len(values))  # fmt: skip
+            raise UserError(
+                "the series is too short",
+                where=where,
+                expected=f"{window.context + self.horizon} values or more",
+                found=len(values),
+            )
         return windows(values, window.context, window, self.dtype)
 
 

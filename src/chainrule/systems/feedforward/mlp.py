@@ -68,9 +68,15 @@ class MLP(nn.Module):
     """
 
     def __init__(
-        self, in_features: int = 784, num_outputs: int = 10, hidden: Sequence[int] = (800,), activation: str = "relu",
-        dropout: float = 0.0, input_dropout: float = 0.0, init: str = "torch",
-    ) -> None:  # fmt: skip
+        self,
+        in_features: int = 784,
+        num_outputs: int = 10,
+        hidden: Sequence[int] = (800,),
+        activation: str = "relu",
+        dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        init: str = "torch",
+    ) -> None:
         super().__init__()
         sizes = (in_features, *hidden, num_outputs)
         if min(sizes) < 1:
@@ -78,10 +84,11 @@ class MLP(nn.Module):
         find_activation(activation)
         if activation in NO_GRADIENT and hidden:
             raise UserError(
-                f"a hidden layer of {activation} cannot be learnt by gradient descent", found=f"activation={activation}",
+                f"a hidden layer of {activation} cannot be learnt by gradient descent",
+                found=f"activation={activation}",
                 expected="an activation with a derivative that is not zero everywhere",
                 cure="hard_tanh, or scaled_tanh, which come close to it",
-            )  # fmt: skip
+            )
         self.in_features = in_features
         self.input_dropout = Dropout(input_dropout)
         layers: list[nn.Module] = []
@@ -97,7 +104,9 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # (B, ...) -> (B, K)
         x = x.flatten(1)  # (B, D)
         if x.shape[1] != self.in_features:
-            raise UserError("the input has another size", expected=f"{self.in_features} numbers a sample", found=x.shape[1])  # fmt: skip
+            raise UserError(
+                "the input has another size", expected=f"{self.in_features} numbers a sample", found=x.shape[1]
+            )
         return self.output(self.layers(self.input_dropout(x)))
 
 

@@ -28,7 +28,11 @@ class InUnits(nn.Module):
     def __init__(self, model: nn.Module, mean: float, std: float) -> None:
         super().__init__()
         if not (std >= 0 and abs(mean) < float("inf") and std < float("inf")):
-            raise UserError("the scale of the target is wrong", expected="finite numbers, std 0 or more", found=f"mean {mean}, std {std}")  # fmt: skip
+            raise UserError(
+                "the scale of the target is wrong",
+                expected="finite numbers, std 0 or more",
+                found=f"mean {mean}, std {std}",
+            )
         self.model = model
         self.register_buffer("mean", torch.tensor(float(mean), dtype=torch.float64))
         self.register_buffer("std", torch.tensor(float(std) or 1.0, dtype=torch.float64))

@@ -54,9 +54,13 @@ class Generator(nn.Module):
     """
 
     def __init__(
-        self, size: Literal[28, 32, 64] = 64, channels: int = 3, width: int = 128, noise_size: int = 100,
+        self,
+        size: Literal[28, 32, 64] = 64,
+        channels: int = 3,
+        width: int = 128,
+        noise_size: int = 100,
         kernel_size: Literal[4, 5] = 5,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         side, doublings = DOUBLINGS[size]
         padding, output_padding = _padding(kernel_size)

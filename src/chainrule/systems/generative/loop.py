@@ -68,9 +68,12 @@ def play(
         after_step: called after each step with the number of steps made.
     """
     run.keep(
-        generator=generator, discriminator=discriminator, generator_optimizer=generator_optimizer,
-        discriminator_optimizer=discriminator_optimizer, **(keep or {}),
-    )  # fmt: skip
+        generator=generator,
+        discriminator=discriminator,
+        generator_optimizer=generator_optimizer,
+        discriminator_optimizer=discriminator_optimizer,
+        **(keep or {}),
+    )
     players = {"generator": generator, "discriminator": discriminator}
 
     def descend(player: nn.Module, objective: Objective, optimizer: torch.optim.Optimizer, batch: Batch) -> Tensor:

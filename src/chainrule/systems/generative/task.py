@@ -47,12 +47,25 @@ class ImageGan:
     """
 
     def __init__(
-        self, run: Run, *, data: Dataset[ImageSplit], generator: nn.Module, discriminator: nn.Module,
-        average: nn.Module | None, generator_optimizer: torch.optim.Optimizer,
-        discriminator_optimizer: torch.optim.Optimizer, scorer: nn.Module | None, scorer_name: str, steps: int,
-        batch_size: int, discriminator_steps: int, noise: Literal["uniform", "normal"], noise_size: int, ema: float,
+        self,
+        run: Run,
+        *,
+        data: Dataset[ImageSplit],
+        generator: nn.Module,
+        discriminator: nn.Module,
+        average: nn.Module | None,
+        generator_optimizer: torch.optim.Optimizer,
+        discriminator_optimizer: torch.optim.Optimizer,
+        scorer: nn.Module | None,
+        scorer_name: str,
+        steps: int,
+        batch_size: int,
+        discriminator_steps: int,
+        noise: Literal["uniform", "normal"],
+        noise_size: int,
+        ema: float,
         sample_every: int,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.run, self.data, self.generator, self.discriminator, self.average = (
             run,
             data,
@@ -90,12 +103,19 @@ class ImageGan:
                 run.picture(f"samples-{step:06d}", grid(self.draw(fixed)))
 
         play(
-            run, generator=self.generator, discriminator=self.discriminator, generator_objective=self.generator_objective,
-            discriminator_objective=self.discriminator_objective, generator_optimizer=self.generator_optimizer,
-            discriminator_optimizer=self.discriminator_optimizer, train=batches, steps=self.steps,
-            discriminator_steps=self.discriminator_steps, after_step=after_step,
+            run,
+            generator=self.generator,
+            discriminator=self.discriminator,
+            generator_objective=self.generator_objective,
+            discriminator_objective=self.discriminator_objective,
+            generator_optimizer=self.generator_optimizer,
+            discriminator_optimizer=self.discriminator_optimizer,
+            train=batches,
+            steps=self.steps,
+            discriminator_steps=self.discriminator_steps,
+            after_step=after_step,
             keep={} if self.average is None else {"average": self.average},
-        )  # fmt: skip
+        )
 
     def discriminator_objective(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Real and fake pictures pass one after the other, so that batch norm sees each kind by itself."""
@@ -189,9 +209,11 @@ class ImageGan:
                 )
         real_logits, fake_logits = logits
         return {
-            "d_loss": float(discriminator_loss(real_logits, fake_logits)), "g_loss": float(non_saturating_loss(fake_logits)),
-            "d_real": float(real_logits.sigmoid().mean()), "d_fake": float(fake_logits.sigmoid().mean()),
-        }  # fmt: skip
+            "d_loss": float(discriminator_loss(real_logits, fake_logits)),
+            "g_loss": float(non_saturating_loss(fake_logits)),
+            "d_real": float(real_logits.sigmoid().mean()),
+            "d_fake": float(fake_logits.sigmoid().mean()),
+        }
 
     @torch.inference_mode()
     def _scored(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -204,9 +226,12 @@ class ImageGan:
     def _pictures_to_score(self, split: ImageSplit, where: str) -> Tensor:
         if len(split) < 2:
             raise UserError(
-                "the test split is too small to measure a spread on", where=where, expected="2 pictures or more",
-                found=len(split), cure="more pictures: a fifth of them is held out where no test split is given",
-            )  # fmt: skip
+                "the test split is too small to measure a spread on",
+                where=where,
+                expected="2 pictures or more",
+                found=len(split),
+                cure="more pictures: a fifth of them is held out where no test split is given",
+            )
         return split.x[:MOST_SCORED]
 
     # -- answering ------------------------------------------------------------------------------------------------
@@ -235,9 +260,12 @@ class ImageGan:
             return (torch.rand(count, size) * 2 - 1 if self.noise_kind == "uniform" else torch.randn(count, size),)
 
         return Deployable(
-            ToPixels(self.sampler).cpu().eval(), inputs, ("noise",), ("pixels",),
+            ToPixels(self.sampler).cpu().eval(),
+            inputs,
+            ("noise",),
+            ("pixels",),
             {"noise": f"float32 (B, {size}), {kind}", "pixels": f"float32 (B, {shape}), 0 to 255"},
-        )  # fmt: skip
+        )
 
     def example(self) -> dict[str, tuple[Tensor, ...]]:
         spec, device = self.data.spec, self.run.device
@@ -258,10 +286,12 @@ class ImageGan:
             titles += [f"sample {number}", "nearest", "second"]
         result = [
             figures.gallery(
-                torch.stack(shown), titles, "Samples and the training pictures nearest to them",
+                torch.stack(shown),
+                titles,
+                "Samples and the training pictures nearest to them",
                 "By Euclidean distance of pixels: a generator that only copied would show its sample again.",
             )
-        ]  # fmt: skip
+        ]
         if self.scorer is not None:
             result.append(self._class_table())
         return result
@@ -278,9 +308,10 @@ class ImageGan:
             for k, (fake, true) in enumerate(zip(*shares, strict=True))
         ]
         return Figure(
-            "Classes of the samples", f"Shares of the answers of {self.scorer_name}.",
+            "Classes of the samples",
+            f"Shares of the answers of {self.scorer_name}.",
             table=[["class", "generated", "test split"], *rows],
-        )  # fmt: skip
+        )
 
 
 class WholeBatches:

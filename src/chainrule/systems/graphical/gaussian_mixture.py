@@ -64,9 +64,11 @@ class GaussianMixture(nn.Module):
         self.covariance, self.reg_covar = covariance, reg_covar
         K, D = num_components, num_features
         unit = {
-            "full": torch.eye(D).expand(K, D, D), "tied": torch.eye(D),
-            "diagonal": torch.ones(K, D), "spherical": torch.ones(K),
-        }[covariance].double()  # fmt: skip
+            "full": torch.eye(D).expand(K, D, D),
+            "tied": torch.eye(D),
+            "diagonal": torch.ones(K, D),
+            "spherical": torch.ones(K),
+        }[covariance].double()
         self.register_buffer("weights", torch.full((K,), 1.0 / K, dtype=torch.float64))
         self.register_buffer("means", torch.zeros(K, D, dtype=torch.float64))
         self.register_buffer("covariances", unit.clone())
@@ -246,10 +248,11 @@ class GaussianMixture(nn.Module):
             within += difference.T @ difference
         within /= len(x)
         covariances = {
-            "full": within.expand(num_components, -1, -1), "tied": within,
+            "full": within.expand(num_components, -1, -1),
+            "tied": within,
             "diagonal": within.diagonal().expand(num_components, -1),
             "spherical": within.diagonal().mean().expand(num_components),
-        }[self.covariance]  # fmt: skip
+        }[self.covariance]
         self._resize(num_components)
         self.maximisation(Statistics(self.means.new_zeros(()), counts, centres.to(self.means), covariances))
 

@@ -30,12 +30,21 @@ if TYPE_CHECKING:
     tiny={"components": 2, "components_to": 3, "max_iterations": 5, "covariance": "diagonal"},
 )
 def gaussian_mixture(
-    run: Run, *, components: Count = 10, components_to: Size = 0,
-    covariance: Literal["full", "tied", "diagonal", "spherical"] = "full", reg_covar: NonNegative = 1e-3,
-    choose: Literal["bic", "aic", "validation"] = "bic", restarts: Count = 1, max_iterations: Count = 200,
-    tolerance: NonNegative = 1e-3, standardize: bool = True, drop_constant: bool = True,
-    dtype: Literal["auto", "float64", "float32"] = "auto", val_fraction: Fraction = 0.1,
-) -> MixtureDensity:  # fmt: skip
+    run: Run,
+    *,
+    components: Count = 10,
+    components_to: Size = 0,
+    covariance: Literal["full", "tied", "diagonal", "spherical"] = "full",
+    reg_covar: NonNegative = 1e-3,
+    choose: Literal["bic", "aic", "validation"] = "bic",
+    restarts: Count = 1,
+    max_iterations: Count = 200,
+    tolerance: NonNegative = 1e-3,
+    standardize: bool = True,
+    drop_constant: bool = True,
+    dtype: Literal["auto", "float64", "float32"] = "auto",
+    val_fraction: Fraction = 0.1,
+) -> MixtureDensity:
     """A mixture of Gaussians by EM from k-means++; with components_to, a search for the number of components."""
     import torch
 
@@ -44,27 +53,48 @@ def gaussian_mixture(
     from chainrule.systems.graphical.task import MixtureDensity
 
     if 0 < components_to < components:
-        raise UserError("components_to is below components", expected=f"{components} or more, or 0 for no search",
-                        found=f"components_to={components_to}")  # fmt: skip
+        raise UserError(
+            "components_to is below components",
+            expected=f"{components} or more, or 0 for no search",
+            found=f"components_to={components_to}",
+        )
     on_mps = run.device.type == "mps"  # which has no float64
     if on_mps and dtype == "float64":
         raise UserError("this device has no float64", found="dtype=float64", cure="dtype=float32, or --device cpu")
     rows_dtype = torch.float32 if dtype == "float32" or on_mps else torch.float64
     data = load_table(
-        run, task="density", dtype=rows_dtype, standardize=standardize, drop_constant=drop_constant,
+        run,
+        task="density",
+        dtype=rows_dtype,
+        standardize=standardize,
+        drop_constant=drop_constant,
         val_fraction=val_fraction,
-    )  # fmt: skip
+    )
     counts = data.spec["counts"]
     highest = max(components, components_to)
     if highest > counts["train"]:
-        raise UserError("there are fewer training rows than components", where=data.spec["where"],
-                        expected=f"{highest} rows or more", found=counts["train"], cure="fewer components")  # fmt: skip
+        raise UserError(
+            "there are fewer training rows than components",
+            where=data.spec["where"],
+            expected=f"{highest} rows or more",
+            found=counts["train"],
+            cure="fewer components",
+        )
     if choose == "validation" and not counts["val"]:
-        raise UserError("there is no validation split to choose by", where=data.spec["where"],
-                        cure="val_fraction=0.1, or choose=bic")  # fmt: skip
+        raise UserError(
+            "there is no validation split to choose by",
+            where=data.spec["where"],
+            cure="val_fraction=0.1, or choose=bic",
+        )
     model = GaussianMixture(components, len(data.spec["mean"]), covariance, reg_covar)
     candidates = [count for count in range(components, highest + 1) for _ in range(restarts)]
     return MixtureDensity(
-        run, data=data, model=run.place(model.float() if on_mps else model), candidates=candidates, choose=choose,
-        max_iterations=max_iterations, tolerance=tolerance, dtype=rows_dtype,
-    )  # fmt: skip
+        run,
+        data=data,
+        model=run.place(model.float() if on_mps else model),
+        candidates=candidates,
+        choose=choose,
+        max_iterations=max_iterations,
+        tolerance=tolerance,
+        dtype=rows_dtype,
+    )

@@ -66,9 +66,17 @@ class MixtureDensity:
     """
 
     def __init__(
-        self, run: Run, *, data: Dataset[TableSplit], model: Mixture, candidates: Sequence[int], choose: Choice,
-        max_iterations: int, tolerance: float, dtype: torch.dtype,
-    ) -> None:  # fmt: skip
+        self,
+        run: Run,
+        *,
+        data: Dataset[TableSplit],
+        model: Mixture,
+        candidates: Sequence[int],
+        choose: Choice,
+        max_iterations: int,
+        tolerance: float,
+        dtype: torch.dtype,
+    ) -> None:
         self.run, self.data, self.model, self.candidates = run, data, model, list(candidates)
         self.choose, self.max_iterations, self.tolerance, self.dtype = choose, max_iterations, tolerance, dtype
 
@@ -83,9 +91,11 @@ class MixtureDensity:
         given = bool(run.record.get("weights"))
         if given and set(self.candidates) != {self.model.num_components}:
             raise UserError(
-                "the weights to start from have another number of components", expected=sorted(set(self.candidates)),
-                found=self.model.num_components, cure=f"components={self.model.num_components}",
-            )  # fmt: skip
+                "the weights to start from have another number of components",
+                expected=sorted(set(self.candidates)),
+                found=self.model.num_components,
+                cure=f"components={self.model.num_components}",
+            )
 
         def start(number: int) -> None:
             if not given:
@@ -97,10 +107,17 @@ class MixtureDensity:
             return {**found, "val_nll_nats": -float(self.model.log_prob(val).mean())} if len(val) else found
 
         em(
-            run, model=self.model, modules=self.modules(), x=x, starts=len(self.candidates), start=start,
-            max_iterations=self.max_iterations, tolerance=self.tolerance, measure=measure,
+            run,
+            model=self.model,
+            modules=self.modules(),
+            x=x,
+            starts=len(self.candidates),
+            start=start,
+            max_iterations=self.max_iterations,
+            tolerance=self.tolerance,
+            measure=measure,
             choose_by=(CRITERIA[self.choose], True),
-        )  # fmt: skip
+        )
 
     def evaluate(self, data: str | None = None) -> dict[str, float]:
         """Mean negative log-density of a row, of the standardised columns and in the table's units; BIC of the rows."""
@@ -108,9 +125,11 @@ class MixtureDensity:
         x = self._rows(self.data.test.x if data is None else read_other(data, target, self.data.spec))
         nll = -float(self.model.log_prob(x).mean())
         return {
-            "nll_nats": nll, "nll_nats_in_units": nll + self._log_scale(), "bic": self.model.bic(x),
+            "nll_nats": nll,
+            "nll_nats_in_units": nll + self._log_scale(),
+            "bic": self.model.bic(x),
             "components": self.model.num_components,
-        }  # fmt: skip
+        }
 
     def protocol(self) -> str:
         by = {
@@ -171,12 +190,17 @@ class MixtureDensity:
         module = TakesRows(DensityAndComponents(self.model), spec, torch.float64).cpu().eval()
         rows = original_rows(self.data_like(64).cpu(), spec).float()
         return Deployable(
-            module, lambda count: (rows[torch.randint(len(rows), (count,))],), ("rows",),
+            module,
+            lambda count: (rows[torch.randint(len(rows), (count,))],),
+            ("rows",),
             ("log_density_nats", "responsibilities"),
-            {"rows": f"float32 (B, {len(columns)}), in the table's units", "columns": columns,
-             "log_density_nats": "of the standardised columns; subtract log_scale_nats for the table's units",
-             "log_scale_nats": self._log_scale()},
-        )  # fmt: skip
+            {
+                "rows": f"float32 (B, {len(columns)}), in the table's units",
+                "columns": columns,
+                "log_density_nats": "of the standardised columns; subtract log_scale_nats for the table's units",
+                "log_scale_nats": self._log_scale(),
+            },
+        )
 
     @torch.inference_mode()
     def data_like(self, count: int) -> Tensor:

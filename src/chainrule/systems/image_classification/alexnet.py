@@ -66,9 +66,13 @@ class AlexNet(nn.Module):
     class_layers = ("classifier.fc8",)
 
     def __init__(
-        self, num_classes: int = 1000, in_channels: int = 3, size: int = 227, width: float = 1.0,
+        self,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        size: int = 227,
+        width: float = 1.0,
         form: Literal["paper", "caffe", "caffenet"] = "paper",
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         if form not in FORMS:
             raise unknown("there is no form of AlexNet", form, FORMS)
@@ -76,23 +80,32 @@ class AlexNet(nn.Module):
         c1, c2, c3, fc = (2 * max(1, round(n * width / 2)) for n in (96, 256, 384, 4096))
         self.features = nn.Sequential(
             OrderedDict(
-                conv1=nn.Conv2d(in_channels, c1, 11, stride=4), relu1=nn.ReLU(inplace=True),  # (B, 96, 55, 55)
+                conv1=nn.Conv2d(in_channels, c1, 11, stride=4),
+                relu1=nn.ReLU(inplace=True),  # (B, 96, 55, 55)
                 **self._between("1"),  # (B, 96, 27, 27)
-                conv2=nn.Conv2d(c1, c2, 5, padding=2, groups=2), relu2=nn.ReLU(inplace=True),  # (B, 256, 27, 27)
+                conv2=nn.Conv2d(c1, c2, 5, padding=2, groups=2),
+                relu2=nn.ReLU(inplace=True),  # (B, 256, 27, 27)
                 **self._between("2"),  # (B, 256, 13, 13)
-                conv3=nn.Conv2d(c2, c3, 3, padding=1), relu3=nn.ReLU(inplace=True),  # (B, 384, 13, 13)
-                conv4=nn.Conv2d(c3, c3, 3, padding=1, groups=2), relu4=nn.ReLU(inplace=True),
-                conv5=nn.Conv2d(c3, c2, 3, padding=1, groups=2), relu5=nn.ReLU(inplace=True),
+                conv3=nn.Conv2d(c2, c3, 3, padding=1),
+                relu3=nn.ReLU(inplace=True),  # (B, 384, 13, 13)
+                conv4=nn.Conv2d(c3, c3, 3, padding=1, groups=2),
+                relu4=nn.ReLU(inplace=True),
+                conv5=nn.Conv2d(c3, c2, 3, padding=1, groups=2),
+                relu5=nn.ReLU(inplace=True),
                 pool5=CaffeMaxPool2d(3, stride=2),  # (B, 256, 6, 6)
             )
-        )  # fmt: skip
+        )
         self.classifier = nn.Sequential(
             OrderedDict(
-                fc6=nn.Linear(c2 * _last_maps(size) ** 2, fc), relu6=nn.ReLU(inplace=True), drop6=nn.Dropout(0.5),
-                fc7=nn.Linear(fc, fc), relu7=nn.ReLU(inplace=True), drop7=nn.Dropout(0.5),
+                fc6=nn.Linear(c2 * _last_maps(size) ** 2, fc),
+                relu6=nn.ReLU(inplace=True),
+                drop6=nn.Dropout(0.5),
+                fc7=nn.Linear(fc, fc),
+                relu7=nn.ReLU(inplace=True),
+                drop7=nn.Dropout(0.5),
                 fc8=nn.Linear(fc, num_classes),
             )
-        )  # fmt: skip
+        )
         self._begin()
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, S, S) -> (B, K)
@@ -106,9 +119,12 @@ class AlexNet(nn.Module):
             UserError: this is the paper's form, whose normalisation those weights have never seen; or as `state_of`.
         """
         if self.form == "paper":
-            raise UserError("these weights belong to Caffe's forms of AlexNet, not to the paper's", where=file,
-                            expected="network=alexnet-caffe for bvlc_alexnet, network=caffenet for bvlc_reference_caffenet",
-                            found="network=alexnet: its normalisation has k = 2 and another alpha")  # fmt: skip
+            raise UserError(
+                "these weights belong to Caffe's forms of AlexNet, not to the paper's",
+                where=file,
+                expected="network=alexnet-caffe for bvlc_alexnet, network=caffenet for bvlc_reference_caffenet",
+                found="network=alexnet: its normalisation has k = 2 and another alpha",
+            )
         paths = [name for name, layer in self.named_modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
         return state_of(file, self, {path: path.rpartition(".")[2] for path in paths})
 
@@ -165,18 +181,30 @@ class AlexNetOneTower(nn.Module):
         super().__init__()
         c1, c2, c3, c4, fc = (max(1, round(n * width)) for n in (64, 192, 384, 256, 4096))
         self.features = nn.Sequential(  # sides of the maps are those of 224 x 224 pictures
-            nn.Conv2d(in_channels, c1, 11, stride=4, padding=2), nn.ReLU(inplace=True),  # (B, 64, 55, 55)
-            nn.MaxPool2d(3, stride=2), nn.Conv2d(c1, c2, 5, padding=2), nn.ReLU(inplace=True),  # (B, 192, 27, 27)
-            nn.MaxPool2d(3, stride=2), nn.Conv2d(c2, c3, 3, padding=1), nn.ReLU(inplace=True),  # (B, 384, 13, 13)
-            nn.Conv2d(c3, c4, 3, padding=1), nn.ReLU(inplace=True),  # (B, 256, 13, 13)
-            nn.Conv2d(c4, c4, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(3, stride=2),  # (B, 256, 6, 6)
-        )  # fmt: skip
+            nn.Conv2d(in_channels, c1, 11, stride=4, padding=2),
+            nn.ReLU(inplace=True),  # (B, 64, 55, 55)
+            nn.MaxPool2d(3, stride=2),
+            nn.Conv2d(c1, c2, 5, padding=2),
+            nn.ReLU(inplace=True),  # (B, 192, 27, 27)
+            nn.MaxPool2d(3, stride=2),
+            nn.Conv2d(c2, c3, 3, padding=1),
+            nn.ReLU(inplace=True),  # (B, 384, 13, 13)
+            nn.Conv2d(c3, c4, 3, padding=1),
+            nn.ReLU(inplace=True),  # (B, 256, 13, 13)
+            nn.Conv2d(c4, c4, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, stride=2),  # (B, 256, 6, 6)
+        )
         self.avgpool = nn.AdaptiveAvgPool2d((6, 6))
         self.classifier = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(c4 * 6 * 6, fc), nn.ReLU(inplace=True),
-            nn.Dropout(dropout), nn.Linear(fc, fc), nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Linear(c4 * 6 * 6, fc),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Linear(fc, fc),
+            nn.ReLU(inplace=True),
             nn.Linear(fc, num_classes),
-        )  # fmt: skip
+        )
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, 224, 224) -> (B, K)
         at_least(x, 63, "this AlexNet")

@@ -56,7 +56,11 @@ class CifarNet(nn.Module):
     ) -> None:
         super().__init__()
         if len(widths) != 3:
-            raise UserError("the network has three stages", expected="widths=64,256,256", found=f"widths={','.join(map(str, widths))}")  # fmt: skip
+            raise UserError(
+                "the network has three stages",
+                expected="widths=64,256,256",
+                found=f"widths={','.join(map(str, widths))}",
+            )
         patch = 4 * in_channels
         self.patches = nn.Conv2d(in_channels, 2 * patch, 2)
         self.patches.weight.requires_grad_(False)

@@ -41,15 +41,20 @@ class CudaConvNet18(nn.Module):
         self.layers = nn.Sequential(
             OrderedDict(
                 conv1=nn.Conv2d(in_channels, 32, 5, padding=2),  # (B, 32, 32, 32)
-                pool1=CaffeMaxPool2d(3, stride=2), relu1=nn.ReLU(inplace=True),  # (B, 32, 16, 16)
+                pool1=CaffeMaxPool2d(3, stride=2),
+                relu1=nn.ReLU(inplace=True),  # (B, 32, 16, 16)
                 norm1=LocalResponseNormWithin(3, alpha=5e-5, beta=0.75),
-                conv2=nn.Conv2d(32, 32, 5, padding=2), relu2=nn.ReLU(inplace=True),
-                pool2=CaffeAvgPool2d(3, stride=2), norm2=LocalResponseNormWithin(3, alpha=5e-5, beta=0.75),  # 8 x 8
-                conv3=nn.Conv2d(32, 64, 5, padding=2), relu3=nn.ReLU(inplace=True),
-                pool3=CaffeAvgPool2d(3, stride=2), flatten=nn.Flatten(),  # (B, 64 * 4 * 4)
+                conv2=nn.Conv2d(32, 32, 5, padding=2),
+                relu2=nn.ReLU(inplace=True),
+                pool2=CaffeAvgPool2d(3, stride=2),
+                norm2=LocalResponseNormWithin(3, alpha=5e-5, beta=0.75),  # 8 x 8
+                conv3=nn.Conv2d(32, 64, 5, padding=2),
+                relu3=nn.ReLU(inplace=True),
+                pool3=CaffeAvgPool2d(3, stride=2),
+                flatten=nn.Flatten(),  # (B, 64 * 4 * 4)
                 fc10=nn.Linear(64 * side**2, num_classes),
             )
-        )  # fmt: skip
+        )
         _begin(self.layers, {"conv1": 1e-4})
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, S, S) -> (B, K)
@@ -80,15 +85,22 @@ class CudaConvNet11(nn.Module):
         side = _pooled(_pooled(size))
         self.layers = nn.Sequential(
             OrderedDict(
-                conv1=nn.Conv2d(in_channels, 64, 5, padding=2), relu1=nn.ReLU(inplace=True),  # (B, 64, 24, 24)
-                norm1=LocalResponseNorm(5, alpha=0.001, beta=0.75), pool1=CaffeMaxPool2d(3, stride=2),  # 12 x 12
-                conv2=nn.Conv2d(64, 64, 5, padding=2), relu2=nn.ReLU(inplace=True),
-                norm2=LocalResponseNorm(5, alpha=0.001, beta=0.75), pool2=CaffeMaxPool2d(3, stride=2),  # 6 x 6
-                local3=LocallyConnected2d(64, 32, (side, side), 3, padding=1), relu3=nn.ReLU(inplace=True),
-                local4=LocallyConnected2d(32, 32, (side, side), 3, padding=1), relu4=nn.ReLU(inplace=True),
-                flatten=nn.Flatten(), fc10=nn.Linear(32 * side**2, num_classes),
+                conv1=nn.Conv2d(in_channels, 64, 5, padding=2),
+                relu1=nn.ReLU(inplace=True),  # (B, 64, 24, 24)
+                norm1=LocalResponseNorm(5, alpha=0.001, beta=0.75),
+                pool1=CaffeMaxPool2d(3, stride=2),  # 12 x 12
+                conv2=nn.Conv2d(64, 64, 5, padding=2),
+                relu2=nn.ReLU(inplace=True),
+                norm2=LocalResponseNorm(5, alpha=0.001, beta=0.75),
+                pool2=CaffeMaxPool2d(3, stride=2),  # 6 x 6
+                local3=LocallyConnected2d(64, 32, (side, side), 3, padding=1),
+                relu3=nn.ReLU(inplace=True),
+                local4=LocallyConnected2d(32, 32, (side, side), 3, padding=1),
+                relu4=nn.ReLU(inplace=True),
+                flatten=nn.Flatten(),
+                fc10=nn.Linear(32 * side**2, num_classes),
             )
-        )  # fmt: skip
+        )
         _begin(self.layers, {"conv1": 1e-4, "local3": 0.04, "local4": 0.04})
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, S, S) -> (B, K)

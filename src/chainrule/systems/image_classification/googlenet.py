@@ -42,7 +42,7 @@ class Inception(nn.Module):
 
     def __init__(
         self, in_channels: int, ones: int, threes_in: int, threes: int, fives_in: int, fives: int, pooled: int
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.out_channels = ones + threes + fives + pooled
         self.ones = ConvReLU(in_channels, ones, 1)
@@ -66,8 +66,12 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, 14, 14) -> (B, K)
         if x.shape[-2:] != (14, 14):
-            raise UserError("the auxiliary heads need maps of 14 x 14", expected="pictures of 224 x 224",
-                            found=f"maps of {x.shape[-2]} x {x.shape[-1]}", cure="heads=False for other sizes")  # fmt: skip
+            raise UserError(
+                "the auxiliary heads need maps of 14 x 14",
+                expected="pictures of 224 x 224",
+                found=f"maps of {x.shape[-2]} x {x.shape[-1]}",
+                cure="heads=False for other sizes",
+            )
         return self.classifier(self.fc(self.conv(self.pool(x)).flatten(1)))
 
 
@@ -88,8 +92,12 @@ class WithHeads(nn.Module):
         raise NotImplementedError
 
     def add_inceptions(
-        self, kind: Callable[..., Inception | InceptionBN], head: Callable[..., nn.Module] | None, num_classes: int, width: float
-    ) -> int:  # fmt: skip
+        self,
+        kind: Callable[..., Inception | InceptionBN],
+        head: Callable[..., nn.Module] | None,
+        num_classes: int,
+        width: float,
+    ) -> int:
         """Adds the inception modules, and the heads where there are any; how many maps the last module gives."""
         (channels, maps, hidden), given = _scaled((192, 128, 1024), width), {}
         for name, widths in MODULES.items():
@@ -153,10 +161,14 @@ class GoogLeNet(WithHeads):
         super().__init__()
         c1, c2 = _scaled((64, 192), width)
         self.stem = nn.Sequential(
-            ConvReLU(in_channels, c1, 7, stride=2, padding=3), CaffeMaxPool2d(3, stride=2), LocalResponseNorm(5, 1e-4, 0.75),
-            ConvReLU(c1, c1, 1), ConvReLU(c1, c2, 3, padding=1), LocalResponseNorm(5, 1e-4, 0.75),
+            ConvReLU(in_channels, c1, 7, stride=2, padding=3),
             CaffeMaxPool2d(3, stride=2),
-        )  # fmt: skip
+            LocalResponseNorm(5, 1e-4, 0.75),
+            ConvReLU(c1, c1, 1),
+            ConvReLU(c1, c2, 3, padding=1),
+            LocalResponseNorm(5, 1e-4, 0.75),
+            CaffeMaxPool2d(3, stride=2),
+        )
         channels = self.add_inceptions(Inception, Head if heads else None, num_classes, width)
         self.pool3, self.pool4 = CaffeMaxPool2d(3, stride=2), CaffeMaxPool2d(3, stride=2)
         self.dropout = nn.Dropout(0.4)
@@ -208,7 +220,7 @@ class InceptionBN(nn.Module):
 
     def __init__(
         self, in_channels: int, ones: int, threes_in: int, threes: int, fives_in: int, fives: int, pooled: int
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.out_channels = ones + threes + fives + pooled
         self.branch1 = BasicConv2d(in_channels, ones, 1)

@@ -38,9 +38,13 @@ class ConvBN(nn.Sequential):
     """A convolution without bias, batch normalisation without scale, ReLU, which needs none."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int | tuple[int, int], stride: int = 1,
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int = 1,
         padding: int | tuple[int, int] = 0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=False)
         super().__init__(conv, Shift(out_channels), nn.ReLU(inplace=True))
         _begin(conv)
@@ -74,29 +78,45 @@ class SideBySide(nn.Module):
 def block35(n: Scale) -> Residual:
     """Inception-ResNet-A, on 256 maps; named by their side in the paper, 35."""
     c, w = n(256), n(32)
-    return Residual(c, [
-        ConvBN(c, w, 1),
-        nn.Sequential(ConvBN(c, w, 1), ConvBN(w, w, 3, padding=1)),
-        nn.Sequential(ConvBN(c, w, 1), ConvBN(w, w, 3, padding=1), ConvBN(w, w, 3, padding=1)),
-    ], 3 * w, scale=0.17)  # fmt: skip
+    return Residual(
+        c,
+        [
+            ConvBN(c, w, 1),
+            nn.Sequential(ConvBN(c, w, 1), ConvBN(w, w, 3, padding=1)),
+            nn.Sequential(ConvBN(c, w, 1), ConvBN(w, w, 3, padding=1), ConvBN(w, w, 3, padding=1)),
+        ],
+        3 * w,
+        scale=0.17,
+    )
 
 
 def block17(n: Scale) -> Residual:
     """Inception-ResNet-B, on 896 maps."""
     c, w = 2 * n(256) + n(384), n(128)
-    return Residual(c, [
-        ConvBN(c, w, 1),
-        nn.Sequential(ConvBN(c, w, 1), ConvBN(w, w, (1, 7), padding=(0, 3)), ConvBN(w, w, (7, 1), padding=(3, 0))),
-    ], 2 * w, scale=0.10)  # fmt: skip
+    return Residual(
+        c,
+        [
+            ConvBN(c, w, 1),
+            nn.Sequential(ConvBN(c, w, 1), ConvBN(w, w, (1, 7), padding=(0, 3)), ConvBN(w, w, (7, 1), padding=(3, 0))),
+        ],
+        2 * w,
+        scale=0.10,
+    )
 
 
 def block8(n: Scale, scale: float = 0.20, relu: bool = True) -> Residual:
     """Inception-ResNet-C, on 1792 maps."""
     c, w = 4 * n(256) + 2 * n(384), n(192)
-    return Residual(c, [
-        ConvBN(c, w, 1),
-        nn.Sequential(ConvBN(c, w, 1), ConvBN(w, w, (1, 3), padding=(0, 1)), ConvBN(w, w, (3, 1), padding=(1, 0))),
-    ], 2 * w, scale=scale, relu=relu)  # fmt: skip
+    return Residual(
+        c,
+        [
+            ConvBN(c, w, 1),
+            nn.Sequential(ConvBN(c, w, 1), ConvBN(w, w, (1, 3), padding=(0, 1)), ConvBN(w, w, (3, 1), padding=(1, 0))),
+        ],
+        2 * w,
+        scale=scale,
+        relu=relu,
+    )
 
 
 class InceptionResNetV1(nn.Module):
@@ -118,9 +138,13 @@ class InceptionResNetV1(nn.Module):
     """
 
     def __init__(
-        self, embedding: int = 128, in_channels: int = 3, dropout: float = 0.2, width: float = 1.0,
+        self,
+        embedding: int = 128,
+        in_channels: int = 3,
+        dropout: float = 0.2,
+        width: float = 1.0,
         blocks: tuple[int, int, int] = (5, 10, 5),
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
 
         def n(channels: int) -> int:
@@ -128,9 +152,14 @@ class InceptionResNetV1(nn.Module):
 
         c32, c64, c80, c192, c256, c384 = map(n, (32, 64, 80, 192, 256, 384))
         self.stem = nn.Sequential(
-            ConvBN(in_channels, c32, 3, stride=2), ConvBN(c32, c32, 3), ConvBN(c32, c64, 3, padding=1),
-            nn.MaxPool2d(3, stride=2), ConvBN(c64, c80, 1), ConvBN(c80, c192, 3), ConvBN(c192, c256, 3, stride=2),
-        )  # fmt: skip
+            ConvBN(in_channels, c32, 3, stride=2),
+            ConvBN(c32, c32, 3),
+            ConvBN(c32, c64, 3, padding=1),
+            nn.MaxPool2d(3, stride=2),
+            ConvBN(c64, c80, 1),
+            ConvBN(c80, c192, 3),
+            ConvBN(c192, c256, 3, stride=2),
+        )
         self.blocks35 = nn.Sequential(*(block35(n) for _ in range(blocks[0])))
         self.reduce_a = SideBySide(
             ConvBN(c256, c384, 3, stride=2),

@@ -32,13 +32,23 @@ class LocallyConnected2d(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, size: tuple[int, int], kernel_size: int, stride: int = 1, padding: int = 0
-    ) -> None:  # fmt: skip
+        self,
+        in_channels: int,
+        out_channels: int,
+        size: tuple[int, int],
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+    ) -> None:
         super().__init__()
         height, width = ((length + 2 * padding - kernel_size) // stride + 1 for length in size)
         if min(height, width) < 1:
-            raise UserError("no window fits into the maps", expected=f"sides of {kernel_size - 2 * padding} at least",
-                            found=f"{size[0]} x {size[1]}", cure="a smaller kernel_size or more padding")  # fmt: skip
+            raise UserError(
+                "no window fits into the maps",
+                expected=f"sides of {kernel_size - 2 * padding} at least",
+                found=f"{size[0]} x {size[1]}",
+                cure="a smaller kernel_size or more padding",
+            )
         self.in_channels, self.size, self.out_size = in_channels, size, (height, width)
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
         fan_in = in_channels * kernel_size**2

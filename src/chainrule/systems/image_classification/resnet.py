@@ -108,14 +108,24 @@ class ResNet(nn.Module):
     class_layers = ("fc",)
 
     def __init__(
-        self, depth: int = 50, num_classes: int = 1000, in_channels: int = 3, stride_on: Literal["3x3", "1x1"] = "3x3",
-        conv1_bias: bool = False, width: int = 64, pool: Literal["padded", "rounded up"] = "padded",
-    ) -> None:  # fmt: skip
+        self,
+        depth: int = 50,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        stride_on: Literal["3x3", "1x1"] = "3x3",
+        conv1_bias: bool = False,
+        width: int = 64,
+        pool: Literal["padded", "rounded up"] = "padded",
+    ) -> None:
         super().__init__()
         self.depth, self.is_authors_form = depth, stride_on == "1x1" and pool == "rounded up"
         if depth not in STAGES:
-            raise UserError("ResNet has no such depth", expected=", ".join(map(str, STAGES)), found=depth,
-                            cure="the networks for small pictures have 20, 32, 44, 56 or 110")  # fmt: skip
+            raise UserError(
+                "ResNet has no such depth",
+                expected=", ".join(map(str, STAGES)),
+                found=depth,
+                cure="the networks for small pictures have 20, 32, 44, 56 or 110",
+            )
         if stride_on not in ("3x3", "1x1"):
             raise unknown("a bottleneck cannot halve pictures in", stride_on, ("3x3", "1x1"))
         if pool not in ("padded", "rounded up"):
@@ -154,8 +164,12 @@ class ResNet(nn.Module):
         """
         if not self.is_authors_form:
             theirs = ", ".join(f"resnet{depth}-caffe" for depth in AUTHORS)
-            raise UserError("these weights belong to the authors' Caffe form of ResNet", where=file, expected=f"network={theirs}",
-                            found="a network that halves or pools pictures elsewhere")  # fmt: skip
+            raise UserError(
+                "these weights belong to the authors' Caffe form of ResNet",
+                where=file,
+                expected=f"network={theirs}",
+                found="a network that halves or pools pictures elsewhere",
+            )
         layers: dict[str, Names] = {"conv1": "conv1", "bn1": ("bn_conv1", "scale_conv1")}
         for stage in (1, 2, 3, 4):
             blocks = self.get_submodule(f"layer{stage}")

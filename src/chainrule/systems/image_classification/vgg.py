@@ -46,9 +46,14 @@ class VGG(nn.Module):
     class_layers = ("classifier.6",)
 
     def __init__(
-        self, depth: int = 16, num_classes: int = 1000, in_channels: int = 3, batch_norm: bool = False,
-        dropout: float = 0.5, width: float = 1.0,
-    ) -> None:  # fmt: skip
+        self,
+        depth: int = 16,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        batch_norm: bool = False,
+        dropout: float = 0.5,
+        width: float = 1.0,
+    ) -> None:
         super().__init__()
         if depth not in STAGES:
             raise UserError("VGG has no such depth", expected=", ".join(map(str, STAGES)), found=depth)
@@ -57,10 +62,14 @@ class VGG(nn.Module):
         self.features = nn.Sequential(*_convolutions(STAGES[depth], channels, in_channels, batch_norm))
         self.avgpool = nn.AdaptiveAvgPool2d((7, 7))
         self.classifier = nn.Sequential(
-            nn.Linear(channels[-1] * 7 * 7, fc), nn.ReLU(inplace=True), nn.Dropout(dropout),
-            nn.Linear(fc, fc), nn.ReLU(inplace=True), nn.Dropout(dropout),
+            nn.Linear(channels[-1] * 7 * 7, fc),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Linear(fc, fc),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
             nn.Linear(fc, num_classes),
-        )  # fmt: skip
+        )
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):  # from such a start the deep ones learn without the shallow ones' help
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
@@ -81,8 +90,11 @@ class VGG(nn.Module):
             UserError: this form has batch normalisation, or as `state_of`.
         """
         if self.batch_norm:
-            raise UserError("the authors published no weights of VGG with batch normalisation", where=file,
-                            cure=f"network=vgg{self.depth}, or --weights torchvision")  # fmt: skip
+            raise UserError(
+                "the authors published no weights of VGG with batch normalisation",
+                where=file,
+                cure=f"network=vgg{self.depth}, or --weights torchvision",
+            )
         names = [f"conv{i}_{j}" for i, count in enumerate(STAGES[self.depth], 1) for j in range(1, count + 1)]
         return state_of(file, self, in_order(self, [*names, "fc6", "fc7", "fc8"]))
 

@@ -30,12 +30,18 @@ def octave_sizes(height: int, width: int, octaves: int, scale: float = 1.4) -> l
     [(109, 164), (153, 230), (214, 322), (300, 451)]
     """
     if octaves < 1 or scale <= 1:
-        raise UserError("there are no such octaves", expected="1 or more, of a scale above 1", found=f"{octaves}, {scale:g}")  # fmt: skip
+        raise UserError(
+            "there are no such octaves", expected="1 or more, of a scale above 1", found=f"{octaves}, {scale:g}"
+        )
     sizes = [(height, width)]
     for _ in range(octaves - 1):
         sizes.append((round(sizes[-1][0] / scale), round(sizes[-1][1] / scale)))
         if min(sizes[-1]) < 1 or sizes[-1] == sizes[-2]:
-            raise UserError("the picture is too small for so many octaves", expected=f"at most {len(sizes) - 1} of {height} x {width} pixels", found=octaves)  # fmt: skip
+            raise UserError(
+                "the picture is too small for so many octaves",
+                expected=f"at most {len(sizes) - 1} of {height} x {width} pixels",
+                found=octaves,
+            )
     return sizes[::-1]
 
 
@@ -51,9 +57,14 @@ def resampled(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def ascend(
-    objective: Callable[[Tensor], Tensor], x: Tensor, step_size: float, shift: tuple[int, int] = (0, 0), tile: int = 0,
-    low: float = 0.0, high: float = 255.0,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    objective: Callable[[Tensor], Tensor],
+    x: Tensor,
+    step_size: float,
+    shift: tuple[int, int] = (0, 0),
+    tile: int = 0,
+    low: float = 0.0,
+    high: float = 255.0,
+) -> tuple[Tensor, Tensor]:
     """One step of gradient ascent: x + step_size g / mean |g|, clipped, where g is the gradient of the objective.
 
     The picture is rolled round by `shift` first, and back after: so no pixel stands always at the same place of the
@@ -139,8 +150,11 @@ def likeness(features: Tensor, guide: Tensor) -> Tensor:
     3.0
     """
     if features.dim() != 4 or guide.dim() != 4 or features.shape[:2] != guide.shape[:2] or len(features) != 1:
-        raise UserError("a guide needs maps of one picture, as many as those of the picture that is made",
-                        expected="(1, N, H, W) and (1, N, h, w)", found=f"{tuple(features.shape)} and {tuple(guide.shape)}")  # fmt: skip
+        raise UserError(
+            "a guide needs maps of one picture, as many as those of the picture that is made",
+            expected="(1, N, H, W) and (1, N, h, w)",
+            found=f"{tuple(features.shape)} and {tuple(guide.shape)}",
+        )
     x, y = features[0].flatten(1).T, guide[0].flatten(1)  # (H W, N), (N, h w)
     with torch.no_grad():
         best = torch.cat([(part @ y).argmax(1) for part in x.split(CHUNK)])

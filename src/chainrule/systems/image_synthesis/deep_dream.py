@@ -28,11 +28,23 @@ class DeepDream:
     name = "dream"
 
     def __init__(
-        self, *, channel: int | None, octaves: int, octave_scale: float, octave_steps: int, step_size: float, jitter: int,
-        tile: int, guided: bool,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        channel: int | None,
+        octaves: int,
+        octave_scale: float,
+        octave_steps: int,
+        step_size: float,
+        jitter: int,
+        tile: int,
+        guided: bool,
+    ) -> None:
         if guided and channel is not None:
-            raise UserError("a guide and a channel each say what is to grow", expected="one of them", found=f"guide and channel={channel}")  # fmt: skip
+            raise UserError(
+                "a guide and a channel each say what is to grow",
+                expected="one of them",
+                found=f"guide and channel={channel}",
+            )
         self.channel, self.octaves, self.octave_scale, self.octave_steps = channel, octaves, octave_scale, octave_steps
         self.step_size, self.jitter, self.tile = step_size, jitter, tile
         self.other, self.steps = "guide" if guided else None, octaves * octave_steps
@@ -97,6 +109,7 @@ class Dreaming:
         before, after = (each[None].float() for each in (self.canvas.content, self.canvas.picture))
         with torch.no_grad():
             return {
-                "objective": float(self.objective(after)), "objective_before": float(self.objective(before)),
+                "objective": float(self.objective(after)),
+                "objective_before": float(self.objective(before)),
                 "change": float((after - before).abs().mean() / 255),
-            }  # fmt: skip
+            }

@@ -95,7 +95,9 @@ def average_pooling(network: nn.Module) -> int:
     count = 0
     for parent, name, layer in list(_children(network)):
         if isinstance(layer, nn.MaxPool2d):
-            new: nn.Module = nn.AvgPool2d(layer.kernel_size, layer.stride, layer.padding, layer.ceil_mode, count_include_pad=False)  # fmt: skip
+            new: nn.Module = nn.AvgPool2d(
+                layer.kernel_size, layer.stride, layer.padding, layer.ceil_mode, count_include_pad=False
+            )
         elif isinstance(layer, CaffeMaxPool2d):
             new = CaffeAvgPool2d(layer.kernel_size, layer.stride, layer.padding)
         else:

@@ -54,7 +54,11 @@ def content_loss(features: Tensor, wanted: Tensor) -> Tensor:
     [2.5]
     """
     if _maps("features", features).shape != _maps("wanted", wanted).shape:
-        raise UserError("the features have other shapes than those wanted", expected=tuple(wanted.shape), found=tuple(features.shape))  # fmt: skip
+        raise UserError(
+            "the features have other shapes than those wanted",
+            expected=tuple(wanted.shape),
+            found=tuple(features.shape),
+        )
     return (features - wanted).square().sum((1, 2, 3)) / 2
 
 
@@ -81,7 +85,9 @@ def style_loss(features: Tensor, wanted: Tensor) -> Tensor:
     """
     found = gram_matrix(features)
     if found.shape != wanted.shape:
-        raise UserError("the Gram matrix has another shape than that wanted", expected=tuple(found.shape), found=tuple(wanted.shape))  # fmt: skip
+        raise UserError(
+            "the Gram matrix has another shape than that wanted", expected=tuple(found.shape), found=tuple(wanted.shape)
+        )
     return (found - wanted).square().sum((1, 2)) / (4 * features.shape[1] ** 2)
 
 

@@ -11,9 +11,15 @@ from chainrule.run.run import Run
 
 
 def make_picture(
-    run: Run, *, modules: Mapping[str, nn.Module], step: Callable[[int], Mapping[str, Tensor]], steps: int,
-    look: Callable[[], object], keep: Mapping[str, Stateful] | None = None, after_step: Callable[[int], None] | None = None,
-) -> None:  # fmt: skip
+    run: Run,
+    *,
+    modules: Mapping[str, nn.Module],
+    step: Callable[[int], Mapping[str, Tensor]],
+    steps: int,
+    look: Callable[[], object],
+    keep: Mapping[str, Stateful] | None = None,
+    after_step: Callable[[int], None] | None = None,
+) -> None:
     """Improves the picture `steps` times, a line of metrics each.
 
     Args:

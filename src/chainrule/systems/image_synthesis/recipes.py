@@ -26,11 +26,22 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # of photographs, whe
     tiny={"network": "resnet20", "size": 48, "octaves": 2, "steps": 3, "jitter": 4},
 )
 def dream(
-    run: Run, *, of: str | None = None, network: str = "vgg16", layers: tuple[str, ...] | None = None,
-    channel: Size | None = None, guide: str | None = None, size: Count = 512, octaves: Count = 4,
-    octave_scale: Positive = 1.4, steps: Count = 10, step_size: Positive = 1.5, jitter: Size = 32, tile: Size = 512,
+    run: Run,
+    *,
+    of: str | None = None,
+    network: str = "vgg16",
+    layers: tuple[str, ...] | None = None,
+    channel: Size | None = None,
+    guide: str | None = None,
+    size: Count = 512,
+    octaves: Count = 4,
+    octave_scale: Positive = 1.4,
+    steps: Count = 10,
+    step_size: Positive = 1.5,
+    jitter: Size = 32,
+    tile: Size = 512,
     picture_every: Size = 0,
-) -> PictureMaker:  # fmt: skip
+) -> PictureMaker:
     """Deep Dream on a picture of one's own (--data FILE): what chosen layers of a network see in it is made stronger.
 
     Ascends on the mean square of the layers' outputs, or with `channel=` on one channel's mean, or with `guide=FILE` on the
@@ -48,9 +59,15 @@ def dream(
 
     data = load_pictures_to_make(run, size=size, other=("guide", guide) if guide else None)
     way = DeepDream(
-        channel=channel, octaves=octaves, octave_scale=octave_scale, octave_steps=steps, step_size=step_size, jitter=jitter,
-        tile=tile, guided=guide is not None,
-    )  # fmt: skip
+        channel=channel,
+        octaves=octaves,
+        octave_scale=octave_scale,
+        octave_steps=steps,
+        step_size=step_size,
+        jitter=jitter,
+        tile=tile,
+        guided=guide is not None,
+    )
     asked = _Network(run, of, network)
     return PictureMaker(
         run, data=data, eyes=asked.eyes(layers or asked.a_late_layer()), way=way, picture_every=picture_every
@@ -66,13 +83,24 @@ def dream(
     tiny={"network": "resnet20", "size": 40, "steps": 6, "start": "noise"},
 )
 def style(
-    run: Run, *, style: str = "flower", of: str | None = None, network: str = "vgg19",
-    content_layers: tuple[str, ...] | None = None, style_layers: tuple[str, ...] | None = None,
-    content_weight: NonNegative = 1.0, style_weight: NonNegative = 30.0, variation: NonNegative = 0.0, size: Count = 256,
-    start: Literal["content", "noise", "style"] = "content", optimizer: Literal["lbfgs", "adam"] = "lbfgs",
-    lr: Positive | None = None, steps: Count = 100, pooling: Literal["average", "maximum"] = "average",
+    run: Run,
+    *,
+    style: str = "flower",
+    of: str | None = None,
+    network: str = "vgg19",
+    content_layers: tuple[str, ...] | None = None,
+    style_layers: tuple[str, ...] | None = None,
+    content_weight: NonNegative = 1.0,
+    style_weight: NonNegative = 30.0,
+    variation: NonNegative = 0.0,
+    size: Count = 256,
+    start: Literal["content", "noise", "style"] = "content",
+    optimizer: Literal["lbfgs", "adam"] = "lbfgs",
+    lr: Positive | None = None,
+    steps: Count = 100,
+    pooling: Literal["average", "maximum"] = "average",
     picture_every: Size = 0,
-) -> PictureMaker:  # fmt: skip
+) -> PictureMaker:
     """The content of one picture (--data FILE) in the style of another (style=FILE), by L-BFGS on the picture itself.
 
     Minimises content_weight L_content + style_weight L_style + variation V. L_content is the paper's loss over the number of
@@ -95,10 +123,16 @@ def style(
     asked = _Network(run, of, network)
     content, styles = content_layers or asked.content_layers(), style_layers or asked.style_layers()
     way = StyleTransfer(
-        content_layers=asked.named(content), style_layers=asked.named(styles), content_weight=content_weight,
-        style_weight=style_weight, variation=variation, optimizer=optimizer, lr=lr or (1.0 if optimizer == "lbfgs" else 4.0),
-        start=start, steps=steps,
-    )  # fmt: skip
+        content_layers=asked.named(content),
+        style_layers=asked.named(styles),
+        content_weight=content_weight,
+        style_weight=style_weight,
+        variation=variation,
+        optimizer=optimizer,
+        lr=lr or (1.0 if optimizer == "lbfgs" else 4.0),
+        start=start,
+        steps=steps,
+    )
     if pooling == "average":
         average_pooling(asked.network)
     return PictureMaker(run, data=data, eyes=asked.eyes((*content, *styles)), way=way, picture_every=picture_every)
@@ -121,7 +155,11 @@ class _Network:
 
         if of:
             if run.record["weights"]:
-                raise UserError("the network of a run has its weights", expected="of=RUN or --weights", found=f"of={of} --weights {run.record['weights']}")  # fmt: skip
+                raise UserError(
+                    "the network of a run has its weights",
+                    expected="of=RUN or --weights",
+                    found=f"of={of} --weights {run.record['weights']}",
+                )
             system = classifier_of_run(of, str(run.device))
             self.network, self.normalize = system.model, system.normalize
             self.channels, size = system.data.spec["channels"], system.data.spec["size"]
@@ -129,7 +167,11 @@ class _Network:
             card = get_card(name)
             example = card.example(1)
             if len(example) != 1 or example[0].dim() != 4:
-                raise UserError(f"{name} is no network for pictures", expected="vgg19, googlenet, resnet50, ...", found=f"network={name}")  # fmt: skip
+                raise UserError(
+                    f"{name} is no network for pictures",
+                    expected="vgg19, googlenet, resnet50, ...",
+                    found=f"network={name}",
+                )
             self.network, (self.channels, size) = card.build(), example[0].shape[1:3]
             published = weights_named(name, run.record["weights"])
             photographs = (IMAGENET[0][: self.channels], IMAGENET[1][: self.channels])

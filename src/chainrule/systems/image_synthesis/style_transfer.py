@@ -37,11 +37,22 @@ class StyleTransfer:
     other: str | None = "style"
 
     def __init__(
-        self, *, content_layers: Sequence[str], style_layers: Sequence[str], content_weight: float, style_weight: float,
-        variation: float, optimizer: Literal["lbfgs", "adam"], lr: float, start: Literal["content", "noise", "style"], steps: int,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        content_layers: Sequence[str],
+        style_layers: Sequence[str],
+        content_weight: float,
+        style_weight: float,
+        variation: float,
+        optimizer: Literal["lbfgs", "adam"],
+        lr: float,
+        start: Literal["content", "noise", "style"],
+        steps: int,
+    ) -> None:
         if not content_weight and not style_weight:
-            raise UserError("nothing is asked of the picture", expected="content_weight or style_weight above 0", found="0 and 0")  # fmt: skip
+            raise UserError(
+                "nothing is asked of the picture", expected="content_weight or style_weight above 0", found="0 and 0"
+            )
         self.content_layers, self.style_layers = tuple(content_layers), tuple(style_layers)
         self.content_weight, self.style_weight, self.variation = content_weight, style_weight, variation
         self.optimizer, self.lr, self.start, self.steps = optimizer, lr, start, steps
@@ -64,9 +75,15 @@ class Transferring:
         )  # the optimiser sees the loss over it, so only their ratio counts
         if way.optimizer == "lbfgs":  # one iteration a step, and none is left out for being small
             self.optimizer: torch.optim.Optimizer = torch.optim.LBFGS(
-                [self.made], way.lr, max_iter=1, max_eval=25, tolerance_grad=0.0, tolerance_change=0.0, history_size=MEMORY,
+                [self.made],
+                way.lr,
+                max_iter=1,
+                max_eval=25,
+                tolerance_grad=0.0,
+                tolerance_change=0.0,
+                history_size=MEMORY,
                 line_search_fn="strong_wolfe",
-            )  # fmt: skip
+            )
         else:
             self.optimizer = torch.optim.Adam([self.made], way.lr)
         self.keep: Mapping[str, Stateful] = {"optimizer": self.optimizer}

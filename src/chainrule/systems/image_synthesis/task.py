@@ -159,15 +159,23 @@ class PictureMaker:
                 run.picture(f"progress-step-{done:06d}", to_image(to_bytes(making.at(done - 1))))
 
         make_picture(
-            run, modules=self.modules(), step=making.step, steps=self.way.steps, look=making.measure, keep=making.keep,
+            run,
+            modules=self.modules(),
+            step=making.step,
+            steps=self.way.steps,
+            look=making.measure,
+            keep=making.keep,
             after_step=after_step,
-        )  # fmt: skip
+        )
         run.picture("made", to_image(self.canvas.picture))
 
     def evaluate(self, data: str | None = None) -> dict[str, float]:
         if data is not None:
-            raise UserError("a picture that was made is not measured on other data", found=f"--data {data}",
-                            cure=f"chainrule predict {self.run.folder} {data} makes one of that")  # fmt: skip
+            raise UserError(
+                "a picture that was made is not measured on other data",
+                found=f"--data {data}",
+                cure=f"chainrule predict {self.run.folder} {data} makes one of that",
+            )
         return self.way.begin(self.canvas, self.eyes, self.run.seed).measure()
 
     def protocol(self) -> str:
@@ -216,7 +224,9 @@ class PictureMaker:
             file.parent.mkdir(parents=True, exist_ok=True)
             to_image(canvas.picture).save(file)
         except OSError as error:
-            raise UserError("the picture cannot be written", where=file, found=error.strerror, cure="another --out") from None  # fmt: skip
+            raise UserError(
+                "the picture cannot be written", where=file, found=error.strerror, cure="another --out"
+            ) from None
         return {"file": str(file), **{name: round(value, 6) for name, value in making.measure().items()}}
 
     def _canvas(self, content: Size, other: Size | None) -> Canvas:
@@ -245,17 +255,22 @@ class PictureMaker:
             if isinstance(error, UserError) and size == size_of((canvas or self.canvas).content):
                 raise
             raise UserError(
-                "the network cannot take this picture as far as these layers", expected="a picture that is large enough",
+                "the network cannot take this picture as far as these layers",
+                expected="a picture that is large enough",
                 found=f"{size[0]} x {size[1]} pixels: {str(error).splitlines()[0]}",
                 cure="a larger picture, fewer octaves, or layers nearer to the input",
-            ) from None  # fmt: skip
+            ) from None
         for name, features in seen.items():
             if not features.requires_grad:
                 raise UserError(
                     "no gradient reaches the picture", where=name, expected="a network that autograd follows"
                 )
             if not features.numel():
-                raise UserError("the picture is too small: nothing of it is left in this layer", where=name, found=f"{size[0]} x {size[1]} pixels")  # fmt: skip
+                raise UserError(
+                    "the picture is too small: nothing of it is left in this layer",
+                    where=name,
+                    found=f"{size[0]} x {size[1]} pixels",
+                )
 
 
 def load_pictures_to_make(run: Run, *, size: int, other: tuple[str, str] | None) -> Dataset[tuple[Tensor, ...]]:
@@ -271,11 +286,18 @@ def load_pictures_to_make(run: Run, *, size: int, other: tuple[str, str] | None)
     def read() -> tuple[dict[str, Any], dict[str, tuple[Tensor, ...]]]:
         names = {"content": place["source"], **({other[0]: other[1]} if other else {})}
         pictures = tuple(read_one_picture(name, size) for name in names.values())
-        shapes = [{"where": name, "height": p.shape[1], "width": p.shape[2]} for name, p in zip(names.values(), pictures, strict=True)]  # fmt: skip
+        shapes = [
+            {"where": name, "height": p.shape[1], "width": p.shape[2]}
+            for name, p in zip(names.values(), pictures, strict=True)
+        ]
         spec = {
-            **shapes[0], "size": size, "channels": 3, "counts": dict.fromkeys(names, 1),
-            "splits": dict.fromkeys(names, "the whole picture"), "fingerprint": fingerprint(*pictures),
-        }  # fmt: skip
+            **shapes[0],
+            "size": size,
+            "channels": 3,
+            "counts": dict.fromkeys(names, 1),
+            "splits": dict.fromkeys(names, "the whole picture"),
+            "fingerprint": fingerprint(*pictures),
+        }
         return {**spec, "other": shapes[1]} if other else spec, {"train": pictures}
 
     return dataset_of(place, read)

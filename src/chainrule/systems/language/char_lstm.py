@@ -36,9 +36,13 @@ class CharLSTM(nn.Module):
     """
 
     def __init__(
-        self, vocabulary_size: int = 65, hidden_size: int = 256, num_layers: int = 2, embedding_size: int = 0,
+        self,
+        vocabulary_size: int = 65,
+        hidden_size: int = 256,
+        num_layers: int = 2,
+        embedding_size: int = 0,
         dropout: float = 0.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.vocabulary_size, self.hidden_size, self.num_layers = vocabulary_size, hidden_size, num_layers
         self.embedding = nn.Embedding(vocabulary_size, embedding_size) if embedding_size else None
@@ -78,7 +82,9 @@ class CharLSTM(nn.Module):
         """
         lower, cells, hiddens = None, [], []
         for layer in range(self.num_layers):
-            w_ih, w_hh, b_ih, b_hh = (getattr(self.lstm, f"{n}_l{layer}") for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))  # fmt: skip
+            w_ih, w_hh, b_ih, b_hh = (
+                getattr(self.lstm, f"{n}_l{layer}") for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            )
             if lower is not None:
                 inputs = F.linear(lower, w_ih)
             elif self.embedding is not None:

@@ -19,19 +19,37 @@ if TYPE_CHECKING:
     source="Karpathy 2015 (char-rnn); Graves 2013",
     model="char-lstm",
     target=Target(
-        "loss", 1.55, "tiny-shakespeare", "this project's own; char-rnn publishes no figure for this text",
+        "loss",
+        1.55,
+        "tiny-shakespeare",
+        "this project's own; char-rnn publishes no figure for this text",
         "nats a character on the last 10 %, which nothing is chosen by; 2 layers of 256, within 20 minutes on two CPU cores",
     ),
     tiny={
-        "data": "pydoc-topics", "characters": 20_000, "epochs": 2, "batch_size": 16, "length": 32, "hidden_size": 48,
+        "data": "pydoc-topics",
+        "characters": 20_000,
+        "epochs": 2,
+        "batch_size": 16,
+        "length": 32,
+        "hidden_size": 48,
         "log_every": 10,
     },
-)  # fmt: skip
+)
 def char_lstm(
-    run: Run, *, epochs: Count = 10, batch_size: Count = 32, length: Count = 64, hidden_size: Count = 256,
-    num_layers: Count = 2, embedding_size: Size = 0, dropout: Fraction = 0.3, lr: Positive = 5e-3, clip: NonNegative = 1.0,
-    val_fraction: Fraction = 0.05, characters: Size = 0,
-) -> CharLanguageModel:  # fmt: skip
+    run: Run,
+    *,
+    epochs: Count = 10,
+    batch_size: Count = 32,
+    length: Count = 64,
+    hidden_size: Count = 256,
+    num_layers: Count = 2,
+    embedding_size: Size = 0,
+    dropout: Fraction = 0.3,
+    lr: Positive = 5e-3,
+    clip: NonNegative = 1.0,
+    val_fraction: Fraction = 0.05,
+    characters: Size = 0,
+) -> CharLanguageModel:
     """Two LSTM layers of 256 (873,793 parameters) over one-hot characters: the state is carried, Adam, a cosine rate."""
     import torch
 
@@ -44,6 +62,13 @@ def char_lstm(
     optimizer = torch.optim.Adam(model.parameters(), lr, fused=True)
     steps = epochs * windows(data.spec["counts"]["train"], batch_size, length)
     return CharLanguageModel(
-        run, data=data, model=model, optimizer=optimizer, schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
-        epochs=epochs, batch_size=batch_size, length=length, clip=clip,
-    )  # fmt: skip
+        run,
+        data=data,
+        model=model,
+        optimizer=optimizer,
+        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
+        epochs=epochs,
+        batch_size=batch_size,
+        length=length,
+        clip=clip,
+    )

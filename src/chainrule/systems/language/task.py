@@ -58,9 +58,18 @@ class CharLanguageModel:
     """
 
     def __init__(
-        self, run: Run, *, data: Dataset[TextSplit], model: nn.Module, optimizer: torch.optim.Optimizer,
-        schedule: torch.optim.lr_scheduler.LRScheduler, epochs: int, batch_size: int, length: int, clip: float,
-    ) -> None:  # fmt: skip
+        self,
+        run: Run,
+        *,
+        data: Dataset[TextSplit],
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LRScheduler,
+        epochs: int,
+        batch_size: int,
+        length: int,
+        clip: float,
+    ) -> None:
         self.run, self.data, self.model = run, data, model
         self.optimizer, self.schedule, self.epochs = optimizer, schedule, epochs
         self.batch_size, self.length, self.clip = batch_size, length, clip
@@ -83,11 +92,18 @@ class CharLanguageModel:
             return batch.mean(F.cross_entropy(logits.transpose(1, 2), batch.y, reduction="none").mean(1))
 
         fit(
-            run, modules=self.modules(), objective=objective, optimizer=self.optimizer, schedule=self.schedule,
-            train=streams, epochs=self.epochs, validate=self._validate,
+            run,
+            modules=self.modules(),
+            objective=objective,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            train=streams,
+            epochs=self.epochs,
+            validate=self._validate,
             choose_by=None if self.data.spec["val_is_test"] else ("loss", True),
-            clip_norm=self.clip or None, keep={"hidden": hidden},
-        )  # fmt: skip
+            clip_norm=self.clip or None,
+            keep={"hidden": hidden},
+        )
 
     def evaluate(self, data: str | None = None) -> dict[str, float]:
         if data is None:
@@ -212,16 +228,26 @@ class CharLanguageModel:
             return torch.randint(0, size, (count,)), torch.randn(count, *shape), torch.randn(count, *shape)
 
         state = f"float32 (B, {shape[0]}, {shape[1]}), zeros before the first character"
-        notes = {"character": "int64 (B,), number in the vocabulary", "h": state, "c": state, "vocabulary": self.vocabulary}  # fmt: skip
-        return Deployable(Step(self.model).cpu().eval(), inputs, ("character", "h", "c"), ("logits", "h_next", "c_next"), notes)  # fmt: skip
+        notes = {
+            "character": "int64 (B,), number in the vocabulary",
+            "h": state,
+            "c": state,
+            "vocabulary": self.vocabulary,
+        }
+        return Deployable(
+            Step(self.model).cpu().eval(), inputs, ("character", "h", "c"), ("logits", "h_next", "c_next"), notes
+        )
 
     def figures(self) -> list[Figure]:
         codes = self.data.test.codes
         shown = decode(codes[1 : PASSAGE + 1], self.vocabulary)
         strip = heat_strip(
-            shown, self._test_losses[: len(shown)].tolist(), "Where the text surprises", unit="nats",
+            shown,
+            self._test_losses[: len(shown)].tolist(),
+            "Where the text surprises",
+            unit="nats",
             caption="The beginning of the test split; the shade is -ln p of the character after those before it.",
-        )  # fmt: skip
+        )
         return [strip, self._samples_figure(), self._characters_figure()]
 
     # -- inside -------------------------------------------------------------------------------------------------
@@ -240,9 +266,11 @@ class CharLanguageModel:
                 self._forward(torch.zeros(1, 1, dtype=torch.int64, device=self.run.device), None)
         except RuntimeError as error:
             raise UserError(
-                "this device has no LSTM in bfloat16", where=self.run.record["hardware"], found="autocast=yes",
+                "this device has no LSTM in bfloat16",
+                where=self.run.record["hardware"],
+                found="autocast=yes",
                 cure="autocast=no",
-            ) from error  # fmt: skip
+            ) from error
 
     def _validate(self) -> dict[str, float]:
         """Metrics on the validation split; a sample of each epoch goes into figures/, where it makes a film."""
@@ -305,7 +333,14 @@ class CharLanguageModel:
         for code in totals.argsort(descending=True).tolist()[:15]:
             if counts[code]:
                 n, total = int(counts[code]), float(totals[code])
-                rows.append([repr(self.vocabulary[code]), f"{n / len(targets):.4f}", f"{total / n:.3f}", f"{total / float(losses.sum()):.4f}"])  # fmt: skip
+                rows.append(
+                    [
+                        repr(self.vocabulary[code]),
+                        f"{n / len(targets):.4f}",
+                        f"{total / n:.3f}",
+                        f"{total / float(losses.sum()):.4f}",
+                    ]
+                )
         caption = f"On the test split; the vocabulary has {len(self.vocabulary)} characters."
         return Figure("Where the loss comes from", caption, table=rows)
 

@@ -80,9 +80,16 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
     probabilistic = True
 
     def __init__(
-        self, *, C: float = 1.0, solver: Solver = "lbfgs", class_weight: Mapping[Any, float] | str | None = None,
-        fit_intercept: bool = True, tol: float = 1e-6, max_iter: int = 1000, device: str = "cpu",
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        C: float = 1.0,
+        solver: Solver = "lbfgs",
+        class_weight: Mapping[Any, float] | str | None = None,
+        fit_intercept: bool = True,
+        tol: float = 1e-6,
+        max_iter: int = 1000,
+        device: str = "cpu",
+    ) -> None:
         self.C, self.solver, self.class_weight, self.fit_intercept = C, solver, class_weight, fit_intercept
         self.tol, self.max_iter, self.device = tol, max_iter, device
 
@@ -93,8 +100,12 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise UserError("a classifier needs two classes", where="y", expected="two classes at least",
-                            found=f"only one class: {self.classes_[0]}")  # fmt: skip
+            raise UserError(
+                "a classifier needs two classes",
+                where="y",
+                expected="two classes at least",
+                found=f"only one class: {self.classes_[0]}",
+            )
         weight = self._weights(X, y, codes, sample_weight)
         if weight is not None and (weight == 0).any():
             X, codes, weight = X[weight > 0], codes[weight > 0], weight[weight > 0]
@@ -103,9 +114,13 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         s = None if weight is None else torch.from_numpy(weight).to(self.device, rows.dtype)
         total = float(len(codes) if weight is None else weight.sum())
         objective = LogisticObjective(
-            rows, target, self._num_outputs(), penalty=0.0 if np.isinf(self.C) else 1.0 / (self.C * total), weight=s,
+            rows,
+            target,
+            self._num_outputs(),
+            penalty=0.0 if np.isinf(self.C) else 1.0 / (self.C * total),
+            weight=s,
             intercept=self.fit_intercept,
-        )  # fmt: skip
+        )
         found = _minimise(objective, self.solver, self.tol, self.max_iter)
         D = X.shape[1]
         w = found.x.cpu().numpy().astype(X.dtype)
@@ -120,8 +135,10 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         if not found.converged:
             warnings.warn(
                 f"{self.solver} did not reach tol={self.tol:g} in max_iter={self.max_iter} iterations; standardise the "
-                "columns, or raise max_iter, or lower C", ConvergenceWarning, stacklevel=2,
-            )  # fmt: skip
+                "columns, or raise max_iter, or lower C",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
         return self
 
     def decide(self, x: Tensor) -> Tensor:
@@ -233,10 +250,14 @@ def _refuse_separation(objective: LogisticObjective, found: Minimum) -> None:
         kind = separation(x.dense() if isinstance(x, SparseRows) else x, objective.y)
     if kind != "none":
         raise UserError(
-            "the classes are perfectly separated" if kind == "complete" else "the classes are separated but for rows on the border",
-            where="LogisticRegression without a penalty", expected="classes that overlap, as the best weights are infinite else",
-            found=f"{kind} separation by a hyperplane", cure="a finite C, or fewer columns",
-        )  # fmt: skip
+            "the classes are perfectly separated"
+            if kind == "complete"
+            else "the classes are separated but for rows on the border",
+            where="LogisticRegression without a penalty",
+            expected="classes that overlap, as the best weights are infinite else",
+            found=f"{kind} separation by a hyperplane",
+            cure="a finite C, or fewer columns",
+        )
 
 
 def _example(count: int) -> tuple[Tensor]:

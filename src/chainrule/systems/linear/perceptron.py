@@ -67,9 +67,14 @@ class Perceptron(ClassifierMixin, BaseEstimator):
     probabilistic = False
 
     def __init__(
-        self, *, average: Average = "last", fit_intercept: bool = True, max_iter: int = 100, random_state: int = 0,
+        self,
+        *,
+        average: Average = "last",
+        fit_intercept: bool = True,
+        max_iter: int = 100,
+        random_state: int = 0,
         device: str = "cpu",
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.average, self.fit_intercept, self.max_iter = average, fit_intercept, max_iter
         self.random_state, self.device = random_state, device
 
@@ -83,13 +88,21 @@ class Perceptron(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise UserError("a classifier needs two classes", where="y", expected="two classes at least",
-                            found=f"only one class: {self.classes_[0]}")  # fmt: skip
+            raise UserError(
+                "a classifier needs two classes",
+                where="y",
+                expected="two classes at least",
+                found=f"only one class: {self.classes_[0]}",
+            )
         x, target = self._rows(X), torch.from_numpy(codes.astype(np.int64)).to(self.device)
         found = perceptron(
-            x, target, len(self.classes_), max_epochs=self.max_iter, keep_all=self.average == "voted",
+            x,
+            target,
+            len(self.classes_),
+            max_epochs=self.max_iter,
+            keep_all=self.average == "voted",
             generator=torch.Generator().manual_seed(self.random_state),
-        )  # fmt: skip
+        )
         w = found.mean if self.average == "averaged" else found.w
         w = w[1:] if len(self.classes_) == 2 else w
         self.coef_ = w[:, : X.shape[1]].copy()
@@ -178,8 +191,9 @@ class Perceptron(ClassifierMixin, BaseEstimator):
         }[answer]
         warnings.warn(
             f"the perceptron made {int(self.objective_path_[-1])} mistakes in the last of {self.n_iter_} epochs; {reason}",
-            ConvergenceWarning, stacklevel=3,
-        )  # fmt: skip
+            ConvergenceWarning,
+            stacklevel=3,
+        )
         return answer
 
 

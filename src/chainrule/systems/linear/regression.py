@@ -61,9 +61,14 @@ class LinearRegression(RegressorMixin, BaseEstimator):
     """
 
     def __init__(
-        self, *, solver: Solver = "qr", fit_intercept: bool = True, tol: float = 1e-6, max_iter: int = 10_000,
+        self,
+        *,
+        solver: Solver = "qr",
+        fit_intercept: bool = True,
+        tol: float = 1e-6,
+        max_iter: int = 10_000,
         device: str = "cpu",
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.solver, self.fit_intercept, self.tol, self.max_iter, self.device = (
             solver,
             fit_intercept,
@@ -121,9 +126,15 @@ class Ridge(RegressorMixin, BaseEstimator):
     """
 
     def __init__(
-        self, *, alpha: float = 1.0, solver: Solver = "qr", fit_intercept: bool = True, tol: float = 1e-6,
-        max_iter: int = 10_000, device: str = "cpu",
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        alpha: float = 1.0,
+        solver: Solver = "qr",
+        fit_intercept: bool = True,
+        tol: float = 1e-6,
+        max_iter: int = 10_000,
+        device: str = "cpu",
+    ) -> None:
         self.alpha, self.solver, self.fit_intercept = alpha, solver, fit_intercept
         self.tol, self.max_iter, self.device = tol, max_iter, device
 
@@ -181,8 +192,14 @@ class Lasso(RegressorMixin, BaseEstimator):
     """
 
     def __init__(
-        self, *, alpha: float = 1.0, fit_intercept: bool = True, tol: float = 1e-4, max_iter: int = 10_000, device: str = "cpu"
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        alpha: float = 1.0,
+        fit_intercept: bool = True,
+        tol: float = 1e-4,
+        max_iter: int = 10_000,
+        device: str = "cpu",
+    ) -> None:
         self.alpha, self.fit_intercept, self.tol, self.max_iter, self.device = (
             alpha,
             fit_intercept,

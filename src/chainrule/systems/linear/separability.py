@@ -81,9 +81,12 @@ def shared_point(x: Tensor, y: Tensor) -> Tensor | None:
     sign = np.where(codes == 1, 1.0, -1.0)
     sums = np.stack([codes == 0, codes == 1]).astype(float)
     found = linprog(
-        np.zeros(len(rows)), A_eq=np.concatenate([(rows * sign[:, None]).T, sums]),
-        b_eq=np.concatenate([np.zeros(rows.shape[1]), [1.0, 1.0]]), bounds=(0, None), method="highs",
-    )  # fmt: skip
+        np.zeros(len(rows)),
+        A_eq=np.concatenate([(rows * sign[:, None]).T, sums]),
+        b_eq=np.concatenate([np.zeros(rows.shape[1]), [1.0, 1.0]]),
+        bounds=(0, None),
+        method="highs",
+    )
     if found.status == 2:  # infeasible
         return None
     _expect(found)
@@ -114,9 +117,10 @@ def hard_margin(x: Tensor, sign: Tensor) -> tuple[Tensor, float]:
     signed = (x.double().cpu() * sign.double().cpu()[:, None]).numpy()
     largest = float(np.abs(signed).max(initial=0.0))
     failed = UserError(
-        "no hyperplane through the origin separates the rows", expected="two linearly separable classes",
+        "no hyperplane through the origin separates the rows",
+        expected="two linearly separable classes",
         cure="append a column of ones, or see chainrule.systems.linear.separability.separation",
-    )  # fmt: skip
+    )
     if not largest > 0:
         raise failed
     target = np.append(np.zeros(x.shape[1]), 1.0)
@@ -180,9 +184,12 @@ def _programme(
     eye = scipy.sparse.eye_array(N)
     constraints = scipy.sparse.block_array([[block, eye] for block in blocks], format="csr")
     found = linprog(
-        np.concatenate([np.zeros(variables), -np.ones(N)]), A_ub=constraints, b_ub=np.zeros(constraints.shape[0]),
-        bounds=[(None, None)] * variables + [(0.0, 1.0)] * N, method="highs",
-    )  # fmt: skip
+        np.concatenate([np.zeros(variables), -np.ones(N)]),
+        A_ub=constraints,
+        b_ub=np.zeros(constraints.shape[0]),
+        bounds=[(None, None)] * variables + [(0.0, 1.0)] * N,
+        method="highs",
+    )
     _expect(found)
     weights = found.x[:variables].reshape(-1, D1)
     if num_classes == 2:
@@ -200,13 +207,17 @@ def _margins(rows: NDArray[np.float64], codes: NDArray[np.int64], weights: NDArr
 
 def _checked(x: Tensor, y: Tensor) -> tuple[NDArray[np.float64], NDArray[np.int64], int]:
     if x.dim() != 2 or y.dim() != 1 or len(x) != len(y) or not len(x):
-        raise UserError("rows and classes do not fit", expected="x (N, D) and y (N,), N at least 1",
-                        found=f"x {tuple(x.shape)}, y {tuple(y.shape)}")  # fmt: skip
+        raise UserError(
+            "rows and classes do not fit",
+            expected="x (N, D) and y (N,), N at least 1",
+            found=f"x {tuple(x.shape)}, y {tuple(y.shape)}",
+        )
     rows = x.detach().double().cpu().numpy()
     if not np.isfinite(rows).all():
         row, column = (int(i) for i in np.argwhere(~np.isfinite(rows))[0])
-        raise UserError("a value is not finite", where=f"x[{row}, {column}]", expected="a finite number",
-                        found=rows[row, column])  # fmt: skip
+        raise UserError(
+            "a value is not finite", where=f"x[{row}, {column}]", expected="a finite number", found=rows[row, column]
+        )
     classes, codes = np.unique(y.detach().cpu().numpy(), return_inverse=True)
     return rows, codes.astype(np.int64), len(classes)
 

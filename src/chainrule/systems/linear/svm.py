@@ -72,12 +72,20 @@ class LinearSVM(ClassifierMixin, BaseEstimator):
     probabilistic = False
 
     def __init__(
-        self, *, C: float = 1.0, loss: Literal["hinge", "squared_hinge"] = "squared_hinge",
+        self,
+        *,
+        C: float = 1.0,
+        loss: Literal["hinge", "squared_hinge"] = "squared_hinge",
         solver: Literal["newton", "pegasos"] = "newton",
-        class_weight: Mapping[Any, float] | Literal["balanced"] | None = None, fit_intercept: bool = True,
-        intercept_scaling: float = 1.0, tol: float = 1e-6, max_iter: int | None = None, batch_size: int = 64,
-        random_state: int = 0, device: str = "cpu",
-    ) -> None:  # fmt: skip
+        class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
+        fit_intercept: bool = True,
+        intercept_scaling: float = 1.0,
+        tol: float = 1e-6,
+        max_iter: int | None = None,
+        batch_size: int = 64,
+        random_state: int = 0,
+        device: str = "cpu",
+    ) -> None:
         self.C, self.loss, self.solver, self.class_weight = C, loss, solver, class_weight
         self.fit_intercept, self.intercept_scaling, self.tol = fit_intercept, intercept_scaling, tol
         self.max_iter, self.batch_size, self.random_state, self.device = max_iter, batch_size, random_state, device
@@ -112,16 +120,21 @@ class LinearSVM(ClassifierMixin, BaseEstimator):
         if self.solver == "pegasos":
             assert isinstance(rows, Tensor)  # the settings were checked
             return pegasos(
-                rows, sign, cost, epochs=self.max_iter or PEGASOS_EPOCHS, batch_size=self.batch_size,
+                rows,
+                sign,
+                cost,
+                epochs=self.max_iter or PEGASOS_EPOCHS,
+                batch_size=self.batch_size,
                 generator=torch.Generator().manual_seed(self.random_state),
-            )  # fmt: skip
+            )
         found = svm_newton(rows, sign, cost, loss=self.loss, tol=self.tol, max_steps=self.max_iter or NEWTON_STEPS)
         if not found.converged:
             warnings.warn(
                 f"Newton's method stopped at a duality gap of {found.gap / found.objective:.2g} of the objective "
                 f"(tol={self.tol:g}) after {found.steps} steps; scale the features, choose a smaller C or a larger tol",
-                ConvergenceWarning, stacklevel=3,
-            )  # fmt: skip
+                ConvergenceWarning,
+                stacklevel=3,
+            )
         return found.w, found.objective_path
 
     def _rows(self, X: Any) -> Tensor | SparseRows:
@@ -160,8 +173,13 @@ class LinearSVM(ClassifierMixin, BaseEstimator):
             raise UserError(
                 "a classifier needs two classes", expected="2 or more", found=f"1 class, {self.classes_[0]}"
             )
-        numbers = {"C": self.C, "tol": self.tol, "intercept_scaling": self.intercept_scaling,
-                   "batch_size": self.batch_size, "max_iter": 1 if self.max_iter is None else self.max_iter}  # fmt: skip
+        numbers = {
+            "C": self.C,
+            "tol": self.tol,
+            "intercept_scaling": self.intercept_scaling,
+            "batch_size": self.batch_size,
+            "max_iter": 1 if self.max_iter is None else self.max_iter,
+        }
         for name, value in numbers.items():
             if not (value > 0 and np.isfinite(value)):
                 raise UserError(f"the setting {name} is out of range", expected="a number above 0", found=value)
@@ -170,11 +188,17 @@ class LinearSVM(ClassifierMixin, BaseEstimator):
         if self.solver not in ("newton", "pegasos"):
             raise unknown("there is no solver", self.solver, ("newton", "pegasos"))
         if self.solver == "pegasos" and (self.loss != "hinge" or scipy.sparse.issparse(X)):
-            raise UserError("pegasos is for the hinge and dense rows", expected="loss=hinge and an array",
-                            found=f"loss={self.loss}, {type(X).__name__}", cure="solver=newton")  # fmt: skip
+            raise UserError(
+                "pegasos is for the hinge and dense rows",
+                expected="loss=hinge and an array",
+                found=f"loss={self.loss}, {type(X).__name__}",
+                cure="solver=newton",
+            )
         weights = np.asarray(compute_class_weight(self.class_weight, classes=self.classes_, y=y), dtype=np.float64)
         if not (weights > 0).all():
-            raise UserError("a class has no weight", where="class_weight", expected="numbers above 0", found=weights.tolist())  # fmt: skip
+            raise UserError(
+                "a class has no weight", where="class_weight", expected="numbers above 0", found=weights.tolist()
+            )
         return weights
 
 

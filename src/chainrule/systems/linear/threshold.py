@@ -85,17 +85,23 @@ def threshold_unit(x: Tensor, weights: Sequence[float] | Tensor, threshold: floa
     """
     w = torch.as_tensor(weights, dtype=x.dtype, device=x.device)
     if x.dim() != 2 or w.dim() not in (1, 2) or w.shape[-1] != x.shape[1]:
-        raise UserError("the weights do not fit the inputs", expected=f"({x.shape[-1]},), or a row of as many a unit",
-                        found=tuple(w.shape))  # fmt: skip
+        raise UserError(
+            "the weights do not fit the inputs",
+            expected=f"({x.shape[-1]},), or a row of as many a unit",
+            found=tuple(w.shape),
+        )
     total = torch.nn.functional.linear(x, w)
     return (total >= torch.as_tensor(threshold, dtype=x.dtype, device=x.device)).to(x.dtype)
 
 
 # Weights and threshold of the logical functions that one unit computes; the threshold lies midway between the sums.
 UNITS: dict[str, tuple[tuple[float, ...], float]] = {
-    "and": ((1.0, 1.0), 1.5), "or": ((1.0, 1.0), 0.5), "not": ((-1.0,), -0.5),
-    "nand": ((-1.0, -1.0), -1.5), "nor": ((-1.0, -1.0), -0.5),
-}  # fmt: skip
+    "and": ((1.0, 1.0), 1.5),
+    "or": ((1.0, 1.0), 0.5),
+    "not": ((-1.0,), -0.5),
+    "nand": ((-1.0, -1.0), -1.5),
+    "nor": ((-1.0, -1.0), -0.5),
+}
 
 
 def exclusive_or(x: Tensor) -> Tensor:

@@ -182,26 +182,34 @@ def environment_spec(name: str) -> dict[str, Any]:
     obs, action = env.observation_space, env.action_space
     if not isinstance(action, Discrete):
         raise UserError(
-            f"the actions of {name} are not a choice of a few", where="action space",
-            expected="Discrete: Q-learning takes the largest of one value for each action", found=action,
+            f"the actions of {name} are not a choice of a few",
+            where="action space",
+            expected="Discrete: Q-learning takes the largest of one value for each action",
+            found=action,
             cure="an environment with discrete actions, such as CartPole-v1, Acrobot-v1 or LunarLander-v3",
-        )  # fmt: skip
+        )
     if not isinstance(obs, Box) or len(obs.shape) != 1:
         raise UserError(
-            f"the observations of {name} are no vectors", where="observation space",
-            expected="Box of shape (D,)", found=obs,
+            f"the observations of {name} are no vectors",
+            where="observation space",
+            expected="Box of shape (D,)",
+            found=obs,
             cure="an environment with such observations, or a wrapper such as gymnasium.wrappers.FlattenObservation",
-        )  # fmt: skip
+        )
     assert env.spec is not None
     spec = {
-        "id": name, "obs_size": int(obs.shape[0]), "num_actions": int(action.n), "action_start": int(action.start),
-        "max_episode_steps": env.spec.max_episode_steps, "reward_threshold": env.spec.reward_threshold,
+        "id": name,
+        "obs_size": int(obs.shape[0]),
+        "num_actions": int(action.n),
+        "action_start": int(action.start),
+        "max_episode_steps": env.spec.max_episode_steps,
+        "reward_threshold": env.spec.reward_threshold,
         "splits": {
             "train": "reset seeds decided by the run's seed",
             "val": "reset seeds of their own, the same for every run",
             "test": "reset seeds of their own, the same for every run",
         },
-    }  # fmt: skip
+    }
     facts = repr((spec["id"], obs, action, spec["max_episode_steps"]))
     fingerprint = hashlib.blake2b(facts.encode(), digest_size=6).hexdigest()
     return {**spec, "counts": {"obs": spec["obs_size"], "actions": spec["num_actions"]}, "fingerprint": fingerprint}
@@ -229,5 +237,6 @@ def make(name: str, pictures: bool = False) -> Any:
         close = difflib.get_close_matches(name, list(gymnasium.registry), n=3, cutoff=0.5)
         raise UserError(
             f"there is no environment {name!r}" + (f"; did you mean {' or '.join(close)}?" if close else ""),
-            expected="an id that gymnasium knows, or module:Id-v0 where a module of yours registers it", found=error,
-        ) from None  # fmt: skip
+            expected="an id that gymnasium knows, or module:Id-v0 where a module of yours registers it",
+            found=error,
+        ) from None

@@ -19,20 +19,47 @@ if TYPE_CHECKING:
     source="Mnih et al. 2015",
     model="q-network",
     target=Target(
-        "return", 475.0, "CartPole-v1",
+        "return",
+        475.0,
+        "CartPole-v1",
         "gymnasium's reward_threshold of CartPole-v1, the definition of solved that OpenAI Gym gave",
-        "mean return over 100 episodes", lower_is_better=False,
+        "mean return over 100 episodes",
+        lower_is_better=False,
     ),
-    tiny={"total_steps": 600, "learning_starts": 200, "hidden": (16,), "evaluate_every": 200, "evaluation_episodes": 5, "stop_at": 0.0},
-)  # fmt: skip
+    tiny={
+        "total_steps": 600,
+        "learning_starts": 200,
+        "hidden": (16,),
+        "evaluate_every": 200,
+        "evaluation_episodes": 5,
+        "stop_at": 0.0,
+    },
+)
 def dqn(
-    run: Run, *, total_steps: Count = 25_000, envs: Count = 16, lr: Positive = 8e-3, gamma: Fraction = 0.99,
-    batch_size: Count = 128, memory: Count = 100_000, learning_starts: Size = 500, train_every: Count = 128,
-    gradient_steps: Count = 64, target_every: Count = 16, tau: Fraction = 1.0, epsilon_start: Fraction = 1.0,
-    epsilon_end: Fraction = 0.04, epsilon_fraction: Fraction = 0.05, double: bool = False,
-    loss: Literal["huber", "mse"] = "mse", clip_norm: NonNegative = 0.0, hidden: tuple[Count, ...] = (64, 64),
-    evaluate_every: Count = 500, evaluation_episodes: Count = 10, stop_at: float = 490.0,
-) -> QAgent:  # fmt: skip
+    run: Run,
+    *,
+    total_steps: Count = 25_000,
+    envs: Count = 16,
+    lr: Positive = 8e-3,
+    gamma: Fraction = 0.99,
+    batch_size: Count = 128,
+    memory: Count = 100_000,
+    learning_starts: Size = 500,
+    train_every: Count = 128,
+    gradient_steps: Count = 64,
+    target_every: Count = 16,
+    tau: Fraction = 1.0,
+    epsilon_start: Fraction = 1.0,
+    epsilon_end: Fraction = 0.04,
+    epsilon_fraction: Fraction = 0.05,
+    double: bool = False,
+    loss: Literal["huber", "mse"] = "mse",
+    clip_norm: NonNegative = 0.0,
+    hidden: tuple[Count, ...] = (64, 64),
+    evaluate_every: Count = 500,
+    evaluation_episodes: Count = 10,
+    stop_at: float = 490.0,
+) -> QAgent:
     """A deep Q-network: replay memory, a target network, epsilon-greedy exploration; Double DQN by a setting.
 
     The defaults are for CartPole. The value of a state is near 100 there, and each move of the target network adds
@@ -49,12 +76,29 @@ def dqn(
     data = load_environment(run)
     q = run.place(QNetwork(data.spec["obs_size"], data.spec["num_actions"], hidden))
     numbers = QLearning(
-        total_steps=total_steps, learning_starts=learning_starts, train_every=train_every,
-        gradient_steps=gradient_steps, batch_size=batch_size, gamma=gamma, target_every=target_every, tau=tau,
-        epsilon=(epsilon_start, epsilon_end), epsilon_fraction=epsilon_fraction, double=double, loss=loss,
-        clip_norm=clip_norm, evaluate_every=evaluate_every,
-    )  # fmt: skip
+        total_steps=total_steps,
+        learning_starts=learning_starts,
+        train_every=train_every,
+        gradient_steps=gradient_steps,
+        batch_size=batch_size,
+        gamma=gamma,
+        target_every=target_every,
+        tau=tau,
+        epsilon=(epsilon_start, epsilon_end),
+        epsilon_fraction=epsilon_fraction,
+        double=double,
+        loss=loss,
+        clip_norm=clip_norm,
+        evaluate_every=evaluate_every,
+    )
     return QAgent(
-        run, data=data, q=q, optimizer=torch.optim.Adam(q.parameters(), lr, fused=True), numbers=numbers,
-        environments=envs, memory_size=memory, evaluation_episodes=evaluation_episodes, stop_at=stop_at,
-    )  # fmt: skip
+        run,
+        data=data,
+        q=q,
+        optimizer=torch.optim.Adam(q.parameters(), lr, fused=True),
+        numbers=numbers,
+        environments=envs,
+        memory_size=memory,
+        evaluation_episodes=evaluation_episodes,
+        stop_at=stop_at,
+    )

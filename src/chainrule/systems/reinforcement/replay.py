@@ -42,10 +42,12 @@ class ReplayMemory:
     def __init__(self, capacity: int, obs_size: int, device: torch.device | str = "cpu") -> None:
         self.capacity, self.size, self.position = capacity, 0, 0
         self._parts = Transitions(
-            torch.zeros(capacity, obs_size, device=device), torch.zeros(capacity, dtype=torch.int64, device=device),
-            torch.zeros(capacity, device=device), torch.zeros(capacity, dtype=torch.bool, device=device),
             torch.zeros(capacity, obs_size, device=device),
-        )  # fmt: skip
+            torch.zeros(capacity, dtype=torch.int64, device=device),
+            torch.zeros(capacity, device=device),
+            torch.zeros(capacity, dtype=torch.bool, device=device),
+            torch.zeros(capacity, obs_size, device=device),
+        )
 
     def __len__(self) -> int:
         return self.size

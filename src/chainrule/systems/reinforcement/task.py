@@ -40,21 +40,32 @@ class QAgent:
     """
 
     def __init__(
-        self, run: Run, *, data: Dataset[Episodes], q: nn.Module, optimizer: torch.optim.Optimizer, numbers: QLearning,
-        environments: int, memory_size: int, evaluation_episodes: int, stop_at: float,
-    ) -> None:  # fmt: skip
+        self,
+        run: Run,
+        *,
+        data: Dataset[Episodes],
+        q: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        numbers: QLearning,
+        environments: int,
+        memory_size: int,
+        evaluation_episodes: int,
+        stop_at: float,
+    ) -> None:
         run.require_one_process()
         if numbers.train_every % environments:
             raise UserError(
                 "a phase of learning would come in the middle of a round of the environments",
-                expected=f"train_every a multiple of envs={environments}", found=f"train_every={numbers.train_every}",
+                expected=f"train_every a multiple of envs={environments}",
+                found=f"train_every={numbers.train_every}",
                 cure=f"train_every={-(-numbers.train_every // environments) * environments}",
-            )  # fmt: skip
+            )
         if memory_size < environments:
             raise UserError(
                 "the memory is smaller than one round of the environments",
-                expected=f"memory={environments} or more", found=f"memory={memory_size}",
-            )  # fmt: skip
+                expected=f"memory={environments} or more",
+                found=f"memory={memory_size}",
+            )
         self.run, self.data, self.q, self.optimizer, self.numbers = run, data, q, optimizer, numbers
         self.environments, self.memory_size = environments, memory_size
         self.evaluation_episodes, self.stop_at = evaluation_episodes, stop_at
@@ -65,11 +76,15 @@ class QAgent:
     def train(self, run: Run) -> None:
         capacity = min(self.memory_size, self.numbers.total_steps + self.environments)
         q_learning(
-            run, q=self.q, target=copy.deepcopy(self.q), optimizer=self.optimizer,
+            run,
+            q=self.q,
+            target=copy.deepcopy(self.q),
+            optimizer=self.optimizer,
             environments=self.data.train.environments(self.environments),
-            memory=ReplayMemory(capacity, self.data.spec["obs_size"], run.device), numbers=self.numbers,
+            memory=ReplayMemory(capacity, self.data.spec["obs_size"], run.device),
+            numbers=self.numbers,
             validate=self.validate,
-        )  # fmt: skip
+        )
 
     def validate(self) -> tuple[dict[str, float], bool]:
         """Mean return on the first validation episodes, and whether the task is solved.
@@ -88,9 +103,11 @@ class QAgent:
         episodes = self.data.test if data is None else self._other(data)
         returns, lengths = episodes.play(self.act, range(TEST_EPISODES))
         return {
-            "return": float(returns.mean()), "return_std": float(returns.std()), "return_min": float(returns.min()),
+            "return": float(returns.mean()),
+            "return_std": float(returns.std()),
+            "return_min": float(returns.min()),
             "episode_length": float(lengths.double().mean()),
-        }  # fmt: skip
+        }
 
     def protocol(self) -> str:
         ended = f", and ended training where {CONFIRMING_EPISODES} reached {self.stop_at:g}" if self.stop_at else ""
@@ -116,19 +133,26 @@ class QAgent:
         obs = torch.tensor([self._observation(text) for text in inputs])
         values, start = self.values(obs), self.data.spec.get("action_start", 0)
         return [
-            {"input": text, "action": int(row.argmax()) + start, "value": round(float(row.max()), 6),
-             "values": {str(i + start): round(float(value), 6) for i, value in enumerate(row)}}
+            {
+                "input": text,
+                "action": int(row.argmax()) + start,
+                "value": round(float(row.max()), 6),
+                "values": {str(i + start): round(float(value), 6) for i, value in enumerate(row)},
+            }
             for text, row in zip(inputs, values, strict=True)
-        ]  # fmt: skip
+        ]
 
     def generate(self, count: int, out: Path) -> list[dict[str, Any]]:
         """Greedy episodes, a CSV each: observation, action, values and reward of every step."""
         spec, made = self.data.spec, []
         out.mkdir(parents=True, exist_ok=True)
         header = [
-            "step", *(f"obs_{i}" for i in range(spec["obs_size"])), "action", "reward",
+            "step",
+            *(f"obs_{i}" for i in range(spec["obs_size"])),
+            "action",
+            "reward",
             *(f"value_{i + spec['action_start']}" for i in range(spec["num_actions"])),
-        ]  # fmt: skip
+        ]
         for index, seed in enumerate(torch.randint(2**31, (count,)).tolist()):
             rows = self._episode(seed)
             file = out / f"episode-{index + 1}.csv"
@@ -142,10 +166,16 @@ class QAgent:
     def deployable(self) -> Deployable:
         spec = self.data.spec
         return Deployable(
-            self.q.cpu().eval(), lambda count: (torch.randn(count, spec["obs_size"]),), ("obs",), ("q_values",),
-            {"obs": f"float32 (B, {spec['obs_size']}), as {spec['id']} gives them",
-             "q_values": "the action to take is the index of the largest", "action_start": spec["action_start"]},
-        )  # fmt: skip
+            self.q.cpu().eval(),
+            lambda count: (torch.randn(count, spec["obs_size"]),),
+            ("obs",),
+            ("q_values",),
+            {
+                "obs": f"float32 (B, {spec['obs_size']}), as {spec['id']} gives them",
+                "q_values": "the action to take is the index of the largest",
+                "action_start": spec["action_start"],
+            },
+        )
 
     def figures(self) -> list[Figure]:
         name, rows = self.data.spec["id"], self._test_episode
@@ -212,10 +242,11 @@ class QAgent:
             row = []
         if len(row) != size or not all(map(math.isfinite, row)):
             raise UserError(
-                "an observation is not understood", where=text,
+                "an observation is not understood",
+                where=text,
                 expected=f"{size} numbers with commas between them, as {self.data.spec['id']} gives them",
                 found=f"{len(row)} numbers" if row else "something else than numbers",
-            )  # fmt: skip
+            )
         return row
 
     def _other(self, name: str) -> Episodes:
@@ -224,7 +255,6 @@ class QAgent:
         for key, what in (("obs_size", "observations of another size"), ("num_actions", "another number of actions")):
             if spec[key] != own[key]:
                 raise UserError(
-                    f"{name} has {what} than {own['id']}, where the agent learnt",
-                    expected=own[key], found=spec[key],
-                )  # fmt: skip
+                    f"{name} has {what} than {own['id']}, where the agent learnt", expected=own[key], found=spec[key]
+                )
         return Episodes(spec, "test", 0)

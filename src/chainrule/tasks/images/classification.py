@@ -50,13 +50,24 @@ class ImageClassifier:
     """
 
     def __init__(
-        self, run: Run, *, data: Dataset[ImageSplit], model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor],
-        optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, epochs: int, batch_size: int,
-        changes: Sequence[Change] = (), mix: float = 0.0, views: Callable[[nn.Module], nn.Module] | None = None,
+        self,
+        run: Run,
+        *,
+        data: Dataset[ImageSplit],
+        model: nn.Module,
+        criterion: Callable[[Tensor, Tensor], Tensor],
+        optimizer: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LRScheduler,
+        epochs: int,
+        batch_size: int,
+        changes: Sequence[Change] = (),
+        mix: float = 0.0,
+        views: Callable[[nn.Module], nn.Module] | None = None,
         pixels: tuple[Sequence[float], Sequence[float]] | None = None,
-        frozen: Frozen | None = None, thaw: float = 1.0,
+        frozen: Frozen | None = None,
+        thaw: float = 1.0,
         learn: Callable[[ImageClassifier, Batches], None] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.run, self.data, self.model, self.criterion = run, data, model, criterion
         self.optimizer, self.schedule, self.epochs, self.batch_size = optimizer, schedule, epochs, batch_size
         self.changes, self.mix, self.learn = list(changes), mix, learn
@@ -89,10 +100,16 @@ class ImageClassifier:
             return batch.mean(torch.lerp(other, own, share))
 
         fit(
-            run, modules=self.modules(), objective=objective, optimizer=self.optimizer, schedule=self.schedule,
-            train=batches, epochs=self.epochs, validate=lambda: self.measure(self.data.val),
+            run,
+            modules=self.modules(),
+            objective=objective,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            train=batches,
+            epochs=self.epochs,
+            validate=lambda: self.measure(self.data.val),
             choose_by=("error", True),
-        )  # fmt: skip
+        )
 
     def _expect_statistics(self, batches: Batches) -> None:
         """UserError where the last batch, or a process's part of one, is a single picture, and batch normalisation sees
@@ -105,10 +122,11 @@ class ImageClassifier:
         if layer is not None:
             raise UserError(
                 "a batch of one picture cannot be normalised: the pictures are so small that one number of each is left",
-                where=layer, expected="two pictures or more in every batch, the last one too",
+                where=layer,
+                expected="two pictures or more in every batch, the last one too",
                 found=f"{len(batches.x)} pictures in batches of {self.batch_size}, by {self.run.world.size} processes",
                 cure=f"batch_size={self.batch_size + 1}, or larger pictures",
-            )  # fmt: skip
+            )
 
     def inputs(self, batch: Batch) -> Tensor:
         """What the network is given of a training batch: changed and normalised, (B, C, H, W)."""
@@ -171,15 +189,17 @@ class ImageClassifier:
         if not files:
             raise UserError("no picture is named", expected="files, folders, or a line each on stdin")
         parts = [files[first : first + CHUNK] for first in range(0, len(files), CHUNK)]
-        probs = torch.cat([
-            self.logits(read_pictures(part, self.data.spec)).softmax(1).cpu() for part in parts
-        ])  # fmt: skip
+        probs = torch.cat([self.logits(read_pictures(part, self.data.spec)).softmax(1).cpu() for part in parts])
         best = probs.topk(min(3, len(self.classes)), dim=1)
         return [
-            {"input": str(file), "class": self.classes[int(index[0])], "probability": round(float(value[0]), 6),
-             "top": {self.classes[int(i)]: round(float(v), 6) for i, v in zip(index, value, strict=True)}}
+            {
+                "input": str(file),
+                "class": self.classes[int(index[0])],
+                "probability": round(float(value[0]), 6),
+                "top": {self.classes[int(i)]: round(float(v), 6) for i, v in zip(index, value, strict=True)},
+            }
             for file, index, value in zip(files, best.indices, best.values, strict=True)
-        ]  # fmt: skip
+        ]
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
         x = read_pictures(list(_pictures(inputs)), self.data.spec)
@@ -204,9 +224,12 @@ class ImageClassifier:
         shape = (spec["channels"], spec["size"], spec["size"])
         module = nn.Sequential(self.normalize, self.answering, nn.Softmax(1)).cpu().eval()
         return Deployable(
-            module, lambda count: (torch.randint(0, 256, (count, *shape)).float(),), ("pixels",), ("probs",),
+            module,
+            lambda count: (torch.randint(0, 256, (count, *shape)).float(),),
+            ("pixels",),
+            ("probs",),
             {"pixels": f"float32 (B, {', '.join(map(str, shape))}), 0 to 255", "classes": self.classes},
-        )  # fmt: skip
+        )
 
     def figures(self) -> list[Figure]:
         logits, y = self._test_logits.cpu(), self.data.test.y
@@ -226,7 +249,11 @@ def classifier_of_run(folder: str, device: str) -> ImageClassifier:
     with torch.random.fork_rng(devices=[]):
         system = Run.load(folder, device).open_system()
     if not isinstance(system, ImageClassifier):
-        raise UserError("this run has no image classifier", where=folder, expected="a run of image-classifier, lenet5, resnet20, ...")  # fmt: skip
+        raise UserError(
+            "this run has no image classifier",
+            where=folder,
+            expected="a run of image-classifier, lenet5, resnet20, ...",
+        )
     return system
 
 

@@ -32,9 +32,15 @@ class TableClassifier:
     """
 
     def __init__(
-        self, run: Run, *, data: Dataset[TableSplit], model: nn.Module, learn: Learn, probabilistic: bool = True,
+        self,
+        run: Run,
+        *,
+        data: Dataset[TableSplit],
+        model: nn.Module,
+        learn: Learn,
+        probabilistic: bool = True,
         how: str = "",
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.run, self.data, self.model, self.learn = run, data, model, learn
         self.probabilistic, self.how = probabilistic, how
         self.classes: list[str] = data.spec["classes"]
@@ -82,10 +88,14 @@ class TableClassifier:
         values, word = (scores.softmax(1), "probability") if self.probabilistic else (scores, "score")
         best = values.topk(min(3, len(self.classes)), dim=1)
         return [
-            {"input": name, "class": self.classes[int(index[0])], word: round(float(value[0]), 6),
-             "top": {self.classes[int(i)]: round(float(v), 6) for i, v in zip(index, value, strict=True)}}
+            {
+                "input": name,
+                "class": self.classes[int(index[0])],
+                word: round(float(value[0]), 6),
+                "top": {self.classes[int(i)]: round(float(v), 6) for i, v in zip(index, value, strict=True)},
+            }
             for name, index, value in zip(names, best.indices, best.values, strict=True)
-        ]  # fmt: skip
+        ]
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
         return {"model": (read_rows(inputs, self.data.spec)[1].to(self.run.device, self.dtype),)}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.task import Figure
-from chainrule.data.tables.preprocess import Preprocessed
+from chainrule.data.preprocess import Preprocessed
 from chainrule.reporting.plots import COLOURS, _drawing, _figure, _tidy, curves, to_png, to_svg
 from chainrule.tasks.tables.density_figures import picture_grid, principal_axes
 
@@ -69,9 +69,12 @@ def _pictures(rows: Tensor, spec: dict[str, Any], titles: list[str], title: str,
 
 
 def decision_surface(
-    scores: Callable[[Tensor], Tensor], split: TableSplit, classes: Sequence[str], spec: dict[str, Any],
+    scores: Callable[[Tensor], Tensor],
+    split: TableSplit,
+    classes: Sequence[str],
+    spec: dict[str, Any],
     title: str = "Decision surface",
-) -> Figure:  # fmt: skip
+) -> Figure:
     """Where in the plane of two features which class wins, and how clearly, with the training rows over it.
 
     Args:
@@ -90,8 +93,12 @@ def decision_surface(
     best = probs.argmax(2)
     strength = (probs.max(2) - 1 / len(classes)) / (1 - 1 / len(classes))
     shade = 1 - (0.15 + 0.45 * strength[..., None]) * (1 - palette[best])
-    extent = [float(low[0] * std[0] + mean[0]), float(high[0] * std[0] + mean[0]),
-              float(low[1] * std[1] + mean[1]), float(high[1] * std[1] + mean[1])]  # fmt: skip
+    extent = [
+        float(low[0] * std[0] + mean[0]),
+        float(high[0] * std[0] + mean[0]),
+        float(low[1] * std[1] + mean[1]),
+        float(high[1] * std[1] + mean[1]),
+    ]
     rows = (split.x.double().numpy() * std + mean)[:SHOWN_ROWS]
     assert split.y is not None
     y = split.y[:SHOWN_ROWS].numpy()

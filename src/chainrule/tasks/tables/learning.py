@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.dataset import Dataset
+from chainrule.data.preprocess import Preprocessed
 from chainrule.data.tables.loading import TableSplit
-from chainrule.data.tables.preprocess import Preprocessed
 from chainrule.introspection.watching import watched
 from chainrule.loops.selection import select
 from chainrule.loops.supervised import fit
@@ -58,18 +58,28 @@ def fit_each(candidates: Sequence[Mapping[str, Any]] = ({},), choose_by: Choice 
             return {} if iterations is None else {"iterations": int(torch.as_tensor(iterations).max())}
 
         select(
-            run, modules=system.modules(), candidates=candidates, fit=fit_one,
-            validate=lambda: system.measure(val) if len(val) else {}, choose_by=choose_by if len(val) else None,
-        )  # fmt: skip
+            run,
+            modules=system.modules(),
+            candidates=candidates,
+            fit=fit_one,
+            validate=lambda: system.measure(val) if len(val) else {},
+            choose_by=choose_by if len(val) else None,
+        )
 
     return learn
 
 
 def by_gradient(
-    criterion: Callable[[Tensor, Tensor], Tensor], optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler, *, epochs: int, batch_size: int, choose_by: Choice, patience: int = 0,
+    criterion: Callable[[Tensor, Tensor], Tensor],
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    *,
+    epochs: int,
+    batch_size: int,
+    choose_by: Choice,
+    patience: int = 0,
     watch: bool = False,
-) -> Learn:  # fmt: skip
+) -> Learn:
     """Stochastic gradient descent on `criterion`.
 
     Args:
@@ -89,11 +99,17 @@ def by_gradient(
         network = run.share_model(system.model)
         with watched(system.model, run.track) if watch else contextlib.nullcontext():
             fit(
-                run, modules=system.modules(), objective=lambda batch: _loss(batch, network, criterion),
-                optimizer=optimizer, schedule=schedule, epochs=epochs,
-                train=Batches(x, y, batch_size, seed=run.seed, world=run.world), patience=patience,
-                validate=lambda: system.measure(val) if len(val) else {}, choose_by=choose_by if len(val) else None,
-            )  # fmt: skip
+                run,
+                modules=system.modules(),
+                objective=lambda batch: _loss(batch, network, criterion),
+                optimizer=optimizer,
+                schedule=schedule,
+                epochs=epochs,
+                train=Batches(x, y, batch_size, seed=run.seed, world=run.world),
+                patience=patience,
+                validate=lambda: system.measure(val) if len(val) else {},
+                choose_by=choose_by if len(val) else None,
+            )
 
     return learn
 

@@ -29,9 +29,7 @@ class TableRegressor:
         how: what the protocol says of the learning beyond who chose.
     """
 
-    def __init__(
-        self, run: Run, *, data: Dataset[TableSplit], model: nn.Module, learn: Learn, how: str = ""
-    ) -> None:  # fmt: skip
+    def __init__(self, run: Run, *, data: Dataset[TableSplit], model: nn.Module, learn: Learn, how: str = "") -> None:
         self.run, self.data, self.model, self.learn, self.how = run, data, model, learn, how
         self.dtype: torch.dtype = getattr(torch, data.spec["dtype"])
 

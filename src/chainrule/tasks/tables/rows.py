@@ -31,7 +31,14 @@ def deployable_rows(
     whole = TakesRows(module, spec, dtype).cpu().eval()
     categories = {name: list(values) for name, values in spec["categories"].items()}
     return Deployable(
-        whole, whole.random_rows, ("rows",), (output,),
-        {"rows": f"float32 (B, {len(spec['columns'])}), in the table's units, a category by its number, nan where missing",
-         "columns": spec["columns"], **({"categories": categories} if categories else {}), **notes},
-    )  # fmt: skip
+        whole,
+        whole.random_rows,
+        ("rows",),
+        (output,),
+        {
+            "rows": f"float32 (B, {len(spec['columns'])}), in the table's units, a category by its number, nan where missing",
+            "columns": spec["columns"],
+            **({"categories": categories} if categories else {}),
+            **notes,
+        },
+    )

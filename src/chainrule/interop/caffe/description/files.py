@@ -27,9 +27,11 @@ def read_text(file: str | Path, kind: str) -> tuple[Any, str]:
     raw = _read(file, f"{words} (text, .prototxt)")
     if _CONTROL.search(raw):
         raise UserError(
-            "a binary file stands in the place of a text", where=file, expected=f"{words} (.prototxt)",
+            "a binary file stands in the place of a text",
+            where=file,
+            expected=f"{words} (.prototxt)",
             cure="weights (.caffemodel) go to load_caffemodel, or to the setting caffemodel=",
-        )  # fmt: skip
+        )
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:  # comments in another encoding; what counts is ASCII
@@ -85,16 +87,21 @@ def read_binary(file: str | Path, kind: str = "Net") -> Any:
 
     if not _CONTROL.search(raw[:65536]):
         raise UserError(
-            "a text stands in the place of a binary file", where=file, expected=words,
+            "a text stands in the place of a binary file",
+            where=file,
+            expected=words,
             cure="a net description (.prototxt) goes to read_net, or to the setting net=",
-        )  # fmt: skip
+        )
     try:
         result.ParseFromString(raw)
     except DecodeError:
         raise UserError(
-            "the file cannot be read", where=file, expected=f"{words}, whole",
-            found=f"{len(raw):,} bytes that are cut off or something else", cure="fetch the file again",
-        ) from None  # fmt: skip
+            "the file cannot be read",
+            where=file,
+            expected=f"{words}, whole",
+            found=f"{len(raw):,} bytes that are cut off or something else",
+            cure="fetch the file again",
+        ) from None
     return result
 
 

@@ -57,9 +57,16 @@ class CaffeGraph(nn.Module):
     """
 
     def __init__(
-        self, name: str, phase: str, inputs: Mapping[str, Shape], sources: Sequence[Source], steps: Sequence[Step],
-        modules: Mapping[str, nn.Module], multipliers: Mapping[str, Multiplier], shapes: Mapping[Blob, Shape],
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        phase: str,
+        inputs: Mapping[str, Shape],
+        sources: Sequence[Source],
+        steps: Sequence[Step],
+        modules: Mapping[str, nn.Module],
+        multipliers: Mapping[str, Multiplier],
+        shapes: Mapping[Blob, Shape],
+    ) -> None:
         super().__init__()
         self.name, self.phase, self.inputs = name, phase, dict(inputs)
         self.sources, self.steps, self.multipliers = tuple(sources), tuple(steps), dict(multipliers)
@@ -131,9 +138,10 @@ class CaffeGraph(nn.Module):
             if len(shape) > 1 and tuple(x.shape[1:]) != shape[1:]:
                 raise UserError(
                     f"the input {name!r} has another shape than the description",
-                    expected=f"(N, {', '.join(map(str, shape[1:]))})", found=tuple(x.shape),
+                    expected=f"(N, {', '.join(map(str, shape[1:]))})",
+                    found=tuple(x.shape),
                     cure=f"read_net(..., shapes={{{name!r}: {tuple(x.shape)}}})",
-                )  # fmt: skip
+                )
         return {(name, 0): x for name, x in by_name.items()}
 
     def steps_for(self, wanted: Any) -> list[tuple[Step, list[Blob]]]:
@@ -157,8 +165,9 @@ class CaffeGraph(nn.Module):
                 if bottom not in blobs:
                     raise UserError(
                         f"the input {bottom[0]!r} is missing; layer {step.name!r} needs it",
-                        expected=", ".join(self.inputs), found=", ".join(name for name, _ in given) or "nothing",
-                    )  # fmt: skip
+                        expected=", ".join(self.inputs),
+                        found=", ".join(name for name, _ in given) or "nothing",
+                    )
             made = self.layers[step.key](*[blobs[bottom] for bottom in step.bottoms])
             for blob in over:
                 del blobs[blob]

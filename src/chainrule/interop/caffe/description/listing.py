@@ -93,8 +93,11 @@ def _words(words: Sequence[str]) -> tuple[str, dict[str, tuple[int, ...]]]:
         elif equals and name and all(number.strip().isdecimal() and int(number) > 0 for number in numbers):
             shapes[name] = (1, *map(int, numbers))
         else:
-            raise UserError("a word beside the description is not understood", found=word,
-                            expected="NAME=CHANNELS,HEIGHT,WIDTH of an input, such as data=3,224,224; or phase=TRAIN or phase=TEST")  # fmt: skip
+            raise UserError(
+                "a word beside the description is not understood",
+                found=word,
+                expected="NAME=CHANNELS,HEIGHT,WIDTH of an input, such as data=3,224,224; or phase=TRAIN or phase=TEST",
+            )
     return phase, shapes
 
 
@@ -103,9 +106,11 @@ def _likely(source: Source, file: str | Path) -> tuple[tuple[int, ...], str]:
     name, side = source.tops[0], source.crop_size or source.size
     if not side:
         raise UserError(
-            f"the description leaves the size of the input {name!r} to the data", where=f"{file}, layer {source.name!r}",
-            expected="a layer of type Input, a crop_size, or the sizes beside the file", cure=f"{name}=3,224,224, or what the pictures have",
-        )  # fmt: skip
+            f"the description leaves the size of the input {name!r} to the data",
+            where=f"{file}, layer {source.name!r}",
+            expected="a layer of type Input, a crop_size, or the sizes beside the file",
+            cure=f"{name}=3,224,224, or what the pictures have",
+        )
     shape = (1, source.channels or 3, side, side)
     note = f"the channels of {name} are not said; taken are 3 (otherwise {name}=1,{side},{side})"
     return shape, "" if source.channels else note

@@ -40,31 +40,60 @@ ENUMS: dict[str, str] = {
         "THRESHOLD 31, DUMMY_DATA 32, SLICE 33, MVN 34, ABSVAL 35, SILENCE 36, CONTRASTIVE_LOSS 37, EXP 38,"
         "DECONVOLUTION 39"
     ),
-}  # fmt: skip
+}
 
 # What a layer's own settings are called, the field's number in the layer, and in the layer of before 2014 (0: it had none).
 SETTINGS: dict[str, tuple[str, int, int]] = {
-    "transform_param": ("Transformation", 100, 36), "loss_param": ("Loss", 101, 42),
-    "accuracy_param": ("Accuracy", 102, 27), "argmax_param": ("ArgMax", 103, 23), "concat_param": ("Concat", 104, 9),
-    "contrastive_loss_param": ("ContrastiveLoss", 105, 40), "convolution_param": ("Convolution", 106, 10),
-    "data_param": ("Data", 107, 11), "dropout_param": ("Dropout", 108, 12),
-    "dummy_data_param": ("DummyData", 109, 26), "eltwise_param": ("EltwiseSettings", 110, 24),
-    "exp_param": ("Exp", 111, 41), "hdf5_data_param": ("HDF5Data", 112, 13),
-    "hdf5_output_param": ("HDF5Output", 113, 14), "hinge_loss_param": ("HingeLoss", 114, 29),
-    "image_data_param": ("ImageData", 115, 15), "infogain_loss_param": ("InfogainLoss", 116, 16),
-    "inner_product_param": ("InnerProduct", 117, 17), "lrn_param": ("LRN", 118, 18),
-    "memory_data_param": ("MemoryData", 119, 22), "mvn_param": ("MVN", 120, 34),
-    "pooling_param": ("Pooling", 121, 19), "power_param": ("Power", 122, 21), "relu_param": ("ReLU", 123, 30),
-    "sigmoid_param": ("Sigmoid", 124, 38), "softmax_param": ("Softmax", 125, 39), "slice_param": ("Slice", 126, 31),
-    "tanh_param": ("TanH", 127, 37), "threshold_param": ("Threshold", 128, 25),
-    "window_data_param": ("WindowData", 129, 20), "python_param": ("Python", 130, 0), "prelu_param": ("PReLU", 131, 0),
-    "spp_param": ("SPP", 132, 0), "reshape_param": ("Reshape", 133, 0), "log_param": ("Log", 134, 0),
-    "flatten_param": ("Flatten", 135, 0), "reduction_param": ("ReductionSettings", 136, 0),
-    "embed_param": ("Embed", 137, 0), "tile_param": ("Tile", 138, 0), "batch_norm_param": ("BatchNorm", 139, 0),
-    "elu_param": ("ELU", 140, 0), "bias_param": ("Bias", 141, 0), "scale_param": ("Scale", 142, 0),
-    "input_param": ("Input", 143, 0), "crop_param": ("Crop", 144, 0), "parameter_param": ("Parameter", 145, 0),
-    "recurrent_param": ("Recurrent", 146, 0), "swish_param": ("Swish", 147, 0), "clip_param": ("Clip", 148, 0),
-}  # fmt: skip
+    "transform_param": ("Transformation", 100, 36),
+    "loss_param": ("Loss", 101, 42),
+    "accuracy_param": ("Accuracy", 102, 27),
+    "argmax_param": ("ArgMax", 103, 23),
+    "concat_param": ("Concat", 104, 9),
+    "contrastive_loss_param": ("ContrastiveLoss", 105, 40),
+    "convolution_param": ("Convolution", 106, 10),
+    "data_param": ("Data", 107, 11),
+    "dropout_param": ("Dropout", 108, 12),
+    "dummy_data_param": ("DummyData", 109, 26),
+    "eltwise_param": ("EltwiseSettings", 110, 24),
+    "exp_param": ("Exp", 111, 41),
+    "hdf5_data_param": ("HDF5Data", 112, 13),
+    "hdf5_output_param": ("HDF5Output", 113, 14),
+    "hinge_loss_param": ("HingeLoss", 114, 29),
+    "image_data_param": ("ImageData", 115, 15),
+    "infogain_loss_param": ("InfogainLoss", 116, 16),
+    "inner_product_param": ("InnerProduct", 117, 17),
+    "lrn_param": ("LRN", 118, 18),
+    "memory_data_param": ("MemoryData", 119, 22),
+    "mvn_param": ("MVN", 120, 34),
+    "pooling_param": ("Pooling", 121, 19),
+    "power_param": ("Power", 122, 21),
+    "relu_param": ("ReLU", 123, 30),
+    "sigmoid_param": ("Sigmoid", 124, 38),
+    "softmax_param": ("Softmax", 125, 39),
+    "slice_param": ("Slice", 126, 31),
+    "tanh_param": ("TanH", 127, 37),
+    "threshold_param": ("Threshold", 128, 25),
+    "window_data_param": ("WindowData", 129, 20),
+    "python_param": ("Python", 130, 0),
+    "prelu_param": ("PReLU", 131, 0),
+    "spp_param": ("SPP", 132, 0),
+    "reshape_param": ("Reshape", 133, 0),
+    "log_param": ("Log", 134, 0),
+    "flatten_param": ("Flatten", 135, 0),
+    "reduction_param": ("ReductionSettings", 136, 0),
+    "embed_param": ("Embed", 137, 0),
+    "tile_param": ("Tile", 138, 0),
+    "batch_norm_param": ("BatchNorm", 139, 0),
+    "elu_param": ("ELU", 140, 0),
+    "bias_param": ("Bias", 141, 0),
+    "scale_param": ("Scale", 142, 0),
+    "input_param": ("Input", 143, 0),
+    "crop_param": ("Crop", 144, 0),
+    "parameter_param": ("Parameter", 145, 0),
+    "recurrent_param": ("Recurrent", 146, 0),
+    "swish_param": ("Swish", 147, 0),
+    "clip_param": ("Clip", 148, 0),
+}
 
 _FILLERS = "weight_filler Filler, {} bias_filler Filler"
 _OLD_TRANSFORM = "2 scale float 1, 3 mean_file string, 5 crop_size uint32, 6 mirror bool"
@@ -193,7 +222,7 @@ MESSAGES: dict[str, str] = {
         "23 debug_info bool, 28 snapshot_after_train bool true, 30 solver_type SolverType SGD, 41 layer_wise_reduce bool true,"
         "42 weights string[]"
     ),
-}  # fmt: skip
+}
 
 _FIELD = re.compile(r"(\d+) (\w+) (\w+)(\[\]|\[packed\])?(?: (\S+))?")
 

@@ -10,9 +10,14 @@ from chainrule.core.errors import UserError
 
 # Types of layers that bring data in, with the field of their settings.
 SOURCES = {
-    "Input": "input_param", "Data": "data_param", "ImageData": "image_data_param", "HDF5Data": "hdf5_data_param",
-    "MemoryData": "memory_data_param", "DummyData": "dummy_data_param", "WindowData": "window_data_param",
-}  # fmt: skip
+    "Input": "input_param",
+    "Data": "data_param",
+    "ImageData": "image_data_param",
+    "HDF5Data": "hdf5_data_param",
+    "MemoryData": "memory_data_param",
+    "DummyData": "dummy_data_param",
+    "WindowData": "window_data_param",
+}
 Shape = tuple[int, ...]
 
 
@@ -59,9 +64,10 @@ def source_of(layer: Any) -> Source:
         size, channels = settings.new_height, 3 if settings.is_color else 1
         if settings.new_height != settings.new_width:
             raise UserError(
-                "pictures must be square", expected="new_width as new_height",
+                "pictures must be square",
+                expected="new_width as new_height",
                 found=f"{settings.new_height} x {settings.new_width}",
-            )  # fmt: skip
+            )
     elif layer.type == "MemoryData":
         size, channels = settings.height, settings.channels
     elif layer.type == "Input" and settings.shape and settings.shape[0].dim:
@@ -73,9 +79,18 @@ def source_of(layer: Any) -> Source:
         raise UserError("the mean is given twice", expected="mean_file or mean_value", found="both")
     channels = 3 if how.force_color else 1 if how.force_gray else channels
     return Source(
-        layer.name, layer.type, tuple(layer.top), batch_size, how.scale, tuple(how.mean_value), how.mean_file,
-        how.crop_size, how.mirror, size, channels,
-    )  # fmt: skip
+        layer.name,
+        layer.type,
+        tuple(layer.top),
+        batch_size,
+        how.scale,
+        tuple(how.mean_value),
+        how.mean_file,
+        how.crop_size,
+        how.mirror,
+        size,
+        channels,
+    )
 
 
 def shapes_of(layer: Any, source: Source, given: Mapping[str, Sequence[int]]) -> dict[str, Shape]:

@@ -12,9 +12,17 @@ from chainrule.interop.caffe.description.schema import ENUMS, SETTINGS, message
 
 # Where the new name of a type is not the old one in capitals with underscores.
 _RENAMED = {
-    "ARGMAX": "ArgMax", "ABSVAL": "AbsVal", "BNLL": "BNLL", "HDF5_DATA": "HDF5Data", "HDF5_OUTPUT": "HDF5Output",
-    "LRN": "LRN", "MVN": "MVN", "RELU": "ReLU", "TANH": "TanH", "SOFTMAX_LOSS": "SoftmaxWithLoss",
-}  # fmt: skip
+    "ARGMAX": "ArgMax",
+    "ABSVAL": "AbsVal",
+    "BNLL": "BNLL",
+    "HDF5_DATA": "HDF5Data",
+    "HDF5_OUTPUT": "HDF5Output",
+    "LRN": "LRN",
+    "MVN": "MVN",
+    "RELU": "ReLU",
+    "TANH": "TanH",
+    "SOFTMAX_LOSS": "SoftmaxWithLoss",
+}
 OLD_TYPES: dict[int, str] = {
     int(number): _RENAMED.get(word, "".join(part.capitalize() for part in word.split("_")))
     for word, number in (entry.split() for entry in ENUMS["OldLayer"].split(","))
@@ -34,9 +42,10 @@ def layers_of(net: Any) -> list[Any]:
     """
     if net.layer and net.layers:
         raise UserError(
-            "the description mixes two forms", expected="layer { ... } throughout, or layers { ... }",
+            "the description mixes two forms",
+            expected="layer { ... } throughout, or layers { ... }",
             found=f"{len(net.layer)} of the one and {len(net.layers)} of the other",
-        )  # fmt: skip
+        )
     layers = list(net.layer) or [_upgraded(old) for old in net.layers]
     for layer in layers:
         _move_transform(layer)
@@ -67,18 +76,26 @@ def _inputs(net: Any) -> list[Any]:
 def _upgraded(old: Any) -> Any:
     """A layer of before 2014 in the new form: the type is a word, and the multipliers stand in `param`."""
     layer = message("Layer")(
-        name=old.name, type=OLD_TYPES[old.type], bottom=old.bottom, top=old.top, loss_weight=old.loss_weight,
-        include=old.include, exclude=old.exclude, blobs=old.blobs,
-    )  # fmt: skip
+        name=old.name,
+        type=OLD_TYPES[old.type],
+        bottom=old.bottom,
+        top=old.top,
+        loss_weight=old.loss_weight,
+        include=old.include,
+        exclude=old.exclude,
+        blobs=old.blobs,
+    )
     for name in SETTINGS:
         if name in old.DESCRIPTOR.fields_by_name and old.HasField(name):
             getattr(layer, name).CopyFrom(getattr(old, name))
     for index in range(max(len(old.param), len(old.blobs_lr), len(old.weight_decay), len(old.blob_share_mode))):
         spec = layer.param.add()
         for field, values in (
-            ("name", old.param), ("lr_mult", old.blobs_lr), ("decay_mult", old.weight_decay),
+            ("name", old.param),
+            ("lr_mult", old.blobs_lr),
+            ("decay_mult", old.weight_decay),
             ("share_mode", old.blob_share_mode),
-        ):  # fmt: skip
+        ):
             if index < len(values):
                 setattr(spec, field, values[index])
     return layer

@@ -30,9 +30,14 @@ def normalization_of(loss_param: Any, default: Normalization) -> Normalization:
 
 
 def softmax_loss(
-    scores: Tensor, label: Tensor, *, axis: int = 1, ignore_label: int | None = None,
-    normalization: Normalization = "valid", with_probs: bool = False,
-) -> Any:  # fmt: skip
+    scores: Tensor,
+    label: Tensor,
+    *,
+    axis: int = 1,
+    ignore_label: int | None = None,
+    normalization: Normalization = "valid",
+    with_probs: bool = False,
+) -> Any:
     """-log softmax(scores)[label] along an axis, summed over what lies before it and behind, and divided.
 
     `batch` divides by what lies before the axis, `full` by all, `valid` by all that are not ignored.
@@ -97,9 +102,10 @@ def _rows(scores: Tensor, label: Tensor, axis: int, ignore_label: int | None = N
     outer = scores.shape[:axis].numel()
     if label.numel() != math.prod(shape):
         raise UserError(
-            "there must be one label for each prediction", expected=f"{tuple(shape)} for scores {tuple(scores.shape)}",
+            "there must be one label for each prediction",
+            expected=f"{tuple(shape)} for scores {tuple(scores.shape)}",
             found=tuple(label.shape),
-        )  # fmt: skip
+        )
     if label.device.type == "cpu" and not torch.compiler.is_compiling():
         losses.check_labels(label, scores.shape[axis], ignore_label)
     if axis == scores.dim() - 1:

@@ -86,9 +86,7 @@ def eltwise(*bottoms: Tensor, operation: str = "SUM", coeff: Sequence[float] = (
     result = bottoms[0] * coeff[0] if coeff else bottoms[0]
     for index, x in enumerate(bottoms[1:], 1):
         if x.shape != result.shape:
-            raise UserError(
-                "the blobs must have one shape", expected=tuple(bottoms[0].shape), found=tuple(x.shape)
-            )  # fmt: skip
+            raise UserError("the blobs must have one shape", expected=tuple(bottoms[0].shape), found=tuple(x.shape))
         if operation == "SUM":
             result = result + (x * coeff[index] if coeff else x)
         else:
@@ -115,9 +113,10 @@ def slice_blob(x: Tensor, axis: int, points: Sequence[int], parts: int) -> tuple
     edges = [0, *points, size]
     if len(edges) != parts + 1 or any(b <= a for a, b in itertools.pairwise(edges)):
         raise UserError(
-            "the points do not cut the blob", expected=f"{parts - 1} rising numbers between 0 and {size}",
+            "the points do not cut the blob",
+            expected=f"{parts - 1} rising numbers between 0 and {size}",
             found=", ".join(map(str, points)),
-        )  # fmt: skip
+        )
     return tuple(x.narrow(axis, a, b - a) for a, b in itertools.pairwise(edges))
 
 
@@ -174,9 +173,10 @@ def crop(x: Tensor, reference: Tensor, axis: int = 2, offset: Sequence[int] = ()
     for at, begin in zip(cropped, offsets, strict=True):
         if begin + reference.shape[at] > x.shape[at]:
             raise UserError(
-                "the blob is too small to be cropped", expected=f"axis {at} of {begin + reference.shape[at]} or more",
+                "the blob is too small to be cropped",
+                expected=f"axis {at} of {begin + reference.shape[at]} or more",
                 found=tuple(x.shape),
-            )  # fmt: skip
+            )
         x = x.narrow(at, begin, reference.shape[at])
     return x
 

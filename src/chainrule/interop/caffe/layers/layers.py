@@ -72,15 +72,17 @@ def convolution(layer: Any, shapes: Shapes) -> nn.Module:
     dilation = [*settings.dilation] or [1]
     if min(*kernel, *stride, *dilation) < 1 or len(dilation) > 2:
         raise UserError(
-            "kernel, stride and dilation must be 1 or more", found=f"{kernel}, {stride}, {tuple(dilation)}",
+            "kernel, stride and dilation must be 1 or more",
+            found=f"{kernel}, {stride}, {tuple(dilation)}",
             cure="kernel_size: 3",
-        )  # fmt: skip
+        )
     out, group = _positive(settings, "num_output"), settings.group
     if group < 1 or channels % group or out % group:
         raise UserError(
-            "the channels cannot be divided into groups", expected=f"multiples of group ({group})",
+            "the channels cannot be divided into groups",
+            expected=f"multiples of group ({group})",
             found=f"{channels} channels to {out}",
-        )  # fmt: skip
+        )
     kind = nn.ConvTranspose2d if layer.type == "Deconvolution" else nn.Conv2d
     return kind(
         channels, out, kernel, stride, pad, groups=group, bias=settings.bias_term, dilation=(dilation[0], dilation[-1])
@@ -171,9 +173,10 @@ def eltwise(layer: Any, shapes: Shapes) -> nn.Module:
     operation, coeff = ("PROD", "SUM", "MAX")[settings.operation], tuple(settings.coeff)
     if coeff and (operation != "SUM" or len(coeff) != len(shapes)):
         raise UserError(
-            "the coefficients do not fit", expected=f"SUM with {len(shapes)} of them",
+            "the coefficients do not fit",
+            expected=f"SUM with {len(shapes)} of them",
             found=f"{operation} with {len(coeff)}",
-        )  # fmt: skip
+        )
     return as_layer(F.eltwise, operation=operation, coeff=coeff)
 
 
@@ -183,9 +186,10 @@ def concat(layer: Any, shapes: Shapes) -> nn.Module:
     for shape in shapes[1:]:
         if [*shape[:axis], *shape[axis + 1 :]] != [*shapes[0][:axis], *shapes[0][axis + 1 :]]:
             raise UserError(
-                "blobs that are put together must agree but along the axis", expected=f"{shapes[0]} but for axis {axis}",
+                "blobs that are put together must agree but along the axis",
+                expected=f"{shapes[0]} but for axis {axis}",
                 found=shape,
-            )  # fmt: skip
+            )
     return as_layer(F.concat, axis=axis)
 
 
@@ -206,16 +210,20 @@ def argmax(layer: Any, shapes: Shapes) -> nn.Module:
 
 def softmax_loss(layer: Any, shapes: Shapes) -> nn.Module:
     return as_layer(
-        criteria.softmax_loss, axis=_axis(layer.softmax_param.axis, shapes[0]), ignore_label=_ignored(layer.loss_param),
-        normalization=criteria.normalization_of(layer.loss_param, "valid"), with_probs=len(layer.top) == 2,
-    )  # fmt: skip
+        criteria.softmax_loss,
+        axis=_axis(layer.softmax_param.axis, shapes[0]),
+        ignore_label=_ignored(layer.loss_param),
+        normalization=criteria.normalization_of(layer.loss_param, "valid"),
+        with_probs=len(layer.top) == 2,
+    )
 
 
 def sigmoid_loss(layer: Any, shapes: Shapes) -> nn.Module:
     return as_layer(
-        criteria.sigmoid_loss, ignore_label=_ignored(layer.loss_param),
+        criteria.sigmoid_loss,
+        ignore_label=_ignored(layer.loss_param),
         normalization=criteria.normalization_of(layer.loss_param, "batch"),
-    )  # fmt: skip
+    )
 
 
 def accuracy(layer: Any, shapes: Shapes) -> nn.Module:
@@ -307,7 +315,7 @@ TYPES: dict[str, LayerType] = {
     ),
     "ContrastiveLoss": LayerType(_contrastive, (3, 3)),
     "Accuracy": LayerType(accuracy, (2, 2)),
-}  # fmt: skip
+}
 
 
 def _maps(shapes: Shapes) -> tuple[int, ...]:

@@ -141,7 +141,8 @@ def spread(of: Tensor, x: Tensor, axis: int) -> Tensor:
     start = axis if axis >= 0 else x.dim() + axis
     if tuple(of.shape) != tuple(x.shape[start : start + of.dim()]):
         raise UserError(
-            "the factor does not fit the blob", expected=f"the sizes of axes {start} and on of {tuple(x.shape)}",
+            "the factor does not fit the blob",
+            expected=f"the sizes of axes {start} and on of {tuple(x.shape)}",
             found=tuple(of.shape),
-        )  # fmt: skip
+        )
     return of.reshape(*of.shape, *[1] * (x.dim() - start - of.dim()))

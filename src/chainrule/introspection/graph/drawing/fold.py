@@ -11,7 +11,7 @@ from chainrule.introspection.graph.record import Node
 from chainrule.introspection.graph.rules import RULES
 
 if TYPE_CHECKING:
-    from chainrule.introspection.graph.graph import Graph
+    from chainrule.introspection.graph.trace import Graph
 
 MOST_BOXES = 30  # modules are opened, the small ones first, as long as a picture has no more than this
 FOLDS_FROM = 6  # operations that a repeat must cover: two layers that happen to be alike are no repeat
@@ -104,8 +104,9 @@ def _loose(graph: Graph) -> list[_Item]:
     hidden = tucked(graph)
     return [
         _Item(n.kind, n.name, n.name, (n.index,), (n.kind, n.index))
-        for n in graph.nodes if n.kind in ("input", "parameter", "constant") and n.index not in hidden
-    ]  # fmt: skip
+        for n in graph.nodes
+        if n.kind in ("input", "parameter", "constant") and n.index not in hidden
+    ]
 
 
 def _tree(graph: Graph) -> _Item:
@@ -135,9 +136,7 @@ def _tree(graph: Graph) -> _Item:
 
 def _closed(graph: Graph, item: _Item, index: int, calls: dict[int, int]) -> _Item:
     """The item with everything below it simplified: a call of one operation is that operation, under its name."""
-    parts = [
-        _closed(graph, part, calls[id(part)], calls) if part.kind == "module" else part for part in item.parts
-    ]  # fmt: skip
+    parts = [_closed(graph, part, calls[id(part)], calls) if part.kind == "module" else part for part in item.parts]
     kind = graph.calls[index].kind
     if len(parts) == 1 and index:
         only = parts[0]
@@ -157,9 +156,7 @@ def _repeats(graph: Graph, parts: list[_Item]) -> list[_Item]:
             result.append(parts[start])
             start += 1
             continue
-        instances = [
-            _group(graph, parts[at : at + length]) for at in range(start, start + length * times, length)
-        ]  # fmt: skip
+        instances = [_group(graph, parts[at : at + length]) for at in range(start, start + length * times, length)]
         nodes = tuple(dict.fromkeys(n for instance in instances for n in instance.nodes))
         kinds = ", ".join(_word(graph, part) for part in parts[start : start + length][:4])
         kinds += ", …" if length > 4 else ""
@@ -242,9 +239,10 @@ class _Folder:
                     if item.parts and item.kind != "repeat":
                         classes.setdefault(_word(self.graph, item), []).append(item)
                 fitting = [
-                    group for group in classes.values()
+                    group
+                    for group in classes.values()
                     if len(items) + sum(len(item.parts) - 1 for item in group) <= MOST_BOXES
-                ]  # fmt: skip
+                ]
                 asked = {id(item) for item in min(fitting, key=lambda g: sum(len(i.parts) for i in g), default=[])}
             if not asked:
                 return items
@@ -267,7 +265,9 @@ class _Folder:
             return Box(item.kind, item.title, "" if item.kind == "input" else item.kind, item.nodes, exit_)
         if item.kind == "repeat":
             return Box("repeat", item.title, item.name, item.nodes, exit_, inside)
-        return Box("module", item.title, _word(self.graph, item) if item.kind == "module" else "", item.nodes, exit_, inside)  # fmt: skip
+        return Box(
+            "module", item.title, _word(self.graph, item) if item.kind == "module" else "", item.nodes, exit_, inside
+        )
 
     def _wired(self, name: str, boxes: list[Box], whole: bool) -> View:
         """Arrows between the boxes, and ports to what lies outside."""

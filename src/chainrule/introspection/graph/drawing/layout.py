@@ -86,7 +86,9 @@ def arrange(
     centres = [(where[b], place[b]) for b in range(len(lengths))]
     routes = [[(where[b], place[b]) for b in chain] for chain in chains]
     total = along[-1] + max((lengths[b] for b in ranks[-1] if b < len(lengths)), default=0.0) / 2 if deep else 0.0
-    return Layout(centres, routes, layer, (total, max((place[b] + breadth[b] / 2 for b in range(len(breadth))), default=0.0)))  # fmt: skip
+    return Layout(
+        centres, routes, layer, (total, max((place[b] + breadth[b] / 2 for b in range(len(breadth))), default=0.0))
+    )
 
 
 def _along(ranks: list[list[int]], lengths: Sequence[float], gap: float) -> list[float]:

@@ -15,7 +15,7 @@ from chainrule.introspection.graph.record import Node
 
 if TYPE_CHECKING:
     from chainrule.introspection.graph.diagnose import Finding
-    from chainrule.introspection.graph.graph import Graph
+    from chainrule.introspection.graph.trace import Graph
 
 MOST_LINES = 40  # sentences for one step; a module with more operations is opened to see them
 
@@ -27,9 +27,14 @@ def write(graph: Graph, out: Path, findings: list[Finding] | None = None) -> Pat
     place = out / f"graph-{graph.title}.html" if out.is_dir() else out
     found = graph.diagnose() if findings is None else findings
     return write_page(
-        "graph.html.j2", place, version=__version__, title=graph.title, shown=section(graph), findings=found,
+        "graph.html.j2",
+        place,
+        version=__version__,
+        title=graph.title,
+        shown=section(graph),
+        findings=found,
         graph_style=STYLE,
-    )  # fmt: skip
+    )
 
 
 def section(graph: Graph) -> dict[str, Any]:
@@ -95,7 +100,9 @@ def _backward(graph: Graph, box: Box) -> list[str]:
     entering = [e for n in inside for e in n.edges if e.source not in within and e.passed_norm is not None]
     if entering:
         total = sum((e.passed_norm or 0.0) ** 2 for e in entering) ** 0.5
-        lines.append(f"It hands back a gradient of norm {short(total)}, over {len(entering)} use{'s' * (len(entering) > 1)} of what came in.")  # fmt: skip
+        lines.append(
+            f"It hands back a gradient of norm {short(total)}, over {len(entering)} use{'s' * (len(entering) > 1)} of what came in."
+        )
     parameters = [graph.nodes[n] for n in box.nodes if graph.nodes[n].kind == "parameter"]
     for p in parameters[:MOST_LINES]:
         reached = p.gradient_norm

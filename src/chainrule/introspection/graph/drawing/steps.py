@@ -8,14 +8,18 @@ from chainrule.introspection.graph.drawing.numbers import brief, listed, shape_o
 from chainrule.introspection.graph.record import Edge, Node
 
 if TYPE_CHECKING:
-    from chainrule.introspection.graph.graph import Graph
+    from chainrule.introspection.graph.trace import Graph
 
 
 def forward_line(node: Node) -> str:
     """How the value came about, and what it is."""
     made = f" = {node.expression}" if node.expression else ""
     over = ", written over its first argument" if node.in_place else ""
-    return f"{node.name}{made}{over} = {brief(node)}" if node.number is not None else f"{node.name}{made}{over}: {shape_of(node)}, {brief(node)}"  # fmt: skip
+    return (
+        f"{node.name}{made}{over} = {brief(node)}"
+        if node.number is not None
+        else f"{node.name}{made}{over}: {shape_of(node)}, {brief(node)}"
+    )
 
 
 def arriving_line(graph: Graph, node: Node) -> str:

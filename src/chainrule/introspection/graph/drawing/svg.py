@@ -11,7 +11,7 @@ from chainrule.introspection.graph.drawing.layout import arrange
 from chainrule.introspection.graph.drawing.numbers import brief, shape_of, short
 
 if TYPE_CHECKING:
-    from chainrule.introspection.graph.graph import Graph
+    from chainrule.introspection.graph.trace import Graph
 
 WIDE = 14  # a picture of more layers goes down the page instead of across
 LINE = 16

@@ -9,7 +9,7 @@ from chainrule.introspection.graph.drawing.numbers import brief, shape_of, short
 from chainrule.introspection.graph.drawing.steps import amount, arriving_line, forward_line, handing_lines
 
 if TYPE_CHECKING:
-    from chainrule.introspection.graph.graph import Graph
+    from chainrule.introspection.graph.trace import Graph
 
 TOLD_WHOLE = 40  # a computation of no more nodes without modules is told node by node
 
@@ -29,7 +29,11 @@ def _told(graph: Graph) -> list[str]:
     for node in reversed(graph.nodes):
         if node.kind == "constant":
             continue
-        lines.append(f"  {arriving_line(graph, node)}" if node.gradient_norm is not None else f"  {node.name}: {arriving_line(graph, node)}")  # fmt: skip
+        lines.append(
+            f"  {arriving_line(graph, node)}"
+            if node.gradient_norm is not None
+            else f"  {node.name}: {arriving_line(graph, node)}"
+        )
         if node.gradient_norm is not None:
             lines += [f"    {line}" for line in handing_lines(graph, node)]
     return lines

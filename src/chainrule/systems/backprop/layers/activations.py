@@ -44,7 +44,9 @@ class Tanh(Layer):
 
     def __init__(self, scale: float = 1.0, slope: float = 1.0) -> None:
         super().__init__()
-        self.require(scale != 0 and slope != 0, "the activation is constant", "scale and slope other than 0", f"{scale}, {slope}")  # fmt: skip
+        self.require(
+            scale != 0 and slope != 0, "the activation is constant", "scale and slope other than 0", f"{scale}, {slope}"
+        )
         self.scale, self.slope = scale, slope
 
     @without_graph

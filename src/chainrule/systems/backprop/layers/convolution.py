@@ -81,15 +81,26 @@ def per_channel(bias: Tensor, like: Tensor) -> Tensor:
 
 
 def _check(layer: Layer, in_channels: int, out_channels: int, groups: int) -> None:
-    layer.require(min(in_channels, out_channels) > 0, "a layer without channels", "at least 1", f"{in_channels}, {out_channels}")  # fmt: skip
-    layer.require(in_channels % groups == out_channels % groups == 0, "the channels do not divide into the groups",
-                  f"multiples of {groups}", f"in_channels {in_channels}, out_channels {out_channels}")  # fmt: skip
+    layer.require(
+        min(in_channels, out_channels) > 0, "a layer without channels", "at least 1", f"{in_channels}, {out_channels}"
+    )
+    layer.require(
+        in_channels % groups == out_channels % groups == 0,
+        "the channels do not divide into the groups",
+        f"multiples of {groups}",
+        f"in_channels {in_channels}, out_channels {out_channels}",
+    )
 
 
 def _convolve(layer: Conv1d | Conv2d, x: Tensor) -> Tensor:
     dimensions = layer.weight.dim() - 2
     fits = x.dim() == 2 + dimensions and x.shape[1] == layer.in_channels
-    layer.require(fits, "the input does not fit", f"(B, {layer.in_channels}, {'H, W' if dimensions == 2 else 'L'})", tuple(x.shape))  # fmt: skip
+    layer.require(
+        fits,
+        "the input does not fit",
+        f"(B, {layer.in_channels}, {'H, W' if dimensions == 2 else 'L'})",
+        tuple(x.shape),
+    )
     columns, out = layer.geometry.columns(x, tuple(layer.weight.shape[2:]))
     z = layer.geometry.output(layer.weight, columns, x.shape[0], out)
     if layer.bias is not None:
@@ -134,9 +145,16 @@ class Conv2d(Layer):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: Sizes, stride: Sizes = 1, padding: Sizes = 0,
-        dilation: Sizes = 1, groups: int = 1, bias: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Sizes,
+        stride: Sizes = 1,
+        padding: Sizes = 0,
+        dilation: Sizes = 1,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
         self.geometry = Geometry(2, stride, padding, dilation, groups)
         _check(self, in_channels, out_channels, groups)
@@ -163,9 +181,16 @@ class Conv1d(Layer):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: int = 0,
-        dilation: int = 1, groups: int = 1, bias: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
         self.geometry = Geometry(1, stride, padding, dilation, groups)
         _check(self, in_channels, out_channels, groups)
@@ -212,9 +237,17 @@ class ConvTranspose2d(Layer):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: Sizes, stride: Sizes = 1, padding: Sizes = 0,
-        output_padding: Sizes = 0, groups: int = 1, bias: bool = True, dilation: Sizes = 1,
-    ) -> None:  # fmt: skip
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Sizes,
+        stride: Sizes = 1,
+        padding: Sizes = 0,
+        output_padding: Sizes = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Sizes = 1,
+    ) -> None:
         super().__init__()
         self.geometry = Geometry(2, stride, padding, dilation, groups)
         _check(self, in_channels, out_channels, groups)
@@ -231,8 +264,12 @@ class ConvTranspose2d(Layer):
 
     @without_graph
     def forward(self, x: Tensor) -> Tensor:
-        self.require(x.dim() == 4 and x.shape[1] == self.in_channels and min(x.shape[2:]) > 0, "the input does not fit",
-                     f"(B, {self.in_channels}, H, W)", tuple(x.shape))  # fmt: skip
+        self.require(
+            x.dim() == 4 and x.shape[1] == self.in_channels and min(x.shape[2:]) > 0,
+            "the input does not fit",
+            f"(B, {self.in_channels}, H, W)",
+            tuple(x.shape),
+        )
         g, kernel = self.geometry, self.weight.shape[2:]
         axes = zip(x.shape[2:], kernel, g.stride, g.padding, g.dilation, self.output_padding, strict=True)
         size = tuple((n - 1) * s - 2 * p + d * (k - 1) + 1 + more for n, k, s, p, d, more in axes)

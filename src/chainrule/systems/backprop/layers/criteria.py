@@ -69,7 +69,12 @@ class SquaredError(Layer):
 
     @without_graph
     def forward(self, y: Tensor, target: Tensor) -> Tensor:
-        self.require(y.dim() > 0 and y.shape == target.shape, "the target does not fit the answer", tuple(y.shape), tuple(target.shape))  # fmt: skip
+        self.require(
+            y.dim() > 0 and y.shape == target.shape,
+            "the target does not fit the answer",
+            tuple(y.shape),
+            tuple(target.shape),
+        )
         difference = y - target
         return self.keep(difference.square().reshape(len(y), math.prod(y.shape[1:])).sum(1) / 2, difference)
 

@@ -30,7 +30,12 @@ class Embedding(Layer):
 
     def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
         super().__init__()
-        self.require(min(num_embeddings, embedding_dim) > 0, "an empty table", "at least 1 by 1", f"{num_embeddings}, {embedding_dim}")  # fmt: skip
+        self.require(
+            min(num_embeddings, embedding_dim) > 0,
+            "an empty table",
+            "at least 1 by 1",
+            f"{num_embeddings}, {embedding_dim}",
+        )
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.weight = nn.Parameter(torch.randn(num_embeddings, embedding_dim))
 
@@ -39,7 +44,12 @@ class Embedding(Layer):
         self.require(index.dtype == torch.int64, "the input is no index", "torch.int64", index.dtype)
         if index.device.type == "cpu" and index.numel():
             low, high = int(index.min()), int(index.max())
-            self.require(low >= 0 and high < self.num_embeddings, "an index is out of range", f"0 to {self.num_embeddings - 1}", f"{low} to {high}")  # fmt: skip
+            self.require(
+                low >= 0 and high < self.num_embeddings,
+                "an index is out of range",
+                f"0 to {self.num_embeddings - 1}",
+                f"{low} to {high}",
+            )
         return self.keep(self.weight[index].detach(), index)
 
     @without_graph

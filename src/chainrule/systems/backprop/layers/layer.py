@@ -65,14 +65,16 @@ class Layer(nn.Module):
         """
         if self._kept is None:
             raise UserError(
-                f"{type(self).__name__} has nothing to go back through", expected="one forward pass before each backward pass",
+                f"{type(self).__name__} has nothing to go back through",
+                expected="one forward pass before each backward pass",
                 cure="call the layer, outside torch.inference_mode(), and then backward once",
-            )  # fmt: skip
+            )
         if delta.shape != self._output_shape:
             raise UserError(
-                f"the delta of {type(self).__name__} does not fit its output", expected=str(tuple(self._output_shape or ())),
+                f"the delta of {type(self).__name__} does not fit its output",
+                expected=str(tuple(self._output_shape or ())),
                 found=str(tuple(delta.shape)),
-            )  # fmt: skip
+            )
         kept, self._kept = self._kept, None
         return kept
 

@@ -39,7 +39,12 @@ class Linear(Layer):
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__()
-        self.require(min(in_features, out_features) > 0, "a layer without units", "sizes of at least 1", f"{in_features}, {out_features}")  # fmt: skip
+        self.require(
+            min(in_features, out_features) > 0,
+            "a layer without units",
+            "sizes of at least 1",
+            f"{in_features}, {out_features}",
+        )
         self.in_features, self.out_features = in_features, out_features
         self.weight = uniform(out_features, in_features, fan_in=in_features)
         self.bias: nn.Parameter | None
@@ -47,7 +52,12 @@ class Linear(Layer):
 
     @without_graph
     def forward(self, x: Tensor) -> Tensor:
-        self.require(x.dim() > 0 and x.shape[-1] == self.in_features, "the input does not fit", f"(*, {self.in_features})", tuple(x.shape))  # fmt: skip
+        self.require(
+            x.dim() > 0 and x.shape[-1] == self.in_features,
+            "the input does not fit",
+            f"(*, {self.in_features})",
+            tuple(x.shape),
+        )
         z = x @ self.weight.T
         if self.bias is not None:
             z = z + self.bias
@@ -94,7 +104,9 @@ class LastStep(Layer):
 
     @without_graph
     def forward(self, x: Tensor) -> Tensor:
-        self.require(x.dim() == 3 and x.shape[1] > 0, "the input does not fit", "(B, T, F) with T at least 1", tuple(x.shape))  # fmt: skip
+        self.require(
+            x.dim() == 3 and x.shape[1] > 0, "the input does not fit", "(B, T, F) with T at least 1", tuple(x.shape)
+        )
         return self.keep(x[:, -1], x.shape)
 
     @without_graph

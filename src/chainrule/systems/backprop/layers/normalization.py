@@ -53,8 +53,12 @@ class BatchNorm(Layer):
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__()
-        self.require(num_features > 0 and eps > 0 and 0 <= momentum <= 1, "the settings are out of range",
-                     "num_features and eps above 0, momentum in [0, 1]", f"{num_features}, {eps}, {momentum}")  # fmt: skip
+        self.require(
+            num_features > 0 and eps > 0 and 0 <= momentum <= 1,
+            "the settings are out of range",
+            "num_features and eps above 0, momentum in [0, 1]",
+            f"{num_features}, {eps}, {momentum}",
+        )
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.weight, self.bias = nn.Parameter(torch.ones(num_features)), nn.Parameter(torch.zeros(num_features))
         self.register_buffer("running_mean", torch.zeros(num_features))
@@ -112,7 +116,12 @@ class LayerNorm(Layer):
 
     def __init__(self, normalized_shape: int, eps: float = 1e-5) -> None:
         super().__init__()
-        self.require(normalized_shape > 0 and eps > 0, "the settings are out of range", "both above 0", f"{normalized_shape}, {eps}")  # fmt: skip
+        self.require(
+            normalized_shape > 0 and eps > 0,
+            "the settings are out of range",
+            "both above 0",
+            f"{normalized_shape}, {eps}",
+        )
         self.normalized_shape, self.eps = normalized_shape, eps
         self.weight, self.bias = nn.Parameter(torch.ones(normalized_shape)), nn.Parameter(torch.zeros(normalized_shape))
 

@@ -36,9 +36,13 @@ class MaxPool2d(Layer):
     """
 
     def __init__(
-        self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, dilation: Sizes = 1,
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Sizes = 0,
+        dilation: Sizes = 1,
         ceil_mode: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.kernel = each(kernel_size, 2, "kernel_size", 1)
         self.stride = each(kernel_size if stride is None else stride, 2, "stride", 1)
@@ -102,9 +106,13 @@ class AvgPool2d(Layer):
     """
 
     def __init__(
-        self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, ceil_mode: bool = False,
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Sizes = 0,
+        ceil_mode: bool = False,
         count_include_pad: bool = True,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.kernel = each(kernel_size, 2, "kernel_size", 1)
         self.stride = each(kernel_size if stride is None else stride, 2, "stride", 1)

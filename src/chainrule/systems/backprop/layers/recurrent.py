@@ -26,8 +26,12 @@ from chainrule.systems.backprop.layers.layer import Layer, uniform, without_grap
 
 
 def _set_up(layer: RNN | LSTM | GRU, input_size: int, hidden_size: int, gates: int, truncation: int | None) -> None:
-    layer.require(min(input_size, hidden_size) > 0, "a layer without units", "sizes of at least 1", f"{input_size}, {hidden_size}")  # fmt: skip
-    layer.require(truncation is None or truncation > 0, "the truncation is too short", "at least 1 step, or None", truncation)  # fmt: skip
+    layer.require(
+        min(input_size, hidden_size) > 0, "a layer without units", "sizes of at least 1", f"{input_size}, {hidden_size}"
+    )
+    layer.require(
+        truncation is None or truncation > 0, "the truncation is too short", "at least 1 step, or None", truncation
+    )
     layer.input_size, layer.hidden_size, layer.truncation = input_size, hidden_size, truncation
     layer.weight_ih_l0 = uniform(gates * hidden_size, input_size, fan_in=hidden_size)
     layer.weight_hh_l0 = uniform(gates * hidden_size, hidden_size, fan_in=hidden_size)
@@ -107,9 +111,13 @@ class RNN(Layer):
     bias_hh_l0: nn.Parameter
 
     def __init__(
-        self, input_size: int, hidden_size: int, *, nonlinearity: Literal["tanh", "relu"] = "tanh",
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        nonlinearity: Literal["tanh", "relu"] = "tanh",
         truncation: int | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.require(nonlinearity in ("tanh", "relu"), "there is no such nonlinearity", "tanh or relu", nonlinearity)
         self.nonlinearity = nonlinearity

@@ -40,9 +40,11 @@ def output_size(size: int, kernel: int, stride: int, padding: int, dilation: int
     room = size + 2 * padding - dilation * (kernel - 1) - 1
     if room < 0:
         raise UserError(
-            "the window is larger than the input", expected=f"at least {dilation * (kernel - 1) + 1 - 2 * padding}",
-            found=f"an axis of {size}", cure="a smaller kernel, or more padding",
-        )  # fmt: skip
+            "the window is larger than the input",
+            expected=f"at least {dilation * (kernel - 1) + 1 - 2 * padding}",
+            found=f"an axis of {size}",
+            cure="a smaller kernel, or more padding",
+        )
     if not ceil_mode:
         return room // stride + 1
     count = -(-room // stride) + 1
@@ -50,9 +52,14 @@ def output_size(size: int, kernel: int, stride: int, padding: int, dilation: int
 
 
 def padded(
-    x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...],
-    out: tuple[int, ...], value: float = 0.0,
-) -> Tensor:  # fmt: skip
+    x: Tensor,
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    out: tuple[int, ...],
+    value: float = 0.0,
+) -> Tensor:
     """x (B, C, *size) with `value` around it, exactly as long along each axis as `out` windows reach."""
     widths: list[int] = []
     for size, k, s, p, d, n in zip(x.shape[2:], kernel, stride, padding, dilation, out, strict=True):

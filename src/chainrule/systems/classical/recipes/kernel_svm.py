@@ -28,18 +28,27 @@ if TYPE_CHECKING:
     tiny={"c": (1.0,), "gamma": ("scale", 0.01)},
 )
 def kernel_svm(
-    run: Run, *, c: tuple[Positive, ...] = (1.0, 10.0, 100.0),
+    run: Run,
+    *,
+    c: tuple[Positive, ...] = (1.0, 10.0, 100.0),
     gamma: tuple[Positive | Literal["scale", "auto"], ...] = ("scale", 0.003, 0.001),
-    kernel: Literal["linear", "poly", "rbf", "sigmoid"] = "rbf", degree: Count = 3, coef0: NonNegative = 0.0,
-    multi_class: Literal["ovo", "ovr"] = "ovo", class_weight: Literal["balanced"] | None = None, tol: Positive = 1e-3,
-    cache_size: Positive = 200.0, preprocess: Preprocessing = "standardize", encode: bool = True, missing: Literal["refuse", "fill"] = "refuse",
+    kernel: Literal["linear", "poly", "rbf", "sigmoid"] = "rbf",
+    degree: Count = 3,
+    coef0: NonNegative = 0.0,
+    multi_class: Literal["ovo", "ovr"] = "ovo",
+    class_weight: Literal["balanced"] | None = None,
+    tol: Positive = 1e-3,
+    cache_size: Positive = 200.0,
+    preprocess: Preprocessing = "standardize",
+    encode: bool = True,
+    missing: Literal["refuse", "fill"] = "refuse",
     val_fraction: Fraction = 0.1,
-) -> TableClassifier:  # fmt: skip
+) -> TableClassifier:
     """The support vector machine with a kernel, by SMO; the validation split chooses C and gamma, of equals the smallest C."""
     import torch
 
+    from chainrule.data.preprocess import preprocessed
     from chainrule.data.tables.loading import load_table
-    from chainrule.data.tables.preprocess import preprocessed
     from chainrule.nn.fitted import Fitted
     from chainrule.systems.classical.kernel_svm import KernelSVM
     from chainrule.tasks.tables.classification import TableClassifier
@@ -55,9 +64,15 @@ def kernel_svm(
         val_fraction=val_fraction,
     )
     model = KernelSVM(
-        kernel=kernel, degree=degree, coef0=coef0, multi_class=multi_class, class_weight=class_weight, tol=tol,
-        cache_size=cache_size, device=str(run.device),
-    )  # fmt: skip
+        kernel=kernel,
+        degree=degree,
+        coef0=coef0,
+        multi_class=multi_class,
+        class_weight=class_weight,
+        tol=tol,
+        cache_size=cache_size,
+        device=str(run.device),
+    )
     widths = gamma if kernel != "linear" else gamma[:1]  # which a linear kernel has none of
     candidates = [
         {"C": one, "gamma": width} for one in sorted(c, reverse=True) for width in reversed(widths)

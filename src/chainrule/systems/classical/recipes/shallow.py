@@ -25,11 +25,16 @@ if TYPE_CHECKING:
     tiny={"smoothing": (1e-9, 1e-3)},
 )
 def naive_bayes(
-    run: Run, *, kind: Literal["gaussian", "multinomial", "bernoulli"] = "gaussian",
-    smoothing: tuple[Positive, ...] | None = None, priors: Literal["frequency", "uniform"] = "frequency",
-    binarize: NonNegative = 0.0, encode: bool = True, missing: Literal["refuse", "fill"] = "refuse",
+    run: Run,
+    *,
+    kind: Literal["gaussian", "multinomial", "bernoulli"] = "gaussian",
+    smoothing: tuple[Positive, ...] | None = None,
+    priors: Literal["frequency", "uniform"] = "frequency",
+    binarize: NonNegative = 0.0,
+    encode: bool = True,
+    missing: Literal["refuse", "fill"] = "refuse",
     val_fraction: Fraction = 0.1,
-) -> TableClassifier:  # fmt: skip
+) -> TableClassifier:
     """Naive Bayes; the validation split chooses the smoothing (a share of the largest variance, or what counts begin with)."""
     import torch
 
@@ -40,9 +45,14 @@ def naive_bayes(
     from chainrule.tasks.tables.learning import fit_each
 
     data = load_table(
-        run, task="classification", dtype=torch.float64, standardize=kind == "gaussian", encode=encode, missing=missing,
+        run,
+        task="classification",
+        dtype=torch.float64,
+        standardize=kind == "gaussian",
+        encode=encode,
+        missing=missing,
         val_fraction=val_fraction,
-    )  # fmt: skip
+    )
     shared: dict[str, Any] = {"priors": None if priors == "frequency" else priors, "device": str(run.device)}
     model: GaussianNaiveBayes | MultinomialNaiveBayes | BernoulliNaiveBayes
     if kind == "gaussian":
@@ -68,24 +78,33 @@ def naive_bayes(
     tiny={"shrinkage": ("none", 0.1)},
 )
 def lda(
-    run: Run, *, shrinkage: tuple[Literal["none", "auto"] | Fraction, ...] = ("none", "auto", 0.01, 0.1, 0.3),
-    preprocess: Preprocessing = "standardize", encode: bool = True, missing: Literal["refuse", "fill"] = "refuse",
+    run: Run,
+    *,
+    shrinkage: tuple[Literal["none", "auto"] | Fraction, ...] = ("none", "auto", 0.01, 0.1, 0.3),
+    preprocess: Preprocessing = "standardize",
+    encode: bool = True,
+    missing: Literal["refuse", "fill"] = "refuse",
     val_fraction: Fraction = 0.1,
-) -> TableClassifier:  # fmt: skip
+) -> TableClassifier:
     """Linear discriminant analysis; the validation split chooses how far the covariance is shrunk."""
     import torch
 
+    from chainrule.data.preprocess import preprocessed
     from chainrule.data.tables.loading import load_table
-    from chainrule.data.tables.preprocess import preprocessed
     from chainrule.nn.fitted import Fitted
     from chainrule.systems.classical.discriminant import LinearDiscriminant
     from chainrule.tasks.tables.classification import TableClassifier
     from chainrule.tasks.tables.learning import fit_each
 
     data = load_table(
-        run, task="classification", dtype=torch.float64, standardize=preprocess == "standardize", encode=encode,
-        missing=missing, val_fraction=val_fraction,
-    )  # fmt: skip
+        run,
+        task="classification",
+        dtype=torch.float64,
+        standardize=preprocess == "standardize",
+        encode=encode,
+        missing=missing,
+        val_fraction=val_fraction,
+    )
     candidates = [{"shrinkage": None if share == "none" else share} for share in shrinkage]
     learn = fit_each(candidates, choose_by=("loss", True))
     model = Fitted(LinearDiscriminant(device=str(run.device)))
@@ -101,24 +120,34 @@ def lda(
     tiny={"neighbours": (1, 3)},
 )
 def nearest_neighbours(
-    run: Run, *, neighbours: tuple[Count, ...] = (1, 3, 5, 7, 11, 15), voting: Literal["uniform", "distance"] = "uniform",
-    preprocess: Preprocessing = "standardize", encode: bool = True, missing: Literal["refuse", "fill"] = "refuse",
+    run: Run,
+    *,
+    neighbours: tuple[Count, ...] = (1, 3, 5, 7, 11, 15),
+    voting: Literal["uniform", "distance"] = "uniform",
+    preprocess: Preprocessing = "standardize",
+    encode: bool = True,
+    missing: Literal["refuse", "fill"] = "refuse",
     val_fraction: Fraction = 0.1,
-) -> TableClassifier:  # fmt: skip
+) -> TableClassifier:
     """The class of most of the nearest training rows; the validation split chooses how many are asked, of equals the fewest."""
     import torch
 
+    from chainrule.data.preprocess import preprocessed
     from chainrule.data.tables.loading import load_table
-    from chainrule.data.tables.preprocess import preprocessed
     from chainrule.nn.fitted import Fitted
     from chainrule.systems.classical.neighbours import NearestNeighbours
     from chainrule.tasks.tables.classification import TableClassifier
     from chainrule.tasks.tables.learning import fit_each
 
     data = load_table(
-        run, task="classification", dtype=torch.float64, standardize=preprocess == "standardize", encode=encode,
-        missing=missing, val_fraction=val_fraction,
-    )  # fmt: skip
+        run,
+        task="classification",
+        dtype=torch.float64,
+        standardize=preprocess == "standardize",
+        encode=encode,
+        missing=missing,
+        val_fraction=val_fraction,
+    )
     _at_most("neighbours", neighbours, data, "training rows", data.spec["counts"]["train"])
     model = Fitted(NearestNeighbours(weights=voting, device=str(run.device)))
     candidates = [
@@ -139,10 +168,17 @@ def nearest_neighbours(
     tiny={"clusters": (3,), "starts": 2},
 )
 def k_means(
-    run: Run, *, clusters: tuple[Count, ...] = (10,), starts: Count = 10, max_iterations: Count = 300,
-    tolerance: NonNegative = 1e-4, standardize: bool = True,
-    encode: bool = True, missing: Literal["refuse", "fill"] = "refuse", val_fraction: Fraction = 0.1,
-) -> TableExplorer:  # fmt: skip
+    run: Run,
+    *,
+    clusters: tuple[Count, ...] = (10,),
+    starts: Count = 10,
+    max_iterations: Count = 300,
+    tolerance: NonNegative = 1e-4,
+    standardize: bool = True,
+    encode: bool = True,
+    missing: Literal["refuse", "fill"] = "refuse",
+    val_fraction: Fraction = 0.1,
+) -> TableExplorer:
     """k-means from k-means++; of several numbers of clusters the validation split takes that of least mean square."""
     import torch
 
@@ -153,9 +189,14 @@ def k_means(
     from chainrule.tasks.tables.learning import fit_each
 
     data = load_table(
-        run, task="density", dtype=torch.float64, standardize=standardize, encode=encode, missing=missing,
+        run,
+        task="density",
+        dtype=torch.float64,
+        standardize=standardize,
+        encode=encode,
+        missing=missing,
         val_fraction=val_fraction,
-    )  # fmt: skip
+    )
     _at_most("clusters", clusters, data, "training rows", data.spec["counts"]["train"])
     model = KMeans(n_init=starts, max_iter=max_iterations, tol=tolerance, random_state=run.seed, device=str(run.device))
     learn = fit_each([{"n_clusters": count} for count in clusters], choose_by=("mean_square", True))
@@ -172,9 +213,15 @@ def k_means(
     tiny={"components": (2, 5)},
 )
 def pca(
-    run: Run, *, components: tuple[Count, ...] | None = None, whiten: bool = False, standardize: bool = True,
-    encode: bool = True, missing: Literal["refuse", "fill"] = "refuse", val_fraction: Fraction = 0.1,
-) -> TableExplorer:  # fmt: skip
+    run: Run,
+    *,
+    components: tuple[Count, ...] | None = None,
+    whiten: bool = False,
+    standardize: bool = True,
+    encode: bool = True,
+    missing: Literal["refuse", "fill"] = "refuse",
+    val_fraction: Fraction = 0.1,
+) -> TableExplorer:
     """Principal components; the validation split chooses how many (1 to 60, if none are named) by their Gaussian's density."""
     import torch
 
@@ -185,9 +232,14 @@ def pca(
     from chainrule.tasks.tables.learning import fit_each
 
     data = load_table(
-        run, task="density", dtype=torch.float64, standardize=standardize, encode=encode, missing=missing,
+        run,
+        task="density",
+        dtype=torch.float64,
+        standardize=standardize,
+        encode=encode,
+        missing=missing,
         val_fraction=val_fraction,
-    )  # fmt: skip
+    )
     most = min(len(data.spec["mean"]), data.spec["counts"]["train"])
     _at_most("components", components or (1,), data, "columns and training rows", most)
     counts = components or [count for count in (1, 2, 5, 10, 20, 30, 40, 50, 60) if count <= most]
@@ -205,11 +257,25 @@ def pca(
     tiny={"bandwidth": (1.0, "scott")},
 )
 def kernel_density(
-    run: Run, *,
-    bandwidth: tuple[Positive | Literal["scott", "silverman"], ...] = ("scott", "silverman", 0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 2.0),
-    kernel: Literal["gaussian", "exponential"] = "gaussian", standardize: bool = True,
-    encode: bool = True, missing: Literal["refuse", "fill"] = "refuse", val_fraction: Fraction = 0.1,
-) -> TableExplorer:  # fmt: skip
+    run: Run,
+    *,
+    bandwidth: tuple[Positive | Literal["scott", "silverman"], ...] = (
+        "scott",
+        "silverman",
+        0.1,
+        0.2,
+        0.4,
+        0.7,
+        1.0,
+        1.5,
+        2.0,
+    ),
+    kernel: Literal["gaussian", "exponential"] = "gaussian",
+    standardize: bool = True,
+    encode: bool = True,
+    missing: Literal["refuse", "fill"] = "refuse",
+    val_fraction: Fraction = 0.1,
+) -> TableExplorer:
     """A bump on every training row; the validation split chooses their width by its likelihood.
 
     The kernels of bounded support are left to Python: a row farther than a bandwidth from all others has no density at all.
@@ -223,9 +289,14 @@ def kernel_density(
     from chainrule.tasks.tables.learning import fit_each
 
     data = load_table(
-        run, task="density", dtype=torch.float64, standardize=standardize, encode=encode, missing=missing,
+        run,
+        task="density",
+        dtype=torch.float64,
+        standardize=standardize,
+        encode=encode,
+        missing=missing,
         val_fraction=val_fraction,
-    )  # fmt: skip
+    )
     learn = fit_each([{"bandwidth": width} for width in bandwidth], choose_by=("nll_nats", True))
     model = Fitted(KernelDensity(kernel=kernel, device=str(run.device)))
     return TableExplorer(run, data=data, model=model, learn=learn, output="log_density")
@@ -240,10 +311,17 @@ def kernel_density(
     tiny={"atoms": 5, "max_iterations": 3},
 )
 def sparse_coding(
-    run: Run, *, atoms: Count = 100, alpha: Positive = 1.0, max_iterations: Count = 50, tolerance: NonNegative = 1e-5,
+    run: Run,
+    *,
+    atoms: Count = 100,
+    alpha: Positive = 1.0,
+    max_iterations: Count = 50,
+    tolerance: NonNegative = 1e-5,
     standardize: bool = True,
-    encode: bool = True, missing: Literal["refuse", "fill"] = "refuse", val_fraction: Fraction = 0.1,
-) -> TableExplorer:  # fmt: skip
+    encode: bool = True,
+    missing: Literal["refuse", "fill"] = "refuse",
+    val_fraction: Fraction = 0.1,
+) -> TableExplorer:
     """A dictionary of which every row is a sum of few atoms, by coordinate descent on codes and atoms in turn."""
     import torch
 
@@ -254,9 +332,14 @@ def sparse_coding(
     from chainrule.tasks.tables.learning import fit_each
 
     data = load_table(
-        run, task="density", dtype=torch.float64, standardize=standardize, encode=encode, missing=missing,
+        run,
+        task="density",
+        dtype=torch.float64,
+        standardize=standardize,
+        encode=encode,
+        missing=missing,
         val_fraction=val_fraction,
-    )  # fmt: skip
+    )
     model = SparseCoding(
         n_components=atoms, alpha=alpha, max_iter=max_iterations, tol=tolerance, code_tol=1e-6, device=str(run.device)
     )
@@ -265,5 +348,9 @@ def sparse_coding(
 
 def _at_most(name: str, values: tuple[int, ...], data: Dataset[TableSplit], of: str, most: int) -> None:
     if max(values) > most:
-        raise UserError(f"the setting {name} is more than there are {of}", where=data.spec["where"], expected=f"{most} at most",
-                        found=max(values))  # fmt: skip
+        raise UserError(
+            f"the setting {name} is more than there are {of}",
+            where=data.spec["where"],
+            expected=f"{most} at most",
+            found=max(values),
+        )

@@ -330,8 +330,11 @@ def _row_norms(x: Tensor, rows: int) -> Tensor:
 
 def _check(x: Tensor, start: Tensor) -> None:
     if x.dim() != 2 or start.dim() != 2 or x.shape[1:] != start.shape[1:] or not len(start):
-        raise UserError("rows and centres do not fit", expected="x (N, D) and start (K, D), K of 1 or more",
-                        found=f"{tuple(x.shape)} and {tuple(start.shape)}")  # fmt: skip
+        raise UserError(
+            "rows and centres do not fit",
+            expected="x (N, D) and start (K, D), K of 1 or more",
+            found=f"{tuple(x.shape)} and {tuple(start.shape)}",
+        )
     if x.dtype not in (torch.float32, torch.float64):
         raise UserError("k-means needs float32 or float64", found=x.dtype, cure="x.float()")
     if len(x) < len(start):

@@ -234,9 +234,15 @@ class RowCache:
 
 
 def smo_in_blocks(
-    rows: Callable[[Tensor], Tensor], y: Tensor, upper: Tensor, *, tol: float = 1e-3, working_set: int = WORKING_SET,
-    cache_bytes: float = 200e6, max_steps: int = ENDLESS,
-) -> DualSolution:  # fmt: skip
+    rows: Callable[[Tensor], Tensor],
+    y: Tensor,
+    upper: Tensor,
+    *,
+    tol: float = 1e-3,
+    working_set: int = WORKING_SET,
+    cache_bytes: float = 200e6,
+    max_steps: int = ENDLESS,
+) -> DualSolution:
     """Solves the dual without the whole kernel matrix: `smo` on the rows that violate optimality the most.
 
     A block is up to half new rows, the worst violators, and rows of the block before, which keeps it from going back
@@ -283,9 +289,14 @@ def smo_in_blocks(
         before = b[block]
         part_b, part_f = before.numpy().copy(), f[block].numpy().copy()
         taken = solve_block(
-            _numbers(k[:, block.to(k.device)]), part_b, part_f, low[block].numpy(), high[block].numpy(),
-            tol=tol if size == len(y) else max(0.5 * tol, 0.1 * worst), max_steps=max_steps - steps,
-        )  # fmt: skip
+            _numbers(k[:, block.to(k.device)]),
+            part_b,
+            part_f,
+            low[block].numpy(),
+            high[block].numpy(),
+            tol=tol if size == len(y) else max(0.5 * tol, 0.1 * worst),
+            max_steps=max_steps - steps,
+        )
         change = torch.from_numpy(part_b) - before
         moved = change.nonzero()[:, 0]
         if not len(moved):  # the arithmetic has no digits left for this block
@@ -340,7 +351,9 @@ def _solution(
 
 def _check(y: Tensor, upper: Tensor) -> None:
     if y.ndim != 1 or upper.shape != y.shape:
-        raise UserError("y and its bounds do not fit", expected="both (N,)", found=f"{tuple(y.shape)} and {tuple(upper.shape)}")  # fmt: skip
+        raise UserError(
+            "y and its bounds do not fit", expected="both (N,)", found=f"{tuple(y.shape)} and {tuple(upper.shape)}"
+        )
     values = set(y.unique().tolist())
     if values != {1.0, -1.0}:
         raise UserError("the classes of the dual are two", expected="+1 and -1, both", found=sorted(values))
@@ -353,7 +366,9 @@ def _numbers(values: Tensor) -> Floats:
     result: Floats = values.detach().double().cpu().numpy()
     if not np.isfinite(result).all():
         raise UserError(
-            "the kernel has entries that are not finite", expected="numbers", found="nan or infinity",
+            "the kernel has entries that are not finite",
+            expected="numbers",
+            found="nan or infinity",
             cure="scale the features; a smaller gamma or degree",
-        )  # fmt: skip
+        )
     return result

@@ -23,8 +23,14 @@ SYSTEMS_AT_ONCE = 1024
 
 
 def sparse_codes(
-    x: Tensor, atoms: Tensor, alpha: float, *, start: Tensor | None = None, tolerance: float = 1e-6, max_sweeps: int = 1000
-) -> Tensor:  # fmt: skip
+    x: Tensor,
+    atoms: Tensor,
+    alpha: float,
+    *,
+    start: Tensor | None = None,
+    tolerance: float = 1e-6,
+    max_sweeps: int = 1000,
+) -> Tensor:
     """The codes u (N, K) that minimise 1/2 |x - u V|^2 + alpha |u|_1, a row at a time, by cyclic coordinate descent.
 
     Coordinate k of a row moves to its best value while the others stand: with G = V V^T,
@@ -46,8 +52,11 @@ def sparse_codes(
     [[2.0, 0.0]]
     """
     if x.dim() != 2 or atoms.dim() != 2 or x.shape[1] != atoms.shape[1]:
-        raise UserError("rows and atoms do not fit", expected="x (N, D) and atoms (K, D)",
-                        found=f"{tuple(x.shape)} and {tuple(atoms.shape)}")  # fmt: skip
+        raise UserError(
+            "rows and atoms do not fit",
+            expected="x (N, D) and atoms (K, D)",
+            found=f"{tuple(x.shape)} and {tuple(atoms.shape)}",
+        )
     if not alpha > 0:
         raise UserError("alpha is out of range", expected="a number above 0", found=alpha)
     gram = atoms @ atoms.T  # (K, K)
@@ -75,8 +84,9 @@ def sparse_codes(
                 return codes.T
     warnings.warn(
         f"{len(left)} of {len(x)} codes were not done after {max_sweeps} sweeps; scale the atoms, or choose a larger alpha or tolerance",
-        ConvergenceWarning, stacklevel=2,
-    )  # fmt: skip
+        ConvergenceWarning,
+        stacklevel=2,
+    )
     codes[:, left] = u
     return codes.T
 

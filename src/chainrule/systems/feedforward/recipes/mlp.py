@@ -26,17 +26,32 @@ Hidden = tuple[Count, ...] | None
     source="Rumelhart, Hinton, Williams 1986; Simard, Steinkraus, Platt 2003; Srivastava et al. 2014",
     model="mlp",
     target=Target(
-        "error", 0.016, "mnist", "Simard, Steinkraus, Platt 2003: 2-layer MLP, 800 HU, cross-entropy, no distortions",
+        "error",
+        0.016,
+        "mnist",
+        "Simard, Steinkraus, Platt 2003: 2-layer MLP, 800 HU, cross-entropy, no distortions",
         "test error at the end of training",
     ),
     tiny={"epochs": 2, "hidden": (20,), "size": 8, "log_every": 3},
-)  # fmt: skip
+)
 def mlp(
-    run: Run, *, epochs: Count = 40, batch_size: Count = 128, lr: Positive = 0.001, optimizer: Optimizer = "adam",
-    momentum: Fraction = 0.0, weight_decay: NonNegative = 0.0, hidden: Hidden = (800,), activation: str = "relu",
-    dropout: Fraction = 0.5, input_dropout: Fraction = 0.2, init: str = "msra", size: Count = 28, channels: Size = 0,
+    run: Run,
+    *,
+    epochs: Count = 40,
+    batch_size: Count = 128,
+    lr: Positive = 0.001,
+    optimizer: Optimizer = "adam",
+    momentum: Fraction = 0.0,
+    weight_decay: NonNegative = 0.0,
+    hidden: Hidden = (800,),
+    activation: str = "relu",
+    dropout: Fraction = 0.5,
+    input_dropout: Fraction = 0.2,
+    init: str = "msra",
+    size: Count = 28,
+    channels: Size = 0,
     val_fraction: Fraction = 1 / 12,
-) -> ImageClassifier:  # fmt: skip
+) -> ImageClassifier:
     """The perceptron with one hidden layer of 800 units (636,010 parameters), dropout, a rate that falls as a cosine."""
     import torch
 
@@ -51,9 +66,15 @@ def mlp(
     rule = optimizer_of(optimizer, model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
     steps = epochs * -(-data.spec["counts"]["train"] // batch_size)
     return ImageClassifier(
-        run, data=data, model=model, criterion=lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
-        optimizer=rule, schedule=torch.optim.lr_scheduler.CosineAnnealingLR(rule, steps), epochs=epochs, batch_size=batch_size,
-    )  # fmt: skip
+        run,
+        data=data,
+        model=model,
+        criterion=lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
+        optimizer=rule,
+        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(rule, steps),
+        epochs=epochs,
+        batch_size=batch_size,
+    )
 
 
 @recipe(
@@ -65,16 +86,29 @@ def mlp(
     tiny={"data": "iris", "epochs": 5, "hidden": (8,), "log_every": 3},
 )
 def mlp_table(
-    run: Run, *, epochs: Count = 200, patience: Size = 20, batch_size: Count = 32, lr: Positive = 0.003,
-    optimizer: Optimizer = "adam", momentum: Fraction = 0.0, weight_decay: NonNegative = 1e-4, hidden: Hidden = (32,),
-    activation: str = "relu", dropout: Fraction = 0.0, input_dropout: Fraction = 0.0, init: str = "torch",
-    preprocess: Preprocessing = "standardize", missing: Literal["refuse", "fill"] = "refuse", val_fraction: Fraction = 0.15,
-) -> TableClassifier:  # fmt: skip
+    run: Run,
+    *,
+    epochs: Count = 200,
+    patience: Size = 20,
+    batch_size: Count = 32,
+    lr: Positive = 0.003,
+    optimizer: Optimizer = "adam",
+    momentum: Fraction = 0.0,
+    weight_decay: NonNegative = 1e-4,
+    hidden: Hidden = (32,),
+    activation: str = "relu",
+    dropout: Fraction = 0.0,
+    input_dropout: Fraction = 0.0,
+    init: str = "torch",
+    preprocess: Preprocessing = "standardize",
+    missing: Literal["refuse", "fill"] = "refuse",
+    val_fraction: Fraction = 0.15,
+) -> TableClassifier:
     """Rows of a table into classes, 1 of C; stops after `patience` epochs without a better validation loss (0: never)."""
     import torch
 
+    from chainrule.data.preprocess import preprocessed
     from chainrule.data.tables.loading import load_table
-    from chainrule.data.tables.preprocess import preprocessed
     from chainrule.optim import as_schedule, fixed
     from chainrule.optim.by_name import optimizer_of
     from chainrule.systems.feedforward.mlp import MLP
@@ -94,9 +128,14 @@ def mlp_table(
     model = run.place(preprocessed(network, preprocess, data.spec))
     rule = optimizer_of(optimizer, model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
     learn = by_gradient(
-        lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"), rule, as_schedule(rule, fixed(lr)),
-        epochs=epochs, batch_size=batch_size, choose_by=("loss", True), patience=patience,
-    )  # fmt: skip
+        lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
+        rule,
+        as_schedule(rule, fixed(lr)),
+        epochs=epochs,
+        batch_size=batch_size,
+        choose_by=("loss", True),
+        patience=patience,
+    )
     return TableClassifier(run, data=data, model=model, learn=learn)
 
 
@@ -109,12 +148,25 @@ def mlp_table(
     tiny={"epochs": 5, "hidden": (8,), "log_every": 5},
 )
 def mlp_regression(
-    run: Run, *, epochs: Count = 300, patience: Size = 30, batch_size: Count = 32, lr: Positive = 0.003,
-    optimizer: Optimizer = "adam", momentum: Fraction = 0.0, weight_decay: NonNegative = 1e-4, hidden: Hidden = (32, 32),
-    activation: str = "tanh", dropout: Fraction = 0.0, input_dropout: Fraction = 0.0, init: str = "torch",
-    loss: Literal["squared", "absolute"] = "squared", standardize: bool = True,
-    missing: Literal["refuse", "fill"] = "refuse", val_fraction: Fraction = 0.15,
-) -> TableRegressor:  # fmt: skip
+    run: Run,
+    *,
+    epochs: Count = 300,
+    patience: Size = 30,
+    batch_size: Count = 32,
+    lr: Positive = 0.003,
+    optimizer: Optimizer = "adam",
+    momentum: Fraction = 0.0,
+    weight_decay: NonNegative = 1e-4,
+    hidden: Hidden = (32, 32),
+    activation: str = "tanh",
+    dropout: Fraction = 0.0,
+    input_dropout: Fraction = 0.0,
+    init: str = "torch",
+    loss: Literal["squared", "absolute"] = "squared",
+    standardize: bool = True,
+    missing: Literal["refuse", "fill"] = "refuse",
+    val_fraction: Fraction = 0.15,
+) -> TableRegressor:
     """Rows of a table into a number, or a function fitted to points; learnt in deviations of the target, told in its units."""
     from chainrule.data.tables.loading import load_table
     from chainrule.optim import as_schedule, fixed
@@ -138,7 +190,12 @@ def mlp_regression(
         return residual.square() if loss == "squared" else residual.abs()
 
     learn = by_gradient(
-        criterion, rule, as_schedule(rule, fixed(lr)), epochs=epochs, batch_size=batch_size,
-        choose_by=("rmse" if loss == "squared" else "mae", True), patience=patience,
-    )  # fmt: skip
+        criterion,
+        rule,
+        as_schedule(rule, fixed(lr)),
+        epochs=epochs,
+        batch_size=batch_size,
+        choose_by=("rmse" if loss == "squared" else "mae", True),
+        patience=patience,
+    )
     return TableRegressor(run, data=data, model=model, learn=learn)

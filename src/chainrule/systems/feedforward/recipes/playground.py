@@ -21,12 +21,23 @@ if TYPE_CHECKING:
     tiny={"data": "xor", "epochs": 4, "hidden": (4,), "log_every": 10},
 )
 def playground(
-    run: Run, *, features: tuple[str, ...] = ("all",), degree: Count = 1, hidden: tuple[Count, ...] | None = (16, 16),
-    activation: str = "tanh", epochs: Count = 200, patience: Size = 0, batch_size: Count = 20, lr: Positive = 0.01,
+    run: Run,
+    *,
+    features: tuple[str, ...] = ("all",),
+    degree: Count = 1,
+    hidden: tuple[Count, ...] | None = (16, 16),
+    activation: str = "tanh",
+    epochs: Count = 200,
+    patience: Size = 0,
+    batch_size: Count = 20,
+    lr: Positive = 0.01,
     optimizer: Literal["sgd", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw"] = "adam",
-    momentum: Fraction = 0.0, weight_decay: NonNegative = 0.0, dropout: Fraction = 0.0, init: str = "torch",
+    momentum: Fraction = 0.0,
+    weight_decay: NonNegative = 0.0,
+    dropout: Fraction = 0.0,
+    init: str = "torch",
     val_fraction: Fraction = 0.1,
-) -> TableClassifier:  # fmt: skip
+) -> TableClassifier:
     """Points of the plane into classes: features by hand or a polynomial basis, layers, activation; and the surface they make.
 
     `features=x1,x2,x1x2,x1^2,sin(x1)` names the inputs, products and functions of the standardised columns; `degree=3`
@@ -50,7 +61,13 @@ def playground(
     model = run.place(OverFeatures(chosen, network))
     rule = optimizer_of(optimizer, model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
     learn = by_gradient(
-        lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"), rule, as_schedule(rule, fixed(lr)),
-        epochs=epochs, batch_size=batch_size, choose_by=("loss", True), patience=patience, watch=True,
-    )  # fmt: skip
+        lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
+        rule,
+        as_schedule(rule, fixed(lr)),
+        epochs=epochs,
+        batch_size=batch_size,
+        choose_by=("loss", True),
+        patience=patience,
+        watch=True,
+    )
     return TableClassifier(run, data=data, model=model, learn=learn)

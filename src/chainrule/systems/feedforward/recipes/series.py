@@ -21,13 +21,27 @@ if TYPE_CHECKING:
     tiny={"epochs": 3, "hidden": (8,), "lags": 6, "horizon": 4, "period": 5, "batch_size": 64, "log_every": 3},
 )
 def mlp_series(
-    run: Run, *, lags: Count = 12, horizon: Count = 12, period: Size = 0, difference: Size = 0, log: bool = False,
-    epochs: Count = 300, patience: Size = 40, batch_size: Count = 16, lr: Positive = 0.003,
+    run: Run,
+    *,
+    lags: Count = 12,
+    horizon: Count = 12,
+    period: Size = 0,
+    difference: Size = 0,
+    log: bool = False,
+    epochs: Count = 300,
+    patience: Size = 40,
+    batch_size: Count = 16,
+    lr: Positive = 0.003,
     optimizer: Literal["sgd", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw"] = "adam",
-    momentum: Fraction = 0.0, weight_decay: NonNegative = 1e-4, hidden: tuple[Count, ...] | None = (16,),
-    activation: str = "tanh", dropout: Fraction = 0.0, init: str = "torch", val_fraction: Fraction = 0.15,
+    momentum: Fraction = 0.0,
+    weight_decay: NonNegative = 1e-4,
+    hidden: tuple[Count, ...] | None = (16,),
+    activation: str = "tanh",
+    dropout: Fraction = 0.0,
+    init: str = "torch",
+    val_fraction: Fraction = 0.15,
     test_fraction: Fraction = 0.2,
-) -> Forecaster:  # fmt: skip
+) -> Forecaster:
     """The next values of a series from the last `lags`; hidden=none is a linear autoregression, period= adds its naive rival."""
     from chainrule.data.tables.series import load_series
     from chainrule.optim import as_schedule, fixed
@@ -42,7 +56,12 @@ def mlp_series(
     model = run.place(MLP(lags, 1, hidden or (), activation, dropout, init=init))
     rule = optimizer_of(optimizer, model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
     learn = by_gradient(
-        lambda answers, y: (answers.flatten() - y).square(), rule, as_schedule(rule, fixed(lr)), epochs=epochs,
-        batch_size=batch_size, choose_by=("rmse", True), patience=patience,
-    )  # fmt: skip
+        lambda answers, y: (answers.flatten() - y).square(),
+        rule,
+        as_schedule(rule, fixed(lr)),
+        epochs=epochs,
+        batch_size=batch_size,
+        choose_by=("rmse", True),
+        patience=patience,
+    )
     return Forecaster(run, data=data, model=model, learn=learn, horizon=horizon, period=period)

@@ -21,9 +21,14 @@ if TYPE_CHECKING:
     tiny={"epochs": 2, "log_every": 3},
 )
 def score_net(
-    run: Run, *, epochs: Count = 5, batch_size: Count = 128, lr: Positive = 2e-3, weight_decay: NonNegative = 1e-2,
+    run: Run,
+    *,
+    epochs: Count = 5,
+    batch_size: Count = 128,
+    lr: Positive = 2e-3,
+    weight_decay: NonNegative = 1e-2,
     val_fraction: Fraction = 1 / 12,
-) -> ImageClassifier:  # fmt: skip
+) -> ImageClassifier:
     """Three convolutions, 64 features (47,034 parameters): AdamW, a rate that falls to zero as a cosine."""
     import torch
 
@@ -36,6 +41,12 @@ def score_net(
     optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=weight_decay)
     steps = epochs * -(-data.spec["counts"]["train"] // batch_size)
     return ImageClassifier(
-        run, data=data, model=model, criterion=lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
-        optimizer=optimizer, schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps), epochs=epochs, batch_size=batch_size,
-    )  # fmt: skip
+        run,
+        data=data,
+        model=model,
+        criterion=lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
+        optimizer=optimizer,
+        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
+        epochs=epochs,
+        batch_size=batch_size,
+    )

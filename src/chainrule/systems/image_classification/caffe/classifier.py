@@ -107,12 +107,15 @@ def _criterion(step: Step | None, net: CaffeGraph) -> str:
         return str(module.settings["norm"])
     if step.kind != "SoftmaxWithLoss" or not isinstance(module, Function):
         raise UserError(
-            f"the loss {step.name!r} is none of classes", expected="SoftmaxWithLoss or HingeLoss", found=step.kind,
+            f"the loss {step.name!r} is none of classes",
+            expected="SoftmaxWithLoss or HingeLoss",
+            found=step.kind,
             cure="a loop of your own around CaffeGraph.objective",
-        )  # fmt: skip
+        )
     if module.settings["normalization"] == "none":
         raise UserError(
-            f"the loss {step.name!r} is a sum over the batch", expected="a mean: normalization VALID, FULL or BATCH_SIZE",
+            f"the loss {step.name!r} is a sum over the batch",
+            expected="a mean: normalization VALID, FULL or BATCH_SIZE",
             found="normalization: NONE",
-        )  # fmt: skip
+        )
     return "softmax"

@@ -78,8 +78,13 @@ def channel_means(file: str, net: str) -> list[float]:
         raise UserError(f"{path}: {error}") from None
     *others, channels, height, width = [1, 1, 1, *picture.shape]
     if math.prod(others) != 1 or not picture.numel() or not picture.isfinite().all():
-        raise UserError("the file holds no mean picture", where=path, expected="numbers (channels, height, width)", found=tuple(picture.shape),
-                        cure="mean_value: 104 mean_value: 117 mean_value: 123 in place of mean_file")  # fmt: skip
+        raise UserError(
+            "the file holds no mean picture",
+            where=path,
+            expected="numbers (channels, height, width)",
+            found=tuple(picture.shape),
+            cure="mean_value: 104 mean_value: 117 mean_value: 123 in place of mean_file",
+        )
     return [float(mean) for mean in picture.double().view(channels, height * width).mean(1)]
 
 
@@ -98,11 +103,16 @@ def side(source: Source, size: int) -> int:
     if not found:
         raise UserError(
             f"the description does not say how large the pictures are (data layer {source.name!r})",
-            expected="crop_size, new_height and new_width, or a layer of type Input", cure="size=224",
-        )  # fmt: skip
+            expected="crop_size, new_height and new_width, or a layer of type Input",
+            cure="size=224",
+        )
     if found < source.crop_size:
-        raise UserError("the pictures are smaller than the part that is cut out", expected=f"{source.crop_size} or more",
-                        found=f"size={found}", cure=f"size={source.crop_size}")  # fmt: skip
+        raise UserError(
+            "the pictures are smaller than the part that is cut out",
+            expected=f"{source.crop_size} or more",
+            found=f"size={found}",
+            cure=f"size={source.crop_size}",
+        )
     return found
 
 
@@ -111,11 +121,14 @@ def check(model: CaffeClassifier, solver: Solver, classes: int) -> None:
     if model.num_classes != classes:
         raise UserError(
             f"the network {model.net.name} tells other classes apart than the data have",
-            expected=f"{classes} outputs, one for each class", found=model.num_classes,
+            expected=f"{classes} outputs, one for each class",
+            found=model.num_classes,
             cure=f"num_output: {classes} in the last layer (layer {model.net.steps_for(model.heads[-1:])[-1][0].name!r})",
-        )  # fmt: skip
+        )
     if solver.iter_size > 1 and any(isinstance(module, CaffeBatchNorm) for module in model.modules()):
         raise UserError(
             "gradients of several batches cannot be put together where batches are normalised",
-            expected="iter_size: 1", found=f"iter_size: {solver.iter_size}", cure="a larger batch_size",
-        )  # fmt: skip
+            expected="iter_size: 1",
+            found=f"iter_size: {solver.iter_size}",
+            cure="a larger batch_size",
+        )

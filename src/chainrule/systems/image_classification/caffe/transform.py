@@ -27,9 +27,11 @@ def mean_and_std(source: Source, channels: int) -> tuple[list[float], list[float
     """
     if len(source.mean_value) not in (0, 1, channels):
         raise UserError(
-            f"the data layer {source.name!r} has means for other channels", expected=f"1 mean_value, or {channels}",
-            found=len(source.mean_value), cure=f"channels={len(source.mean_value)}",
-        )  # fmt: skip
+            f"the data layer {source.name!r} has means for other channels",
+            expected=f"1 mean_value, or {channels}",
+            found=len(source.mean_value),
+            cure=f"channels={len(source.mean_value)}",
+        )
     if not source.scale > 0:
         raise UserError(
             f"the data layer {source.name!r} has a scale that leaves nothing", expected="above 0", found=source.scale

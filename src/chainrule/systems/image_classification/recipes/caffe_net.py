@@ -28,9 +28,18 @@ if TYPE_CHECKING:
     tiny={"epochs": 2, "log_every": 3},
 )
 def caffe_net(
-    run: Run, *, net: str = "", solver: str = "lenet", caffemodel: str = "", fresh: tuple[str, ...] | None = None, size: Size = 0,
-    channels: Size = 0, batch_size: Size = 0, epochs: Size = 0, val_fraction: Fraction = 1 / 12,
-) -> ImageClassifier:  # fmt: skip
+    run: Run,
+    *,
+    net: str = "",
+    solver: str = "lenet",
+    caffemodel: str = "",
+    fresh: tuple[str, ...] | None = None,
+    size: Size = 0,
+    channels: Size = 0,
+    batch_size: Size = 0,
+    epochs: Size = 0,
+    val_fraction: Fraction = 1 / 12,
+) -> ImageClassifier:
     """The network of a net description (net=FILE.prototxt), by the optimisation of a solver (solver=FILE.prototxt).
 
     Without files it is Caffe's LeNet. `net` is otherwise the file that the solver names. `caffemodel` holds weights to
@@ -70,6 +79,13 @@ def caffe_net(
     )
     changes += [flip] if source.mirror else []
     return ImageClassifier(
-        run, data=data, model=model, criterion=model.criterion, optimizer=optimizer, schedule=rule.schedule(optimizer),
-        epochs=epochs, batch_size=batch_size, changes=[of_images(change) for change in changes],
-    )  # fmt: skip
+        run,
+        data=data,
+        model=model,
+        criterion=model.criterion,
+        optimizer=optimizer,
+        schedule=rule.schedule(optimizer),
+        epochs=epochs,
+        batch_size=batch_size,
+        changes=[of_images(change) for change in changes],
+    )

@@ -30,11 +30,25 @@ WHITENED = 5000  # images that the first layer is set by
     tiny={"data": "digits", "epochs": 2, "batch_size": 100, "widths": (16, 24, 24), "size": 16, "log_every": 3},
 )
 def cifar_speed(
-    run: Run, *, epochs: Count = 8, batch_size: Count = 2000, widths: tuple[Count, Count, Count] = (64, 256, 256),
-    lr: Positive = 0.24, momentum: Fraction = 0.6, bias_lr: Positive = 0.053, head_lr: Positive = 0.67, plain_momentum: Fraction = 0.85,
-    weight_decay: NonNegative = 2e-6, whitening: Fraction = 0.375, label_smoothing: Fraction = 0.2, pad: Count = 2, flip: bool = True,
-    size: Size = 32, channels: Size = 0, val_fraction: Fraction = 0.1,
-) -> ImageClassifier:  # fmt: skip
+    run: Run,
+    *,
+    epochs: Count = 8,
+    batch_size: Count = 2000,
+    widths: tuple[Count, Count, Count] = (64, 256, 256),
+    lr: Positive = 0.24,
+    momentum: Fraction = 0.6,
+    bias_lr: Positive = 0.053,
+    head_lr: Positive = 0.67,
+    plain_momentum: Fraction = 0.85,
+    weight_decay: NonNegative = 2e-6,
+    whitening: Fraction = 0.375,
+    label_smoothing: Fraction = 0.2,
+    pad: Count = 2,
+    flip: bool = True,
+    size: Size = 32,
+    channels: Size = 0,
+    val_fraction: Fraction = 0.1,
+) -> ImageClassifier:
     """A small net without shortcuts in 8 epochs: whitened patches, Muon for its convolutions, six views at the end.
 
     Made for a GPU. For a CPU `widths=32,128,128 batch_size=500 lr=0.15` is a quarter of the work; smaller batches want
@@ -61,7 +75,13 @@ def cifar_speed(
 
     def plain(parameters: list[torch.nn.Parameter], rate: float) -> dict[str, object]:
         """A group that follows the gradient, at the rate of a sample."""
-        return {"params": parameters, "lr": rate * batch_size, "momentum": plain_momentum, "weight_decay": weight_decay / rate, "orthogonalise": False}  # fmt: skip
+        return {
+            "params": parameters,
+            "lr": rate * batch_size,
+            "momentum": plain_momentum,
+            "weight_decay": weight_decay / rate,
+            "orthogonalise": False,
+        }
 
     optimizer = Muon(
         [
@@ -70,17 +90,30 @@ def cifar_speed(
             plain([head], head_lr),
             plain([first], bias_lr),
         ],
-        lr, momentum, keep_norm=True, steps=3,
-    )  # fmt: skip
+        lr,
+        momentum,
+        keep_norm=True,
+        steps=3,
+    )
     steps = epochs * -(-count // batch_size)
     falling, ended = (partial(_fall, steps=share * steps) for share in (1.0, whitening))
     system = ImageClassifier(
-        run, data=data, model=model, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
-        criterion=lambda logits, y: torch.nn.functional.cross_entropy(logits, y, label_smoothing=label_smoothing, reduction="none"),
+        run,
+        data=data,
+        model=model,
+        optimizer=optimizer,
+        epochs=epochs,
+        batch_size=batch_size,
+        criterion=lambda logits, y: torch.nn.functional.cross_entropy(
+            logits, y, label_smoothing=label_smoothing, reduction="none"
+        ),
         schedule=torch.optim.lr_scheduler.LambdaLR(optimizer, [falling, falling, falling, ended]),
-        changes=[of_images(partial(shift, pad=pad, border="reflect")), *([AlternatingFlip(count, run.seed)] if flip else [])],
+        changes=[
+            of_images(partial(shift, pad=pad, border="reflect")),
+            *([AlternatingFlip(count, run.seed)] if flip else []),
+        ],
         views=SixViews if flip else None,
-    )  # fmt: skip
+    )
     if run.fresh:
         model.whiten(system.normalize(data.train.x[:WHITENED].to(run.device)))
     return system

@@ -38,13 +38,33 @@ Optimizer = Literal["sgd", "nesterov", "adam", "adamw"]
     },
 )
 def image_classifier(
-    run: Run, *, network: str = "resnet18", size: Size = 128, channels: Size = 0, epochs: Count = 30, batch_size: Count = 32,
-    optimizer: Optimizer = "nesterov", lr: Positive = 0.02, momentum: Fraction = 0.9, weight_decay: NonNegative = 5e-4,
-    warmup: Fraction = 0.05, crop: Literal["resized", "shift", "none"] = "resized", flip: bool = True,
-    colour: Fraction = 0.2, cutout: Fraction = 0.0, mixup: NonNegative = 0.0, label_smoothing: Fraction = 0.1, heads: NonNegative = 0.0,
-    balance: Literal["none", "loss"] = "none", grow: tuple[Count, ...] | None = None, freeze: tuple[str, ...] | None = None,
-    thaw: Fraction = 1.0, backbone_lr: Positive = 1.0, test_flip: bool = False, val_fraction: Fraction = 0.1,
-) -> ImageClassifier:  # fmt: skip
+    run: Run,
+    *,
+    network: str = "resnet18",
+    size: Size = 128,
+    channels: Size = 0,
+    epochs: Count = 30,
+    batch_size: Count = 32,
+    optimizer: Optimizer = "nesterov",
+    lr: Positive = 0.02,
+    momentum: Fraction = 0.9,
+    weight_decay: NonNegative = 5e-4,
+    warmup: Fraction = 0.05,
+    crop: Literal["resized", "shift", "none"] = "resized",
+    flip: bool = True,
+    colour: Fraction = 0.2,
+    cutout: Fraction = 0.0,
+    mixup: NonNegative = 0.0,
+    label_smoothing: Fraction = 0.1,
+    heads: NonNegative = 0.0,
+    balance: Literal["none", "loss"] = "none",
+    grow: tuple[Count, ...] | None = None,
+    freeze: tuple[str, ...] | None = None,
+    thaw: Fraction = 1.0,
+    backbone_lr: Positive = 1.0,
+    test_flip: bool = False,
+    val_fraction: Fraction = 0.1,
+) -> ImageClassifier:
     """Any image network on one's own pictures: augmented on the device, a rate that rises, then falls as a cosine.
 
     `chainrule show networks` lists what `network` may be. Pictures are stretched to squares of `size` pixels; `size=0`
@@ -91,21 +111,37 @@ def image_classifier(
     )
     model = run.place(card.build(**_form(network, data.spec, heads)))
     if isinstance(model, Chain):
-        raise UserError(f"{network} learns by hand, not by autograd", expected="resnet18, vgg11, ...", found=f"network={network}", cure=f"chainrule train {network}")  # fmt: skip
+        raise UserError(
+            f"{network} learns by hand, not by autograd",
+            expected="resnet18, vgg11, ...",
+            found=f"network={network}",
+            cure=f"chainrule train {network}",
+        )
     rule = optimizer_of(
-        optimizer, _groups(model, backbone_lr), lr, momentum=momentum if optimizer in ("sgd", "nesterov") else 0.0,
+        optimizer,
+        _groups(model, backbone_lr),
+        lr,
+        momentum=momentum if optimizer in ("sgd", "nesterov") else 0.0,
         weight_decay=weight_decay,
-    )  # fmt: skip
+    )
     steps = epochs * -(-data.spec["counts"]["train"] // batch_size)
     rise = round(warmup * steps)
     return ImageClassifier(
-        run, data=data, model=model, criterion=_criterion(run, data, label_smoothing, balance, heads),
-        optimizer=rule, schedule=as_schedule(rule, rising(rise, cosine(lr, max(steps - rise, 1)))), epochs=epochs, batch_size=batch_size,
-        changes=_changes(crop, flip, colour, round(cutout * data.spec["size"]), grow, data.spec["size"]), mix=mixup,
+        run,
+        data=data,
+        model=model,
+        criterion=_criterion(run, data, label_smoothing, balance, heads),
+        optimizer=rule,
+        schedule=as_schedule(rule, rising(rise, cosine(lr, max(steps - rise, 1)))),
+        epochs=epochs,
+        batch_size=batch_size,
+        changes=_changes(crop, flip, colour, round(cutout * data.spec["size"]), grow, data.spec["size"]),
+        mix=mixup,
         views=BothWays if test_flip else None,
         pixels=(published.preprocessing.mean, published.preprocessing.std) if published else None,
-        frozen=Frozen(model, freeze) if freeze else None, thaw=thaw,
-    )  # fmt: skip
+        frozen=Frozen(model, freeze) if freeze else None,
+        thaw=thaw,
+    )
 
 
 def _form(network: str, spec: dict[str, Any], heads: float) -> dict[str, Any]:
@@ -119,7 +155,12 @@ def _form(network: str, spec: dict[str, Any], heads: float) -> dict[str, Any]:
     if not {"num_classes", "in_channels"} <= set(takes):
         raise UserError(f"{network} does not give classes of pictures", expected="resnet18, vgg11, ...")
     if heads and "heads" not in takes:
-        raise UserError(f"{network} has no auxiliary classifiers", found=f"heads={heads:g}", expected="googlenet, googlenet-bn", cure="heads=0")  # fmt: skip
+        raise UserError(
+            f"{network} has no auxiliary classifiers",
+            found=f"heads={heads:g}",
+            expected="googlenet, googlenet-bn",
+            cure="heads=0",
+        )
     form = {
         "num_classes": len(spec["classes"]),
         "in_channels": spec["channels"],
@@ -131,7 +172,7 @@ def _form(network: str, spec: dict[str, Any], heads: float) -> dict[str, Any]:
 
 def _changes(
     crop: str, flip: bool, colour: float, cutout: int, grow: tuple[int, ...] | None, size: int
-) -> list[Change]:  # fmt: skip
+) -> list[Change]:
     """The changes that the settings ask for, in turn."""
     from functools import partial
 

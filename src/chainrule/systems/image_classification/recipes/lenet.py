@@ -26,9 +26,16 @@ if TYPE_CHECKING:
     tiny={"epochs": 2, "log_every": 3},
 )
 def lenet_caffe(
-    run: Run, *, epochs: Count = 12, batch_size: Count = 128, lr: Positive = 0.01, momentum: Fraction = 0.9,
-    weight_decay: NonNegative = 5e-4, channels: Size = 0, val_fraction: Fraction = 1 / 12,
-) -> ImageClassifier:  # fmt: skip
+    run: Run,
+    *,
+    epochs: Count = 12,
+    batch_size: Count = 128,
+    lr: Positive = 0.01,
+    momentum: Fraction = 0.9,
+    weight_decay: NonNegative = 5e-4,
+    channels: Size = 0,
+    val_fraction: Fraction = 1 / 12,
+) -> ImageClassifier:
     """LeNet as Caffe has it (431,080 parameters for ten classes), momentum SGD, a rate that falls to zero as a cosine."""
     import torch
 
@@ -41,9 +48,15 @@ def lenet_caffe(
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum, weight_decay=weight_decay)
     steps = epochs * -(-data.spec["counts"]["train"] // batch_size)
     return ImageClassifier(
-        run, data=data, model=model, criterion=lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
-        optimizer=optimizer, schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps), epochs=epochs, batch_size=batch_size,
-    )  # fmt: skip
+        run,
+        data=data,
+        model=model,
+        criterion=lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
+        optimizer=optimizer,
+        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
+        epochs=epochs,
+        batch_size=batch_size,
+    )
 
 
 @recipe(
@@ -62,9 +75,16 @@ def lenet_caffe(
     tiny={"epochs": 2, "log_every": 3},
 )
 def lenet5(
-    run: Run, *, epochs: Count = 20, batch_size: Count = 32, lr: Positive = 0.001, momentum: Fraction = 0.9,
-    j: NonNegative = 1.0, channels: Size = 0, val_fraction: Fraction = 1 / 12,
-) -> ImageClassifier:  # fmt: skip
+    run: Run,
+    *,
+    epochs: Count = 20,
+    batch_size: Count = 32,
+    lr: Positive = 0.001,
+    momentum: Fraction = 0.9,
+    j: NonNegative = 1.0,
+    channels: Size = 0,
+    val_fraction: Fraction = 1 / 12,
+) -> ImageClassifier:
     """LeNet-5 of 1998 (60,000 parameters): trainable sub-sampling, partial C3, RBF outputs, the MAP criterion.
 
     The rate is for tens of thousands of images (the tanh units saturate at ten times that).
@@ -86,6 +106,12 @@ def lenet5(
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum)
     steps = epochs * -(-data.spec["counts"]["train"] // batch_size)
     return ImageClassifier(
-        run, data=data, model=model, criterion=map_criterion, optimizer=optimizer,
-        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps), epochs=epochs, batch_size=batch_size,
-    )  # fmt: skip
+        run,
+        data=data,
+        model=model,
+        criterion=map_criterion,
+        optimizer=optimizer,
+        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
+        epochs=epochs,
+        batch_size=batch_size,
+    )

@@ -24,11 +24,21 @@ if TYPE_CHECKING:
     tiny={"data": "digits", "depth": 8, "epochs": 1, "log_every": 3},
 )
 def resnet20(
-    run: Run, *, depth: Count = 20, epochs: Count = 182, batch_size: Count = 128, lr: Positive = 0.1,
-    lr_drops: tuple[Fraction, ...] = (0.5, 0.75), momentum: Fraction = 0.9, weight_decay: NonNegative = 1e-4,
-    schedule: Literal["steps", "linear"] = "steps", augment: bool = True, grow: tuple[Count, ...] | None = None,
-    channels: Size = 0, val_fraction: Fraction = 0.1,
-) -> ImageClassifier:  # fmt: skip
+    run: Run,
+    *,
+    depth: Count = 20,
+    epochs: Count = 182,
+    batch_size: Count = 128,
+    lr: Positive = 0.1,
+    lr_drops: tuple[Fraction, ...] = (0.5, 0.75),
+    momentum: Fraction = 0.9,
+    weight_decay: NonNegative = 1e-4,
+    schedule: Literal["steps", "linear"] = "steps",
+    augment: bool = True,
+    grow: tuple[Count, ...] | None = None,
+    channels: Size = 0,
+    val_fraction: Fraction = 0.1,
+) -> ImageClassifier:
     """ResNet for small pictures (269,722 parameters), momentum SGD, a rate that falls to a tenth at 1/2 and 3/4.
 
     The paper's 64,000 iterations are 182 passes over 45,000 pictures, the rate falls after 32,000 and 48,000. Its
@@ -56,7 +66,13 @@ def resnet20(
     else:
         falling = MultiStepLR(optimizer, [round(steps * drop) for drop in lr_drops], gamma=0.1)
     return ImageClassifier(
-        run, data=data, model=model, criterion=lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
-        optimizer=optimizer, schedule=falling, epochs=epochs, batch_size=batch_size,
+        run,
+        data=data,
+        model=model,
+        criterion=lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
+        optimizer=optimizer,
+        schedule=falling,
+        epochs=epochs,
+        batch_size=batch_size,
         changes=[*([of_images(shift), of_images(flip)] if augment else []), *([Growing(grow, 32)] if grow else [])],
-    )  # fmt: skip
+    )

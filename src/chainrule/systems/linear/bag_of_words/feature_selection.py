@@ -24,13 +24,20 @@ def contingency(with_word: Tensor, per_class: Tensor) -> Tensor:
     [[[1.0, 2.0], [3.0, 0.0]]]
     """
     if with_word.dim() != 2 or per_class.dim() != 1 or with_word.shape[1] != len(per_class):
-        raise UserError("the counts do not fit", expected="(V, K) and (K,)",
-                        found=f"{tuple(with_word.shape)} and {tuple(per_class.shape)}")  # fmt: skip
+        raise UserError(
+            "the counts do not fit",
+            expected="(V, K) and (K,)",
+            found=f"{tuple(with_word.shape)} and {tuple(per_class.shape)}",
+        )
     table = torch.stack([per_class.double() - with_word.double(), with_word.double()], 1)
     if bool((table < 0).any()):
         word = int((table < 0).any(2).any(1).double().argmax())
-        raise UserError("a word is in more texts than there are, or in fewer than none", where=f"word {word}",
-                        expected=f"0 to {per_class.tolist()}", found=with_word[word].tolist())  # fmt: skip
+        raise UserError(
+            "a word is in more texts than there are, or in fewer than none",
+            where=f"word {word}",
+            expected=f"0 to {per_class.tolist()}",
+            found=with_word[word].tolist(),
+        )
     return table
 
 

@@ -69,9 +69,16 @@ class TextClassifier:
     """
 
     def __init__(
-        self, run: Run, *, data: Dataset[SentenceSplit], bag: BagOfWords, model: Fitted,
-        candidates: Sequence[Mapping[str, Any]], choose_by: tuple[str, bool] = ("error", True), probabilistic: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        run: Run,
+        *,
+        data: Dataset[SentenceSplit],
+        bag: BagOfWords,
+        model: Fitted,
+        candidates: Sequence[Mapping[str, Any]],
+        choose_by: tuple[str, bool] = ("error", True),
+        probabilistic: bool = True,
+    ) -> None:
         self.run, self.data, self.candidates, self.choose_by = run, data, candidates, choose_by
         self.model = BagClassifier(bag, model).to(run.device)
         self.probabilistic = probabilistic
@@ -93,10 +100,13 @@ class TextClassifier:
             return {} if iterations is None else {"iterations": int(torch.as_tensor(iterations).max())}
 
         select(
-            run, modules=self.modules(), candidates=self.candidates, fit=fit_one,
+            run,
+            modules=self.modules(),
+            candidates=self.candidates,
+            fit=fit_one,
             validate=lambda: {} if held_out is None else self._metrics(self._scores_of(held_out), val.y),
             choose_by=self.choose_by if len(val) else None,
-        )  # fmt: skip
+        )
 
     def evaluate(self, data: str | None = None) -> dict[str, float]:
         if data is not None:
@@ -140,11 +150,16 @@ class TextClassifier:
         values, word = (scores.softmax(1), "probability") if self.probabilistic else (scores, "score")
         best = values.topk(min(3, len(self.classes)), dim=1)
         return [
-            {"input": name, "class": self.classes[int(index[0])], word: round(float(value[0]), 6),
-             "top": {self.classes[int(i)]: round(float(v), 6) for i, v in zip(index, value, strict=True)},
-             "spoke": self._spoke(rows[i], int(index[0])), "known": rows[i].nnz}
+            {
+                "input": name,
+                "class": self.classes[int(index[0])],
+                word: round(float(value[0]), 6),
+                "top": {self.classes[int(i)]: round(float(v), 6) for i, v in zip(index, value, strict=True)},
+                "spoke": self._spoke(rows[i], int(index[0])),
+                "known": rows[i].nnz,
+            }
             for i, (name, index, value) in enumerate(zip(names, best.indices, best.values, strict=True))
-        ]  # fmt: skip
+        ]
 
     def _spoke(self, row: scipy.sparse.csr_matrix, of: int) -> dict[str, float]:
         """The words of a text that spoke most for a class, and how much."""
@@ -165,10 +180,14 @@ class TextClassifier:
         return Deployable(
             nn.Sequential(self.model, last).cpu().eval(),
             lambda batch: (torch.poisson(torch.full((batch, width), 5.0 / width, dtype=torch.float64)),),
-            ("counts",), ("probs" if self.probabilistic else "scores",),
-            {"counts": f"float64 (B, {width}), how often each entry of the vocabulary is in the text",
-             "bag of words": bag.get_extra_state(), "classes": self.classes},
-        )  # fmt: skip
+            ("counts",),
+            ("probs" if self.probabilistic else "scores",),
+            {
+                "counts": f"float64 (B, {width}), how often each entry of the vocabulary is in the text",
+                "bag of words": bag.get_extra_state(),
+                "classes": self.classes,
+            },
+        )
 
     def figures(self) -> list[Figure]:
         test = self.data.test

@@ -56,10 +56,16 @@ class BagOfWords(nn.Module):
     idf: Tensor
 
     def __init__(
-        self, *, unit: Unit = "auto", ngrams: int = 2, weighting: Weighting = "tfidf",
-        stop_words: Literal["english"] | None = None, min_df: int = 2, max_features: int | None = None,
+        self,
+        *,
+        unit: Unit = "auto",
+        ngrams: int = 2,
+        weighting: Weighting = "tfidf",
+        stop_words: Literal["english"] | None = None,
+        min_df: int = 2,
+        max_features: int | None = None,
         select_by: SelectBy = "frequency",
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         for name, value in (("ngrams", ngrams), ("min_df", min_df), ("max_features", max_features or 1)):
             if value < 1:
@@ -81,14 +87,21 @@ class BagOfWords(nn.Module):
         if self.unit == "auto":
             self.unit = usual_unit(texts)
         if self.unit == "character" and self.stop_words:
-            raise UserError("these texts are counted by characters, and stop words are words", found="stop_words=english",
-                            cure="stop_words=none, or unit=word")  # fmt: skip
+            raise UserError(
+                "these texts are counted by characters, and stop words are words",
+                found="stop_words=english",
+                cure="stop_words=none, or unit=word",
+            )
         vectorizer = self._counter(min_df=self.min_df)
         try:
             counts = vectorizer.fit_transform(texts)
         except ValueError as error:
-            raise UserError(f"no {self.unit} is left to count", expected=f"some that are in {self.min_df} or more training texts",
-                            found=f"{len(texts)} texts: {error}", cure="a smaller min_df, or other texts") from None  # fmt: skip
+            raise UserError(
+                f"no {self.unit} is left to count",
+                expected=f"some that are in {self.min_df} or more training texts",
+                found=f"{len(texts)} texts: {error}",
+                cure="a smaller min_df, or other texts",
+            ) from None
         names: NDArray[Any] = vectorizer.get_feature_names_out()
         if self.max_features is not None and self.max_features < len(names):
             kept = _best(_scores(counts, y, self.select_by), self.max_features)
@@ -142,26 +155,39 @@ class BagOfWords(nn.Module):
     def _counter(self, **settings: Any) -> CountVectorizer:
         words = self.unit != "character"
         return CountVectorizer(
-            analyzer="word" if words else "char", token_pattern=_TOKEN if words else None, stop_words=self.stop_words,
-            ngram_range=(1, self.ngrams), dtype=np.float64, **settings,
-        )  # fmt: skip
+            analyzer="word" if words else "char",
+            token_pattern=_TOKEN if words else None,
+            stop_words=self.stop_words,
+            ngram_range=(1, self.ngrams),
+            dtype=np.float64,
+            **settings,
+        )
 
     # -- state --------------------------------------------------------------------------------------------------
 
     def get_extra_state(self) -> dict[str, Any]:
         return {
-            "unit": self.unit, "ngrams": self.ngrams, "weighting": self.weighting, "stop_words": self.stop_words,
+            "unit": self.unit,
+            "ngrams": self.ngrams,
+            "weighting": self.weighting,
+            "stop_words": self.stop_words,
             "vocabulary": self.vocabulary,
-        }  # fmt: skip
+        }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         self.unit, self.ngrams, self.weighting = state["unit"], state["ngrams"], state["weighting"]
         self.stop_words, self.vocabulary, self._vectorizer = state["stop_words"], list(state["vocabulary"]), None
 
     def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], strict: bool,
-        missing_keys: list[str], unexpected_keys: list[str], error_msgs: list[str],
-    ) -> None:  # fmt: skip
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
         """Any number of words: they are what was fitted, whatever stands here."""
         missing = [f"{prefix}{name}" for name in ("_extra_state", "idf") if f"{prefix}{name}" not in state_dict]
         if missing:

@@ -22,21 +22,35 @@ if TYPE_CHECKING:
     source="Manning, Raghavan, Schuetze: Introduction to information retrieval, 2008, chapters 6 and 13; Wang and Manning 2012",
     model="logistic-regression",
     target=Target(
-        "accuracy", 0.779, "mr", "Wang and Manning 2012, table 2, MNB-uni (77.9; MNB-bi 79.0, SVM-uni 76.2, SVM-bi 77.7), "
+        "accuracy",
+        0.779,
+        "mr",
+        "Wang and Manning 2012, table 2, MNB-uni (77.9; MNB-bi 79.0, SVM-uni 76.2, SVM-bi 77.7), "
         "with estimator=naive-bayes weighting=binary ngrams=1",
-        "mean of ten folds: folds=10 fold=1 to 10, in each the validation split chooses alpha", lower_is_better=False,
+        "mean of ten folds: folds=10 fold=1 to 10, in each the validation split chooses alpha",
+        lower_is_better=False,
     ),
     tiny={"c": (1.0, 10.0), "tol": 1e-2, "min_df": 4},
-)  # fmt: skip
+)
 def bag_of_words(
-    run: Run, *, estimator: Literal["naive-bayes", "bernoulli", "logistic", "svm"] = "logistic",
-    weighting: Literal["tfidf", "counts", "binary"] = "tfidf", unit: Literal["auto", "word", "character"] = "auto",
-    ngrams: Count = 2, stop_words: Literal["english"] | None = None, min_df: Count = 2, max_features: Count | None = None,
+    run: Run,
+    *,
+    estimator: Literal["naive-bayes", "bernoulli", "logistic", "svm"] = "logistic",
+    weighting: Literal["tfidf", "counts", "binary"] = "tfidf",
+    unit: Literal["auto", "word", "character"] = "auto",
+    ngrams: Count = 2,
+    stop_words: Literal["english"] | None = None,
+    min_df: Count = 2,
+    max_features: Count | None = None,
     select_by: Literal["frequency", "mutual-information", "chi-square"] = "frequency",
-    alpha: tuple[Positive, ...] = (0.03, 0.1, 0.3, 1.0, 3.0), c: tuple[Positive, ...] = (0.1, 1.0, 10.0, 100.0),
-    class_weight: Literal["balanced"] | None = None, tol: Positive = 1e-4, folds: Size = 0, fold: Count = 1,
+    alpha: tuple[Positive, ...] = (0.03, 0.1, 0.3, 1.0, 3.0),
+    c: tuple[Positive, ...] = (0.1, 1.0, 10.0, 100.0),
+    class_weight: Literal["balanced"] | None = None,
+    tol: Positive = 1e-4,
+    folds: Size = 0,
+    fold: Count = 1,
     val_fraction: Fraction = 0.1,
-) -> TextClassifier:  # fmt: skip
+) -> TextClassifier:
     """Which words a text has, not their order; the validation split chooses alpha of naive Bayes, or C."""
     from chainrule.core.errors import UserError
     from chainrule.data.text.sentences import load_sentences
@@ -48,13 +62,21 @@ def bag_of_words(
     from chainrule.systems.linear.svm import LinearSVM
 
     if estimator == "bernoulli" and weighting != "binary":
-        raise UserError("Bernoulli's form of naive Bayes reads whether a word is there, not what it weighs",
-                        found=f"estimator=bernoulli weighting={weighting}", cure="weighting=binary")  # fmt: skip
+        raise UserError(
+            "Bernoulli's form of naive Bayes reads whether a word is there, not what it weighs",
+            found=f"estimator=bernoulli weighting={weighting}",
+            cure="weighting=binary",
+        )
     data = load_sentences(run, val_fraction=val_fraction, folds=folds, fold=fold)
     bag = BagOfWords(
-        unit=unit, ngrams=ngrams, weighting=weighting, stop_words=stop_words, min_df=min_df, max_features=max_features,
+        unit=unit,
+        ngrams=ngrams,
+        weighting=weighting,
+        stop_words=stop_words,
+        min_df=min_df,
+        max_features=max_features,
         select_by=select_by,
-    )  # fmt: skip
+    )
     device = str(run.device)
     makers: dict[str, Callable[[], Estimator]] = {
         "naive-bayes": lambda: MultinomialNaiveBayes(device=device),
@@ -64,7 +86,10 @@ def bag_of_words(
     }
     bayes = estimator in ("naive-bayes", "bernoulli")
     return TextClassifier(
-        run, data=data, bag=bag, model=Fitted(makers[estimator]()),
+        run,
+        data=data,
+        bag=bag,
+        model=Fitted(makers[estimator]()),
         candidates=[{"alpha": one} for one in alpha] if bayes else [{"C": one} for one in c],
         probabilistic=estimator != "svm",
-    )  # fmt: skip
+    )

@@ -22,9 +22,16 @@ if TYPE_CHECKING:
     tiny={"solver": "normal"},
 )
 def linear_regression(
-    run: Run, *, solver: Literal["qr", "normal", "gradient"] = "qr", tol: Positive = 1e-6, max_iter: Count = 10_000,
-    standardize: bool = True, encode: bool = True, missing: Literal["refuse", "fill"] = "refuse", val_fraction: Fraction = 0.1,
-) -> TableRegressor:  # fmt: skip
+    run: Run,
+    *,
+    solver: Literal["qr", "normal", "gradient"] = "qr",
+    tol: Positive = 1e-6,
+    max_iter: Count = 10_000,
+    standardize: bool = True,
+    encode: bool = True,
+    missing: Literal["refuse", "fill"] = "refuse",
+    val_fraction: Fraction = 0.1,
+) -> TableRegressor:
     """Least squares, by QR, the normal equations or gradient descent."""
     import torch
 
@@ -35,9 +42,14 @@ def linear_regression(
     from chainrule.tasks.tables.regression import TableRegressor
 
     data = load_table(
-        run, task="regression", dtype=torch.float64, standardize=standardize, encode=encode, missing=missing,
+        run,
+        task="regression",
+        dtype=torch.float64,
+        standardize=standardize,
+        encode=encode,
+        missing=missing,
         val_fraction=val_fraction,
-    )  # fmt: skip
+    )
     model = LinearRegression(solver=solver, tol=tol, max_iter=max_iter, device=str(run.device))
     return TableRegressor(run, data=data, model=Fitted(model), learn=fit_each())
 
@@ -51,10 +63,17 @@ def linear_regression(
     tiny={"alpha": (0.1, 10.0)},
 )
 def ridge(
-    run: Run, *, alpha: tuple[NonNegative, ...] = (0.01, 0.1, 1.0, 10.0, 100.0),
-    solver: Literal["qr", "normal", "gradient"] = "qr", tol: Positive = 1e-6, max_iter: Count = 10_000,
-    standardize: bool = True, encode: bool = True, missing: Literal["refuse", "fill"] = "refuse", val_fraction: Fraction = 0.1,
-) -> TableRegressor:  # fmt: skip
+    run: Run,
+    *,
+    alpha: tuple[NonNegative, ...] = (0.01, 0.1, 1.0, 10.0, 100.0),
+    solver: Literal["qr", "normal", "gradient"] = "qr",
+    tol: Positive = 1e-6,
+    max_iter: Count = 10_000,
+    standardize: bool = True,
+    encode: bool = True,
+    missing: Literal["refuse", "fill"] = "refuse",
+    val_fraction: Fraction = 0.1,
+) -> TableRegressor:
     """Least squares with a squared penalty; the validation split chooses how much."""
     import torch
 
@@ -65,9 +84,14 @@ def ridge(
     from chainrule.tasks.tables.regression import TableRegressor
 
     data = load_table(
-        run, task="regression", dtype=torch.float64, standardize=standardize, encode=encode, missing=missing,
+        run,
+        task="regression",
+        dtype=torch.float64,
+        standardize=standardize,
+        encode=encode,
+        missing=missing,
         val_fraction=val_fraction,
-    )  # fmt: skip
+    )
     model = Ridge(solver=solver, tol=tol, max_iter=max_iter, device=str(run.device))
     learn = fit_each([{"alpha": one} for one in alpha], choose_by=("mse", True))
     return TableRegressor(run, data=data, model=Fitted(model), learn=learn)
@@ -82,10 +106,16 @@ def ridge(
     tiny={"alpha": (0.1, 1.0)},
 )
 def lasso(
-    run: Run, *, alpha: tuple[Positive, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0), tol: Positive = 1e-6,
-    max_iter: Count = 10_000, standardize: bool = True, encode: bool = True,
-    missing: Literal["refuse", "fill"] = "refuse", val_fraction: Fraction = 0.1,
-) -> TableRegressor:  # fmt: skip
+    run: Run,
+    *,
+    alpha: tuple[Positive, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
+    tol: Positive = 1e-6,
+    max_iter: Count = 10_000,
+    standardize: bool = True,
+    encode: bool = True,
+    missing: Literal["refuse", "fill"] = "refuse",
+    val_fraction: Fraction = 0.1,
+) -> TableRegressor:
     """Least squares with a penalty that sets weights to 0; the validation split chooses how much."""
     import torch
 
@@ -96,9 +126,14 @@ def lasso(
     from chainrule.tasks.tables.regression import TableRegressor
 
     data = load_table(
-        run, task="regression", dtype=torch.float64, standardize=standardize, encode=encode, missing=missing,
+        run,
+        task="regression",
+        dtype=torch.float64,
+        standardize=standardize,
+        encode=encode,
+        missing=missing,
         val_fraction=val_fraction,
-    )  # fmt: skip
+    )
     model = Lasso(tol=tol, max_iter=max_iter, device=str(run.device))
     learn = fit_each([{"alpha": one} for one in alpha], choose_by=("mse", True))
     return TableRegressor(run, data=data, model=Fitted(model), learn=learn)
@@ -113,25 +148,37 @@ def lasso(
     tiny={"c": (0.1, 1.0), "tol": 1e-3},
 )
 def logistic_regression(
-    run: Run, *, c: tuple[Positive, ...] = (0.001, 0.01, 0.1, 1.0, 10.0),
-    solver: Literal["lbfgs", "newton", "gradient"] = "lbfgs", class_weight: Literal["balanced"] | None = None,
-    tol: Positive = 1e-6, max_iter: Count = 10_000, preprocess: Preprocessing = "standardize", encode: bool = True,
-    missing: Literal["refuse", "fill"] = "refuse", val_fraction: Fraction = 0.1,
-) -> TableClassifier:  # fmt: skip
+    run: Run,
+    *,
+    c: tuple[Positive, ...] = (0.001, 0.01, 0.1, 1.0, 10.0),
+    solver: Literal["lbfgs", "newton", "gradient"] = "lbfgs",
+    class_weight: Literal["balanced"] | None = None,
+    tol: Positive = 1e-6,
+    max_iter: Count = 10_000,
+    preprocess: Preprocessing = "standardize",
+    encode: bool = True,
+    missing: Literal["refuse", "fill"] = "refuse",
+    val_fraction: Fraction = 0.1,
+) -> TableClassifier:
     """Log-odds that are linear in the columns: one row of weights for two classes; the validation split chooses C."""
     import torch
 
+    from chainrule.data.preprocess import preprocessed
     from chainrule.data.tables.loading import load_table
-    from chainrule.data.tables.preprocess import preprocessed
     from chainrule.nn.fitted import Fitted
     from chainrule.systems.linear.logistic import LogisticRegression
     from chainrule.tasks.tables.classification import TableClassifier
     from chainrule.tasks.tables.learning import fit_each
 
     data = load_table(
-        run, task="classification", dtype=torch.float64, standardize=preprocess == "standardize", encode=encode, missing=missing,
+        run,
+        task="classification",
+        dtype=torch.float64,
+        standardize=preprocess == "standardize",
+        encode=encode,
+        missing=missing,
         val_fraction=val_fraction,
-    )  # fmt: skip
+    )
     model = LogisticRegression(
         solver=solver, class_weight=class_weight, tol=tol, max_iter=max_iter, device=str(run.device)
     )
@@ -146,31 +193,47 @@ def logistic_regression(
     source="Bishop 2006, section 4.3.4; LeCun et al. 1998 for a linear classifier of MNIST",
     model="softmax-regression",
     target=Target(
-        "error", 0.08, "mnist", "LeCun et al. 1998, figure 9: linear classifiers, 0.12 plain, 0.084 on deslanted pictures",
+        "error",
+        0.08,
+        "mnist",
+        "LeCun et al. 1998, figure 9: linear classifiers, 0.12 plain, 0.084 on deslanted pictures",
         "test split, once, after the validation split chose C",
     ),
     tiny={"c": (0.1,), "tol": 1e-2, "preprocess": "pca"},
-)  # fmt: skip
+)
 def softmax_regression(
-    run: Run, *, c: tuple[Positive, ...] = (0.001, 0.01, 0.1),
-    solver: Literal["lbfgs", "newton", "gradient"] = "lbfgs", class_weight: Literal["balanced"] | None = None,
-    tol: Positive = 1e-4, max_iter: Count = 10_000, dtype: Literal["float64", "float32"] = "float64",
-    preprocess: Preprocessing = "standardize", encode: bool = True, missing: Literal["refuse", "fill"] = "refuse", val_fraction: Fraction = 0.1,
-) -> TableClassifier:  # fmt: skip
+    run: Run,
+    *,
+    c: tuple[Positive, ...] = (0.001, 0.01, 0.1),
+    solver: Literal["lbfgs", "newton", "gradient"] = "lbfgs",
+    class_weight: Literal["balanced"] | None = None,
+    tol: Positive = 1e-4,
+    max_iter: Count = 10_000,
+    dtype: Literal["float64", "float32"] = "float64",
+    preprocess: Preprocessing = "standardize",
+    encode: bool = True,
+    missing: Literal["refuse", "fill"] = "refuse",
+    val_fraction: Fraction = 0.1,
+) -> TableClassifier:
     """A linear score for each class and the softmax of them; the validation split chooses C."""
     import torch
 
+    from chainrule.data.preprocess import preprocessed
     from chainrule.data.tables.loading import load_table
-    from chainrule.data.tables.preprocess import preprocessed
     from chainrule.nn.fitted import Fitted
     from chainrule.systems.linear.logistic import SoftmaxRegression
     from chainrule.tasks.tables.classification import TableClassifier
     from chainrule.tasks.tables.learning import fit_each
 
     data = load_table(
-        run, task="classification", dtype=getattr(torch, dtype), standardize=preprocess == "standardize", encode=encode, missing=missing,
+        run,
+        task="classification",
+        dtype=getattr(torch, dtype),
+        standardize=preprocess == "standardize",
+        encode=encode,
+        missing=missing,
         val_fraction=val_fraction,
-    )  # fmt: skip
+    )
     model = SoftmaxRegression(
         solver=solver, class_weight=class_weight, tol=tol, max_iter=max_iter, device=str(run.device)
     )
@@ -187,10 +250,15 @@ def softmax_regression(
     tiny={"epochs": (1, 5)},
 )
 def perceptron(
-    run: Run, *, epochs: tuple[Count, ...] = (1, 3, 10, 30, 100),
-    average: Literal["last", "averaged", "voted"] = "averaged", standardize: bool = True, encode: bool = True,
-    missing: Literal["refuse", "fill"] = "refuse", val_fraction: Fraction = 0.1,
-) -> TableClassifier:  # fmt: skip
+    run: Run,
+    *,
+    epochs: tuple[Count, ...] = (1, 3, 10, 30, 100),
+    average: Literal["last", "averaged", "voted"] = "averaged",
+    standardize: bool = True,
+    encode: bool = True,
+    missing: Literal["refuse", "fill"] = "refuse",
+    val_fraction: Fraction = 0.1,
+) -> TableClassifier:
     """Weights that are sums of the rows answered wrongly; the validation split chooses after how many epochs to stop."""
     import torch
 
@@ -201,9 +269,14 @@ def perceptron(
     from chainrule.tasks.tables.learning import fit_each
 
     data = load_table(
-        run, task="classification", dtype=torch.float64, standardize=standardize, encode=encode, missing=missing,
+        run,
+        task="classification",
+        dtype=torch.float64,
+        standardize=standardize,
+        encode=encode,
+        missing=missing,
         val_fraction=val_fraction,
-    )  # fmt: skip
+    )
     model = Perceptron(average=average, random_state=run.seed, device=str(run.device))
     learn = fit_each([{"max_iter": count} for count in epochs], choose_by=("error", True))
     return TableClassifier(run, data=data, model=Fitted(model), learn=learn, probabilistic=False)

@@ -28,17 +28,24 @@ if TYPE_CHECKING:
     tiny={"c": (0.1, 1.0), "tol": 1e-2},
 )
 def linear_svm(
-    run: Run, *, c: tuple[Positive, ...] = (0.001, 0.01, 0.1, 1.0, 10.0),
-    loss: Literal["hinge", "squared_hinge"] = "squared_hinge", solver: Literal["newton", "pegasos"] = "newton",
-    class_weight: Literal["balanced"] | None = None, tol: Positive = 1e-6, max_iter: Count | None = None,
-    preprocess: Preprocessing = "standardize", encode: bool = True, missing: Literal["refuse", "fill"] = "refuse",
+    run: Run,
+    *,
+    c: tuple[Positive, ...] = (0.001, 0.01, 0.1, 1.0, 10.0),
+    loss: Literal["hinge", "squared_hinge"] = "squared_hinge",
+    solver: Literal["newton", "pegasos"] = "newton",
+    class_weight: Literal["balanced"] | None = None,
+    tol: Positive = 1e-6,
+    max_iter: Count | None = None,
+    preprocess: Preprocessing = "standardize",
+    encode: bool = True,
+    missing: Literal["refuse", "fill"] = "refuse",
     val_fraction: Fraction = 0.1,
-) -> TableClassifier:  # fmt: skip
+) -> TableClassifier:
     """The linear support vector machine, each class against the rest; the validation split chooses C, of equals the smallest."""
     import torch
 
+    from chainrule.data.preprocess import preprocessed
     from chainrule.data.tables.loading import load_table
-    from chainrule.data.tables.preprocess import preprocessed
     from chainrule.nn.fitted import Fitted
     from chainrule.systems.linear.svm import LinearSVM
     from chainrule.tasks.tables.classification import TableClassifier
@@ -54,9 +61,14 @@ def linear_svm(
         val_fraction=val_fraction,
     )
     model = LinearSVM(
-        loss=loss, solver=solver, class_weight=class_weight, tol=tol, max_iter=max_iter, random_state=run.seed,
+        loss=loss,
+        solver=solver,
+        class_weight=class_weight,
+        tol=tol,
+        max_iter=max_iter,
+        random_state=run.seed,
         device=str(run.device),
-    )  # fmt: skip
+    )
     candidates = [{"C": one} for one in sorted(c, reverse=True)]  # a run keeps the last of equals
     learn = fit_each(candidates, choose_by=("error", True))
     return TableClassifier(

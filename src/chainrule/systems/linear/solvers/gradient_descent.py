@@ -42,7 +42,11 @@ def gradient_descent(
         x = x - lr * gradient
         value, gradient = f(x)
         if not value < float("inf"):
-            raise UserError("gradient descent runs away", expected="a step that lowers the objective", found=f"lr={lr:g}",
-                            cure="a smaller lr: at most 1 over the largest second derivative")  # fmt: skip
+            raise UserError(
+                "gradient descent runs away",
+                expected="a step that lowers the objective",
+                found=f"lr={lr:g}",
+                cure="a smaller lr: at most 1 over the largest second derivative",
+            )
         path.append(value)
     return Minimum(x, path, float(gradient.abs().max()) <= tolerance)

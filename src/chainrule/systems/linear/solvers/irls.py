@@ -36,8 +36,12 @@ def irls(objective: LogisticObjective, *, tolerance: float = 1e-6, max_iteration
     """
     M, D1 = objective.shape
     if M * D1 > MOST_PARAMETERS:
-        raise UserError("Newton's method has too many parameters", expected=f"{MOST_PARAMETERS:,} or fewer",
-                        found=f"{M} x {D1} = {M * D1:,}", cure="solver='lbfgs'")  # fmt: skip
+        raise UserError(
+            "Newton's method has too many parameters",
+            expected=f"{MOST_PARAMETERS:,} or fewer",
+            found=f"{M} x {D1} = {M * D1:,}",
+            cure="solver='lbfgs'",
+        )
     w = objective.start()
     value, gradient = objective.value_and_gradient(w)
     resolution = objective.resolution * abs(value)

@@ -54,9 +54,12 @@ def normal_equations(x: Tensor, y: Tensor, ridge: float = 0.0) -> Tensor:
     if int(info) or bool(bad.any()):
         column = int(info) - 1 if int(info) else int(bad.to(torch.int8).argmax())
         raise UserError(
-            "the normal equations are singular", where=f"column {column}", expected="columns that do not depend on each other",
-            found="a combination of the columns before it", cure="solver='qr', a penalty, or leave the column out",
-        )  # fmt: skip
+            "the normal equations are singular",
+            where=f"column {column}",
+            expected="columns that do not depend on each other",
+            found="a combination of the columns before it",
+            cure="solver='qr', a penalty, or leave the column out",
+        )
     return torch.cholesky_solve((x.T @ y / length)[:, None], factor)[:, 0] / length
 
 

@@ -81,13 +81,22 @@ def logistic_lbfgs(objective: LogisticObjective, *, tolerance: float = 1e-6, max
 
 
 def _fit(
-    objective: LogisticObjective, start: Tensor, precondition: Preconditioner, tolerance: float, max_iterations: int,
+    objective: LogisticObjective,
+    start: Tensor,
+    precondition: Preconditioner,
+    tolerance: float,
+    max_iterations: int,
     decrement: float = math.inf,
-) -> Minimum:  # fmt: skip
+) -> Minimum:
     return lbfgs(
-        objective.value_and_gradient, start, tolerance=tolerance, max_iterations=max_iterations,
-        precondition=precondition, resolution=objective.resolution, decrement=decrement,
-    )  # fmt: skip
+        objective.value_and_gradient,
+        start,
+        tolerance=tolerance,
+        max_iterations=max_iterations,
+        precondition=precondition,
+        resolution=objective.resolution,
+        decrement=decrement,
+    )
 
 
 def _by_diagonal(columns: Tensor) -> Preconditioner:

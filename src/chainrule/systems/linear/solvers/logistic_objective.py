@@ -38,9 +38,15 @@ class LogisticObjective:
     """
 
     def __init__(
-        self, x: Tensor | SparseRows, y: Tensor, num_outputs: int, *, penalty: float = 0.0,
-        weight: Tensor | None = None, intercept: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        x: Tensor | SparseRows,
+        y: Tensor,
+        num_outputs: int,
+        *,
+        penalty: float = 0.0,
+        weight: Tensor | None = None,
+        intercept: bool = True,
+    ) -> None:
         self.x, self.y, self.num_outputs, self.penalty = x, y, num_outputs, penalty
         self.weight, self.intercept = weight, intercept
         self.total = float(weight.sum(dtype=torch.float64)) if weight is not None else float(len(y))

@@ -43,10 +43,15 @@ def pegasos(
     (1.0, 0.5)
     """
     if y.shape != (len(x),) or cost.shape != y.shape or not len(x):
-        raise UserError("rows, classes and costs do not fit", expected="(N, D), (N,) and (N,), N above 0",
-                        found=f"{tuple(x.shape)}, {tuple(y.shape)} and {tuple(cost.shape)}")  # fmt: skip
+        raise UserError(
+            "rows, classes and costs do not fit",
+            expected="(N, D), (N,) and (N,), N above 0",
+            found=f"{tuple(x.shape)}, {tuple(y.shape)} and {tuple(cost.shape)}",
+        )
     if epochs < 1 or batch_size < 1:
-        raise UserError("Pegasos needs steps", expected="epochs and batch_size of 1 or more", found=f"{epochs} and {batch_size}")  # fmt: skip
+        raise UserError(
+            "Pegasos needs steps", expected="epochs and batch_size of 1 or more", found=f"{epochs} and {batch_size}"
+        )
     if not bool((y.abs() == 1).all()):
         raise UserError("the classes of a two-class machine", expected="+1 and -1", found=y.unique().tolist()[:5])
     regular = 1.0 / float(cost.sum())

@@ -92,8 +92,12 @@ def perceptron(
             time += len(index)
         found.mistakes.append(len(changes) - before)
         if keep_all and (len(changes) + 1) * w.numel() > MOST_NUMBERS:
-            raise UserError("voting would keep too many weights", expected=f"{MOST_NUMBERS:,} numbers at most",
-                            found=f"{len(changes) + 1:,} times {w.numel():,}", cure="average='averaged'")  # fmt: skip
+            raise UserError(
+                "voting would keep too many weights",
+                expected=f"{MOST_NUMBERS:,} numbers at most",
+                found=f"{len(changes) + 1:,} times {w.numel():,}",
+                cure="average='averaged'",
+            )
         if found.converged:
             break
     found.w, found.mean = w.cpu().numpy(), (w - late / max(1, time)).cpu().numpy()

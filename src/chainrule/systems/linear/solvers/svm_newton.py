@@ -53,9 +53,14 @@ class PrimalSolution:
 
 
 def svm_newton(
-    x: Tensor | SparseRows, y: Tensor, cost: Tensor, *, loss: Literal["hinge", "squared_hinge"] = "squared_hinge",
-    tol: float = 1e-6, max_steps: int = 500,
-) -> PrimalSolution:  # fmt: skip
+    x: Tensor | SparseRows,
+    y: Tensor,
+    cost: Tensor,
+    *,
+    loss: Literal["hinge", "squared_hinge"] = "squared_hinge",
+    tol: float = 1e-6,
+    max_steps: int = 500,
+) -> PrimalSolution:
     """Minimises the primal of the linear machine until the duality gap is `tol` times its value.
 
     Args:
@@ -201,11 +206,18 @@ def _check(x: Tensor | SparseRows, y: Tensor, cost: Tensor, loss: str) -> None:
     if loss not in LOSSES:
         raise unknown("there is no loss", loss, LOSSES)
     if y.shape != (x.shape[0],) or cost.shape != y.shape:
-        raise UserError("rows, classes and costs do not fit", expected=f"y and cost ({x.shape[0]},)",
-                        found=f"{tuple(y.shape)} and {tuple(cost.shape)}")  # fmt: skip
+        raise UserError(
+            "rows, classes and costs do not fit",
+            expected=f"y and cost ({x.shape[0]},)",
+            found=f"{tuple(y.shape)} and {tuple(cost.shape)}",
+        )
     if not {x.dtype, y.dtype, cost.dtype} == {torch.float64}:
-        raise UserError("the arithmetic is float64", expected="x, y and cost in it",
-                        found=f"{x.dtype}, {y.dtype}, {cost.dtype}", cure="x.double()")  # fmt: skip
+        raise UserError(
+            "the arithmetic is float64",
+            expected="x, y and cost in it",
+            found=f"{x.dtype}, {y.dtype}, {cost.dtype}",
+            cure="x.double()",
+        )
     if not bool((y.abs() == 1).all()):
         raise UserError("the classes of a two-class machine", expected="+1 and -1", found=y.unique().tolist()[:5])
     if not bool(((cost > 0) & cost.isfinite()).all()):

@@ -34,7 +34,9 @@ def cell_centres(count: int, low: float, high: float) -> Tensor:
     [0.25, 0.75]
     """
     if count < 1 or not -math.inf < low < high < math.inf:
-        raise UserError("there are no such cells", expected="count >= 1, low < high", found=f"{count}, {low:g}, {high:g}")  # fmt: skip
+        raise UserError(
+            "there are no such cells", expected="count >= 1, low < high", found=f"{count}, {low:g}, {high:g}"
+        )
     return low + (high - low) * (torch.arange(count, dtype=torch.float64) + 0.5) / count
 
 
@@ -102,8 +104,11 @@ def towers(values: Tensor, low: float, high: float, sharpness: float, second: fl
     """
     count = len(values)
     if values.shape != (count, count) or second <= 0:
-        raise UserError("towers stand on a square of cells", expected="values (n, n) and second above 0",
-                        found=f"{tuple(values.shape)}, second={second:g}")  # fmt: skip
+        raise UserError(
+            "towers stand on a square of cells",
+            expected="values (n, n) and second above 0",
+            found=f"{tuple(values.shape)}, second={second:g}",
+        )
     edges = _edges(count, low, high, sharpness)[:-1]
     steepness = sharpness * count / (high - low)
     first = torch.zeros(2 * count, 2, dtype=torch.float64)
@@ -133,7 +138,11 @@ def modulus_of_continuity(values: Tensor, reach: int) -> float:
     2.0
     """
     if reach < 0 or values.dim() not in (1, 2):
-        raise UserError("no modulus of that", expected="(N,) or (N, N) and a reach of 0 or more", found=f"{tuple(values.shape)}, {reach}")  # fmt: skip
+        raise UserError(
+            "no modulus of that",
+            expected="(N,) or (N, N) and a reach of 0 or more",
+            found=f"{tuple(values.shape)}, {reach}",
+        )
     grid = values.double()[None]
     pool = torch.nn.functional.max_pool1d if values.dim() == 1 else torch.nn.functional.max_pool2d
     # A window that begins at each sample and is cut off at the end holds every pair that is `reach` apart.

@@ -31,13 +31,23 @@ EDGE = math.sqrt(3)  # a net that learns sees x from -EDGE to EDGE, of mean 0 an
 
 
 def depth_width_demonstration(
-    run: Run, *, built: int, folds: int, widths: tuple[int, ...], depths: tuple[int, ...], parameters: int, repeats: int,
-    steps: int, lr: float,
-) -> Demonstration:  # fmt: skip
+    run: Run,
+    *,
+    built: int,
+    folds: int,
+    widths: tuple[int, ...],
+    depths: tuple[int, ...],
+    parameters: int,
+    repeats: int,
+    steps: int,
+    lr: float,
+) -> Demonstration:
     """Builds and trains nets of the given shapes; the recipe `depth-width` tells the settings."""
     for name, value, most in (("built", built, 11), ("folds", folds, 8)):
         if value > most:
-            raise UserError("the sawtooth has too many teeth to be measured", where=name, expected=f"at most {most}", found=value)  # fmt: skip
+            raise UserError(
+                "the sawtooth has too many teeth to be measured", where=name, expected=f"at most {most}", found=value
+            )
     if not widths or not depths:
         raise UserError("there is nothing to measure", where="widths and depths", expected="one or more of each")
     shapes = {depth: width_for(parameters, depth) for depth in sorted(set(depths))}
@@ -59,26 +69,35 @@ def depth_width_demonstration(
         x = torch.linspace(0, 1, 2**folds * SAMPLES_OF_A_PIECE + 1, dtype=torch.float64)
         return [
             built_figure([r for r in rows if r["what"] == "built"]),
-            trained_figure([r for r in rows if r["what"] == "width"], [r for r in rows if r["what"] == "depth"], parameters),
+            trained_figure(
+                [r for r in rows if r["what"] == "width"], [r for r in rows if r["what"] == "depth"], parameters
+            ),
             sawtooth_figure(x, sawtooth(x, folds), curves, f"The best trained nets of about {parameters} parameters"),
-        ]  # fmt: skip
+        ]
 
     return Demonstration(
-        run, points=points, measure=measure, conclude=conclude, draw=draw,
+        run,
+        points=points,
+        measure=measure,
+        conclude=conclude,
+        draw=draw,
         claim="The pieces of a deep net of rectified units grow exponentially with its depth, those of a shallow net linearly "
         "with its width.",
         how=f"pieces counted exactly; trained nets after {steps} full-batch steps of Adam on the sawtooth of {2**folds} pieces, "
         f"{repeats} random starts each",
-    )  # fmt: skip
+    )
 
 
 def conclude(rows: list[dict[str, Any]]) -> dict[str, float]:
     """The numbers of the result: of the deepest built net, and of the trained ones the mean over their starts."""
     last = [r for r in rows if r["what"] == "built"][-1]
     found = {
-        "pieces_built": last["pieces"], "parameters_deep": last["parameters"], "parameters_shallow": last["shallow_parameters"],
-        "largest_difference_of_the_two": last["difference"], "least_error_of_a_shallow_net_as_large": last["least_error"],
-    }  # fmt: skip
+        "pieces_built": last["pieces"],
+        "parameters_deep": last["parameters"],
+        "parameters_shallow": last["shallow_parameters"],
+        "largest_difference_of_the_two": last["difference"],
+        "least_error_of_a_shallow_net_as_large": last["least_error"],
+    }
     learnt = [r for r in rows if r["what"] != "built"]
     found["nets_below_the_least_error"] = sum(r["error"] < r["least_error"] for r in learnt)
     for row in learnt:
@@ -95,10 +114,13 @@ def measure_built(depth: int) -> dict[str, Any]:
     x = torch.linspace(0, 1, 2**depth * 2 + 1, dtype=torch.float64)
     size = count_parameters(deep)
     return {
-        "pieces": linear_pieces(deep, 0.0, 1.0), "shallow_pieces": linear_pieces(shallow, 0.0, 1.0), "parameters": size,
-        "shallow_parameters": count_parameters(shallow), "difference": float((answers(deep, x) - answers(shallow, x)).abs().max()),
+        "pieces": linear_pieces(deep, 0.0, 1.0),
+        "shallow_pieces": linear_pieces(shallow, 0.0, 1.0),
+        "parameters": size,
+        "shallow_parameters": count_parameters(shallow),
+        "difference": float((answers(deep, x) - answers(shallow, x)).abs().max()),
         "least_error": least_alternating_error(2**depth, width_for(size, 1) + 1),
-    }  # fmt: skip
+    }
 
 
 def measure_trained(depth: int, width: int, folds: int, steps: int, lr: float) -> dict[str, Any]:
@@ -109,19 +131,28 @@ def measure_trained(depth: int, width: int, folds: int, steps: int, lr: float) -
     optimizer = Adam(network.parameters(), lr)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     descend(
-        network, seen[:, None], y[:, None], nn.functional.mse_loss, optimizer, steps=steps,
+        network,
+        seen[:, None],
+        y[:, None],
+        nn.functional.mse_loss,
+        optimizer,
+        steps=steps,
         each_step=lambda step, loss: rate.step(),
-    )  # fmt: skip
+    )
     layers = layers_of(network)
     curve = answers(layers, seen)
     pieces, points = linear_pieces(layers, -EDGE, EDGE), 2**folds
     corners = curve[:-1:SAMPLES_OF_A_PIECE]
     wrong = (corners >= 0.5) != (torch.arange(points) % 2 == 1)
     return {
-        "parameters": count_parameters(layers), "pieces": pieces, "rms_error": float((curve - y).square().mean().sqrt()),
-        "error": float(wrong.double().mean()), "least_error": least_alternating_error(points, pieces),
-        "sup_error": float((curve - y).abs().max()), "curve": curve.tolist(),
-    }  # fmt: skip
+        "parameters": count_parameters(layers),
+        "pieces": pieces,
+        "rms_error": float((curve - y).square().mean().sqrt()),
+        "error": float(wrong.double().mean()),
+        "least_error": least_alternating_error(points, pieces),
+        "sup_error": float((curve - y).abs().max()),
+        "curve": curve.tolist(),
+    }
 
 
 def rectified(depth: int, width: int) -> nn.Sequential:
@@ -145,8 +176,11 @@ def width_for(parameters: int, depth: int) -> int:
     while (depth - 1) * ((width + 1) ** 2 + width + 1) + 3 * (width + 1) + 1 <= parameters:
         width += 1
     if not width:
-        raise UserError("the net has too few parameters for its depth", expected=f"{2 * (depth - 1) + 4} or more at depth {depth}",
-                        found=parameters)  # fmt: skip
+        raise UserError(
+            "the net has too few parameters for its depth",
+            expected=f"{2 * (depth - 1) + 4} or more at depth {depth}",
+            found=parameters,
+        )
     return width
 
 

@@ -37,12 +37,30 @@ def error_figure(rows: Sequence[Row], title: str) -> Figure:
         for index, sharpness in enumerate(dict.fromkeys(r["sharpness"] for r in built)):
             some = [r for r in built if r["sharpness"] == sharpness]
             colour, counts = COLOURS[index % len(COLOURS)], [r["count"] for r in some]
-            axes.plot(counts, [r["sup_error"] for r in some], color=colour, marker="o", markersize=3, label=f"built, sharpness {sharpness:g}")  # fmt: skip
+            axes.plot(
+                counts,
+                [r["sup_error"] for r in some],
+                color=colour,
+                marker="o",
+                markersize=3,
+                label=f"built, sharpness {sharpness:g}",
+            )
             axes.plot(counts, [r["bound"] for r in some], color=colour, linewidth=1, linestyle=(0, (4, 2)))
-        for start, marker, told in (("random", "s", "trained from random weights"), ("built", "^", "trained from the bumps")):  # fmt: skip
+        for start, marker, told in (
+            ("random", "s", "trained from random weights"),
+            ("built", "^", "trained from the bumps"),
+        ):
             some = [r for r in rows if r["what"] == "trained" and r["start"] == start]
-            axes.plot([r["count"] for r in some], [r["sup_error"] for r in some], color=BLACK, marker=marker, markersize=4,
-                      linewidth=0.9, linestyle=":" if start == "random" else "-", label=told)  # fmt: skip
+            axes.plot(
+                [r["count"] for r in some],
+                [r["sup_error"] for r in some],
+                color=BLACK,
+                marker=marker,
+                markersize=4,
+                linewidth=0.9,
+                linestyle=":" if start == "random" else "-",
+                label=told,
+            )
         _log_log(axes)
         _labels(axes, "bumps (half the hidden units)", "largest error", columns=2)
         return Figure(title, "Dashed: what the error cannot be above.", svg=to_svg(canvas, title))
@@ -57,7 +75,11 @@ def tower_figure(side: Tensor, truth: Tensor, net: Tensor, title: str) -> Figure
         low, high = float(min(truth.min(), net.min())), float(max(truth.max(), net.max()))
         gap = net - truth
         most = float(gap.abs().max()) or 1.0
-        shown = (("the function", truth, low, high, "viridis"), ("the net", net, low, high, "viridis"), ("net less function", gap, -most, most, "RdBu"))  # fmt: skip
+        shown = (
+            ("the function", truth, low, high, "viridis"),
+            ("the net", net, low, high, "viridis"),
+            ("net less function", gap, -most, most, "RdBu"),
+        )
         for panel, (name, values, least, largest, colours) in zip(panels, shown, strict=True):
             image = panel.imshow(
                 values.T.numpy(), origin="lower", extent=extent, vmin=least, vmax=largest, cmap=colours
@@ -77,8 +99,22 @@ def built_figure(rows: Sequence[Row]) -> Figure:
         canvas = _figure(6.4, 3.3)
         axes = canvas.add_subplot()
         pieces = [r["pieces"] for r in rows]
-        axes.plot(pieces, [r["shallow_parameters"] for r in rows], color=COLOURS[1], marker="o", markersize=3, label="one hidden layer")  # fmt: skip
-        axes.plot(pieces, [r["parameters"] for r in rows], color=COLOURS[0], marker="o", markersize=3, label="two units a layer, deep")  # fmt: skip
+        axes.plot(
+            pieces,
+            [r["shallow_parameters"] for r in rows],
+            color=COLOURS[1],
+            marker="o",
+            markersize=3,
+            label="one hidden layer",
+        )
+        axes.plot(
+            pieces,
+            [r["parameters"] for r in rows],
+            color=COLOURS[0],
+            marker="o",
+            markersize=3,
+            label="two units a layer, deep",
+        )
         _log_log(axes)
         _labels(axes, "straight pieces, counted", "parameters")
         return Figure(title, "Both nets compute the same function.", svg=to_svg(canvas, title))
@@ -90,14 +126,24 @@ def trained_figure(widths: Sequence[Row], depths: Sequence[Row], parameters: int
     with _drawing(title):
         canvas = _figure(8.4, 4.6)
         panels = canvas.subplots(2, 2, sharey="row", sharex="col")
-        columns = ((widths, "width", "width of the only hidden layer"), (depths, "depth", f"hidden layers, about {parameters} parameters"))  # fmt: skip
+        columns = (
+            (widths, "width", "width of the only hidden layer"),
+            (depths, "depth", f"hidden layers, about {parameters} parameters"),
+        )
         for column, (rows, key, told) in enumerate(columns):
             for line, (value, name) in enumerate((("rms_error", "rms error"), ("pieces", "straight pieces"))):
                 panel = panels[line][column]
                 sizes = list(dict.fromkeys(r[key] for r in rows))
                 means = [np.mean([r[value] for r in rows if r[key] == size]) for size in sizes]
                 panel.plot(sizes, means, color=COLOURS[column], linewidth=1.5)
-                panel.plot([r[key] for r in rows], [r[value] for r in rows], color=COLOURS[column], marker="o", markersize=3, linestyle="")  # fmt: skip
+                panel.plot(
+                    [r[key] for r in rows],
+                    [r[value] for r in rows],
+                    color=COLOURS[column],
+                    marker="o",
+                    markersize=3,
+                    linestyle="",
+                )
                 if key == "width":
                     panel.set_xscale("log", base=2)
                 else:
@@ -140,8 +186,14 @@ def speed_figure(rows: Sequence[Row], goal: float, best: Mapping[str, float]) ->
         axes = canvas.add_subplot()
         for index, (activation, lr) in enumerate(best.items()):
             for number, row in enumerate(r for r in rows if (r["activation"], r["lr"]) == (activation, lr)):
-                axes.plot(row["epochs_measured"], row["errors"], color=COLOURS[index], linewidth=1.4, alpha=0.8,
-                          label=f"{activation}, lr {lr:g}" if not number else None)  # fmt: skip
+                axes.plot(
+                    row["epochs_measured"],
+                    row["errors"],
+                    color=COLOURS[index],
+                    linewidth=1.4,
+                    alpha=0.8,
+                    label=f"{activation}, lr {lr:g}" if not number else None,
+                )
         axes.axhline(goal, color=BLACK, linewidth=0.9, linestyle=(0, (4, 2)), label=f"error {goal:g}")
         axes.set_ylim(bottom=0)
         _labels(axes, "epoch", "training error (fraction)")
@@ -158,8 +210,23 @@ def rates_figure(rows: Sequence[Row], max_epochs: int) -> Figure:
             some = [r for r in rows if r["activation"] == activation]
             reached = [r for r in some if r["epochs"] is not None]
             missed = [r for r in some if r["epochs"] is None]
-            axes.plot([r["lr"] for r in reached], [r["epochs"] for r in reached], color=COLOURS[index], marker="o", markersize=4, linestyle="", label=activation)  # fmt: skip
-            axes.plot([r["lr"] for r in missed], [max_epochs * 1.2] * len(missed), color=COLOURS[index], marker="x", markersize=5, linestyle="")  # fmt: skip
+            axes.plot(
+                [r["lr"] for r in reached],
+                [r["epochs"] for r in reached],
+                color=COLOURS[index],
+                marker="o",
+                markersize=4,
+                linestyle="",
+                label=activation,
+            )
+            axes.plot(
+                [r["lr"] for r in missed],
+                [max_epochs * 1.2] * len(missed),
+                color=COLOURS[index],
+                marker="x",
+                markersize=5,
+                linestyle="",
+            )
         axes.set_ylim(min((r["epochs"] for r in rows if r["epochs"]), default=max_epochs) / 1.5, max_epochs * 1.6)
         _log_log(axes)
         _labels(axes, "learning rate", "epochs")

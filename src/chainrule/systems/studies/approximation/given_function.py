@@ -62,8 +62,12 @@ def _formula(
         if not bool(torch.isfinite(result).all()):
             first = int((~torch.isfinite(result)).reshape(-1).nonzero()[0])
             place = ", ".join(f"{name} = {given[name].reshape(-1)[first]:g}" for name in names)
-            raise UserError("the function is no number somewhere", where=f"{where}, at {place}", expected="a finite value",
-                            found=float(result.reshape(-1)[first]))  # fmt: skip
+            raise UserError(
+                "the function is no number somewhere",
+                where=f"{where}, at {place}",
+                expected="a finite value",
+                found=float(result.reshape(-1)[first]),
+            )
         return result
 
     return value

@@ -27,9 +27,16 @@ CLAIM = (
 
 
 def hidden_layers_demonstration(
-    run: Run, *, build: Callable[[int, tuple[int, ...]], nn.Module], problems: Sequence[str], hidden: Sequence[int],
-    steps: int, lr: float, count: int, noise: float,
-) -> Demonstration:  # fmt: skip
+    run: Run,
+    *,
+    build: Callable[[int, tuple[int, ...]], nn.Module],
+    problems: Sequence[str],
+    hidden: Sequence[int],
+    steps: int,
+    lr: float,
+    count: int,
+    noise: float,
+) -> Demonstration:
     """Each problem learnt by each form of network, by Adam on all points at once; the error on the way and at the end."""
     forms: dict[str, tuple[int, tuple[int, ...]]] = {"linear": (1, ())}
     forms |= {f"linear, degree {degree}": (degree, ()) for degree in (2, 3)}
@@ -54,17 +61,25 @@ def hidden_layers_demonstration(
             error = (network(test_x.to(run.device)).argmax(1).cpu() != test_y).double().mean()
         chunks = torch.stack(wrong).cpu().tensor_split(min(CURVE, steps))
         return {
-            "error": float(error), "train_error": float(wrong[-1]), "parameters": sum(p.numel() for p in network.parameters()),
-            "curve": [float(chunk.mean()) for chunk in chunks], "curve_steps": [steps * (i + 1) / len(chunks) for i in range(len(chunks))],
-        }  # fmt: skip
+            "error": float(error),
+            "train_error": float(wrong[-1]),
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "curve": [float(chunk.mean()) for chunk in chunks],
+            "curve_steps": [steps * (i + 1) / len(chunks) for i in range(len(chunks))],
+        }
 
     points = [{"problem": problem, "network": form} for problem in problems for form in forms]
     plane.make(problems[0], count, noise)  # a wrong count is told now
     return Demonstration(
-        run, points=points, measure=measure, conclude=conclude, draw=draw, claim=CLAIM,
+        run,
+        points=points,
+        measure=measure,
+        conclude=conclude,
+        draw=draw,
+        claim=CLAIM,
         how=f"{count} training points a problem, all in each of {steps} steps; error on {TEST} test points drawn with "
         "another seed",
-    )  # fmt: skip
+    )
 
 
 def _points(problem: str, count: int, noise: float, seed: int) -> tuple[Tensor, Tensor]:
@@ -87,10 +102,7 @@ def draw(rows: list[Row]) -> list[Figure]:
     """The learning curves of each problem."""
     figures = []
     for problem in dict.fromkeys(row["problem"] for row in rows):
-        lines = {
-            row["network"]: (row["curve_steps"], row["curve"])
-            for row in rows if row["problem"] == problem
-        }  # fmt: skip
+        lines = {row["network"]: (row["curve_steps"], row["curve"]) for row in rows if row["problem"] == problem}
         figure = curves(lines, f"Learning curves: {problem}", "step")
         figures.append(Figure(figure.title, "Share of the training points that are wrong.", svg=figure.svg))
     return figures

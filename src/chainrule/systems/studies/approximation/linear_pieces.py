@@ -43,8 +43,11 @@ def breakpoints(layers: Sequence[Layer], low: float, high: float, tolerance: flo
     [0.0]
     """
     if not layers or layers[0][0].shape[1] != 1 or layers[-1][0].shape[0] != 1:
-        raise UserError("pieces are counted on a line", expected="layers from one input to one output",
-                        found=[tuple(w.shape) for w, _ in layers])  # fmt: skip
+        raise UserError(
+            "pieces are counted on a line",
+            expected="layers from one input to one output",
+            found=[tuple(w.shape) for w, _ in layers],
+        )
     if not low < high:
         raise UserError("the interval has no length", expected="low < high", found=f"{low:g}, {high:g}")
     x = torch.tensor([low, high], dtype=torch.float64)
@@ -125,7 +128,9 @@ def least_alternating_error(points: int, pieces: int) -> float:
     (0.0, 0.375)
     """
     if points < 1 or pieces < 1:
-        raise UserError("there is no such bound", expected="points and pieces of 1 or more", found=f"{points}, {pieces}")  # fmt: skip
+        raise UserError(
+            "there is no such bound", expected="points and pieces of 1 or more", found=f"{points}, {pieces}"
+        )
     return max(0, -(-(points - pieces - 1) // 2)) / points
 
 

@@ -28,11 +28,17 @@ if TYPE_CHECKING:
     tiny={"counts": (4, 16), "cells": (2, 4), "trained": (4,), "steps": 50},
 )
 def sigmoid_bumps(
-    run: Run, *, function: str = "sin", function_2d: str = "sin(pi*x)*cos(pi*y)",
-    counts: tuple[Count, ...] = (2, 4, 8, 16, 32, 64, 128, 256), sharpness: tuple[Positive, ...] = (4.0, 10.0, 40.0),
-    cells: tuple[Count, ...] = (2, 4, 8, 16, 32), trained: tuple[Count, ...] = (4, 16, 64), steps: Count = 3000,
+    run: Run,
+    *,
+    function: str = "sin",
+    function_2d: str = "sin(pi*x)*cos(pi*y)",
+    counts: tuple[Count, ...] = (2, 4, 8, 16, 32, 64, 128, 256),
+    sharpness: tuple[Positive, ...] = (4.0, 10.0, 40.0),
+    cells: tuple[Count, ...] = (2, 4, 8, 16, 32),
+    trained: tuple[Count, ...] = (4, 16, 64),
+    steps: Count = 3000,
     lr: Positive = 0.01,
-) -> Demonstration:  # fmt: skip
+) -> Demonstration:
     """The largest error of sigmoid nets whose weights are written down to approximate a function, against its bound.
 
     `function` is sin, step, hat, runge or a formula of x on [-1, 1]; `function_2d` is a formula of x and y on the
@@ -42,9 +48,16 @@ def sigmoid_bumps(
     from chainrule.systems.studies.approximation.sigmoid_bumps import sigmoid_bumps_demonstration
 
     return sigmoid_bumps_demonstration(
-        run, function=function, function_2d=function_2d, counts=counts, sharpness=sharpness, cells=cells, trained=trained,
-        steps=steps, lr=lr,
-    )  # fmt: skip
+        run,
+        function=function,
+        function_2d=function_2d,
+        counts=counts,
+        sharpness=sharpness,
+        cells=cells,
+        trained=trained,
+        steps=steps,
+        lr=lr,
+    )
 
 
 @recipe(
@@ -55,10 +68,17 @@ def sigmoid_bumps(
     tiny={"built": 4, "folds": 2, "widths": (4, 8), "depths": (1, 2), "parameters": 40, "repeats": 1, "steps": 50},
 )
 def depth_width(
-    run: Run, *, built: Count = 10, folds: Count = 4, widths: tuple[Count, ...] = (8, 16, 32, 64),
-    depths: tuple[Count, ...] = (1, 2, 3, 4), parameters: Count = 200, repeats: Count = 3, steps: Count = 3000,
+    run: Run,
+    *,
+    built: Count = 10,
+    folds: Count = 4,
+    widths: tuple[Count, ...] = (8, 16, 32, 64),
+    depths: tuple[Count, ...] = (1, 2, 3, 4),
+    parameters: Count = 200,
+    repeats: Count = 3,
+    steps: Count = 3000,
     lr: Positive = 0.003,
-) -> Demonstration:  # fmt: skip
+) -> Demonstration:
     """The straight pieces and the error of nets of rectified units, against width and, at equal size, against depth.
 
     By construction: the sawtooth of 2^k pieces, for k to `built`, as a net of k layers of two units and as one of a
@@ -68,8 +88,16 @@ def depth_width(
     from chainrule.systems.studies.approximation.depth_width import depth_width_demonstration
 
     return depth_width_demonstration(
-        run, built=built, folds=folds, widths=widths, depths=depths, parameters=parameters, repeats=repeats, steps=steps, lr=lr
-    )  # fmt: skip
+        run,
+        built=built,
+        folds=folds,
+        widths=widths,
+        depths=depths,
+        parameters=parameters,
+        repeats=repeats,
+        steps=steps,
+        lr=lr,
+    )
 
 
 @recipe(
@@ -80,10 +108,22 @@ def depth_width(
     tiny={"problems": ("xor",), "hidden": (2,), "steps": 40, "count": 80},
 )
 def hidden_layers(
-    run: Run, *, problems: tuple[Literal["xor", "circle", "spiral", "moons", "blobs"], ...] = ("xor", "circle", "moons", "spiral", "blobs"),
-    hidden: tuple[Count, ...] = (2, 4, 16), activation: str = "tanh", steps: Count = 1000, lr: Positive = 0.02,
-    count: Count = 400, noise: NonNegative = 0.05,
-) -> Demonstration:  # fmt: skip
+    run: Run,
+    *,
+    problems: tuple[Literal["xor", "circle", "spiral", "moons", "blobs"], ...] = (
+        "xor",
+        "circle",
+        "moons",
+        "spiral",
+        "blobs",
+    ),
+    hidden: tuple[Count, ...] = (2, 4, 16),
+    activation: str = "tanh",
+    steps: Count = 1000,
+    lr: Positive = 0.02,
+    count: Count = 400,
+    noise: NonNegative = 0.05,
+) -> Demonstration:
     """Learning curves in the plane without a hidden layer, with one, and with two: what a straight line cannot do.
 
     Each problem is learnt by a linear model, and for each number of units by one hidden layer and by two of them; also

@@ -35,9 +35,17 @@ TRAINED_ON = 513  # points of the function that a trained net sees
 
 
 def sigmoid_bumps_demonstration(
-    run: Run, *, function: str, function_2d: str, counts: tuple[int, ...], sharpness: tuple[float, ...],
-    cells: tuple[int, ...], trained: tuple[int, ...], steps: int, lr: float,
-) -> Demonstration:  # fmt: skip
+    run: Run,
+    *,
+    function: str,
+    function_2d: str,
+    counts: tuple[int, ...],
+    sharpness: tuple[float, ...],
+    cells: tuple[int, ...],
+    trained: tuple[int, ...],
+    steps: int,
+    lr: float,
+) -> Demonstration:
     """Builds and trains nets of the given sizes; the recipe `sigmoid-bumps` tells the settings."""
     _check_sizes("counts", counts, MOST_BUMPS)
     _check_sizes("trained", trained, MOST_BUMPS)
@@ -60,7 +68,9 @@ def sigmoid_bumps_demonstration(
 
     points: list[dict[str, Any]] = [{"what": "built", "count": n, "sharpness": s} for s in sharpness for n in counts]
     points += [{"what": "towers", "count": n} for n in cells]
-    points += [{"what": "trained", "count": n, "start": start} for start in ("random", "built") for n in sorted(set(trained))]  # fmt: skip
+    points += [
+        {"what": "trained", "count": n, "start": start} for start in ("random", "built") for n in sorted(set(trained))
+    ]
 
     def draw(rows: list[dict[str, Any]]) -> list[Figure]:
         few, x = counts[min(2, len(counts) - 1)], torch.linspace(LOW, HIGH, 1001, dtype=torch.float64)
@@ -70,15 +80,24 @@ def sigmoid_bumps_demonstration(
         return [
             bump_figure(x, f(x), nets, f"{function}: {few} bumps, {2 * few} sigmoids, nothing learnt"),
             error_figure(rows, f"Largest error of {function} against the number of bumps"),
-            tower_figure(side, g(*_square(121)), _of_square(_towers(g, shown, sharpness[-1]), 121), f"{function_2d}: {shown} x {shown} towers"),
-        ]  # fmt: skip
+            tower_figure(
+                side,
+                g(*_square(121)),
+                _of_square(_towers(g, shown, sharpness[-1]), 121),
+                f"{function_2d}: {shown} x {shown} towers",
+            ),
+        ]
 
     return Demonstration(
-        run, points=points, measure=measure, conclude=lambda rows: conclude(rows, sharpness[-1]), draw=draw,
+        run,
+        points=points,
+        measure=measure,
+        conclude=lambda rows: conclude(rows, sharpness[-1]),
+        draw=draw,
         claim="One hidden layer of sigmoids comes as near to a continuous function as one likes, if it is wide enough.",
         how="largest error on an even grid of [-1, 1] on which all edges and middles of the bumps lie; trained nets after "
         f"{steps} steps of Adam on {TRAINED_ON} points",
-    )  # fmt: skip
+    )
 
 
 def conclude(rows: list[dict[str, Any]], sharpest: float) -> dict[str, float]:
@@ -87,10 +106,15 @@ def conclude(rows: list[dict[str, Any]], sharpest: float) -> dict[str, float]:
     flat = [r for r in rows if r["what"] == "towers"]
     most, finest = built[-1], flat[-1]
     found = {
-        "bumps": most["count"], "sup_error": most["sup_error"], "sup_error_bound": most["bound"], "rms_error": most["rms_error"],
-        "towers": finest["count"] ** 2, "sup_error_of_towers": finest["sup_error"], "sup_error_bound_of_towers": finest["bound"],
+        "bumps": most["count"],
+        "sup_error": most["sup_error"],
+        "sup_error_bound": most["bound"],
+        "rms_error": most["rms_error"],
+        "towers": finest["count"] ** 2,
+        "sup_error_of_towers": finest["sup_error"],
+        "sup_error_bound_of_towers": finest["bound"],
         "points_above_their_bound": sum(r["sup_error"] > r["bound"] * (1 + 1e-9) for r in rows if "bound" in r),
-    }  # fmt: skip
+    }
     for name, some in (("order", built), ("order_of_towers", flat)):
         logs = np.log([[r["count"], r["sup_error"]] for r in some if r["sup_error"] > 0])
         if len(logs) > 1:
@@ -141,9 +165,14 @@ def measure_trained(f: Any, count: int, sharpness: float, start: str, steps: int
     optimizer = Adam(network.parameters(), lr)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     descend(
-        network, x[:, None], f(x)[:, None], nn.functional.mse_loss, optimizer, steps=steps,
+        network,
+        x[:, None],
+        f(x)[:, None],
+        nn.functional.mse_loss,
+        optimizer,
+        steps=steps,
         each_step=lambda step, loss: rate.step(),
-    )  # fmt: skip
+    )
     after = errors()
     return {"before": before, "sup_error": float(after.max()), "rms_error": float(after.square().mean().sqrt())}
 
@@ -180,5 +209,8 @@ def _of_square(net: BumpWeights, side: int) -> Tensor:
 def _check_sizes(name: str, sizes: tuple[int, ...], most: int) -> None:
     if not sizes or not all(1 <= n <= most for n in sizes):
         raise UserError(
-            "the sizes are out of range", where=name, expected=f"from 1 to {most}", found=", ".join(map(str, sizes)) or "none"
-        )  # fmt: skip
+            "the sizes are out of range",
+            where=name,
+            expected=f"from 1 to {most}",
+            found=", ".join(map(str, sizes)) or "none",
+        )

@@ -32,8 +32,16 @@ def function(x: Tensor) -> Tensor:
 
 
 def bias_variance_demonstration(
-    run: Run, *, degrees: Sequence[int], hidden: Sequence[int], samples: int, sets: int, noise: float, steps: int, lr: float
-) -> Demonstration:  # fmt: skip
+    run: Run,
+    *,
+    degrees: Sequence[int],
+    hidden: Sequence[int],
+    samples: int,
+    sets: int,
+    noise: float,
+    steps: int,
+    lr: float,
+) -> Demonstration:
     """Polynomials of each degree, and nets of each hidden size, fitted to `sets` training sets each.
 
     The training inputs are the same in every set, evenly spaced; the noise of the targets is drawn anew. So the closed
@@ -62,17 +70,26 @@ def bias_variance_demonstration(
         bias2, variance = (float(value.mean()) for value in bias_variance(answers, truth))
         return {
             "parameters": point["size"] + 1 if point["model"] == "polynomial" else 3 * point["size"] + 1,
-            "bias2": bias2, "variance": variance, "noise": noise**2, "sum": bias2 + variance + noise**2,
-            "test_error": float((answers - fresh).square().mean()), **exact,
-        }  # fmt: skip
+            "bias2": bias2,
+            "variance": variance,
+            "noise": noise**2,
+            "sum": bias2 + variance + noise**2,
+            "test_error": float((answers - fresh).square().mean()),
+            **exact,
+        }
 
     points = [{"model": "polynomial", "size": size} for size in degrees]
     points += [{"model": "net", "size": size} for size in hidden]
     return Demonstration(
-        run, points=points, measure=measure, conclude=conclude, draw=lambda rows: draw(rows, samples), claim=CLAIM,
+        run,
+        points=points,
+        measure=measure,
+        conclude=conclude,
+        draw=lambda rows: draw(rows, samples),
+        claim=CLAIM,
         how=f"{sets} training sets of {samples} samples for each size, noise of deviation {noise:g}; errors against fresh "
         f"noisy targets at {GRID} inputs",
-    )  # fmt: skip
+    )
 
 
 def net_answers(x: Tensor, targets: Tensor, grid: Tensor, *, hidden: int, steps: int, lr: float) -> Tensor:
@@ -88,10 +105,13 @@ def net_answers(x: Tensor, targets: Tensor, grid: Tensor, *, hidden: int, steps:
     network = nn.Sequential(first, nn.Tanh(), MemberLinear(sets, hidden, 1)).double()
     optimizer = torch.optim.Adam(network.parameters(), lr)
     descend(
-        network, x[..., None], targets,
+        network,
+        x[..., None],
+        targets,
         lambda answers, y: (answers.squeeze(2) - y).square().mean(1).sum(),  # each net has a mean of its own
-        optimizer, steps=steps,
-    )  # fmt: skip
+        optimizer,
+        steps=steps,
+    )
     with torch.no_grad():
         return network(grid[:, None]).squeeze(2)
 
@@ -107,12 +127,15 @@ def conclude(rows: list[Row]) -> dict[str, float]:
             continue
         best = min(of, key=lambda row: row["test_error"])
         found |= {
-            f"{model}_best_size": best["size"], f"{model}_best_error": best["test_error"],
-            f"{model}_bias2_smallest": of[0]["bias2"], f"{model}_variance_smallest": of[0]["variance"],
-            f"{model}_bias2_largest": of[-1]["bias2"], f"{model}_variance_largest": of[-1]["variance"],
+            f"{model}_best_size": best["size"],
+            f"{model}_best_error": best["test_error"],
+            f"{model}_bias2_smallest": of[0]["bias2"],
+            f"{model}_variance_smallest": of[0]["variance"],
+            f"{model}_bias2_largest": of[-1]["bias2"],
+            f"{model}_variance_largest": of[-1]["variance"],
             f"{model}_peak_error": max(row["test_error"] for row in of),
             f"{model}_error_largest": of[-1]["test_error"],
-        }  # fmt: skip
+        }
     exact = [row for row in rows if "exact_variance" in row]
     if exact:
         found["largest_gap_to_closed_form"] = max(
@@ -141,11 +164,19 @@ def draw(rows: list[Row], samples: int) -> list[Figure]:
         passes = model == "polynomial" and sizes[0] < samples - 1 < sizes[-1]
         low = min(row["test_error"] for row in of)
         fives = [size for size in sizes if size % 5 == 0]  # of many degrees, so that their names do not overlap
-        figures.append(lines(
-            shown, f"Bias and variance: {'polynomials' if model == 'polynomial' else 'nets'}",
-            "The circles were measured on noisy targets that no model has seen; they should lie on the sum.",
-            xlabel=xlabel, ylabel="squared error (units of y$^2$)", xscale="symlog" if model == "polynomial" else "log",
-            yscale="log", bottom=low / 100, marks={f"{samples} coefficients, {samples} samples": samples - 1} if passes else None,
-            linear_to=2 * samples, ticks=() if model == "net" else fives if len(sizes) > 8 else sizes,
-        ))  # fmt: skip
+        figures.append(
+            lines(
+                shown,
+                f"Bias and variance: {'polynomials' if model == 'polynomial' else 'nets'}",
+                "The circles were measured on noisy targets that no model has seen; they should lie on the sum.",
+                xlabel=xlabel,
+                ylabel="squared error (units of y$^2$)",
+                xscale="symlog" if model == "polynomial" else "log",
+                yscale="log",
+                bottom=low / 100,
+                marks={f"{samples} coefficients, {samples} samples": samples - 1} if passes else None,
+                linear_to=2 * samples,
+                ticks=() if model == "net" else fives if len(sizes) > 8 else sizes,
+            )
+        )
     return figures

@@ -31,11 +31,18 @@ def bias_variance(answers: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     (tensor([3.]), tensor([2.]))
     """
     if answers.dim() != 2 or len(answers) < 2:
-        raise UserError("a variance needs several models", expected="answers (S, N), S of 2 or more",
-                        found=tuple(answers.shape), cure="train on more training sets")  # fmt: skip
+        raise UserError(
+            "a variance needs several models",
+            expected="answers (S, N), S of 2 or more",
+            found=tuple(answers.shape),
+            cure="train on more training sets",
+        )
     if truth.shape != answers.shape[1:]:
-        raise UserError("answers and truth are of different inputs", expected=f"truth ({answers.shape[1]},)",
-                        found=tuple(truth.shape))  # fmt: skip
+        raise UserError(
+            "answers and truth are of different inputs",
+            expected=f"truth ({answers.shape[1]},)",
+            found=tuple(truth.shape),
+        )
     variance = answers.var(0)
     return (answers.mean(0) - truth).square() - variance / len(answers), variance
 

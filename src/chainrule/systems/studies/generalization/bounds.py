@@ -118,8 +118,11 @@ def ambiguity_decomposition(predictions: Tensor, target: Tensor) -> tuple[Tensor
     [1.0, 2.0, 1.0]
     """
     if predictions.dim() != 2 or target.shape != predictions.shape[1:] or not predictions.numel():
-        raise UserError("predictions and target do not fit", expected="(M, N) and (N,), neither empty",
-                        found=f"{tuple(predictions.shape)} and {tuple(target.shape)}")  # fmt: skip
+        raise UserError(
+            "predictions and target do not fit",
+            expected="(M, N) and (N,), neither empty",
+            found=f"{tuple(predictions.shape)} and {tuple(target.shape)}",
+        )
     average = predictions.mean(0)
     return (
         (average - target).square().mean(),

@@ -29,17 +29,29 @@ CLAIM = (
 
 
 def dropout_demonstration(
-    run: Run, *, rates: Sequence[float], hidden: int, enumerated: int, draws: int, size: int, samples: int, steps: int,
-    batch_size: int, lr: float,
-) -> Demonstration:  # fmt: skip
+    run: Run,
+    *,
+    rates: Sequence[float],
+    hidden: int,
+    enumerated: int,
+    draws: int,
+    size: int,
+    samples: int,
+    steps: int,
+    batch_size: int,
+    lr: float,
+) -> Demonstration:
     """A wide net of two hidden layers at each rate, with sampled masks; and two small nets whose masks are all tried."""
     if not all(0 < rate < 1 for rate in rates):
         raise UserError(
             "a rate is out of range", expected="above 0 and below 1", found=f"rates={','.join(map(str, rates))}"
         )
     if not 2 <= enumerated <= MOST_ENUMERATED or enumerated % 2:
-        raise UserError("the enumerated units are out of range", expected=f"an even number from 2 to {MOST_ENUMERATED}",
-                        found=f"enumerated={enumerated}")  # fmt: skip
+        raise UserError(
+            "the enumerated units are out of range",
+            expected=f"an even number from 2 to {MOST_ENUMERATED}",
+            found=f"enumerated={enumerated}",
+        )
     rows = ImageRows(run, size=size, samples=samples)
 
     def measure(point: Mapping[str, Any]) -> Row:
@@ -47,7 +59,7 @@ def dropout_demonstration(
         layers = 1 if point["net"] == "one hidden layer" else 2
         network = perceptron(
             rows.width, hidden if wide else enumerated // layers, layers, rows.num_classes, point["rate"]
-        ).to(run.device)  # fmt: skip
+        ).to(run.device)
         optimizer = torch.optim.Adam(network.parameters(), lr)
         descend(network, train.x, train.y, cross_entropy, optimizer, steps=steps, batch_size=batch_size)
         network.eval()
@@ -70,10 +82,15 @@ def dropout_demonstration(
     points = [{"net": "wide", "rate": rate} for rate in (0.0, *rates)]
     points += [{"net": net, "rate": 0.5} for net in ("one hidden layer", "two hidden layers")]
     return Demonstration(
-        run, points=points, measure=measure, conclude=conclude, draw=draw, claim=CLAIM,
+        run,
+        points=points,
+        measure=measure,
+        conclude=conclude,
+        draw=draw,
+        claim=CLAIM,
         how=f"nets trained on the training split and measured on the test split, with {draws} sampled masks, and with all "
         f"masks of {enumerated} units on its first {ENUMERATED_ROWS} samples",
-    )  # fmt: skip
+    )
 
 
 def perceptron(width: int, hidden: int, layers: int, num_classes: int, rate: float) -> nn.Sequential:
@@ -113,10 +130,11 @@ def measure_means(log_probs: Tensor, weights: Tensor, scaled: Tensor, y: Tensor)
     """Both means over the masks, and how far each lies from the pass with scaled weights."""
     geometric, arithmetic = geometric_mean(log_probs, weights), arithmetic_mean(log_probs, weights)
     return {
-        **quality(arithmetic, y, "mean"), "distance_geometric": distance(scaled, geometric),
+        **quality(arithmetic, y, "mean"),
+        "distance_geometric": distance(scaled, geometric),
         "distance_arithmetic": distance(scaled, arithmetic),
         "single_error": float((weights[:, None] * (log_probs.argmax(-1) != y)).sum(0).mean()),
-    }  # fmt: skip
+    }
 
 
 def over_samples(log_probs: Tensor, y: Tensor) -> Row:
@@ -140,10 +158,13 @@ def conclude(rows: list[Row]) -> dict[str, float]:
     for row in wide[1:]:
         label = f"rate_{round(100 * row['rate'])}"
         found |= {
-            f"{label}_scaled_error": row["scaled_error"], f"{label}_mean_error": row["mean_error"],
-            f"{label}_single_error": row["single_error"], f"{label}_scaled_calibration": row["scaled_calibration"],
-            f"{label}_mean_calibration": row["mean_calibration"], f"{label}_enough_samples": enough(row),
-        }  # fmt: skip
+            f"{label}_scaled_error": row["scaled_error"],
+            f"{label}_mean_error": row["mean_error"],
+            f"{label}_single_error": row["single_error"],
+            f"{label}_scaled_calibration": row["scaled_calibration"],
+            f"{label}_mean_calibration": row["mean_calibration"],
+            f"{label}_enough_samples": enough(row),
+        }
     for row in rows[len(wide) :]:
         label = row["net"].replace(" hidden ", "_").replace("layers", "layer")
         found |= {
@@ -174,10 +195,16 @@ def draw(rows: list[Row]) -> list[Figure]:
             series[f"p = {row['rate']:g}: scaled weights"] = Line(ends, [row[f"scaled_{name}"]] * 2, hue, "--")
         ends = [sampled[0]["counts"][0], sampled[0]["counts"][-1]]
         series["trained without dropout"] = Line(ends, [rows[0][f"scaled_{name}"]] * 2, 8, ":")
-        figures.append(lines(
-            series, title, "Solid: probabilities averaged over sampled masks. Dashed: one pass without dropout.",
-            xlabel="sampled masks", ylabel=unit, xscale="log",
-        ))  # fmt: skip
+        figures.append(
+            lines(
+                series,
+                title,
+                "Solid: probabilities averaged over sampled masks. Dashed: one pass without dropout.",
+                xlabel="sampled masks",
+                ylabel=unit,
+                xscale="log",
+            )
+        )
     table = [["net", "rate", "masks", "to the geometric mean", "to the arithmetic mean"]]
     for row in rows[1:]:
         masks = f"{row['counts'][-1]} sampled" if "counts" in row else "all"

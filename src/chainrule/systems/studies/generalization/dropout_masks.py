@@ -29,8 +29,12 @@ def all_masks(units: int, p: float, dtype: torch.dtype = torch.float64) -> tuple
             [1.3333]]), tensor([0.2500, 0.7500]))
     """
     if not 1 <= units <= MOST_UNITS:
-        raise UserError("not all masks can be made", expected=f"1 to {MOST_UNITS} units", found=units,
-                        cure="draw masks instead: chainrule.nn.dropout.monte_carlo")  # fmt: skip
+        raise UserError(
+            "not all masks can be made",
+            expected=f"1 to {MOST_UNITS} units",
+            found=units,
+            cure="draw masks instead: chainrule.nn.dropout.monte_carlo",
+        )
     if not 0 < p < 1:
         raise UserError("p is out of range", expected="above 0 and below 1, the probability to leave out", found=p)
     kept = ((torch.arange(2**units)[:, None] >> torch.arange(units)) & 1).double()
@@ -92,6 +96,7 @@ def arithmetic_mean(log_probs: Tensor, weights: Tensor) -> Tensor:
 def _expect_weights(log_probs: Tensor, weights: Tensor) -> None:
     if log_probs.dim() < 2 or weights.shape != log_probs.shape[:1]:
         raise UserError(
-            "each distribution needs a weight", expected="log_probs (M, ..., K), weights (M,)",
+            "each distribution needs a weight",
+            expected="log_probs (M, ..., K), weights (M,)",
             found=[tuple(log_probs.shape), tuple(weights.shape)],
-        )  # fmt: skip
+        )

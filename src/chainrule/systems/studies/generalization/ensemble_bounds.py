@@ -60,7 +60,7 @@ def ensemble_demonstration(
         weights = member_weights(point["members"], members, len(train.x)).to(run.device)
         network = nn.Sequential(
             MemberLinear(members, rows.width, hidden), nn.Tanh(), MemberLinear(members, hidden, 1)
-        ).to(run.device)  # fmt: skip
+        ).to(run.device)
 
         def criterion(logits: Tensor, y: Tensor) -> Tensor:
             each = binary_cross_entropy_with_logits(logits.squeeze(2), y.expand(members, -1), reduction="none")
@@ -74,10 +74,15 @@ def ensemble_demonstration(
 
     points = [{"members": way} for way in (*WAYS, "regressors")]
     return Demonstration(
-        run, points=points, measure=measure, conclude=conclude, draw=draw, claim=CLAIM,
+        run,
+        points=points,
+        measure=measure,
+        conclude=conclude,
+        draw=draw,
+        claim=CLAIM,
         how=f"{members} nets of {hidden} hidden units each; errors on the test split, of the first half of the classes "
         f"against the second; smaller ensembles are the mean of {DRAWS} subsets",
-    )  # fmt: skip
+    )
 
 
 def member_weights(way: str, members: int, count: int) -> Tensor:
@@ -102,11 +107,20 @@ def measure_votes(probs: Tensor, target: Tensor, sizes: list[int]) -> Row:
     hoeffding = [majority_error_bound(mean, size) if mean < 0.5 else 1.0 for size in sizes]  # no better than chance
     square, mean_square, ambiguity = (float(v) for v in ambiguity_decomposition(probs, target.double()))
     return {
-        "size": sizes[-1], "mean_error": mean, "vote_error": errors[-1], "correlation": error_correlation(wrong),
-        "binomial_error": binomial[-1], "hoeffding_bound": hoeffding[-1],
-        "square_error": square, "mean_square_error": mean_square, "ambiguity": ambiguity,
-        "sizes": sizes, "errors": errors, "binomial": binomial, "hoeffding": hoeffding,
-    }  # fmt: skip
+        "size": sizes[-1],
+        "mean_error": mean,
+        "vote_error": errors[-1],
+        "correlation": error_correlation(wrong),
+        "binomial_error": binomial[-1],
+        "hoeffding_bound": hoeffding[-1],
+        "square_error": square,
+        "mean_square_error": mean_square,
+        "ambiguity": ambiguity,
+        "sizes": sizes,
+        "errors": errors,
+        "binomial": binomial,
+        "hoeffding": hoeffding,
+    }
 
 
 def mean_over_subsets(wrong: Tensor, size: int) -> float:
@@ -130,10 +144,16 @@ def measure_regressors(sizes: list[int], *, noise: float, hidden: int, steps: in
         subsets = [torch.randperm(members)[:size] for _ in range(DRAWS if size < members else 1)]
         errors.append(float(torch.stack([(answers[s].mean(0) - truth).square().mean() for s in subsets]).mean()))
     return {
-        "size": members, "mean_error": mean_square, "vote_error": square,
-        "correlation": error_correlation(answers - truth), "square_error": square,
-        "mean_square_error": mean_square, "ambiguity": ambiguity, "sizes": sizes, "errors": errors,
-    }  # fmt: skip
+        "size": members,
+        "mean_error": mean_square,
+        "vote_error": square,
+        "correlation": error_correlation(answers - truth),
+        "square_error": square,
+        "mean_square_error": mean_square,
+        "ambiguity": ambiguity,
+        "sizes": sizes,
+        "errors": errors,
+    }
 
 
 def conclude(rows: list[Row]) -> dict[str, float]:
@@ -147,10 +167,12 @@ def conclude(rows: list[Row]) -> dict[str, float]:
     regressors = rows[-1]
     gaps = [abs(row["mean_square_error"] - row["ambiguity"] - row["square_error"]) for row in rows]
     return found | {
-        "regression_mean_error": regressors["mean_square_error"], "regression_error_of_mean": regressors["square_error"],
-        "regression_ambiguity": regressors["ambiguity"], "regression_correlation": regressors["correlation"],
+        "regression_mean_error": regressors["mean_square_error"],
+        "regression_error_of_mean": regressors["square_error"],
+        "regression_ambiguity": regressors["ambiguity"],
+        "regression_correlation": regressors["correlation"],
         "largest_gap_of_ambiguity": max(gaps),
-    }  # fmt: skip
+    }
 
 
 def draw(rows: list[Row]) -> list[Figure]:
@@ -169,19 +191,30 @@ def draw(rows: list[Row]) -> list[Figure]:
     }
     low = min(min(row["errors"]) for row in rows[:-1])
     votes = lines(
-        series, "The error of a vote", "; ".join(f"{way}: {words}" for way, words in WAYS.items()) + ".",
-        xlabel="members", ylabel="error (share of test samples)", yscale="log", bottom=low / 30, top=1.3,
-    )  # fmt: skip
+        series,
+        "The error of a vote",
+        "; ".join(f"{way}: {words}" for way, words in WAYS.items()) + ".",
+        xlabel="members",
+        ylabel="error (share of test samples)",
+        yscale="log",
+        bottom=low / 30,
+        top=1.3,
+    )
     row = rows[-1]
     sizes, mean = row["sizes"], row["mean_square_error"]
     squares = lines(
         {
-            "measured": Line(sizes, row["errors"], 0), "mean error of a member": Line(sizes, [mean] * len(sizes), 8, ":"),
+            "measured": Line(sizes, row["errors"], 0),
+            "mean error of a member": Line(sizes, [mean] * len(sizes), 8, ":"),
             "mean error / members": Line(sizes, [mean / m for m in sizes], 8, "--"),
         },
-        "The error of a mean", "Regressors fitted to resamples of one noisy curve: between the error of one member and, were "
-        "their errors uncorrelated, its M-th part.", xlabel="members", ylabel="squared error", yscale="log",
-    )  # fmt: skip
+        "The error of a mean",
+        "Regressors fitted to resamples of one noisy curve: between the error of one member and, were "
+        "their errors uncorrelated, its M-th part.",
+        xlabel="members",
+        ylabel="squared error",
+        yscale="log",
+    )
     table = [["members", "mean squared error", "ambiguity", "error of the mean", "difference"]]
     for row in rows:
         gap = row["mean_square_error"] - row["ambiguity"] - row["square_error"]

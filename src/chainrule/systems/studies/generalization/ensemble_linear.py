@@ -32,9 +32,10 @@ class MemberLinear(nn.Module):
         super().__init__()
         if min(members, in_features, out_features) < 1:
             raise UserError(
-                "a layer needs members and features", expected="members, in_features, out_features of 1 or more",
+                "a layer needs members and features",
+                expected="members, in_features, out_features of 1 or more",
                 found=(members, in_features, out_features),
-            )  # fmt: skip
+            )
         reach = in_features**-0.5
         self.weight = nn.Parameter(torch.empty(members, in_features, out_features).uniform_(-reach, reach))
         self.bias = nn.Parameter(torch.empty(members, 1, out_features).uniform_(-reach, reach))

@@ -23,13 +23,25 @@ CLAIM = "A net that is large enough fits random labels to a training error of ze
 
 
 def random_labels_demonstration(
-    run: Run, *, corruptions: Sequence[float], hidden: int, layers: int, size: int, samples: int, epochs: int,
-    batch_size: int, lr: float, momentum: float,
-) -> Demonstration:  # fmt: skip
+    run: Run,
+    *,
+    corruptions: Sequence[float],
+    hidden: int,
+    layers: int,
+    size: int,
+    samples: int,
+    epochs: int,
+    batch_size: int,
+    lr: float,
+    momentum: float,
+) -> Demonstration:
     """A perceptron with nothing that regularises it, on labels corrupted more and more, and on pixels in disorder."""
     if not corruptions or not all(0 <= share <= 1 for share in corruptions):
-        raise UserError("a share of labels is out of range", expected="0 to 1, one at least",
-                        found=f"corruptions={','.join(map(str, corruptions))}")  # fmt: skip
+        raise UserError(
+            "a share of labels is out of range",
+            expected="0 to 1, one at least",
+            found=f"corruptions={','.join(map(str, corruptions))}",
+        )
     rows = ImageRows(run, size=size, samples=samples)
 
     def measure(point: Mapping[str, Any]) -> Row:
@@ -54,23 +66,32 @@ def random_labels_demonstration(
             errors.append(error(network, x, y))
             return errors[-1] == 0
 
-        descend(
-            network, x, y, cross_entropy, optimizer, steps=epochs * every, batch_size=size, each_step=each_step
-        )  # fmt: skip
+        descend(network, x, y, cross_entropy, optimizer, steps=epochs * every, batch_size=size, each_step=each_step)
         means = [float(part.mean()) for part in torch.stack(losses).split(every)]
         return {
-            "train_error": errors[-1], "test_error": error(network, test_x, test.y), "fitted": errors[-1] == 0,
-            "epochs_to_fit": len(errors), "steps": len(errors) * every, "wrong_labels": float((y != train.y).double().mean()),
-            "parameters_per_sample": sum(p.numel() for p in network.parameters()) / len(x), "errors": errors, "losses": means,
-        }  # fmt: skip
+            "train_error": errors[-1],
+            "test_error": error(network, test_x, test.y),
+            "fitted": errors[-1] == 0,
+            "epochs_to_fit": len(errors),
+            "steps": len(errors) * every,
+            "wrong_labels": float((y != train.y).double().mean()),
+            "parameters_per_sample": sum(p.numel() for p in network.parameters()) / len(x),
+            "errors": errors,
+            "losses": means,
+        }
 
     points = [{"pixels": "as they are", "corruption": share} for share in corruptions]
     points += [{"pixels": pixels, "corruption": 0.0} for pixels in PIXELS]
     return Demonstration(
-        run, points=points, measure=measure, conclude=conclude, draw=lambda found: draw(found, rows.num_classes), claim=CLAIM,
+        run,
+        points=points,
+        measure=measure,
+        conclude=conclude,
+        draw=lambda found: draw(found, rows.num_classes),
+        claim=CLAIM,
         how=f"a perceptron of {layers} hidden layers of {hidden}, trained until no training sample is wrong or for {epochs} "
         "epochs; test error on the test split with its true labels and pixels in the same disorder",
-    )  # fmt: skip
+    )
 
 
 def corrupted(y: Tensor, share: float, num_classes: int) -> Tensor:
@@ -111,9 +132,10 @@ def conclude(rows: list[Row]) -> dict[str, float]:
         name = label(row).replace("% ", "_percent_").replace(" ", "_").lower()
         name = name if name[0].isalpha() else f"labels_{name.removesuffix('_labels')}"
         found |= {
-            f"{name}_train_error": row["train_error"], f"{name}_test_error": row["test_error"],
+            f"{name}_train_error": row["train_error"],
+            f"{name}_test_error": row["test_error"],
             f"{name}_epochs_to_fit": row["epochs_to_fit"],
-        }  # fmt: skip
+        }
     return found | {"share_fitted": sum(row["fitted"] for row in rows) / len(rows)}
 
 
@@ -123,18 +145,42 @@ def draw(rows: list[Row], num_classes: int) -> list[Figure]:
     of = sorted((row for row in rows if row["pixels"] == "as they are"), key=lambda row: row["corruption"])
     shares, chance = [row["corruption"] for row in of], 1 - 1 / num_classes
     return [
-        lines(fits, "Training error", "Each line ends where no training sample is wrong.",
-              xlabel="epochs", ylabel="error (share of training samples)", xscale="log"),
-        lines(losses, "Training loss", "The mean over the batches of each epoch.",
-              xlabel="epochs", ylabel="cross-entropy (nats)", xscale="log", yscale="log"),
         lines(
-            {"test error": Line(shares, [row["test_error"] for row in of], 0),
-             "training error at the end": Line(shares, [row["train_error"] for row in of], 1),
-             "chance": Line([shares[0], shares[-1]], [chance, chance], 8, ":")},
-            "Error against the share of random labels", "On test samples with their true labels.",
-            xlabel="share of labels drawn at random", ylabel="error (share of samples)", bottom=-0.02, top=1,
+            fits,
+            "Training error",
+            "Each line ends where no training sample is wrong.",
+            xlabel="epochs",
+            ylabel="error (share of training samples)",
+            xscale="log",
         ),
-        lines({"epochs": Line(shares, [row["epochs_to_fit"] for row in of], 2)}, "Time to fit",
-              "Epochs until no training sample is wrong, or all of them where one stays wrong.",
-              xlabel="share of labels drawn at random", ylabel="epochs", bottom=0),
-    ]  # fmt: skip
+        lines(
+            losses,
+            "Training loss",
+            "The mean over the batches of each epoch.",
+            xlabel="epochs",
+            ylabel="cross-entropy (nats)",
+            xscale="log",
+            yscale="log",
+        ),
+        lines(
+            {
+                "test error": Line(shares, [row["test_error"] for row in of], 0),
+                "training error at the end": Line(shares, [row["train_error"] for row in of], 1),
+                "chance": Line([shares[0], shares[-1]], [chance, chance], 8, ":"),
+            },
+            "Error against the share of random labels",
+            "On test samples with their true labels.",
+            xlabel="share of labels drawn at random",
+            ylabel="error (share of samples)",
+            bottom=-0.02,
+            top=1,
+        ),
+        lines(
+            {"epochs": Line(shares, [row["epochs_to_fit"] for row in of], 2)},
+            "Time to fit",
+            "Epochs until no training sample is wrong, or all of them where one stays wrong.",
+            xlabel="share of labels drawn at random",
+            ylabel="epochs",
+            bottom=0,
+        ),
+    ]

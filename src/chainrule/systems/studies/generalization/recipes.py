@@ -28,10 +28,16 @@ if TYPE_CHECKING:
     tiny={"degrees": (0, 3, 9), "hidden": (1, 4), "sets": 20, "steps": 60},
 )
 def bias_variance(
-    run: Run, *, degrees: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 17, 20, 30, 50, 100),
-    hidden: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 16, 32), samples: Count = 15, sets: Count = 500,
-    noise: NonNegative = 0.3, steps: Count = 1500, lr: Positive = 0.01,
-) -> Demonstration:  # fmt: skip
+    run: Run,
+    *,
+    degrees: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 17, 20, 30, 50, 100),
+    hidden: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 16, 32),
+    samples: Count = 15,
+    sets: Count = 500,
+    noise: NonNegative = 0.3,
+    steps: Count = 1500,
+    lr: Positive = 0.01,
+) -> Demonstration:
     """Bias squared, variance and noise against model size, and their sum against the measured test error."""
     from chainrule.systems.studies.generalization.bias_variance import bias_variance_demonstration
 
@@ -48,9 +54,16 @@ def bias_variance(
     tiny={"members": 5, "samples": 200, "steps": 40},
 )
 def ensemble_bounds(
-    run: Run, *, members: Count = 25, hidden: Count = 4, size: Count = 8, samples: Size = 1000, steps: Count = 300,
-    lr: Positive = 0.02, noise: NonNegative = 0.3,
-) -> Demonstration:  # fmt: skip
+    run: Run,
+    *,
+    members: Count = 25,
+    hidden: Count = 4,
+    size: Count = 8,
+    samples: Size = 1000,
+    steps: Count = 300,
+    lr: Positive = 0.02,
+    noise: NonNegative = 0.3,
+) -> Demonstration:
     """The error of a vote of nets against the binomial error of independent members and Hoeffding's bound."""
     from chainrule.systems.studies.generalization.ensemble_bounds import ensemble_demonstration
 
@@ -67,9 +80,18 @@ def ensemble_bounds(
     tiny={"corruptions": (0.0, 1.0), "hidden": 64, "samples": 100, "epochs": 30},
 )
 def random_labels(
-    run: Run, *, corruptions: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0), hidden: Count = 512, layers: Count = 1,
-    size: Count = 8, samples: Size = 0, epochs: Count = 300, batch_size: Count = 128, lr: Positive = 0.1, momentum: Fraction = 0.9,
-) -> Demonstration:  # fmt: skip
+    run: Run,
+    *,
+    corruptions: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0),
+    hidden: Count = 512,
+    layers: Count = 1,
+    size: Count = 8,
+    samples: Size = 0,
+    epochs: Count = 300,
+    batch_size: Count = 128,
+    lr: Positive = 0.1,
+    momentum: Fraction = 0.9,
+) -> Demonstration:
     """Training and test error, and the epochs to fit, for true labels, random labels, shuffled and random pixels.
 
     Zhang et al. use CIFAR-10 whole, which needs many more epochs:
@@ -78,9 +100,17 @@ def random_labels(
     from chainrule.systems.studies.generalization.random_labels import random_labels_demonstration
 
     return random_labels_demonstration(
-        run, corruptions=corruptions, hidden=hidden, layers=layers, size=size, samples=samples, epochs=epochs,
-        batch_size=batch_size, lr=lr, momentum=momentum,
-    )  # fmt: skip
+        run,
+        corruptions=corruptions,
+        hidden=hidden,
+        layers=layers,
+        size=size,
+        samples=samples,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        momentum=momentum,
+    )
 
 
 @recipe(
@@ -91,13 +121,30 @@ def random_labels(
     tiny={"rates": (0.5,), "hidden": 32, "enumerated": 6, "draws": 5, "steps": 40},
 )
 def dropout_averaging(
-    run: Run, *, rates: tuple[float, ...] = (0.2, 0.5, 0.8), hidden: Count = 256, enumerated: Count = 12, draws: Count = 200,
-    size: Count = 8, samples: Size = 0, steps: Count = 1500, batch_size: Count = 64, lr: Positive = 1e-3,
-) -> Demonstration:  # fmt: skip
+    run: Run,
+    *,
+    rates: tuple[float, ...] = (0.2, 0.5, 0.8),
+    hidden: Count = 256,
+    enumerated: Count = 12,
+    draws: Count = 200,
+    size: Count = 8,
+    samples: Size = 0,
+    steps: Count = 1500,
+    batch_size: Count = 64,
+    lr: Positive = 1e-3,
+) -> Demonstration:
     """One pass with scaled weights against the mean over sampled masks, and over all masks of small nets."""
     from chainrule.systems.studies.generalization.dropout_averaging import dropout_demonstration
 
     return dropout_demonstration(
-        run, rates=rates, hidden=hidden, enumerated=enumerated, draws=draws, size=size, samples=samples, steps=steps,
-        batch_size=batch_size, lr=lr,
-    )  # fmt: skip
+        run,
+        rates=rates,
+        hidden=hidden,
+        enumerated=enumerated,
+        draws=draws,
+        size=size,
+        samples=samples,
+        steps=steps,
+        batch_size=batch_size,
+        lr=lr,
+    )

@@ -24,8 +24,9 @@ def wrong_majority(wrong: Tensor) -> Tensor:
     [True, False]
     """
     if wrong.dim() != 2 or len(wrong) % 2 == 0:
-        raise UserError("a vote needs an odd number of members", expected="wrong (M, N) with M odd",
-                        found=tuple(wrong.shape))  # fmt: skip
+        raise UserError(
+            "a vote needs an odd number of members", expected="wrong (M, N) with M odd", found=tuple(wrong.shape)
+        )
     return wrong.sum(0) > len(wrong) // 2
 
 
@@ -50,8 +51,11 @@ def error_correlation(wrong: Tensor) -> float:
     1.0
     """
     if wrong.dim() != 2 or min(wrong.shape) < 2:
-        raise UserError("a correlation needs two members and two samples", expected="wrong (M, N), both 2 or more",
-                        found=tuple(wrong.shape))  # fmt: skip
+        raise UserError(
+            "a correlation needs two members and two samples",
+            expected="wrong (M, N), both 2 or more",
+            found=tuple(wrong.shape),
+        )
     covariance = torch.cov(wrong.double())
     variance, members = covariance.diagonal().sum(), len(wrong)
     if variance <= 0:

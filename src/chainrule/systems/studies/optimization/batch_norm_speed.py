@@ -22,13 +22,25 @@ CLAIM = "With batch normalisation a net reaches the same accuracy in a fraction 
 
 
 def batch_norm_demonstration(
-    run: Run, *, depths: Sequence[int], rates: Sequence[float], hidden: int, accuracy: float, steps: int, every: int,
-    batch_size: int, size: int, samples: int,
-) -> Demonstration:  # fmt: skip
+    run: Run,
+    *,
+    depths: Sequence[int],
+    rates: Sequence[float],
+    hidden: int,
+    accuracy: float,
+    steps: int,
+    every: int,
+    batch_size: int,
+    size: int,
+    samples: int,
+) -> Demonstration:
     """Sigmoid nets from the same initial weights on the same batches, with the normalisation and without."""
     if any(depth < 1 for depth in depths) or not all(rate > 0 for rate in rates) or not depths or not rates:
-        raise UserError("depths and rates are out of range", expected="depths of 1 or more, rates above 0, one at least",
-                        found=f"depths={','.join(map(str, depths))} rates={','.join(map(str, rates))}")  # fmt: skip
+        raise UserError(
+            "depths and rates are out of range",
+            expected="depths of 1 or more, rates above 0, one at least",
+            found=f"depths={','.join(map(str, depths))} rates={','.join(map(str, rates))}",
+        )
     if batch_size < 2:
         raise UserError(
             "a batch of one has no variance", expected="batch_size=2 or more", found=f"batch_size={batch_size}"
@@ -46,14 +58,20 @@ def batch_norm_demonstration(
 
     points = [
         {"depth": depth, "rate": rate, "batch_norm": normed}
-        for depth in depths for rate in rates for normed in (False, True)
-    ]  # fmt: skip
+        for depth in depths
+        for rate in rates
+        for normed in (False, True)
+    ]
     return Demonstration(
-        run, points=points, measure=measure, conclude=lambda rows: conclude(rows, accuracy), draw=lambda rows: draw(rows, accuracy),
+        run,
+        points=points,
+        measure=measure,
+        conclude=lambda rows: conclude(rows, accuracy),
+        draw=lambda rows: draw(rows, accuracy),
         claim=CLAIM,
         how=f"sigmoid nets of {hidden} units a layer, batches of {batch_size}, plain gradient descent of {steps} steps at most; "
         f"accuracy on the validation split every {every} steps; the fastest rate of each side is compared",
-    )  # fmt: skip
+    )
 
 
 def perceptron(width: int, hidden: int, depth: int, num_classes: int, batch_norm: bool) -> nn.Sequential:
@@ -73,9 +91,16 @@ def perceptron(width: int, hidden: int, depth: int, num_classes: int, batch_norm
 
 
 def speed(
-    network: nn.Module, optimizer: torch.optim.Optimizer, train: Rows, val: Rows, *, accuracy: float, steps: int,
-    every: int, batch_size: int,
-) -> Row:  # fmt: skip
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    train: Rows,
+    val: Rows,
+    *,
+    accuracy: float,
+    steps: int,
+    every: int,
+    batch_size: int,
+) -> Row:
     """Trains until the validation accuracy is reached, or for `steps`; the accuracies on the way."""
     at: list[int] = []
     accuracies: list[float] = []
@@ -97,9 +122,13 @@ def speed(
         network, train.x, train.y, cross_entropy, optimizer, steps=steps, batch_size=batch_size, each_step=each_step
     )
     return {
-        "reached": accuracies[-1] >= accuracy, "steps_taken": at[-1], "val_accuracy": accuracies[-1],
-        "train_loss": float(torch.stack(losses[-every:]).double().mean()), "at": at, "accuracies": accuracies,
-    }  # fmt: skip
+        "reached": accuracies[-1] >= accuracy,
+        "steps_taken": at[-1],
+        "val_accuracy": accuracies[-1],
+        "train_loss": float(torch.stack(losses[-every:]).double().mean()),
+        "at": at,
+        "accuracies": accuracies,
+    }
 
 
 def fastest(rows: Iterable[Row]) -> Row:
@@ -113,13 +142,16 @@ def conclude(rows: list[Row], accuracy: float) -> dict[str, float]:
         of = [row for row in rows if row["depth"] == depth]
         without, normed = (fastest(row for row in of if row["batch_norm"] is side) for side in (False, True))
         found |= {
-            f"depth_{depth}_steps_without": without["steps_taken"], f"depth_{depth}_steps_with": normed["steps_taken"],
-            f"depth_{depth}_reached_without": float(without["reached"]), f"depth_{depth}_reached_with": float(normed["reached"]),
+            f"depth_{depth}_steps_without": without["steps_taken"],
+            f"depth_{depth}_steps_with": normed["steps_taken"],
+            f"depth_{depth}_reached_without": float(without["reached"]),
+            f"depth_{depth}_reached_with": float(normed["reached"]),
             f"depth_{depth}_ratio_of_steps": without["steps_taken"] / normed["steps_taken"],
-            f"depth_{depth}_rate_without": without["rate"], f"depth_{depth}_rate_with": normed["rate"],
+            f"depth_{depth}_rate_without": without["rate"],
+            f"depth_{depth}_rate_with": normed["rate"],
             f"depth_{depth}_rates_that_reached_without": sum(row["reached"] for row in of if not row["batch_norm"]),
             f"depth_{depth}_rates_that_reached_with": sum(row["reached"] for row in of if row["batch_norm"]),
-        }  # fmt: skip
+        }
     return found
 
 
@@ -136,13 +168,20 @@ def draw(rows: list[Row], accuracy: float) -> list[Figure]:
             over_rates[f"depth {depth}, {words}"] = Line([row["rate"] for row in of], reached, hue, style)
     return [
         lines(
-            curves, "The fastest with and without batch normalisation",
+            curves,
+            "The fastest with and without batch normalisation",
             f"Each at the rate that reached an accuracy of {accuracy:g} soonest; where no rate did, at its most accurate.",
-            xlabel="steps", ylabel="accuracy on the validation split", xscale="log",
+            xlabel="steps",
+            ylabel="accuracy on the validation split",
+            xscale="log",
         ),
         lines(
-            over_rates, "Steps to the accuracy, over learning rates",
+            over_rates,
+            "Steps to the accuracy, over learning rates",
             f"Accuracy {accuracy:g}. Where there is no point, it was not reached.",
-            xlabel="learning rate", ylabel="steps", xscale="log", yscale="log",
+            xlabel="learning rate",
+            ylabel="steps",
+            xscale="log",
+            yscale="log",
         ),
-    ]  # fmt: skip
+    ]

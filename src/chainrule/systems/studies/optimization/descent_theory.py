@@ -40,7 +40,7 @@ def best_tuning(method: Method, least: float, most: float) -> Tuning:
 
     >>> best_tuning("momentum", 1.0, 9.0)
     Tuning(lr=0.25, momentum=0.25, contraction=0.5)
-    """  # fmt: skip
+    """
     if not 0 < least <= most < math.inf:
         raise UserError("the curvatures are out of range", expected="0 < least <= most", found=f"{least:g}, {most:g}")
     condition = most / least
@@ -100,7 +100,8 @@ def escape_steps(distance: float, radius: float, lr: float, curvature: float) ->
     """
     if distance <= 0 or lr <= 0 or curvature >= 0:
         raise UserError(
-            "this start never leaves", expected="distance > 0, lr > 0, curvature < 0",
+            "this start never leaves",
+            expected="distance > 0, lr > 0, curvature < 0",
             found=f"distance={distance:g}, lr={lr:g}, curvature={curvature:g}",
-        )  # fmt: skip
+        )
     return max(0, math.ceil(math.log(radius / distance) / math.log1p(-lr * curvature) - 1e-9))

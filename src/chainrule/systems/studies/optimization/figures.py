@@ -18,9 +18,11 @@ Steps = float | None
 
 
 def path_figure(
-    surface: Callable[[Tensor], Tensor], paths: Mapping[str, tuple[Sequence[Sequence[float]], Steps]], title: str,
+    surface: Callable[[Tensor], Tensor],
+    paths: Mapping[str, tuple[Sequence[Sequence[float]], Steps]],
+    title: str,
     place: Mapping[str, Sequence[float]],
-) -> Figure:  # fmt: skip
+) -> Figure:
     """A panel a rule: its path on the contour lines of the surface, with the steps that it took in the title.
 
     Args:
@@ -58,7 +60,7 @@ def path_figure(
                 panel.set_ylabel("y", color=GREY)
         for panel in list(panels.flat)[len(paths) :]:
             panel.set_visible(False)
-        caption = "Each point is a step, beginning at the dot; long paths are cut off. The cross is the stationary point. Grey: lines of equal height."  # fmt: skip
+        caption = "Each point is a step, beginning at the dot; long paths are cut off. The cross is the stationary point. Grey: lines of equal height."
         return Figure(title, caption, svg=to_svg(canvas, title))
 
 
@@ -71,7 +73,7 @@ def steps_over_rates(series: Mapping[str, tuple[Sequence[float], Sequence[Steps]
             _steps_line(axes, rates, steps, name, COLOURS[index])
         axes.set_xlabel("learning rate", color=GREY)
         _finish(axes, max((s for _, steps in series.values() for s in steps if s is not None), default=1.0))
-        caption = f"No point: not within {limit}, or run away. Rules with momentum at the best momentum for each rate."  # fmt: skip
+        caption = f"No point: not within {limit}, or run away. Rules with momentum at the best momentum for each rate."
         return Figure(title, caption, svg=to_svg(canvas, title))
 
 

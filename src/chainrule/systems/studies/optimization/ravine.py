@@ -34,17 +34,30 @@ PLACES = {
 
 
 def ravine_demonstration(
-    run: Run, *, condition: float, angle: float, rates: int, momenta: tuple[float, ...], tolerance: float, max_steps: int,
+    run: Run,
+    *,
+    condition: float,
+    angle: float,
+    rates: int,
+    momenta: tuple[float, ...],
+    tolerance: float,
+    max_steps: int,
     contraction_steps: int,
-) -> Demonstration:  # fmt: skip
+) -> Demonstration:
     """Measures every rule on the quadratic ravine and in Rosenbrock's valley; the recipe `ravine` tells the settings."""
     if condition <= 1:
         raise UserError("that is no ravine", where="condition", expected="above 1", found=condition)
     if not momenta or not all(0 < m < 1 for m in momenta):
-        raise UserError("a momentum is out of range", where="momenta", expected="above 0 and below 1",
-                        found=", ".join(map(str, momenta)) or "none")  # fmt: skip
+        raise UserError(
+            "a momentum is out of range",
+            where="momenta",
+            expected="above 0 and below 1",
+            found=", ".join(map(str, momenta)) or "none",
+        )
     if not 0 < tolerance < 1:
-        raise UserError("the tolerance is out of range", where="tolerance", expected="above 0 and below 1", found=tolerance)  # fmt: skip
+        raise UserError(
+            "the tolerance is out of range", where="tolerance", expected="above 0 and below 1", found=tolerance
+        )
 
     def surface_of(name: str) -> Surface:
         return (lambda points: ravine(points, condition, angle)) if name == "ravine" else rosenbrock
@@ -53,16 +66,24 @@ def ravine_demonstration(
         if point["what"] == "contraction":
             return measure_contraction(point["rule"], condition, angle, contraction_steps)
         return sweep(
-            surface_of(point["what"]), point["what"], point["rule"], momenta=momenta, count=rates, tolerance=tolerance,
+            surface_of(point["what"]),
+            point["what"],
+            point["rule"],
+            momenta=momenta,
+            count=rates,
+            tolerance=tolerance,
             max_steps=max_steps,
-        )  # fmt: skip
+        )
 
     points = [{"what": "contraction", "rule": rule} for rule in METHODS]
     points += [{"what": what, "rule": rule} for what in PLACES for rule in RULES]
 
     def draw(rows: list[dict[str, Any]]) -> list[Figure]:
         swept = {what: [r for r in rows if r["what"] == what] for what in PLACES}
-        titles = {"ravine": f"The ravine of condition {condition:g}, turned by {angle:g} degrees", "rosenbrock": "Rosenbrock's valley"}  # fmt: skip
+        titles = {
+            "ravine": f"The ravine of condition {condition:g}, turned by {angle:g} degrees",
+            "rosenbrock": "Rosenbrock's valley",
+        }
         figures = [contraction_figure({METHODS[r["rule"]]: r for r in rows if r["what"] == "contraction"})]
         for what, some in swept.items():
             paths = {LABELS[r["rule"]]: (r["path"], r["best_steps"]) for r in some}
@@ -78,11 +99,15 @@ def ravine_demonstration(
         return figures
 
     return Demonstration(
-        run, points=points, measure=measure, conclude=conclude, draw=draw,
+        run,
+        points=points,
+        measure=measure,
+        conclude=conclude,
+        draw=draw,
         claim="In a ravine momentum needs about the root of the steps that gradient descent needs.",
         how=f"steps until the distance to the minimum is {tolerance:g} of that at the start and stays so for {HOLD} steps, each rule at the best of "
         f"{rates} learning rates (and of the momenta {', '.join(f'{m:g}' for m in momenta)} where it has one)",
-    )  # fmt: skip
+    )
 
 
 def conclude(rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -115,17 +140,17 @@ def measure_contraction(rule: str, condition: float, angle: float, steps: int) -
     steps = max(4, min(steps, int(-250 * math.log(10) / math.log(max(tuning.contraction, 1e-6)))))
     walker = Walk(torch.tensor([1.0, 1.0], dtype=torch.float64), tuning.lr, tuning.momentum)
     never = lambda points: torch.zeros(len(points), dtype=torch.bool)  # noqa: E731
-    walk(
-        lambda points: ravine(points, condition, angle), rule, [walker], done=never, max_steps=steps - 1,
-        keep=steps,
-    )  # fmt: skip
+    walk(lambda points: ravine(points, condition, angle), rule, [walker], done=never, max_steps=steps - 1, keep=steps)
     distance = [math.hypot(*place) for place in walker.path]
     half = len(distance) // 2
     measured = (distance[-1] / distance[half]) ** (1 / (len(distance) - 1 - half))
     return {
-        "best_rate": tuning.lr, "best_momentum": tuning.momentum, "contraction": measured, "predicted": tuning.contraction,
+        "best_rate": tuning.lr,
+        "best_momentum": tuning.momentum,
+        "contraction": measured,
+        "predicted": tuning.contraction,
         "distance": distance[:SHOWN_STEPS],
-    }  # fmt: skip
+    }
 
 
 def sweep(
@@ -150,9 +175,13 @@ def sweep(
     shown = Walk(start, champion.lr, champion.momentum)
     walk(surface, rule, [shown], done=done, max_steps=min(max_steps, SHOWN_STEPS), keep=SHOWN_STEPS + 1, hold=HOLD)
     return {
-        "best_steps": champion.steps, "best_rate": champion.lr, "best_momentum": champion.momentum, "rates": rates,
-        "steps": [w.steps for w in best], "path": shown.path,
-    }  # fmt: skip
+        "best_steps": champion.steps,
+        "best_rate": champion.lr,
+        "best_momentum": champion.momentum,
+        "rates": rates,
+        "steps": [w.steps for w in best],
+        "path": shown.path,
+    }
 
 
 def _order(walked: Walk) -> float:

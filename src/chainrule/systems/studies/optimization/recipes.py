@@ -36,10 +36,16 @@ if TYPE_CHECKING:
     tiny={"rates": 6, "momenta": (0.9,), "max_steps": 100, "contraction_steps": 60},
 )
 def ravine(
-    run: Run, *, condition: Positive = 100.0, angle: float = 30.0, rates: Count = 20,
-    momenta: tuple[Positive, ...] = (0.5, 0.7, 0.9, 0.95), tolerance: Positive = 1e-3, max_steps: Count = 15_000,
+    run: Run,
+    *,
+    condition: Positive = 100.0,
+    angle: float = 30.0,
+    rates: Count = 20,
+    momenta: tuple[Positive, ...] = (0.5, 0.7, 0.9, 0.95),
+    tolerance: Positive = 1e-3,
+    max_steps: Count = 15_000,
     contraction_steps: Count = 1000,
-) -> Demonstration:  # fmt: skip
+) -> Demonstration:
     """Steps to the bottom of a ravine with and without momentum and with adaptive rules, beside the closed form.
 
     Every rule walks down a quadratic of the given condition number, turned by `angle` degrees, and Rosenbrock's valley,
@@ -49,9 +55,15 @@ def ravine(
     from chainrule.systems.studies.optimization.ravine import ravine_demonstration
 
     return ravine_demonstration(
-        run, condition=condition, angle=angle, rates=rates, momenta=momenta, tolerance=tolerance, max_steps=max_steps,
+        run,
+        condition=condition,
+        angle=angle,
+        rates=rates,
+        momenta=momenta,
+        tolerance=tolerance,
+        max_steps=max_steps,
         contraction_steps=contraction_steps,
-    )  # fmt: skip
+    )
 
 
 @recipe(
@@ -62,9 +74,15 @@ def ravine(
     tiny={"distances": (0.1, 0.01), "repeats": 3, "max_steps": 100},
 )
 def saddle_escape(
-    run: Run, *, distances: tuple[Positive, ...] = (0.1, 0.03, 0.01, 1e-3, 1e-4, 1e-6, 1e-8), lr: Positive = 0.05,
-    momentum: Positive = 0.9, noise: Positive = 0.01, repeats: Count = 11, max_steps: Count = 5000,
-) -> Demonstration:  # fmt: skip
+    run: Run,
+    *,
+    distances: tuple[Positive, ...] = (0.1, 0.03, 0.01, 1e-3, 1e-4, 1e-6, 1e-8),
+    lr: Positive = 0.05,
+    momentum: Positive = 0.9,
+    noise: Positive = 0.01,
+    repeats: Count = 11,
+    max_steps: Count = 5000,
+) -> Demonstration:
     """Steps to leave a saddle against how near the walk begins: descent, momentum, noise, adaptive rules, Newton.
 
     On x^2 - y^2 gradient descent needs log(1 / distance) / log(1 + lr curvature) steps, measured beside it. On the
@@ -86,11 +104,22 @@ def saddle_escape(
     tiny={"rates": (0.03, 0.1), "repeats": 1, "epochs": 2, "width": 8, "train_size": 300, "measure_every": 1},
 )
 def tanh_relu(
-    run: Run, *, error: Positive = 0.02, rates: tuple[Positive, ...] = (0.01, 0.03, 0.1, 0.3), repeats: Count = 3,
-    epochs: Count = 30, batch_size: Count = 128, momentum: NonNegative = 0.9, width: Count = 16,
-    init: Literal["matched", "torch"] = "matched", size: Count = 8, channels: Size = 0, train_size: Size = 0,
-    measure_every: Count = 2, val_fraction: Positive = 1 / 12,
-) -> Demonstration:  # fmt: skip
+    run: Run,
+    *,
+    error: Positive = 0.02,
+    rates: tuple[Positive, ...] = (0.01, 0.03, 0.1, 0.3),
+    repeats: Count = 3,
+    epochs: Count = 30,
+    batch_size: Count = 128,
+    momentum: NonNegative = 0.9,
+    width: Count = 16,
+    init: Literal["matched", "torch"] = "matched",
+    size: Count = 8,
+    channels: Size = 0,
+    train_size: Size = 0,
+    measure_every: Count = 2,
+    val_fraction: Positive = 1 / 12,
+) -> Demonstration:
     """Epochs that a four-layer convolutional net needs to a training error with ReLU and with tanh.
 
     Learning rates are chosen for each of the two by the speed of training, and nothing regularises, as in figure 1 of
@@ -103,9 +132,19 @@ def tanh_relu(
 
     data = load_images(run, size=size, channels=channels, val_fraction=val_fraction)
     return tanh_relu_demonstration(
-        run, data=data, goal=error, rates=rates, repeats=repeats, epochs=epochs, batch_size=batch_size, momentum=momentum,
-        width=width, init=init, train_size=train_size, measure_every=measure_every,
-    )  # fmt: skip
+        run,
+        data=data,
+        goal=error,
+        rates=rates,
+        repeats=repeats,
+        epochs=epochs,
+        batch_size=batch_size,
+        momentum=momentum,
+        width=width,
+        init=init,
+        train_size=train_size,
+        measure_every=measure_every,
+    )
 
 
 @recipe(
@@ -116,10 +155,18 @@ def tanh_relu(
     tiny={"depths": (2,), "rates": (1.0,), "hidden": 20, "steps": 40},
 )
 def batch_norm_speed(
-    run: Run, *, depths: tuple[int, ...] = (1, 3, 5), rates: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
-    hidden: Count = 100, accuracy: Fraction = 0.95, steps: Count = 3000, every: Count = 10, batch_size: Count = 60,
-    size: Count = 8, samples: Size = 0,
-) -> Demonstration:  # fmt: skip
+    run: Run,
+    *,
+    depths: tuple[int, ...] = (1, 3, 5),
+    rates: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
+    hidden: Count = 100,
+    accuracy: Fraction = 0.95,
+    steps: Count = 3000,
+    every: Count = 10,
+    batch_size: Count = 60,
+    size: Count = 8,
+    samples: Size = 0,
+) -> Demonstration:
     """Steps to a validation accuracy with and without batch normalisation, over depths and learning rates.
 
     Section 4.1 of the paper trains three sigmoid layers of 100 on MNIST; its factor of 14 is of Inception on ImageNet.
@@ -128,9 +175,17 @@ def batch_norm_speed(
     from chainrule.systems.studies.optimization.batch_norm_speed import batch_norm_demonstration
 
     return batch_norm_demonstration(
-        run, depths=depths, rates=rates, hidden=hidden, accuracy=accuracy, steps=steps, every=every,
-        batch_size=batch_size, size=size, samples=samples,
-    )  # fmt: skip
+        run,
+        depths=depths,
+        rates=rates,
+        hidden=hidden,
+        accuracy=accuracy,
+        steps=steps,
+        every=every,
+        batch_size=batch_size,
+        size=size,
+        samples=samples,
+    )
 
 
 @recipe(
@@ -141,10 +196,18 @@ def batch_norm_speed(
     tiny={"depths": (1, 3), "activations": ("sigmoid", "relu"), "inits": ("xavier",), "steps": 10, "width": 16},
 )
 def vanishing_gradient(
-    run: Run, *, depths: tuple[Count, ...] = (1, 2, 4, 8, 16), activations: tuple[str, ...] = ("sigmoid", "tanh", "relu"),
-    inits: tuple[str, ...] = ("small-random", "xavier", "msra"), width: Count = 32, steps: Count = 300,
-    batch_size: Count = 64, lr: Positive = 0.02, momentum: Fraction = 0.9, val_fraction: Fraction = 0.1,
-) -> Demonstration:  # fmt: skip
+    run: Run,
+    *,
+    depths: tuple[Count, ...] = (1, 2, 4, 8, 16),
+    activations: tuple[str, ...] = ("sigmoid", "tanh", "relu"),
+    inits: tuple[str, ...] = ("small-random", "xavier", "msra"),
+    width: Count = 32,
+    steps: Count = 300,
+    batch_size: Count = 64,
+    lr: Positive = 0.02,
+    momentum: Fraction = 0.9,
+    val_fraction: Fraction = 0.1,
+) -> Demonstration:
     """Gradient of the first hidden layer against that of the last, before and after training, over depth, activation, start."""
     from chainrule.data.tables.loading import load_table
     from chainrule.systems.feedforward.mlp import MLP
@@ -158,8 +221,10 @@ def vanishing_gradient(
 
     points = [
         {"activation": activation, "init": init, "depth": depth}
-        for activation in activations for init in inits for depth in depths
-    ]  # fmt: skip
+        for activation in activations
+        for init in inits
+        for depth in depths
+    ]
     for point in points[:: len(depths)]:
         build(point)  # what is unknown is told now, not after minutes
     return vanishing_gradient_demonstration(

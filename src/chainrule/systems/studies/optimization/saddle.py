@@ -38,20 +38,30 @@ def saddle_demonstration(
     """Measures every rule on both saddles; the recipe `saddle-escape` tells the settings."""
     if len(distances) < 2 or not all(0 < d < RADIUS for d in distances) or len(set(distances)) < len(distances):
         raise UserError(
-            "these are no distances to begin at", where="distances", expected="two or more, different, above 0 and below 1",
+            "these are no distances to begin at",
+            where="distances",
+            expected="two or more, different, above 0 and below 1",
             found=", ".join(f"{d:g}" for d in distances) or "none",
-        )  # fmt: skip
+        )
     if not 0 < momentum < 1:
-        raise UserError("the momentum is out of range", where="momentum", expected="above 0 and below 1", found=momentum)  # fmt: skip
+        raise UserError(
+            "the momentum is out of range", where="momentum", expected="above 0 and below 1", found=momentum
+        )
     if noise <= 0:
         raise UserError("there is no noise", where="noise", expected="above 0", found=noise)
     distances = tuple(sorted(distances, reverse=True))
 
     def measure(point: Mapping[str, Any]) -> dict[str, Any]:
         return measure_escape(
-            point["surface"], point["rule"], distances=distances, lr=lr, momentum=momentum, noise=noise, repeats=repeats,
+            point["surface"],
+            point["rule"],
+            distances=distances,
+            lr=lr,
+            momentum=momentum,
+            noise=noise,
+            repeats=repeats,
             max_steps=max_steps,
-        )  # fmt: skip
+        )
 
     def draw(rows: list[dict[str, Any]]) -> list[Figure]:
         theory: dict[str, Sequence[float]] = {
@@ -62,32 +72,46 @@ def saddle_demonstration(
         for name, surface in SURFACES.items():
             some = [row for row in rows if row["surface"] == name]
             series = {LABELS[row["rule"]]: row["steps"] for row in some}
-            figures.append(escape_figure(distances, series, theory if name == "saddle" else {}, f"{TITLES[name]}: steps to leave"))  # fmt: skip
+            figures.append(
+                escape_figure(distances, series, theory if name == "saddle" else {}, f"{TITLES[name]}: steps to leave")
+            )
             paths = {LABELS[row["rule"]]: (row["path"], row["steps"][_shown(distances)]) for row in some}
             title = f"{TITLES[name]}: paths from a distance of {distances[_shown(distances)]:g}"
             figures.append(path_figure(surface, paths, title, WINDOW))
         return figures
 
     return Demonstration(
-        run, points=[{"surface": s, "rule": r} for s in SURFACES for r in RULES], measure=measure,
-        conclude=lambda rows: conclude(rows, distances, lr, momentum), draw=draw,
+        run,
+        points=[{"surface": s, "rule": r} for s in SURFACES for r in RULES],
+        measure=measure,
+        conclude=lambda rows: conclude(rows, distances, lr, momentum),
+        draw=draw,
         claim="Gradient descent leaves a strict saddle in log(1/distance) / log(1 + lr curvature) steps; Newton goes into it.",
         how=f"steps until the distance from the saddle is {RADIUS:g}, all rules at lr {lr:g} from the same starts; noisy "
         f"descent as the median of {repeats} walks",
-    )  # fmt: skip
+    )
 
 
 def measure_escape(
-    surface: str, rule: str, *, distances: tuple[float, ...], lr: float, momentum: float, noise: float, repeats: int,
+    surface: str,
+    rule: str,
+    *,
+    distances: tuple[float, ...],
+    lr: float,
+    momentum: float,
+    noise: float,
+    repeats: int,
     max_steps: int,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Steps to leave from each distance, None for never; and what happens from the saddle itself."""
     angle = DIRECTIONS[surface]
     way = torch.tensor([math.cos(angle), math.sin(angle)], dtype=torch.float64)
     starts = [d * way for d in (*distances, 0.0)]
     shape, shown = SURFACES[surface], _shown(distances)
     if rule in ("newton", "damped_newton"):
-        walks = [walk_newton(shape, start, NEWTON_STEPS, damped=rule == "damped_newton", done=_out_of_it) for start in starts]  # fmt: skip
+        walks = [
+            walk_newton(shape, start, NEWTON_STEPS, damped=rule == "damped_newton", done=_out_of_it) for start in starts
+        ]
         last = math.hypot(*walks[shown].path[-1])
         return _row([w.steps for w in walks], walks[shown].path, last if rule == "newton" else None)
     many = repeats if rule == "noise" else 1
@@ -131,10 +155,14 @@ def _row(steps: Sequence[float | None], path: list[list[float]], last: float | N
     *from_distances, from_itself = steps
     left = [s for s in from_distances if s is not None]
     return {
-        "left": f"{len(left)} of {len(from_distances)}", "steps_from_farthest": from_distances[0],
-        "steps_from_nearest": from_distances[-1], "from_the_saddle": from_itself, "last_distance": last,
-        "steps": from_distances, "path": path,
-    }  # fmt: skip
+        "left": f"{len(left)} of {len(from_distances)}",
+        "steps_from_farthest": from_distances[0],
+        "steps_from_nearest": from_distances[-1],
+        "from_the_saddle": from_itself,
+        "last_distance": last,
+        "steps": from_distances,
+        "path": path,
+    }
 
 
 def _median(steps: list[int | None]) -> float | None:

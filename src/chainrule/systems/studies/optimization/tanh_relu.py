@@ -57,9 +57,20 @@ class FourLayers(nn.Module):
 
 
 def tanh_relu_demonstration(
-    run: Run, *, data: Dataset[ImageSplit], goal: float, rates: tuple[float, ...], repeats: int, epochs: int,
-    batch_size: int, momentum: float, width: int, init: str, train_size: int, measure_every: int,
-) -> Demonstration:  # fmt: skip
+    run: Run,
+    *,
+    data: Dataset[ImageSplit],
+    goal: float,
+    rates: tuple[float, ...],
+    repeats: int,
+    epochs: int,
+    batch_size: int,
+    momentum: float,
+    width: int,
+    init: str,
+    train_size: int,
+    measure_every: int,
+) -> Demonstration:
     """Trains the net with both activations at every rate; the recipe `tanh-relu` tells the settings."""
     if not rates:
         raise UserError("there is nothing to measure", where="rates", expected="one learning rate or more")
@@ -78,20 +89,31 @@ def tanh_relu_demonstration(
             initialise(network, INITIALISERS[point["activation"]])
         whole = nn.Sequential(Normalize(spec["mean"], spec["std"]), network).to(run.device)
         return train_to(
-            whole, x.to(run.device), y.to(run.device), goal=goal, lr=point["lr"], momentum=momentum, epochs=epochs,
-            batch_size=batch_size, measure_every=measure_every,
-        )  # fmt: skip
+            whole,
+            x.to(run.device),
+            y.to(run.device),
+            goal=goal,
+            lr=point["lr"],
+            momentum=momentum,
+            epochs=epochs,
+            batch_size=batch_size,
+            measure_every=measure_every,
+        )
 
     def draw(rows: list[dict[str, Any]]) -> list[Figure]:
         best = {a: rate for a in ACTIVATIONS if (rate := best_rate(rows, a)) is not None}
         return [speed_figure(rows, goal, best), rates_figure(rows, epochs)]
 
     return Demonstration(
-        run, points=points, measure=measure, conclude=lambda rows: conclude(rows, epochs), draw=draw,
+        run,
+        points=points,
+        measure=measure,
+        conclude=lambda rows: conclude(rows, epochs),
+        draw=draw,
         claim="A net of rectified units reaches a training error several times faster than the same net of tanh units.",
         how=f"epochs until the error on {MEASURED} training images at most, measured every {measure_every} updates, is "
         f"{goal:g}; {repeats} starts at each learning rate, and of each activation the rate that is fastest",
-    )  # fmt: skip
+    )
 
 
 def conclude(rows: list[dict[str, Any]], epochs: int) -> dict[str, float]:
@@ -129,9 +151,17 @@ def subset(split: ImageSplit, size: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def train_to(
-    network: nn.Module, x: Tensor, y: Tensor, *, goal: float, lr: float, momentum: float, epochs: int, batch_size: int,
+    network: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    goal: float,
+    lr: float,
+    momentum: float,
+    epochs: int,
+    batch_size: int,
     measure_every: int,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Trains until the training error is at most `goal`, or the epochs are over, or the loss is no number.
 
     Returns:
@@ -152,9 +182,15 @@ def train_to(
 
     optimizer = SGD(network.parameters(), lr, momentum)
     descend(
-        network, x, y, nn.functional.cross_entropy, optimizer, steps=math.ceil(epochs * an_epoch), batch_size=batch_size,
+        network,
+        x,
+        y,
+        nn.functional.cross_entropy,
+        optimizer,
+        steps=math.ceil(epochs * an_epoch),
+        batch_size=batch_size,
         each_step=each_step,
-    )  # fmt: skip
+    )
     reached = errors[-1] <= goal
     return {
         "epochs": seen[-1] if reached else None,

@@ -28,9 +28,16 @@ CLAIM = (
 
 
 def vanishing_gradient_demonstration(
-    run: Run, *, data: Dataset[TableSplit], build: Callable[[Mapping[str, Any]], nn.Module],
-    points: Sequence[Mapping[str, Any]], steps: int, batch_size: int, lr: float, momentum: float,
-) -> Demonstration:  # fmt: skip
+    run: Run,
+    *,
+    data: Dataset[TableSplit],
+    build: Callable[[Mapping[str, Any]], nn.Module],
+    points: Sequence[Mapping[str, Any]],
+    steps: int,
+    batch_size: int,
+    lr: float,
+    momentum: float,
+) -> Demonstration:
     """Networks of each activation, start and depth, all trained alike by momentum SGD.
 
     Of each: |d loss / d a_1| over |d loss / d a_L|, a_l the input of the activation of hidden layer l, before the first
@@ -58,17 +65,26 @@ def vanishing_gradient_demonstration(
         curve = torch.stack(losses).double().cpu()
         chunks = curve.tensor_split(min(CURVE, len(curve)))
         return {
-            "ratio": before.ratio, "ratio_after": after.ratio, "saturated": before.saturated,
-            "saturated_after": after.saturated, "accuracy": float(right.double().mean()),
-            "gradients": before.norms, "curve": [float(chunk.mean()) for chunk in chunks],
+            "ratio": before.ratio,
+            "ratio_after": after.ratio,
+            "saturated": before.saturated,
+            "saturated_after": after.saturated,
+            "accuracy": float(right.double().mean()),
+            "gradients": before.norms,
+            "curve": [float(chunk.mean()) for chunk in chunks],
             "curve_steps": [len(curve) * (i + 1) / len(chunks) for i in range(len(chunks))],
-        }  # fmt: skip
+        }
 
     return Demonstration(
-        run, points=points, measure=measure, conclude=conclude, draw=draw, claim=CLAIM,
+        run,
+        points=points,
+        measure=measure,
+        conclude=conclude,
+        draw=draw,
+        claim=CLAIM,
         how=f"gradients on {PROBE} training rows; accuracy on the test split after {steps} steps of {batch_size}, the same "
         "rate for all",
-    )  # fmt: skip
+    )
 
 
 class LayerGradients:
@@ -139,12 +155,19 @@ def draw(rows: list[Row]) -> list[Figure]:
             xs.append(row["depth"])
             ys.append(value)
     return [
-        _captioned(curves(layers, "Gradient of each hidden layer", "hidden layer, from the input"),
-                   f"Norm of d loss / d input of the activation, {deepest} hidden layers, before the first step."),
-        _captioned(curves(ratio, "First over last", "hidden layers"), "What is left of the gradient of the last hidden layer in the first."),
+        _captioned(
+            curves(layers, "Gradient of each hidden layer", "hidden layer, from the input"),
+            f"Norm of d loss / d input of the activation, {deepest} hidden layers, before the first step.",
+        ),
+        _captioned(
+            curves(ratio, "First over last", "hidden layers"),
+            "What is left of the gradient of the last hidden layer in the first.",
+        ),
         _captioned(curves(accuracy, "Accuracy against depth", "hidden layers"), "On the test split after training."),
-        _captioned(curves(learning, "Learning curves", "step"), f"Loss in nats of {deepest} hidden layers while training."),
-    ]  # fmt: skip
+        _captioned(
+            curves(learning, "Learning curves", "step"), f"Loss in nats of {deepest} hidden layers while training."
+        ),
+    ]
 
 
 def _captioned(figure: Figure, caption: str) -> Figure:

@@ -13,8 +13,17 @@ from chainrule.systems.studies.optimization.surfaces import Surface, gradients, 
 
 RUNAWAY = 1e6  # from the origin: such a walk never comes back
 RULES = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam")
-LABELS = {"sgd": "gradient descent", "momentum": "momentum", "nesterov": "Nesterov", "adagrad": "AdaGrad", "rmsprop": "RMSProp",
-          "adam": "Adam", "noise": "noisy descent", "newton": "Newton", "damped_newton": "damped Newton"}  # fmt: skip
+LABELS = {
+    "sgd": "gradient descent",
+    "momentum": "momentum",
+    "nesterov": "Nesterov",
+    "adagrad": "AdaGrad",
+    "rmsprop": "RMSProp",
+    "adam": "Adam",
+    "noise": "noisy descent",
+    "newton": "Newton",
+    "damped_newton": "damped Newton",
+}
 HAS_MOMENTUM = ("momentum", "nesterov")
 
 
@@ -37,9 +46,17 @@ def direction_of(rule: str, points: nn.Parameter, momentum: float) -> torch.opti
 
 
 def walk(
-    surface: Surface, rule: str, walks: list[Walk], *, done: Callable[[Tensor], Tensor], max_steps: int, noise: float = 0.0,
-    keep: int = 0, hold: int = 1, patience: int = 0,
-) -> None:  # fmt: skip
+    surface: Surface,
+    rule: str,
+    walks: list[Walk],
+    *,
+    done: Callable[[Tensor], Tensor],
+    max_steps: int,
+    noise: float = 0.0,
+    keep: int = 0,
+    hold: int = 1,
+    patience: int = 0,
+) -> None:
     """Moves all walks step by step and notes in each after how many steps it was done first.
 
     All rules here work on each number by itself, and their step is the rate times a direction in which the rate does
@@ -59,15 +76,33 @@ def walk(
     for momentum in dict.fromkeys(w.momentum for w in walks):
         alike = [w for w in walks if w.momentum == momentum]
         points = nn.Parameter(torch.stack([w.start for w in alike]))
-        _walk(surface, direction_of(rule, points, momentum), points, alike, done, max_steps, noise if rule == "noise" else 0.0, keep, hold, patience)  # fmt: skip
+        _walk(
+            surface,
+            direction_of(rule, points, momentum),
+            points,
+            alike,
+            done,
+            max_steps,
+            noise if rule == "noise" else 0.0,
+            keep,
+            hold,
+            patience,
+        )
 
 
 @torch.no_grad()
 def _walk(
-    surface: Surface, direction: torch.optim.Optimizer, points: nn.Parameter, walks: list[Walk],
-    done: Callable[[Tensor], Tensor], max_steps: int, noise: float, keep: int, hold: int,
+    surface: Surface,
+    direction: torch.optim.Optimizer,
+    points: nn.Parameter,
+    walks: list[Walk],
+    done: Callable[[Tensor], Tensor],
+    max_steps: int,
+    noise: float,
+    keep: int,
+    hold: int,
     patience: int,
-) -> None:  # fmt: skip
+) -> None:
     rates = torch.tensor([[w.lr] for w in walks], dtype=points.dtype)
     streak, goes = torch.zeros(len(walks), dtype=torch.int64), torch.ones(len(walks), dtype=torch.bool)
     last = max_steps

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import chainrule
 from chainrule.core.errors import UserError
-from chainrule.data.tables.preprocess import Preprocess, Preprocessed
+from chainrule.data.preprocess import Preprocess, Preprocessed
 
 
 def rows(count: int = 80, width: int = 4) -> Tensor:

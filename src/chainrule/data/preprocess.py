@@ -59,8 +59,11 @@ class Preprocess(nn.Module):
                 "there is no such preprocessing", expected=f"one of {', '.join(get_args(Preprocessing))}", found=kind
             )
         if components and (kind != "pca" or components > num_features):
-            raise UserError("components cannot be kept so", expected=f"kind=pca, and {num_features} at most",
-                            found=f"kind={kind}, components={components}")  # fmt: skip
+            raise UserError(
+                "components cannot be kept so",
+                expected=f"kind=pca, and {num_features} at most",
+                found=f"kind={kind}, components={components}",
+            )
         if eps < 0:
             raise UserError("eps is out of range", expected="0 or more", found=eps)
         self.kind, self.eps = kind, eps

@@ -220,9 +220,11 @@ def _seeds(outputs: list[Tensor], seed: Tensor | Sequence[Tensor] | None) -> lis
     wanted, found = [tuple(t.shape) for t in outputs], [tuple(s.shape) for s in seeds]
     if wanted != found:
         raise UserError(
-            "the seed does not fit the output", expected=f"shapes {wanted}", found=f"shapes {found}",
+            "the seed does not fit the output",
+            expected=f"shapes {wanted}",
+            found=f"shapes {found}",
             cure="one seed for each tensor that depends on an input, each of its shape",
-        )  # fmt: skip
+        )
     return [s.to(t) for s, t in zip(seeds, outputs, strict=True)]
 
 
@@ -241,9 +243,10 @@ def _no_dependence(result: Any, tape: Tape, given: _Given) -> UserError:
     if tape.left:
         how = ", ".join(dict.fromkeys(tape.left))
         return UserError(
-            "the output depends on no input: a number left the graph on the way", found=how,
+            "the output depends on no input: a number left the graph on the way",
+            found=how,
             cure="keep to PyTorch's functions: torch.exp instead of math.exp, x instead of float(x) or x.item()",
-        )  # fmt: skip
+        )
     if not any(True for _ in _tensors_of(result)):
         return UserError(
             "the function gives no tensor", expected="a tensor computed from the inputs", found=type(result).__name__
@@ -255,7 +258,7 @@ def _no_dependence(result: Any, tape: Tape, given: _Given) -> UserError:
         expected="an output computed from floating-point inputs or from parameters with requires_grad=True",
         found=", ".join(f"{node.name} ({node.dtype})" for node in tape.nodes if node.kind == "input") or "no input",
         cure="give inputs as floating-point tensors, and leave out detach(), .data and torch.no_grad() on the way",
-    )  # fmt: skip
+    )
 
 
 def _finished(tape: Tape, title: str, outputs: list[int], objective: str) -> Graph:
