@@ -67,12 +67,12 @@ def train_ours(folder: Path, seed: int) -> dict[str, Any]:
     start = time.perf_counter()
     run = open_run(folder, seed)
     with run.active():
-        run.system.train(run)
+        run.task.train(run)
     seconds = time.perf_counter() - start
     last = [line for line in run.log_lines() if "val_return" in line][-1]
     solved = last["val_episodes"] == 100 and last["val_return"] >= SOLVED
-    run.open_system()
-    return _result(solved, seconds, last["environment_steps"], last["val_return"], run.system)
+    run.open_task()
+    return _result(solved, seconds, last["environment_steps"], last["val_return"], run.task)
 
 
 def train_theirs(folder: Path, seed: int) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def train_theirs(folder: Path, seed: int) -> dict[str, Any]:
     from stable_baselines3 import DQN
     from stable_baselines3.common.callbacks import BaseCallback
 
-    judge = open_run(folder, 0).system
+    judge = open_run(folder, 0).task
 
     class Measure(BaseCallback):
         solved, value = False, float("nan")

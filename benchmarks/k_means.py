@@ -3,7 +3,7 @@
     python benchmarks/k_means.py --data DIR                      # MNIST in DIR/mnist, and a million points; both cores
     python benchmarks/k_means.py --problems points --rows 100000 --repeats 1
 
-Problems: the 60,000 training pictures of MNIST (784 columns, 0 to 1) with 10 and with 100 clusters, and 1,000,000 points of
+Problems: the 60,000 training images of MNIST (784 columns, 0 to 1) with 10 and with 100 clusters, and 1,000,000 points of
 10 columns from 50 overlapping Gaussians with 50 clusters. float32. The start is a random choice of rows, the same for all; each
 runs until its own stopping rule, which is the same: labels that no longer change, or centres that move less than 1e-4 of the
 mean variance. Each measurement runs in a process of its own, the contestants in turn. The clock runs over `fit` alone.

@@ -26,7 +26,7 @@ def main(folder: str | None) -> None:
     result, spec = run.result(), run.record["data"]["spec"]
     if run.record["recipe"] != "score-net" or result is None:
         raise SystemExit(f"{run.folder} is no finished run of score-net")
-    model = run.open_system().modules()["model"].cpu()
+    model = run.open_task().modules()["model"].cpu()
     weights = safetensors.torch.save({name: value.contiguous() for name, value in model.state_dict().items()})
     ASSETS.mkdir(exist_ok=True)
     (ASSETS / "score-net-mnist.safetensors").write_bytes(weights)

@@ -1,4 +1,4 @@
-"""Pictures a second of ResNet-50 at 224 x 224: training steps and answers, beside timm's module and torchvision's.
+"""Images a second of ResNet-50 at 224 x 224: training steps and answers, beside timm's module and torchvision's.
 
     python benchmarks/resnet50.py                                    # two cores, batches of 16
     python benchmarks/resnet50.py --device cuda --batch 256 --peak 989   # the peak of the chip, TFLOP/s in bfloat16
@@ -26,7 +26,7 @@ CONTESTANTS = (
     "torchvision, plain loop",
     "timm, channels-last, compiled",
 )
-MULTIPLY_ADDS = 4.089e9  # of a forward pass of one picture; backward is twice that
+MULTIPLY_ADDS = 4.089e9  # of a forward pass of one image; backward is twice that
 SIZE, CLASSES = 224, 1000
 
 
@@ -52,10 +52,10 @@ def one(contestant: str, device: str, batch: int, repeats: int) -> dict[str, flo
 
     torch.manual_seed(0)
     model, plain = network_of(contestant).to(device), contestant.endswith("plain loop")
-    pictures = torch.randint(0, 256, (batch, 3, SIZE, SIZE), dtype=torch.uint8, device=device)
+    images = torch.randint(0, 256, (batch, 3, SIZE, SIZE), dtype=torch.uint8, device=device)
     y = torch.randint(0, CLASSES, (batch,), device=device)
     if not plain:
-        model, pictures = (part.to(memory_format=torch.channels_last) for part in (model, pictures))
+        model, images = (part.to(memory_format=torch.channels_last) for part in (model, images))
     if contestant == "Chainrule":
         from chainrule.nn.normalization.normalize import Normalize
 
@@ -76,14 +76,14 @@ def one(contestant: str, device: str, batch: int, repeats: int) -> dict[str, flo
 
     def train() -> None:
         with torch.autocast(device, torch.bfloat16, enabled=fast):
-            loss = torch.nn.functional.cross_entropy(called(normalize(pictures)), y)
+            loss = torch.nn.functional.cross_entropy(called(normalize(images)), y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 
     def answer() -> None:
         with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=fast):
-            called(normalize(pictures))
+            called(normalize(images))
 
     def least(step: Any) -> float:
         times = []
@@ -139,7 +139,7 @@ def main() -> None:
         ]
         for name, r in runs.items()
     ]
-    header = ["contestant", "trained, pictures a second", "GFLOP/s", "answered, pictures a second"]
+    header = ["contestant", "trained, images a second", "GFLOP/s", "answered, images a second"]
     text = "\n".join(
         [
             f"# ResNet-50, {SIZE} x {SIZE}, batches of {options.batch}",

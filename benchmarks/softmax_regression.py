@@ -25,7 +25,7 @@ from measure import circumstances, in_turn, in_words, medians, table, write_resu
 CONTESTANTS = ("scikit-learn float64", "chainrule float64", "scikit-learn float32", "chainrule float32")
 
 
-def pictures(folder: Path, part: str, dtype: str, rows: int | None = None) -> tuple[Any, Any]:
+def images(folder: Path, part: str, dtype: str, rows: int | None = None) -> tuple[Any, Any]:
     """Pixels (N, 784) from 0 to 1, and digits (N,)."""
     import numpy as np
 
@@ -49,7 +49,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, float]:
     """Seconds of the fit, objective, test error, iterations and the peak of memory, of one contestant."""
     library, dtype = name.split()
     folder = Path(options.data) / "mnist"
-    x, y = pictures(folder, "train", dtype, options.rows)
+    x, y = images(folder, "train", dtype, options.rows)
     if library == "chainrule":
         import torch
 
@@ -66,7 +66,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, float]:
     seconds = time.perf_counter() - before
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
     value = objective(x, y, model.coef_, model.intercept_, 1.0 / (options.inverse_penalty * len(y)))
-    error = 1.0 - float(model.score(*pictures(folder, "t10k", dtype)))
+    error = 1.0 - float(model.score(*images(folder, "t10k", dtype)))
     return {
         "seconds": seconds,
         "objective": value,
@@ -137,7 +137,7 @@ def summarise(record: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             "# Softmax regression",
-            f"{p['rows']:,} pictures of MNIST x 784, ten classes, C = {p['inverse_penalty']:g}, tolerance {p['tolerance']:g}; medians of "
+            f"{p['rows']:,} images of MNIST x 784, ten classes, C = {p['inverse_penalty']:g}, tolerance {p['tolerance']:g}; medians of "
             f"{p['repeats']}, contestants in turn, a process each.",
             table(header, rows),
             in_words(record),

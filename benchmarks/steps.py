@@ -64,7 +64,7 @@ def step_of(network: str, form: str, repeats: int) -> dict[str, float]:
 
 
 def evaluation_of(network: str, batch: int, repeats: int) -> dict[str, float]:
-    """Microseconds a picture of a forward pass without gradients, channels-last."""
+    """Microseconds an image of a forward pass without gradients, channels-last."""
     import torch
 
     from chainrule.models import get_card
@@ -74,7 +74,7 @@ def evaluation_of(network: str, batch: int, repeats: int) -> dict[str, float]:
     x = torch.randn(batch, *example.shape[1:]).to(memory_format=torch.channels_last)
     with torch.inference_mode():
         model(x)
-        return {"picture_us": 1e6 * least(lambda: model(x), max(repeats, 2000 // batch)) / batch}
+        return {"image_us": 1e6 * least(lambda: model(x), max(repeats, 2000 // batch)) / batch}
 
 
 def product(repeats: int) -> dict[str, float]:
@@ -132,7 +132,7 @@ def main() -> None:
         "",
         f"A product of two matrices of {SIZE} x {SIZE} reaches {record['matrix product']['gflops']:.0f} GFLOP/s.",
         "",
-        "## Evaluation, microseconds a picture by the batch",
+        "## Evaluation, microseconds an image by the batch",
         "",
         table(
             ["network", *map(str, EVALUATION_BATCHES)],

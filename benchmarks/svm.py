@@ -3,12 +3,12 @@
     python benchmarks/svm.py --data DIR                          # DIR holds mnist/: 10,000 x 784, both cores
     python benchmarks/svm.py --data DIR --rows 2000 --repeats 1
 
-Two problems on the first pictures of MNIST, scaled to [0, 1]: `digits`, ten classes one against one; `parity`, odd
+Two problems on the first images of MNIST, scaled to [0, 1]: `digits`, ten classes one against one; `parity`, odd
 against even, one machine on all rows. C = 1, gamma = 1 / (D Var[X]), violation below 1e-3 and float64 rows for all;
 LIBSVM may keep 2,000 MB of kernel rows, chainrule 200 MB a machine (its default).
 
 Each measurement runs in a process of its own, the contestants in turn. The clock runs over `fit` alone; `answer s` is
-`predict` on the test pictures. Dual values are computed after the clock, from each one's coefficients, by one judge.
+`predict` on the test images. Dual values are computed after the clock, from each one's coefficients, by one judge.
 Writes results/svm.md and .json beside this file.
 """
 
@@ -30,8 +30,8 @@ LIBRARIES = ("scikit-learn", "chainrule", "chainrule float32")
 CONTESTANTS = tuple(f"{problem}: {library}" for problem in PROBLEMS for library in LIBRARIES)
 
 
-def pictures(folder: Path, name: str, count: int) -> tuple[Any, Any]:
-    """The first `count` pictures (N, 784) in [0, 1] and their digits (N,)."""
+def images(folder: Path, name: str, count: int) -> tuple[Any, Any]:
+    """The first `count` images (N, 784) in [0, 1] and their digits (N,)."""
     import numpy as np
 
     with gzip.open(folder / "mnist" / f"{name}-images-idx3-ubyte.gz") as file:
@@ -48,7 +48,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, float]:
     problem, _, library = name.partition(": ")
     dtype = np.float32 if library.endswith("float32") else np.float64
     (x, y), (test_x, test_y) = (
-        pictures(options.data, *which) for which in (("train", options.rows), ("t10k", options.tests))
+        images(options.data, *which) for which in (("train", options.rows), ("t10k", options.tests))
     )
     x, test_x = x.astype(dtype), test_x.astype(dtype)
     if problem == "parity":
@@ -180,8 +180,8 @@ def summarise(record: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             "# Support vector machine, RBF kernel",
-            f"The first {p['rows']:,} training pictures of MNIST x 784, C = 1, gamma = 1 / (D Var[X]), violation below 1e-3; "
-            f"{p['tests']:,} test pictures; medians of {p['repeats']}, contestants in turn, a process each.",
+            f"The first {p['rows']:,} training images of MNIST x 784, C = 1, gamma = 1 / (D Var[X]), violation below 1e-3; "
+            f"{p['tests']:,} test images; medians of {p['repeats']}, contestants in turn, a process each.",
             table(header, rows),
             in_words(record),
             "`digits`: 45 machines, a pair of classes each; `parity`: one machine, odd against even. CPU s are of the whole "

@@ -19,7 +19,7 @@ import pytest
 from chainrule.cli import main
 from chainrule.core.discovery import all_recipes
 from chainrule.core.errors import UserError
-from tests.data.image_sets import npz, pictures
+from tests.data.image_sets import images, npz
 from tests.trained import lenet_run
 
 Command = Callable[..., tuple[int, str, str]]
@@ -142,7 +142,7 @@ def test_train_evaluate_and_predict_answer_in_json(command: Command, tmp_path: P
     status, out, _ = command("evaluate", result["run"], "--device", "cpu")
     assert status == 0 and f"{result['metrics']['accuracy']:.6g}" in out
 
-    pictures(tmp_path / "p", 2)
+    images(tmp_path / "p", 2)
     status, out, _ = command(
         "predict", result["run"], tmp_path / "p" / "0.png", tmp_path / "p" / "1.png", "--json", "--device", "cpu"
     )
@@ -271,12 +271,12 @@ def test_a_damaged_run_json_is_told(content: str, command: Command, run_folder: 
 
 
 def test_wrong_questions_to_a_run(command: Command, run_folder: Path) -> None:
-    Path("text.png").write_text("no picture")
+    Path("text.png").write_text("no image")
     Path("empty").mkdir()
     for words, said in (
         (["predict", run_folder, "gone.png"], "no such file"),
         (["predict", run_folder, "text.png"], "cannot be read"),
-        (["predict", run_folder, "empty"], "no picture"),
+        (["predict", run_folder, "empty"], "no image"),
         (["evaluate", run_folder, "--data", npz(Path("a.npz"))], "other classes"),
         (["generate", run_folder], "does not generate"),
         (["resume", run_folder], "this run is done"),

@@ -42,10 +42,10 @@ DOCUMENTS = (
     "docs/tutorial-vision.md",
 )
 # Written by commands, from run folders; a checkout may be looked at before they were run.
-MADE = re.compile(r"docs/results\.md|docs/pictures/.*|benchmarks/results/.*")
+MADE = re.compile(r"docs/results\.md|docs/images/.*|benchmarks/results/.*")
 # What stands in a run folder or in the user's own, not in the repository.
 ELSEWHERE = re.compile(
-    r"(checkpoint|figures|export|samples|runs|train|val|test|pictures)/.*|.*\.(jsonl|html)|(run|result|latest)\.json"
+    r"(checkpoint|figures|export|samples|runs|train|val|test|images)/.*|.*\.(jsonl|html)|(run|result|latest)\.json"
 )
 TOPICS = ("activations", "policies", "networks")
 ADDED = "maxout"  # the recipe that the guide adds

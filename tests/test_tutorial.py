@@ -1,4 +1,4 @@
-"""The tutorials are executed: the examples of a page in order and in one namespace, its commands, its pictures."""
+"""The tutorials are executed: the examples of a page in order and in one namespace, its commands, its images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAGES = {  # by the pages and files that their commands leave
     "ground": ("graph.html", "neuron.html", "activations.png", "policies.svg", "plants.html"),
     "vision": ("why.html", "why-not-5.html", "runs/digits/export/model.onnx"),
 }
-PICTURES = r"!\[([^\]]+)\]\((pictures/[^)]+)\)"
+IMAGES = r"!\[([^\]]+)\]\((images/[^)]+)\)"
 FLAGS = doctest.IGNORE_EXCEPTION_DETAIL
 
 pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="needs the repository")
@@ -106,9 +106,9 @@ def test_a_wrong_page_would_be_seen(wrong: str, tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_its_pictures_are_small_and_made_by_the_program(page: str) -> None:
-    named = re.findall(PICTURES, text_of(page))
-    maker = (ROOT / "docs/pictures/make.py").read_text("utf-8")
+def test_its_images_are_small_and_made_by_the_program(page: str) -> None:
+    named = re.findall(IMAGES, text_of(page))
+    maker = (ROOT / "docs/images/make.py").read_text("utf-8")
     assert len(named) >= 3
     for title, path in named:
         file = ROOT / "docs" / path

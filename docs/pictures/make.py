@@ -1,8 +1,8 @@
-"""Makes the pictures of this folder, by the program itself.
+"""Makes the figures of this folder, by the program itself.
 
-python docs/pictures/make.py           the digits and the report, after `make demo`, with Chromium installed
-python docs/pictures/make.py ground    those of docs/tutorial-ground.md
-python docs/pictures/make.py vision    those of docs/tutorial-vision.md, in some minutes
+python docs/figures/make.py           the digits and the report, after `make demo`, with Chromium installed
+python docs/figures/make.py ground    those of docs/tutorial-ground.md
+python docs/figures/make.py vision    those of docs/tutorial-vision.md, in some minutes
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from chainrule.introspection.attribution.some_images import in_grid, laid_over, png
 from matplotlib.figure import Figure as Canvas
 from PIL import Image
 from sklearn.datasets import load_digits
@@ -24,7 +25,6 @@ import chainrule
 from chainrule.inspect import graph
 from chainrule.introspection.attribution.grad_cam import grad_cam
 from chainrule.introspection.attribution.occlusion import mean_over_squares, occlusion
-from chainrule.introspection.attribution.pictures import in_grid, laid_over, png
 from chainrule.introspection.layers import layers
 from chainrule.loops.experiment import descend
 from chainrule.models import all_cards
@@ -38,8 +38,8 @@ HERE = Path(__file__).parent
 
 
 def digits(run: Run) -> None:
-    """The first test pictures of two classes, as files to predict from."""
-    split = run.system.data.test  # type: ignore[attr-defined]
+    """The first test figures of two classes, as files to predict from."""
+    split = run.task.data.test  # type: ignore[attr-defined]
     for label in (3, 5):
         index = int((split.y == label).nonzero()[0, 0])
         x = split.x[index, 0]
@@ -65,7 +65,7 @@ def screenshot(page: Path, out: Path, size: str = "1000,1150") -> None:
 
 
 def smaller(png: bytes | Path, out: Path) -> None:
-    """The same picture with few colours."""
+    """The same figure with few colours."""
     image = Image.open(io.BytesIO(png) if isinstance(png, bytes) else png)
     image.convert("RGB").quantize(64).save(out, optimize=True)
 
@@ -82,8 +82,8 @@ def graphs() -> None:
 
 def figure_of(run: Run, title: str, out: Path) -> None:
     """One figure of a run's report, as a file."""
-    system = run.open_system()
-    found = next(figure for figure in system.figures() if figure.title.startswith(title))
+    task = run.open_task()
+    found = next(figure for figure in task.figures() if figure.title.startswith(title))
     if found.svg is not None:
         out.write_text(found.svg, "utf-8")
     else:
@@ -115,7 +115,7 @@ def vision() -> None:
     with tempfile.TemporaryDirectory() as place:
         settings: dict[str, Any] = {"epochs": 4, "crop": "shift", "flip": False, "lr": 0.02}
         run = chainrule.train("image-classifier", network="lenet-caffe", size=28, out=f"{place}/digits", **settings)
-        smaller(why(run.open_system(), "3"), HERE / "why.png")
+        smaller(why(run.open_task(), "3"), HERE / "why.png")
 
 
 def networks() -> str:
@@ -139,7 +139,7 @@ def networks() -> str:
         xscale="log",
         xlim=(0.5, 32),
         ylim=(20, 45),
-        xlabel="multiply-adds a picture, in thousand millions",
+        xlabel="multiply-adds a figure, in thousand millions",
         ylabel="ImageNet error, %",
     )
     axes.set_xticks([0.5, 1, 2, 5, 10, 20], ["0.5", "1", "2", "5", "10", "20"])
@@ -185,16 +185,16 @@ def depths() -> str:
     return to_svg(canvas, "depth")
 
 
-def why(system: Any, name: str) -> bytes:
-    """The first test picture of a class, Grad-CAM of the class, and the probability it loses where a square is covered."""
-    split, label = system.data.test, system.classes.index(name)
-    picture = split.x[int((split.y == label).nonzero()[0])]
-    x, network = system.normalize(picture[None]), system.model.eval()
+def why(task: Any, name: str) -> bytes:
+    """The first test figure of a class, Grad-CAM of the class, and the probability it loses where a square is covered."""
+    split, label = task.data.test, task.classes.index(name)
+    one_image = split.x[int((split.y == label).nonzero()[0])]
+    x, network = task.normalize(one_image[None]), task.model.eval()
     with torch.no_grad():
         probability = network(x).softmax(1)[0, label]
-    side = picture.shape[-1]
+    side = one_image.shape[-1]
     fall = mean_over_squares(probability - occlusion(network, x, label, size=7), (side, side), 7)
-    shown = [picture, laid_over(picture, grad_cam(network, x, label)[0]), laid_over(picture, fall, signed=True)]
+    shown = [one_image, laid_over(one_image, grad_cam(network, x, label)[0]), laid_over(one_image, fall, signed=True)]
     return png(in_grid(shown, 3, 196), 0)
 
 

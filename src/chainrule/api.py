@@ -74,15 +74,15 @@ def _train(run: Run, go_on: bool = False) -> Run:
         with run.active():
             if go_on:
                 run.go_on()
-            system = run.system
+            task = run.task
             if run.record["weights"] and not run.step:
-                modules = system.borrowed() if isinstance(system, Borrows) else system.modules()
+                modules = task.borrowed() if isinstance(task, Borrows) else task.modules()
                 run.start_from(_weights_file(run), modules, recognise)
             run.progress.line(_opening(run))
-            system.train(run)
+            task.train(run)
             run.checkpoint()
-            run.open_system()
-            run.finish(_result(run, system.evaluate()), report=lambda: _report(run))
+            run.open_task()
+            run.finish(_result(run, task.evaluate()), report=lambda: _report(run))
     except UserError:
         if not go_on:
             run.discard()
@@ -126,7 +126,7 @@ def _result(run: Run, metrics: dict[str, float]) -> dict[str, Any]:
     return {
         "recipe": run.recipe.name,
         "metrics": metrics,
-        "protocol": run.system.protocol(),
+        "protocol": run.task.protocol(),
         "chosen": run.best,
         "steps": run.step,
         "seconds": round(run.seconds, 3),
@@ -162,7 +162,7 @@ def summary(run: Run, metrics: dict[str, float] | None = None) -> dict[str, Any]
 
 def count_parameters(run: Run) -> int:
     """Trainable parameters of the run's networks; where there are none, the numbers that were estimated."""
-    modules = run.system.modules().values()
+    modules = run.task.modules().values()
     trainable = sum(p.numel() for m in modules for p in m.parameters() if p.requires_grad)
     return trainable or sum(int(getattr(m, "num_parameters", 0)) for m in modules)
 
@@ -174,7 +174,7 @@ def evaluate(folder: str | Path, *, data: str | None = None, device: str = "auto
 
 def measure(run: Run, data: str | None) -> dict[str, float]:
     """Metrics of an opened run. Its own data by name mean its test split: what it learnt from measures nothing."""
-    return run.open_system().evaluate(None if data is None or _is_own(data, run.record["data"]["source"]) else data)
+    return run.open_task().evaluate(None if data is None or _is_own(data, run.record["data"]["source"]) else data)
 
 
 def _is_own(data: str, own: str) -> bool:
@@ -189,10 +189,10 @@ def predict(
     run = Run.load(folder, device)
     if not inputs:
         raise UserError("there is nothing to predict from", expected="one input or more")
-    system = run.open_system()
-    if not isinstance(system, Predicts):
+    task = run.open_task()
+    if not isinstance(task, Predicts):
         raise UserError(f"{run.recipe.name} does not predict", cure=_what_it_does(run))
-    return system.predict(inputs, Path(out) if out else None)
+    return task.predict(inputs, Path(out) if out else None)
 
 
 def generate(
@@ -208,21 +208,21 @@ def generate(
     import torch
 
     run = Run.load(folder, device)
-    system = run.open_system()
-    if not isinstance(system, Generates):
+    task = run.open_task()
+    if not isinstance(task, Generates):
         raise UserError(f"{run.recipe.name} does not generate", cure=_what_it_does(run))
     if count < 1:
         raise UserError("the number of samples is out of range", expected="1 or more", found=count)
     torch.manual_seed(run.seed if seed is None else seed)
     given = {name: value for name, value in options.items() if value is not None}
     place = Path(out) if out else run.folder / "samples"
-    bound = bind(given, system.generate, owner=f"generate of {run.recipe.name}")
-    return system.generate(count, place, **bound)
+    bound = bind(given, task.generate, owner=f"generate of {run.recipe.name}")
+    return task.generate(count, place, **bound)
 
 
 def _what_it_does(run: Run) -> str:
     verbs = {"predict": Predicts, "generate": Generates, "export": Exports}
-    can = [verb for verb, kind in verbs.items() if isinstance(run.system, kind)]
+    can = [verb for verb, kind in verbs.items() if isinstance(run.task, kind)]
     return f"it can {' and '.join([*can, 'evaluate'])}"
 
 
@@ -315,10 +315,10 @@ def export(folder: str | Path, to: str, *, out: str | Path | None = None) -> dic
     from chainrule.reporting.export import export_system
 
     run = Run.load(folder, "cpu")
-    system = run.open_system()
-    if not isinstance(system, Exports):
+    task = run.open_task()
+    if not isinstance(task, Exports):
         raise UserError(f"{run.recipe.name} has nothing to export", cure=_what_it_does(run))
-    return export_system(system.deployable(), to, Path(out) if out else None, run)
+    return export_system(task.deployable(), to, Path(out) if out else None, run)
 
 
 def report(*folders: str | Path, out: str | Path | None = None) -> Path:

@@ -52,12 +52,12 @@ def list_(family: str | None, as_json: bool) -> None:
 @cli.command()
 @click.argument("recipe", metavar="RECIPE|NETWORK|TOPIC|FILE.prototxt")
 @click.argument("inputs", nargs=-1, metavar="[NAME=C,H,W ...]")
-@click.option("--out", type=click.Path(), help="For a topic: a file for its pictures, .html, .svg or .png.")
+@click.option("--out", type=click.Path(), help="For a topic: a file for its images, .html, .svg or .png.")
 def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
     """A recipe's card: source, deviations, layers and shapes, parameters, target, settings, the command.
 
     Or the card of a network. Or a topic, `activations`, `policies` or `networks`: a table of all of them; of the first
-    two with --out their pictures. Or the layers of a net description of Caffe's, FILE.prototxt; data=3,224,224 says
+    two with --out their images. Or the layers of a net description of Caffe's, FILE.prototxt; data=3,224,224 says
     the sizes of an input that it leaves to the data.
     """
     from chainrule.core.discovery import all_recipes, get_recipe
@@ -144,7 +144,7 @@ def _show_networks(out: str | None) -> None:
     from chainrule.models import image_networks
 
     if out is not None:
-        raise UserError("networks have no picture in common", found=f"--out {out}", cure="chainrule explain RECIPE")
+        raise UserError("networks have no image in common", found=f"--out {out}", cure="chainrule explain RECIPE")
     _table(network_rows(image_networks()))
 
 

@@ -31,7 +31,7 @@ PUBLISHERS = ("torchvision",)
 
 
 def image_networks() -> dict[str, Card]:
-    """Those that tell classes of pictures apart and learn by autograd, by name: 9 layers before 18, and 18 before 101.
+    """Those that tell classes of images apart and learn by autograd, by name: 9 layers before 18, and 18 before 101.
 
     >>> [name for name in image_networks() if name.startswith("resnet") and name.isalnum()]
     ['resnet18', 'resnet20', 'resnet32', 'resnet34', 'resnet44', 'resnet50', 'resnet56', 'resnet101', 'resnet110', 'resnet152']

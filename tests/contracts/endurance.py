@@ -77,7 +77,7 @@ def train_with_kills(
 
 
 def numbers(folder: Path) -> dict[str, Any]:
-    """Everything that must be equal: every logged number but the clock's, results, weights, pictures."""
+    """Everything that must be equal: every logged number but the clock's, results, weights, images."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     for line in lines:
         line.pop("seconds")
@@ -87,12 +87,12 @@ def numbers(folder: Path) -> dict[str, Any]:
         if file.is_file():
             tensors, _ = read_safetensors(file)
             weights |= {f"{file.name}:{name}": tensor for name, tensor in tensors.items()}
-    pictures = {file.name: file.read_bytes() for file in sorted((folder / "figures").glob("*.png"))}
+    images = {file.name: file.read_bytes() for file in sorted((folder / "figures").glob("*.png"))}
     return {
         "lines": lines,
         "metrics": json.loads((folder / "result.json").read_text())["metrics"],
         "weights": weights,
-        "pictures": pictures,
+        "pictures": images,
         "report": (folder / "report.html").is_file(),
     }
 

@@ -177,7 +177,7 @@ def test_batch_of_one(card: Card, model: nn.Module) -> None:
 def goal(out: Tensor) -> tuple[Tensor, Any]:
     """A target that fits the answer's shape, and its criterion.
 
-    Scores (B, ..., K) get a class each, one number a sample gets yes or no, pictures get flat patches of light and dark.
+    Scores (B, ..., K) get a class each, one number a sample gets yes or no, images get flat patches of light and dark.
     """
     if out.dim() == 4:
         patches = torch.randint(0, 2, (*out.shape[:2], 2, 2)).float() - 0.5
@@ -237,7 +237,7 @@ def test_double_precision(card: Card, model: nn.Module) -> None:
 def test_channels_last(card: Card, model: nn.Module) -> None:
     inputs = example(card, 3)
     if not any(isinstance(item, Tensor) and item.dim() == 4 for item in inputs):
-        pytest.skip("no input is a picture")
+        pytest.skip("no input is an image")
     last = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     laid = tuple(
         x.to(memory_format=torch.channels_last) if isinstance(x, Tensor) and x.dim() == 4 else x for x in inputs

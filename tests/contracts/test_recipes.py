@@ -135,7 +135,7 @@ def test_its_own_data_by_name_are_its_test_split(folder: Path) -> None:
 
 def test_predict(recipe: Recipe, folder: Path, tmp_path: Path) -> None:
     run = Run.load(folder, "cpu")
-    if not isinstance(run.system, Predicts):
+    if not isinstance(run.task, Predicts):
         with pytest.raises(UserError, match="does not predict"):
             chainrule.predict(folder, ["x"], device="cpu")
         pytest.skip(f"{recipe.name} does not predict")
@@ -150,12 +150,12 @@ def test_predict(recipe: Recipe, folder: Path, tmp_path: Path) -> None:
 
 
 def test_generate(recipe: Recipe, folder: Path, tmp_path: Path) -> None:
-    system = Run.load(folder, "cpu").system
-    if not isinstance(system, Generates):
+    task = Run.load(folder, "cpu").task
+    if not isinstance(task, Generates):
         with pytest.raises(UserError, match="does not generate"):
             chainrule.generate(folder, device="cpu")
         pytest.skip(f"{recipe.name} does not generate")
-    short = {"length": 20} if "length" in parameters(system.generate) else {}
+    short = {"length": 20} if "length" in parameters(task.generate) else {}
     samples = [
         chainrule.generate(folder, count=2, seed=seed, out=tmp_path / str(number), device="cpu", **short)
         for number, seed in enumerate((1, 1, 2))
@@ -175,13 +175,13 @@ def test_explain(recipe: Recipe, folder: Path, tmp_path: Path) -> None:
             chainrule.explain(recipe.name)
         pytest.skip("an experiment has no one network")
     pages = [chainrule.explain(folder, out=tmp_path / "run.html", device="cpu"), chainrule.explain(recipe.name)]
-    if isinstance(run.system, Prepares):
+    if isinstance(run.task, Prepares):
         asked = question(record(folder)["data"]["spec"], tmp_path)
         pages.append(chainrule.explain(folder, [asked], out=tmp_path / "input.html", device="cpu"))
     for page in pages:
         text = page.read_text("utf-8")
         assert text.lstrip().lower().startswith("<!doctype html") and not LOADS.search(text), LOADS.search(text)
-    for module in run.system.modules().values():
+    for module in run.task.modules().values():
         held = [*module.named_parameters(), *module.named_buffers()]
         assert all(name in pages[0].read_text("utf-8") for name, _ in held)
 
@@ -194,7 +194,7 @@ def test_report(folder: Path, tmp_path: Path) -> None:
 
 
 def test_export(recipe: Recipe, folder: Path, tmp_path: Path) -> None:
-    if not isinstance(Run.load(folder, "cpu").system, Exports):
+    if not isinstance(Run.load(folder, "cpu").task, Exports):
         with pytest.raises(UserError, match="nothing to export"):
             chainrule.export(folder, "torch")
         pytest.skip(f"{recipe.name} has nothing to export")
@@ -227,12 +227,12 @@ def test_a_run_that_may_not_be_written_to_still_answers(
         file.chmod(file.stat().st_mode & ~0o222)
     try:
         assert chainrule.evaluate(copy, device="cpu") == result(folder)["metrics"]
-        system = Run.load(copy, "cpu").open_system()
+        task = Run.load(copy, "cpu").open_task()
         spec = record(copy)["data"]["spec"]
-        if isinstance(system, Predicts):
+        if isinstance(task, Predicts):
             assert chainrule.predict(copy, [question(spec, tmp_path)], device="cpu")
-        if isinstance(system, Generates):
-            short = {"length": 20} if "length" in parameters(system.generate) else {}
+        if isinstance(task, Generates):
+            short = {"length": 20} if "length" in parameters(task.generate) else {}
             assert chainrule.generate(copy, out=tmp_path / "samples", device="cpu", **short)
         if record(copy)["recipe"] not in {r.name for r in RECIPES.values() if is_experiment(r)}:
             chainrule.explain(copy, out=tmp_path / "e.html", device="cpu")
@@ -257,8 +257,8 @@ def test_a_run_that_is_done_does_not_resume(tmp_path_factory: pytest.TempPathFac
         chainrule.resume(trained(RECIPES["gaussian-mixture"], tmp_path_factory))
 
 
-def test_the_figures_of_a_run_are_pictures(folder: Path) -> None:
-    figures: list[Any] = Run.load(folder, "cpu").open_system().figures()
+def test_the_figures_of_a_run_are_images(folder: Path) -> None:
+    figures: list[Any] = Run.load(folder, "cpu").open_task().figures()
     for figure in figures:
         assert figure.title and (figure.png or figure.svg or figure.table)
         assert figure.png is None or figure.png.startswith(b"\x89PNG")

@@ -32,7 +32,9 @@ def npz(file: Path, count: int = 40, **changes: np.ndarray) -> str:
     return str(file)
 
 
-def pictures(folder: Path, count: int, mode: str = "L", size: tuple[int, int] = (8, 8), suffix: str = ".png") -> Path:
+def some_images(
+    folder: Path, count: int, mode: str = "L", size: tuple[int, int] = (8, 8), suffix: str = ".png"
+) -> Path:
     """`count` files of noise, each another."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(len(folder.name))
@@ -61,7 +63,7 @@ def idx_bytes(array: np.ndarray) -> bytes:
 
 
 def idx_folder(folder: Path, train: int = 30, test: int = 10, packed: bool = True) -> Path:
-    """The four files of MNIST, with other pictures."""
+    """The four files of MNIST, with other images."""
     folder.mkdir(parents=True)
     for prefix, count in (("train", train), ("t10k", test)):
         x, y = stripes(count)

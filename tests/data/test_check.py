@@ -12,7 +12,7 @@ from chainrule.core.errors import UserError
 from chainrule.data.check import check
 
 
-def pictures(folder: Path, count: int, mode: str = "L", size: tuple[int, int] = (9, 7)) -> Path:
+def some_images(folder: Path, count: int, mode: str = "L", size: tuple[int, int] = (9, 7)) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(count):
         Image.new(mode, size, index).save(folder / f"{index}.png")
@@ -35,9 +35,9 @@ def test_what_would_be_made_is_what_training_makes() -> None:
 
 
 def test_class_folders(tmp_path: Path) -> None:
-    pictures(tmp_path / "d" / "train" / "猫", 6)
-    pictures(tmp_path / "d" / "train" / "狗", 5, size=(20, 30))
-    pictures(tmp_path / "d" / "test" / "猫", 2)
+    some_images(tmp_path / "d" / "train" / "猫", 6)
+    some_images(tmp_path / "d" / "train" / "狗", 5, size=(20, 30))
+    some_images(tmp_path / "d" / "test" / "猫", 2)
     found = check(str(tmp_path / "d"), None)
     assert found["classes"] == ["狗", "猫"] and found["train by class"] == {"狗": 5, "猫": 6}
     assert found["test by class"] == {"狗": 0, "猫": 2} and found["channels"] == 1
@@ -46,21 +46,21 @@ def test_class_folders(tmp_path: Path) -> None:
 
 def test_a_folder_that_lies_one_too_high(tmp_path: Path) -> None:
     for name in ("set 1/cat", "set 1/dog", "set 2/cat", "set 2/dog", "set 2/eel"):
-        pictures(tmp_path / "d" / name, 4)
+        some_images(tmp_path / "d" / name, 4)
     found = check(str(tmp_path / "d"), None)
     assert (
         found["classes"] == ["set 1", "set 2"]
         and "set 1/cat" in found["look again"]
         and "and 1 more" in found["look again"]
     )
-    pictures(tmp_path / "d" / "set 1", 1)
+    some_images(tmp_path / "d" / "set 1", 1)
     assert "look again" not in check(str(tmp_path / "d"), None)
     assert "look again" not in check(str(tmp_path / "d" / "set 2"), None)
 
 
-def test_every_broken_picture_is_named(tmp_path: Path) -> None:
-    pictures(tmp_path / "d" / "a", 30)
-    pictures(tmp_path / "d" / "b", 5)
+def test_every_broken_image_is_named(tmp_path: Path) -> None:
+    some_images(tmp_path / "d" / "a", 30)
+    some_images(tmp_path / "d" / "b", 5)
     whole = (tmp_path / "d" / "b" / "4.png").read_bytes()
     (tmp_path / "d" / "b" / "4.png").write_bytes(whole[:-25])  # the header is whole
     (tmp_path / "d" / "b" / "3.png").write_bytes(b"")
@@ -74,26 +74,26 @@ def test_every_broken_picture_is_named(tmp_path: Path) -> None:
         check(str(tmp_path / "d"), None)
 
 
-def test_pictures_without_classes(tmp_path: Path) -> None:
-    found = check(str(pictures(tmp_path / "flat", 4, mode="RGB")), None)
+def test_images_without_classes(tmp_path: Path) -> None:
+    found = check(str(some_images(tmp_path / "flat", 4, mode="RGB")), None)
     assert found["found"] == {"train": 4} and found["channels"] == 3 and "generate" in found["classes"]
 
 
 def test_mixed_kinds_and_few_samples(tmp_path: Path) -> None:
-    pictures(tmp_path / "m" / "a", 6)
-    pictures(tmp_path / "m" / "b", 5, mode="RGB")
+    some_images(tmp_path / "m" / "a", 6)
+    some_images(tmp_path / "m" / "b", 5, mode="RGB")
     with pytest.raises(UserError, match="mixed kinds"):
         check(str(tmp_path / "m"), None)
-    pictures(tmp_path / "s" / "a", 5)
-    pictures(tmp_path / "s" / "b", 5)
+    some_images(tmp_path / "s" / "a", 5)
+    some_images(tmp_path / "s" / "b", 5)
     assert check(str(tmp_path / "s"), None)["after"] == {"train": 7, "val": 1, "test": 2}
     for split, count in (("train", 1), ("test", 2)):
-        pictures(tmp_path / "one" / split / "a", count)
-        pictures(tmp_path / "one" / split / "b", count)
+        some_images(tmp_path / "one" / split / "a", count)
+        some_images(tmp_path / "one" / split / "b", count)
     assert "val would be empty" in check(str(tmp_path / "one"), None)["warning"]
     assert "warning" not in check("digits", None)
-    pictures(tmp_path / "f" / "a", 6)
-    pictures(tmp_path / "f" / "b", 2)
+    some_images(tmp_path / "f" / "a", 6)
+    some_images(tmp_path / "f" / "b", 2)
     with pytest.raises(UserError, match="too few samples"):
         check(str(tmp_path / "f"), None)
 
@@ -135,12 +135,12 @@ def test_csv_of_images(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text(f"{header}\n{rows}\n", "utf-8")
     found = check("p.csv", None)
     assert found["kind"] == "images" and found["sizes"] == "6x6" and found["train by class"] == {"0": 6, "1": 6}
-    pictures(tmp_path / "pics", 10)
+    some_images(tmp_path / "pics", 10)
     lines = "\n".join(f"pics/{i}.png,{'ab'[i % 2]}" for i in range(10))
     (tmp_path / "f.csv").write_text(f"path,label\n{lines}\n", "utf-8")
     assert check("f.csv", None)["classes"] == ["a", "b"]
     (tmp_path / "f.csv").write_text(f"path,label\n{lines}\npics/99.png,a\n", "utf-8")
-    with pytest.raises(UserError, match="a picture is not there"):
+    with pytest.raises(UserError, match="an image is not there"):
         check("f.csv", None)
 
 
@@ -173,8 +173,8 @@ def test_nothing_that_is_known(tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(b"PK")
     with pytest.raises(UserError, match="no kind that is known"):
         check("x.zip", None)
-    pictures(tmp_path / "one", 1)
-    with pytest.raises(UserError, match="one picture is no data set"):
+    some_images(tmp_path / "one", 1)
+    with pytest.raises(UserError, match="one image is no data set"):
         check("one/0.png", None)
     with pytest.raises(UserError, match="did you mean digits"):
         check("digit", None)

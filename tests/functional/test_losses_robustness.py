@@ -151,7 +151,7 @@ ERRORS: dict[str, tuple[Callable[[], object], str]] = {
         r"target\[1\](.|\n)*0 to 3(.|\n)*found: +4",
     ),
     "label negative": (lambda: L.cross_entropy(X, torch.tensor([0, 1, -1])), r"target\[2\](.|\n)*found: +-1"),
-    "label in a picture": (
+    "label in an image": (
         lambda: L.cross_entropy(randn(1, 2, 2, 2), torch.tensor([[[0, 1], [5, 0]]]), ignore_index=255),
         r"target\[0, 1, 0\](.|\n)*255 \(ignore_index\)",
     ),

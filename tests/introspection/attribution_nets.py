@@ -39,7 +39,7 @@ class Block(nn.Module):
 
 
 def linear(weight: list[list[float]], shape: tuple[int, int, int]) -> nn.Sequential:
-    """A linear network on pictures (B, C, H, W) with these weights (K, C H W)."""
+    """A linear network on images (B, C, H, W) with these weights (K, C H W)."""
     net = nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], len(weight), bias=False))
     net[1].weight.data.copy_(torch.tensor(weight))
     return net
@@ -63,5 +63,5 @@ def state_of(net: nn.Module) -> dict[str, Any]:
     return state | {name: tensor.tolist() for name, tensor in net.state_dict().items()}
 
 
-def pictures_of(*shape: int, seed: int = 0) -> Tensor:
+def images_of(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

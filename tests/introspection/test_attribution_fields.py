@@ -305,7 +305,7 @@ def test_mistakes() -> None:
         PIXELS.joined(PIXELS.through(1, stride=2))
     with pytest.raises(UserError, match="no maps"):
         effective_field(nn.Flatten(), torch.zeros(1, 1, 2, 2), "")
-    with pytest.raises(UserError, match="must be pictures"):
+    with pytest.raises(UserError, match="must be images"):
         receptive_fields(nn.Conv2d(1, 1, 1), torch.zeros(1, 3))
     assert receptive_fields(nn.Sequential(nn.Flatten(), nn.Linear(1, 2)), torch.zeros(1, 1, 1, 1)) == {}
     assert ReceptiveField(5, 1, 20).inside(0, 4) == (3, 3), "a unit that sees padding alone"

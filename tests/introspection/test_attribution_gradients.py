@@ -17,7 +17,7 @@ from chainrule.introspection.attribution.gradients import input_gradient, integr
 from chainrule.introspection.attribution.relu_rules import deconvnet, guided_backpropagation
 from chainrule.systems.image_classification.lenet import LeNet5, LeNetCaffe
 from chainrule.systems.image_classification.resnet_cifar import ResNetCifar
-from tests.introspection.attribution_nets import ConvNet, linear, made, pictures_of, state_of
+from tests.introspection.attribution_nets import ConvNet, images_of, linear, made, state_of
 
 METHODS: dict[str, Callable[..., Tensor]] = {
     "input_gradient": input_gradient,
@@ -48,7 +48,7 @@ def test_a_linear_networks_saliency_is_its_weight() -> None:
 
 
 def test_gradients_against_differences(net: ConvNet) -> None:
-    x, net = pictures_of(2, 2, 12, 12), net.eval()
+    x, net = images_of(2, 2, 12, 12), net.eval()
     found = input_gradient(net, x, 1)
     for place in ((0, 0, 0, 0), (0, 1, 5, 7), (1, 0, 11, 3), (1, 1, 6, 6)):
         step = torch.zeros_like(x)
@@ -60,7 +60,7 @@ def test_gradients_against_differences(net: ConvNet) -> None:
 
 def test_a_unit_is_asked_about_by_its_own_value(net: ConvNet) -> None:
     """The layer's own output, though what follows works in place; by place, and as the strongest of its map."""
-    x = pictures_of(3, 2, 12, 12)
+    x = images_of(3, 2, 12, 12)
     with differentiating(net):
         plain = net.conv1(x)
         here = ask(net, x.clone().requires_grad_(), Unit("conv1", 2, 4, 9)).values
@@ -97,7 +97,7 @@ def normalising(bn: nn.BatchNorm2d) -> Tensor:
 @torch.no_grad()
 def test_rules_against_a_network_taken_back_layer_by_layer(net: ConvNet, rule: str) -> None:
     """Unpooling by switches, the rule, the filters transposed: written out, without autograd."""
-    x = pictures_of(4, 2, 12, 12)
+    x = images_of(4, 2, 12, 12)
     (a1, a2), (s1, s2) = forward_by_hand(net, x)
 
     def back(g: Tensor, a: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ def test_rules_against_a_network_taken_back_layer_by_layer(net: ConvNet, rule: s
 @torch.no_grad()
 def test_the_deconvnet_of_a_unit_begins_with_its_activation(net: ConvNet) -> None:
     """Zeiler and Fergus: all else in the layer zero, and down from there."""
-    x = pictures_of(2, 2, 12, 12)
+    x = images_of(2, 2, 12, 12)
     (_, a2), (s1, _) = forward_by_hand(net, x)
     k = int((a2.amax((0, 2, 3)) > 0).nonzero()[0])
     strongest = a2[:, k].flatten(1).argmax(1)
@@ -172,7 +172,7 @@ def test_the_networks_of_the_house(make: Callable[[], nn.Module]) -> None:
 
 
 def test_completeness(net: ConvNet) -> None:
-    x, baseline = pictures_of(3, 2, 12, 12), pictures_of(3, 2, 12, 12, seed=1)
+    x, baseline = images_of(3, 2, 12, 12), images_of(3, 2, 12, 12, seed=1)
     net.eval()
     for base in (0.0, baseline):
         found = integrated_gradients(net, x, 1, base, steps=200)
@@ -189,7 +189,7 @@ class Square(nn.Module):
 
 
 def test_smooth_grad_is_the_mean_over_noise() -> None:
-    x = pictures_of(2, 1, 3, 4)
+    x = images_of(2, 1, 3, 4)
     found = smooth_grad(Square().double(), x, 0, noise=0.5, samples=2, seed=7)
     generator = torch.Generator().manual_seed(7)
     noise = torch.stack([torch.randn(x.shape, generator=generator) for _ in range(2)]).double().mean(0)
@@ -200,7 +200,7 @@ def test_smooth_grad_is_the_mean_over_noise() -> None:
 
 def test_grad_cam_by_hand(net: ConvNet) -> None:
     """Against hooks, backward() and sums in a loop; at a layer that is written over afterwards."""
-    x = pictures_of(2, 2, 12, 12)
+    x = images_of(2, 2, 12, 12)
     found = grad_cam(net, x, torch.tensor([0, 2]), "conv2")
     net.eval()
     kept: dict[str, Tensor] = {}
@@ -232,14 +232,14 @@ def test_layers_with_maps_come_in_the_order_of_their_ends() -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_the_module_is_left_as_it_was(net: ConvNet, name: str) -> None:
     before = state_of(net)
-    x = pictures_of(2, 2, 12, 12)
+    x = images_of(2, 2, 12, 12)
     found = METHODS[name](net, x)
     assert state_of(net) == before
     assert not found.requires_grad and not x.requires_grad
     with torch.no_grad():
         torch.testing.assert_close(METHODS[name](net, x), found)
     with torch.inference_mode():
-        torch.testing.assert_close(METHODS[name](net, pictures_of(2, 2, 12, 12)), found)
+        torch.testing.assert_close(METHODS[name](net, images_of(2, 2, 12, 12)), found)
     net.requires_grad_(False)  # frozen networks are looked into as well
     torch.testing.assert_close(METHODS[name](net, x), found)
     one = METHODS[name](net, x[:1])
@@ -262,7 +262,7 @@ def test_half_precision(dtype: torch.dtype) -> None:
     assert similar > 0.95
 
 
-def test_hostile_pictures_and_networks() -> None:
+def test_hostile_images_and_networks() -> None:
     one = linear([[2.0]], (1, 1, 1))  # one pixel, one class
     x = torch.tensor([[[[3.0]]]])
     assert saliency(one, x).tolist() == [[[2.0]]] and integrated_gradients(one, x).item() == pytest.approx(6.0)
@@ -274,7 +274,7 @@ def test_hostile_pictures_and_networks() -> None:
     with pytest.raises(UserError, match="no maps"):
         grad_cam(one, x, layer="1")
     for wrong in (torch.zeros(1, 1), torch.zeros(1, 1, 1, 1, dtype=torch.uint8), torch.zeros(0, 1, 1, 1)):
-        with pytest.raises(UserError, match="x must be pictures"):
+        with pytest.raises(UserError, match="x must be images"):
             saliency(one, wrong)
     with pytest.raises(UserError, match="no such class"):
         saliency(one, x, -1)
@@ -297,7 +297,7 @@ class Unfollowed(nn.Module):
 
 
 def test_a_network_that_autograd_does_not_follow() -> None:
-    with pytest.raises(UserError, match="no gradient reaches the picture"):
+    with pytest.raises(UserError, match="no gradient reaches the image"):
         saliency(Unfollowed(), torch.zeros(1, 1, 1, 2))
     with pytest.raises(UserError, match="gives no tensor"):
         observe(Aside(), torch.zeros(1, 1, 1, 2), ["idle"])

@@ -1,4 +1,4 @@
-"""Occlusion, exciting pictures, pictures made from inside, filters, and the section of the page."""
+"""Occlusion, exciting images, images made from inside, filters, and the section of the page."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from chainrule.introspection.attribution.images import around_grey, heat, in_grid, laid_over, png, seen_pixels
 from PIL import Image
 from torch import nn
 
 from chainrule.core.errors import UserError
 from chainrule.introspection.attribution.effort import Effort
 from chainrule.introspection.attribution.filters import first_filters
-from chainrule.introspection.attribution.inversion import alpha_norm, class_picture, invert, total_variation
+from chainrule.introspection.attribution.inversion import alpha_norm, class_image, invert, total_variation
 from chainrule.introspection.attribution.occlusion import mean_over_squares, occlusion, positions
-from chainrule.introspection.attribution.pictures import around_grey, heat, in_grid, laid_over, png, seen_pixels
 from chainrule.introspection.attribution.receptive_field import ReceptiveField
 from chainrule.introspection.attribution.section import why_section
 from chainrule.introspection.attribution.top_activations import crop, top_activations
@@ -29,7 +29,7 @@ from chainrule.systems.backprop.networks import lenet
 from chainrule.systems.feedforward.mlp import MLP
 from chainrule.systems.image_classification.lenet import LeNet5, LeNetCaffe
 from chainrule.systems.image_classification.resnet_cifar import ResNetCifar
-from tests.introspection.attribution_nets import ConvNet, linear, made, pictures_of, state_of
+from tests.introspection.attribution_nets import ConvNet, images_of, linear, made, state_of
 from tests.trained import lenet_run
 
 
@@ -41,7 +41,7 @@ def net() -> nn.Module:
 
 @pytest.mark.parametrize(("size", "stride", "grey"), [(3, 1, 0.0), (5, 4, -1.5), (12, 1, 0.0), (1, 5, 0.0)])
 def test_occlusion_against_a_loop(net: nn.Module, size: int, stride: int, grey: float) -> None:
-    x = pictures_of(1, 2, 12, 12)
+    x = images_of(1, 2, 12, 12)
     before = state_of(net)
     found = occlusion(net, x, 2, size=size, stride=stride, grey=grey, batch_size=7)
     assert state_of(net) == before
@@ -56,7 +56,7 @@ def test_occlusion_against_a_loop(net: nn.Module, size: int, stride: int, grey: 
             assert found[i, j].item() == pytest.approx(net(hidden).softmax(1)[0, 2].item(), rel=1e-6)
 
 
-def test_occlusion_asks_about_the_class_of_the_whole_picture() -> None:
+def test_occlusion_asks_about_the_class_of_the_whole_image() -> None:
     net = linear([[9.0, 0.0, 0.0], [1.0, 1.0, 1.0]], (1, 1, 3))
     found = occlusion(net, torch.tensor([[[[1.0, 2.0, 2.0]]]]), size=1)
     wanted = [float(torch.tensor(pair).softmax(0)[0]) for pair in ([0.0, 4.0], [9.0, 3.0], [9.0, 3.0])]
@@ -67,7 +67,7 @@ def test_occlusion_asks_about_the_class_of_the_whole_picture() -> None:
 def test_the_mean_over_squares_against_a_loop() -> None:
     for length, size, stride in ((7, 3, 1), (7, 3, 2), (6, 6, 1), (7, 2, 5)):
         starts = positions(length, size, stride)
-        values = pictures_of(1, 1, len(starts), len(starts))[0, 0]
+        values = images_of(1, 1, len(starts), len(starts))[0, 0]
         total, count = torch.zeros(length, length, dtype=torch.float64), torch.zeros(length, length)
         for i, top in enumerate(starts):
             for j, left in enumerate(starts):
@@ -83,14 +83,14 @@ def test_occlusion_refuses() -> None:
     for wrong in ({"size": 2}, {"size": 0}, {"size": 1, "stride": 0}, {"size": 1, "batch_size": 0}):
         with pytest.raises(UserError, match="does not fit"):
             occlusion(net, x, **wrong)
-    with pytest.raises(UserError, match="one picture"):
+    with pytest.raises(UserError, match="one image"):
         occlusion(net, torch.ones(2, 1, 1, 2), size=1)
     with pytest.raises(UserError, match="no such class"):
         occlusion(net, x, 1, size=1)
 
 
 def test_top_activations_against_sorting(net: nn.Module) -> None:
-    x = pictures_of(23, 2, 12, 12)
+    x = images_of(23, 2, 12, 12)
     x[7] = x[3]  # a tie: the first comes first
     before = state_of(net)
     found = top_activations(net, x, ["conv1", "bn2"], count=5, batch_size=4)
@@ -101,16 +101,16 @@ def test_top_activations_against_sorting(net: nn.Module) -> None:
     for k in range(4):
         ranked = sorted((-float(conv1[n, k].max()), n) for n in range(23))[:5]
         top = found["conv1"]
-        assert top.picture[k].tolist() == [n for _, n in ranked]
+        assert top.one_image[k].tolist() == [n for _, n in ranked]
         assert top.value[k].tolist() == pytest.approx([-v for v, _ in ranked])
         for rank in range(5):
             place = top.row[k, rank], top.column[k, rank]
-            assert float(conv1[top.picture[k, rank], k][place]) == pytest.approx(float(top.value[k, rank]))
+            assert float(conv1[top.one_image[k, rank], k][place]) == pytest.approx(float(top.value[k, rank]))
     assert found["bn2"].value.shape == (5, 5)
     whole = top_activations(net, x, ["conv1"], count=99)["conv1"]
-    assert whole.picture.shape == (4, 23) and torch.equal(whole.picture[:, :5], found["conv1"].picture)
+    assert whole.one_image.shape == (4, 23) and torch.equal(whole.one_image[:, :5], found["conv1"].one_image)
     doubled = top_activations(net, x[:3], ["conv1"], 1, prepare=lambda part: part * 0)["conv1"]
-    assert doubled.picture.tolist() == [[0]] * 4
+    assert doubled.one_image.tolist() == [[0]] * 4
     with pytest.raises(UserError, match="nothing to choose from"):
         top_activations(net, x[:0], ["conv1"])
     with pytest.raises(UserError, match="no maps"):
@@ -125,7 +125,7 @@ def test_a_crop_is_what_the_unit_saw() -> None:
     top = top_activations(net, x, ["3"], count=2)["3"]
     field = ReceptiveField().through(3).through(2, 2).through(3)
     for k in range(2):
-        part = crop(x[top.picture[k, 0]], (field, field), int(top.row[k, 0]), int(top.column[k, 0]))
+        part = crop(x[top.one_image[k, 0]], (field, field), int(top.row[k, 0]), int(top.column[k, 0]))
         assert part.shape == (1, 8, 8)
         assert float(net(part[None])[0, k, 0, 0].detach()) == pytest.approx(float(top.value[k, 0]), rel=1e-5)
 
@@ -134,7 +134,7 @@ def test_a_frame_is_as_large_for_every_unit() -> None:
     x = torch.arange(100, dtype=torch.uint8).view(1, 10, 10)
     field = ReceptiveField(size=4, jump=3, start=-2)
     grey = torch.full((1, 14, 14), 148, dtype=torch.uint8)
-    grey[:, 2:12, 2:12] = x  # the picture with two pixels around it
+    grey[:, 2:12, 2:12] = x  # the image with two pixels around it
     for row in range(4):
         for column in range(4):
             wanted = grey[:, 3 * row : 3 * row + 4, 3 * column : 3 * column + 4]
@@ -146,7 +146,7 @@ def test_a_frame_is_as_large_for_every_unit() -> None:
 
 
 def test_priors_against_loops() -> None:
-    x = pictures_of(2, 3, 4, 5)
+    x = images_of(2, 3, 4, 5)
     for beta in (1.0, 2.0, 3.0):
         for n in range(2):
             total = 0.0
@@ -165,52 +165,52 @@ def test_priors_against_loops() -> None:
     assert flat.grad is not None and bool(flat.grad.isfinite().all())
 
 
-def test_inversion_of_an_invertible_map_gives_the_picture_back() -> None:
+def test_inversion_of_an_invertible_map_gives_the_image_back() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(18, 18)).double()
     nn.init.orthogonal_(net[1].weight)
-    x = pictures_of(3, 2, 3, 3)
+    x = images_of(3, 2, 3, 3)
     made = invert(net, x, "1", steps=400, lr=0.1, variation=0.0, norm=0.0)
-    torch.testing.assert_close(made.picture, x, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(made.one_image, x, atol=1e-3, rtol=1e-3)
     assert len(made.objective) == 401 and made.objective[-1] < 1e-6 < made.objective[0]
-    one, other = (invert(net, x[[0, n]], "1", steps=50).picture[0] for n in (1, 2))
+    one, other = (invert(net, x[[0, n]], "1", steps=50).one_image[0] for n in (1, 2))
     torch.testing.assert_close(one, other, atol=1e-9, rtol=0)  # each goes its own way
 
 
 def test_inversion_against_its_objective(net: nn.Module) -> None:
-    x = pictures_of(1, 2, 12, 12)
+    x = images_of(1, 2, 12, 12)
     before = state_of(net)
     made = invert(net, x, "bn2", steps=60, norm=0.01, alpha=4.0, variation=0.1)
-    assert state_of(net) == before and not made.picture.requires_grad
+    assert state_of(net) == before and not made.one_image.requires_grad
     assert made.objective[-1] < 0.5 * made.objective[0]
     net.eval()
-    a, b = (net.bn2(net.conv2(F.max_pool2d(F.relu(net.bn1(net.conv1(z))), 3, 2, 1))) for z in (made.picture, x))  # type: ignore[operator]
-    z = made.picture
+    a, b = (net.bn2(net.conv2(F.max_pool2d(F.relu(net.bn1(net.conv1(z))), 3, 2, 1))) for z in (made.one_image, x))  # type: ignore[operator]
+    z = made.one_image
     by_hand = (a - b).square().sum() / b.square().sum() + (0.01 * z.pow(4).sum() + 0.1 * total_variation(z)[0]) / 288
     assert made.objective[-1] == pytest.approx(float(by_hand.detach()), rel=1e-6)
     again = invert(net, x, "bn2", steps=60, norm=0.01, alpha=4.0, variation=0.1)
-    assert torch.equal(made.picture, again.picture)
+    assert torch.equal(made.one_image, again.one_image)
     rough = invert(net, x, "bn2", steps=60, norm=0.0, variation=0.0)
-    assert total_variation(rough.picture)[0] > total_variation(made.picture)[0], "the prior smooths"
+    assert total_variation(rough.one_image)[0] > total_variation(made.one_image)[0], "the prior smooths"
     with pytest.raises(UserError, match="no step"):
         invert(net, x, "bn2", steps=0)
-    assert bool(invert(linear([[0.0]], (1, 1, 1)), torch.ones(1, 1, 1, 1), "1").picture.isfinite().all())
+    assert bool(invert(linear([[0.0]], (1, 1, 1)), torch.ones(1, 1, 1, 1), "1").one_image.isfinite().all())
 
 
-def test_the_picture_of_a_class_in_closed_form() -> None:
-    """A linear network: max w z - |z|^2 / n has its best at n w / 2 (the logit at the given picture is 1)."""
+def test_the_image_of_a_class_in_closed_form() -> None:
+    """A linear network: max w z - |z|^2 / n has its best at n w / 2 (the logit at the given image is 1)."""
     net = linear([[0.25, -0.5, 0.0, 0.5], [0.0, 0.0, 0.0, 0.0]], (1, 2, 2)).double()
     x = torch.tensor([[[[4.0, 0.0], [0.0, 0.0]]]], dtype=torch.float64)
-    made = class_picture(net, x, 0, steps=500, lr=0.1, norm=1.0, variation=0.0)
+    made = class_image(net, x, 0, steps=500, lr=0.1, norm=1.0, variation=0.0)
     wanted = 4 / 2 * torch.tensor([[[[0.25, -0.5], [0.0, 0.5]]]], dtype=torch.float64)
-    torch.testing.assert_close(made.picture, wanted, atol=1e-4, rtol=1e-4)
-    smooth = class_picture(net, x, 0, steps=200, norm=1.0, variation=10.0)
-    assert total_variation(smooth.picture)[0] < total_variation(made.picture)[0]
+    torch.testing.assert_close(made.one_image, wanted, atol=1e-4, rtol=1e-4)
+    smooth = class_image(net, x, 0, steps=200, norm=1.0, variation=10.0)
+    assert total_variation(smooth.one_image)[0] < total_variation(made.one_image)[0]
     with pytest.raises(UserError, match="no such class"):
-        class_picture(net, x, 2)
+        class_image(net, x, 2)
 
 
-def test_pictures_as_bytes(tmp_path: Path) -> None:
+def test_images_as_bytes(tmp_path: Path) -> None:
     normalize = Normalize([0.2, 0.5, 0.4], [0.3, 0.1, 0.2])
     pixels = torch.randint(0, 256, (3, 5, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(seen_pixels(normalize(pixels[None])[0], normalize), pixels)
@@ -254,11 +254,11 @@ def test_effort_counts() -> None:
 
 def names(section: dict[str, object] | None) -> list[str]:
     assert section is not None
-    return [picture["name"] for picture in section["pictures"]]  # type: ignore[attr-defined]
+    return [one_image["name"] for one_image in section["pictures"]]  # type: ignore[attr-defined]
 
 
 ALL = [
-    "The picture",
+    "The image",
     "Saliency",
     "SmoothGrad",
     "Integrated gradients",
@@ -288,7 +288,7 @@ def test_what_is_shown_of_which_network(monkeypatch: pytest.MonkeyPatch) -> None
     tanh = why_section(LeNet5(), (torch.randn(1, 1, 32, 32),))
     assert "Deconvnet" not in names(tanh) and tanh is not None and "no rectifier" in tanh["notes"][0]
     by_hand = why_section(lenet(), (x,))
-    assert names(by_hand) == ["The picture", "Occlusion"]
+    assert names(by_hand) == ["The image", "Occlusion"]
     assert by_hand is not None and "What needs gradients is left out" in by_hand["notes"][0]
     colour = why_section(ResNetCifar(8), (torch.randn(1, 3, 16, 16),))
     assert names(colour) == ALL and colour is not None and colour["filters"]["channels"] == 3
@@ -309,7 +309,7 @@ def test_a_costly_network_is_shown_less() -> None:
         found = why_section(LeNetCaffe(), (x,))
     finally:
         section.BUDGET = before
-    assert names(found) == ["The picture", "Saliency", "Guided back-propagation", "Deconvnet", "Grad-CAM", "Occlusion"]
+    assert names(found) == ["The image", "Saliency", "Guided back-propagation", "Deconvnet", "Grad-CAM", "Occlusion"]
     assert found is not None and found["layers"][0].kept is None and found["layers"][0].effective is None
 
 
@@ -336,7 +336,7 @@ def test_the_page_says_why_and_why_not(run: tuple[Run, str], tmp_path: Path, mon
     for wrong, message in (("eleven", "there is no class"), (10, "no such class")):
         with pytest.raises(UserError, match=message):
             explain_run(run[0], None, [run[1]], tmp_path / "f.html", target=wrong)
-    with pytest.raises(UserError, match="name a picture"):
+    with pytest.raises(UserError, match="name an image"):
         explain_run(run[0], None, [], tmp_path / "f.html", target=1)
 
 
@@ -349,5 +349,5 @@ def test_a_page_without_the_data(run: tuple[Run, str], tmp_path: Path, monkeypat
     monkeypatch.setattr("chainrule.introspection.attribution.section.BUDGET", 3e8)
     monkeypatch.setattr(Dataset, "test", property(gone))
     text = explain_run(run[0], None, [run[1]], tmp_path / "e.html").read_text("utf-8")
-    assert "The pictures that excite the maps are left out: there is no such folder" in text
+    assert "The images that excite the maps are left out: there is no such folder" in text
     assert "What excites the maps" not in text and "Grad-CAM" in text

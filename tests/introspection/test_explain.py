@@ -197,7 +197,7 @@ def test_module_that_is_no_call(tmp_path: Path) -> None:
     assert net["tiles"]["numbers in buffers"] == "6" and net["buffers"][0][2].mean == 2.5
 
 
-def test_explain_run_with_a_picture(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_explain_run_with_a_image(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = shutil.copytree(lenet_run(tmp_path_factory), tmp_path / "r")
     Image.fromarray(np.arange(784, dtype=np.uint8).reshape(28, 28)).save(tmp_path / "x.png")
     page = explain(folder, [str(tmp_path / "x.png")], device="cpu")
@@ -213,9 +213,9 @@ def test_explain_run_with_a_picture(tmp_path: Path, tmp_path_factory: pytest.Tem
         "move the logit",
     ):
         assert words in text or words in text.lower(), words
-    model = Run.load(folder, "cpu").open_system().modules()["model"]
+    model = Run.load(folder, "cpu").open_task().modules()["model"]
     assert f"{float(model.ip1.weight.detach().norm()):.3g}" in text
-    # Reasons, filters, effective fields and inversions, exciting pictures with the deconvnet's, maps.
+    # Reasons, filters, effective fields and inversions, exciting images with the deconvnet's, maps.
     assert text.count("data:image/png") == 9 + 1 + 2 * 2 + 2 * 4 * 2 + 2 * 16
 
 
@@ -250,10 +250,10 @@ def test_explain_shows_a_real_batch_with_gradients_and_a_diagnosis(
     folder = shutil.copytree(lenet_run(tmp_path_factory), tmp_path / "r")
     text = explain(folder, device="cpu").read_text("utf-8")
     assert "One real batch" in text and "Nothing ill was found" in text and 'class="steps"' in text
-    system = Run.load(folder, "cpu").open_system()
-    lesson = system.lesson()  # type: ignore[attr-defined]
-    loss = lesson.loss(lesson.module(*lesson.inputs), lesson.target)
-    (gradient,) = torch.autograd.grad(loss, lesson.module.conv1.weight)
+    task = Run.load(folder, "cpu").open_task()
+    training_batch = task.training_batch()  # type: ignore[attr-defined]
+    loss = training_batch.loss(training_batch.module(*training_batch.inputs), training_batch.target)
+    (gradient,) = torch.autograd.grad(loss, training_batch.module.conv1.weight)
     assert (
         f"model.conv1.weight: gradient of norm {float(gradient.norm()):.4g}" in text
         or f"{float(gradient.norm()):.4g}" in text

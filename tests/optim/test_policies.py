@@ -1,4 +1,4 @@
-"""Learning-rate policies by hand, their composition, their form as a scheduler, and their picture."""
+"""Learning-rate policies by hand, their composition, their form as a scheduler, and their image."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ def test_a_policy_prints_as_the_call_that_makes_it() -> None:
         assert [again(t) for t in range(0, LAST, 50)] == [policy(t) for t in range(0, LAST, 50)]
 
 
-# -- the picture ----------------------------------------------------------------------------------------------------------
+# -- the image ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_table_and_the_figure_show_every_policy(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`chainrule show activations`: the table, the ranges it tells, the pictures, and what is refused."""
+"""`chainrule show activations`: the table, the ranges it tells, the figures, and what is refused."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_ranges_told_are_those_reached(name: str) -> None:
     assert bool(near.min() == low) == text.startswith("[") and bool(near.max() == high) == text.endswith("]")
 
 
-def test_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = torch.get_rng_state()
     status, out, _ = show(capsys, "activations", "--out", str(tmp_path / "new folder" / "a.html"))
     page = Path(out.splitlines()[-1]).read_text("utf-8")
@@ -61,7 +61,7 @@ def test_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert write_activations(tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_lines_of_the_picture_are_the_functions() -> None:
+def test_lines_of_the_image_are_the_functions() -> None:
     """What stands in a panel, read back from Matplotlib: tanh, its derivative, and a gap where a step jumps."""
     panels = dict(zip(ACTIVATIONS, function_figures.activation_canvas().axes, strict=False))
     value, slope = panels["tanh"].lines

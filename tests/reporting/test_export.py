@@ -39,7 +39,7 @@ def test_onnx(run_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     import onnx
     import onnxruntime
 
-    Run.load(run_folder, "cpu").open_system()  # building it seeds the generator; exporting draws nothing more
+    Run.load(run_folder, "cpu").open_task()  # building it seeds the generator; exporting draws nothing more
     state = torch.get_rng_state()
     result = export(run_folder, "onnx")
     assert torch.equal(state, torch.get_rng_state())
@@ -51,11 +51,11 @@ def test_onnx(run_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     onnx.checker.check_model(proto)
     notes = json.loads({p.key: p.value for p in proto.metadata_props}["chainrule"])
     assert notes["classes"] == [str(i) for i in range(10)] and notes["recipe"] == "lenet-caffe"
-    system = Run.load(run_folder, "cpu").open_system()
-    x = system.data.test.x[:11]  # type: ignore[attr-defined]
+    task = Run.load(run_folder, "cpu").open_task()
+    x = task.data.test.x[:11]  # type: ignore[attr-defined]
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     (probs,) = session.run(["probs"], {"pixels": x.float().numpy()})
-    torch.testing.assert_close(torch.from_numpy(probs), system.logits(x).softmax(1), rtol=1e-4, atol=1e-6)  # type: ignore[attr-defined]
+    torch.testing.assert_close(torch.from_numpy(probs), task.logits(x).softmax(1), rtol=1e-4, atol=1e-6)  # type: ignore[attr-defined]
 
 
 def test_torch(run_folder: Path, tmp_path: Path) -> None:
@@ -65,10 +65,10 @@ def test_torch(run_folder: Path, tmp_path: Path) -> None:
     extra = {"chainrule.json": ""}
     program = torch.export.load(tmp_path / "place" / "model.pt2", extra_files=extra)
     assert json.loads(extra["chainrule.json"])["inputs"] == ["pixels"]
-    system = Run.load(run_folder, "cpu").open_system()
-    x = system.data.test.x[:5]  # type: ignore[attr-defined]
+    task = Run.load(run_folder, "cpu").open_task()
+    x = task.data.test.x[:5]  # type: ignore[attr-defined]
     with torch.no_grad():
-        torch.testing.assert_close(program.module()(x.float()), system.logits(x).softmax(1))  # type: ignore[attr-defined]
+        torch.testing.assert_close(program.module()(x.float()), task.logits(x).softmax(1))  # type: ignore[attr-defined]
 
 
 class Two(nn.Module):

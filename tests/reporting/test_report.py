@@ -101,7 +101,7 @@ def probe(page: Path, tmp_path: Path, width: int) -> dict[str, object]:
 def test_browser_shows_the_report(run_folder: Path, tmp_path: Path, width: int) -> None:
     run = Run.load(run_folder)
     for step in (10, 20, 100):
-        run.picture(f"samples-{step}", Image.new("L", (40, 40), step))
+        run.save_image(f"samples-{step}", Image.new("L", (40, 40), step))
     page = report(run_folder)
     seen = probe(page, tmp_path, width)
     assert len(seen["shown"]) >= 5 and min(seen["shown"]) > 0, "a figure is empty"  # type: ignore[call-overload, arg-type]
@@ -170,7 +170,7 @@ def test_run_that_wrote_nothing_yet(run_folder: Path) -> None:
     assert "No line of metrics was written yet" in report(run_folder).read_text("utf-8")
 
 
-def pictures(folder: Path, names: tuple[str, ...]) -> Path:
+def images(folder: Path, names: tuple[str, ...]) -> Path:
     rng = np.random.default_rng(0)
     for number, name in enumerate(names):
         (folder / name).mkdir(parents=True)
@@ -181,7 +181,7 @@ def pictures(folder: Path, names: tuple[str, ...]) -> Path:
 
 
 def test_chinese_classes_and_data_that_are_gone(tmp_path: Path) -> None:
-    data = pictures(tmp_path / "动物", ("猫", "狗"))
+    data = images(tmp_path / "动物", ("猫", "狗"))
     run = chainrule.train(
         "lenet-caffe", data=str(data), epochs=1, batch_size=4, out=tmp_path / "r", device="cpu", val_fraction=0.3
     )

@@ -12,7 +12,7 @@ from tests.showing import show
 def test_a_recipe_tells_what_its_settings_do(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = show(capsys, "image-classifier")
     assert status == 0 and out.index("Settings:") < out.index("chainrule show networks") < out.index("log_every=")
-    assert "`balance=loss` weighs rare classes up" in out and "What training changes in a picture" in out
+    assert "`balance=loss` weighs rare classes up" in out and "What training changes in a figure" in out
 
 
 def test_a_network_has_a_card(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,7 +37,7 @@ def test_the_table_of_networks(capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "said"),
     [
         (["resnet500"], ["no recipe, network or topic 'resnet500'", "resnet50", "chainrule show networks"]),
-        (["networks", "--out", "n.html"], ["no picture", "--out n.html"]),
+        (["networks", "--out", "n.html"], ["no figure", "--out n.html"]),
         (["resnet18", "--out", "n.html"], ["--out is for topics", "resnet18"]),
     ],
 )
@@ -46,7 +46,7 @@ def test_what_is_refused(capsys: pytest.CaptureFixture[str], words: list[str], s
     assert status == 2 and out == "" and all(word in err for word in said), err
 
 
-def test_a_wrong_network_is_told_those_for_pictures(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_network_is_told_those_for_images(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["train", "image-classifier", "network=resnet81"])
     _, err = capsys.readouterr()

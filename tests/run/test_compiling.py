@@ -96,7 +96,7 @@ def test_a_compiled_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.
     assert cut.record["compile"]["chosen"] is True
     plain = [[{k: v for k, v in line.items() if k != "seconds"} for line in run.log_lines()] for run in (whole, cut)]
     assert plain[0] == plain[1]
-    for a, b in zip(whole.system.model.state_dict().values(), cut.system.model.state_dict().values(), strict=True):
+    for a, b in zip(whole.task.model.state_dict().values(), cut.task.model.state_dict().values(), strict=True):
         assert torch.equal(a, b)
     monkeypatch.setenv("CXX", "no-such-compiler")
     record = json.loads((tmp_path / "cut" / "run.json").read_text())

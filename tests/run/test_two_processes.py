@@ -93,7 +93,7 @@ def test_frozen_parts_rest_and_wake(parallel: str, tmp_path: Path) -> None:
     def learnt(run: toy.Run) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
         net = run.place(toy.Net())
-        frozen, shared = Frozen(net, ["first"]), run.share_model(net, rests=True)
+        frozen, shared = Frozen(net, ["first"]), run.wrap_distributed(net, rests=True)
         optimizer = torch.optim.SGD(net.parameters(), 0.1)
         for number, batch in enumerate(Batches(x, y, 3, seed=0, world=run.world).epoch(0)):
             frozen.hold() if number < 4 else frozen.release()
@@ -116,13 +116,13 @@ def test_a_sharded_resnet_learns(tmp_path: Path) -> None:
 
     def act(rank: int) -> None:
         run = toy.new(tmp_path / "run", parallel="fsdp")
-        system = resnet20.build(run, depth=8, epochs=1)
+        task = resnet20.build(run, depth=8, epochs=1)
         images = torch.randint(0, 256, (4, 1, 32, 32), dtype=torch.uint8)
-        before = [p.full_tensor().clone() for p in system.model.parameters()]
-        system.model(system.normalize(images)).square().mean().backward()
-        system.optimizer.step()
-        assert not has_fused("sgd", list(system.model.parameters()))
-        assert all((p.full_tensor() != old).any() for p, old in zip(system.model.parameters(), before, strict=True))
+        before = [p.full_tensor().clone() for p in task.model.parameters()]
+        task.model(task.normalize(images)).square().mean().backward()
+        task.optimizer.step()
+        assert not has_fused("sgd", list(task.model.parameters()))
+        assert all((p.full_tensor() != old).any() for p, old in zip(task.model.parameters(), before, strict=True))
 
     together(act)
 
@@ -154,7 +154,7 @@ def test_a_layer_without_gradient_is_not_waited_for(tmp_path: Path) -> None:
     def act(rank: int) -> None:
         run = toy.new(tmp_path / "run")
         net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
-        shared = run.share_model(net)
+        shared = run.wrap_distributed(net)
         net[0].requires_grad_(False)
         shared(torch.ones(1, 2)).sum().backward()
         with pytest.raises(RuntimeError, match="finished reduction"):

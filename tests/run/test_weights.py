@@ -331,7 +331,7 @@ def test_a_training_that_starts_from_a_state_dict(tmp_path: Path, capsys: pytest
     settings = {"depth": 8, "epochs": 1, "lr": 1e-12, "augment": False, "batch_size": 700}
     run = api.train("resnet20", data="digits", out=tmp_path / "run", weights=str(tmp_path / "w.pth"), **settings)
     assert "w.pth: the layer fc begins anew, for 10 classes instead of 7" in capsys.readouterr().err
-    learnt = run.open_system().modules()["model"]
+    learnt = run.open_task().modules()["model"]
     assert torch.allclose(learnt.stage3[0].conv1.weight.cpu(), net.stage3[0].conv1.weight, atol=1e-8)
 
 
@@ -360,10 +360,8 @@ def test_a_network_goes_on_with_the_pixels_that_it_learnt_on(tmp_path: Path) -> 
         "lenet-caffe", out=tmp_path / "again", weights=str(tuned.folder / "checkpoint/best.safetensors"), **other
     )
     shutil.rmtree(tmp_path / "first")
-    shift = {
-        run.folder.name: Run.load(run.folder).open_system().normalize.shift.item() for run in (fresh, tuned, again)
-    }
-    expected = first.system.normalize.shift.item()
+    shift = {run.folder.name: Run.load(run.folder).open_task().normalize.shift.item() for run in (fresh, tuned, again)}
+    expected = first.task.normalize.shift.item()
     assert shift["tuned"] == shift["again"] == expected != shift["fresh"]
     record = {
         key: value
@@ -373,7 +371,7 @@ def test_a_network_goes_on_with_the_pixels_that_it_learnt_on(tmp_path: Path) -> 
     (again.folder / "run.json").write_text(
         json.dumps(record), "utf-8"
     )  # as before records kept them: it learnt on its data's
-    assert Run.load(again.folder).open_system().normalize.shift.item() == shift["fresh"]
+    assert Run.load(again.folder).open_task().normalize.shift.item() == shift["fresh"]
 
 
 COMMANDS = [

@@ -1,4 +1,4 @@
-"""The recipe for one's own pictures: caches, cuts, frozen parts, mixing, mirrored answers, what it tells of answers."""
+"""The recipe for one's own images: caches, cuts, frozen parts, mixing, mirrored answers, what it tells of answers."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from chainrule.data.images import cache
 from chainrule.data.images.decoding import decode
 from chainrule.nn.frozen import Frozen
 from chainrule.run.run import Run
-from chainrule.systems.image_classification.test_time_augmentation import BothWays
+from chainrule.systems.image_classification.test_time_augmentation import FlipAverage
 from chainrule.tasks.images import figures as class_figures
-from tests.data.image_sets import pictures
+from tests.data.image_sets import some_images
 
 SMALL: dict[str, Any] = {
     "network": "lenet-caffe",
@@ -49,25 +49,25 @@ def test_it_tells_what_answers_are_worth(run_folder: Path) -> None:
     result = run.result()
     assert result is not None
     metrics = result["metrics"]
-    system = run.open_system()
-    logits, y = system.logits(system.data.test.x), system.data.test.y
+    task = run.open_task()
+    logits, y = task.logits(task.data.test.x), task.data.test.y
     recalls = [float((logits.argmax(1) == y)[y == k].float().mean()) for k in range(10)]
     assert metrics["balanced_accuracy"] == pytest.approx(sum(recalls) / 10, abs=1e-6)
     order = logits.argsort(dim=1, descending=True)[:, :5]
     assert metrics["top5_error"] == pytest.approx(1 - float((order == y[:, None]).any(1).float().mean()), abs=1e-6)
     assert 0 <= metrics["calibration_error"] <= 1
-    titles = [figure.title for figure in system.figures()]
+    titles = [figure.title for figure in task.figures()]
     assert titles[:3] == ["Confusion matrix", "By class", "Calibration"]
 
 
 def test_answers_are_means_over_the_mirror(run_folder: Path) -> None:
-    system = Run.load(run_folder).open_system()
-    x = system.data.test.x[:50]
-    images = system.normalize(x)
+    task = Run.load(run_folder).open_task()
+    x = task.data.test.x[:50]
+    images = task.normalize(x)
     with torch.inference_mode():
-        expected = (system.model.eval()(images) + system.model(images.flip(3))) / 2
-    assert torch.allclose(system.logits(x), expected, atol=1e-6)
-    exported = system.deployable()
+        expected = (task.model.eval()(images) + task.model(images.flip(3))) / 2
+    assert torch.allclose(task.logits(x), expected, atol=1e-6)
+    exported = task.deployable()
     with torch.inference_mode():
         assert torch.allclose(exported.module(x.float()), expected.softmax(1), atol=1e-6)
 
@@ -97,12 +97,12 @@ def test_frozen_parts_stand_until_they_thaw(tmp_path: Path) -> None:
     free = api.train(
         "image-classifier", **{**SMALL, "epochs": 1}, freeze=("conv1",), thaw=0.0, seed=1, out=tmp_path / "free"
     )
-    fresh = Run.load(tmp_path / "held").system.modules()["model"].state_dict()  # weights as the seed makes them
-    learnt = held.open_system().modules()["model"].state_dict()
+    fresh = Run.load(tmp_path / "held").task.modules()["model"].state_dict()  # weights as the seed makes them
+    learnt = held.open_task().modules()["model"].state_dict()
     assert torch.equal(fresh["conv1.weight"], learnt["conv1.weight"])
     assert torch.equal(fresh["conv2.bias"], learnt["conv2.bias"])
     assert not torch.equal(fresh["ip1.weight"], learnt["ip1.weight"])
-    assert not torch.equal(fresh["conv1.weight"], free.open_system().modules()["model"].state_dict()["conv1.weight"])
+    assert not torch.equal(fresh["conv1.weight"], free.open_task().modules()["model"].state_dict()["conv1.weight"])
 
 
 def test_frozen_normalisation_keeps_its_running_means() -> None:
@@ -135,7 +135,7 @@ def test_published_weights_bring_their_preprocessing(tmp_path: Path, capfd: pyte
     torch.save(models.build("resnet18").state_dict(), file)
     folders = tmp_path / "pictures"
     for name in ("plain", "繁 体"):
-        pictures(folders / name, 12, "RGB", (60, 40))
+        some_images(folders / name, 12, "RGB", (60, 40))
     run = api.train(
         "image-classifier",
         network="resnet18",
@@ -149,12 +149,12 @@ def test_published_weights_bring_their_preprocessing(tmp_path: Path, capfd: pyte
         out=tmp_path / "run",
     )
     assert "begins anew, for 2 classes instead of 1000" in capfd.readouterr().err
-    system = run.open_system()
+    task = run.open_task()
     held = torch.load(file, weights_only=True)
-    assert torch.equal(system.model.state_dict()["layer1.0.conv1.weight"], held["layer1.0.conv1.weight"])
-    assert torch.equal(system.model.state_dict()["bn1.running_mean"], held["bn1.running_mean"])
-    assert not torch.equal(system.model.state_dict()["layer2.0.conv1.weight"], held["layer2.0.conv1.weight"])
-    assert torch.allclose(system.normalize.scale[:, 0, 0], 1 / (255 * torch.tensor(published.preprocessing.std)))
+    assert torch.equal(task.model.state_dict()["layer1.0.conv1.weight"], held["layer1.0.conv1.weight"])
+    assert torch.equal(task.model.state_dict()["bn1.running_mean"], held["bn1.running_mean"])
+    assert not torch.equal(task.model.state_dict()["layer2.0.conv1.weight"], held["layer2.0.conv1.weight"])
+    assert torch.allclose(task.normalize.scale[:, 0, 0], 1 / (255 * torch.tensor(published.preprocessing.std)))
     assert run.record["data"]["spec"]["margin"] == 256 / 224
     with pytest.raises(UserError, match="look like those of resnet18"):
         api.train("image-classifier", network="resnet34", size=32, epochs=1, weights=str(file), out=tmp_path / "other")
@@ -165,7 +165,7 @@ def test_published_weights_bring_their_preprocessing(tmp_path: Path, capfd: pyte
 
 def test_heads_learn_beside_the_main_classifier(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        pictures(tmp_path / "pictures" / name, 8, "RGB", (32, 32))
+        some_images(tmp_path / "pictures" / name, 8, "RGB", (32, 32))
     run = api.train(
         "image-classifier",
         network="googlenet-bn",
@@ -177,14 +177,14 @@ def test_heads_learn_beside_the_main_classifier(tmp_path: Path) -> None:
         data=str(tmp_path / "pictures"),
         out=tmp_path / "run",
     )
-    learnt = run.open_system().modules()["model"]
-    fresh = Run.load(tmp_path / "run").system.modules()["model"]
+    learnt = run.open_task().modules()["model"]
+    fresh = Run.load(tmp_path / "run").task.modules()["model"]
     moved = {name for name, p in learnt.named_parameters() if not torch.equal(p, fresh.get_parameter(name))}
     assert {"fc.weight", "aux1.fc2.weight", "aux2.conv.conv.weight"} <= moved
-    system, y = run.system, torch.tensor([0, 1])
+    task, y = run.task, torch.tensor([0, 1])
     logits = tuple(torch.randn(3, 2, 2))
-    losses = [system.criterion(each, y) for each in logits]
-    assert torch.allclose(system.criterion(logits, y), losses[0] + 0.3 * (losses[1] + losses[2]))
+    losses = [task.criterion(each, y) for each in logits]
+    assert torch.allclose(task.criterion(logits, y), losses[0] + 0.3 * (losses[1] + losses[2]))
     assert losses[0].shape == (2,) and isinstance(learnt.train()(torch.randn(2, 3, 32, 32)), tuple)
     assert learnt.eval()(torch.randn(2, 3, 32, 32)).shape == (2, 2)
 
@@ -196,8 +196,8 @@ def test_heads_learn_beside_the_main_classifier(tmp_path: Path) -> None:
     ("settings", "words"),
     [
         ({"network": "resnet19"}, "resnet18"),
-        ({"network": "char-lstm"}, "no network for pictures"),
-        ({"network": "mlp"}, "does not give classes of pictures"),
+        ({"network": "char-lstm"}, "no network for images"),
+        ({"network": "mlp"}, "does not give classes of images"),
         ({"network": "lenet-caffe", "size": 28, "grow": (14, 20)}, "the last of the sizes"),
         ({"network": "lenet-caffe", "size": 28, "freeze": ("layer1",)}, "no part of the network"),
         ({"network": "lenet-caffe", "size": 28, "crop": "twist"}, "wrong type or range"),
@@ -213,29 +213,29 @@ def test_settings_that_do_not_fit(settings: dict[str, Any], words: str, tmp_path
 
 def test_some_of_the_classes_are_enough_to_measure(tmp_path: Path) -> None:
     for name in "abc":
-        pictures(tmp_path / "all" / name, 6)
+        some_images(tmp_path / "all" / name, 6)
     run = api.train("image-classifier", **SMALL | {"batch_size": 4}, data=str(tmp_path / "all"), out=tmp_path / "run")
     for name in "bc":
-        pictures(tmp_path / "some" / name, 3)
-    system = run.open_system()
+        some_images(tmp_path / "some" / name, 3)
+    task = run.open_task()
     files = sorted((tmp_path / "some").rglob("*.png"))
-    answers = [row["class"] for row in system.predict([str(file) for file in files], None)]
+    answers = [row["class"] for row in task.predict([str(file) for file in files], None)]
     found = api.evaluate(run.folder, data=str(tmp_path / "some"))
     assert found["accuracy"] == pytest.approx(
         np.mean([answer == file.parent.name for answer, file in zip(answers, files, strict=True)])
     )
-    pictures(tmp_path / "some" / "d", 3)
+    some_images(tmp_path / "some" / "d", 3)
     with pytest.raises(UserError, match=r"other classes[\s\S]*a, b, c[\s\S]*b, c, d"):
         api.evaluate(run.folder, data=str(tmp_path / "some"))
 
 
-# -- pictures in files ---------------------------------------------------------------------------------------------------
+# -- images in files ---------------------------------------------------------------------------------------------------
 
 
-def test_pictures_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHAINRULE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(cache, "CACHED_FROM", 5)
-    files = sorted(pictures(tmp_path / "set", 6, "RGB", (10, 7)).iterdir())
+    files = sorted(some_images(tmp_path / "set", 6, "RGB", (10, 7)).iterdir())
     first = np.array(cache.decoded(files, 8, 3))
     assert all(np.array_equal(row, decode(file, 3, (8, 8))) for row, file in zip(first, files, strict=True))
     opened: list[Path] = []
@@ -256,14 +256,14 @@ def test_the_cache_stays_within_its_bound(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(cache, "CACHED_FROM", 1)
     monkeypatch.setattr(cache, "MOST_BYTES", 1000)
     for number in range(4):
-        cache.decoded(sorted(pictures(tmp_path / f"set{number}", 2).iterdir()), 14, 1)  # 392 bytes and a header
+        cache.decoded(sorted(some_images(tmp_path / f"set{number}", 2).iterdir()), 14, 1)  # 392 bytes and a header
     assert len(list((tmp_path / "cache" / "pictures").iterdir())) == 2
 
 
-def test_a_broken_picture_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_image_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHAINRULE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(cache, "CACHED_FROM", 5)
-    files = sorted(pictures(tmp_path / "set", 6).iterdir())
+    files = sorted(some_images(tmp_path / "set", 6).iterdir())
     files[3].write_bytes(files[3].read_bytes()[:40])
     with pytest.raises(UserError, match=files[3].name):
         cache.decoded(files, 8, 1)
@@ -274,7 +274,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypa
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("CHAINRULE_CACHE", str(tmp_path / "file"))
     monkeypatch.setattr(cache, "CACHED_FROM", 1)
-    assert cache.decoded(sorted(pictures(tmp_path / "set", 2).iterdir()), 8, 1).shape == (2, 8, 8, 1)
+    assert cache.decoded(sorted(some_images(tmp_path / "set", 2).iterdir()), 8, 1).shape == (2, 8, 8, 1)
 
 
 @pytest.mark.parametrize("size", [(40, 20), (20, 40), (23, 23)])
@@ -288,26 +288,26 @@ def test_margin_keeps_proportions(size: tuple[int, int], tmp_path: Path) -> None
 
 
 def test_predict_takes_names_from_stdin(run_folder: Path, tmp_path: Path) -> None:
-    files = sorted(pictures(tmp_path / "新 folder", 3, size=(28, 28)).iterdir())
+    files = sorted(some_images(tmp_path / "新 folder", 3, size=(28, 28)).iterdir())
     runner = CliRunner()
     named = runner.invoke(cli, ["predict", str(run_folder), "-", "--json"], input="\n".join(map(str, files)) + "\n")
     direct = runner.invoke(cli, ["predict", str(run_folder), *map(str, files), "--json"])
     assert named.exit_code == 0 and named.stdout.splitlines()[-1] == direct.stdout.splitlines()[-1]
     nothing = runner.invoke(cli, ["predict", str(run_folder), "-"], input="\n")
-    assert isinstance(nothing.exception, UserError) and "no picture is named" in str(nothing.exception)
+    assert isinstance(nothing.exception, UserError) and "no image is named" in str(nothing.exception)
 
 
 def test_both_ways() -> None:
     net = nn.Flatten()
     x = torch.arange(4.0).view(1, 1, 2, 2)
-    assert BothWays(net)(x).tolist() == [[0.5, 0.5, 2.5, 2.5]]
+    assert FlipAverage(net)(x).tolist() == [[0.5, 0.5, 2.5, 2.5]]
 
 
 # -- a batch of one -----------------------------------------------------------------------------------------------------
 
 
 def test_a_batch_of_one_that_cannot_be_normalised_is_told_before_the_first_step(tmp_path: Path) -> None:
-    """Nine pictures in batches of four leave one; of 4 x 4 pixels ResNet-20 leaves one number a channel."""
+    """Nine images in batches of four leave one; of 4 x 4 pixels ResNet-20 leaves one number a channel."""
     x, y = np.random.default_rng(0).integers(0, 256, (9, 8, 8, 3), dtype=np.uint8), np.arange(9) % 2
     np.savez(tmp_path / "nine.npz", x=x, y=y, x_val=x, y_val=y, x_test=x, y_test=y)
     words: dict[str, Any] = {
@@ -320,7 +320,7 @@ def test_a_batch_of_one_that_cannot_be_normalised_is_told_before_the_first_step(
         "crop": "none",
     }
     for changes in ({}, {"size": 8, "grow": (4, 8)}):
-        with pytest.raises(UserError, match=r"batch of one picture(.|\n)*9 pictures in batches of 4"):
+        with pytest.raises(UserError, match=r"batch of one image(.|\n)*9 images in batches of 4"):
             api.train("image-classifier", **{**words, **changes})
         assert not (tmp_path / "run").exists()
     for place, changes in enumerate(({"batch_size": 5}, {"size": 8}, {"network": "lenet-caffe", "size": 28})):

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pictures were made ready for published weights: what must be done to a picture that they are to judge.
+    """How images were made ready for published weights: what must be done to an image that they are to judge.
 
     The shorter side is resampled to `resize` pixels, bilinear and without aliasing, the middle `size` x `size` are cut
     out, and of each channel in [0, 1] `mean` is taken and the rest divided by `std`.
@@ -47,7 +47,7 @@ class ImageNetWeights:
 
 @dataclass(frozen=True)
 class CaffeWeights:
-    """Weights that Caffe trained can be had for the network, and how their pictures were made ready, red first."""
+    """Weights that Caffe trained can be had for the network, and how their images were made ready, red first."""
 
     preprocessing: Preprocessing
 
@@ -76,10 +76,10 @@ class Card:
     caffe: CaffeWeights | None = None  # where the network reads a .caffemodel: its `caffe_state`
 
 
-def pictures(size: int, channels: int = 3) -> Callable[[int], tuple[Any]]:
-    """Examples for a card: random normalised pictures (B, channels, size, size), as many as are asked for.
+def images(size: int, channels: int = 3) -> Callable[[int], tuple[Any]]:
+    """Examples for a card: random normalised images (B, channels, size, size), as many as are asked for.
 
-    >>> pictures(8)(2)[0].shape
+    >>> images(8)(2)[0].shape
     torch.Size([2, 3, 8, 8])
     """
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 
-class System(Protocol):
+class Task(Protocol):
     """What every command can ask of every system."""
 
     def modules(self) -> dict[str, nn.Module]:
@@ -41,13 +41,13 @@ class System(Protocol):
         ...
 
     def figures(self) -> list[Figure]:
-        """Pictures and tables for the report, beside the curves."""
+        """Images and tables for the report, beside the curves."""
         ...
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of the report: a picture (PNG bytes or SVG text) or a table, with a title and a sentence below."""
+    """A figure of the report: an image (PNG bytes or SVG text) or a table, with a title and a sentence below."""
 
     title: str
     caption: str = ""
@@ -72,14 +72,14 @@ class Deployable:
 
 @runtime_checkable
 class Predicts(Protocol):
-    """Answers for the user's own inputs, a dictionary each; pictures go to `out`."""
+    """Answers for the user's own inputs, a dictionary each; images go to `out`."""
 
     def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]: ...
 
 
 @runtime_checkable
 class Generates(Protocol):
-    """Draws samples: text as lines, pictures into `out`. Gives one dictionary a sample."""
+    """Draws samples: text as lines, images into `out`. Gives one dictionary a sample."""
 
     def generate(self, count: int, out: Path, **options: Any) -> list[dict[str, Any]]: ...
 
@@ -104,7 +104,7 @@ class Borrows(Protocol):
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingBatch:
     """One real batch of the training data and what is learnt from it: `loss(module(*inputs), target)`, a scalar."""
 
     module: nn.Module
@@ -115,7 +115,7 @@ class Lesson:
 
 
 @runtime_checkable
-class Learns(Protocol):
+class HasTrainingBatch(Protocol):
     """Shows a batch of its training, as the first epoch gives it: what `explain` follows and diagnoses."""
 
-    def lesson(self) -> Lesson: ...
+    def training_batch(self) -> TrainingBatch: ...

@@ -12,7 +12,7 @@ from PIL import Image
 
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import SOURCES, Source, resolve
-from chainrule.data.images.decoding import SUFFIXES, TOO_LARGE, is_hidden, picture_files, why_broken, without_warnings
+from chainrule.data.images.decoding import SUFFIXES, TOO_LARGE, image_files, is_hidden, why_broken, without_warnings
 from chainrule.data.images.files import RawImages, RawImageSet, read_images
 from chainrule.data.images.loading import check_labels, usual_channels
 from chainrule.data.images.unlabelled import is_unlabelled
@@ -23,7 +23,7 @@ from chainrule.data.text.characters import read_texts
 from chainrule.data.text.sentence_files import TEXT_COLUMN, read_sentences, split_folders
 from chainrule.data.text.sentences import class_names, class_numbers
 
-_NAMED = 20  # broken pictures that one message names
+_NAMED = 20  # broken images that one message names
 # What training holds out where no split is given; a recipe's val_fraction may say otherwise.
 _HELD_OUT = {"test": 0.2, "val": 1 / 12}
 _HELD_OUT_ROWS = {"test": 0.2, "val": 0.1}
@@ -41,7 +41,7 @@ def check(path: str, target: str | None) -> dict[str, Any]:
         target: the column of labels, for tables.
 
     Raises:
-        UserError: names what is wrong; of pictures that cannot be read, up to twenty together.
+        UserError: names what is wrong; of images that cannot be read, up to twenty together.
     """
     place = resolve(path)
     if path in SOURCES and SOURCES[path].kind == "series":
@@ -55,14 +55,14 @@ def check(path: str, target: str | None) -> dict[str, Any]:
         return _check_images(raw) | _too_deep(place, raw) | _passed_over(place, raw)
     if kind == "pictures":
         assert isinstance(place, Path)
-        return _check_pictures(place)
+        return _check_unlabelled(place)
     if kind == "table":
         return _check_table(read_table(place, target, needs_target=False, encode=True, fill=True))
     return _check_text(path)
 
 
 def recognise(place: Source | Path, target: str | None) -> str:
-    """images, pictures (without classes), table, sentences (with classes) or text; UserError where it is none of them."""
+    """images, images (without classes), table, sentences (with classes) or text; UserError where it is none of them."""
     if isinstance(place, Source):
         return place.kind
     if place.is_dir():
@@ -74,7 +74,7 @@ def recognise(place: Source | Path, target: str | None) -> str:
         return _recognise_npz(place)
     if suffix in SUFFIXES:
         raise UserError(
-            "one picture is no data set",
+            "one image is no data set",
             where=place,
             expected="a folder with one subfolder a class",
             cure=f"chainrule data check {place.parent}, or chainrule predict RUN {place}",
@@ -84,7 +84,7 @@ def recognise(place: Source | Path, target: str | None) -> str:
     raise UserError(
         "the data are of no kind that is known",
         where=place,
-        expected="a folder of class folders, a folder of pictures, .csv, .npz, .txt, or a name of chainrule data list",
+        expected="a folder of class folders, a folder of images, .csv, .npz, .txt, or a name of chainrule data list",
         found=f"a file ending in {suffix}",
     )
 
@@ -96,8 +96,8 @@ def _recognise_folder(folder: Path, target: str | None) -> str:
     if (folder / "train.csv").is_file():
         return _recognise_csv(folder / "train.csv", target)
     endings = Counter(f.suffix.lower() for f in folder.rglob("*") if f.is_file() and not f.name.startswith("."))
-    pictures = sum(count for ending, count in endings.items() if ending in SUFFIXES)
-    if pictures and pictures >= endings[".txt"]:
+    some_images = sum(count for ending, count in endings.items() if ending in SUFFIXES)
+    if some_images and some_images >= endings[".txt"]:
         return "pictures" if is_unlabelled(folder) else "images"
     if endings[".txt"]:
         return "sentences" if split_folders(folder) else "text"
@@ -107,13 +107,13 @@ def _recognise_folder(folder: Path, target: str | None) -> str:
     raise UserError(
         "the folder holds no data of a kind that is known",
         where=folder,
-        expected="one subfolder of pictures a class, or train.csv, or .txt files",
+        expected="one subfolder of images a class, or train.csv, or .txt files",
         found=", ".join(f"{n} {e or 'without ending'}" for e, n in endings.most_common(5)) or "nothing",
     )
 
 
 def _recognise_csv(file: Path, target: str | None) -> str:
-    """A column `path`: pictures. A column `text`: sentences. Square many columns of whole numbers 0 to 255 beside a label: their pixels."""
+    """A column `path`: images. A column `text`: sentences. Square many columns of whole numbers 0 to 255 beside a label: their pixels."""
     header, rows, _ = read_csv(file)
     if "path" in header:
         return "images"
@@ -160,12 +160,12 @@ def _check_images(raw: RawImageSet) -> dict[str, Any]:
     }
 
 
-def _check_pictures(folder: Path) -> dict[str, Any]:
-    """Pictures without classes: enough for models that generate, and not for a classifier."""
+def _check_unlabelled(folder: Path) -> dict[str, Any]:
+    """Images without classes: enough for models that generate, and not for a classifier."""
     parts = {name: folder / name for name in ("train", "val", "test") if (folder / name).is_dir()}
     splits = {}
     for name, place in (parts if "train" in parts else {"train": folder}).items():
-        files = picture_files(place)
+        files = image_files(place)
         splits[name] = RawImages(np.zeros(len(files), dtype=np.int64), files=files)
     raw = RawImageSet(splits, [], str(folder))
     _expect_readable(raw)
@@ -318,7 +318,7 @@ def _expect_readable(raw: RawImageSet) -> None:
         named += [f"and {len(broken) - _NAMED} more"] if len(broken) > _NAMED else []
         one, large = len(broken) == 1, any(why.startswith(TOO_LARGE) for _, why in broken)
         raise UserError(
-            "a picture cannot be read" if one else f"{len(broken)} of {len(files)} pictures cannot be read",
+            "an image cannot be read" if one else f"{len(broken)} of {len(files)} images cannot be read",
             where=raw.where,
             found="\n            ".join(named),
             cure=f"repair{', make smaller' if large else ''} or remove {'this file' if one else 'these files'}",
@@ -326,7 +326,7 @@ def _expect_readable(raw: RawImageSet) -> None:
 
 
 def _too_deep(place: Source | Path, raw: RawImageSet) -> dict[str, Any]:
-    """A warning where no class folder holds a picture itself: then the folder named may lie one too high."""
+    """A warning where no class folder holds an image itself: then the folder named may lie one too high."""
     files = raw.splits["train"].files
     if not files or not isinstance(place, Path) or not place.is_dir() or (place / "train.csv").is_file():
         return {}
@@ -336,7 +336,7 @@ def _too_deep(place: Source | Path, raw: RawImageSet) -> dict[str, Any]:
     inside = sorted({str(Path(*file.relative_to(top).parts[:2])) for file in files})
     more = f" and {len(inside) - 4} more" if len(inside) > 4 else ""
     return {
-        "look again": f"all pictures lie deeper than the class folders, in {', '.join(inside[:4])}{more}; if those are the classes, name the folder that holds them"
+        "look again": f"all images lie deeper than the class folders, in {', '.join(inside[:4])}{more}; if those are the classes, name the folder that holds them"
     }
 
 
@@ -356,7 +356,7 @@ def _passed_over(place: Source | Path, raw: RawImageSet) -> dict[str, Any]:
 
 
 def _sizes(raw: RawImageSet) -> str:
-    """Width x height of the pictures: the one there is, or the smallest and the largest."""
+    """Width x height of the images: the one there is, or the smallest and the largest."""
     sizes: set[tuple[int, int]] = set()
     with without_warnings():
         for part in raw.splits.values():

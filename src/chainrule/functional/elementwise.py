@@ -73,7 +73,7 @@ def saturation_of(function: Callable[[Tensor], Tensor]) -> Saturation:
     """Saturation of an elementwise function, left and right, read off its computed derivative.
 
     A side is `hard` where the derivative is exactly zero, and the function constant, from a finite point on; the point
-    is found by dividing intervals. Rounding makes the same picture: in float64 the derivative of a sigmoid is exactly zero
+    is found by dividing intervals. Rounding makes the same image: in float64 the derivative of a sigmoid is exactly zero
     beyond 37. The two are told apart just inside the point: where the slope came down to nothing but rounding, the
     side is `soft`; where it is still there, or the function jumps, `hard`. A derivative that is not exactly zero far
     out is `soft` if its largest value falls by half or more from each of the last three powers of ten to the next, up

@@ -80,7 +80,7 @@ class Trace:
 def trace(module: nn.Module, inputs: tuple[Any, ...], maps: int = 16) -> Trace:
     """Runs the module forward on one input, and backward from its largest logit where it gives logits (1, K).
 
-    Saliency is the largest absolute gradient over the channels of a picture (Simonyan et al. 2014, section 3).
+    Saliency is the largest absolute gradient over the channels of an image (Simonyan et al. 2014, section 3).
     """
     seen: list[tuple[str, nn.Module, Tensor, Tensor]] = []
 
@@ -138,7 +138,7 @@ def _activation(name: str, layer: nn.Module, tensor: Tensor, values: Tensor, map
     )
 
 
-def map_picture(values: Tensor, side: int = 72) -> bytes:
+def map_image(values: Tensor, side: int = 72) -> bytes:
     """One map (H, W) as a grey PNG, black its lowest value and white its highest, enlarged to whole multiples."""
     from PIL import Image
 

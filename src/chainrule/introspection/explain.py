@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from chainrule.core.errors import UserError, unknown
 from chainrule.core.recipe import Recipe
-from chainrule.core.task import Learns, Predicts, Prepares
+from chainrule.core.task import HasTrainingBatch, Predicts, Prepares
 from chainrule.core.version import __version__
 from chainrule.data.dataset import Dataset
-from chainrule.introspection.activations import Numbers, Trace, map_picture, numbers_of, trace
+from chainrule.introspection.activations import Numbers, Trace, map_image, numbers_of, trace
 from chainrule.introspection.attribution.section import why_section
 from chainrule.introspection.graph.diagnose import diagnose
 from chainrule.introspection.graph.drawing.page import section
@@ -58,7 +58,7 @@ def explain_run(
 ) -> Path:
     """Writes what is inside a run's networks and, where an input is given, what it does in them.
 
-    Of a classifier of pictures it shows why it answers so; `target`, a class by number or name, asks why not another.
+    Of a classifier of images it shows why it answers so; `target`, a class by number or name, asks why not another.
     """
     return _write(_of_run(run, card, inputs, target), out, run.folder / "explain.html")
 
@@ -93,9 +93,9 @@ def _of_recipe(recipe: Recipe, card: Card | None) -> dict[str, Any]:
 
 
 def _of_run(run: Run, card: Card | None, inputs: list[str], target: int | str | None) -> dict[str, Any]:
-    system, note = run.system, ""
+    task, note = run.task, ""
     try:
-        system = run.open_system()
+        task = run.open_task()
     except UserError as error:  # a run that has no checkpoint yet
         if inputs:
             raise
@@ -103,69 +103,75 @@ def _of_run(run: Run, card: Card | None, inputs: list[str], target: int | str | 
     prepared: dict[str, tuple[Tensor, ...]] = {}
     looked = None
     if target is not None and not inputs:
-        raise UserError("a class is asked about for an input", found=f"{target!r} and no input", cure="name a picture")
+        raise UserError("a class is asked about for an input", found=f"{target!r} and no input", cure="name an image")
     if inputs:
-        if not isinstance(system, Prepares):
+        if not isinstance(task, Prepares):
             raise UserError(
                 f"{run.recipe.name} cannot be looked into with an input",
                 found=inputs[0],
                 cure=f"chainrule explain {run.folder}, without an input",
             )
-        prepared = system.prepare(inputs)
-        answer = system.predict(inputs, None)[0] if isinstance(system, Predicts) else {}
+        prepared = task.prepare(inputs)
+        answer = task.predict(inputs, None)[0] if isinstance(task, Predicts) else {}
         looked = {"input": inputs[0], "answer": {k: v for k, v in answer.items() if k != "input"}}
-    example = system.example()
+    example = task.example()
     networks = [
-        _network(name, module, example.get(name), weights=True, given=prepared.get(name), asked=_asked(system, target))
-        for name, module in system.modules().items()
+        _network(name, module, example.get(name), weights=True, given=prepared.get(name), asked=_asked(task, target))
+        for name, module in task.modules().items()
     ]
     return {
         "title": run.folder.resolve().name,
         "subtitle": f"{run.recipe.name}: {run.recipe.task}",
         "source": card.source if card is not None else run.recipe.source,
         "deviations": list(card.deviations) if card is not None else [],
-        "lesson": _lesson(run, system),
+        "lesson": _training_batch(run, task),
         "networks": networks,
         "looked": looked,
         "note": note,
     }
 
 
-def _asked(system: object, target: int | str | None) -> dict[str, Any]:
-    """What is told of a system that classifies pictures: names of classes, the class asked about, its pictures."""
-    classes = getattr(system, "classes", None)
+def _asked(task: object, target: int | str | None) -> dict[str, Any]:
+    """What is told of a system that classifies images: names of classes, the class asked about, its images."""
+    classes = getattr(task, "classes", None)
     if isinstance(target, str):
         if target not in (classes or []):
             raise unknown("there is no class", target, classes or [])
         target = (classes or []).index(target)
-    normalize, data = getattr(system, "normalize", None), getattr(system, "data", None)
+    normalize, data = getattr(task, "normalize", None), getattr(task, "data", None)
     if not isinstance(normalize, Normalize) or not isinstance(data, Dataset):
         return {"classes": classes, "target": target}
     return {"classes": classes, "target": target, "normalize": normalize, "data": lambda: data.test.x}
 
 
-def _lesson(run: Run, system: object) -> dict[str, Any] | None:
+def _training_batch(run: Run, task: object) -> dict[str, Any] | None:
     """The graph of the loss on a real batch, and what is ill in it; None where a system shows no batch.
 
     A run that is done has learnt what it could: its steps are small for a good reason and are not measured.
     """
-    if not isinstance(system, Learns):
+    if not isinstance(task, HasTrainingBatch):
         return None
     try:
-        lesson = system.lesson()
-        model = lesson.module.train()  # a name of its own, which the graph finds
+        training_batch = task.training_batch()
+        model = training_batch.module.train()  # a name of its own, which the graph finds
 
         def loss(*inputs: Tensor) -> Tensor:
-            return lesson.loss(model(*inputs), lesson.target)
+            return training_batch.loss(model(*inputs), training_batch.target)
 
-        optimizer = None if run.record["status"] == "done" else lesson.optimizer
-        looked = graph(loss, *lesson.inputs)
-        findings = diagnose(model, (lesson.inputs, lesson.target), lesson.loss, optimizer)
+        optimizer = None if run.record["status"] == "done" else training_batch.optimizer
+        looked = graph(loss, *training_batch.inputs)
+        findings = diagnose(model, (training_batch.inputs, training_batch.target), training_batch.loss, optimizer)
     except UserError as error:  # the data are not there any more, or autograd has no part in the network
         return {"absent": str(error)}
     model.eval()
     value = looked.nodes[looked.outputs[0]].number
-    return {"absent": "", "shown": section(looked), "findings": findings, "samples": len(lesson.target), "loss": value}
+    return {
+        "absent": "",
+        "shown": section(looked),
+        "findings": findings,
+        "samples": len(training_batch.target),
+        "loss": value,
+    }
 
 
 def _network(
@@ -240,12 +246,12 @@ def _describe(item: Any) -> str:
 
 
 def _shown(found: Trace, given: tuple[Tensor, ...]) -> dict[str, Any]:
-    """A trace as the template takes it, with its maps as pictures."""
+    """A trace as the template takes it, with its maps as images."""
     seen = None
     if isinstance(given[0], Tensor) and given[0].dim() == 4:
-        seen = map_picture(given[0][0].mean(0), 280)
+        seen = map_image(given[0][0].mean(0), 280)
     rows = [
-        {"layer": a, "bars": _bars(a.numbers), "maps": [map_picture(m) for m in a.maps] if a.maps is not None else []}
+        {"layer": a, "bars": _bars(a.numbers), "maps": [map_image(m) for m in a.maps] if a.maps is not None else []}
         for a in found.activations
     ]
     return {"top": found.top, "seen": seen, "rows": rows}

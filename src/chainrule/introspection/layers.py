@@ -174,7 +174,7 @@ def model_text(card: Card, command: str | None) -> str:
 
 
 def network_rows(cards: Mapping[str, Card]) -> list[tuple[str, ...]]:
-    """A table of networks for pictures: name, the input and the parameters that they are published with, source."""
+    """A table of networks for images: name, the input and the parameters that they are published with, source."""
     rows: list[tuple[str, ...]] = [("network", "input", "parameters", "source")]
     for name, card in cards.items():
         shape = " x ".join(map(str, card.example(1)[0].shape[1:]))

@@ -1,6 +1,6 @@
 """Optimisation: update rules, learning-rate policies, initialisers, clipping of gradients.
 
-A name is imported when it is first used, so that policies and their pictures need no PyTorch.
+A name is imported when it is first used, so that policies and their images need no PyTorch.
 
 >>> from chainrule.optim import SGD, inv
 >>> inv(base_lr=0.01, gamma=1e-4, power=0.75)

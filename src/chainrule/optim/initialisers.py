@@ -151,7 +151,7 @@ def orthogonal(tensor: Tensor, gain: float = 1.0, generator: Generator | None = 
 
 
 def bilinear(tensor: Tensor) -> Tensor:
-    """The filter with which a transposed convolution enlarges a picture bilinearly.
+    """The filter with which a transposed convolution enlarges an image bilinearly.
 
     For a field of k, f = ceil(k / 2) and c = (2f - 1 - f mod 2) / (2f), the element (i, j) is
     (1 - |i/f - c|) (1 - |j/f - c|). To enlarge by s: k = 2s - s mod 2, stride s, padding ceil((s - 1) / 2).

@@ -1,4 +1,4 @@
-"""The activation functions side by side: a table, and a picture of each with its derivative."""
+"""The activation functions side by side: a table, and a figure of each with its derivative."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def activation_canvas() -> Any:
 def _note(panel: Any, name: str) -> str:
     """Shades where the function is saturated hard, scatters what it draws in training; gives the words beside its name."""
     if name in _RANDOM:
-        with torch.random.fork_rng(devices=[]):  # a picture moves nobody's random numbers
+        with torch.random.fork_rng(devices=[]):  # a figure moves nobody's random numbers
             torch.manual_seed(0)
             x = torch.linspace(-EXTENT, EXTENT, 700)
             drawn = ACTIVATIONS[name](x, training=True)
@@ -183,7 +183,7 @@ def _broken(y: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_activations(out: str | Path) -> Path:
-    """Writes the pictures of all activations to a file: .html (with the table), .svg or .png."""
+    """Writes the figures of all activations to a file: .html (with the table), .svg or .png."""
     caption = (
         "The same axes in all panels. Shaded: saturated hard, the derivative is exactly zero. At a corner the derivative "
         "is the subgradient that training takes."

@@ -30,8 +30,8 @@ def shortened(text: str, columns: int) -> str:
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows of cells as lines, each column as wide as its widest cell.
 
-    >>> aligned([("class", "pictures"), ("细胞", "25")])
-    ['class  pictures', '细胞   25']
+    >>> aligned([("class", "figures"), ("细胞", "25")])
+    ['class  figures', '细胞   25']
     """
     widths = [max(map(columns_of, cells)) for cells in zip(*rows, strict=True)]
     return [

@@ -1,4 +1,4 @@
-"""One HTML file that needs nothing else: the template, and how numbers, times and pictures stand in it."""
+"""One HTML file that needs nothing else: the template, and how numbers, times and figures stand in it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ def write_page(template: str, out: Path, **context: Any) -> Path:
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.undefined = jinja2.StrictUndefined
-    environment.filters.update(
-        number=number, brief=brief, prose=prose, duration=duration, picture=picture, figure=figure
-    )
+    environment.filters.update(number=number, brief=brief, prose=prose, duration=duration, image=image, figure=figure)
     with atomic.told_in_words(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_text(out, environment.get_template(template).render(**context))
@@ -87,13 +85,13 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def picture(png: bytes) -> str:
+def image(png: bytes) -> str:
     """PNG bytes as a `data:` address."""
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
 def figure(value: Figure) -> Any:
-    """The body of a figure, as markup: its SVG (made accessible), its picture, its table."""
+    """The body of a figure, as markup: its SVG (made accessible), its figure, its table."""
     from markupsafe import Markup
 
     parts = []
@@ -105,7 +103,7 @@ def figure(value: Figure) -> Any:
         svg = re.sub(r' id="(?:matplotlib\.)?[a-z0-9]+_\d+"', "", svg)
         parts.append(svg.replace("<svg", f'<svg role="img" aria-label="{name}"', 1))
     if value.png:
-        parts.append(f'<img src="{picture(value.png)}" alt="{name}">')
+        parts.append(f'<img src="{image(value.png)}" alt="{name}">')
     if value.table:
         head, *rows = value.table
         numeric = [index > 0 and _all_numbers(row[index] for row in rows) for index in range(len(head))]

@@ -196,7 +196,7 @@ def gallery(images: Tensor, titles: Sequence[str], title: str, caption: str = ""
 
 
 def mosaic(images: Tensor, columns: int, lines: int = 1) -> np.ndarray:
-    """Byte images (N, C, H, W) as one picture with an alpha channel: a transparent edge around each, above wider by lines."""
+    """Byte images (N, C, H, W) as one figure with an alpha channel: a transparent edge around each, above wider by lines."""
     count, _, height, width = images.shape
     above, side = -(-height * lines // 4), -(-width // 20)
     rows = max(1, -(-count // columns))

@@ -62,7 +62,7 @@ def policies_canvas() -> Any:
 
 
 def write_policies(out: str | Path) -> Path:
-    """Writes the pictures of all policies to a file: .html (with the table), .svg or .png."""
+    """Writes the figures of all policies to a file: .html (with the table), .svg or .png."""
     caption = "Each starts from a base rate of 0.1; above each plot stands the call that makes it."
     return write_topic(
         out, "Learning-rate policies", policies_canvas(), "Rate over iterations", caption, policies_table()

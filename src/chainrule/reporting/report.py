@@ -37,7 +37,7 @@ _TITLES = {
     "d_fake": "What the discriminator takes for real",
 }
 _TILES = 5  # metrics in large type where there are more than twice as many
-_FRAMES = 40  # pictures of one film; more make the file heavy
+_FRAMES = 40  # figures of one film; more make the file heavy
 
 
 def write_report(runs: Sequence[Run], out: Path | None) -> Path:
@@ -206,7 +206,7 @@ def plots(series: Series) -> list[Figure]:
 
 
 def films(folder: Path) -> list[dict[str, Any]]:
-    """The pictures that the run saved, those of one name in the order of their numbers."""
+    """The figures that the run saved, those of one name in the order of their numbers."""
     found: dict[str, list[tuple[int, Path]]] = {}
     for file in sorted(folder.glob("*.png")):
         match = re.fullmatch(r"(.*?)[-_ ]?(?:step|epoch)?[-_ ]?(\d+)", file.stem)
@@ -347,7 +347,7 @@ def _metrics(run: Run) -> tuple[dict[str, float], str]:
 def _figures(run: Run) -> tuple[list[Figure], str | None]:
     """The system's own figures, or why there are none: no checkpoint, the data gone, a recipe that is no more."""
     try:
-        return run.open_system().figures(), None
+        return run.open_task().figures(), None
     except ChainruleError as error:
         return [], str(error)
 

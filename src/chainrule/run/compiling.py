@@ -66,7 +66,7 @@ def compiled(run: Run, network: Any, *, batch_size: int) -> Any:
 
     Args:
         run: whose setting `compile` counts, and whose record keeps the choice.
-        network: what `Run.share_model` gave, called with one tensor of samples.
+        network: what `Run.wrap_distributed` gave, called with one tensor of samples.
         batch_size: over all processes.
     """
     if "compile" not in run.record:

@@ -44,7 +44,7 @@ from chainrule.run.signals import Signals
 from chainrule.run.weights.loading import Shapes, load_file, load_learnt
 
 if TYPE_CHECKING:
-    from chainrule.core.task import System
+    from chainrule.core.task import Task
 
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -72,7 +72,7 @@ class Run:
         self._clock = self._saved_at = time.monotonic()
         self._epochs: int | None = None
         self._unchecked: list[tuple[int, Tensor]] = []
-        self._system: System | None = None
+        self._task: Task | None = None
 
     # -- opening ------------------------------------------------------------------------------------------------
 
@@ -138,19 +138,19 @@ class Run:
         return self.record["common"]
 
     @property
-    def system(self) -> System:
-        """What the recipe built, with fresh weights; `open_system` has the trained ones."""
-        if self._system is None:
+    def task(self) -> Task:
+        """What the recipe built, with fresh weights; `open_task` has the trained ones."""
+        if self._task is None:
             torch.manual_seed(self.seed)
             settings = {key: tuple(v) if isinstance(v, list) else v for key, v in self.record["settings"].items()}
-            self._system = self.recipe.build(self, **settings)
+            self._task = self.recipe.build(self, **settings)
             self.write_record()
-        return self._system
+        return self._task
 
-    def open_system(self) -> System:
+    def open_task(self) -> Task:
         """The system with the weights that the validation chose, else the latest."""
-        load_learnt(self.folder, self.system.modules())
-        return self.system
+        load_learnt(self.folder, self.task.modules())
+        return self.task
 
     def log_lines(self) -> list[dict[str, Any]]:
         """What metrics.jsonl holds."""
@@ -262,8 +262,8 @@ class Run:
                 self._write_file("checkpoint/best.safetensors", lambda path: save_tree(weights, path))
         return better
 
-    def picture(self, name: str, image: Any) -> None:
-        """Saves a picture (PIL image) into figures/, where the report finds it."""
+    def save_image(self, name: str, image: Any) -> None:
+        """Saves an image (PIL image) into figures/, where the report finds it."""
         if self.world.leads:
             self._write_file(f"figures/{name}.png", lambda path: image.save(path, format="png"))
 
@@ -304,7 +304,7 @@ class Run:
             return module
         return module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def share_model(self, module: nn.Module, *, rests: bool = False) -> Any:
+    def wrap_distributed(self, module: nn.Module, *, rests: bool = False) -> Any:
         """The module to call in training: itself, or with DDP around it where several processes train.
 
         `rests` says that some parameters have no gradient for a while, as frozen ones.

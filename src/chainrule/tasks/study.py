@@ -17,7 +17,7 @@ from chainrule.run.run import Run
 SHOWN_CELLS = 8  # columns of the table of points
 
 
-class Demonstration:
+class Study:
     """Measures each of several points and draws the conclusion from all of them.
 
     Args:

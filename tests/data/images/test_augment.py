@@ -10,7 +10,7 @@ from torch import Tensor
 from chainrule.data.images import augment
 
 
-def pictures(count: int = 64, channels: int = 3, height: int = 9, width: int = 7) -> Tensor:
+def some_images(count: int = 64, channels: int = 3, height: int = 9, width: int = 7) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randint(0, 256, (count, channels, height, width), dtype=torch.uint8, generator=generator)
 
@@ -21,14 +21,14 @@ def seeded() -> None:
 
 
 def test_flip_mirrors_about_half_and_nothing_else() -> None:
-    x = pictures()
+    x = some_images()
     y = augment.flip(x)
     mirrored = (y == x.flip(3)).flatten(1).all(1)
     assert (mirrored | (y == x).flatten(1).all(1)).all() and 16 < int(mirrored.sum()) < 48
 
 
-def test_shift_is_a_crop_of_the_padded_picture() -> None:
-    x = pictures(200)
+def test_shift_is_a_crop_of_the_padded_image() -> None:
+    x = some_images(200)
     padded = F.pad(x, (2, 2, 2, 2))
     found = set()
     for before, after in zip(padded, augment.shift(x, pad=2), strict=True):
@@ -57,7 +57,7 @@ def test_resized_crop_shows_a_part_of_the_right_size() -> None:
 
 
 def test_colours_follow_their_definition() -> None:
-    x = pictures(8)
+    x = some_images(8)
     torch.manual_seed(5)
     found = augment.jitter_colours(x, strength=0.5)
     torch.manual_seed(5)
@@ -68,7 +68,7 @@ def test_colours_follow_their_definition() -> None:
         y = grey + (y - grey) * float(saturation)
         y = y.mean() + (y - y.mean()) * float(contrast)
         assert (after.double() - y.clamp(0, 255)).abs().max() <= 0.51
-    grey = augment.jitter_colours(pictures(4, channels=1), 0.5)
+    grey = augment.jitter_colours(some_images(4, channels=1), 0.5)
     assert grey.shape == (4, 1, 9, 7) and grey.dtype == torch.uint8
 
 

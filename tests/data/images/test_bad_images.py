@@ -1,4 +1,4 @@
-"""Pictures as users have them: broken, huge, misnamed. The right answer, or an error in words, from each command."""
+"""Images as users have them: broken, huge, misnamed. The right answer, or an error in words, from each command."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from chainrule import cli
 from chainrule.data.check import check
 from chainrule.data.images.decoding import decode, without_warnings
 from chainrule.data.images.faces import read_other_faces
-from chainrule.data.images.loading import read_other_images, read_pictures
-from chainrule.data.images.unlabelled import read_other_pictures
+from chainrule.data.images.loading import decode_files, read_other_images
+from chainrule.data.images.unlabelled import read_other_unlabelled
 from chainrule.models import build
-from tests.data.image_sets import pictures, png, read
+from tests.data.image_sets import png, read, some_images
 
 # -- the three commands ------------------------------------------------------------------------------------------------
 
@@ -46,13 +46,13 @@ def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]
 
 def two_classes(root: Path, count: int = 10, **options: Any) -> Path:
     for name in ("a", "b"):
-        pictures(root / name, count, **options)
+        some_images(root / name, count, **options)
     return root
 
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that learnt from grey pictures of 28 pixels."""
+    """A run that learnt from grey images of 28 pixels."""
     place = tmp_path_factory.mktemp("grey")
     two_classes(place / "set", size=(28, 28))
     cli.main(["train", "image-classifier", *SMALL, "--data", str(place / "set"), "--out", str(place / "run")])
@@ -63,13 +63,13 @@ WHOLE = png(60, 40, kind=2, bits=8, row=bytes(range(180)))
 BROKEN: dict[str, tuple[bytes, str, str]] = {
     "nothing in it": (b"", "an empty file", "repair or remove this file"),
     "a text": (
-        "这不是图片 this is no picture\n".encode(),
-        "no picture of a format that is known",
+        "这不是图片 this is no image\n".encode(),
+        "no image of a format that is known",
         "repair or remove this file",
     ),
     "a page of the web": (
         b"<!DOCTYPE html><title>404 Not Found</title>",
-        "no picture of a format that is known",
+        "no image of a format that is known",
         "repair or remove",
     ),
     "cut off in the header": (WHOLE[:20], "", "repair or remove this file"),
@@ -84,7 +84,7 @@ BROKEN: dict[str, tuple[bytes, str, str]] = {
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_a_picture_that_cannot_be_read(what: str, command: Any, run_folder: Path, tmp_path: Path) -> None:
+def test_a_image_that_cannot_be_read(what: str, command: Any, run_folder: Path, tmp_path: Path) -> None:
     content, found, cure = BROKEN[what]
     file = two_classes(tmp_path / "set") / "b" / "坏 3.png"
     file.write_bytes(content)
@@ -94,7 +94,7 @@ def test_a_picture_that_cannot_be_read(what: str, command: Any, run_folder: Path
         ["predict", run_folder, tmp_path / "set" / "a" / "0.png", file],
     ):
         status, told = command(*words)
-        assert status == 2 and "a picture cannot be read" in told and str(file) in told, told
+        assert status == 2 and "an image cannot be read" in told and str(file) in told, told
         assert found in told and cure in told
     assert not (tmp_path / "run").exists()
 
@@ -104,7 +104,7 @@ def test_all_that_is_broken_is_named_at_once(command: Any, tmp_path: Path) -> No
     for number, (content, _, _) in enumerate(BROKEN.values()):
         (tmp_path / "set" / "a" / f"bad{number}.png").write_bytes(content)
     status, told = command("data", "check", tmp_path / "set")
-    assert status == 2 and f"{len(BROKEN)} of {20 + len(BROKEN)} pictures cannot be read" in told
+    assert status == 2 and f"{len(BROKEN)} of {20 + len(BROKEN)} images cannot be read" in told
     assert all(f"bad{number}.png: " in told for number in range(len(BROKEN)))
 
 
@@ -119,7 +119,7 @@ def test_a_jpeg_that_lost_its_end(command: Any, tmp_path: Path) -> None:
         assert status == 2 and str(file) in told and "runcated" in told, (kept, told)
 
 
-def test_large_and_narrow_pictures_are_pictures(command: Any, run_folder: Path, tmp_path: Path) -> None:
+def test_large_and_narrow_images_are_images(command: Any, run_folder: Path, tmp_path: Path) -> None:
     """Pillow warns of more than 89 million pixels on stderr; they are taken, quietly."""
     folder = tmp_path / "large"
     folder.mkdir()
@@ -135,7 +135,7 @@ def test_large_and_narrow_pictures_are_pictures(command: Any, run_folder: Path, 
     status, told = command("predict", run_folder, folder, "--json")
     assert status == 0 and len(json.loads(told)) == len(sizes)
     margins = [decode(folder / f"{name}.png", 3, (64, 64), margin=256 / 224) for name in ("wide", "high", "strip")]
-    assert all(picture.shape == (64, 64, 3) and not picture.any() for picture in margins)
+    assert all(one_image.shape == (64, 64, 3) and not one_image.any() for one_image in margins)
 
 
 def test_a_strip_is_not_enlarged_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,11 +170,11 @@ def test_a_strip_keeps_its_middle(tmp_path: Path) -> None:
 
 def test_odd_names_and_sizes_train_and_answer(command: Any, tmp_path: Path) -> None:
     """Spaces, Chinese, emoji; capital endings; smaller than the network; leavings of a Mac; other files beside."""
-    root = tmp_path / "我的 pictures 📷"
+    root = tmp_path / "我的 images 📷"
     two_classes(root / "train", 4, mode="RGB", size=(40, 30))
     (root / "train" / "a").rename(root / "train" / "小 猫 🐱")
     cats = root / "train" / "小 猫 🐱"
-    pictures(cats / "deeper down", 4, mode="RGB", size=(5, 3))
+    some_images(cats / "deeper down", 4, mode="RGB", size=(5, 3))
     (cats / "0.png").rename(cats / "我 的 %20 #1 🐈.PNG")
     (cats / "2.png").rename(cats / "'quoted\" & [b].png")
     Image.new("CMYK", (30, 30)).save(cats / "print.JPG")
@@ -183,10 +183,10 @@ def test_odd_names_and_sizes_train_and_answer(command: Any, tmp_path: Path) -> N
     (cats / ".hidden").mkdir()
     (cats / ".hidden" / "no.png").write_bytes(b"")
     (cats / "phone.HEIC").write_bytes(b"not looked at")
-    pictures(root, 1, mode="RGB")
+    some_images(root, 1, mode="RGB")
     for split in ("val", "test"):
         for name in ("小 猫 🐱", "b"):
-            pictures(root / split / name, 2, mode="RGB")
+            some_images(root / split / name, 2, mode="RGB")
     status, told = command("data", "check", root, "--json")
     found = json.loads(told)
     assert status == 0 and found["train by class"] == {"b": 4, "小 猫 🐱": 10} and found["sizes"].endswith("different")
@@ -204,7 +204,7 @@ def test_odd_names_and_sizes_train_and_answer(command: Any, tmp_path: Path) -> N
 # -- folders and tables ------------------------------------------------------------------------------------------------
 
 
-def class_without_pictures(root: Path) -> None:
+def class_without_images(root: Path) -> None:
     two_classes(root)
     (root / "leer 空").mkdir()
     (root / "leer 空" / "scan.tga").write_bytes(b"x")
@@ -216,11 +216,11 @@ def class_with_nothing(root: Path) -> None:
 
 
 def one_class(root: Path) -> None:
-    pictures(root / "only", 8)
+    some_images(root / "only", 8)
 
 
 def one_class_in_a_table(root: Path) -> None:
-    pictures(root / "files", 8)
+    some_images(root / "files", 8)
     (root / "train.csv").write_text("path,label\n" + "".join(f"files/{i}.png,a\n" for i in range(8)), "utf-8")
 
 
@@ -239,7 +239,7 @@ def a_folder_in_a_table(root: Path) -> None:
 
 def grey_and_colour(root: Path) -> None:
     two_classes(root)
-    pictures(root / "b", 3, mode="RGB")
+    some_images(root / "b", 3, mode="RGB")
 
 
 def only_broken_links(root: Path) -> None:
@@ -250,12 +250,12 @@ def only_broken_links(root: Path) -> None:
 SETS: dict[
     str, tuple[Callable[[Path], None], list[str], bool]
 ] = {  # made by, words of the error, told by data check too
-    "a class without pictures": (
-        class_without_pictures,
-        ["a class has no picture", "leer 空", ".png", ".tga", "remove the folder"],
+    "a class without images": (
+        class_without_images,
+        ["a class has no image", "leer 空", ".png", ".tga", "remove the folder"],
         True,
     ),
-    "a class with nothing": (class_with_nothing, ["a class has no picture", "an empty folder"], True),
+    "a class with nothing": (class_with_nothing, ["a class has no image", "an empty folder"], True),
     "one class only": (
         one_class,
         ["a set of classes needs two at least", "1 subfolder", "one subfolder a class"],
@@ -264,12 +264,12 @@ SETS: dict[
     "one class in a table": (one_class_in_a_table, ["there is only one class", "my set", "two at least"], True),
     "a file of a table is missing": (
         missing_file_in_a_table,
-        ["a picture is not there", "train.csv, line 8", "gone 走.png"],
+        ["an image is not there", "train.csv, line 8", "gone 走.png"],
         True,
     ),
-    "a folder in a table": (a_folder_in_a_table, ["a picture is not there", "train.csv, line 8"], True),
+    "a folder in a table": (a_folder_in_a_table, ["an image is not there", "train.csv, line 8"], True),
     "grey and colour": (grey_and_colour, ["mixed kinds", "grey, as most are", "channels=1 or channels=3"], True),
-    "a link to nowhere": (only_broken_links, ["a picture cannot be read", "link.png", "no such file"], True),
+    "a link to nowhere": (only_broken_links, ["an image cannot be read", "link.png", "no such file"], True),
 }
 
 
@@ -300,7 +300,7 @@ def test_a_set_that_will_not_do(what: str, command: Any, tmp_path: Path) -> None
         ("googlenet", 16, ["too small for GoogLeNet", "16 x 16"]),
     ],
 )
-def test_pictures_that_the_network_cannot_take(
+def test_images_that_the_network_cannot_take(
     network: str, size: int, texts: list[str], command: Any, tmp_path: Path
 ) -> None:
     two_classes(tmp_path / "set", size=(30, 30))
@@ -314,10 +314,10 @@ def test_pictures_that_the_network_cannot_take(
 def test_weights_of_another_network(command: Any, tmp_path: Path) -> None:
     two_classes(tmp_path / "set")
     torch.save(build("resnet20").state_dict(), tmp_path / "别 other.pth")
-    (tmp_path / "picture.pth").write_bytes(WHOLE)
+    (tmp_path / "image.pth").write_bytes(WHOLE)
     for file, texts in (
         ("别 other.pth", ["these weights are not those of", "missing: ", "unexpected: ", "resnet20"]),
-        ("picture.pth", ["cannot be read as safetensors"]),
+        ("image.pth", ["cannot be read as safetensors"]),
         ("gone.pth", ["there is no such file"]),
     ):
         words = [
@@ -343,15 +343,15 @@ def test_files_are_brought_to_size_as_in_training(tmp_path: Path) -> None:
     """Two pixels lack: arrays get a border, as MNIST's 28 for LeNet-5's 32; files are stretched, whoever reads them."""
     two_classes(tmp_path / "set", size=(26, 26))
     spec, splits = read(tmp_path / "set", size=28)
-    learnt = {picture.numpy().tobytes() for part in splits.values() for picture in part.x}
+    learnt = {one_image.numpy().tobytes() for part in splits.values() for one_image in part.x}
     files = sorted((tmp_path / "set").rglob("*.png"))
-    assert {read_pictures([file], spec).numpy().tobytes() for file in files} == learnt
+    assert {decode_files([file], spec).numpy().tobytes() for file in files} == learnt
     arrays = np.stack([np.asarray(Image.open(file)) for file in files])
     np.savez(tmp_path / "set.npz", x=arrays, y=np.arange(20) // 10)
     spec, splits = read(tmp_path / "set.npz", size=28)
-    learnt = {picture.numpy().tobytes() for part in splits.values() for picture in part.x}
-    assert {read_pictures([file], spec).numpy().tobytes() for file in files} == learnt
-    assert not read_pictures([files[0]], spec)[0, 0, 0].any()  # the border
+    learnt = {one_image.numpy().tobytes() for part in splits.values() for one_image in part.x}
+    assert {decode_files([file], spec).numpy().tobytes() for file in files} == learnt
+    assert not decode_files([files[0]], spec)[0, 0, 0].any()  # the border
 
 
 def test_other_data_are_brought_to_size_as_in_training(tmp_path: Path) -> None:
@@ -362,13 +362,13 @@ def test_other_data_are_brought_to_size_as_in_training(tmp_path: Path) -> None:
     classes = {"set": ["a", "b"], "set.npz": ["0", "1"]}
     for learnt in classes:
         spec = read(tmp_path / learnt, size=28)[0]
-        expected = read_pictures(files, spec)
+        expected = decode_files(files, spec)
         assert bool(expected[:, :, 0].any()) == (learnt == "set")  # the border is black
         for other, names in classes.items():
             source = str(tmp_path / other)
             for found in (
                 read_other_images(source, None, {**spec, "classes": names}),
-                read_other_pictures(source, None, spec),
+                read_other_unlabelled(source, None, spec),
                 read_other_faces(source, None, spec),
             ):
                 assert (found.x.int() - expected.int()).abs().max() <= (
@@ -376,7 +376,7 @@ def test_other_data_are_brought_to_size_as_in_training(tmp_path: Path) -> None:
                 )
 
 
-def test_large_pictures_are_checked_without_a_warning(tmp_path: Path) -> None:
+def test_large_images_are_checked_without_a_warning(tmp_path: Path) -> None:
     two_classes(tmp_path / "set")
     (tmp_path / "set" / "a" / "large.png").write_bytes(png(11_000, 8_200, kind=0, bits=1))
     assert check(str(tmp_path / "set"), None)["sizes"] == "8x8 to 11000x8200, 2 different"

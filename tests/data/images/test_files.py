@@ -14,9 +14,9 @@ from chainrule.core.errors import UserError
 from chainrule.data.images import loading as images
 from chainrule.data.images.decoding import colour_channels, decode
 from chainrule.data.images.files import read_idx
-from chainrule.data.images.loading import pixel_statistics, read_pictures
+from chainrule.data.images.loading import decode_files, pixel_statistics
 from chainrule.data.splits import fingerprint
-from tests.data.image_sets import cifar_folder, idx_bytes, idx_folder, pictures, read, refused, stripes
+from tests.data.image_sets import cifar_folder, idx_bytes, idx_folder, read, refused, some_images, stripes
 
 # -- MNIST's idx ------------------------------------------------------------------------------------------------
 
@@ -108,17 +108,17 @@ def test_cifar_files_that_are_wrong(tmp_path: Path) -> None:
     refused(tmp_path / "c", "names of the classes", "batches.meta.txt")
 
 
-# -- folders of pictures ----------------------------------------------------------------------------------------
+# -- folders of images ----------------------------------------------------------------------------------------
 
 
 def test_class_folders(tmp_path: Path) -> None:
     """Names with spaces and Chinese characters, subfolders, other files beside, hidden folders."""
-    root = tmp_path / "my pictures 图"
-    pictures(root / "小 猫", 6)
-    pictures(root / "dog 狗" / "deeper down", 7, suffix=".bmp")
-    pictures(root / ".thumbnails", 3)
-    (root / "readme.txt").write_text("no picture")
-    (root / "小 猫" / "notes.txt").write_text("no picture")
+    root = tmp_path / "my images 图"
+    some_images(root / "小 猫", 6)
+    some_images(root / "dog 狗" / "deeper down", 7, suffix=".bmp")
+    some_images(root / ".thumbnails", 3)
+    (root / "readme.txt").write_text("no image")
+    (root / "小 猫" / "notes.txt").write_text("no image")
     spec, splits = read(root)
     assert spec["classes"] == ["dog 狗", "小 猫"] and sum(spec["counts"].values()) == 13
     y = torch.cat([splits[name].y for name in ("train", "val", "test")])
@@ -128,12 +128,12 @@ def test_class_folders(tmp_path: Path) -> None:
 def test_splits_in_folders(tmp_path: Path) -> None:
     for split, count in (("train", 5), ("val", 2), ("test", 3)):
         for label in ("a", "b"):
-            pictures(tmp_path / "d" / split / label, count)
+            some_images(tmp_path / "d" / split / label, count)
     spec, splits = read(tmp_path / "d")
     assert spec["counts"] == {"train": 10, "val": 4, "test": 6} and set(spec["splits"].values()) == {"as published"}
     first = np.asarray(Image.open(tmp_path / "d" / "val" / "b" / "0.png"))
     assert np.array_equal(splits["val"].x[2, 0].numpy(), first) and splits["val"].y.tolist() == [0, 0, 1, 1]
-    pictures(tmp_path / "d" / "test" / "c", 1)
+    some_images(tmp_path / "d" / "test" / "c", 1)
     refused(tmp_path / "d", "'c' is in test and not in train")
 
 
@@ -155,7 +155,7 @@ def test_splits_in_folders(tmp_path: Path) -> None:
         ("F", ".tif"),
     ],
 )
-def test_every_kind_of_picture_trains(tmp_path: Path, mode: str, suffix: str) -> None:
+def test_every_kind_of_image_trains(tmp_path: Path, mode: str, suffix: str) -> None:
     for label in ("a", "b"):
         if mode == "I;16":
             (tmp_path / "d" / label).mkdir(parents=True)
@@ -163,7 +163,7 @@ def test_every_kind_of_picture_trains(tmp_path: Path, mode: str, suffix: str) ->
                 deep = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1024 + index
                 Image.fromarray(deep).save(tmp_path / "d" / label / f"{index}.png")
         else:
-            pictures(tmp_path / "d" / label, 5, mode=mode, suffix=suffix)
+            some_images(tmp_path / "d" / label, 5, mode=mode, suffix=suffix)
     spec, splits = read(tmp_path / "d")
     assert spec["channels"] == (1 if mode in ("L", "1", "LA", "I;16", "F") else 3)
     assert splits["train"].x.dtype == torch.uint8 and splits["train"].x.shape[1:] == (spec["channels"], 8, 8)
@@ -190,13 +190,13 @@ def test_what_conversions_give(tmp_path: Path) -> None:
     assert colour_channels(tmp_path / "turned.png") == 1 and colour_channels(tmp_path / "clear.png") == 3
 
 
-def broken_pictures(folder: Path) -> dict[str, Path]:
-    """Files that end like pictures and are none, by what is wrong with them."""
-    whole = pictures(folder / "whole", 1, mode="RGB", size=(40, 40)) / "0.png"
+def broken_images(folder: Path) -> dict[str, Path]:
+    """Files that end like images and are none, by what is wrong with them."""
+    whole = some_images(folder / "whole", 1, mode="RGB", size=(40, 40)) / "0.png"
     made = {
         "cut short": whole.read_bytes()[:-900],
         "empty": b"",
-        "text": b"this is no picture\n",
+        "text": b"this is no image\n",
         "header": whole.read_bytes()[:20],
         "spoiled": whole.read_bytes()[:60] + bytes(40) + whole.read_bytes()[100:],
     }
@@ -205,37 +205,37 @@ def broken_pictures(folder: Path) -> dict[str, Path]:
     return {name: folder / f"{name}.png" for name in made}
 
 
-def test_a_broken_picture_is_named(tmp_path: Path) -> None:
-    for name, file in broken_pictures(tmp_path / "broken").items():
+def test_a_broken_image_is_named(tmp_path: Path) -> None:
+    for name, file in broken_images(tmp_path / "broken").items():
         root = tmp_path / f"set {name}"
         for label in ("a", "b"):
-            pictures(root / label, 5, mode="RGB")
+            some_images(root / label, 5, mode="RGB")
         (root / "b" / "3.png").write_bytes(file.read_bytes())
         message = refused(root, "cannot be read", str(root / "b" / "3.png"))
         assert ("an empty file" in message) is (name == "empty")
         with pytest.raises(UserError, match="cannot be read"):
-            read_pictures([file], {"size": 8, "channels": 1})
+            decode_files([file], {"size": 8, "channels": 1})
     with pytest.raises(UserError, match="no such file"):
-        read_pictures([tmp_path / "nothing.png"], {"size": 8, "channels": 1})
+        decode_files([tmp_path / "nothing.png"], {"size": 8, "channels": 1})
 
 
-def test_a_picture_of_absurd_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_image_of_absurd_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    file = pictures(tmp_path, 1) / "0.png"
+    file = some_images(tmp_path, 1) / "0.png"
     with pytest.raises(UserError, match="cannot be read"):
         decode(file, 1, (8, 8))
 
 
 def test_folders_that_will_not_do(tmp_path: Path) -> None:
-    pictures(tmp_path / "one" / "a", 5)
+    some_images(tmp_path / "one" / "a", 5)
     refused(tmp_path / "one", "two at least", "1 subfolder")
     (tmp_path / "none").mkdir()
     refused(tmp_path / "none", "0 subfolders")
-    pictures(tmp_path / "gap" / "a", 5)
+    some_images(tmp_path / "gap" / "a", 5)
     (tmp_path / "gap" / "b").mkdir()
-    refused(tmp_path / "gap", "a class has no picture", str(tmp_path / "gap" / "b"))
-    pictures(tmp_path / "mixed" / "a", 5)
-    pictures(tmp_path / "mixed" / "b", 4, mode="RGB")
+    refused(tmp_path / "gap", "a class has no image", str(tmp_path / "gap" / "b"))
+    some_images(tmp_path / "mixed" / "a", 5)
+    some_images(tmp_path / "mixed" / "b", 4, mode="RGB")
     refused(tmp_path / "mixed", "mixed kinds", "grey, as most are", "0.png", "channels=1")
     assert read(tmp_path / "mixed", channels=3)[0]["channels"] == 3
     (tmp_path / "notes.txt").write_text("x")
@@ -244,15 +244,15 @@ def test_folders_that_will_not_do(tmp_path: Path) -> None:
 
 
 def test_a_path_that_is_nearly_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "all" / "my pictures").mkdir(parents=True)
-    refused(tmp_path / "all" / "mypictures", "did you mean", str(tmp_path / "all" / "my pictures"))
-    refused(tmp_path / "al" / "my pictures" / "train", f"did you mean {tmp_path / 'all'}?", f"{tmp_path}, without 'al'")
+    (tmp_path / "all" / "my images").mkdir(parents=True)
+    refused(tmp_path / "all" / "myimages", "did you mean", str(tmp_path / "all" / "my images"))
+    refused(tmp_path / "al" / "my images" / "train", f"did you mean {tmp_path / 'all'}?", f"{tmp_path}, without 'al'")
     monkeypatch.chdir(tmp_path / "all")
-    refused(Path("mypictures"), "did you mean my pictures?", "digits")
-    refused(Path("my pictures/train"), "without 'train' in it")
+    refused(Path("myimages"), "did you mean my images?", "digits")
+    refused(Path("my images/train"), "without 'train' in it")
 
 
-# -- figures of all pictures ---------------------------------------------------------------------------------------
+# -- figures of all images ---------------------------------------------------------------------------------------
 
 
 def test_statistics_are_numpys_in_one_part_and_in_many(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Every form of a picture file: the pixels that it means, by Pillow or by hand; and files that were spoiled at random."""
+"""Every form of an image file: the pixels that it means, by Pillow or by hand; and files that were spoiled at random."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from chainrule.core.errors import UserError
 from chainrule.data.images.decoding import decode, why_broken, without_warnings
-from chainrule.data.images.loading import read_pictures
+from chainrule.data.images.loading import decode_files
 from tests.data.image_sets import png
 
 RNG = np.random.default_rng(0)
@@ -24,7 +24,7 @@ DEEP = RNG.integers(0, 65536, (9, 7)).astype(np.uint16)
 
 
 def on_white(rgba: np.ndarray) -> np.ndarray:
-    """What shows of a picture with transparency on white paper, in float64."""
+    """What shows of an image with transparency on white paper, in float64."""
     share = rgba[..., 3:] / 255.0
     return rgba[..., :3] * share + 255.0 * (1 - share)
 
@@ -139,7 +139,7 @@ RIGHT: dict[str, tuple[str, Callable[[Path], None], np.ndarray, float]] = {
     "film GIF": (".gif", film(FIRST, SECOND), np.asarray(FIRST), 0),
     "film WebP": (".webp", film(FIRST, SECOND, lossless=True), np.asarray(FIRST), 0),
     "film PNG": (".png", film(FIRST, SECOND), np.asarray(FIRST), 0),
-    "film PNG with a picture of its own": (".png", film(SECOND, FIRST, default_image=True), np.asarray(SECOND), 0),
+    "film PNG with an image of its own": (".png", film(SECOND, FIRST, default_image=True), np.asarray(SECOND), 0),
     "pages TIFF": (".tif", saved(FIRST.copy(), save_all=True, append_images=[SECOND.copy()]), np.asarray(FIRST), 0),
     "turned 1, not at all": (".png", turned(1), COLOURS, 0),
     "turned 2, mirrored": (".png", turned(2), COLOURS[:, ::-1], 0),
@@ -162,7 +162,7 @@ def test_pixels_are_what_the_file_means(form: str, tmp_path: Path) -> None:
     assert np.abs(decode(file, 1, (height, width)).astype(float) - grey).max() <= off + 1
     spec = {"size": 12, "channels": 3, "margin": None, "border": 0}
     assert np.array_equal(
-        read_pictures([file], spec)[0].permute(1, 2, 0),
+        decode_files([file], spec)[0].permute(1, 2, 0),
         Image.fromarray(found).resize((12, 12), Image.Resampling.BILINEAR),
     )
 

@@ -307,7 +307,7 @@ def test_published_tables_without_a_line_of_names(tmp_path: Path) -> None:
     assert sum(spec["counts"].values()) == 30, "the first line is a row"
 
 
-def test_pictures_as_rows_of_pixels(tmp_path: Path) -> None:
+def test_images_as_rows_of_pixels(tmp_path: Path) -> None:
     from tests.data.image_sets import idx_folder
 
     folder = idx_folder(tmp_path / "digits")

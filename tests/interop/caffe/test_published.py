@@ -49,7 +49,7 @@ def take_norm(net: CaffeGraph, suffix: str, norm: nn.BatchNorm2d, factor: float)
 
 
 def compare(net: CaffeGraph, model: nn.Module, size: int) -> None:
-    """Scores and gradients of both at pictures, in float64."""
+    """Scores and gradients of both at images, in float64."""
     x = torch.randn(2, 3, size, size, dtype=torch.float64)
     ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
     found, expected = CaffeScores(net.double().eval())(ours), model.double().eval()(theirs)

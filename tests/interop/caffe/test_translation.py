@@ -15,7 +15,7 @@ import torch
 from chainrule import api, cli, models
 from chainrule.core.errors import UserError
 from chainrule.data.images.decoding import decode
-from chainrule.data.images.loading import read_pictures
+from chainrule.data.images.loading import decode_files
 from chainrule.interop.caffe.description.graph import CaffeGraph, CaffeScores
 from chainrule.interop.caffe.description.schema import message
 from chainrule.interop.caffe.net import parse_net
@@ -24,7 +24,7 @@ from chainrule.run.run import Run
 from chainrule.run.weights.files import is_caffemodel
 from chainrule.run.weights.loading import load_file
 from chainrule.systems.image_classification.caffe.classifier import CaffeClassifier
-from tests.data.image_sets import pictures
+from tests.data.image_sets import some_images
 from tests.interop.caffe import descriptions
 
 LENET = (resources.files("chainrule.systems.image_classification.caffe") / "assets" / "lenet.prototxt").read_text(
@@ -68,7 +68,7 @@ PAIRS: dict[str, tuple[Callable[[], str], dict[str, Any], int]] = {
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_the_same_picture_gets_the_same_scores(name: str, tmp_path: Path) -> None:
+def test_the_same_image_gets_the_same_scores(name: str, tmp_path: Path) -> None:
     describe, config, size = PAIRS[name]
     net = trained(describe())
     save_caffemodel(net, tmp_path / "w.caffemodel")
@@ -183,7 +183,7 @@ def test_a_network_that_does_not_fit(name: str, config: dict[str, Any], words: s
     assert "lenet.caffemodel" in str(caught.value)
 
 
-def test_grey_weights_for_colour_pictures_are_told(tmp_path: Path) -> None:
+def test_grey_weights_for_colour_images_are_told(tmp_path: Path) -> None:
     file = lenet_file(tmp_path / "lenet.caffemodel")
     with pytest.raises(
         UserError, match=r"conv1.weight \(20, 1, 5, 5\) instead of \(20, 3, 5, 5\)(.|\n)*cure: +channels=1, as"
@@ -232,9 +232,9 @@ def test_another_number_of_blobs_is_told(tmp_path: Path) -> None:
 
 
 def test_a_training_that_starts_from_caffes_lenet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Pixels over 256, no mean: the same file of a picture has the same probabilities here and by the description."""
+    """Pixels over 256, no mean: the same file of an image has the same probabilities here and by the description."""
     for name in "0123456789":
-        pictures(tmp_path / "set" / name, 4, size=(28, 28))
+        some_images(tmp_path / "set" / name, 4, size=(28, 28))
     net = trained(LENET, shapes={"data": (1, 1, 28, 28)})
     save_caffemodel(net, file := tmp_path / "lenet.caffemodel")
     words = [
@@ -266,7 +266,7 @@ def test_a_training_that_starts_from_caffes_lenet(tmp_path: Path, capsys: pytest
     cli.main(["predict", str(tmp_path / "run"), *map(str, files), "--json"])
     found = json.loads(capsys.readouterr().out)
     spec = Run.load(tmp_path / "run").record["data"]["spec"]
-    pixels = torch.cat([read_pictures([file], spec) for file in files]).float()
+    pixels = torch.cat([decode_files([file], spec) for file in files]).float()
     with torch.inference_mode():
         expected = CaffeClassifier(net).eval()(pixels / 256).softmax(1)
     assert [answer["probability"] for answer in found] == pytest.approx(expected.max(1).values.tolist(), abs=2e-5)
@@ -274,9 +274,9 @@ def test_a_training_that_starts_from_caffes_lenet(tmp_path: Path, capsys: pytest
 
 
 def test_colours_and_means_go_as_caffe_had_them(tmp_path: Path) -> None:
-    """From files of pictures, through a run, against Caffe's own way: blue first, 104, 117, 123 taken away, nothing scaled."""
+    """From files of images, through a run, against Caffe's own way: blue first, 104, 117, 123 taken away, nothing scaled."""
     for name in ("a", "b"):
-        pictures(tmp_path / "set" / name, 4, "RGB", size=(70, 60))
+        some_images(tmp_path / "set" / name, 4, "RGB", size=(70, 60))
     net = trained(descriptions.googlenet(classes=2))
     save_caffemodel(net, file := tmp_path / "googlenet.caffemodel")
     run = api.train(
@@ -299,7 +299,7 @@ def test_colours_and_means_go_as_caffe_had_them(tmp_path: Path) -> None:
     x = torch.from_numpy(pixels[..., ::-1] - np.float32([104, 117, 123])).permute(0, 3, 1, 2)
     with torch.inference_mode():
         expected = CaffeScores(net.eval())(x)
-        found = run.open_system().logits(torch.from_numpy(pixels).permute(0, 3, 1, 2))  # type: ignore[attr-defined]
+        found = run.open_task().logits(torch.from_numpy(pixels).permute(0, 3, 1, 2))  # type: ignore[attr-defined]
     assert float(expected.std()) > 1e-2
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
 

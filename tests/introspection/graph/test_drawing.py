@@ -20,7 +20,7 @@ from chainrule.inspect import graph
 from chainrule.introspection.graph.drawing.fold import View, view
 from chainrule.introspection.graph.drawing.layout import GAP, arrange
 
-# -- folding and pictures -----------------------------------------------------------------------------------------------
+# -- folding and figures -----------------------------------------------------------------------------------------------
 
 
 class Bottleneck(nn.Module):
@@ -102,7 +102,7 @@ def test_repeats_fold_and_unfold() -> None:
     with pytest.raises(UserError, match=r"did you mean layer2.1…layer2.3"):
         g.svg(unfold=["layer2.1...layer2.3"])
     names = [v.name for v in inner(view(g))]
-    assert len(names) == len(set(names)), "the page finds pictures by name"
+    assert len(names) == len(set(names)), "the page finds figures by name"
 
 
 @pytest.mark.parametrize("times", [2, 5])

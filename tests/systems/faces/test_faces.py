@@ -1,4 +1,4 @@
-"""Faces: splits by person, the small network, training by triplets, and what a run answers about the user's own pictures."""
+"""Faces: splits by person, the small network, training by triplets, and what a run answers about the user's own images."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ SMALL: dict[str, Any] = {
 NAMES = ("安娜 玛丽", "Bob", "Carla Ü", "d", "Eve", "f f", "Grete", "h", "Ivo", "王小明")
 
 
-def picture(file: Path, person: int, number: int, *, mode: str = "L", size: tuple[int, int] = (20, 24)) -> Path:
-    """A person is a coarse pattern of his own; each picture of him adds noise."""
+def image(file: Path, person: int, number: int, *, mode: str = "L", size: tuple[int, int] = (20, 24)) -> Path:
+    """A person is a coarse pattern of his own; each image of him adds noise."""
     pattern = np.random.default_rng(person).integers(40, 216, (4, 4)).astype(np.uint8)
     grown = np.asarray(Image.fromarray(pattern).resize(size, Image.Resampling.BICUBIC)).astype(int)
     noise = np.random.default_rng(1000 * person + number).integers(-15, 16, grown.shape)
@@ -54,10 +54,10 @@ def picture(file: Path, person: int, number: int, *, mode: str = "L", size: tupl
 
 
 def people(folder: Path, counts: Sequence[int], first: int = 0) -> Path:
-    """A folder of persons' folders with so many pictures each."""
+    """A folder of persons' folders with so many images each."""
     for person, count in enumerate(counts, first):
         for number in range(count):
-            picture(folder / NAMES[person] / f"bild {number}.png", person, number)
+            image(folder / NAMES[person] / f"bild {number}.png", person, number)
     return folder
 
 
@@ -97,7 +97,7 @@ def test_nobody_is_in_two_splits(tmp_path: Path) -> None:
     assert again == spec and other["persons"] != spec["persons"] and other["fingerprint"] != spec["fingerprint"]
 
 
-def test_every_picture_goes_with_its_person(tmp_path: Path) -> None:
+def test_every_image_goes_with_its_person(tmp_path: Path) -> None:
     """Read a second time, file by file, with Pillow alone."""
     folder = people(tmp_path / "p", [3, 2, 4, 3, 2, 5, 3, 4])
     for split in read(folder)[1].values():
@@ -107,7 +107,7 @@ def test_every_picture_goes_with_its_person(tmp_path: Path) -> None:
             assert np.array_equal(split.x[split.y == person][:, 0].numpy(), np.stack(expected))
 
 
-def test_who_has_one_picture_is_a_negative(tmp_path: Path) -> None:
+def test_who_has_one_image_is_a_negative(tmp_path: Path) -> None:
     spec, splits = read(people(tmp_path / "p", [1, 4, 4, 1, 4, 4, 4, 4, 1]))
     assert {NAMES[0], NAMES[3], NAMES[8]} <= set(splits["train"].names)
     assert spec["counts"] == {"train": 2 * 4 + 3, "val": 8, "test": 8}
@@ -123,7 +123,7 @@ def test_given_splits_stay_as_they_are(tmp_path: Path) -> None:
         "test": sorted(NAMES[6:9]),
     }
     assert set(spec["splits"].values()) == {"as given"}
-    picture(tmp_path / "test" / NAMES[1] / "again.png", 1, 99)
+    image(tmp_path / "test" / NAMES[1] / "again.png", 1, 99)
     refused(tmp_path, "a person is in train and in test", NAMES[1])
 
 
@@ -137,7 +137,7 @@ def test_a_given_test_split_alone(tmp_path: Path) -> None:
     assert spec["splits"]["test"] == "as given" and spec["splits"]["train"] == "the other persons"
 
 
-def test_sets_split_by_picture_are_put_together() -> None:
+def test_sets_split_by_image_are_put_together() -> None:
     spec, splits = read("digits")
     assert sum(spec["counts"].values()) == 1797 and {len(s.names) for s in splits.values()} == {2, 4}
 
@@ -163,7 +163,7 @@ def test_the_orl_faces() -> None:
         ([1] * 9, ("too few persons to be split", "0 of 9 persons")),
         ([1] * 5 + [2] * 4, ("too few persons to be split", "4 of 9 persons")),
     ],
-    ids=["one person", "five persons", "one picture each", "few with two"],
+    ids=["one person", "five persons", "one image each", "few with two"],
 )
 def test_folders_that_make_no_pairs(tmp_path: Path, counts: list[int], words: tuple[str, ...]) -> None:
     refused(people(tmp_path / "p", counts), *words)
@@ -172,25 +172,25 @@ def test_folders_that_make_no_pairs(tmp_path: Path, counts: list[int], words: tu
 def test_a_split_without_a_pair(tmp_path: Path) -> None:
     people(tmp_path / "train", [3] * 6)
     people(tmp_path / "test", [1] * 3, 6)
-    refused(tmp_path, "the test split makes no pairs", "3 pictures of 3 persons")
+    refused(tmp_path, "the test split makes no pairs", "3 images of 3 persons")
 
 
-def test_a_broken_picture_is_named(tmp_path: Path) -> None:
+def test_a_broken_image_is_named(tmp_path: Path) -> None:
     folder = people(tmp_path / "p", [3] * 7)
     file = folder / NAMES[4] / "bild 1.png"
     file.write_bytes(file.read_bytes()[:60])
-    refused(folder, "a picture cannot be read", str(file))
+    refused(folder, "an image cannot be read", str(file))
     file.write_bytes(b"")
     refused(folder, "an empty file", str(file))
 
 
 def test_colour_and_sizes_mixed(tmp_path: Path) -> None:
     folder = people(tmp_path / "p", [3] * 7)
-    picture(folder / NAMES[0] / "large.jpg", 0, 50, size=(70, 90))
+    image(folder / NAMES[0] / "large.jpg", 0, 50, size=(70, 90))
     assert (
         read(folder)[0]["counts"]["train"] + read(folder)[0]["counts"]["val"] + read(folder)[0]["counts"]["test"] == 22
     )
-    odd = picture(folder / NAMES[2] / "colour.png", 2, 51, mode="RGB")
+    odd = image(folder / NAMES[2] / "colour.png", 2, 51, mode="RGB")
     refused(folder, "mixed kinds", str(odd), "channels=1 or channels=3")
     for channels in (1, 3):
         assert read(folder, channels=channels)[1]["train"].x.shape[1:] == (channels, 16, 16)
@@ -200,11 +200,11 @@ def test_grey_and_colour_splits(tmp_path: Path) -> None:
     people(tmp_path / "train", [3] * 5)
     for person in (6, 7):
         for number in range(3):
-            picture(tmp_path / "test" / NAMES[person] / f"{number}.png", person, number, mode="RGB")
+            image(tmp_path / "test" / NAMES[person] / f"{number}.png", person, number, mode="RGB")
     refused(tmp_path, "the splits are of mixed kinds", "channels=1")
 
 
-def test_pictures_of_one_colour(tmp_path: Path) -> None:
+def test_images_of_one_colour(tmp_path: Path) -> None:
     for person in range(7):
         for number in range(2):
             (tmp_path / str(person)).mkdir(exist_ok=True)
@@ -233,7 +233,7 @@ def test_jitter_moves_and_turns_as_an_affine_map() -> None:
     """A bright spot: after a turn about the middle it is as far from it; moves are bounded."""
     torch.manual_seed(1)
     x = torch.zeros(100, 1, 33, 33, dtype=torch.uint8)
-    x[:, :, 15:18, 25:28] = 255  # its middle 10 to the right of the picture's
+    x[:, :, 15:18, 25:28] = 255  # its middle 10 to the right of the image's
     places = torch.stack(torch.meshgrid(torch.arange(33.0) - 16, torch.arange(33.0) - 16, indexing="ij"))
 
     def middle(images: torch.Tensor) -> torch.Tensor:
@@ -273,13 +273,13 @@ def test_a_face_and_its_mirror_image_are_one() -> None:
     assert torch.allclose(found, by_hand / by_hand.norm(dim=1, keepdim=True), atol=1e-6)
 
 
-def test_a_picture_too_small() -> None:
+def test_a_image_too_small() -> None:
     with pytest.raises(UserError, match="too small"):
         FaceNetSmall(size=15)
 
 
 def test_one_batch_is_learnt_by_heart() -> None:
-    """Noise pictures of three persons: after it no triplet violates the margin."""
+    """Noise images of three persons: after it no triplet violates the margin."""
     torch.manual_seed(0)
     net, x, y = FaceNetSmall(8, 1, 16, width=4), torch.randn(9, 1, 16, 16), torch.arange(9) // 3
     optimizer = torch.optim.Adam(net.parameters(), 1e-2)
@@ -323,13 +323,13 @@ def test_it_learns_to_know_strangers(folder: Path) -> None:
 
 
 def test_the_metrics_are_scikit_learns(folder: Path) -> None:
-    """AUC of all pairs, nearest first picture, and the eigenfaces of scikit-learn's own decomposition."""
-    system: Any = Run.load(folder, "cpu").open_system()
-    metrics, test, train = system.evaluate(), system.data.test, system.data.train
-    chosen = system.eigenfaces.estimator.get_params()
+    """AUC of all pairs, nearest first image, and the eigenfaces of scikit-learn's own decomposition."""
+    task: Any = Run.load(folder, "cpu").open_task()
+    metrics, test, train = task.evaluate(), task.data.test, task.data.train
+    chosen = task.eigenfaces.estimator.get_params()
     pca = PCA(chosen["n_components"], whiten=chosen["whiten"], svd_solver="full").fit(train.x.flatten(1).double() / 255)
     pixels = (test.x.flatten(1).double() / 255).numpy()
-    rows = {"": system.embed(test.x).double().numpy(), "_eigenfaces": pca.transform(pixels), "_raw_pixels": pixels}
+    rows = {"": task.embed(test.x).double().numpy(), "_eigenfaces": pca.transform(pixels), "_raw_pixels": pixels}
     y = test.y.numpy()
     above = np.triu_indices(len(y), 1)
     first = np.array([np.flatnonzero(y == person)[0] for person in np.unique(y)])
@@ -343,35 +343,35 @@ def test_the_metrics_are_scikit_learns(folder: Path) -> None:
 
 
 def test_the_threshold_is_the_validations(folder: Path) -> None:
-    system: Any = Run.load(folder, "cpu").open_system()
-    kept = float(system.threshold.value)
-    assert 0 < kept < 4 and isinstance(system.answering, MirrorMean)
-    x = system.normalize(system.data.val.x)
-    assert torch.allclose(system.embed(system.data.val.x), system.answering(x), atol=1e-6)
-    best = system.validate()
-    assert float(system.threshold.value) == kept, "the threshold belongs to other weights than those that were chosen"
+    task: Any = Run.load(folder, "cpu").open_task()
+    kept = float(task.threshold.value)
+    assert 0 < kept < 4 and isinstance(task.answering, MirrorMean)
+    x = task.normalize(task.data.val.x)
+    assert torch.allclose(task.embed(task.data.val.x), task.answering(x), atol=1e-6)
+    best = task.validate()
+    assert float(task.threshold.value) == kept, "the threshold belongs to other weights than those that were chosen"
     logged = [line for line in Run.load(folder).log_lines() if "val_auc" in line]
     assert best["auc"] == pytest.approx(max(line["val_auc"] for line in logged)) and len(logged) == SMALL["epochs"]
 
 
 def test_a_batch_without_triplets_is_a_step_of_nothing_and_nan_is_seen(folder: Path) -> None:
-    system: Any = Run.load(folder, "cpu").open_system()
+    task: Any = Run.load(folder, "cpu").open_task()
     z = torch.eye(16)[[0, 0, 1, 1]].requires_grad_()  # all right already
-    loss = system.loss(z, torch.tensor([0, 0, 1, 1]))
+    loss = task.loss(z, torch.tensor([0, 0, 1, 1]))
     loss.backward()
     assert float(loss.detach()) == 0 and z.grad is not None and not z.grad.any()
-    assert system.loss(torch.full((4, 16), torch.nan), torch.tensor([0, 0, 1, 1])).isnan()
+    assert task.loss(torch.full((4, 16), torch.nan), torch.tensor([0, 0, 1, 1])).isnan()
 
 
 def test_under_autocast_distances_keep_their_digits(folder: Path) -> None:
     """bfloat16 holds three digits; sums and differences of it are to be those of the same numbers in float32."""
-    system: Any = Run.load(folder, "cpu").system
+    task: Any = Run.load(folder, "cpu").task
     z, labels = (
         torch.nn.functional.normalize(torch.randn(12, 16, generator=torch.Generator().manual_seed(0))),
         torch.arange(12) // 4,
     )
     rough = z.bfloat16()
-    assert torch.equal(system.loss(rough, labels), system.loss(rough.float(), labels))
+    assert torch.equal(task.loss(rough, labels), task.loss(rough.float(), labels))
 
 
 @pytest.mark.parametrize("mining", ["hard", "all"])
@@ -379,19 +379,19 @@ def test_other_mining_learns_too(tmp_path: Path, mining: str) -> None:
     data = people(tmp_path / "data", [4] * 8)
     settings = {**SMALL, "mining": mining, "epochs": 5, "margin": 0.3, "augment": False, "mirror": False}
     run = chainrule.train("facenet", data=str(data), out=tmp_path / "run", device="cpu", **settings)
-    system: Any = run.system
-    assert system.answering is system.model, "mirror=no answers for the picture alone"
+    task: Any = run.task
+    assert task.answering is task.model, "mirror=no answers for the image alone"
     losses = [line["loss"] for line in run.log_lines() if "loss" in line]
     result = run.result()
     assert losses[-1] < losses[0] and result is not None and result["metrics"]["auc"] > 0.9
 
 
-# -- the user's own pictures ----------------------------------------------------------------------------------------
+# -- the user's own images ----------------------------------------------------------------------------------------
 
 
-def test_two_pictures(folder: Path, tmp_path: Path) -> None:
+def test_two_images(folder: Path, tmp_path: Path) -> None:
     one, again, other = (
-        picture(tmp_path / "外 部" / f"{person}-{number}.png", person, number)
+        image(tmp_path / "外 部" / f"{person}-{number}.png", person, number)
         for person, number in ((50, 1), (50, 2), (51, 1))
     )
     same, same_back = chainrule.predict(folder, [str(one), str(again)], device="cpu")
@@ -401,14 +401,14 @@ def test_two_pictures(folder: Path, tmp_path: Path) -> None:
     assert same_back["input"] == str(again) and same_back["squared_distance"] == same["squared_distance"]
     different = chainrule.predict(folder, [str(one), str(other)], device="cpu")[0]
     assert different["answer"] == "two persons" and different["squared_distance"] > different["threshold"]
-    system: Any = Run.load(folder, "cpu").open_system()
+    task: Any = Run.load(folder, "cpu").open_task()
     z = torch.tensor([chainrule.predict(folder, [str(f)], device="cpu")[0]["embedding"] for f in (one, other)])
     assert float((z[0] - z[1]).square().sum()) == pytest.approx(different["squared_distance"], abs=1e-4)
-    assert different["threshold"] == pytest.approx(float(system.threshold.value), abs=1e-6)
+    assert different["threshold"] == pytest.approx(float(task.threshold.value), abs=1e-6)
 
 
-def test_several_pictures(folder: Path, tmp_path: Path) -> None:
-    files = [str(picture(tmp_path / f"{p}-{n}.png", p, n)) for p, n in ((50, 1), (51, 1), (50, 2))]
+def test_several_images(folder: Path, tmp_path: Path) -> None:
+    files = [str(image(tmp_path / f"{p}-{n}.png", p, n)) for p, n in ((50, 1), (51, 1), (50, 2))]
     answers = chainrule.predict(folder, files, device="cpu")
     assert [answer["input"] for answer in answers] == files
     assert list(answers[0]["squared_distances"]) == files[1:]
@@ -423,9 +423,9 @@ def test_a_gallery(folder: Path, tmp_path: Path) -> None:
     gallery = tmp_path / "gallery 图库"
     for person in (60, 61, 62):
         for number in range(2):
-            picture(gallery / f"Herr {person}" / f"{number}.png", person, number)
-    picture(gallery / "王.png", 63, 0)
-    asked = [str(picture(tmp_path / f"{person}.png", person, 7)) for person in (61, 63, 70)]
+            image(gallery / f"Herr {person}" / f"{number}.png", person, number)
+    image(gallery / "王.png", 63, 0)
+    asked = [str(image(tmp_path / f"{person}.png", person, 7)) for person in (61, 63, 70)]
     answers = chainrule.predict(folder, [*asked, str(gallery)], device="cpu")
     assert [answer["person"] for answer in answers] == ["Herr 61", "王", "nobody in the gallery"]
     assert answers[0]["nearest"].startswith(str(gallery / "Herr 61")) and len(answers[0]["top"]) == 5
@@ -433,13 +433,13 @@ def test_a_gallery(folder: Path, tmp_path: Path) -> None:
     assert spread == sorted(spread) and answers[2]["squared_distance"] == spread[0] > answers[2]["threshold"]
 
 
-def test_a_picture_of_the_gallery_itself(folder: Path, tmp_path: Path) -> None:
-    own = picture(tmp_path / "g" / "a" / "0.png", 60, 0)
-    other = picture(tmp_path / "g" / "a" / "1.png", 60, 1)
+def test_a_image_of_the_gallery_itself(folder: Path, tmp_path: Path) -> None:
+    own = image(tmp_path / "g" / "a" / "0.png", 60, 0)
+    other = image(tmp_path / "g" / "a" / "1.png", 60, 1)
     (answer,) = chainrule.predict(folder, [str(own), str(tmp_path / "g")], device="cpu")
     assert answer["nearest"] == str(other) and len(answer["top"]) == 1
     other.unlink()
-    with pytest.raises(UserError, match="nothing but the picture itself"):
+    with pytest.raises(UserError, match="nothing but the image itself"):
         chainrule.predict(folder, [str(own), str(tmp_path / "g")], device="cpu")
 
 
@@ -448,15 +448,15 @@ def test_a_picture_of_the_gallery_itself(folder: Path, tmp_path: Path) -> None:
     [
         (["g"], "nobody to look for"),
         (["a.png", "g", "g2"], "one gallery at a time"),
-        (["a.png", "empty"], "holds no picture"),
+        (["a.png", "empty"], "holds no image"),
         (["a.png", "missing.png"], "no such file"),
         (["a.png", "broken.png"], "cannot be read"),
     ],
 )
 def test_questions_that_are_none(folder: Path, tmp_path: Path, given: list[str], words: str) -> None:
-    picture(tmp_path / "a.png", 1, 1)
+    image(tmp_path / "a.png", 1, 1)
     for name in ("g", "g2"):
-        picture(tmp_path / name / "x" / "0.png", 2, 2)
+        image(tmp_path / name / "x" / "0.png", 2, 2)
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.png").write_bytes(b"\x89PNG nothing")
     done = CliRunner().invoke(cli, ["predict", str(folder), *(str(tmp_path / name) for name in given)])
@@ -465,7 +465,7 @@ def test_questions_that_are_none(folder: Path, tmp_path: Path, given: list[str],
 
 def test_names_in_a_gallery(tmp_path: Path) -> None:
     for name in ("b/1.png", "a/deep/2.png", "loose one.png"):
-        picture(tmp_path / name, 1, 1)
+        image(tmp_path / name, 1, 1)
     files, persons = read_gallery(tmp_path)
     assert dict(zip((str(f.relative_to(tmp_path)) for f in files), persons, strict=True)) == {
         "b/1.png": "b",
@@ -478,13 +478,13 @@ def test_other_people_are_measured(folder: Path, tmp_path: Path) -> None:
     data = tmp_path / "others"
     for person in range(80, 85):
         for number in range(4):
-            picture(data / str(person) / f"{number}.png", person, number, mode="RGB", size=(40, 30))
+            image(data / str(person) / f"{number}.png", person, number, mode="RGB", size=(40, 30))
     found = chainrule.evaluate(folder, data=str(data), device="cpu")
     assert found["auc"] > 0.9 and "verification_accuracy" in found and "tar_at_far_1e2" in found
     three = tmp_path / "three"
     for person in range(3):
         for number in range(3):
-            picture(three / str(person) / f"{number}.png", person, number)
+            image(three / str(person) / f"{number}.png", person, number)
     few = chainrule.evaluate(folder, data=str(three), device="cpu")
     assert "verification_accuracy" not in few and 0 <= few["accuracy"] <= 1
 
@@ -493,7 +493,7 @@ def test_settings_that_the_data_do_not_allow(tmp_path: Path) -> None:
     data = people(tmp_path / "data", [4] * 8)
     for wrong, words in (
         ({"persons": 20}, "fewer persons than a batch takes"),
-        ({"pictures": 9}, "pictures=4 or less"),
+        ({"pictures": 9}, "images=4 or less"),
         ({"size": 8}, "too small"),
     ):
         with pytest.raises(UserError, match=words):
@@ -502,14 +502,14 @@ def test_settings_that_the_data_do_not_allow(tmp_path: Path) -> None:
 
 
 def test_the_command(folder: Path, tmp_path: Path) -> None:
-    files = [str(picture(tmp_path / f"{number}.png", 50, number)) for number in range(2)]
+    files = [str(image(tmp_path / f"{number}.png", 50, number)) for number in range(2)]
     done = CliRunner().invoke(cli, ["predict", str(folder), *files, "--json"])
     assert done.exit_code == 0 and json.loads(done.output)[0]["answer"] == "one person"
 
 
 def test_the_report_shows_what_learning_adds(folder: Path) -> None:
-    system: Any = Run.load(folder, "cpu").open_system()
-    shown = {figure.title: figure for figure in system.figures()}
+    task: Any = Run.load(folder, "cpu").open_task()
+    shown = {figure.title: figure for figure in task.figures()}
     assert len(shown) == 5
     table = shown["What learning adds"].table
     metrics = Run.load(folder).result()["metrics"]  # type: ignore[index]

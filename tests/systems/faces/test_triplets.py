@@ -1,4 +1,4 @@
-"""Mining of triplets against three plain loops, and batches of P persons x K pictures."""
+"""Mining of triplets against three plain loops, and batches of P persons x K images."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def as_rows(found: Triplets) -> list[tuple[int, int, int]]:
 
 
 def batch(seed: int, persons: int = 5, most: int = 4, width: int = 3) -> tuple[Tensor, Tensor]:
-    """Points of a sphere, of persons with 1 to `most` pictures, in no order."""
+    """Points of a sphere, of persons with 1 to `most` images, in no order."""
     g = torch.Generator().manual_seed(seed)
     counts = torch.randint(1, most + 1, (persons,), generator=g)
     y = torch.arange(persons).repeat_interleave(counts)[torch.randperm(int(counts.sum()), generator=g)]
@@ -109,10 +109,10 @@ def test_every_mined_triplet_is_of_two_persons_and_costs(kind: str) -> None:
         (torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)),
         (torch.zeros(1, 4), torch.zeros(1, dtype=torch.int64)),
         (torch.rand(5, 4), torch.zeros(5, dtype=torch.int64)),  # one person
-        (torch.rand(5, 4), torch.arange(5)),  # one picture a person
+        (torch.rand(5, 4), torch.arange(5)),  # one image a person
         (torch.full((4, 2), torch.nan), torch.tensor([0, 0, 1, 1])),
     ],
-    ids=["empty", "one", "one person", "one picture each", "nan"],
+    ids=["empty", "one", "one person", "one image each", "nan"],
 )
 def test_batches_without_a_triplet(kind: str, x: Tensor, y: Tensor) -> None:
     found = MINERS[kind](x, y)
@@ -174,36 +174,36 @@ def test_wrong_arguments(call: Callable[[], object], words: str) -> None:
 # -- batches of persons ---------------------------------------------------------------------------------------------
 
 
-def pictures_of(*counts: int) -> tuple[Tensor, Tensor]:
-    """Persons 0, 1, ... with so many pictures, shuffled; the value of a picture is its number."""
+def images_of(*counts: int) -> tuple[Tensor, Tensor]:
+    """Persons 0, 1, ... with so many images, shuffled; the value of an image is its number."""
     y = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     y = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(0))]
     return torch.arange(len(y), dtype=torch.float32)[:, None], y
 
 
-def test_a_batch_has_p_persons_with_k_pictures() -> None:
-    x, y = pictures_of(6, 5, 9, 4, 7)
+def test_a_batch_has_p_persons_with_k_images() -> None:
+    x, y = images_of(6, 5, 9, 4, 7)
     batches = IdentityBatches(x, y, persons=3, pictures=4, seed=0)
     seen = set()
     for epoch in range(30):
         drawn = list(batches.epoch(epoch))
-        assert len(drawn) == len(batches) == 3  # 31 pictures, 12 a batch
+        assert len(drawn) == len(batches) == 3  # 31 images, 12 a batch
         for found in drawn:
             assert found.y.bincount().sort().values[-3:].tolist() == [4, 4, 4] and len(found.y) == found.count == 12
-            assert len(found.index.unique()) == 12, "a picture comes twice"
+            assert len(found.index.unique()) == 12, "an image comes twice"
             assert torch.equal(found.x[:, 0].long(), found.index) and torch.equal(y[found.index], found.y)
             seen |= set(found.index.tolist())
-    assert seen == set(range(31)), "some picture is never drawn"
+    assert seen == set(range(31)), "some image is never drawn"
 
 
-def test_who_has_fewer_pictures_gives_all() -> None:
-    x, y = pictures_of(1, 2, 8)
+def test_who_has_fewer_images_gives_all() -> None:
+    x, y = images_of(1, 2, 8)
     for found in IdentityBatches(x, y, persons=3, pictures=4, seed=1).epoch(0):
         assert found.y.bincount().tolist() == [1, 2, 4]
 
 
 def test_an_epoch_goes_on_where_it_stood() -> None:
-    x, y = pictures_of(6, 5, 9, 4, 7)
+    x, y = images_of(6, 5, 9, 4, 7)
     batches = IdentityBatches(x, y, persons=2, pictures=3, seed=5)
     whole = [found.index.tolist() for found in batches.epoch(2)]
     assert len(whole) == 6 and [found.index.tolist() for found in batches.epoch(2, start=4)] == whole[4:]
@@ -219,15 +219,15 @@ def test_an_epoch_goes_on_where_it_stood() -> None:
     ("counts", "persons", "pictures", "words"),
     [
         ((4, 4), 3, 2, r"fewer persons than a batch takes[\s\S]*persons=2 or less"),
-        ((1, 1, 1), 2, 2, "nobody in the training split has two pictures"),
-        ((3, 2, 3), 2, 4, r"as many pictures[\s\S]*pictures=3 or less"),
+        ((1, 1, 1), 2, 2, "nobody in the training split has two images"),
+        ((3, 2, 3), 2, 4, r"as many images[\s\S]*images=3 or less"),
         ((4, 4), 1, 2, "no triplet"),
         ((4, 4), 2, 1, "no triplet"),
         ((), 2, 2, "fewer persons"),
     ],
-    ids=["few persons", "one picture each", "K too large", "P of one", "K of one", "empty"],
+    ids=["few persons", "one image each", "K too large", "P of one", "K of one", "empty"],
 )
 def test_batches_that_cannot_be(counts: tuple[int, ...], persons: int, pictures: int, words: str) -> None:
-    x, y = pictures_of(*counts) if counts else (torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64))
+    x, y = images_of(*counts) if counts else (torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64))
     with pytest.raises(UserError, match=words):
         IdentityBatches(x, y, persons=persons, pictures=pictures, seed=0)

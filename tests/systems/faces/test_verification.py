@@ -130,7 +130,7 @@ def test_a_rate_that_rounds_below_its_count() -> None:
 
 
 def embedded(seed: int, counts: list[int], spread: float = 0.5) -> tuple[Tensor, Tensor]:
-    """Distances (N, N) between pictures of persons, who have so many each, shuffled; and the persons."""
+    """Distances (N, N) between images of persons, who have so many each, shuffled; and the persons."""
     g = torch.Generator().manual_seed(seed)
     y = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     y = y[torch.randperm(len(y), generator=g)]
@@ -178,7 +178,7 @@ def test_folds_against_loops(counts: list[int], num_folds: int) -> None:
 
 
 def test_who_is_judged_takes_no_part_in_the_threshold() -> None:
-    """Five persons a squared distance of 2 from each other; the two pictures of the last are 16 apart, the others' 0.01.
+    """Five persons a squared distance of 2 from each other; the two images of the last are 16 apart, the others' 0.01.
 
     In the four of ten rounds that judge him, his pair is refused: half of the genuine pairs, a quarter of the score.
     """

@@ -18,7 +18,7 @@ from chainrule.introspection.watching import saturated_share, slope_of, watched
 from chainrule.optim.by_name import optimizer_of
 from chainrule.reporting.report import group_of
 from chainrule.systems.feedforward.mlp import MLP, NO_GRADIENT, Activation
-from chainrule.systems.feedforward.target_scaler import InUnits
+from chainrule.systems.feedforward.target_scaler import TargetScaler
 from chainrule.systems.studies.optimization.vanishing_gradient import conclude, layer_gradients
 
 
@@ -109,13 +109,13 @@ def test_an_input_of_another_size_is_refused() -> None:
 
 def test_answers_in_units() -> None:
     inner = nn.Linear(3, 1).double()
-    model, x = InUnits(inner, mean=1e6, std=25.0), torch.randn(9, 3, dtype=torch.float64)
+    model, x = TargetScaler(inner, mean=1e6, std=25.0), torch.randn(9, 3, dtype=torch.float64)
     torch.testing.assert_close(model(x), 1e6 + 25.0 * inner(x)[:, 0], rtol=1e-15, atol=0)
     assert set(model.state_dict()) == {"mean", "std", "model.weight", "model.bias"}
-    assert InUnits(inner, 0.0, 0.0).std == 1.0
+    assert TargetScaler(inner, 0.0, 0.0).std == 1.0
     for mean, std in ((0.0, -1.0), (float("nan"), 1.0), (0.0, float("inf"))):
         with pytest.raises(UserError, match="scale of the target"):
-            InUnits(inner, mean, std)
+            TargetScaler(inner, mean, std)
 
 
 def test_update_rules_by_name() -> None:
@@ -281,7 +281,7 @@ def test_a_playground_logs_gradient_and_saturation() -> None:
     run = trained("playground", data="moons", epochs=2, hidden=(4, 4), log_every=5)
     steps = [line for line in lines(run.folder) if "gradient_1" in line]
     assert steps and all({"gradient_3", "saturated_2"} <= set(line) and 0 <= line["saturated_1"] <= 1 for line in steps)
-    assert any(f.title == "Decision surface" and f.png for f in run.open_system().figures())
+    assert any(f.title == "Decision surface" and f.png for f in run.open_task().figures())
 
 
 @pytest.mark.parametrize(

@@ -147,17 +147,17 @@ def test_splits_follow_each_other_in_time() -> None:
 
 
 def test_an_answer_depends_on_the_past_alone(small: Path) -> None:
-    system: Any = Run.load(small, "cpu").open_system()
-    split = system.data.test
-    first = system.forecast(split, 3)
+    task: Any = Run.load(small, "cpu").open_task()
+    split = task.data.test
+    first = task.forecast(split, 3)
     values = split.values.clone()
     values[-1] += 100.0
-    later = windows(values, int(split.origins[0]), system.next_value.window, torch.float32)
-    assert torch.equal(first, system.forecast(later, 3))  # the last value is in no window
+    later = windows(values, int(split.origins[0]), task.next_value.window, torch.float32)
+    assert torch.equal(first, task.forecast(later, 3))  # the last value is in no window
     values = split.values.clone()
     values[int(split.origins[0]) - 1] += 1.0
-    earlier = windows(values, int(split.origins[0]), system.next_value.window, torch.float32)
-    moved = (system.forecast(earlier, 1)[:, 0] != first[:, 0]).nonzero()[:, 0].tolist()
+    earlier = windows(values, int(split.origins[0]), task.next_value.window, torch.float32)
+    moved = (task.forecast(earlier, 1)[:, 0] != first[:, 0]).nonzero()[:, 0].tolist()
     assert moved == [0, 1, 2, 3]  # the value before the first origin is in four windows
 
 
@@ -183,8 +183,8 @@ def test_a_linear_autoregression_finds_the_recursion() -> None:
         weight_decay=0,
         patience=0,
     )
-    system: Any = run.open_system()
-    np.testing.assert_allclose(system.model.output.weight.detach().numpy(), [[-1.0, 1.6]], atol=2e-3)
+    task: Any = run.open_task()
+    np.testing.assert_allclose(task.model.output.weight.detach().numpy(), [[-1.0, 1.6]], atol=2e-3)
     metrics = run.result()["metrics"]
     assert metrics["rmse"] < 0.003 and metrics["horizon_rmse"] < 0.03 < metrics["horizon_naive_rmse"]
     asked = ",".join(f"{v:.12f}" for v in values[:10])
@@ -193,17 +193,17 @@ def test_a_linear_autoregression_finds_the_recursion() -> None:
 
 
 def test_recursion_feeds_answers_back(small: Path) -> None:
-    system: Any = Run.load(small, "cpu").open_system()
+    task: Any = Run.load(small, "cpu").open_task()
     history = torch.tensor([[1.0, 1.1, 1.0, 0.8]], dtype=torch.float64)
     known = history
     for _ in range(4):
         with torch.no_grad():
-            known = torch.cat([known, system.next_value(known[:, -4:])[:, None]], 1)
-    torch.testing.assert_close(system.go_on(history, 4), known[:, 4:])
+            known = torch.cat([known, task.next_value(known[:, -4:])[:, None]], 1)
+    torch.testing.assert_close(task.go_on(history, 4), known[:, 4:])
 
 
 def test_metrics_by_hand(small: Path) -> None:
-    system: Any = Run.load(small, "cpu").open_system()
+    task: Any = Run.load(small, "cpu").open_task()
     metrics, values = result(small)["metrics"], mackey_glass()
     unit = np.abs(np.diff(values[:680])).mean()  # 1000 values, 200 in test, 0.15 of 800 in val
     steps = values[800:] - values[799:-1]
@@ -212,7 +212,7 @@ def test_metrics_by_hand(small: Path) -> None:
     assert metrics["seasonal_mae"] == pytest.approx(np.abs(values[800:] - values[794:-6]).mean())
     ahead = np.concatenate([values[800 + h : 998 + h] - values[799:997] for h in range(3)])
     assert metrics["horizon_naive_mae"] == pytest.approx(np.abs(ahead).mean())
-    residual = system.forecast(system.data.test, 1)[:, 0].numpy() - values[800:]
+    residual = task.forecast(task.data.test, 1)[:, 0].numpy() - values[800:]
     assert metrics["mae"] == pytest.approx(np.abs(residual).mean())
     assert metrics["mase"] == pytest.approx(np.abs(residual).mean() / unit)
 
@@ -229,11 +229,11 @@ def test_what_is_deployed_takes_values() -> None:
     run = chainrule.train(
         "mlp-series", out="run", device="cpu", epochs=1, lags=3, difference=1, log=True, hidden=(4,), batch_size=64
     )
-    system: Any = Run.load(run.folder, "cpu").open_system()
-    given = system.deployable()
+    task: Any = Run.load(run.folder, "cpu").open_task()
+    given = task.deployable()
     rows = given.inputs(5)[0]
     assert rows.shape == (5, 4)
-    torch.testing.assert_close(given.module(rows), system.go_on(rows.double(), 1)[:, 0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(given.module(rows), task.go_on(rows.double(), 1)[:, 0], rtol=1e-4, atol=1e-4)
     assert chainrule.export(run.folder, "torch", out="out")["largest_difference"] < 1e-4
 
 

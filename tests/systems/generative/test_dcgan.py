@@ -259,26 +259,24 @@ def test_a_run_measures_and_says_how(done: Run) -> None:
     assert sorted(f.name for f in (done.folder / "figures").iterdir()) == ["samples-000004.png", "samples-000008.png"]
 
 
-def test_fid_is_that_of_the_pictures(done: Run) -> None:
-    system = Run.load(done.folder).open_system()
-    real = system.data.test.x
-    features = [
-        system._scored(x)[0].double().numpy() for x in (system.draw(system.fixed_noise(len(real), stream=1)), real)
-    ]
+def test_fid_is_that_of_the_images(done: Run) -> None:
+    task = Run.load(done.folder).open_task()
+    real = task.data.test.x
+    features = [task._scored(x)[0].double().numpy() for x in (task.draw(task.fixed_noise(len(real), stream=1)), real)]
     moments = [(torch.from_numpy(f.mean(0)), torch.from_numpy(np.cov(f, rowvar=False))) for f in features]
-    assert system.evaluate()["fid"] == pytest.approx(float(frechet_distance(*moments[0], *moments[1])), rel=1e-6)
+    assert task.evaluate()["fid"] == pytest.approx(float(frechet_distance(*moments[0], *moments[1])), rel=1e-6)
 
 
-def test_a_picture_depends_on_its_own_noise_alone(done: Run) -> None:
-    system = Run.load(done.folder).open_system()
-    z = system.fixed_noise(5)
-    torch.testing.assert_close(system.draw(z)[2:3], system.draw(z[2:3]))
-    assert torch.equal(z, Run.load(done.folder).system.fixed_noise(5))
+def test_a_image_depends_on_its_own_noise_alone(done: Run) -> None:
+    task = Run.load(done.folder).open_task()
+    z = task.fixed_noise(5)
+    torch.testing.assert_close(task.draw(z)[2:3], task.draw(z[2:3]))
+    assert torch.equal(z, Run.load(done.folder).task.fixed_noise(5))
     assert float(z.abs().max()) <= 1
-    assert not torch.equal(z, system.fixed_noise(5, stream=1))
+    assert not torch.equal(z, task.fixed_noise(5, stream=1))
 
 
-def test_generate_writes_pictures_that_the_seed_decides(done: Run, tmp_path: Path) -> None:
+def test_generate_writes_images_that_the_seed_decides(done: Run, tmp_path: Path) -> None:
     answers = api.generate(done.folder, count=3, seed=5, out=tmp_path / "a")
     api.generate(done.folder, count=3, seed=5, out=tmp_path / "b")
     api.generate(done.folder, count=3, seed=6, out=tmp_path / "c")
@@ -297,35 +295,35 @@ def side_of(file: Path) -> tuple[int, int]:
         return image.size
 
 
-def test_a_figure_shows_the_nearest_training_pictures(done: Run) -> None:
-    x = done.system.data.train.x
+def test_a_figure_shows_the_nearest_training_images(done: Run) -> None:
+    x = done.task.data.train.x
     noisy = (x[7].int() + 3).clamp(0, 255).to(torch.uint8)
     assert int(nearest(noisy, x, 2)[0]) == 7
     expected = (x.flatten(1).double() - noisy.flatten().double()).norm(dim=1).argsort()[:2]
     assert nearest(noisy, x, 2).tolist() == expected.tolist()
-    titles = [figure.title for figure in done.system.figures()]
-    assert titles == ["Samples and the training pictures nearest to them", "Classes of the samples"]
+    titles = [figure.title for figure in done.task.figures()]
+    assert titles == ["Samples and the training images nearest to them", "Classes of the samples"]
 
 
 def test_deployable_gives_the_pixels_of_generate(done: Run) -> None:
-    system = Run.load(done.folder, "cpu").open_system()
-    deployable = system.deployable()
+    task = Run.load(done.folder, "cpu").open_task()
+    deployable = task.deployable()
     (z,) = deployable.inputs(4)
     pixels = deployable.module(z)
     assert float(pixels.min()) >= 0
     assert float(pixels.max()) <= 255
-    assert torch.equal(pixels.round().to(torch.uint8), system.draw(z))
+    assert torch.equal(pixels.round().to(torch.uint8), task.draw(z))
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])
-def test_resume_is_exact_and_so_are_the_pictures(ema: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resume_is_exact_and_so_are_the_images(ema: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {**TINY, "ema": ema, "steps": 7, "discriminator_steps": 2, "checkpoint_s": 0}
     whole = chainrule.train("dcgan", out=tmp_path / "whole", **settings)
 
     class KilledError(Exception):
         pass
 
-    def die(pictures: Tensor) -> Image.Image:
+    def die(some_images: Tensor) -> Image.Image:
         raise KilledError
 
     with monkeypatch.context() as patch, pytest.raises(KilledError):
@@ -359,7 +357,7 @@ def assert_same(a: object, b: object) -> None:
         assert a == b
 
 
-def test_bytes_come_back_and_a_grid_keeps_its_pictures() -> None:
+def test_bytes_come_back_and_a_grid_keeps_its_images() -> None:
     x = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
     assert torch.equal(to_bytes(from_bytes(x)), x)
     assert float(from_bytes(x).min()) == -1
@@ -371,10 +369,10 @@ def test_bytes_come_back_and_a_grid_keeps_its_pictures() -> None:
     assert (pixels[8:12, 8:12] == 4).all()
 
 
-# -- the user's own pictures --------------------------------------------------------------------------------------
+# -- the user's own images --------------------------------------------------------------------------------------
 
 
-def pictures(folder: Path, count: int, mode: str = "RGB", seed: int = 0) -> Path:
+def some_images(folder: Path, count: int, mode: str = "RGB", seed: int = 0) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(seed)
     for number in range(count):
@@ -383,8 +381,8 @@ def pictures(folder: Path, count: int, mode: str = "RGB", seed: int = 0) -> Path
     return folder
 
 
-def test_a_flat_folder_of_colour_pictures_trains_and_reports_losses(tmp_path: Path) -> None:
-    folder = pictures(tmp_path / "mine", 40)
+def test_a_flat_folder_of_colour_images_trains_and_reports_losses(tmp_path: Path) -> None:
+    folder = some_images(tmp_path / "mine", 40)
     run = chainrule.train("dcgan", data=str(folder), out=tmp_path / "run", steps=2, width=2, batch_size=16, size=32)
     result = run.result()
     assert result is not None
@@ -392,43 +390,46 @@ def test_a_flat_folder_of_colour_pictures_trains_and_reports_losses(tmp_path: Pa
     assert "losses alone" in result["protocol"]
     assert run.record["data"]["spec"]["counts"] == {"train": 32, "val": 0, "test": 8}
     assert run.record["data"]["spec"]["channels"] == 3
-    assert len(run.system.figures()) == 1
-    assert set(api.evaluate(run.folder, data=str(pictures(tmp_path / "other", 12, seed=1)))) == set(result["metrics"])
+    assert len(run.task.figures()) == 1
+    assert set(api.evaluate(run.folder, data=str(some_images(tmp_path / "other", 12, seed=1)))) == set(
+        result["metrics"]
+    )
 
 
-def test_split_folders_and_one_class_folder_are_pictures_too(tmp_path: Path) -> None:
-    from chainrule.data.images.unlabelled import read_picture_splits
+def test_split_folders_and_one_class_folder_are_images_too(tmp_path: Path) -> None:
+    from chainrule.data.images.unlabelled import read_unlabelled_splits
 
     words = {"target": None, "size": 28, "channels": 0, "seed": 0, "val_fraction": 0.0}
-    pictures(tmp_path / "split" / "train", 6, "L")
-    pictures(tmp_path / "split" / "test", 3, "L")
-    spec, splits = read_picture_splits(str(tmp_path / "split"), **words)  # type: ignore[arg-type]
+    some_images(tmp_path / "split" / "train", 6, "L")
+    some_images(tmp_path / "split" / "test", 3, "L")
+    spec, splits = read_unlabelled_splits(str(tmp_path / "split"), **words)  # type: ignore[arg-type]
     assert spec["splits"]["test"] == "as published"
     assert splits["train"].x.shape == (6, 1, 28, 28)
-    pictures(tmp_path / "one" / "cats", 10, "L")
-    assert len(read_picture_splits(str(tmp_path / "one"), **words)[1]["train"]) == 8  # type: ignore[arg-type]
-    pictures(tmp_path / "two" / "cats", 10, "L")
-    pictures(tmp_path / "two" / "dogs", 10, "L")
-    assert read_picture_splits(str(tmp_path / "two"), **words)[0]["classes"] == ["cats", "dogs"]  # type: ignore[arg-type]
+    some_images(tmp_path / "one" / "cats", 10, "L")
+    assert len(read_unlabelled_splits(str(tmp_path / "one"), **words)[1]["train"]) == 8  # type: ignore[arg-type]
+    some_images(tmp_path / "two" / "cats", 10, "L")
+    some_images(tmp_path / "two" / "dogs", 10, "L")
+    assert read_unlabelled_splits(str(tmp_path / "two"), **words)[0]["classes"] == ["cats", "dogs"]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda folder: pictures(folder, 1), "too few pictures"),
-        (lambda folder: pictures(folder, 10), "smaller than one batch"),
-        (lambda folder: pictures(folder, 2), "test split is too small"),
-        (lambda folder: [pictures(folder, 30), pictures(folder / "x", 3, "L")], "mixed kinds"),
-        (lambda folder: [pictures(folder, 8), (folder / "bad.png").write_bytes(b"no")], "cannot be read"),
+        (lambda folder: some_images(folder, 1), "too few images"),
+        (lambda folder: some_images(folder, 10), "smaller than one batch"),
+        (lambda folder: some_images(folder, 2), "test split is too small"),
+        (lambda folder: [some_images(folder, 30), some_images(folder / "x", 3, "L")], "mixed kinds"),
+        (lambda folder: [some_images(folder, 8), (folder / "bad.png").write_bytes(b"no")], "cannot be read"),
         (
             lambda folder: (
-                [pictures(folder, 8)] + [Image.new("RGB", (9, 9), "red").save(f) for f in sorted(folder.glob("*.png"))]
+                [some_images(folder, 8)]
+                + [Image.new("RGB", (9, 9), "red").save(f) for f in sorted(folder.glob("*.png"))]
             ),
             "one constant colour",
         ),
     ],
 )
-def test_pictures_that_will_not_do_are_refused_before_the_first_step(make, message: str, tmp_path: Path) -> None:
+def test_images_that_will_not_do_are_refused_before_the_first_step(make, message: str, tmp_path: Path) -> None:
     make(tmp_path / "mine")
     with pytest.raises(UserError, match=message):
         chainrule.train("dcgan", data=str(tmp_path / "mine"), out=tmp_path / "run", steps=2, width=2, batch_size=16)
@@ -442,15 +443,15 @@ def test_a_size_that_does_not_exist_is_refused() -> None:
         chainrule.train("dcgan", widht=30)
 
 
-def test_other_pictures_are_measured_whole_unless_they_have_a_test_split(tmp_path):
-    from chainrule.data.images.unlabelled import read_other_pictures
+def test_other_images_are_measured_whole_unless_they_have_a_test_split(tmp_path):
+    from chainrule.data.images.unlabelled import read_other_unlabelled
 
     spec = {"size": 28, "channels": 3}
-    pictures(tmp_path / "flat", 7)
-    assert len(read_other_pictures(str(tmp_path / "flat"), None, spec)) == 7
+    some_images(tmp_path / "flat", 7)
+    assert len(read_other_unlabelled(str(tmp_path / "flat"), None, spec)) == 7
     for name in ("cats", "dogs"):
-        pictures(tmp_path / "classes" / name, 4)
-        pictures(tmp_path / "split" / "train" / name, 4)
-        pictures(tmp_path / "split" / "test" / name, 3)
-    assert len(read_other_pictures(str(tmp_path / "classes"), None, spec)) == 8
-    assert read_other_pictures(str(tmp_path / "split"), None, spec).x.shape == (6, 3, 28, 28)
+        some_images(tmp_path / "classes" / name, 4)
+        some_images(tmp_path / "split" / "train" / name, 4)
+        some_images(tmp_path / "split" / "test" / name, 3)
+    assert len(read_other_unlabelled(str(tmp_path / "classes"), None, spec)) == 8
+    assert read_other_unlabelled(str(tmp_path / "split"), None, spec).x.shape == (6, 3, 28, 28)

@@ -324,14 +324,14 @@ def test_a_search_finds_the_number_of_components_and_resumes_bit_for_bit(monkeyp
 
 def test_digits_by_default_is_scikit_learns_density() -> None:
     run = train("run", max_iterations=5, tolerance=0.0)
-    system: Any = run.open_system()
-    x, test = system.data.train.x, system.data.test.x
+    task: Any = run.open_task()
+    x, test = task.data.train.x, task.data.test.x
     mixture = started(x, 10, "full", seed=0, reg_covar=1e-3)
     oracle = reference(x, mixture, iterations=5)
-    metrics = system.evaluate()
+    metrics = task.evaluate()
     assert metrics["nll_nats"] == pytest.approx(-oracle.score(test.numpy()), abs=1e-6)
     assert metrics["bic"] == pytest.approx(oracle.bic(test.numpy()), abs=1e-3)
-    assert [figure.title for figure in system.figures()] == [
+    assert [figure.title for figure in task.figures()] == [
         "Components over the training rows",
         "Means",
         "Components and classes",
@@ -349,15 +349,15 @@ def test_iris_answers_without_its_data_and_exports() -> None:
     result = run.result()
     assert result is not None
     assert "density of the validation split" in result["protocol"]
-    system: Any = run.open_system()
+    task: Any = run.open_task()
     answers = api.predict("run", ["5.1,3.5,1.4,0.2", "6.5,3,5.5,2"])
     assert answers[0]["component"] != answers[1]["component"]
     x = torch.from_numpy(load_iris().data[:1])
-    standard = (x - torch.tensor(system.data.spec["mean"])) / torch.tensor(system.data.spec["std"])
-    assert answers[0]["log_density_nats"] == pytest.approx(float(system.model.log_prob(standard)), abs=1e-4)
+    standard = (x - torch.tensor(task.data.spec["mean"])) / torch.tensor(task.data.spec["std"])
+    assert answers[0]["log_density_nats"] == pytest.approx(float(task.model.log_prob(standard)), abs=1e-4)
     log_scale = result["metrics"]["nll_nats_in_units"] - result["metrics"]["nll_nats"]
-    assert log_scale == pytest.approx(float(np.log(system.data.spec["std"]).sum()))
-    titles = {figure.title for figure in system.figures()}
+    assert log_scale == pytest.approx(float(np.log(task.data.spec["std"]).sum()))
+    titles = {figure.title for figure in task.figures()}
     assert "Choice of the number of components" in titles
     other = api.evaluate("run", data="iris")
     assert other["nll_nats"] == pytest.approx(result["metrics"]["nll_nats"], abs=1.0)
@@ -370,8 +370,8 @@ def test_onnx_agrees_at_several_batch_sizes(kind: str) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     run = train("run", data="wine", components=3, covariance=kind, max_iterations=3)
-    system: Any = run.open_system()
-    deployable = system.deployable()
+    task: Any = run.open_task()
+    deployable = task.deployable()
     assert api.export("run", "onnx")["batches"] == [1, 2, 7]
     session = onnxruntime.InferenceSession("run/export/model.onnx")
     for count in (1, 2, 7):
@@ -380,13 +380,13 @@ def test_onnx_agrees_at_several_batch_sizes(kind: str) -> None:
         for ours, theirs in zip(expected, session.run(None, {"rows": rows[0].numpy()}), strict=True):
             np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-6)
     typed = ",".join(repr(float(v)) for v in rows[0][0].tolist())
-    assert system.predict([typed], None)[0]["log_density_nats"] == pytest.approx(float(expected[0][0]), rel=1e-5)
+    assert task.predict([typed], None)[0]["log_density_nats"] == pytest.approx(float(expected[0][0]), rel=1e-5)
 
 
 def test_one_column() -> None:
     Path("one.csv").write_text("v\n" + "".join(f"{i % 7 + 10 * (i % 2)}\n" for i in range(60)))
     run = train("run", data="one.csv", components=2)
-    assert "<svg" in (run.open_system().figures()[0].svg or "")
+    assert "<svg" in (run.open_task().figures()[0].svg or "")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The recipe caffe-net: a description and a solver of the user's, on pictures with classes."""
+"""The recipe caffe-net: a description and a solver of the user's, on images with classes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from chainrule.systems.image_classification.caffe.experiment import channel_mean
 from chainrule.systems.image_classification.caffe.transform import mean_and_std
 
 NET = """name: "tiny"
-layer { name: "pictures" type: "Data" top: "data" top: "label" include { phase: TRAIN }
+layer { name: "images" type: "Data" top: "data" top: "label" include { phase: TRAIN }
         transform_param { mirror: true crop_size: 12 mean_value: 10 mean_value: 20 mean_value: 30 scale: 0.02 } data_param { batch_size: 6 } }
 layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" param { lr_mult: 1 } param { lr_mult: 2 decay_mult: 0 }
         convolution_param { num_output: 4 kernel_size: 3 stride: 2 weight_filler { type: "msra" } } }
@@ -39,7 +39,7 @@ SOLVER = 'net: "net.prototxt" base_lr: 0.05 lr_policy: "step" gamma: 0.5 stepsiz
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A net, a solver, and 16 x 16 pictures of three colours."""
+    """A net, a solver, and 16 x 16 images of three colours."""
     place = tmp_path_factory.mktemp("caffe")
     (place / "net.prototxt").write_text(NET, "utf-8")
     (place / "solver.prototxt").write_text(SOLVER, "utf-8")
@@ -70,25 +70,25 @@ def test_it_learns_by_the_files(place: Path, trained: Path) -> None:
     steps = -(-counts["train"] // 6)
     assert run.result()["steps"] == steps * -(-11 // steps)  # whole epochs, as many as max_iter asks for
     assert lines and run.result()["metrics"]["accuracy"] > 0.7
-    system = run.open_system()
-    groups = {(g["lr_mult"], g["weight_decay"], len(g["params"])) for g in system.optimizer.param_groups}
-    assert groups == {(1.0, 0.001, 3), (2.0, 0.0, 1)} and system.batch_size == 6
+    task = run.open_task()
+    groups = {(g["lr_mult"], g["weight_decay"], len(g["params"])) for g in task.optimizer.param_groups}
+    assert groups == {(1.0, 0.001, 3), (2.0, 0.0, 1)} and task.batch_size == 6
 
 
-def test_pictures_are_prepared_as_caffe_does(place: Path, trained: Path) -> None:
+def test_images_are_prepared_as_caffe_does(place: Path, trained: Path) -> None:
     """Of blue, green and red 10, 20 and 30 are taken, the rest times 0.02; blue goes first; the middle is cut out."""
-    system: Any = Run.load(trained).open_system()
+    task: Any = Run.load(trained).open_task()
     x = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
     red, green, blue = (
         (x[:, :, 2:14, 2:14].float() - torch.tensor([30.0, 20.0, 10.0]).view(3, 1, 1)).mul(0.02).unbind(1)
     )
-    expected = system.model.net(torch.stack([blue, green, red], 1), label=torch.zeros(2))
-    scores = system.model.eval()(system.normalize(x))
-    net = system.model.net
+    expected = task.model.net(torch.stack([blue, green, red], 1), label=torch.zeros(2))
+    scores = task.model.eval()(task.normalize(x))
+    net = task.model.net
     torch.testing.assert_close(
         scores, net.blobs(torch.stack([blue, green, red], 1), torch.zeros(2))["fc"], rtol=1e-5, atol=1e-5
     )
-    loss = system.model.criterion(scores, torch.zeros(2, dtype=torch.long)).mean()
+    loss = task.model.criterion(scores, torch.zeros(2, dtype=torch.long)).mean()
     torch.testing.assert_close(loss, expected["loss"], rtol=1e-5, atol=1e-6)
 
 
@@ -119,13 +119,13 @@ def test_weights_to_start_from(place: Path, tmp_path: Path) -> None:
     run = train(
         place, tmp_path / "run", solver=str(still), caffemodel=str(file), fresh=("fc",), net=str(place / "net.prototxt")
     )
-    net = run.open_system().modules()["model"].net
+    net = run.open_task().modules()["model"].net
     assert torch.equal(net.layer("conv").weight, other.layer("conv").weight) and net.layer("fc").weight.shape == (
         3,
         100,
     )
     file.unlink()
-    assert Run.load(run.folder).open_system() is not None
+    assert Run.load(run.folder).open_task() is not None
     with pytest.raises(UserError, match=r"layer 'fc', blob 0[\s\S]*fresh"):
         save_caffemodel(other, file)
         train(place, tmp_path / "no", caffemodel=str(file))
@@ -145,10 +145,10 @@ def failure(place: Path, tmp_path: Path, *, net: str = NET, solver: str = SOLVER
     ("change", "words"),
     [
         (("num_output: 3", "num_output: 5"), ("expected: 3 outputs", "num_output: 3", "'fc'")),
-        (("crop_size: 12", "crop_size: 40"), ("pictures are smaller than the part", "size=40")),
+        (("crop_size: 12", "crop_size: 40"), ("images are smaller than the part", "size=40")),
         (
             ("mean_value: 10 mean_value: 20 mean_value: 30", 'mean_file: "m.binaryproto"'),
-            ("no such file", "m.binaryproto", "a mean picture"),
+            ("no such file", "m.binaryproto", "a mean image"),
         ),
         (("mean_value: 30", ""), ("means for other channels",)),
         (("scale: 0.02", "scale: 0"), ("a scale that leaves nothing",)),
@@ -191,7 +191,7 @@ def test_gradients_of_several_batches(place: Path, tmp_path: Path) -> None:
     run = train(
         place, tmp_path / "two", solver=str(tmp_path / "solver.prototxt"), net=str(place / "net.prototxt"), epochs=1
     )
-    assert run.system.batch_size == 12
+    assert run.task.batch_size == 12
 
 
 def test_the_files_that_are_taken(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,15 +212,15 @@ def test_sides() -> None:
 
 
 def test_crop_and_mirror() -> None:
-    """Every picture is a window of its own picture, mirrored or not; all places and both ways come."""
+    """Every image is a window of its own image, mirrored or not; all places and both ways come."""
     torch.manual_seed(0)
     x = torch.arange(16, dtype=torch.uint8).view(1, 1, 4, 4).expand(400, 2, 4, 4)
     found = flip(crop(x, 3, 3))
     windows = {tuple(x[0, 0, i : i + 3, j : j + 3].flatten().tolist()) for i in range(2) for j in range(2)}
     mirrored = {tuple(x[0, 0, i : i + 3, j : j + 3].flip(1).flatten().tolist()) for i in range(2) for j in range(2)}
-    assert {tuple(picture[0].flatten().tolist()) for picture in found} == windows | mirrored
+    assert {tuple(image[0].flatten().tolist()) for image in found} == windows | mirrored
     assert torch.equal(found[:, 0], found[:, 1])
-    plain = {tuple(picture[0].flatten().tolist()) for picture in crop(x, 3, 3)}
+    plain = {tuple(image[0].flatten().tolist()) for image in crop(x, 3, 3)}
     assert plain == windows
 
 
@@ -229,7 +229,7 @@ def test_one_mean_for_all_channels() -> None:
     assert mean_and_std(source, 3)[0] == pytest.approx([0.2] * 3) and mean_and_std(source, 1)[0] == pytest.approx([0.2])
 
 
-def mean_picture(file: Path, shape: tuple[int, ...], numbers: list[float]) -> Path:
+def mean_image(file: Path, shape: tuple[int, ...], numbers: list[float]) -> Path:
     """A file as Caffe's compute_image_mean writes it, which knows the older four fields alone."""
     num, channels, height, width = shape
     blob = message("Blob")(num=num, channels=channels, height=height, width=width, data=numbers)
@@ -237,38 +237,38 @@ def mean_picture(file: Path, shape: tuple[int, ...], numbers: list[float]) -> Pa
     return file
 
 
-def test_mean_pictures_give_their_means(place: Path, tmp_path: Path) -> None:
+def test_mean_images_give_their_means(place: Path, tmp_path: Path) -> None:
     """The same network comes out as with those means written down, and the run answers without the file."""
     written = train(place, tmp_path / "written", epochs=1)
     here = tmp_path / "here"
     here.mkdir()
-    file = mean_picture(here / "m.binaryproto", (1, 3, 1, 2), [9.0, 11.0, 15.0, 25.0, 30.0, 30.0])
+    file = mean_image(here / "m.binaryproto", (1, 3, 1, 2), [9.0, 11.0, 15.0, 25.0, 30.0, 30.0])
     net = NET.replace("mean_value: 10 mean_value: 20 mean_value: 30", 'mean_file: "m.binaryproto"')
     (here / "net.prototxt").write_text(net, "utf-8")
     read = train(place, tmp_path / "read", epochs=1, net=str(here / "net.prototxt"))
     file.unlink()
     assert read.record["data"]["spec"]["mean"] == pytest.approx([30 / 255, 20 / 255, 10 / 255])
-    assert Run.load(read.folder).open_system().evaluate() == pytest.approx(written.open_system().evaluate())
+    assert Run.load(read.folder).open_task().evaluate() == pytest.approx(written.open_task().evaluate())
 
 
 @pytest.mark.parametrize(
     ("shape", "numbers", "words"),
     [
-        ((2, 1, 1, 1), [1.0, 2.0], "no mean picture"),
+        ((2, 1, 1, 1), [1.0, 2.0], "no mean image"),
         ((1, 3, 1, 1), [1.0, 2.0], "another count of numbers"),
-        ((1, 1, 1, 2), [1.0, float("nan")], "no mean picture"),
-        ((0, 0, 0, 0), [], "no mean picture"),
+        ((1, 1, 1, 2), [1.0, float("nan")], "no mean image"),
+        ((0, 0, 0, 0), [], "no mean image"),
     ],
 )
-def test_files_without_a_mean_picture(tmp_path: Path, shape: tuple[int, ...], numbers: list[float], words: str) -> None:
-    file = mean_picture(tmp_path / "m.binaryproto", shape, numbers)
+def test_files_without_a_mean_image(tmp_path: Path, shape: tuple[int, ...], numbers: list[float], words: str) -> None:
+    file = mean_image(tmp_path / "m.binaryproto", shape, numbers)
     with pytest.raises(UserError, match=words) as error:
         channel_means(str(file), "")
     assert str(file) in str(error.value)
 
 
 def test_means_of_other_channels(place: Path, tmp_path: Path) -> None:
-    file = mean_picture(tmp_path / "m.binaryproto", (1, 2, 1, 1), [1.0, 2.0])
+    file = mean_image(tmp_path / "m.binaryproto", (1, 2, 1, 1), [1.0, 2.0])
     net = NET.replace("mean_value: 10 mean_value: 20 mean_value: 30", f'mean_file: "{file}"')
     assert "means for other channels" in failure(place, tmp_path, net=net)
     file.write_text("a text in its place", "utf-8")
@@ -292,7 +292,7 @@ def test_hinge_and_deployed_descriptions_are_classifiers_too() -> None:
 
 
 def test_classifiers_of_something_else() -> None:
-    with pytest.raises(UserError, match="is no picture"):
+    with pytest.raises(UserError, match="is no image"):
         CaffeClassifier(
             parse_net(
                 'layer { type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 } } } layer { type: "ReLU" bottom: "x" top: "y" }'

@@ -17,7 +17,7 @@ from chainrule.data.images.augment import AlternatingFlip, Moment, shift
 from chainrule.optim.muon import COEFFICIENTS, Muon, orthogonal
 from chainrule.run.run import Run
 from chainrule.systems.image_classification.cifar_net import CifarNet
-from chainrule.systems.image_classification.test_time_augmentation import BothWays, SixViews
+from chainrule.systems.image_classification.test_time_augmentation import FlipAverage, FlipShiftAverage
 
 
 def restated(net: CifarNet, x: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ def test_patches_come_out_white() -> None:
     assert torch.allclose(power, values / (values + 0.1), atol=1e-3)
 
 
-def test_pictures_that_are_too_small_are_told() -> None:
+def test_images_that_are_too_small_are_told() -> None:
     assert CifarNet()(torch.randn(2, 3, 9, 9)).shape == (2, 10)
     with pytest.raises(UserError, match="too small for the network of the speed records"):
         CifarNet()(torch.randn(2, 3, 8, 8))
@@ -186,8 +186,8 @@ def test_six_views() -> None:
     padded = torch.cat([padded[..., 1:2], padded, padded[..., 2:3]], 3)
     views = [(x, 0.5), (padded[..., :4, :4], 0.25), (padded[..., 2:, 2:], 0.25)]
     wanted = sum(part * (net(view) + net(view.flip(3))) / 2 for view, part in views)
-    assert torch.allclose(SixViews(net)(x), wanted, atol=1e-6)
-    assert not torch.allclose(BothWays(net)(x), wanted)
+    assert torch.allclose(FlipShiftAverage(net)(x), wanted, atol=1e-6)
+    assert not torch.allclose(FlipAverage(net)(x), wanted)
 
 
 def test_the_recipe_learns_and_answers_without_its_data(tmp_path: Path) -> None:
@@ -203,10 +203,10 @@ def test_the_recipe_learns_and_answers_without_its_data(tmp_path: Path) -> None:
         size=16,
         flip=False,
     )
-    assert run.system.evaluate()["accuracy"] > 0.9
-    patches, logits = run.system.model.patches.weight, run.system.logits(x := run.system.data.test.x[:50])
+    assert run.task.evaluate()["accuracy"] > 0.9
+    patches, logits = run.task.model.patches.weight, run.task.logits(x := run.task.data.test.x[:50])
     (tmp_path / "digits.npz").unlink()
-    opened = Run.load(tmp_path / "run").open_system()
+    opened = Run.load(tmp_path / "run").open_task()
     assert torch.equal(opened.model.patches.weight, patches)  # as trained, not whitened anew
     assert torch.allclose(opened.logits(x), logits, atol=1e-6)
     steps = 3 * -(-run.record["data"]["spec"]["counts"]["train"] // 100)

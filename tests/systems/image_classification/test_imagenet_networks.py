@@ -33,7 +33,7 @@ def close(found: Any, expected: Any, tolerance: float) -> None:
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
 
 
-# Ours, torchvision's builder, its settings, side of the pictures.
+# Ours, torchvision's builder, its settings, side of the images.
 PEERS = [
     ("alexnet-one-tower", "alexnet", {}, 70),
     ("resnet18", "resnet18", {}, 40),
@@ -67,7 +67,7 @@ def test_outputs_and_gradients_are_torchvisions(ours: str, theirs: str, settings
     with torch.no_grad():
         found = mine.eval()(x)
         close(found, peer.eval()(x), 1e-5 if heavy else 1e-10)
-        assert found.std() > 1e-3, "nothing of the picture arrives"
+        assert found.std() > 1e-3, "nothing of the image arrives"
     gradients = []
     for module in (mine, peer):
         module.train()

@@ -1,4 +1,4 @@
-"""Sizes of the published networks: shapes layer by layer, counts by hand, and pictures that are too small, in words."""
+"""Sizes of the published networks: shapes layer by layer, counts by hand, and images that are too small, in words."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ SMALLEST = [
 
 
 @pytest.mark.parametrize(("name", "size"), SMALLEST)
-def test_the_smallest_picture_is_taken_and_a_smaller_one_is_told(name: str, size: int) -> None:
+def test_the_smallest_image_is_taken_and_a_smaller_one_is_told(name: str, size: int) -> None:
     net = build(name, **get_card(name).tiny).eval()
     with torch.no_grad():
         assert torch.isfinite(net(torch.randn(2, 3, size, size + 5))).all()

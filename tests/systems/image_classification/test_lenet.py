@@ -63,7 +63,7 @@ def test_parameters_a_layer_are_those_of_the_paper() -> None:
 
 @torch.no_grad()
 def conv_loop(x: Tensor, kernels: list[list[Tensor | None]], bias: Tensor) -> Tensor:
-    """Valid 5 x 5 correlation of one picture (C, H, W), written out; None where maps are not connected."""
+    """Valid 5 x 5 correlation of one image (C, H, W), written out; None where maps are not connected."""
     out = torch.zeros(len(kernels), x.shape[1] - 4, x.shape[2] - 4, dtype=x.dtype)
     for o, i, j in itertools.product(*map(range, out.shape)):
         total = float(bias[o])
@@ -129,7 +129,7 @@ def test_scaled_tanh() -> None:
 
 
 def test_lenet5_is_the_loops() -> None:
-    """The whole network on one picture, layer for layer as section II.B describes it, in plain arithmetic."""
+    """The whole network on one image, layer for layer as section II.B describes it, in plain arithmetic."""
     model = doubled(LeNet5())
     assert isinstance(model, LeNet5)
     x = torch.randn(1, 32, 32, dtype=torch.float64)
@@ -147,7 +147,7 @@ def test_lenet5_is_the_loops() -> None:
 
 
 def test_codes_are_signs_and_apart() -> None:
-    """Each digit is a picture of 7 x 12; no two are so near that one answer could mean both."""
+    """Each digit is an image of 7 x 12; no two are so near that one answer could mean both."""
     for count in (2, 10, 37):
         codes = class_codes(count)
         assert codes.shape == (count, 84) and set(codes.flatten().tolist()) == {-1.0, 1.0}

@@ -18,12 +18,12 @@ from chainrule.run.run import Run
 from chainrule.systems.image_synthesis.ascent import ascend, likeness, octave_sizes, resampled, strength
 from chainrule.systems.image_synthesis.deep_dream import DeepDream
 from chainrule.systems.image_synthesis.task import Canvas
-from tests.data.image_sets import pictures
+from tests.data.image_sets import images
 
 SMALL = {"network": "resnet20", "size": 40, "octaves": 2, "steps": 3, "jitter": 4}
 
 
-def picture(file: Path, width: int = 36, height: int = 30, seed: int = 0) -> Path:
+def one_image(file: Path, width: int = 36, height: int = 30, seed: int = 0) -> Path:
     pixels = np.random.default_rng(seed).integers(0, 256, (6, 6, 3)).astype(np.uint8)
     Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC).save(file)
     return file
@@ -175,7 +175,7 @@ def test_the_gradient_of_strength_is_along_the_features() -> None:
 
 
 def test_a_dream_strengthens_what_the_layer_sees(tmp_path: Path) -> None:
-    content = picture(tmp_path / "三 只 猫.png")
+    content = one_image(tmp_path / "三 只 猫.png")
     run = api.train("dream", data=str(content), picture_every=2, out=tmp_path / "run", **SMALL)
     metrics = run.result()["metrics"]  # type: ignore[index]
     assert metrics["objective"] > 1.1 * metrics["objective_before"] and 0.005 < metrics["change"] < 0.2
@@ -188,18 +188,18 @@ def test_a_dream_strengthens_what_the_layer_sees(tmp_path: Path) -> None:
     assert again[0]["objective"] == pytest.approx(metrics["objective"], rel=1e-5)
 
 
-def test_a_run_answers_without_its_pictures(tmp_path: Path) -> None:
-    content, guide = picture(tmp_path / "a.png"), picture(tmp_path / "b.png", seed=1)
+def test_a_run_answers_without_its_images(tmp_path: Path) -> None:
+    content, guide = one_image(tmp_path / "a.png"), one_image(tmp_path / "b.png", seed=1)
     run = api.train("dream", data=str(content), guide=str(guide), out=tmp_path / "run", **SMALL)
     content.unlink()
     guide.unlink()
     assert api.evaluate(tmp_path / "run") == run.result()["metrics"]  # type: ignore[index]
-    assert len(Run.load(tmp_path / "run").open_system().figures()) == 1
+    assert len(Run.load(tmp_path / "run").open_task().figures()) == 1
     assert api.predict(tmp_path / "run", ["flower"], out=tmp_path)[0]["objective"] > 0
 
 
 def test_a_channel_alone(tmp_path: Path) -> None:
-    content = str(picture(tmp_path / "a.png"))
+    content = str(one_image(tmp_path / "a.png"))
     made = []
     for channel in (0, 5):
         run = api.train(
@@ -211,54 +211,54 @@ def test_a_channel_alone(tmp_path: Path) -> None:
     assert made[0] != made[1]
 
 
-def test_a_network_of_grey_pictures_leaves_the_colours(tmp_path: Path) -> None:
+def test_a_network_of_grey_images_leaves_the_colours(tmp_path: Path) -> None:
     """What it changes is along the luma's weights alone, and its own run's layers and normalisation are asked."""
     for name in ("a", "b"):
-        pictures(tmp_path / "greys" / name, 12)
+        images(tmp_path / "greys" / name, 12)
     small = {"network": "resnet20", "size": 8, "epochs": 1, "batch_size": 8, "val_fraction": 0.25}
     api.train("image-classifier", data=str(tmp_path / "greys"), out=tmp_path / "grey", **small)
     content = tmp_path / "a.png"
-    pixels = pixels_of(picture(content)) // 2 + 64
+    pixels = pixels_of(one_image(content)) // 2 + 64
     Image.fromarray(pixels).save(content)
     settings = {**SMALL, "octaves": 1, "step_size": 0.2}
     del settings["network"]
     run = api.train("dream", data=str(content), of=str(tmp_path / "grey"), out=tmp_path / "run", **settings)
-    canvas = run.system.canvas  # type: ignore[attr-defined]
+    canvas = run.task.canvas  # type: ignore[attr-defined]
     change = canvas.made[0][0].detach() - canvas.content.float()
     assert canvas.made[0].min() > 0 and canvas.made[0].max() < 255  # nothing was clipped
     torch.testing.assert_close(change[0] / 0.299, change[1] / 0.587, atol=1e-3, rtol=0)
     torch.testing.assert_close(change[2] / 0.114, change[1] / 0.587, atol=1e-3, rtol=0)
     assert change.abs().mean() > 0.1
-    trained = Run.load(tmp_path / "grey").open_system().modules()["model"].state_dict()
-    own = run.system.modules()["network"].network.state_dict()  # type: ignore[attr-defined]
+    trained = Run.load(tmp_path / "grey").open_task().modules()["model"].state_dict()
+    own = run.task.modules()["network"].network.state_dict()  # type: ignore[attr-defined]
     assert own and all(torch.equal(value, trained[name]) for name, value in own.items()) and "fc.weight" not in own
 
 
 def test_what_cannot_be_dreamt(tmp_path: Path) -> None:
-    content = str(picture(tmp_path / "a.png"))
+    content = str(one_image(tmp_path / "a.png"))
     api.train("lda", out=tmp_path / "rows")
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     (tmp_path / "empty.jpg").touch()
     run = json.loads((tmp_path / "rows" / "run.json").read_text())
     assert run["status"] == "done"
     cases = [
-        ({"data": str(tmp_path / "nothing.png")}, "there is no such picture"),
-        ({"data": str(tmp_path)}, "a folder is no picture"),
-        ({"data": str(tmp_path / "text.png")}, "a picture cannot be read"),
+        ({"data": str(tmp_path / "nothing.png")}, "there is no such image"),
+        ({"data": str(tmp_path)}, "a folder is no image"),
+        ({"data": str(tmp_path / "text.png")}, "an image cannot be read"),
         ({"data": str(tmp_path / "empty.jpg")}, "an empty file"),
-        ({"guide": str(tmp_path / "nothing.png")}, "there is no such picture"),
+        ({"guide": str(tmp_path / "nothing.png")}, "there is no such image"),
         ({"layers": ("stage9",)}, "there is no layer 'stage9'; did you mean stage"),
         ({"layers": ("fc",), "size": 20}, "there is no such channel|the layer has no such channel"),
         ({"channel": 900}, "the layer has no such channel"),
         ({"channel": 1, "guide": "china"}, "a guide and a channel"),
         ({"of": str(tmp_path / "rows")}, "no image classifier"),
         ({"of": str(tmp_path / "nothing")}, "no run|there is no"),
-        ({"network": "char-lstm"}, "no network for pictures"),
+        ({"network": "char-lstm"}, "no network for images"),
         ({"network": "resnet21"}, "there is no model 'resnet21'"),
         ({"network": "vgg11", "octaves": 1}, "too small for VGG"),
         (
             {"network": "vgg11", "data": "china"},
-            "cannot take this picture .*\n.*\n.*19 x 29 pixels: .*too small for VGG\n.*fewer octaves",
+            "cannot take this image .*\n.*\n.*19 x 29 pixels: .*too small for VGG\n.*fewer octaves",
         ),
         ({"network": "cuda-convnet-18"}, "another size than this cuda-convnet"),
         ({"octaves": 30}, "too small for so many octaves"),

@@ -1,4 +1,4 @@
-"""Style transfer: its losses against loops and the paper's derivatives, pictures of every kind, and what a user gets."""
+"""Style transfer: its losses against loops and the paper's derivatives, images of every kind, and what a user gets."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from chainrule import api
 from chainrule.core.errors import UserError
 from chainrule.models import build
-from chainrule.systems.image_synthesis.data import read_one_picture
+from chainrule.systems.image_synthesis.data import read_one_image
 from chainrule.systems.image_synthesis.feature_extractor import LayerOutputs, average_pooling
 from chainrule.systems.image_synthesis.gram import content_loss, gram_matrix, style_loss
 from chainrule.systems.image_synthesis.style_transfer import StyleTransfer, Transferring
 from chainrule.systems.image_synthesis.task import Canvas
 from tests.contracts.endurance import assert_same, numbers
-from tests.systems.image_synthesis.test_dream import picture, pixels_of, small_net
+from tests.systems.image_synthesis.test_dream import one_image, pixels_of, small_net
 
 SMALL = {"network": "resnet20", "size": 40, "steps": 6}
 
@@ -90,7 +90,7 @@ def test_gradients_are_right_and_wrong_shapes_are_told() -> None:
         style_loss(torch.ones(1, 3, 2, 2), torch.ones(1, 2, 2))
 
 
-def test_the_loss_of_a_picture_is_put_together_as_it_is_said() -> None:
+def test_the_loss_of_a_image_is_put_together_as_it_is_said() -> None:
     net = small_net()
     way = StyleTransfer(
         content_layers=["1"],
@@ -198,40 +198,40 @@ def test_the_recipe_pools_as_it_is_asked(pooling: str, tmp_path: Path) -> None:
         content_layers=("inception3a",),
         style_layers=("stem.0", "inception3a"),
     )
-    kinds = {type(layer).__name__ for layer in run.system.modules()["network"].modules()}
+    kinds = {type(layer).__name__ for layer in run.task.modules()["network"].modules()}
     assert ("CaffeAvgPool2d" in kinds, "CaffeMaxPool2d" in kinds) == (pooling == "average", pooling == "maximum")
 
 
-# -- pictures of every kind ----------------------------------------------------------------------------------------------
+# -- images of every kind ----------------------------------------------------------------------------------------------
 
 
-def test_any_picture_is_read(tmp_path: Path) -> None:
+def test_any_image_is_read(tmp_path: Path) -> None:
     base = np.random.default_rng(0).integers(0, 256, (12, 18, 3)).astype(np.uint8)
     image = Image.fromarray(base)
     image.save(tmp_path / "colour.png")
-    assert np.array_equal(read_one_picture(str(tmp_path / "colour.png"), 64).permute(1, 2, 0).numpy(), base)
+    assert np.array_equal(read_one_image(str(tmp_path / "colour.png"), 64).permute(1, 2, 0).numpy(), base)
     for mode in ("L", "P", "CMYK", "RGBA", "LA", "1"):
         name = tmp_path / f"{mode} 图.{'jpg' if mode == 'CMYK' else 'png'}"
         image.convert(mode).save(name)
-        found = read_one_picture(str(name), 64)
+        found = read_one_image(str(name), 64)
         assert found.shape == (3, 12, 18) and found.dtype == torch.uint8
         if mode in ("L", "LA", "1"):
             assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
     Image.fromarray(base[..., 0].astype(np.uint16) << 8).save(tmp_path / "deep.png")
-    assert np.array_equal(read_one_picture(str(tmp_path / "deep.png"), 64)[1].numpy(), base[..., 0])
+    assert np.array_equal(read_one_image(str(tmp_path / "deep.png"), 64)[1].numpy(), base[..., 0])
     clear = Image.new("RGBA", (4, 4), (9, 9, 9, 0))
     clear.save(tmp_path / "clear.png")
-    assert read_one_picture(str(tmp_path / "clear.png"), 64).unique().tolist() == [255]
+    assert read_one_image(str(tmp_path / "clear.png"), 64).unique().tolist() == [255]
     exif = image.getexif()
     exif[0x0112] = 6  # held on its side
     image.save(tmp_path / "turned.png", exif=exif)
-    turned = read_one_picture(str(tmp_path / "turned.png"), 64)
+    turned = read_one_image(str(tmp_path / "turned.png"), 64)
     assert np.array_equal(turned.permute(1, 2, 0).numpy(), np.rot90(base, -1))
     Image.new("RGB", (9000, 3), "red").save(tmp_path / "strip.png")
-    assert read_one_picture(str(tmp_path / "strip.png"), 100).shape == (3, 1, 100)
+    assert read_one_image(str(tmp_path / "strip.png"), 100).shape == (3, 1, 100)
     Image.new("L", (3000, 2000)).save(tmp_path / "large.jpg")
-    assert read_one_picture(str(tmp_path / "large.jpg"), 60).shape == (3, 40, 60)
-    assert read_one_picture("flower", 50).shape == (3, 33, 50)
+    assert read_one_image(str(tmp_path / "large.jpg"), 60).shape == (3, 40, 60)
+    assert read_one_image("flower", 50).shape == (3, 33, 50)
 
 
 # -- the recipe ----------------------------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def trained(place: Path, **settings: Any) -> tuple[Any, dict[str, float], np.nda
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 def test_the_style_comes_nearer_and_the_content_stays(optimizer: str, tmp_path: Path) -> None:
-    content, style = str(picture(tmp_path / "a.png")), str(picture(tmp_path / "b.png", 20, 33, seed=1))
+    content, style = str(one_image(tmp_path / "a.png")), str(one_image(tmp_path / "b.png", 20, 33, seed=1))
     run, metrics, made = trained(
         tmp_path / "run", data=content, style=style, optimizer=optimizer, steps=25, style_weight=100.0, variation=3.0
     )
@@ -261,12 +261,12 @@ def test_the_style_comes_nearer_and_the_content_stays(optimizer: str, tmp_path: 
     Path(style).unlink()
     Path(content).unlink()
     assert api.evaluate(tmp_path / "run") == metrics
-    assert len(run.system.figures()) == 1
+    assert len(run.task.figures()) == 1
 
 
 def test_only_the_ratio_of_the_weights_counts(tmp_path: Path) -> None:
     """Also where the loss is so small that PyTorch's own first step and its bounds would end in rounding."""
-    content, style = str(picture(tmp_path / "a.png")), str(picture(tmp_path / "b.png", 20, 33, seed=1))
+    content, style = str(one_image(tmp_path / "a.png")), str(one_image(tmp_path / "b.png", 20, 33, seed=1))
     found = []
     for scale in (2.0**-30, 1.0):
         _, metrics, made = trained(
@@ -277,8 +277,8 @@ def test_only_the_ratio_of_the_weights_counts(tmp_path: Path) -> None:
 
 
 def test_content_alone_gives_the_content_back_from_noise(tmp_path: Path) -> None:
-    """One layer that keeps everything, and L-BFGS: the known optimum is the picture itself."""
-    content = picture(tmp_path / "a.png")
+    """One layer that keeps everything, and L-BFGS: the known optimum is the image itself."""
+    content = one_image(tmp_path / "a.png")
     _, metrics, made = trained(
         tmp_path / "run",
         data=str(content),
@@ -298,16 +298,16 @@ def test_style_alone_gives_a_texture(tmp_path: Path) -> None:
     )
     assert (
         metrics["style_loss"] < 1e-3 and metrics["variation"] > 0
-    )  # the same picture: its style is there from the start
+    )  # the same image: its style is there from the start
 
 
 def test_weights_of_a_file_are_those_that_are_asked(tmp_path: Path) -> None:
     torch.manual_seed(9)
     net = build("resnet20")
     safetensors.torch.save_file(net.state_dict(), tmp_path / "w.safetensors")
-    content = str(picture(tmp_path / "a.png"))
+    content = str(one_image(tmp_path / "a.png"))
     run, metrics, made = trained(tmp_path / "run", data=content, weights=str(tmp_path / "w.safetensors"))
-    own = run.system.modules()["network"].network.state_dict()
+    own = run.task.modules()["network"].network.state_dict()
     assert (
         own and all(torch.equal(value, net.state_dict()[name]) for name, value in own.items()) and "fc.bias" not in own
     )
@@ -330,9 +330,9 @@ def test_the_papers_names_of_layers(tmp_path: Path) -> None:
     assert names_of_the_paper(build("resnet20")) == {}
 
 
-def test_two_pictures_of_one_name_are_both_written(tmp_path: Path) -> None:
+def test_two_images_of_one_name_are_both_written(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
-    one, other = picture(tmp_path / "猫.png"), picture(tmp_path / "x" / "猫.png", 20, 28, seed=4)
+    one, other = one_image(tmp_path / "猫.png"), one_image(tmp_path / "x" / "猫.png", 20, 28, seed=4)
     trained(tmp_path / "run", data="china", steps=1)
     answers = api.predict(tmp_path / "run", [str(one), str(other), str(one)], out=tmp_path / "out")
     assert [Path(a["file"]).name for a in answers] == ["猫-style.png", "猫-style-2.png", "猫-style.png"]
@@ -351,7 +351,7 @@ def test_two_pictures_of_one_name_are_both_written(tmp_path: Path) -> None:
 def test_a_run_that_broke_off_goes_on_bit_for_bit(
     optimizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = str(picture(tmp_path / "a.png"))
+    content = str(one_image(tmp_path / "a.png"))
     settings = {**SMALL, "data": content, "steps": 14, "start": "noise", "optimizer": optimizer, "checkpoint_s": 0}
     api.train("style", out=tmp_path / "whole", **settings)
     step = Transferring.step
@@ -366,7 +366,7 @@ def test_a_run_that_broke_off_goes_on_bit_for_bit(
     monkeypatch.setattr(Transferring, "step", breaks)
     with pytest.raises(OSError, match="pulled"):
         api.train("style", out=tmp_path / "broken", **settings)
-    os.remove(content)  # noqa: PTH107  # a run that has begun has its pictures
+    os.remove(content)  # noqa: PTH107  # a run that has begun has its images
     with pytest.raises(OSError, match="pulled"):
         api.resume(tmp_path / "broken")
     api.resume(tmp_path / "broken")
@@ -375,10 +375,10 @@ def test_a_run_that_broke_off_goes_on_bit_for_bit(
 
 
 def test_what_has_no_style(tmp_path: Path) -> None:
-    content = str(picture(tmp_path / "a.png"))
+    content = str(one_image(tmp_path / "a.png"))
     cases = [
-        ({"style": "nothing.jpg"}, "there is no such picture"),
-        ({"style": str(tmp_path)}, "a folder is no picture"),
+        ({"style": "nothing.jpg"}, "there is no such image"),
+        ({"style": str(tmp_path)}, "a folder is no image"),
         ({"style_layers": ("conv1_1",)}, "there is no layer 'conv1_1'"),
         ({"content_layers": ("stage2", "fcc")}, "there is no layer 'fcc'"),
         ({"style_layers": ("fc",)}, "must be maps|no maps"),

@@ -162,17 +162,17 @@ def test_predict(trained, tmp_path):
 
 
 def test_losses_are_those_of_one_unbroken_reading(trained):
-    system = Run.load(trained).open_system()
+    task = Run.load(trained).open_task()
     generator = torch.Generator().manual_seed(1)
-    codes = torch.randint(0, len(system.vocabulary), (3001,), generator=generator).to(torch.uint8)
-    losses, state = system.read(codes)
+    codes = torch.randint(0, len(task.vocabulary), (3001,), generator=generator).to(torch.uint8)
+    losses, state = task.read(codes)
     with torch.inference_mode():
-        logits, whole = system.model(codes[None, :-1].long())
+        logits, whole = task.model(codes[None, :-1].long())
         expected = torch.nn.functional.cross_entropy(logits[0], codes[1:].long(), reduction="none")
     # three stretches of 1,000: the state that each begins with has forgotten what was more than CONTEXT before
     torch.testing.assert_close(losses, expected, rtol=0, atol=2e-3)
     torch.testing.assert_close(state, whole, rtol=0, atol=1e-3)
-    assert system.measure(TextSplit(codes))["loss"] == pytest.approx(float(expected.mean()), abs=1e-4)
+    assert task.measure(TextSplit(codes))["loss"] == pytest.approx(float(expected.mean()), abs=1e-4)
 
 
 def test_generation_is_by_the_seed(trained):
@@ -228,7 +228,7 @@ def test_protocol_says_which_split_chose(tmp_path):
     protocol = run.result()["protocol"]
     assert "validation split (characters 10,200 to 10,800 of 12,000) chose" in protocol
     assert "test split (characters 10,800 to 12,000 of 12,000) measured once" in protocol
-    assert [figure.title for figure in run.system.figures()] == [
+    assert [figure.title for figure in run.task.figures()] == [
         "Where the text surprises",
         "Samples",
         "Where the loss comes from",
@@ -246,7 +246,7 @@ def test_figures_of_any_script(tmp_path):
     run = api.train(
         "char-lstm", data=str(tmp_path / "t.txt"), out=tmp_path / "r", epochs=1, batch_size=2, length=8, hidden_size=8
     )
-    for figure in run.system.figures():
+    for figure in run.task.figures():
         assert figure.table or ElementTree.fromstring(figure.svg).tag.endswith("svg")
 
 
@@ -270,8 +270,8 @@ def test_a_stop_in_the_middle_of_an_epoch_changes_no_number(tmp_path, monkeypatc
     assert cut.result()["metrics"] == whole.result()["metrics"]
     lines = [[{k: v for k, v in line.items() if k != "seconds"} for line in run.log_lines()] for run in (whole, cut)]
     assert lines[0] == lines[1]
-    for name, parameter in whole.system.model.state_dict().items():
-        assert torch.equal(parameter, cut.system.model.state_dict()[name])
+    for name, parameter in whole.task.model.state_dict().items():
+        assert torch.equal(parameter, cut.task.model.state_dict()[name])
 
 
 def test_bfloat16_is_used_or_refused_in_words(tmp_path):
@@ -284,11 +284,11 @@ def test_bfloat16_is_used_or_refused_in_words(tmp_path):
 
 
 def test_the_deployable_step_walks_as_the_model_and_survives_torch_export(trained):
-    system = Run.load(trained).open_system()
-    deployable = system.deployable()
-    text = encode("to be or", system.vocabulary, "here").long().expand(2, -1)
+    task = Run.load(trained).open_task()
+    deployable = task.deployable()
+    text = encode("to be or", task.vocabulary, "here").long().expand(2, -1)
     with torch.inference_mode():
-        expected, _ = system.model(text)
+        expected, _ = task.model(text)
         h = c = torch.zeros(2, 1, 32)
         for t in range(text.shape[1]):
             logits, h, c = deployable.module(text[:, t], h, c)
@@ -302,6 +302,6 @@ def test_the_deployable_step_walks_as_the_model_and_survives_torch_export(traine
 
 
 def test_explain_is_given_the_texts_as_far_as_the_shortest(trained):
-    system = Run.load(trained).open_system()
-    (x,) = system.prepare(["to be or not", "or not"])["model"]
-    assert x.tolist() == [encode(text, system.vocabulary, "here").tolist() for text in ("to be ", "or not")]
+    task = Run.load(trained).open_task()
+    (x,) = task.prepare(["to be or not", "or not"])["model"]
+    assert x.tolist() == [encode(text, task.vocabulary, "here").tolist() for text in ("to be ", "or not")]

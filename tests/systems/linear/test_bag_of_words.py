@@ -233,7 +233,7 @@ def test_each_estimator_learns_the_users_texts(settings: dict, tmp_path: Path) -
     assert [a["class"] for a in answers] == ["bad", "good", "bad", "good"]
     assert {"dull", "cold"} <= set(answers[0]["spoke"]) and answers[2]["input"].endswith("mine.csv, line 2")
     assert ("probability" in answers[0]) == (settings["estimator"] != "svm") == ("loss" in run.result()["metrics"])
-    words = next(f for f in Run.load(tmp_path / "run", "cpu").open_system().figures() if f.title.startswith("Words"))
+    words = next(f for f in Run.load(tmp_path / "run", "cpu").open_task().figures() if f.title.startswith("Words"))
     spoken = {name: said.split(", ") for name, said in words.table[1:]}
     assert "dull" in spoken["bad"][:4] and "fine" in spoken["good"][:4]
 
@@ -249,7 +249,7 @@ def test_an_unknown_text_gets_the_prior(tmp_path: Path) -> None:
     )
     answer = chainrule.predict(tmp_path / "run", ["zzz yyy"], device="cpu")[0]
     run = Run.load(tmp_path / "run", "cpu")
-    share = float((run.open_system().data.train.y == 0).double().mean())
+    share = float((run.open_task().data.train.y == 0).double().mean())
     assert answer["known"] == 0 and answer["spoke"] == {} and answer["probability"] == pytest.approx(share, abs=1e-6)
 
 
@@ -259,7 +259,7 @@ def test_the_vocabulary_is_that_of_the_training_split_alone(tmp_path: Path) -> N
     with (tmp_path / "test.csv").open("a", encoding="utf-8") as stream:
         stream.write("onlyhere onlyhere,good\nonlyhere fine,good\n")
     run = chainrule.train("bag-of-words", data=str(tmp_path), out=tmp_path / "run", device="cpu", min_df=1)
-    vocabulary = run.system.model.bag.vocabulary
+    vocabulary = run.task.model.bag.vocabulary
     assert "onlyhere" not in vocabulary and "fine" in vocabulary
     assert run.record["data"]["spec"]["splits"] == dict.fromkeys(("train", "val", "test"), "as published")
     assert chainrule.evaluate(tmp_path / "run", data=str(tmp_path / "val.csv"), device="cpu")["accuracy"] == 1.0

@@ -17,7 +17,7 @@ from chainrule import api
 from chainrule.core.device import World
 from chainrule.core.errors import Interrupted, UserError
 from chainrule.run.run import Run
-from chainrule.systems.reinforcement.loop import QLearning, bellman_target, epsilon_greedy, improve, move_towards
+from chainrule.systems.reinforcement.loop import DQNConfig, bellman_target, epsilon_greedy, improve, move_towards
 from chainrule.systems.reinforcement.q_network import QNetwork
 from chainrule.systems.reinforcement.recipes import dqn
 from chainrule.systems.reinforcement.replay import ReplayMemory
@@ -103,16 +103,16 @@ def test_the_target_by_hand():
 
 
 def test_epsilon_falls_linearly():
-    numbers = QLearning(**NUMBERS)
+    numbers = DQNConfig(**NUMBERS)
     steps = [0, 99, 100, 250, 499, 500, 999]
     expected = [1.0, 1.0, 1.0 - 0.9 * 100 / 500, 0.55, 1.0 - 0.9 * 499 / 500, 0.1, 0.1]
     assert [numbers.epsilon_at(step) for step in steps] == pytest.approx(expected)
-    assert QLearning(**{**NUMBERS, "epsilon_fraction": 0.0}).epsilon_at(100) == pytest.approx(0.1)
+    assert DQNConfig(**{**NUMBERS, "epsilon_fraction": 0.0}).epsilon_at(100) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(("starts", "every", "stride"), [(100, 8, 4), (0, 8, 8), (96, 8, 2), (3, 16, 16)])
 def test_updates_are_counted_as_a_counter_would(starts, every, stride):
-    numbers = QLearning(**{**NUMBERS, "learning_starts": starts, "train_every": every})
+    numbers = DQNConfig(**{**NUMBERS, "learning_starts": starts, "train_every": every})
     counter = 0
     for step in range(stride, 400, stride):
         if step % every == 0 and step >= starts:
@@ -148,7 +148,7 @@ def test_the_target_network_moves():
 @pytest.mark.parametrize(("loss", "clip_norm"), [("huber", 0.0), ("mse", 0.5)])
 def test_updates_equal_a_plain_reference(double, tau, loss, clip_norm):
     """Transition by transition, in float64, with Adam written out; three phases, the target moving between minibatches."""
-    numbers = QLearning(**{**NUMBERS, "double": double, "tau": tau, "loss": loss, "clip_norm": clip_norm})
+    numbers = DQNConfig(**{**NUMBERS, "double": double, "tau": tau, "loss": loss, "clip_norm": clip_norm})
     torch.manual_seed(1)
     q = QNetwork(2, 3, (5,))
     target = QNetwork(2, 3, (5,))
@@ -226,7 +226,7 @@ def test_values_of_the_chain_are_those_of_its_closed_form(tmp_path, double):
         evaluate_every=4000,
         stop_at=0.0,
     )
-    found = run.system.values(torch.eye(5))
+    found = run.task.values(torch.eye(5))
     v = [gamma ** (4 - s) for s in range(5)]
     expected = torch.tensor([[gamma * v[max(s - 1, 0)], v[s]] for s in range(5)])
     assert (found - expected).abs().max() < 0.03
@@ -241,7 +241,7 @@ def test_values_go_on_beyond_the_time_limit(tmp_path):
         learning_starts=100, train_every=16, gradient_steps=8, batch_size=16, target_every=20, lr=0.02,
         epsilon_end=1.0, loss="mse", evaluate_every=3000, stop_at=0.0,
     )  # fmt: skip
-    assert run.system.values(torch.ones(1, 1))[0].tolist() == pytest.approx([4.0, 5.0], abs=0.1)
+    assert run.task.values(torch.ones(1, 1))[0].tolist() == pytest.approx([4.0, 5.0], abs=0.1)
     assert run.result()["metrics"] == {"return": 3.0, "return_std": 0.0, "return_min": 3.0, "episode_length": 3.0}
 
 
@@ -273,12 +273,12 @@ def test_a_stop_in_the_middle_changes_no_number(tmp_path, monkeypatch):
     lines = [[{k: v for k, v in line.items() if k != "seconds"} for line in run.log_lines()] for run in (whole, cut)]
     assert lines[0] == lines[1]
     assert any("episode_return" in line for line in lines[0])
-    for name, parameter in whole.system.q.state_dict().items():
-        assert torch.equal(parameter, cut.system.q.state_dict()[name])
+    for name, parameter in whole.task.q.state_dict().items():
+        assert torch.equal(parameter, cut.task.q.state_dict()[name])
 
 
 def test_a_run_opens_and_predicts_without_gymnasium(trained, monkeypatch):
-    expected = trained.system.values(torch.tensor([[0.1, 0.0, -0.02, 0.0]]))[0]
+    expected = trained.task.values(torch.tensor([[0.1, 0.0, -0.02, 0.0]]))[0]
     monkeypatch.setattr(
         "chainrule.systems.reinforcement.environments.make", lambda *a: pytest.fail("the environment was asked for")
     )
@@ -315,17 +315,17 @@ def test_generated_episodes_are_what_the_agent_does(trained, tmp_path):
         rows = list(csv.DictReader(file))
     assert len(rows) == made[0]["length"] == made[0]["return"]
     obs = torch.tensor([[float(row[f"obs_{i}"]) for i in range(4)] for row in rows])
-    values = trained.system.values(obs)
+    values = trained.task.values(obs)
     assert [int(row["action"]) for row in rows] == values.argmax(1).tolist()
     assert torch.allclose(values[:, 1], torch.tensor([float(row["value_1"]) for row in rows]), atol=1e-5)
 
 
 def test_figures_and_what_is_deployed(trained):
-    titles = [figure.title for figure in trained.system.figures()]
+    titles = [figure.title for figure in trained.task.figures()]
     assert titles[0].startswith("Value of each action") and titles[1].startswith("Observation")
-    made = trained.system.deployable()
+    made = trained.task.deployable()
     (obs,) = made.inputs(7)
-    assert torch.equal(made.module(obs), trained.system.q(obs))
+    assert torch.equal(made.module(obs), trained.task.q(obs))
 
 
 def test_the_run_says_what_it_did(trained):
@@ -360,7 +360,7 @@ def test_several_processes_are_refused(trained):
     run = Run.load(trained.folder)
     run.world = World(0, 2)
     with pytest.raises(UserError, match="trains in one process"):
-        _ = run.system
+        _ = run.task
 
 
 @pytest.mark.slow

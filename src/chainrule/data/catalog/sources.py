@@ -122,7 +122,7 @@ SOURCES = {
         Source(
             "banknote",
             "table",
-            "1,372 banknotes, 4 measurements of a picture, genuine or forged",
+            "1,372 banknotes, 4 measurements of an image, genuine or forged",
             "none: made by the seed",
             _UCI,
             _TABLES,

@@ -218,7 +218,7 @@ class Growing:
     def __init__(self, sizes: Sequence[int], size: int) -> None:
         if sizes[-1] != size:
             raise UserError(
-                "the last of the sizes is not that of the pictures",
+                "the last of the sizes is not that of the images",
                 found=f"grow={','.join(map(str, sizes))}",
                 expected=f"the last is {size}",
                 cure=f"grow={','.join(map(str, (*sizes[:-1], size)))}",

@@ -1,4 +1,4 @@
-"""Picture files decoded once: into a file in the cache that later starts map into memory."""
+"""Image files decoded once: into a file in the cache that later starts map into memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 from chainrule.data.catalog.sources import cache_folder
 from chainrule.data.images.decoding import decode, without_warnings
 
-CACHED_FROM = 500  # pictures; fewer are decoded in a second or two
+CACHED_FROM = 500  # images; fewer are decoded in a second or two
 MOST_BYTES = 20 * 2**30  # of all cached sets together; the least lately used go first
 LEFT_S = 86_400  # a file that grows and has not been touched for so long has nobody who writes it
 FORM = 1  # of what is cached: another number leaves older files unread
@@ -26,13 +26,13 @@ FORM = 1  # of what is cached: another number leaves older files unread
 def decoded(
     files: Sequence[Path], size: int, channels: int, margin: float | None = None, border: int = 0
 ) -> np.ndarray:
-    """The pictures as bytes (N, size, size, channels), in the order of the files; see `decode` for margin and border.
+    """The images as bytes (N, size, size, channels), in the order of the files; see `decode` for margin and border.
 
-    Threads decode them. Of many pictures the result is kept: the same files, by name, length and time of change, are
+    Threads decode them. Of many images the result is kept: the same files, by name, length and time of change, are
     not opened again. A cache that cannot be written is done without.
 
     Raises:
-        UserError: for the first of the files that is no picture; nothing is kept then.
+        UserError: for the first of the files that is no image; nothing is kept then.
     """
     shape = (len(files), size, size, channels)
     if len(files) < CACHED_FROM:
@@ -64,8 +64,8 @@ def _decode_into(out: np.ndarray, files: Sequence[Path], margin: float | None, b
     one = partial(decode, channels=out.shape[3], size=(out.shape[1], out.shape[2]), margin=margin, border=border)
     with without_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
-            for index, picture in enumerate(pool.map(one, files)):
-                out[index] = picture
+            for index, image in enumerate(pool.map(one, files)):
+                out[index] = image
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -1,4 +1,4 @@
-"""One picture file: decoded as every reader has it, or what is wrong with it, in words."""
+"""One image file: decoded as every reader has it, or what is wrong with it, in words."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from PIL import Image, UnidentifiedImageError
 
 from chainrule.core.errors import UserError
 
-# What Pillow raises for a file that is no picture, or a broken one, or one too large to be meant.
+# What Pillow raises for a file that is no image, or a broken one, or one too large to be meant.
 UNREADABLE = (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
-TOO_LARGE = "too large to be meant"  # so begins the reason of a picture that is refused for its size
+TOO_LARGE = "too large to be meant"  # so begins the reason of an image that is refused for its size
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
 
 
 def decode(
     file: Path, channels: int, size: tuple[int, int], margin: float | None = None, border: int = 0
 ) -> np.ndarray:
-    """One picture file as uint8 (H, W, C): upright, 8 bits, transparency laid on white, the first picture of a film.
+    """One image file as uint8 (H, W, C): upright, 8 bits, transparency laid on white, the first image of a film.
 
     It is stretched to (H, W). With `margin` the shorter side is brought to `margin` times its share of (H, W), and the
-    middle is cut out: proportions stay, and what lies at the edges goes. With `border` a picture that lacks at most so
+    middle is cut out: proportions stay, and what lies at the edges goes. With `border` an image that lacks at most so
     many pixels in height and width gets a border of zeros instead, as arrays do.
 
     Raises:
@@ -62,8 +62,8 @@ def why_broken(file: Path) -> str | None:
     return None
 
 
-def picture_files(folder: Path) -> list[Path]:
-    """The picture files below a folder, sorted; hidden ones, as a Mac's `._cat.jpg`, are none."""
+def image_files(folder: Path) -> list[Path]:
+    """The image files below a folder, sorted; hidden ones, as a Mac's `._cat.jpg`, are none."""
     return sorted(
         file
         for file in folder.rglob("*")
@@ -78,7 +78,7 @@ def is_hidden(file: Path, folder: Path) -> bool:
 
 @contextlib.contextmanager
 def without_warnings() -> Iterator[None]:
-    """Silences Pillow on odd metadata and large pictures: what hinders is told as an error. Not for threads."""
+    """Silences Pillow on odd metadata and large images: what hinders is told as an error. Not for threads."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -104,7 +104,7 @@ def _shortened(image: Image.Image, height: int, width: int) -> Image.Image:
 
 
 def colour_channels(file: Path) -> int:
-    """1 for a grey picture, 3 for one in colour, from its header alone."""
+    """1 for a grey image, 3 for one in colour, from its header alone."""
     try:
         with Image.open(file) as image:
             return 1 if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I") else 3
@@ -119,14 +119,14 @@ def _reason(file: Path, error: Exception) -> str:
         pixels = re.search(r"\((\d+) pixels\)", str(error))
         return f"{TOO_LARGE}: {int(pixels[1]) if pixels else 0:,} pixels; at most {2 * (Image.MAX_IMAGE_PIXELS or 0):,} are read"
     if isinstance(error, UnidentifiedImageError):
-        return "an empty file" if file.stat().st_size == 0 else "no picture of a format that is known"
+        return "an empty file" if file.stat().st_size == 0 else "no image of a format that is known"
     return str(error)
 
 
 def _unreadable(file: Path, error: Exception) -> UserError:
     found = _reason(file, error)
     cure = "make it smaller, or remove it" if found.startswith(TOO_LARGE) else "repair or remove this file"
-    return UserError("a picture cannot be read", where=file, found=found, cure=cure)
+    return UserError("an image cannot be read", where=file, found=found, cure=cure)
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -157,7 +157,7 @@ def _eight_bits(pixels: np.ndarray) -> np.ndarray:
 
 
 def mixed_kinds(files: Sequence[Path]) -> tuple[int, str | None]:
-    """The channels that most pictures have, and the first that is of the other kind."""
+    """The channels that most images have, and the first that is of the other kind."""
     with without_warnings():
         kinds = [colour_channels(file) for file in files]
     usual = Counter(kinds).most_common(1)[0][0]

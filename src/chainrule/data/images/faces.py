@@ -1,4 +1,4 @@
-"""Pictures of persons, split so that nobody is in two splits: what is measured is measured on strangers."""
+"""Images of persons, split so that nobody is in two splits: what is measured is measured on strangers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import Source, resolve
 from chainrule.data.dataset import Dataset, dataset_of
-from chainrule.data.images.decoding import SUFFIXES, picture_files
+from chainrule.data.images.decoding import SUFFIXES, image_files
 from chainrule.data.images.files import RawImageSet, read_images
 from chainrule.data.images.loading import BORDER, check_range, pixel_statistics, to_tensor, usual_channels
 from chainrule.data.splits import fingerprint
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from chainrule.run.run import Run
 
 SPLITS = ("train", "val", "test")
-# Of a split two persons at least, with two pictures each: one genuine pair and one pair of two persons.
+# Of a split two persons at least, with two images each: one genuine pair and one pair of two persons.
 LEAST_PERSONS = 2
 # The ORL database has no published split; these are strangers to each other by number, as its papers have done it.
 ORL_PERSONS = {"train": range(1, 26), "val": range(26, 31), "test": range(31, 41)}
@@ -30,7 +30,7 @@ ORL_PERSONS = {"train": range(1, 26), "val": range(26, 31), "test": range(31, 41
 
 @dataclass(frozen=True)
 class FaceSplit:
-    """Pictures x uint8 (N, C, S, S), persons y int64 (N,), and the name of each person."""
+    """Images x uint8 (N, C, S, S), persons y int64 (N,), and the name of each person."""
 
     x: Tensor
     y: Tensor
@@ -43,10 +43,10 @@ class FaceSplit:
 def load_faces(
     run: Run, *, size: int, channels: int = 0, val_fraction: float = 0.125, test_fraction: float = 0.25
 ) -> Dataset[FaceSplit]:
-    """The run's pictures of persons, squared to `size`, in splits without a person in common.
+    """The run's images of persons, squared to `size`, in splits without a person in common.
 
-    `channels` 0 takes what the pictures have; the fractions are of the persons. Spec: persons (the names, by split),
-    channels, size, mean and std of a pixel in [0, 1] a channel over the training split, counts of pictures, how the
+    `channels` 0 takes what the images have; the fractions are of the persons. Spec: persons (the names, by split),
+    channels, size, mean and std of a pixel in [0, 1] a channel over the training split, counts of images, how the
     splits were made, fingerprint.
     """
     place = run.record["data"]
@@ -83,7 +83,7 @@ def read_face_splits(
     _check(splits, where)
     mean, std = pixel_statistics(splits["train"].x)
     if max(std) == 0.0:
-        raise UserError("all training pictures are of one constant colour", where=where)
+        raise UserError("all training images are of one constant colour", where=where)
     spec = {
         "where": where,
         "persons": {name: splits[name].names for name in SPLITS},
@@ -100,7 +100,7 @@ def read_face_splits(
 
 
 def read_other_faces(source: str, target: str | None, spec: dict[str, Any]) -> FaceSplit:
-    """Other persons, pictures as large and in the colours of `spec`: their own test split, else all of them."""
+    """Other persons, images as large and in the colours of `spec`: their own test split, else all of them."""
     folder = resolve(source)
     raw = _read_persons(_given_parts(folder).get("test", folder), target)
     split = _whole(raw, spec["size"], spec["channels"], spec.get("border"))
@@ -109,13 +109,13 @@ def read_other_faces(source: str, target: str | None, spec: dict[str, Any]) -> F
 
 
 def read_gallery(folder: Path) -> tuple[list[Path], list[str]]:
-    """The picture files below `folder`, and whom each shows: the name of his folder, or of the file where it lies loose."""
-    files = picture_files(folder)
+    """The image files below `folder`, and whom each shows: the name of his folder, or of the file where it lies loose."""
+    files = image_files(folder)
     if not files:
         raise UserError(
-            "the gallery holds no picture",
+            "the gallery holds no image",
             where=folder,
-            expected="one subfolder a person, or pictures named after persons, ending in " + " ".join(sorted(SUFFIXES)),
+            expected="one subfolder a person, or images named after persons, ending in " + " ".join(sorted(SUFFIXES)),
         )
     return files, [f.stem if f.parent == folder else f.relative_to(folder).parts[0] for f in files]
 
@@ -143,19 +143,19 @@ def _read_persons(place: Source | Path, target: str | None) -> RawImageSet:
 
 
 def _usual_channels(raws: dict[str, RawImageSet]) -> int:
-    """1 or 3, as the pictures of all parts have."""
+    """1 or 3, as the images of all parts have."""
     found = {usual_channels(raw) for raw in raws.values()}
     if len(found) > 1:
         raise UserError(
             "the splits are of mixed kinds",
-            found="grey and colour pictures",
+            found="grey and colour images",
             cure="channels=1 or channels=3 converts all of them",
         )
     return found.pop()
 
 
 def _whole(raw: RawImageSet, size: int, channels: int, border: int | None = None) -> FaceSplit:
-    """All pictures of a set together, whatever splits by picture it came in; persons numbered without a gap."""
+    """All images of a set together, whatever splits by image it came in; persons numbered without a gap."""
     x = torch.cat([to_tensor(part, size, channels, border=border) for part in raw.splits.values()])
     labels = torch.from_numpy(np.concatenate([part.labels for part in raw.splits.values()]))
     present, y = labels.unique(return_inverse=True)
@@ -163,7 +163,7 @@ def _whole(raw: RawImageSet, size: int, channels: int, border: int | None = None
 
 
 def _taken(split: FaceSplit, persons: list[int]) -> FaceSplit:
-    """The pictures of some persons, in the order they had; the persons numbered anew in the order of `persons`."""
+    """The images of some persons, in the order they had; the persons numbered anew in the order of `persons`."""
     number = torch.full((len(split.names),), -1)
     number[persons] = torch.arange(len(persons))
     y = number[split.y]
@@ -182,20 +182,20 @@ def _made(
 ) -> tuple[dict[str, FaceSplit], dict[str, str]]:
     """Persons of train are drawn for test, and of the others for val, where these are not given.
 
-    Who has one picture only makes no pair: he stays in train, as a negative.
+    Who has one image only makes no pair: he stays in train, as a negative.
     """
     made = dict.fromkeys(given, "as given")
     whole = given["train"]
-    pictures = torch.bincount(whole.y, minlength=len(whole.names))
+    some_images = torch.bincount(whole.y, minlength=len(whole.names))
     order = torch.randperm(len(whole.names), generator=torch.Generator().manual_seed(seed)).tolist()
-    paired = [person for person in order if pictures[person] > 1]
+    paired = [person for person in order if some_images[person] > 1]
     missing = [name for name in ("test", "val") if name not in given]
     if len(paired) < LEAST_PERSONS * (1 + len(missing)):
         raise UserError(
             "there are too few persons to be split",
-            expected=f"{LEAST_PERSONS * (1 + len(missing))} or more with two pictures or more",
+            expected=f"{LEAST_PERSONS * (1 + len(missing))} or more with two images or more",
             found=f"{len(paired)} of {len(whole.names)} persons",
-            cure="more people, or two pictures or more of each",
+            cure="more people, or two images or more of each",
         )
     splits, left = dict(given), paired
     for name, fraction in (("test", test_fraction), ("val", val_fraction)):
@@ -206,7 +206,7 @@ def _made(
         held, left = sorted(left[:count]), left[count:]
         splits[name] = _taken(whole, held)
         made |= {"train": "the other persons", name: f"{count} of {len(whole.names)} persons, seed {seed}"}
-    alone = [person for person in order if pictures[person] < 2]
+    alone = [person for person in order if some_images[person] < 2]
     splits["train"] = _taken(whole, sorted([*left, *alone])) if missing else whole
     return splits, made
 
@@ -224,11 +224,11 @@ def _check(splits: dict[str, FaceSplit], where: str) -> None:
                     expected="nobody in two splits: strangers measure what was learnt",
                 )
             seen[person] = name
-        pictures = torch.bincount(split.y, minlength=len(split.names))
-        if len(split.names) < LEAST_PERSONS or int(pictures.max()) < 2:
+        some_images = torch.bincount(split.y, minlength=len(split.names))
+        if len(split.names) < LEAST_PERSONS or int(some_images.max()) < 2:
             raise UserError(
                 f"the {name} split makes no pairs",
                 where=where,
-                expected="two persons or more, and two pictures of one of them",
-                found=f"{len(split)} pictures of {len(split.names)} persons",
+                expected="two persons or more, and two images of one of them",
+                found=f"{len(split)} images of {len(split.names)} persons",
             )

@@ -15,7 +15,7 @@ import numpy as np
 
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import Source
-from chainrule.data.images.decoding import SUFFIXES, picture_files
+from chainrule.data.images.decoding import SUFFIXES, image_files
 
 
 @dataclass
@@ -164,7 +164,7 @@ def _class_folders(folder: Path) -> RawImageSet:
         raise UserError(
             "a set of classes needs two at least",
             where=parts["train"],
-            expected="one subfolder a class, with pictures in each",
+            expected="one subfolder a class, with images in each",
             found=f"{len(classes)} subfolder{'' if len(classes) == 1 else 's'}",
         )
     splits = {}
@@ -175,15 +175,15 @@ def _class_folders(folder: Path) -> RawImageSet:
                 raise UserError(
                     f"the class {child.name!r} is in {split} and not in train", where=child, expected=", ".join(classes)
                 )
-            found = picture_files(child)
+            found = image_files(child)
             if not found and split == "train":
                 others = sorted({f.suffix.lower() or f.name for f in child.rglob("*") if f.is_file()})
                 raise UserError(
-                    "a class has no picture",
+                    "a class has no image",
                     where=child,
                     expected="files ending in " + " ".join(sorted(SUFFIXES)),
                     found="files ending in " + " ".join(others[:10]) if others else "an empty folder",
-                    cure="put pictures into it, or remove the folder",
+                    cure="put images into it, or remove the folder",
                 )
             files += found
             labels += [classes.index(child.name)] * len(found)
@@ -329,7 +329,7 @@ def _csv_images(source: Path, target: str | None) -> RawImageSet:
             paths = [file.parent / row["path"] for row in table]
             for number, path in enumerate(paths):
                 if not path.is_file():
-                    raise UserError("a picture is not there", where=f"{file}, line {number + 2}", found=path)
+                    raise UserError("an image is not there", where=f"{file}, line {number + 2}", found=path)
             splits[split] = RawImages(labels, files=paths)
         else:
             splits[split] = RawImages(

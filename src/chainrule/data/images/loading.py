@@ -44,7 +44,7 @@ def load_images(
 ) -> Dataset[ImageSplit]:
     """The run's images, squared to `size`; a validation split is held out of the training part where none is given.
 
-    `channels` 0 takes what the pictures have; files are stretched, or with `margin` cut (`decode`). Spec: classes, channels, size, mean and std of a pixel in [0, 1] a
+    `channels` 0 takes what the images have; files are stretched, or with `margin` cut (`decode`). Spec: classes, channels, size, mean and std of a pixel in [0, 1] a
     channel over the training split, counts, how the splits were made, fingerprint.
     """
     place = run.record["data"]
@@ -65,7 +65,7 @@ def load_images(
         raise UserError(
             "the validation split is empty, and nothing else may choose the weights",
             where=data.spec["where"],
-            cure=f"val_fraction={1 / 12:.2g}" if val_fraction == 0 else "put pictures into val, or remove it",
+            cure=f"val_fraction={1 / 12:.2g}" if val_fraction == 0 else "put images into val, or remove it",
         )
     return data
 
@@ -102,7 +102,7 @@ def read_image_splits(
             )
     splits |= {name: ImageSplit(whole.x[index], whole.y[index]) for name, index in indices.items()}
     if not len(splits["test"]):
-        raise UserError("the test split is empty", where=raw.where, cure="put pictures into it, or remove it")
+        raise UserError("the test split is empty", where=raw.where, cure="put images into it, or remove it")
     counts = torch.bincount(splits["train"].y, minlength=len(raw.classes)).tolist()
     spec = image_spec(raw, raw.classes, channels, size, splits, made)
     return {**spec, "class_counts": counts, "margin": margin}, splits
@@ -146,7 +146,7 @@ def read_other_images(source: str, target: str | None, spec: dict[str, Any]) -> 
         )
     part = raw.splits.get("test", raw.splits["train"])
     if not len(part.labels):
-        raise UserError("there is nothing to measure on", where=source, expected="one picture or more")
+        raise UserError("there is nothing to measure on", where=source, expected="one image or more")
     check_range(raw)
     x = to_tensor(part, spec["size"], spec["channels"], spec.get("margin"), spec.get("border"))
     numbers = torch.tensor([classes.index(name) for name in raw.classes])
@@ -195,14 +195,14 @@ def check_range(raw: RawImageSet) -> None:
 
 
 def usual_channels(raw: RawImageSet) -> int:
-    """1 or 3, as the pictures have; a mixture is an error that names the first stranger."""
+    """1 or 3, as the images have; a mixture is an error that names the first stranger."""
     part = raw.splits["train"]
     if part.arrays is not None:
         return part.arrays.shape[3]
     usual, stranger = mixed_kinds([f for split in raw.splits.values() for f in split.files])
     if stranger is not None:
         raise UserError(
-            "the pictures are of mixed kinds",
+            "the images are of mixed kinds",
             where=stranger,
             expected=f"{'grey' if usual == 1 else 'colour'}, as most are",
             found="colour" if usual == 1 else "grey",
@@ -214,7 +214,7 @@ def usual_channels(raw: RawImageSet) -> int:
 def to_tensor(
     part: RawImages, size: int, channels: int, margin: float | None = None, border: int | None = None
 ) -> Tensor:
-    """uint8 (N, C, size, size). Of a picture that lacks at most `border` pixels they become a border of zeros.
+    """uint8 (N, C, size, size). Of an image that lacks at most `border` pixels they become a border of zeros.
 
     Unless `border` is given, arrays get one of up to four, as LeNet-5's 28 to 32, and files none. Files are decoded as
     `decode` says.
@@ -264,18 +264,18 @@ def pixel_statistics(x: Tensor) -> tuple[list[float], list[float]]:
     return means, stds
 
 
-def read_pictures(paths: Sequence[str | Path], spec: dict[str, Any]) -> Tensor:
-    """Picture files as the run's images are: uint8 (N, C, size, size), in their order; threads decode them.
+def decode_files(paths: Sequence[str | Path], spec: dict[str, Any]) -> Tensor:
+    """Image files as the run's images are: uint8 (N, C, size, size), in their order; threads decode them.
 
     A run that learnt from arrays put a border around those a little too small; so the files get one too.
 
     Raises:
-        UserError: for the first that is not there, else for the first that is no picture.
+        UserError: for the first that is not there, else for the first that is no image.
     """
     files = [Path(path) for path in paths]
     for file in files:
         if not file.is_file():
-            raise UserError("there is no such file", where=file, expected="a picture")
+            raise UserError("there is no such file", where=file, expected="an image")
     border = spec.get("border", BORDER if spec.get("margin") is None else 0)
     found = decoded(files, spec["size"], spec["channels"], spec.get("margin"), border)
     return torch.from_numpy(found).permute(0, 3, 1, 2)

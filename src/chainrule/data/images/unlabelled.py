@@ -1,4 +1,4 @@
-"""Pictures without classes: a flat folder will do, where a classifier would need a folder a class."""
+"""Images without classes: a flat folder will do, where a classifier would need a folder a class."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import resolve
 from chainrule.data.dataset import Dataset, dataset_of
-from chainrule.data.images.decoding import SUFFIXES, picture_files
+from chainrule.data.images.decoding import SUFFIXES, image_files
 from chainrule.data.images.files import RawImages, RawImageSet, read_images
 from chainrule.data.images.loading import ImageSplit, image_spec, read_image_splits, to_tensor, usual_channels
 from chainrule.data.splits import hold_out
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from chainrule.run.run import Run
 
 
-def load_pictures(run: Run, *, size: int, channels: int = 0, val_fraction: float = 0.0) -> Dataset[ImageSplit]:
-    """As `load_images`, and also folders of pictures that are in no classes: their `y` is 0 and spec["classes"] []."""
+def load_unlabelled(run: Run, *, size: int, channels: int = 0, val_fraction: float = 0.0) -> Dataset[ImageSplit]:
+    """As `load_images`, and also folders of images that are in no classes: their `y` is 0 and spec["classes"] []."""
     place = run.record["data"]
 
     def read() -> tuple[dict[str, Any], dict[str, ImageSplit]]:
-        return read_picture_splits(
+        return read_unlabelled_splits(
             place["source"],
             target=place["target"],
             size=size,
@@ -38,7 +38,7 @@ def load_pictures(run: Run, *, size: int, channels: int = 0, val_fraction: float
     return dataset_of(place, read)
 
 
-def read_picture_splits(
+def read_unlabelled_splits(
     source: str,
     *,
     target: str | None,
@@ -48,7 +48,7 @@ def read_picture_splits(
     val_fraction: float,
     test_fraction: float = 0.2,
 ) -> tuple[dict[str, Any], dict[str, ImageSplit]]:
-    """What `load_pictures` gives a run."""
+    """What `load_unlabelled` gives a run."""
     folder = resolve(source)
     if not (isinstance(folder, Path) and is_unlabelled(folder)):
         return read_image_splits(
@@ -60,7 +60,7 @@ def read_picture_splits(
             val_fraction=val_fraction,
             test_fraction=test_fraction,
         )
-    raw = _pictures_of(folder)
+    raw = _unlabelled_of(folder)
     channels = channels or usual_channels(raw)
     splits = {name: _unlabelled(to_tensor(part, size, channels)) for name, part in raw.splits.items()}
     whole = splits["train"]
@@ -71,10 +71,10 @@ def read_picture_splits(
     return image_spec(raw, [], channels, size, splits, made), splits
 
 
-def read_other_pictures(source: str, target: str | None, spec: dict[str, Any]) -> ImageSplit:
-    """Other pictures, of whatever classes, as large and in the colours of `spec`: their own test split, else all."""
+def read_other_unlabelled(source: str, target: str | None, spec: dict[str, Any]) -> ImageSplit:
+    """Other images, of whatever classes, as large and in the colours of `spec`: their own test split, else all."""
     folder = resolve(source)
-    raw = _pictures_of(folder) if isinstance(folder, Path) and is_unlabelled(folder) else read_images(folder, target)
+    raw = _unlabelled_of(folder) if isinstance(folder, Path) and is_unlabelled(folder) else read_images(folder, target)
     part = raw.splits.get("test", raw.splits["train"])
     return _unlabelled(to_tensor(part, spec["size"], spec["channels"], border=spec.get("border")))
 
@@ -84,7 +84,7 @@ def _unlabelled(x: Tensor) -> ImageSplit:
 
 
 def is_unlabelled(folder: Path) -> bool:
-    """Whether `folder` is a plain folder of pictures with fewer than two class folders in it."""
+    """Whether `folder` is a plain folder of images with fewer than two class folders in it."""
     known = ("train-images-idx3-ubyte", "train-images-idx3-ubyte.gz", "cifar-10-batches-bin", "train.csv")
     if not folder.is_dir() or any((folder / name).exists() for name in known):
         return False
@@ -92,14 +92,14 @@ def is_unlabelled(folder: Path) -> bool:
     return sum(d.is_dir() and not d.name.startswith(".") for d in train.iterdir()) < 2
 
 
-def _pictures_of(folder: Path) -> RawImageSet:
+def _unlabelled_of(folder: Path) -> RawImageSet:
     made = {name: folder / name for name in ("train", "val", "test") if (folder / name).is_dir()}
     splits = {}
     for name, place in (made if "train" in made else {"train": folder}).items():
-        files = picture_files(place)
+        files = image_files(place)
         if len(files) < 2:
             raise UserError(
-                "there are too few pictures",
+                "there are too few images",
                 where=place,
                 expected="2 or more, ending in " + " ".join(sorted(SUFFIXES)),
                 found=len(files),

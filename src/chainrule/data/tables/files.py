@@ -44,7 +44,7 @@ class RawTable:
     columns: list[str]
     where: str
     target: str | None = None
-    picture: tuple[int, int] | None = None  # height and width where the columns are pixels
+    image: tuple[int, int] | None = None  # height and width where the columns are pixels
     categories: dict[str, list[str]] = field(default_factory=dict)  # of the columns that hold text
 
 
@@ -361,12 +361,12 @@ def _shipped(source: Source, target: str | None) -> RawTable:
         labels, label = np.array([str(data.target_names[i]) for i in data.target]), "label"
     if target not in (None, label):
         raise UserError(f"the table has no target {target!r}", where=source.name, expected=label)
-    picture = (8, 8) if source.name == "digits" else None
-    return RawTable({"train": RawRows(data.data, labels, source.name)}, columns, source.name, label, picture)
+    image = (8, 8) if source.name == "digits" else None
+    return RawTable({"train": RawRows(data.data, labels, source.name)}, columns, source.name, label, image)
 
 
 def _pixel_table(images: RawImageSet) -> RawTable:
-    """Pictures of one size as rows of their pixels, 0 to 255."""
+    """Images of one size as rows of their pixels, 0 to 255."""
     splits = {}
     for name, part in images.splits.items():
         assert part.arrays is not None  # published sets are arrays

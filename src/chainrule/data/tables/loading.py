@@ -124,7 +124,7 @@ def read_table_splits(
         "features": feature_names(raw.columns, raw.categories),
         "target": raw.target,
         "classes": classes,
-        "picture": list(raw.picture) if raw.picture else None,
+        "picture": list(raw.image) if raw.image else None,
         "missing": missing,
         "fill": _means(splits["train"][0], raw) if missing == "fill" else {},
         "dropped": {},
@@ -173,7 +173,7 @@ def _fit_scale(spec: dict[str, Any], x: Tensor, raw: RawTable, drop_constant: bo
     mean, std = torch.zeros(kept.shape[1]).double(), torch.ones(kept.shape[1]).double()
     if spec["standardized"]:
         mean, std = kept.mean(0), kept.std(0, correction=0)
-        if raw.picture:  # pixels share one unit, so one deviation: one that is seldom inked is not blown up by its own
+        if raw.image:  # pixels share one unit, so one deviation: one that is seldom inked is not blown up by its own
             std = std.square().mean().sqrt().expand(len(std))
     spec |= {"mean": mean.tolist(), "std": std.tolist()}
 

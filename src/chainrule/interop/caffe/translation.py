@@ -1,6 +1,6 @@
 """Weights that Caffe trained, by the names of a network of this package: for the networks that `chainrule.models` has too.
 
-Colours are turned round: Caffe's pictures are blue first, ours red first.
+Colours are turned round: Caffe's images are blue first, ours red first.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def state_of(file: str | Path, network: nn.Module, layers: Mapping[str, Names]) 
         file: binary, as Caffe wrote it.
         network: whose names are wanted; it is not changed.
         layers: for the path of a module, which layer of Caffe's has its weights; the first one is that which sees the
-            picture. Paths of parts that the network was built without may be among them.
+            image. Paths of parts that the network was built without may be among them.
 
     Raises:
         UserError: no such file, a file that is cut off or something else, or a layer with another number of blobs.

@@ -1,4 +1,4 @@
-"""What is asked about: the score of a class, or the activation of a unit in some layer, one number a picture."""
+"""What is asked about: the score of a class, or the activation of a unit in some layer, one number an image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from chainrule.introspection.tensors import first_tensor
 class Unit:
     """A unit of a layer by the name of the layer, its map, and its place there.
 
-    Without a place it is the unit of the map that a picture excites most. In a layer without maps (B, F) `channel` is
+    Without a place it is the unit of the map that an image excites most. In a layer without maps (B, F) `channel` is
     the number of the unit.
     """
 
@@ -31,13 +31,13 @@ class Unit:
 
 @dataclass(frozen=True)
 class Place:
-    """One number a picture in the output of a layer, or of the network where `layer` is None: `index` (B,), flat."""
+    """One number an image in the output of a layer, or of the network where `layer` is None: `index` (B,), flat."""
 
     layer: str | None
     index: Tensor
 
 
-Target = int | Tensor | Unit | Place | None  # a class, a class a picture (B,), a unit, found before, the top class
+Target = int | Tensor | Unit | Place | None  # a class, a class an image (B,), a unit, found before, the top class
 
 
 @contextlib.contextmanager
@@ -47,11 +47,11 @@ def differentiating(module: nn.Module) -> Iterator[None]:
         yield
 
 
-def pictures(x: Tensor) -> Tensor:
-    """The pictures as a leaf of a graph of their own: (B, C, H, W), floating; what is no such thing is an error."""
+def images(x: Tensor) -> Tensor:
+    """The images as a leaf of a graph of their own: (B, C, H, W), floating; what is no such thing is an error."""
     if not isinstance(x, Tensor) or x.dim() != 4 or not x.is_floating_point() or not x.numel():
         found = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        raise UserError("x must be pictures", expected="floating-point numbers (B, C, H, W), normalised", found=found)
+        raise UserError("x must be images", expected="floating-point numbers (B, C, H, W), normalised", found=found)
     with torch.inference_mode(False):
         return x.detach().clone().requires_grad_()
 
@@ -106,14 +106,14 @@ class Answer:
 
 
 def ask(module: nn.Module, x: Tensor, target: Target = None, layers: Collection[str] = ()) -> Answer:
-    """One forward pass, and of it the number that is asked about, one a picture.
+    """One forward pass, and of it the number that is asked about, one an image.
 
-    Call it within `differentiating`. Given the place in place of the target, other pictures are asked the same.
+    Call it within `differentiating`. Given the place in place of the target, other images are asked the same.
 
     Args:
         module: gives logits (B, K) where a class is asked about.
         x: (B, C, H, W).
-        target: a class, a class a picture (B,), a `Unit`, a `Place`; None is the class with the largest logit.
+        target: a class, a class an image (B,), a `Unit`, a `Place`; None is the class with the largest logit.
         layers: names of layers whose outputs are wanted as well.
 
     Raises:
@@ -129,14 +129,14 @@ def ask(module: nn.Module, x: Tensor, target: Target = None, layers: Collection[
         raise UserError("the network gives no logits", expected="(B, K)", found=tuple(values.shape))
     if values.shape[:1] != x.shape[:1]:
         raise UserError(
-            "the layer does not keep the pictures apart",
+            "the layer does not keep the images apart",
             where=name,
             expected=f"({len(x)}, ...)",
             found=tuple(values.shape),
         )
     if x.requires_grad and not values.requires_grad:
         raise UserError(
-            "no gradient reaches the picture",
+            "no gradient reaches the image",
             where=type(module).__name__,
             expected="a network that autograd follows",
             found="one whose backward pass is written out, or a constant",
@@ -146,7 +146,7 @@ def ask(module: nn.Module, x: Tensor, target: Target = None, layers: Collection[
 
 
 def _index(values: Tensor, target: Target, count: int) -> Tensor:
-    """Where in each picture's numbers (flat) the one asked about stands, (B,)."""
+    """Where in each image's numbers (flat) the one asked about stands, (B,)."""
     if isinstance(target, Place):
         return target.index.expand(count) if len(target.index) == 1 else target.index
     if isinstance(target, Unit):

@@ -1,4 +1,4 @@
-"""What a unit really looks at: its gradient with respect to the picture, averaged over pictures."""
+"""What a unit really looks at: its gradient with respect to the image, averaged over images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
-from chainrule.introspection.attribution.asking import Unit, ask, differentiating, observe, pictures
+from chainrule.introspection.attribution.asking import Unit, ask, differentiating, images, observe
 from chainrule.introspection.layers import evaluating
 
 SHARE = 1 - 0.9545  # of the largest gradient; two deviations of a normal curve
@@ -19,7 +19,7 @@ def effective_field(module: nn.Module, x: Tensor, layer: str, channel: int | Non
 
     Args:
         module: the network.
-        x: pictures to average over, (B, C, H, W): random ones for the network, real ones for what it does with them.
+        x: images to average over, (B, C, H, W): random ones for the network, real ones for what it does with them.
         layer: a layer with maps, by name.
         channel: of which map; all maps of the layer together where it is None, each with the same weight.
 
@@ -27,7 +27,7 @@ def effective_field(module: nn.Module, x: Tensor, layer: str, channel: int | Non
         (H, W).
 
     Raises:
-        UserError: x is no pictures; no such layer or map; a layer without maps; no gradient.
+        UserError: x is no images; no such layer or map; a layer without maps; no gradient.
 
     Source: Luo, Li, Urtasun, Zemel: Understanding the effective receptive field in deep convolutional neural networks,
     2016 (arXiv 1701.04128), section 3.1.
@@ -36,7 +36,7 @@ def effective_field(module: nn.Module, x: Tensor, layer: str, channel: int | Non
     >>> (effective_field(net, torch.randn(2, 1, 1, 5), "0") > 0).tolist()
     [[False, True, True, True, False]]
     """
-    leaf = pictures(x)
+    leaf = images(x)
     with torch.no_grad(), evaluating(module):
         maps = observe(module, leaf, [layer])[1][layer]
     if maps.dim() != 4:
@@ -46,7 +46,7 @@ def effective_field(module: nn.Module, x: Tensor, layer: str, channel: int | Non
         if channel is None:
             middle = observe(module, leaf, [layer])[1][layer][:, :, row, column]
             if not middle.requires_grad:
-                raise UserError("no gradient reaches the picture", where=layer)
+                raise UserError("no gradient reaches the image", where=layer)
         else:
             middle = ask(module, leaf, Unit(layer, channel, row, column)).values
         (gradient,) = torch.autograd.grad(middle.sum(), leaf, allow_unused=True)

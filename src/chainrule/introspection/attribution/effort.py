@@ -10,13 +10,13 @@ FASTER = 30  # how many times more a GPU is allowed
 
 @dataclass(frozen=True)
 class Effort:
-    """What one picture costs a network, in multiply-adds of a forward pass, and how many a part of the page may take."""
+    """What one image costs a network, in multiply-adds of a forward pass, and how many a part of the page may take."""
 
     cost: int
     budget: float = BUDGET
 
     def forwards(self, most: int, share: float = 1.0) -> int:
-        """How many forward passes of one picture the budget, or a share of it, allows: at most `most`.
+        """How many forward passes of one image the budget, or a share of it, allows: at most `most`.
 
         >>> Effort(10**9).forwards(100), Effort(10**6).forwards(100)
         (30, 100)

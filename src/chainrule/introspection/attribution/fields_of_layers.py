@@ -1,4 +1,4 @@
-"""The receptive fields of all layers of a network, found by following its operations from the picture up.
+"""The receptive fields of all layers of a network, found by following its operations from the image up.
 
 Every operation of one forward pass is seen as PyTorch's core operators have it, so functional calls, slices and
 branches count like layers. Convolutions and poolings widen the field; elementwise operations join those of their
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from chainrule.introspection.attribution.asking import pictures
+from chainrule.introspection.attribution.asking import images
 from chainrule.introspection.attribution.receptive_field import ReceptiveField
 from chainrule.introspection.layers import evaluating
 from chainrule.introspection.tensors import first_tensor, tensors
@@ -30,21 +30,21 @@ def receptive_fields(module: nn.Module, x: Tensor) -> dict[str, Fields]:
     """The receptive field of each layer that gives maps, vertical and horizontal, in the order in which calls end.
 
     Args:
-        module: a network that takes pictures.
+        module: a network that takes images.
         x: one or more, (B, C, H, W); their size matters where a layer sees whole maps.
 
     Returns:
-        by name of the layer. Its size may exceed the picture: it is that of the same network on a larger one. A field
+        by name of the layer. Its size may exceed the image: it is that of the same network on a larger one. A field
         with jump 0 is seen by all units alike.
 
     Raises:
-        UserError: x is no pictures.
+        UserError: x is no images.
 
     >>> net = nn.Sequential(nn.Conv2d(1, 2, 5), nn.MaxPool2d(2), nn.Conv2d(2, 2, 3))
     >>> receptive_fields(net, torch.zeros(1, 1, 12, 12))["2"][0]
     ReceptiveField(size=10, jump=2, start=0)
     """
-    x = pictures(x).detach()
+    x = images(x).detach()
     follow = _Follow()
     follow.mark(x, (_Axis(2, ReceptiveField()), _Axis(3, ReceptiveField())))
     found: dict[str, Fields] = {}
@@ -76,7 +76,7 @@ def _upright(axis: _Axis, dim: int, tensor: Tensor) -> ReceptiveField:
 
 @dataclass(frozen=True)
 class _Axis:
-    """Along which dimension of a tensor a side of the picture lies; None where every number sees the same field."""
+    """Along which dimension of a tensor a side of the image lies; None where every number sees the same field."""
 
     dim: int | None
     field: ReceptiveField
@@ -92,7 +92,7 @@ Axes = tuple[_Axis, _Axis]
 
 
 class _Follow(TorchDispatchMode):
-    """Remembers for each tensor how its dimensions lie in the picture."""
+    """Remembers for each tensor how its dimensions lie in the image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class _Follow(TorchDispatchMode):
     def _axis(
         self, side: int, func: Any, name: str, args: Any, kwargs: Any, sources: list[Tensor], output: Tensor
     ) -> _Axis:
-        """How one side of the picture lies in an output."""
+        """How one side of the image lies in an output."""
         first, axis = sources[0], self.axes[id(sources[0])][side]
         if args and args[0] is first and len(sources) == 1:
             found = _through(axis, name, args, first, output)

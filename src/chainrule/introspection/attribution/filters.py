@@ -1,4 +1,4 @@
-"""The weights of the first layer as pictures: they are laid over pixels, so they look like what they answer to."""
+"""The weights of the first layer as images: they are laid over pixels, so they look like what they answer to."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Filters:
 
 
 def first_filters(module: nn.Module, x: Tensor) -> Filters | None:
-    """The weights of the layer that first meets the pixels: a convolution's, or a linear layer's as pictures.
+    """The weights of the layer that first meets the pixels: a convolution's, or a linear layer's as images.
 
     Args:
         module: the network.
-        x: one picture as the network takes it, (1, C, H, W).
+        x: one image as the network takes it, (1, C, H, W).
 
     Returns:
         the filters; None where the first layer with weights is neither, or a linear one that does not take all pixels.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
-from chainrule.introspection.attribution.asking import ask, differentiating, layers_with_maps, pictures
+from chainrule.introspection.attribution.asking import ask, differentiating, images, layers_with_maps
 
 
 def grad_cam(module: nn.Module, x: Tensor, target: int | Tensor | None = None, layer: str | None = None) -> Tensor:
@@ -16,8 +16,8 @@ def grad_cam(module: nn.Module, x: Tensor, target: int | Tensor | None = None, l
 
     Args:
         module: a network that gives logits (B, K).
-        x: pictures as the network takes them, (B, C, H, W).
-        target: a class, a class a picture (B,), None for the top class.
+        x: images as the network takes them, (B, C, H, W).
+        target: a class, a class an image (B,), None for the top class.
         layer: whose maps; the last that are larger than one pixel where it is None (`last_maps`).
 
     Returns:
@@ -33,7 +33,7 @@ def grad_cam(module: nn.Module, x: Tensor, target: int | Tensor | None = None, l
     >>> grad_cam(net, torch.tensor([[[[3.0, -1.0]]]])).tolist()  # alpha = 1, A = (6, -2)
     [[[6.0, 0.0]]]
     """
-    leaf = pictures(x)
+    leaf = images(x)
     name = last_maps(module, leaf) if layer is None else layer
     with differentiating(module):
         answer = ask(module, leaf, target, [name])

@@ -1,4 +1,4 @@
-"""Which pixels a score hangs on: its gradient with respect to the picture, and what is made of such gradients."""
+"""Which pixels a score hangs on: its gradient with respect to the image, and what is made of such gradients."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
-from chainrule.introspection.attribution.asking import Target, ask, differentiating, pictures
+from chainrule.introspection.attribution.asking import Target, ask, differentiating, images
 
 
 def input_gradient(module: nn.Module, x: Tensor, target: Target = None) -> Tensor:
@@ -14,21 +14,21 @@ def input_gradient(module: nn.Module, x: Tensor, target: Target = None) -> Tenso
 
     Args:
         module: a network that gives logits (B, K), or any with the unit that is asked about.
-        x: pictures as the network takes them, (B, C, H, W).
-        target: a class, a class a picture (B,), a `Unit`; the top class of each picture where it is None.
+        x: images as the network takes them, (B, C, H, W).
+        target: a class, a class an image (B,), a `Unit`; the top class of each image where it is None.
 
     Returns:
         (B, C, H, W). Modes, hooks and gradients of the module are as before.
 
     Raises:
-        UserError: x is no pictures; no such class or unit; a network that autograd does not follow.
+        UserError: x is no images; no such class or unit; a network that autograd does not follow.
 
     >>> net = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False))
     >>> _ = net[1].weight.data.copy_(torch.tensor([[1.0, -3.0], [0.0, 0.0]]))
     >>> input_gradient(net, torch.zeros(1, 1, 1, 2), 0).tolist()
     [[[[1.0, -3.0]]]]
     """
-    leaf = pictures(x)
+    leaf = images(x)
     with differentiating(module):
         return _gradient(ask(module, leaf, target).values, leaf)
 
@@ -51,15 +51,15 @@ def saliency(module: nn.Module, x: Tensor, target: Target = None) -> Tensor:
 def integrated_gradients(
     module: nn.Module, x: Tensor, target: Target = None, baseline: Tensor | float = 0.0, steps: int = 32
 ) -> Tensor:
-    """What each pixel adds to the score on the straight way from a baseline b to the picture.
+    """What each pixel adds to the score on the straight way from a baseline b to the image.
 
     (x_i - b_i) times the mean of d s / d x_i along the way, by the midpoint rule. The sum over the pixels tends to
     s(x) - s(b) as the steps grow (completeness).
 
     Args:
         module, x, target: as for `input_gradient`; the unit asked about is found at x and kept along the way.
-        baseline: a picture without content, of the shape of x, or one number for all pixels; 0 is the mean colour of
-            normalised pictures.
+        baseline: an image without content, of the shape of x, or one number for all pixels; 0 is the mean colour of
+            normalised images.
         steps: points of the sum.
 
     Returns:
@@ -77,13 +77,13 @@ def integrated_gradients(
     """
     if steps < 1:
         raise UserError("the way has no step", expected="steps of 1 or more", found=steps)
-    leaf = pictures(x)
+    leaf = images(x)
     with differentiating(module):
         place = ask(module, leaf, target).place
         away = leaf.detach() - baseline
         total = torch.zeros_like(away)
         for step in range(steps):
-            point = pictures(baseline + away * ((step + 0.5) / steps))
+            point = images(baseline + away * ((step + 0.5) / steps))
             total += _gradient(ask(module, point, place).values, point)
         return away * total / steps
 
@@ -91,11 +91,11 @@ def integrated_gradients(
 def smooth_grad(
     module: nn.Module, x: Tensor, target: Target = None, noise: float = 0.15, samples: int = 16, seed: int = 0
 ) -> Tensor:
-    """The mean gradient over copies of the picture with normal noise: what is no accident of one point stays.
+    """The mean gradient over copies of the image with normal noise: what is no accident of one point stays.
 
     Args:
         module, x, target: as for `input_gradient`; the unit asked about is found at x.
-        noise: deviation, as a share of the picture's range max x - min x.
+        noise: deviation, as a share of the image's range max x - min x.
         samples: copies.
         seed: of the noise.
 
@@ -118,7 +118,7 @@ def smooth_grad(
             expected="samples of 1 or more, noise of 0 or more",
             found=f"samples={samples}, noise={noise}",
         )
-    leaf = pictures(x)
+    leaf = images(x)
     # Drawn where the processor is, so that the same seed gives the same noise on every device.
     generator = torch.Generator().manual_seed(seed)
     spread = noise * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
@@ -127,12 +127,12 @@ def smooth_grad(
         total = torch.zeros_like(leaf, requires_grad=False)
         for _ in range(samples):
             drawn = torch.randn(x.shape, generator=generator).to(x.device, x.dtype)
-            point = pictures(x + spread * drawn)
+            point = images(x + spread * drawn)
             total += _gradient(ask(module, point, place).values, point)
         return total / samples
 
 
 def _gradient(values: Tensor, leaf: Tensor) -> Tensor:
-    """Pictures do not mix in eval mode, so the gradient of the sum holds that of each."""
+    """Images do not mix in eval mode, so the gradient of the sum holds that of each."""
     (gradient,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
     return torch.zeros_like(leaf) if gradient is None else gradient.detach()

@@ -1,6 +1,6 @@
-"""Pictures made from inside a network: one that has the same features as a given one, one that a class likes best.
+"""Images made from inside a network: one that has the same features as a given one, one that a class likes best.
 
-Both descend on an objective of the picture itself, with priors that keep it a picture: the alpha-norm bounds the pixels,
+Both descend on an objective of the image itself, with priors that keep it an image: the alpha-norm bounds the pixels,
 the total variation lets neighbours agree.
 """
 
@@ -13,19 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
-from chainrule.introspection.attribution.asking import ask, differentiating, observe, pictures
+from chainrule.introspection.attribution.asking import ask, differentiating, images, observe
 
 
 @dataclass(frozen=True)
 class Made:
-    """A picture (B, C, H, W) and the objective before the first step and after each one."""
+    """An image (B, C, H, W) and the objective before the first step and after each one."""
 
-    picture: Tensor
+    image: Tensor
     objective: tuple[float, ...]
 
 
 def total_variation(x: Tensor, beta: float = 2.0) -> Tensor:
-    """sum over pixels of ((x[i, j+1] - x[i, j])^2 + (x[i+1, j] - x[i, j])^2)^(beta / 2), a picture's sum over channels.
+    """sum over pixels of ((x[i, j+1] - x[i, j])^2 + (x[i+1, j] - x[i, j])^2)^(beta / 2), an image's sum over channels.
 
     Beyond the last row and column nothing is added.
 
@@ -74,34 +74,34 @@ def invert(
     beta: float = 2.0,
     seed: int = 0,
 ) -> Made:
-    """A picture z whose features are those of x: what the layer kept of x is seen in z, what it lost is free.
+    """An image z whose features are those of x: what the layer kept of x is seen in z, what it lost is free.
 
     Minimises |F(z) - F(x)|^2 / |F(x)|^2 + norm / n alpha_norm(z) + variation / n total_variation(z), a mean over the
-    n numbers of a picture, from small normal noise on, by Adam at a rate that falls to zero as a cosine.
+    n numbers of an image, from small normal noise on, by Adam at a rate that falls to zero as a cosine.
 
     Args:
         module: the network; eval mode, autograd must follow it.
-        x: pictures as the network takes them, (B, C, H, W).
+        x: images as the network takes them, (B, C, H, W).
         layer: whose output F is, by name.
-        steps, lr: of Adam; the rate is in units of the normalised picture.
+        steps, lr: of Adam; the rate is in units of the normalised image.
         variation, norm, alpha, beta: weights and powers of the priors.
         seed: of the noise that it begins with.
 
     Returns:
-        z and the objectives, means over the pictures.
+        z and the objectives, means over the images.
 
     Raises:
-        UserError: x is no pictures, no such layer, no gradient, a step count below 1.
+        UserError: x is no images, no such layer, no gradient, a step count below 1.
 
     Source: Mahendran and Vedaldi 2015, equation 1; with Adam where the paper has gradient descent with momentum.
 
     >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 4, bias=False))
     >>> _ = net[1].weight.data.copy_(torch.eye(4))
     >>> x = torch.tensor([[[[0.0, 1.0], [-1.0, 0.5]]]])
-    >>> invert(net, x, "1", variation=0, norm=0, steps=300).picture.round(decimals=2).flatten().tolist()
+    >>> invert(net, x, "1", variation=0, norm=0, steps=300).image.round(decimals=2).flatten().tolist()
     [0.0, 1.0, -1.0, 0.5]
     """
-    leaf = pictures(x)
+    leaf = images(x)
     with differentiating(module):
         wanted = observe(module, leaf, [layer])[1][layer].detach()
     power = wanted.flatten(1).square().sum(1)
@@ -115,7 +115,7 @@ def invert(
     return _descend(module, objective, x, steps, lr, seed)
 
 
-def class_picture(
+def class_image(
     module: nn.Module,
     x: Tensor,
     target: int,
@@ -126,20 +126,20 @@ def class_picture(
     norm: float = 1.0,
     seed: int = 0,
 ) -> Made:
-    """A picture that raises the logit of a class: what the network takes the class to look like.
+    """An image that raises the logit of a class: what the network takes the class to look like.
 
     Maximises logit(z) - norm / n |z|^2 - variation / n total_variation(z), from small normal noise on, by Adam at a
-    rate that falls to zero as a cosine; n is the numbers of a picture. The logit is divided by its size at the picture
+    rate that falls to zero as a cosine; n is the numbers of an image. The logit is divided by its size at the image
     that is given, so that the priors weigh alike in every network.
 
     Args:
         module: a network that gives logits (B, K).
-        x: pictures of the shape that is wanted, (B, C, H, W): each gives one answer, from noise of its own.
+        x: images of the shape that is wanted, (B, C, H, W): each gives one answer, from noise of its own.
         target: the class.
         steps, lr, variation, norm, seed: as for `invert`.
 
     Returns:
-        z and the objectives, which fall; means over the pictures.
+        z and the objectives, which fall; means over the images.
 
     Raises:
         UserError: as `invert`, and where there is no such class.
@@ -148,11 +148,11 @@ def class_picture(
 
     >>> net = nn.Sequential(nn.Flatten(), nn.Linear(2, 1, bias=False))
     >>> _ = net[1].weight.data.copy_(torch.tensor([[1.0, -1.0]]))
-    >>> made = class_picture(net, torch.ones(1, 1, 1, 2), 0, norm=1.0, variation=0)
-    >>> made.picture[0, 0, 0, 0] > 0 > made.picture[0, 0, 0, 1], made.objective[-1] < made.objective[0]
+    >>> made = class_image(net, torch.ones(1, 1, 1, 2), 0, norm=1.0, variation=0)
+    >>> made.image[0, 0, 0, 0] > 0 > made.image[0, 0, 0, 1], made.objective[-1] < made.objective[0]
     (tensor(True), True)
     """
-    leaf = pictures(x)
+    leaf = images(x)
     with differentiating(module):
         answer = ask(module, leaf, target)
     size = answer.values.detach().abs().clamp(min=1.0)
@@ -171,11 +171,11 @@ def _priors(z: Tensor, variation: float, norm: float, alpha: float, beta: float)
 def _descend(
     module: nn.Module, objective: Callable[[Tensor], Tensor], like: Tensor, steps: int, lr: float, seed: int
 ) -> Made:
-    """Adam on the picture; the sum over pictures is descended, so that each goes its own way."""
+    """Adam on the image; the sum over images is descended, so that each goes its own way."""
     if steps < 1:
         raise UserError("the descent has no step", expected="steps of 1 or more", found=steps)
     generator = torch.Generator().manual_seed(seed)
-    z = pictures(0.1 * torch.randn(like.shape, generator=generator).to(like.device, like.dtype))
+    z = images(0.1 * torch.randn(like.shape, generator=generator).to(like.device, like.dtype))
     optimizer = torch.optim.Adam([z], lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     values = []
@@ -183,7 +183,7 @@ def _descend(
         for _ in range(steps):
             value = objective(z)
             if not value.requires_grad:
-                raise UserError("no gradient reaches the picture", where=type(module).__name__)
+                raise UserError("no gradient reaches the image", where=type(module).__name__)
             (z.grad,) = torch.autograd.grad(value.sum(), z)
             values.append(value.detach().mean())
             optimizer.step()

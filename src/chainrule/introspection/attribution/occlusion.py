@@ -1,4 +1,4 @@
-"""Which part of the picture the answer cannot do without: a grey square is slid over it."""
+"""Which part of the image the answer cannot do without: a grey square is slid over it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
-from chainrule.introspection.attribution.asking import ask, differentiating, pictures
+from chainrule.introspection.attribution.asking import ask, differentiating, images
 from chainrule.introspection.layers import evaluating
 from chainrule.introspection.tensors import first_tensor
 
@@ -30,22 +30,22 @@ def occlusion(
     grey: float = 0.0,
     batch_size: int = 64,
 ) -> Tensor:
-    """The probability of a class while a grey square hides a part of the picture, for each of its places.
+    """The probability of a class while a grey square hides a part of the image, for each of its places.
 
     Args:
         module: a network that gives logits (B, K); their softmax is the probability.
-        x: one picture as the network takes it, (1, C, H, W).
-        target: the class; the top class of the picture as it is where it is None.
-        size: side of the square in pixels, at most the shorter side of the picture.
+        x: one image as the network takes it, (1, C, H, W).
+        target: the class; the top class of the image as it is where it is None.
+        size: side of the square in pixels, at most the shorter side of the image.
         stride: pixels from one place to the next; the last is flush with the edge.
-        grey: what the square holds; 0 is the mean colour of normalised pictures.
+        grey: what the square holds; 0 is the mean colour of normalised images.
         batch_size: how many are asked at once.
 
     Returns:
         (rows, columns), one for each pair of `positions`.
 
     Raises:
-        UserError: not one picture, a square that does not fit, a stride below 1, no such class.
+        UserError: not one image, a square that does not fit, a stride below 1, no such class.
 
     Source: Zeiler, Fergus: Visualizing and understanding convolutional networks, 2014 (arXiv 1311.2901), section 4.2.
 
@@ -55,9 +55,9 @@ def occlusion(
     >>> occlusion(net, torch.ones(1, 1, 1, 3), 0, size=1).round(decimals=2).tolist()  # the last pixel alone matters
     [[1.0, 1.0, 0.5]]
     """
-    height, width = pictures(x).shape[2:]
+    height, width = images(x).shape[2:]
     if len(x) != 1:
-        raise UserError("one picture at a time is covered", expected="x (1, C, H, W)", found=tuple(x.shape))
+        raise UserError("one image at a time is covered", expected="x (1, C, H, W)", found=tuple(x.shape))
     if not 1 <= size <= min(height, width) or stride < 1 or batch_size < 1:
         raise UserError(
             "the square does not fit",
@@ -80,11 +80,11 @@ def occlusion(
 
 
 def mean_over_squares(values: Tensor, shape: tuple[int, int], size: int, stride: int = 1) -> Tensor:
-    """For each pixel the mean of the values of all squares that cover it: a map as large as the picture.
+    """For each pixel the mean of the values of all squares that cover it: a map as large as the image.
 
     Args:
         values: (rows, columns) as `occlusion` gives them.
-        shape: (H, W) of the picture.
+        shape: (H, W) of the image.
         size, stride: as there.
 
     >>> mean_over_squares(torch.tensor([[0.0, 1.0]]), (2, 3), size=2).tolist()

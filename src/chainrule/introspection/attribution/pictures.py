@@ -16,7 +16,7 @@ EDGE = 148  # the grey of the line around each
 
 
 def seen_pixels(x: Tensor, normalize: Normalize | None) -> Tensor:
-    """A normalised picture (C, H, W) as bytes, by undoing the normalisation; spread from black to white without one.
+    """A normalised image (C, H, W) as bytes, by undoing the normalisation; spread from black to white without one.
 
     >>> from chainrule.nn.normalization.normalize import Normalize
     >>> seen_pixels(torch.tensor([[[-2.0, 2.0]]]), Normalize([0.5], [0.25])).tolist()
@@ -58,7 +58,7 @@ def heat(x: Tensor) -> Tensor:
 
 
 def laid_over(pixels: Tensor, values: Tensor, *, signed: bool = False, least: float = 0.0) -> Tensor:
-    """A map (h, w) of any size in colour over a picture (C, H, W) in grey: bytes (3, H, W).
+    """A map (h, w) of any size in colour over an image (C, H, W) in grey: bytes (3, H, W).
 
     Of a map of one sign the colours go from blue over green to red; of both signs red is above 0 and blue below. Values
     below `least` stay pale, also where there are no larger ones.
@@ -77,7 +77,7 @@ def laid_over(pixels: Tensor, values: Tensor, *, signed: bool = False, least: fl
 
 
 def in_grid(parts: Sequence[Tensor], columns: int, cell: int = 40) -> Tensor:
-    """Byte pictures (C, h, w) of sizes that may differ, in rows on transparent ground: (4, H, W), the last for opacity.
+    """Byte images (C, h, w) of sizes that may differ, in rows on transparent ground: (4, H, W), the last for opacity.
 
     Each is enlarged to whole multiples that come near `cell` pixels, and stands in the middle of its place.
 

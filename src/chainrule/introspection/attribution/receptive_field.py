@@ -1,4 +1,4 @@
-"""The arithmetic of receptive fields along one side of a picture: which pixels a unit can depend on."""
+"""The arithmetic of receptive fields along one side of an image: which pixels a unit can depend on."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Number = int | Fraction
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """Unit i of a map depends on the `size` pixels from start + i jump on, as if the picture had no edge.
+    """Unit i of a map depends on the `size` pixels from start + i jump on, as if the image had no edge.
 
     `jump` is how many pixels lie between two neighbours of the map; 0 where all units see the same. The record as it is
     made, `ReceptiveField()`, is that of the pixels themselves.
 
     Source: Araujo, Norris, Sim: Computing receptive fields of convolutional neural networks, Distill 2019, equations
-    2 to 5; with layers taken from the picture up.
+    2 to 5; with layers taken from the image up.
 
     >>> field = ReceptiveField().through(3, padding=1).through(2, stride=2)  # convolution, then pooling
     >>> field, field.centre
@@ -35,7 +35,7 @@ class ReceptiveField:
         return Fraction(self.start) + Fraction(self.size - 1) / 2
 
     def of(self, unit: int) -> tuple[Number, Number]:
-        """First and last pixel that a unit sees; either may lie outside the picture, in the padding.
+        """First and last pixel that a unit sees; either may lie outside the image, in the padding.
 
         >>> ReceptiveField(size=3, jump=2, start=-1).of(4)
         (7, 9)
@@ -44,7 +44,7 @@ class ReceptiveField:
         return first, first + self.size - 1
 
     def inside(self, unit: int, length: int) -> tuple[int, int]:
-        """First and last pixel of a picture `length` long that a unit sees; one whole pixel at least.
+        """First and last pixel of an image `length` long that a unit sees; one whole pixel at least.
 
         >>> ReceptiveField(size=3, jump=2, start=-1).inside(0, 32)
         (0, 1)

@@ -21,13 +21,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from chainrule.introspection.attribution.asking import Target, ask, differentiating, pictures
+from chainrule.introspection.attribution.asking import Target, ask, differentiating, images
 
 Rule = Callable[[Tensor, Tensor], Tensor]  # (what the gradient would pass on, what arrived) -> what is passed on
 
 
 def guided_backpropagation(module: nn.Module, x: Tensor, target: Target = None) -> Tensor:
-    """The gradient with respect to the picture, of which only positive parts pass a rectifier, and only active ones.
+    """The gradient with respect to the image, of which only positive parts pass a rectifier, and only active ones.
 
     Args:
         module: a network with rectifiers; without any the result is `input_gradient`.
@@ -50,9 +50,9 @@ def guided_backpropagation(module: nn.Module, x: Tensor, target: Target = None) 
 
 
 def deconvnet(module: nn.Module, x: Tensor, target: Target = None) -> Tensor:
-    """What in the picture a unit answered to, by the deconvolutional network attached to the network.
+    """What in the image a unit answered to, by the deconvolutional network attached to the network.
 
-    From the unit down: unpooling by the switches that this picture set, rectification of what comes down, the filters
+    From the unit down: unpooling by the switches that this image set, rectification of what comes down, the filters
     transposed. It begins with the unit's activation, or with 1 for a class. Normalisations, of which the paper's
     networks have none that a deconvnet would undo, are passed as by the gradient.
 
@@ -79,7 +79,7 @@ def deconvnet(module: nn.Module, x: Tensor, target: Target = None) -> Tensor:
 
 def _backward(module: nn.Module, x: Tensor, target: Target, rule: Rule, *, activation: bool = False) -> Tensor:
     """From the score down, by the rule; where `activation`, what sets out from a unit is its activation and not 1."""
-    leaf = pictures(x)
+    leaf = images(x)
     with differentiating(module):
         answer = ask(module, leaf, target)
         values = answer.values

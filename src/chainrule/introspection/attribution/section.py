@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
-from chainrule.introspection.attribution.asking import ask, differentiating, layers_with_maps, pictures
+from chainrule.introspection.attribution.asking import ask, differentiating, images, layers_with_maps
 from chainrule.introspection.attribution.effort import BUDGET, FASTER, Effort
 from chainrule.introspection.attribution.filters import first_filters
 from chainrule.introspection.attribution.grad_cam import grad_cam, last_maps
 from chainrule.introspection.attribution.gradients import input_gradient, integrated_gradients, smooth_grad
-from chainrule.introspection.attribution.inversion import class_picture
+from chainrule.introspection.attribution.images import around_grey, heat, in_grid, laid_over, png, spread
+from chainrule.introspection.attribution.inversion import class_image
 from chainrule.introspection.attribution.occlusion import mean_over_squares, occlusion
-from chainrule.introspection.attribution.pictures import around_grey, heat, in_grid, laid_over, png, spread
 from chainrule.introspection.attribution.relu_rules import deconvnet, guided_backpropagation, rectifiers
 from chainrule.introspection.attribution.views_of_layers import LEAST_STEPS, STEPS, Looking, layer_views, some_of
 from chainrule.introspection.layers import evaluating, layers, runs_as_one_call
@@ -36,20 +36,20 @@ def why_section(
     normalize: Normalize | None = None,
     data: Callable[[], Tensor] | None = None,
 ) -> dict[str, Any] | None:
-    """What the template shows of why a classifier of pictures answers as it does; None for any other network.
+    """What the template shows of why a classifier of images answers as it does; None for any other network.
 
     Args:
         module: the network.
-        given: what it is called with: one picture (1, C, H, W).
+        given: what it is called with: one image (1, C, H, W).
         classes: their names.
         target: the class that is asked about; the top class where it is None.
         normalize: what the system does to bytes before the network.
-        data: gives the bytes (N, C, H, W) of the test split, among which exciting pictures are looked for.
+        data: gives the bytes (N, C, H, W) of the test split, among which exciting images are looked for.
 
     Raises:
         UserError: there is no such class.
     """
-    if not _classifies_one_picture(module, given):
+    if not _classifies_one_image(module, given):
         return None
     x = given[0].detach()
     cost = sum(row.multiply_adds for row in layers(module, (x,)))
@@ -75,7 +75,7 @@ def why_section(
     return {
         "target": classes[chosen] if classes and chosen < len(classes) else str(chosen),
         "probability": float(logits.float().softmax(1)[0, chosen]),
-        "pictures": _pictures(look, chosen, bool(maps), notes),
+        "pictures": _images(look, chosen, bool(maps), notes),
         "filters": _filters(look),
         "layers": layer_views(look, maps, some) if maps else [],
         "searched": len(some) if some is not None else 0,
@@ -84,7 +84,7 @@ def why_section(
     }
 
 
-def _classifies_one_picture(module: nn.Module, given: tuple[Any, ...]) -> bool:
+def _classifies_one_image(module: nn.Module, given: tuple[Any, ...]) -> bool:
     if len(given) != 1 or not isinstance(given[0], Tensor) or not runs_as_one_call(module):
         return False
     x = given[0]
@@ -100,15 +100,15 @@ def _split(data: Callable[[], Tensor] | None, notes: list[str]) -> Tensor | None
     try:
         return data() if data is not None else None
     except UserError as error:
-        notes.append(f"The pictures that excite the maps are left out: {error}")
+        notes.append(f"The images that excite the maps are left out: {error}")
         return None
 
 
-def _pictures(look: Looking, target: int, maps: bool, notes: list[str]) -> list[dict[str, Any]]:
-    """The pictures that stand side by side, each with what it is, its formula and where it comes from."""
+def _images(look: Looking, target: int, maps: bool, notes: list[str]) -> list[dict[str, Any]]:
+    """The images that stand side by side, each with what it is, its formula and where it comes from."""
     module, x = look.module, look.x
     pixels = look.pixels(x[0])
-    shown = [_one(pixels, "The picture", "as the network sees it, its normalisation undone")]
+    shown = [_one(pixels, "The image", "as the network sees it, its normalisation undone")]
     if look.differentiable:
         shown.append(
             _one(
@@ -142,7 +142,7 @@ def _one(pixels: Tensor, name: str, says: str, formula: str = "", source: str = 
 
 
 def _has_last_maps(module: nn.Module, x: Tensor) -> bool:
-    return bool(layers_with_maps(module, pictures(x), least=2))
+    return bool(layers_with_maps(module, images(x), least=2))
 
 
 def _smoothed(look: Looking, target: int) -> list[dict[str, Any]]:
@@ -176,7 +176,7 @@ def _smoothed(look: Looking, target: int) -> list[dict[str, Any]]:
 
 def _rectified(look: Looking, target: int, notes: list[str]) -> list[dict[str, Any]]:
     with differentiating(look.module):
-        any_rectifier = next(rectifiers(ask(look.module, pictures(look.x), target).values), None) is not None
+        any_rectifier = next(rectifiers(ask(look.module, images(look.x), target).values), None) is not None
     if not any_rectifier:
         notes.append(
             "This network has no rectifier: guided back-propagation and the deconvnet would be the plain gradient."
@@ -225,12 +225,12 @@ def _liked(look: Looking, target: int) -> list[dict[str, Any]]:
     steps = look.effort.gradients(STEPS, share=2)
     if not look.differentiable or steps < LEAST_STEPS:
         return []
-    made = class_picture(look.module, look.x, target, steps=steps, lr=0.1)
+    made = class_image(look.module, look.x, target, steps=steps, lr=0.1)
     return [
         _one(
-            look.pixels(made.picture[0]),
+            look.pixels(made.image[0]),
             "What the class looks like to it",
-            f"a picture made from noise in {steps} steps to raise the logit",
+            f"an image made from noise in {steps} steps to raise the logit",
             "max s(z) − λ|z|² − µ TV(z)",
             "Simonyan et al. 2014",
         )

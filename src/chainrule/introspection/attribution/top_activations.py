@@ -1,4 +1,4 @@
-"""The pictures of a data set that excite a map most, and the part of each that does."""
+"""The images of a data set that excite a map most, and the part of each that does."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from chainrule.introspection.layers import evaluating
 
 @dataclass(frozen=True)
 class Excitation:
-    """Of each map of a layer the strongest pictures, the strongest first: all (C, count).
+    """Of each map of a layer the strongest images, the strongest first: all (C, count).
 
-    `picture` is the number in the data set, `row` and `column` the place of the unit, `value` its activation.
+    `image` is the number in the data set, `row` and `column` the place of the unit, `value` its activation.
     """
 
     value: Tensor
-    picture: Tensor
+    image: Tensor
     row: Tensor
     column: Tensor
 
@@ -35,21 +35,21 @@ def top_activations(
     batch_size: int = 100,
     prepare: Callable[[Tensor], Tensor] = lambda x: x,
 ) -> dict[str, Excitation]:
-    """For each map of some layers, the `count` pictures in which it has its largest activations, one place in each.
+    """For each map of some layers, the `count` images in which it has its largest activations, one place in each.
 
     Args:
         module: the network.
         x: the data set, (N, C, H, W), of any type.
         layers: layers with maps, by name.
-        count: pictures a map; fewer where there are fewer.
-        batch_size: pictures at once.
-        prepare: from pictures of the data set to what the network takes, batch by batch: normalisation, device.
+        count: images a map; fewer where there are fewer.
+        batch_size: images at once.
+        prepare: from images of the data set to what the network takes, batch by batch: normalisation, device.
 
     Returns:
-        by the layer's name, on the CPU. Of equal activations the picture that comes first.
+        by the layer's name, on the CPU. Of equal activations the image that comes first.
 
     Raises:
-        UserError: no picture, a count below 1, no such layer, a layer without maps.
+        UserError: no image, a count below 1, no such layer, a layer without maps.
 
     Source: Zeiler, Fergus: Visualizing and understanding convolutional networks, 2014 (arXiv 1311.2901), section 4
     and figure 2.
@@ -57,14 +57,14 @@ def top_activations(
     >>> net = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False))
     >>> _ = net[0].weight.data.fill_(-1.0)
     >>> top = top_activations(net, torch.tensor([[[[5.0, 4.0]]], [[[9.0, 2.0]]]]), ["0"], count=1)["0"]
-    >>> top.value.item(), top.picture.item(), top.column.item()
+    >>> top.value.item(), top.image.item(), top.column.item()
     (-2.0, 1, 1)
     """
     if not len(x) or count < 1:
         raise UserError(
             "there is nothing to choose from",
-            expected="a picture, a count of 1 or more",
-            found=f"{len(x)} pictures, count {count}",
+            expected="an image, a count of 1 or more",
+            found=f"{len(x)} images, count {count}",
         )
     best: dict[str, tuple[Tensor, Tensor]] = {}  # layer -> values and codes (C, count)
     widths: dict[str, tuple[int, int]] = {}
@@ -92,12 +92,12 @@ def _strongest(before: tuple[Tensor, Tensor] | None, value: Tensor, code: Tensor
 
 
 def _excitation(value: Tensor, code: Tensor, height: int, width: int) -> Excitation:
-    picture, place = code // (height * width), code % (height * width)
-    return Excitation(value, picture, place // width, place % width)
+    image, place = code // (height * width), code % (height * width)
+    return Excitation(value, image, place // width, place % width)
 
 
-def crop(picture: Tensor, field: Fields, row: int, column: int) -> Tensor:
-    """The part of a picture (C, H, W) that a unit sees, as far as it lies inside the picture.
+def crop(image: Tensor, field: Fields, row: int, column: int) -> Tensor:
+    """The part of an image (C, H, W) that a unit sees, as far as it lies inside the image.
 
     Args:
         field: the receptive field of the unit's layer, vertical and horizontal, from `receptive_fields`.
@@ -108,6 +108,6 @@ def crop(picture: Tensor, field: Fields, row: int, column: int) -> Tensor:
     >>> crop(torch.arange(16.0).view(1, 4, 4), (three, three), 0, 1).tolist()
     [[[1.0, 2.0, 3.0], [5.0, 6.0, 7.0]]]
     """
-    top, bottom = field[0].inside(row, picture.shape[1])
-    left, right = field[1].inside(column, picture.shape[2])
-    return picture[:, top : bottom + 1, left : right + 1]
+    top, bottom = field[0].inside(row, image.shape[1])
+    left, right = field[1].inside(column, image.shape[2])
+    return image[:, top : bottom + 1, left : right + 1]

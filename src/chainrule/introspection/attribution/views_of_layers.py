@@ -1,4 +1,4 @@
-"""What each layer sees, keeps and answers to, as pictures for the page."""
+"""What each layer sees, keeps and answers to, as images for the page."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from chainrule.introspection.attribution.asking import Unit, observe
 from chainrule.introspection.attribution.effective_field import effective_field, effective_size
 from chainrule.introspection.attribution.effort import Effort
 from chainrule.introspection.attribution.fields_of_layers import Fields, receptive_fields
+from chainrule.introspection.attribution.images import EDGE, around_grey, heat, in_grid, png, seen_pixels
 from chainrule.introspection.attribution.inversion import invert
-from chainrule.introspection.attribution.pictures import EDGE, around_grey, heat, in_grid, png, seen_pixels
 from chainrule.introspection.attribution.relu_rules import deconvnet
 from chainrule.introspection.attribution.top_activations import Excitation, crop, top_activations
 from chainrule.introspection.layers import evaluating
 from chainrule.nn.normalization.normalize import Normalize
 
 LAYERS = 6
-MAPS = 4  # of each layer, those that this picture excites most
+MAPS = 4  # of each layer, those that this image excites most
 BEST = 9
-STEPS = 100  # of a picture made from inside; fewer than LEAST_STEPS show nothing
+STEPS = 100  # of an image made from inside; fewer than LEAST_STEPS show nothing
 LEAST_STEPS = 40
 
 
 @dataclass(frozen=True)
 class LayerView:
-    """A row of the page: a layer, its receptive field, and pictures."""
+    """A row of the page: a layer, its receptive field, and images."""
 
     name: str
     shape: tuple[int, int, int]
     field: dict[str, Any] | None
-    effective: tuple[bytes, float] | None  # picture and size of the effective field
+    effective: tuple[bytes, float] | None  # image and size of the effective field
     kept: tuple[bytes, float] | None  # what inversion gives, and the share of the features it misses
     maps: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
@@ -54,7 +54,7 @@ def representative(maps: dict[str, tuple[int, int, int]], most: int = LAYERS) ->
 
 @dataclass(frozen=True)
 class Looking:
-    """What all views need: the network, the picture as it takes it (1, C, H, W), and what it may cost."""
+    """What all views need: the network, the image as it takes it (1, C, H, W), and what it may cost."""
 
     module: nn.Module
     x: Tensor
@@ -90,7 +90,7 @@ def layer_views(look: Looking, maps: dict[str, tuple[int, int, int]], data: Tens
 
 
 def some_of(data: Tensor, effort: Effort, most: int = 2000) -> Tensor:
-    """As many pictures as the effort allows, at even steps through the split."""
+    """As many images as the effort allows, at even steps through the split."""
     count = min(len(data), max(effort.forwards(most), BEST))
     return data[torch.linspace(0, len(data) - 1, count).long()]
 
@@ -140,19 +140,19 @@ def _kept(look: Looking, name: str, among: int) -> tuple[bytes, float] | None:
     made = invert(look.module, look.x, name, steps=steps, lr=0.1)
     with torch.no_grad(), evaluating(look.module):
         wanted = observe(look.module, look.x, [name])[1][name]
-        found = observe(look.module, made.picture, [name])[1][name]
+        found = observe(look.module, made.image, [name])[1][name]
     missed = float((found - wanted).norm() / wanted.norm().clamp(min=1e-30))
-    return png(look.pixels(made.picture[0]), 120), missed
+    return png(look.pixels(made.image[0]), 120), missed
 
 
 def _map_view(
     look: Looking, name: str, number: int, fields: Fields | None, top: Excitation, data: Tensor | None
 ) -> dict[str, Any]:
-    """The strongest pictures for one map: the part that the unit sees, and what of it the deconvnet finds."""
+    """The strongest images for one map: the part that the unit sees, and what of it the deconvnet finds."""
     assert data is not None
-    chosen = data[top.picture[number]]
+    chosen = data[top.image[number]]
     places = list(zip(top.row[number].tolist(), top.column[number].tolist(), strict=True))
-    parts = [_framed(picture, fields, place) for picture, place in zip(chosen, places, strict=True)]
+    parts = [_framed(image, fields, place) for image, place in zip(chosen, places, strict=True)]
     shown = {
         "number": number,
         "value": float(top.value[number, 0]),
@@ -166,16 +166,16 @@ def _map_view(
     return shown
 
 
-def _framed(picture: Tensor, fields: Fields | None, place: tuple[int, int]) -> Tensor:
-    """What the unit sees of a picture in bytes (C, H, W), as large for every unit: grey stands beyond the edge.
+def _framed(image: Tensor, fields: Fields | None, place: tuple[int, int]) -> Tensor:
+    """What the unit sees of an image in bytes (C, H, W), as large for every unit: grey stands beyond the edge.
 
-    Of a field as large as the picture or larger it is the picture.
+    Of a field as large as the image or larger it is the image.
     """
-    sides = picture.shape[1:]
+    sides = image.shape[1:]
     if fields is None or any(field.size >= side for field, side in zip(fields, sides, strict=True)):
-        return picture
-    frame = torch.full((picture.shape[0], *(math.ceil(field.size) for field in fields)), EDGE, dtype=torch.uint8)
-    part = crop(picture, fields, *place)
+        return image
+    frame = torch.full((image.shape[0], *(math.ceil(field.size) for field in fields)), EDGE, dtype=torch.uint8)
+    part = crop(image, fields, *place)
     top, left = (
         field.inside(unit, side)[0] - math.ceil(field.of(unit)[0])
         for field, unit, side in zip(fields, place, sides, strict=True)

@@ -54,7 +54,7 @@ class Graph:
         return as_text(self)
 
     def svg(self, unfold: bool | Sequence[str] = ()) -> str:
-        """The picture, alone in a file or in a page. `unfold`: the names of boxes to open, or True for all."""
+        """The figure, alone in a file or in a page. `unfold`: the names of boxes to open, or True for all."""
         from chainrule.introspection.graph.drawing.fold import view
         from chainrule.introspection.graph.drawing.svg import draw
 

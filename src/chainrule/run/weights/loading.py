@@ -119,7 +119,7 @@ def _load_what_fits(
         named = recognise({key: value.shape for key, value in given.items()})
         cure = f"they look like those of {' or '.join(named)}" if named else None
         if not missing and not unexpected and len(others) == 1 and (channels := _other_channels(own, given)):
-            cure = f"channels={channels}, as the pictures had that they were trained on"
+            cure = f"channels={channels}, as the images had that they were trained on"
         raise UserError(
             f"these weights are not those of {model}",
             where=file,

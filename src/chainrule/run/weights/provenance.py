@@ -31,7 +31,7 @@ def network_of(weights: str | Path) -> str | None:
     return network or (recipes[record["recipe"]].model if record["recipe"] in recipes else None)
 
 
-def normalized_by(run: Run, data: Pixels, published: Pixels | None = None) -> tuple[list[float], list[float]]:
+def input_normalization(run: Run, data: Pixels, published: Pixels | None = None) -> tuple[list[float], list[float]]:
     """Mean and deviation a channel that a run brings pixels to its network by: those that its weights were learnt with.
 
     They are the published ones, or those of the run whose weights it starts from, or else those of its data. The record
@@ -39,7 +39,7 @@ def normalized_by(run: Run, data: Pixels, published: Pixels | None = None) -> tu
 
     Args:
         run: the run.
-        data: mean and deviation of its training pictures, or of photographs.
+        data: mean and deviation of its training images, or of photographs.
         published: those that belong to published weights, where it starts from such.
     """
     if "pixels" not in run.record:

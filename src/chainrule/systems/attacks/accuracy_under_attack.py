@@ -18,7 +18,7 @@ from chainrule.reporting.plots import gallery
 from chainrule.run.run import Run
 from chainrule.systems.attacks.perturbations import fast_gradient_sign, iterative_gradient_sign, universal_perturbation
 from chainrule.tasks.images.classification import ImageClassifier
-from chainrule.tasks.study import Demonstration
+from chainrule.tasks.study import Study
 
 ATTACKS = ("fast gradient sign", "iterative", "targeted", "universal")
 CHUNK = 100
@@ -44,13 +44,13 @@ class Victim:
         self.run, self._trained, self.samples = run, trained, samples
 
     @cached_property
-    def system(self) -> ImageClassifier:
-        system = self._trained()
-        system.answering.eval()
-        return system
+    def task(self) -> ImageClassifier:
+        task = self._trained()
+        task.answering.eval()
+        return task
 
     def logits(self, x: Tensor) -> Tensor:
-        return self.system.answering(self.system.normalize(x * 255))
+        return self.task.answering(self.task.normalize(x * 255))
 
     def pixels(self, split: ImageSplit) -> tuple[Tensor, Tensor]:
         x, y = split.x[: self.samples], split.y[: self.samples]
@@ -58,7 +58,7 @@ class Victim:
 
     def attacked(self, attack: str, epsilon: float, steps: int, x: Tensor, y: Tensor) -> Tensor:
         """The images x changed by at most epsilon a pixel; a targeted attack wants the class after the true one."""
-        wanted = (y + 1) % len(self.system.classes)
+        wanted = (y + 1) % len(self.task.classes)
         if attack == "universal":
             return (x + self._universal(epsilon)).clamp(0, 1)
         parts = []
@@ -79,7 +79,7 @@ class Victim:
 
     def _universal(self, epsilon: float) -> Tensor:
         """Made on training images, so that those it is tried on are new to it."""
-        x, y = self.pixels(self.system.data.train)
+        x, y = self.pixels(self.task.data.train)
         order = [part for _ in range(PASSES) for part in torch.randperm(len(x)).to(x.device).split(CHUNK)]
 
         def loss(z: Tensor, index: Tensor) -> Tensor:
@@ -88,9 +88,9 @@ class Victim:
         return universal_perturbation(loss, x, order, epsilon, step=epsilon / 10)
 
 
-def attack_demonstration(
+def attack_study(
     run: Run, *, trained: Callable[[], ImageClassifier], epsilons: Sequence[float], steps: int, samples: int
-) -> Demonstration:
+) -> Study:
     """Each attack at each epsilon, in pixel levels of 0 to 255, on the first test images of a trained classifier."""
     if not epsilons or min(epsilons) <= 0 or max(epsilons) > 255:
         raise UserError(
@@ -101,8 +101,8 @@ def attack_demonstration(
     victim = Victim(run, trained, samples)
 
     def measure(point: Mapping[str, Any]) -> Row:
-        x, y = victim.pixels(victim.system.data.test)
-        wanted = (y + 1) % len(victim.system.classes)
+        x, y = victim.pixels(victim.task.data.test)
+        wanted = (y + 1) % len(victim.task.classes)
         if point["attack"] != "none":
             x = victim.attacked(point["attack"], point["epsilon"] / 255, steps, x, y)
         with torch.no_grad():
@@ -114,7 +114,7 @@ def attack_demonstration(
 
     points: list[dict[str, Any]] = [{"attack": "none", "epsilon": 0.0}]
     points += [{"attack": attack, "epsilon": float(epsilon)} for attack in ATTACKS for epsilon in epsilons]
-    return Demonstration(
+    return Study(
         run,
         points=points,
         measure=measure,
@@ -153,18 +153,18 @@ def draw(rows: list[Row], victim: Victim, steps: int) -> list[Figure]:
         )
     ]
     epsilons = sorted({row["epsilon"] for row in rows[1:]})
-    x, y = victim.pixels(victim.system.data.test)
+    x, y = victim.pixels(victim.task.data.test)
     x, y = x[:SHOWN], y[:SHOWN]
-    classes, epsilon = victim.system.classes, epsilons[len(epsilons) // 2]
-    pictures, titles = [], []
+    classes, epsilon = victim.task.classes, epsilons[len(epsilons) // 2]
+    some_images, titles = [], []
     for attack in ("none", *ATTACKS):
         shown = x if attack == "none" else victim.attacked(attack, epsilon / 255, steps, x, y)
         with torch.no_grad():
             answers = victim.logits(shown).argmax(1)
-        pictures.append((shown * 255).round().to(torch.uint8).cpu())
+        some_images.append((shown * 255).round().to(torch.uint8).cpu())
         titles += [f"{attack.split()[0]}: {classes[int(k)]}" for k in answers]
     caption = (
         f"A row an attack, and what the network answers; changes of at most {epsilon:g} of 255. True: "
         + ", ".join(classes[int(k)] for k in y)
     )
-    return [*figures, gallery(torch.cat(pictures), titles, "Images under attack", caption, columns=len(x))]
+    return [*figures, gallery(torch.cat(some_images), titles, "Images under attack", caption, columns=len(x))]

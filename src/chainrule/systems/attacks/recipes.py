@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from chainrule.data.images.augment import Moment
     from chainrule.run.run import Run
     from chainrule.tasks.images.classification import ImageClassifier
-    from chainrule.tasks.study import Demonstration
+    from chainrule.tasks.study import Study
 
 
 @recipe(
@@ -33,7 +33,7 @@ def attack(
     steps: Count = 10,
     samples: Count = 500,
     epochs: Count = 5,
-) -> Demonstration:
+) -> Study:
     """Accuracy of an image classifier against the largest change of a pixel: one step, several, targeted, universal.
 
     `of=RUN` attacks the network of that run on its own test images, for example after `adversarial-training`; without
@@ -41,11 +41,11 @@ def attack(
     """
     from functools import partial
 
-    from chainrule.systems.attacks.accuracy_under_attack import attack_demonstration
+    from chainrule.systems.attacks.accuracy_under_attack import attack_study
     from chainrule.tasks.images.classification import classifier_of_run
 
     trained = partial(classifier_of_run, of, str(run.device)) if of else _lenet(run, epochs)
-    return attack_demonstration(run, trained=trained, epsilons=epsilons, steps=steps, samples=samples)
+    return attack_study(run, trained=trained, epsilons=epsilons, steps=steps, samples=samples)
 
 
 @recipe(
@@ -92,7 +92,7 @@ def adversarial_training(
     def worst(x: Tensor, moment: Moment) -> Tensor:
         """Images near those of a batch, in levels of 0 to 255, that the network of this moment answers worst."""
         return iterative_gradient_sign(
-            lambda z: criterion(model(system.normalize(z)), moment.y),
+            lambda z: criterion(model(task.normalize(z)), moment.y),
             x.float(),
             epsilon,
             steps=steps,
@@ -101,7 +101,7 @@ def adversarial_training(
             random_start=True,
         )
 
-    system = ImageClassifier(
+    task = ImageClassifier(
         run,
         data=data,
         model=model,
@@ -112,7 +112,7 @@ def adversarial_training(
         batch_size=batch_size,
         changes=[worst],
     )
-    return system
+    return task
 
 
 def _lenet(run: Run, epochs: int) -> Callable[[], ImageClassifier]:
@@ -131,7 +131,7 @@ def _lenet(run: Run, epochs: int) -> Callable[[], ImageClassifier]:
             torch.manual_seed(run.seed)
             model = LeNetCaffe(len(data.spec["classes"]), data.spec["channels"]).to(run.device)
             optimizer = torch.optim.SGD(model.parameters(), 0.02, 0.9, weight_decay=5e-4)
-            system = ImageClassifier(
+            task = ImageClassifier(
                 run,
                 data=data,
                 model=model,
@@ -141,9 +141,9 @@ def _lenet(run: Run, epochs: int) -> Callable[[], ImageClassifier]:
                 epochs=epochs,
                 batch_size=64,
             )
-            x, y = system.normalize(data.train.x.to(run.device)), data.train.y.to(run.device)
+            x, y = task.normalize(data.train.x.to(run.device)), data.train.y.to(run.device)
             steps = epochs * -(-len(y) // 64)
             descend(model, x, y, torch.nn.functional.cross_entropy, optimizer, steps=steps, batch_size=64)
-        return system
+        return task
 
     return trained

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from chainrule.core.card import Card, pictures
+from chainrule.core.card import Card, images
 from chainrule.core.errors import unknown
 from chainrule.systems.backprop.chain import Chain
 from chainrule.systems.backprop.layers.activations import ReLU, Sigmoid, Tanh
@@ -111,21 +111,21 @@ MLP = Card(
     name="mlp-backprop",
     source="LeCun, Bottou, Bengio, Haffner: Gradient-based learning applied to document recognition, 1998, section III.C.4",
     build=mlp,
-    example=pictures(28, 1),
+    example=images(28, 1),
     parameters=784 * 300 + 300 + 300 * 100 + 100 + 100 * 10 + 10,
     deviations=(
         "Softmax and cross entropy instead of squared error on codes of the classes.",
         "Images of 28 x 28 pixels without the margin of the paper's 32 x 32.",
     ),
     tiny={"size": 8, "hidden_sizes": (12, 8)},
-    tiny_example=pictures(8, 1),
+    tiny_example=images(8, 1),
     skip=_SKIP,
 )
 LENET = Card(
     name="lenet-backprop",
     source="Caffe, examples/mnist/lenet_train_test.prototxt (Jia et al. 2014)",
     build=lenet,
-    example=pictures(28, 1),
+    example=images(28, 1),
     parameters=431_080,
     skip=_SKIP,
 )
@@ -133,11 +133,11 @@ ROW_READER = Card(
     name="rnn-backprop",
     source="Rumelhart, Hinton, Williams: Learning internal representations by error propagation, 1986; Werbos 1990",
     build=row_reader,
-    example=pictures(28, 1),
+    example=images(28, 1),
     deviations=(
         "The task, an image read row by row, is none of the sources': it needs memory and any images can be given.",
     ),
     tiny={"size": 8, "hidden_size": 12},
-    tiny_example=pictures(8, 1),
+    tiny_example=images(8, 1),
     skip=_SKIP,
 )

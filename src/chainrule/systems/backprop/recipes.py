@@ -159,17 +159,17 @@ def _learner(network: Chain, criterion: CrossEntropy, clip: float | None) -> Cal
     """The loop by hand, in the place where the system would call the one by autograd."""
     from chainrule.systems.backprop.loop import back_propagate
 
-    def learn(system: ImageClassifier, batches: Batches) -> None:
+    def learn(task: ImageClassifier, batches: Batches) -> None:
         back_propagate(
-            system.run,
+            task.run,
             network=network,
             criterion=criterion,
-            inputs=system.inputs,
-            optimizer=system.optimizer,
-            schedule=system.schedule,
+            inputs=task.inputs,
+            optimizer=task.optimizer,
+            schedule=task.schedule,
             train=batches,
-            epochs=system.epochs,
-            validate=lambda: system.measure(system.data.val),
+            epochs=task.epochs,
+            validate=lambda: task.measure(task.data.val),
             choose_by=("error", True),
             clip_norm=clip,
         )

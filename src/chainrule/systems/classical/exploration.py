@@ -38,7 +38,7 @@ class TableExplorer:
         run: the run it belongs to.
         data: what `load_table` gave for density.
         model: the estimator as a module; it offers what `Explores` names.
-        learn: `fit_each`.
+        learn: `grid_search`.
         output: what the numbers are that it gives for a row, for the exported file.
         how: what the protocol says of the learning beyond who chose.
     """

@@ -1,6 +1,6 @@
-"""A small network that embeds faces: for some hundred grey pictures, where Inception-ResNet-v1 would learn by heart.
+"""A small network that embeds faces: for some hundred grey images, where Inception-ResNet-v1 would learn by heart.
 
-Shapes: B batch, C input channels, S side of a picture, E numbers of an embedding.
+Shapes: B batch, C input channels, S side of an image, E numbers of an embedding.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from chainrule.core.card import Card, pictures
+from chainrule.core.card import Card, images
 from chainrule.core.errors import UserError
 
 BLOCKS = 4  # each halves the side
@@ -29,7 +29,7 @@ class FaceNetSmall(nn.Module):
         dropout: of the last maps, as they enter the linear layer.
 
     Raises:
-        UserError: a picture smaller than 16, of which four halvings leave nothing.
+        UserError: an image smaller than 16, of which four halvings leave nothing.
 
     >>> sum(p.numel() for p in FaceNetSmall().parameters())
     76848
@@ -40,7 +40,7 @@ class FaceNetSmall(nn.Module):
     ) -> None:
         super().__init__()
         if size < 2**BLOCKS:
-            raise UserError("the pictures are too small", expected=f"{2**BLOCKS} pixels a side or more", found=size)
+            raise UserError("the images are too small", expected=f"{2**BLOCKS} pixels a side or more", found=size)
         channels = [in_channels, width, 2 * width, 4 * width, 4 * width]
         self.blocks = nn.Sequential(
             *(
@@ -65,9 +65,9 @@ FACE_NET_SMALL = Card(
     name="face-net-small",
     source="This project's; the embedding of length 1 is that of Schroff, Kalenichenko, Philbin: FaceNet, 2015, section 3",
     build=FaceNetSmall,
-    example=pictures(32, 1),
+    example=images(32, 1),
     tiny={"size": 16, "width": 4, "embedding": 8},
-    tiny_example=pictures(16, 1),
+    tiny_example=images(16, 1),
     skip={
         "overfit": "an answer of length 1 is bounded, so that its cross entropy cannot fall; tests/test_faces.py overfits by the triplet loss"
     },

@@ -11,7 +11,7 @@ from chainrule.core.task import Figure
 from chainrule.reporting.plots import COLOURS, _drawing, _figure, _tidy, gallery, thin, to_svg
 from chainrule.systems.faces.verification import Roc
 
-SHOWN_PICTURES = 200  # along a side of a matrix
+SHOWN_IMAGES = 200  # along a side of a matrix
 SHOWN_PROBES = 8
 SHOWN_NEIGHBOURS = 5
 SHOWN_PAIRS = 9  # of each kind
@@ -37,20 +37,20 @@ def roc_curves(curves: Mapping[str, Roc]) -> Figure:
         axes.legend(frameon=False, loc="lower right")
         return Figure(
             "Telling one person from two: ROC",
-            "All pairs of the test persons' pictures; each point is a threshold of the distance.",
+            "All pairs of the test persons' images; each point is a threshold of the distance.",
             svg=to_svg(canvas, "roc"),
         )
 
 
 def similarity_matrices(distances: Mapping[str, Tensor], labels: Tensor, names: Sequence[str]) -> Figure:
-    """Every picture against every other, ordered by person, a panel a method: dark is near.
+    """Every image against every other, ordered by person, a panel a method: dark is near.
 
     Args:
         distances: squared (N, N), by the name of the method.
-        labels: the person of each picture (N,).
+        labels: the person of each image (N,).
         names: of the persons.
     """
-    order = labels.argsort(stable=True)[:SHOWN_PICTURES]
+    order = labels.argsort(stable=True)[:SHOWN_IMAGES]
     ordered = labels[order]
     persons, starts = ordered.unique_consecutive(return_inverse=True)
     places = [float((starts == i).nonzero().float().mean()) for i in range(len(persons))]
@@ -70,17 +70,17 @@ def similarity_matrices(distances: Mapping[str, Tensor], labels: Tensor, names: 
             axes.set_title(name, fontsize=9)
             axes.tick_params(length=0, colors="#374151", labelsize=7)
             axes.spines[:].set_visible(False)
-        left_out = f"; the first {SHOWN_PICTURES} of {len(labels)} pictures" if len(labels) > SHOWN_PICTURES else ""
+        left_out = f"; the first {SHOWN_IMAGES} of {len(labels)} images" if len(labels) > SHOWN_IMAGES else ""
         return Figure(
             "Similarity matrix",
-            f"Squared distances between the test pictures, ordered by person{left_out}. Dark is near: squares along the "
+            f"Squared distances between the test images, ordered by person{left_out}. Dark is near: squares along the "
             "diagonal are persons whom the method knows again.",
             svg=to_svg(canvas, "similarity"),
         )
 
 
 def nearest_neighbours(images: Tensor, distances: Tensor, labels: Tensor, names: Sequence[str]) -> Figure:
-    """The first picture of some persons, each followed by the test pictures nearest to it, itself left out."""
+    """The first image of some persons, each followed by the test images nearest to it, itself left out."""
     others = distances.clone().fill_diagonal_(torch.inf)
     count = min(SHOWN_NEIGHBOURS, len(labels) - 1)
     probes = [int((labels == person).nonzero()[0, 0]) for person in labels.unique()[:SHOWN_PROBES]]
@@ -97,7 +97,7 @@ def nearest_neighbours(images: Tensor, distances: Tensor, labels: Tensor, names:
         images[torch.tensor(shown)],
         titles,
         "Nearest neighbours",
-        "On the left a picture of a test person, then the others in order of their squared distance from it.",
+        "On the left an image of a test person, then the others in order of their squared distance from it.",
         columns=1 + count,
     )
 
@@ -121,7 +121,7 @@ def hardest_pairs(images: Tensor, distances: Tensor, labels: Tensor, names: Sequ
         images[torch.tensor(shown)],
         titles,
         "Hardest pairs",
-        "Two by two: first one person's pictures that lie farthest apart, then two persons' that lie nearest, with the "
+        "Two by two: first one person's images that lie farthest apart, then two persons' that lie nearest, with the "
         f"squared distance; the threshold that the validation persons chose is {threshold:.3f}.",
         columns=6,
     )

@@ -1,4 +1,4 @@
-"""Batches of P persons with K pictures each, out of which triplets can be made."""
+"""Batches of P persons with K images each, out of which triplets can be made."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from chainrule.data.batches import Batch
 
 
 class IdentityBatches:
-    """Batches of P persons drawn without repetition, of each K of his pictures; a function of seed and epoch alone.
+    """Batches of P persons drawn without repetition, of each K of his images; a function of seed and epoch alone.
 
-    A person of fewer than K pictures gives all that he has. An epoch has as many batches as it takes to draw as many
-    pictures as there are; which persons and pictures come in it is left to chance.
+    A person of fewer than K images gives all that he has. An epoch has as many batches as it takes to draw as many
+    images as there are; which persons and images come in it is left to chance.
 
     Args:
-        x, y: all pictures (N, ...) and their persons (N,), on the device that trains.
+        x, y: all images (N, ...) and their persons (N,), on the device that trains.
         persons: P, 2 or more.
-        pictures: K, 2 or more.
+        images: K, 2 or more.
         seed: decides the draws.
 
     Raises:
-        UserError: fewer than P persons; nobody with two pictures, or nobody with K.
+        UserError: fewer than P persons; nobody with two images, or nobody with K.
 
-    Source: Schroff, Kalenichenko, Philbin: FaceNet, 2015, section 3.2 (about 40 pictures a person in a batch); Hermans,
+    Source: Schroff, Kalenichenko, Philbin: FaceNet, 2015, section 3.2 (about 40 images a person in a batch); Hermans,
     Beyer, Leibe 2017, section 2, have the names P and K.
 
     >>> x, y = torch.arange(12.0)[:, None], torch.arange(12) // 3
-    >>> batch = next(IdentityBatches(x, y, persons=2, pictures=3, seed=0).epoch(0))
+    >>> batch = next(IdentityBatches(x, y, persons=2, images=3, seed=0).epoch(0))
     >>> len(batch.y), len(batch.y.unique())
     (6, 2)
     """
@@ -41,8 +41,8 @@ class IdentityBatches:
         if persons < 2 or pictures < 2:
             raise UserError(
                 "a batch has no triplet",
-                expected="persons=2 or more, pictures=2 or more",
-                found=f"persons={persons}, pictures={pictures}",
+                expected="persons=2 or more, images=2 or more",
+                found=f"persons={persons}, images={pictures}",
             )
         if len(labels) < persons:
             raise UserError(
@@ -53,16 +53,16 @@ class IdentityBatches:
             )
         if most < 2:
             raise UserError(
-                "nobody in the training split has two pictures",
-                expected="two pictures of some persons at least",
-                found=f"{len(y)} pictures of {len(labels)} persons",
+                "nobody in the training split has two images",
+                expected="two images of some persons at least",
+                found=f"{len(y)} images of {len(labels)} persons",
             )
         if most < pictures:
             raise UserError(
-                "nobody in the training split has as many pictures as a batch takes of a person",
+                "nobody in the training split has as many images as a batch takes of a person",
                 expected=f"{pictures} or more",
                 found=most,
-                cure=f"pictures={most} or less",
+                cure=f"images={most} or less",
             )
         self.x, self.y, self.persons, self.pictures, self.seed = x, y, persons, pictures, seed
         self.of_person = [(y.cpu() == label).nonzero()[:, 0] for label in labels]

@@ -12,14 +12,14 @@ from torch.nn import functional as F
 def face_jitter(
     x: Tensor, *, degrees: float = 10.0, shift: float = 0.05, zoom: float = 0.1, light: float = 0.2, mirror: bool = True
 ) -> Tensor:
-    """Each picture turned, moved and scaled about its middle, its contrast and brightness changed, half of them mirrored.
+    """Each image turned, moved and scaled about its middle, its contrast and brightness changed, half of them mirrored.
 
     All draws are uniform between minus and plus the bound; what comes in from outside repeats the edge.
 
     Args:
         x: bytes (B, C, H, W).
         degrees: of the turn.
-        shift: of the move in either direction, in sides of the picture.
+        shift: of the move in either direction, in sides of the image.
         zoom: of the scale's distance from 1.
         light: of the contrast's distance from 1, and of the brightness in parts of 255.
         mirror: whether half of them are mirrored.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from chainrule.run.run import Run
     from chainrule.systems.faces.task import FaceEmbedding
 
-AtLeastTwo = Annotated[int, Range(2)]  # of persons, or of one person's pictures, in a batch
+AtLeastTwo = Annotated[int, Range(2)]  # of persons, or of one person's images, in a batch
 _SIZES = {"small": 32, "inception-resnet-v1": 160}
 
 
@@ -26,7 +26,7 @@ _SIZES = {"small": 32, "inception-resnet-v1": 160}
         0.9963,
         "lfw",
         "Schroff et al. 2015, section 5.6",
-        "a network of 140 million parameters trained on some 200 million pictures of 8 million other persons; "
+        "a network of 140 million parameters trained on some 200 million images of 8 million other persons; "
         "the 6,000 given pairs of LFW, threshold chosen on nine of ten folds",
         lower_is_better=False,
     ),
@@ -64,7 +64,7 @@ def facenet(
     val_fraction: Fraction = 0.125,
     test_fraction: Fraction = 0.25,
 ) -> FaceEmbedding:
-    """FaceNet on a small network or Inception-ResNet-v1: triplets with semi-hard negatives, persons x pictures a batch."""
+    """FaceNet on a small network or Inception-ResNet-v1: triplets with semi-hard negatives, persons x images a batch."""
     import torch
 
     from chainrule.data.images.faces import load_faces

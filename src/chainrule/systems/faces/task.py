@@ -1,4 +1,4 @@
-"""Pictures of persons into points of a sphere, where one person's lie near each other: who is it, and is it the same?"""
+"""Images of persons into points of a sphere, where one person's lie near each other: who is it, and is it the same?"""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
-from chainrule.core.task import Deployable, Figure, Lesson
+from chainrule.core.task import Deployable, Figure, TrainingBatch
 from chainrule.data.batches import Batch
 from chainrule.data.dataset import Dataset
 from chainrule.data.images.faces import FaceSplit, read_gallery, read_other_faces
-from chainrule.data.images.loading import read_pictures
+from chainrule.data.images.loading import decode_files
 from chainrule.functional.losses import triplet
 from chainrule.loops.supervised import fit
 from chainrule.nn.fitted import Fitted
 from chainrule.nn.normalization.normalize import Normalize
 from chainrule.run.run import Run
-from chainrule.run.weights.provenance import normalized_by
+from chainrule.run.weights.provenance import input_normalization
 from chainrule.systems.faces import figures as face_figures
 from chainrule.systems.faces.identity_batches import IdentityBatches
 from chainrule.systems.faces.triplets import (
@@ -65,7 +65,7 @@ class Threshold(nn.Module):
 
 
 class MirrorMean(nn.Module):
-    """The mean of a picture's embedding and its mirror image's, brought to length 1: (B, C, S, S) to (B, E).
+    """The mean of an image's embedding and its mirror image's, brought to length 1: (B, C, S, S) to (B, E).
 
     A face and its mirror image are one person, so what differs between their embeddings tells nothing.
     """
@@ -79,19 +79,19 @@ class MirrorMean(nn.Module):
 
 
 class FaceEmbedding:
-    """A network that gives embeddings (B, E) of length 1 for normalised pictures (B, C, S, S), learnt by triplets.
+    """A network that gives embeddings (B, E) of length 1 for normalised images (B, C, S, S), learnt by triplets.
 
     Args:
         run: the run it belongs to.
         data: what `load_faces` gave.
         model: the network.
-        eigenfaces: principal components, the baseline; fitted to the training pictures, (B, C S S) to coordinates.
+        eigenfaces: principal components, the baseline; fitted to the training images, (B, C S S) to coordinates.
         optimizer, schedule, epochs: the optimisation.
-        persons, pictures: of a batch, P and K of `IdentityBatches`.
+        persons, images: of a batch, P and K of `IdentityBatches`.
         margin: of the triplet loss, in squared distance.
         mining: which triplets of a batch are learnt from: `semi_hard_triplets`, `hardest_triplets`,
             `violating_triplets`.
-        augment: random changes to the pictures of a training batch, bytes to bytes.
+        augment: random changes to the images of a training batch, bytes to bytes.
         mirror: whether answers are those of `MirrorMean`.
     """
 
@@ -117,7 +117,7 @@ class FaceEmbedding:
         self.persons, self.pictures, self.margin, self.mining, self.augment = persons, pictures, margin, mining, augment
         self.answering = MirrorMean(model) if mirror else model
         self.threshold = Threshold().to(run.device)
-        self.normalize = Normalize(*normalized_by(run, (data.spec["mean"], data.spec["std"]))).to(run.device)
+        self.normalize = Normalize(*input_normalization(run, (data.spec["mean"], data.spec["std"]))).to(run.device)
 
     def modules(self) -> dict[str, nn.Module]:
         return {"model": self.model, "eigenfaces": self.eigenfaces, "threshold": self.threshold}
@@ -231,18 +231,18 @@ class FaceEmbedding:
             f"accuracy, and the eigenfaces ({how}); test persons ({made['test']}), of whom training ({made['train']}) and "
             "validation saw nobody, measured once, at the end, on all their pairs; accuracies count genuine pairs and "
             "impostors alike; verification_accuracy: every two of ten folds of the test persons at the threshold that the other "
-            "folds chose; rank1: the first picture of each person is the gallery, the rest are probes"
+            "folds chose; rank1: the first image of each person is the gallery, the rest are probes"
         )
 
     def distances(self, split: FaceSplit) -> dict[str, Tensor]:
-        """Squared distances between all pictures of a split (N, N), by each of the methods."""
+        """Squared distances between all images of a split (N, N), by each of the methods."""
         pixels = self._rows(split.x)
         rows = {"network": self.embed(split.x), "eigenfaces": self.eigenfaces(pixels), "raw pixels": pixels}
         return {name: pairwise_squared_distances(rows[name]) for name in METHODS}
 
     @torch.inference_mode()
     def embed(self, x: Tensor) -> Tensor:
-        """Embeddings (N, E) in eval mode, for any number of byte pictures (N, C, S, S)."""
+        """Embeddings (N, E) in eval mode, for any number of byte images (N, C, S, S)."""
         self.answering.eval()
         parts = []
         for chunk in x.split(EVALUATION_BATCH):
@@ -261,15 +261,15 @@ class FaceEmbedding:
     # -- answers ------------------------------------------------------------------------------------------------
 
     def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
-        """Picture files are compared with each other; with a folder among them, they are looked for in it.
+        """Image files are compared with each other; with a folder among them, they are looked for in it.
 
-        The folder is the gallery: a subfolder a person, or loose pictures named after whom they show.
+        The folder is the gallery: a subfolder a person, or loose images named after whom they show.
         """
         folders = [Path(name) for name in inputs if Path(name).is_dir()]
         files = [Path(name) for name in inputs if not Path(name).is_dir()]
         if len(folders) > 1:
             raise UserError(
-                "pictures are looked for in one gallery at a time",
+                "images are looked for in one gallery at a time",
                 expected="one folder",
                 found=", ".join(str(folder) for folder in folders),
             )
@@ -277,10 +277,10 @@ class FaceEmbedding:
             raise UserError(
                 "there is nobody to look for",
                 where=folders[0],
-                expected="picture files, then the gallery's folder",
-                cure=f"chainrule predict {self.run.folder} PICTURE {folders[0]}",
+                expected="image files, then the gallery's folder",
+                cure=f"chainrule predict {self.run.folder} Image {folders[0]}",
             )
-        x = read_pictures(files, self.data.spec)
+        x = decode_files(files, self.data.spec)
         if folders:
             return self._identify(files, self.embed(x), folders[0])
         if len(files) == 1:
@@ -288,7 +288,7 @@ class FaceEmbedding:
         return self._compare(files, self.embed(x))
 
     def _compare(self, files: list[Path], embeddings: Tensor) -> list[dict[str, Any]]:
-        """For each picture, whom of the others it shows too; of two pictures, simply whether they show one person."""
+        """For each image, whom of the others it shows too; of two images, simply whether they show one person."""
         distances = pairwise_squared_distances(embeddings).cpu()
         threshold = float(self.threshold.value)
         if len(files) == 2:
@@ -315,16 +315,16 @@ class FaceEmbedding:
         return answers
 
     def _identify(self, files: list[Path], embeddings: Tensor, folder: Path) -> list[dict[str, Any]]:
-        """For each picture, the nearest of the gallery, and whose it is; nobody where it is beyond the threshold."""
+        """For each image, the nearest of the gallery, and whose it is; nobody where it is beyond the threshold."""
         members, persons = read_gallery(folder)
-        gallery = self.embed(read_pictures(members, self.data.spec))
+        gallery = self.embed(decode_files(members, self.data.spec))
         distances = pairwise_squared_distances(embeddings, gallery).cpu()
         threshold = float(self.threshold.value)
         answers = []
         for file, row in zip(files, distances, strict=True):
             order = [i for i in row.argsort(stable=True).tolist() if members[i].resolve() != file.resolve()]
             if not order:
-                raise UserError("the gallery holds nothing but the picture itself", where=folder, found=file)
+                raise UserError("the gallery holds nothing but the image itself", where=folder, found=file)
             nearest = order[0]
             answers.append(
                 {
@@ -347,13 +347,13 @@ class FaceEmbedding:
         return {"model": (x,), **fitted, "threshold": (torch.zeros(1, device=self.run.device),)}
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
-        x = read_pictures(inputs, self.data.spec)
+        x = decode_files(inputs, self.data.spec)
         return {"model": (self.normalize(x.to(self.run.device)),), "eigenfaces": (self._rows(x),)}
 
-    def lesson(self) -> Lesson:
+    def training_batch(self) -> TrainingBatch:
         """The first batch of the first epoch."""
         batch = next(self._batches().epoch(0))
-        return Lesson(self.model, (self.inputs(batch.x),), batch.y, self.loss, self.optimizer)
+        return TrainingBatch(self.model, (self.inputs(batch.x),), batch.y, self.loss, self.optimizer)
 
     def deployable(self) -> Deployable:
         spec = self.data.spec
@@ -390,14 +390,14 @@ class FaceEmbedding:
         estimator = self.eigenfaces.estimator.get_params()
         return Figure(
             "What learning adds",
-            "The same test pairs judged by the learnt embedding, by principal components of the training pictures "
+            "The same test pairs judged by the learnt embedding, by principal components of the training images "
             f"({estimator['n_components']}{', whitened' if estimator['whiten'] else ''}), and by the pixels themselves.",
             table=[["distance of", *metrics], *rows],
         )
 
 
 def _verified(distances: Tensor, labels: Tensor) -> dict[str, float]:
-    """What a matrix of distances (N, N) between pictures of persons (N,) is worth."""
+    """What a matrix of distances (N, N) between images of persons (N,) is worth."""
     pairs = pair_distances(distances, labels)
     found = {"auc": area_under_roc(*pairs), "eer": equal_error_rate(*pairs)}
     impostors = int((~pairs[1]).sum())
@@ -408,7 +408,7 @@ def _verified(distances: Tensor, labels: Tensor) -> dict[str, float]:
 
 
 def _first_as_gallery(distances: Tensor, labels: Tensor) -> float:
-    """Rank-1 identification: the first picture of each person is the gallery, all others are probes."""
+    """Rank-1 identification: the first image of each person is the gallery, all others are probes."""
     first = torch.stack([(labels == person).nonzero()[0, 0] for person in labels.unique()])
     rest = torch.ones_like(labels, dtype=torch.bool)
     rest[first] = False

@@ -120,7 +120,7 @@ def hardest_triplets(embeddings: Tensor, labels: Tensor) -> Triplets:
 def violating_triplets(embeddings: Tensor, labels: Tensor, *, margin: float = 0.2) -> Triplets:
     """Every triplet of the batch whose loss is above zero, d_an < d_ap + margin: of all pairs, with all such negatives.
 
-    Of P persons with K pictures there are up to P K (K - 1) (P - 1) K.
+    Of P persons with K images there are up to P K (K - 1) (P - 1) K.
 
     Args:
         embeddings: (B, D), floating.

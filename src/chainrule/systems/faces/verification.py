@@ -1,7 +1,7 @@
-"""Do two pictures show one person, and whom does a picture show: what a distance is worth as an answer.
+"""Do two images show one person, and whom does an image show: what a distance is worth as an answer.
 
 A pair is accepted as one person where its distance is at most a threshold. A pair of one person is genuine, one of two
-persons an impostor. Shapes: M pairs, N pictures, Q probes, G pictures of a gallery. Rates are fractions.
+persons an impostor. Shapes: M pairs, N images, Q probes, G images of a gallery. Rates are fractions.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Roc:
 
 
 def pair_distances(distances: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Each pair of two different pictures once: its distance (M,), and whether it is genuine (M,); M = N (N - 1) / 2.
+    """Each pair of two different images once: its distance (M,), and whether it is genuine (M,); M = N (N - 1) / 2.
 
     Args:
-        distances: between all pictures (N, N), symmetric.
-        labels: the person of each picture (N,).
+        distances: between all images (N, N), symmetric.
+        labels: the person of each image (N,).
 
     >>> d = torch.tensor([[0.0, 1.0, 4.0], [1.0, 0.0, 9.0], [4.0, 9.0, 0.0]])
     >>> [part.tolist() for part in pair_distances(d, torch.tensor([0, 0, 1]))]
@@ -161,15 +161,15 @@ def balanced_accuracy(distances: Tensor, same: Tensor, threshold: float) -> floa
 def fold_accuracy(distances: Tensor, labels: Tensor, *, num_folds: int = 10) -> float:
     """Accuracy of telling one person from two, at thresholds that other persons chose.
 
-    The persons, in the order of their labels and those of a single picture last, are dealt into folds. For every two folds, `best_threshold` of the pairs
+    The persons, in the order of their labels and those of a single image last, are dealt into folds. For every two folds, `best_threshold` of the pairs
     among all other folds' persons judges the genuine pairs within the two and the impostors between them; the answer is
     the mean of the balanced accuracies. So no person takes part in choosing the threshold that judges him, every
     impostor pair across folds is judged once, and with a person a fold that is every one there is.
 
     Args:
-        distances: between all pictures (N, N), symmetric.
-        labels: the person of each picture (N,).
-        num_folds: 4 or more; as many as there are persons of two pictures or more where these are fewer.
+        distances: between all images (N, N), symmetric.
+        labels: the person of each image (N,).
+        num_folds: 4 or more; as many as there are persons of two images or more where these are fewer.
 
     Raises:
         UserError: fewer than four such persons or folds.
@@ -187,7 +187,7 @@ def fold_accuracy(distances: Tensor, labels: Tensor, *, num_folds: int = 10) -> 
     folds = min(num_folds, int((pictures > 1).sum()))
     if folds < 4:
         raise UserError(
-            "there are too few persons of two pictures, or folds, to choose a threshold by others",
+            "there are too few persons of two images, or folds, to choose a threshold by others",
             expected="4 or more",
             found=folds,
         )
@@ -208,7 +208,7 @@ def fold_accuracy(distances: Tensor, labels: Tensor, *, num_folds: int = 10) -> 
 
 
 def rank_one(distances: Tensor, probe_labels: Tensor, gallery_labels: Tensor) -> float:
-    """The share of probes whose nearest picture of the gallery shows the same person; of equally near ones, the first.
+    """The share of probes whose nearest image of the gallery shows the same person; of equally near ones, the first.
 
     Args:
         distances: of probes to the gallery (Q, G).
@@ -266,7 +266,7 @@ def _check_numbers(distances: Tensor) -> None:
 def _check_square(distances: Tensor, labels: Tensor) -> None:
     if labels.dim() != 1 or distances.shape != (len(labels), len(labels)):
         raise UserError(
-            "the distances are not those between all pictures",
+            "the distances are not those between all images",
             found=tuple(distances.shape),
             expected=f"({len(labels)}, {len(labels)})",
         )

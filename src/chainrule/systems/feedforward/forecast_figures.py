@@ -35,9 +35,7 @@ def forecasts(values: Tensor, start: int, answers: Tensor, ahead: Tensor, name: 
         axes.plot(times, answers[:count], color=COLOURS[0], linewidth=1.3, label="the next value")
         axes.plot(times, ahead[:count], color=COLOURS[1], linewidth=1.3, linestyle="--", label="from the line on alone")
         low, high = float(values[first : start + count].min()), float(values[first : start + count].max())
-        axes.set_ylim(
-            low - 0.3 * (high - low), high + 0.3 * (high - low)
-        )  # a forecast that runs away leaves the picture
+        axes.set_ylim(low - 0.3 * (high - low), high + 0.3 * (high - low))  # a forecast that runs away leaves the image
         axes.set_xlabel("time", color="#4b5563")
         axes.set_ylabel(name, color="#4b5563")
         _tidy(axes)

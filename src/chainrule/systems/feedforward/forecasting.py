@@ -41,7 +41,7 @@ class Forecaster:
         run: the run it belongs to.
         data: what `load_series` gave.
         model: windows (B, lags) to (B, 1), in the scale of the data.
-        learn: how it learns: `by_gradient`.
+        learn: how it learns: `fit_by_sgd`.
         horizon: how many values a forecast has.
         period: time steps of a season, for the seasonal naive forecast; 0 is none.
         how: what the protocol says of the learning beyond who chose.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from chainrule.core.card import Card, pictures
+from chainrule.core.card import Card, images
 from chainrule.core.errors import UserError
 from chainrule.functional.activations import activation as find_activation
 from chainrule.nn.activations import MPELU, CReLU, MaxoutLinear, NoisyActivation, PReLU, RReLU
@@ -128,7 +128,7 @@ MLP_CARD = Card(
     name="mlp",
     source="Rumelhart, Hinton, Williams 1986; the size 784-800-10 of Simard, Steinkraus, Platt 2003",
     build=MLP,
-    example=pictures(28, 1),
+    example=images(28, 1),
     parameters=636_010,
     deviations=(
         "Rectified linear units, dropout (Srivastava et al. 2014) and Adam where the nets of 2003 had tanh and plain "

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from chainrule.core.errors import UserError
 
 
-class InUnits(nn.Module):
+class TargetScaler(nn.Module):
     """y = mean + std * model(x): the model learns a number of mean 0 and deviation 1, the caller reads units.
 
     Args:
@@ -18,7 +18,7 @@ class InUnits(nn.Module):
     Gives (B,), in the precision of the model's answers. Both numbers are buffers, so they are saved with the weights.
     Errors: a UserError for a std below 0 or numbers that are not finite.
 
-    >>> InUnits(nn.Identity(), mean=100.0, std=10.0)(torch.tensor([[0.5], [-1.0]])).tolist()
+    >>> TargetScaler(nn.Identity(), mean=100.0, std=10.0)(torch.tensor([[0.5], [-1.0]])).tolist()
     [105.0, 90.0]
     """
 

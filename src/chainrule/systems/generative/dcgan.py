@@ -1,13 +1,13 @@
 """DCGAN: a generator and a discriminator made of strided convolutions, without pooling or hidden dense layers.
 
-Both double or halve the picture at each layer. With w the width, a 64-pixel picture takes four doublings:
+Both double or halve the image at each layer. With w the width, a 64-pixel image takes four doublings:
 
     generator      z -> 8w x 4 x 4 -> 4w x 8 x 8 -> 2w x 16 x 16 -> w x 32 x 32 -> C x 64 x 64
     discriminator  C x 64 x 64 -> w x 32 x 32 -> 2w x 16 x 16 -> 4w x 8 x 8 -> 8w x 4 x 4 -> one logit
 
 and w = 128 is the network of the paper's figure 1. 32 pixels take three doublings from 4 x 4, and 28 two from 7 x 7.
 
-Shapes: B batch, Z noise, C colours, S side of a picture.
+Shapes: B batch, Z noise, C colours, S side of an image.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from chainrule.core.card import Card
 
-# Side of a picture -> (side of the smallest maps, how often it is doubled).
+# Side of an image -> (side of the smallest maps, how often it is doubled).
 DOUBLINGS = {28: (7, 2), 32: (4, 3), 64: (4, 4)}
 
 
@@ -40,10 +40,10 @@ def init_dcgan(module: nn.Module) -> None:
 
 
 class Generator(nn.Module):
-    """Noise (B, Z) to pictures (B, C, S, S) in [-1, 1].
+    """Noise (B, Z) to images (B, C, S, S) in [-1, 1].
 
     Args:
-        size: side S of a picture, in pixels.
+        size: side S of an image, in pixels.
         channels: colours C, 1 or 3.
         width: maps before the last layer; twice as many a halving of the side.
         noise_size: Z.
@@ -80,7 +80,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Pictures (B, C, S, S) in [-1, 1] to the logit (B,) of their being real.
+    """Images (B, C, S, S) in [-1, 1] to the logit (B,) of their being real.
 
     >>> Discriminator(size=28, channels=1, width=4)(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2])

@@ -1,4 +1,4 @@
-"""How near a set of generated pictures is to a set of real ones, seen through a classifier."""
+"""How near a set of generated images is to a set of real ones, seen through a classifier."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def frechet_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covarian
 def classifier_score(log_probs: Tensor) -> Tensor:
     """exp of the mean over samples of KL(p(y|x) || p(y)), from log p(y|x) (N, K): between 1 and K, higher is better.
 
-    It is K where every picture is surely of one class and all classes come equally often, and 1 where the pictures
+    It is K where every image is surely of one class and all classes come equally often, and 1 where the images
     tell nothing. With Inception-v3 as the classifier this is the inception score; here any classifier will do.
 
     Source: Salimans et al. 2016 (arXiv 1606.03498), section 4.

@@ -1,6 +1,6 @@
 """Two players, two optimisers: Algorithm 1 of Goodfellow et al. 2014 (Generative adversarial nets).
 
-The objectives are the caller's, so that games of another kind (Wasserstein, conditional, picture to picture) share
+The objectives are the caller's, so that games of another kind (Wasserstein, conditional, image to image) share
 the loop; those of the paper stand here.
 """
 

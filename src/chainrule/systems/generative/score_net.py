@@ -16,7 +16,7 @@ import safetensors.torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chainrule.core.card import Card, pictures
+from chainrule.core.card import Card, images
 from chainrule.nn.image_size import exactly
 from chainrule.nn.normalization.normalize import Normalize
 
@@ -44,9 +44,9 @@ class ScoreNet(nn.Module):
 
 
 class DigitScorer(nn.Module):
-    """The published ScoreNet, from bytes on: grey pictures (B, 1, H, W) in 0 to 255 to (features (B, 64), log-probs (B, 10)).
+    """The published ScoreNet, from bytes on: grey images (B, 1, H, W) in 0 to 255 to (features (B, 64), log-probs (B, 10)).
 
-    Pictures of another side than 28 are resampled to it.
+    Images of another side than 28 are resampled to it.
     """
 
     def __init__(self) -> None:
@@ -73,6 +73,6 @@ SCORE_NET = Card(
     name="score-net",
     source="none: a small convolutional network of our own, to score generators of digits with",
     build=ScoreNet,
-    example=pictures(28, 1),
+    example=images(28, 1),
     parameters=47_034,
 )

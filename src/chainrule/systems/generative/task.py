@@ -1,4 +1,4 @@
-"""Pictures out of noise: a generator that learns from a discriminator."""
+"""Images out of noise: a generator that learns from a discriminator."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from chainrule.core.task import Deployable, Figure
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.dataset import Dataset
 from chainrule.data.images.loading import ImageSplit
-from chainrule.data.images.unlabelled import read_other_pictures
+from chainrule.data.images.unlabelled import read_other_unlabelled
 from chainrule.reporting import plots as figures
 from chainrule.run.run import Run
 from chainrule.systems.generative.fid import classifier_score, feature_statistics, frechet_distance
@@ -30,20 +30,20 @@ GRID_BYTES = 100_000  # of a grid's pixels, about what its file takes
 
 
 class ImageGan:
-    """A generator of pictures (B, C, S, S) in [-1, 1] from noise (B, Z), and a discriminator that gives logits (B,).
+    """A generator of images (B, C, S, S) in [-1, 1] from noise (B, Z), and a discriminator that gives logits (B,).
 
     Args:
         run: the run it belongs to.
-        data: what `load_pictures` gave.
+        data: what `load_unlabelled` gave.
         generator, discriminator: the players, on the run's device.
-        average: a copy of the generator that follows it as a moving average and makes the pictures, if any.
+        average: a copy of the generator that follows it as a moving average and makes the images, if any.
         generator_optimizer, discriminator_optimizer: their update rules.
-        scorer: bytes (B, 1, H, W) to (features, log-probabilities), if there is one for such pictures.
+        scorer: bytes (B, 1, H, W) to (features, log-probabilities), if there is one for such images.
         scorer_name: it in words, for the protocol.
         steps, batch_size, discriminator_steps: the optimisation; a step is a batch.
         noise, noise_size: `uniform` in [-1, 1] or `normal`, and Z.
         ema: the share of the old in the moving average.
-        sample_every: steps between two pictures of samples; 0: none.
+        sample_every: steps between two images of samples; 0: none.
     """
 
     def __init__(
@@ -84,14 +84,14 @@ class ImageGan:
 
     @property
     def sampler(self) -> nn.Module:
-        """The network that makes the pictures one sees: the average where there is one."""
+        """The network that makes the images one sees: the average where there is one."""
         return self.generator if self.average is None else self.average
 
     # -- training -------------------------------------------------------------------------------------------------
 
     def train(self, run: Run) -> None:
         run.require_one_process()
-        self._pictures_to_score(self.data.test, self.data.spec["where"])
+        self._images_to_score(self.data.test, self.data.spec["where"])
         x, y = self.data.train.x.to(run.device), self.data.train.y.to(run.device)
         batches = WholeBatches(Batches(x, y, self.batch_size, seed=run.seed))
         fixed = self.fixed_noise(grid_columns(self.data.spec) ** 2)
@@ -100,7 +100,7 @@ class ImageGan:
             if self.average is not None and step % self.discriminator_steps == 0:
                 follow(self.average, self.generator, self.ema, step // self.discriminator_steps)
             if self.sample_every and (step % self.sample_every == 0 or step == self.steps):
-                run.picture(f"samples-{step:06d}", grid(self.draw(fixed)))
+                run.save_image(f"samples-{step:06d}", grid(self.draw(fixed)))
 
         play(
             run,
@@ -118,7 +118,7 @@ class ImageGan:
         )
 
     def discriminator_objective(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Real and fake pictures pass one after the other, so that batch norm sees each kind by itself."""
+        """Real and fake images pass one after the other, so that batch norm sees each kind by itself."""
         with torch.no_grad():
             fake = self.generator(self.noise(len(batch.x)))
         real_logits, fake_logits = self.discriminator(from_bytes(batch.x)), self.discriminator(fake)
@@ -143,7 +143,7 @@ class ImageGan:
 
     @torch.inference_mode()
     def draw(self, z: Tensor) -> Tensor:
-        """Byte pictures (N, C, S, S), on the CPU, for noise (N, Z); in eval mode, so none depends on its neighbours."""
+        """Byte images (N, C, S, S), on the CPU, for noise (N, Z); in eval mode, so none depends on its neighbours."""
         network, was_training = self.sampler, self.sampler.training
         network.eval()
         parts = []
@@ -157,8 +157,8 @@ class ImageGan:
 
     def evaluate(self, data: str | None = None) -> dict[str, float]:
         place, spec = self.run.record["data"], self.data.spec
-        split = self.data.test if data is None else read_other_pictures(data, place["target"], spec)
-        real = self._pictures_to_score(split, data or self.data.spec["where"])
+        split = self.data.test if data is None else read_other_unlabelled(data, place["target"], spec)
+        real = self._images_to_score(split, data or self.data.spec["where"])
         fake = self.draw(self.fixed_noise(len(real), stream=1))
         metrics = self._losses(real, fake)
         if self.scorer is None:
@@ -183,18 +183,18 @@ class ImageGan:
         kept = "moving average of the generator" if self.average is not None else "generator"
         seen = (
             f"fid and classifier_score by the features of {self.scorer_name}, comparable only with each other; "
-            "fid_of_train and classifier_score_of_test are what real pictures get"
+            "fid_of_train and classifier_score_of_test are what real images get"
             if self.scorer is not None
-            else "colour pictures have no extractor here: losses alone"
+            else "colour images have no extractor here: losses alone"
         )
         return (
-            f"no choice was made: the {kept} at the last step; {count} generated pictures against {count} of the "
+            f"no choice was made: the {kept} at the last step; {count} generated images against {count} of the "
             f"test split ({made}), measured once, at the end; {seen}"
         )
 
     @torch.inference_mode()
     def _losses(self, real: Tensor, fake: Tensor) -> dict[str, float]:
-        """Both players' losses on byte pictures, in batches as in training.
+        """Both players' losses on byte images, in batches as in training.
 
         Batch norm takes the batch's own statistics: its running ones mix real and fake, and with them the
         discriminator knows neither. A copy of it is asked, so that they stay.
@@ -217,37 +217,37 @@ class ImageGan:
 
     @torch.inference_mode()
     def _scored(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (N, D) and log-probabilities (N, K) of byte pictures, on the CPU."""
+        """Features (N, D) and log-probabilities (N, K) of byte images, on the CPU."""
         assert self.scorer is not None
         parts = [self.scorer(chunk.to(self.run.device)) for chunk in x.split(EVALUATION_BATCH)]
         features, log_probs = zip(*parts, strict=True)
         return torch.cat(features).cpu(), torch.cat(log_probs).cpu()
 
-    def _pictures_to_score(self, split: ImageSplit, where: str) -> Tensor:
+    def _images_to_score(self, split: ImageSplit, where: str) -> Tensor:
         if len(split) < 2:
             raise UserError(
                 "the test split is too small to measure a spread on",
                 where=where,
-                expected="2 pictures or more",
+                expected="2 images or more",
                 found=len(split),
-                cure="more pictures: a fifth of them is held out where no test split is given",
+                cure="more images: a fifth of them is held out where no test split is given",
             )
         return split.x[:MOST_SCORED]
 
     # -- answering ------------------------------------------------------------------------------------------------
 
     def generate(self, count: int, out: Path) -> list[dict[str, Any]]:
-        """`count` pictures sample-0001.png, ... and all of them in grid.png, below `out`."""
-        pictures = self.draw(self.noise(count, torch.default_generator))
+        """`count` images sample-0001.png, ... and all of them in grid.png, below `out`."""
+        some_images = self.draw(self.noise(count, torch.default_generator))
         try:
             out.mkdir(parents=True, exist_ok=True)
             files = [out / f"sample-{number:04d}.png" for number in range(1, count + 1)]
-            for file, picture in zip(files, pictures, strict=True):
-                to_image(picture).save(file)
-            grid(pictures).save(out / "grid.png")
+            for file, image in zip(files, some_images, strict=True):
+                to_image(image).save(file)
+            grid(some_images).save(out / "grid.png")
         except OSError as error:
             raise UserError(
-                "the pictures cannot be written", where=out, found=error.strerror, cure="another --out"
+                "the images cannot be written", where=out, found=error.strerror, cure="another --out"
             ) from None
         return [{"sample": number, "file": str(file)} for number, file in enumerate(files, 1)]
 
@@ -288,7 +288,7 @@ class ImageGan:
             figures.gallery(
                 torch.stack(shown),
                 titles,
-                "Samples and the training pictures nearest to them",
+                "Samples and the training images nearest to them",
                 "By Euclidean distance of pixels: a generator that only copied would show its sample again.",
             )
         ]
@@ -298,10 +298,10 @@ class ImageGan:
 
     def _class_table(self) -> Figure:
         """How often the classifier sees each of its classes: a class that is never made shows as a zero."""
-        real = self._pictures_to_score(self.data.test, self.data.spec["where"])
+        real = self._images_to_score(self.data.test, self.data.spec["where"])
         shares = []
-        for pictures in (self.draw(self.fixed_noise(len(real), stream=1)), real):
-            answer = self._scored(pictures)[1]
+        for some_images in (self.draw(self.fixed_noise(len(real), stream=1)), real):
+            answer = self._scored(some_images)[1]
             shares.append(torch.bincount(answer.argmax(1), minlength=answer.shape[1]) / len(answer))
         rows = [
             [str(k), f"{float(fake):.3f}", f"{float(true):.3f}"]
@@ -315,7 +315,7 @@ class ImageGan:
 
 
 class WholeBatches:
-    """The batches that are full: batch norm would see a last one of few pictures otherwise than all the others."""
+    """The batches that are full: batch norm would see a last one of few images otherwise than all the others."""
 
     def __init__(self, batches: Batches) -> None:
         self.batches = batches
@@ -328,7 +328,7 @@ class WholeBatches:
 
 
 class ToPixels(nn.Module):
-    """A generator whose pictures are floats in [0, 255]."""
+    """A generator whose images are floats in [0, 255]."""
 
     def __init__(self, generator: nn.Module) -> None:
         super().__init__()
@@ -361,32 +361,32 @@ def follow(average: nn.Module, network: nn.Module, decay: float, step: int) -> N
             mean.copy_(value)
 
 
-def nearest(picture: Tensor, pictures: Tensor, count: int) -> Tensor:
-    """Indices of the `count` pictures (N, C, H, W) at the least Euclidean distance from one (C, H, W)."""
-    one = picture.flatten().float()
-    distance = torch.cat([(chunk.flatten(1).float() - one).square().sum(1) for chunk in pictures.split(4096)])
-    return distance.topk(min(count, len(pictures)), largest=False).indices
+def nearest(image: Tensor, some_images: Tensor, count: int) -> Tensor:
+    """Indices of the `count` images (N, C, H, W) at the least Euclidean distance from one (C, H, W)."""
+    one = image.flatten().float()
+    distance = torch.cat([(chunk.flatten(1).float() - one).square().sum(1) for chunk in some_images.split(4096)])
+    return distance.topk(min(count, len(some_images)), largest=False).indices
 
 
 def grid_columns(spec: Mapping[str, Any]) -> int:
-    """Columns of a square grid of samples: 8, fewer where the pictures are large, 4 at least."""
+    """Columns of a square grid of samples: 8, fewer where the images are large, 4 at least."""
     return max(4, min(8, isqrt(GRID_BYTES // (spec["channels"] * spec["size"] ** 2))))
 
 
-def to_image(picture: Tensor) -> Image.Image:
-    """Bytes (C, H, W) as a picture."""
-    pixels = picture.permute(1, 2, 0).contiguous().numpy()
+def to_image(image: Tensor) -> Image.Image:
+    """Bytes (C, H, W) as an image."""
+    pixels = image.permute(1, 2, 0).contiguous().numpy()
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
-def grid(pictures: Tensor) -> Image.Image:
-    """Byte pictures (N, C, H, W) side by side, in about as many rows as columns, with two pixels between."""
-    count, channels, height, width = pictures.shape
+def grid(some_images: Tensor) -> Image.Image:
+    """Byte images (N, C, H, W) side by side, in about as many rows as columns, with two pixels between."""
+    count, channels, height, width = some_images.shape
     columns = isqrt(count - 1) + 1
     canvas = torch.full(
         (channels, -(-count // columns) * (height + 2) + 2, columns * (width + 2) + 2), 96, dtype=torch.uint8
     )
-    for number, picture in enumerate(pictures):
+    for number, image in enumerate(some_images):
         top, left = 2 + number // columns * (height + 2), 2 + number % columns * (width + 2)
-        canvas[:, top : top + height, left : left + width] = picture
+        canvas[:, top : top + height, left : left + width] = image
     return to_image(canvas)

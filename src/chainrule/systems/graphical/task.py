@@ -165,7 +165,7 @@ class MixtureDensity:
 
     @torch.inference_mode()
     def generate(self, count: int, out: Path) -> list[dict[str, Any]]:
-        """Rows in the table's units, written to samples.csv, and to samples.png where they are pictures."""
+        """Rows in the table's units, written to samples.csv, and to samples.png where they are images."""
         x, component = self.model.sample(count)
         rows, columns = original_rows(x, self.data.spec), self.data.spec["columns"]
         text = io.StringIO()
@@ -240,7 +240,7 @@ class MixtureDensity:
         if spec["picture"]:
             height, width = spec["picture"]
             titles = [f"{k}: {w}" for k, w in enumerate(weights)]
-            return density_figures.picture_grid(
+            return density_figures.image_grid(
                 rows, (height, width), titles, "Means", "The mean of each component, with its number and weight."
             )
         columns = spec["columns"][:SHOWN_COLUMNS]

@@ -13,7 +13,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from chainrule.core.card import CaffeWeights, Card, ImageNetWeights, Preprocessing, pictures
+from chainrule.core.card import CaffeWeights, Card, ImageNetWeights, Preprocessing, images
 from chainrule.core.errors import UserError, unknown
 from chainrule.functional.pooling import caffe_pool_output_size
 from chainrule.interop.caffe.translation import state_of
@@ -55,7 +55,7 @@ class AlexNet(nn.Module):
 
     Raises:
         UserError: where there is no such form, or S is too small for the three poolings; when called, where the
-            pictures are not S x S.
+            images are not S x S.
 
     >>> import torch
     >>> with torch.device("meta"):
@@ -147,7 +147,7 @@ class AlexNet(nn.Module):
 def _last_maps(size: int) -> int:
     """Height and width behind the three poolings."""
     if size < 39:
-        raise UserError("the pictures are too small for AlexNet", expected="size=39 at least", found=f"size={size}")
+        raise UserError("the images are too small for AlexNet", expected="size=39 at least", found=f"size={size}")
     side = (size - 11) // 4 + 1
     for _ in range(3):
         side = caffe_pool_output_size(side, 3, 2)
@@ -157,7 +157,7 @@ def _last_maps(size: int) -> int:
 class AlexNetOneTower(nn.Module):
     """AlexNet for one device: no groups, fewer filters, no normalisation; torchvision's `alexnet`; logits (B, K).
 
-    Layers bear torchvision's names, so its state dict loads. Any picture from 63 x 63 on does: the last maps are
+    Layers bear torchvision's names, so its state dict loads. Any image from 63 x 63 on does: the last maps are
     averaged to 6 x 6.
 
     Args:
@@ -167,7 +167,7 @@ class AlexNetOneTower(nn.Module):
         width: every layer but the last has this many times the published units.
 
     Raises:
-        UserError: when called, where the pictures are smaller than 63 x 63.
+        UserError: when called, where the images are smaller than 63 x 63.
 
     >>> import torch
     >>> with torch.device("meta"):
@@ -180,7 +180,7 @@ class AlexNetOneTower(nn.Module):
     def __init__(self, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5, width: float = 1.0) -> None:
         super().__init__()
         c1, c2, c3, c4, fc = (max(1, round(n * width)) for n in (64, 192, 384, 256, 4096))
-        self.features = nn.Sequential(  # sides of the maps are those of 224 x 224 pictures
+        self.features = nn.Sequential(  # sides of the maps are those of 224 x 224 images
             nn.Conv2d(in_channels, c1, 11, stride=4, padding=2),
             nn.ReLU(inplace=True),  # (B, 64, 55, 55)
             nn.MaxPool2d(3, stride=2),
@@ -212,20 +212,20 @@ class AlexNetOneTower(nn.Module):
 
 
 _TINY = {"width": 1 / 16, "size": 67, "num_classes": 10}
-# Caffe took a mean picture away, whose mean over pixels is near 104, 117, 123, blue first.
+# Caffe took a mean image away, whose mean over pixels is near 104, 117, 123, blue first.
 _CAFFE = CaffeWeights(Preprocessing(227, 256, mean=(123 / 255, 117 / 255, 104 / 255), std=(1 / 255,) * 3))
 ALEXNET = Card(
     name="alexnet",
     source="Krizhevsky, Sutskever, Hinton: ImageNet classification with deep convolutional neural networks, 2012",
     build=AlexNet,
-    example=pictures(227),
+    example=images(227),
     parameters=60_965_224,
     deviations=(
-        "Pictures are 227 x 227: the 224 of the paper's text do not give its 55 x 55 maps.",
+        "Images are 227 x 227: the 224 of the paper's text do not give its 55 x 55 maps.",
         "The paper's alpha of 1e-4 is not divided by the 5 channels; here alpha is, so it is 5e-4.",
     ),
     tiny=_TINY,
-    tiny_example=pictures(67),
+    tiny_example=images(67),
 )
 ALEXNET_CAFFE = replace(
     ALEXNET,
@@ -240,20 +240,20 @@ CAFFENET = Card(
     name="caffenet",
     source="Caffe, models/bvlc_reference_caffenet (Jia et al. 2014)",
     build=partial(AlexNet, form="caffenet"),
-    example=pictures(227),
+    example=images(227),
     parameters=60_965_224,
     caffe=_CAFFE,
     tiny=_TINY,
-    tiny_example=pictures(67),
+    tiny_example=images(67),
 )
 ALEXNET_ONE_TOWER = Card(
     name="alexnet-one-tower",
     source="Krizhevsky: One weird trick for parallelizing convolutional neural networks, 2014; torchvision's alexnet",
     build=AlexNetOneTower,
-    example=pictures(224),
+    example=images(224),
     parameters=61_100_840,
     deviations=("The fourth convolution has 256 filters, as torchvision has it; the paper has 384.",),
     tiny={"width": 1 / 8, "dropout": 0.1, "num_classes": 10},
-    tiny_example=pictures(63),
+    tiny_example=images(63),
     weights={"torchvision": ImageNetWeights("alexnet-owt-7be5be79.pth", accuracy=0.56522)},
 )

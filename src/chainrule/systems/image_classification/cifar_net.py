@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chainrule.core.card import Card, pictures
+from chainrule.core.card import Card, images
 from chainrule.core.errors import UserError
 from chainrule.nn.image_size import at_least
 
-SMALLEST = 9  # the pictures that leave a pixel after the patches and three halvings
+SMALLEST = 9  # the images that leave a pixel after the patches and three halvings
 
 
 class Stage(nn.Module):
@@ -113,8 +113,8 @@ CIFAR_NET = Card(
     name="cifar-net",
     source="Jordan: 94% on CIFAR-10 in 3.29 seconds on a single GPU, 2024, section 3 (arXiv 2404.00498); its later form for Muon",
     build=CifarNet,
-    example=pictures(32),
+    example=images(32),
     tiny={"widths": (16, 24, 24)},
-    tiny_example=pictures(16),
+    tiny_example=images(16),
     parameters=1_971_352,  # that learn
 )

@@ -9,7 +9,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from chainrule.core.card import Card, pictures
+from chainrule.core.card import Card, images
 from chainrule.functional.pooling import caffe_pool_output_size
 from chainrule.nn.image_size import exactly
 from chainrule.nn.normalization.local_response_norm import LocalResponseNorm, LocalResponseNormWithin
@@ -26,7 +26,7 @@ class CudaConvNet18(nn.Module):
         size: S, 32 as published.
 
     Raises:
-        UserError: when called, where the pictures are not S x S.
+        UserError: when called, where the images are not S x S.
 
     >>> sum(p.numel() for p in CudaConvNet18().parameters())
     89578
@@ -68,10 +68,10 @@ class CudaConvNet11(nn.Module):
     Args:
         num_classes: K.
         in_channels: C.
-        size: S, as published 24: crops of the 32 x 32 pictures, and the ten views of a test picture are averaged.
+        size: S, as published 24: crops of the 32 x 32 images, and the ten views of a test image are averaged.
 
     Raises:
-        UserError: when called, where the pictures are not S x S.
+        UserError: when called, where the images are not S x S.
 
     >>> sum(p.numel() for p in CudaConvNet11().parameters())
     1116490
@@ -125,11 +125,11 @@ CUDA_CONVNET_18 = Card(
     name="cuda-convnet-18",
     source="Krizhevsky: cuda-convnet, layers-18pct.cfg, 2011",
     build=CudaConvNet18,
-    example=pictures(32),
+    example=images(32),
 )
 CUDA_CONVNET_11 = Card(
     name="cuda-convnet-11",
     source="Krizhevsky: cuda-convnet, layers-conv-local-11pct.cfg, 2011",
     build=CudaConvNet11,
-    example=pictures(24),
+    example=images(24),
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from chainrule.core.card import CaffeWeights, Card, ImageNetWeights, Preprocessing, pictures
+from chainrule.core.card import CaffeWeights, Card, ImageNetWeights, Preprocessing, images
 from chainrule.core.errors import UserError
 from chainrule.interop.caffe.translation import in_order, state_of
 from chainrule.nn.image_size import at_least
@@ -68,7 +68,7 @@ class Head(nn.Module):
         if x.shape[-2:] != (14, 14):
             raise UserError(
                 "the auxiliary heads need maps of 14 x 14",
-                expected="pictures of 224 x 224",
+                expected="images of 224 x 224",
                 found=f"maps of {x.shape[-2]} x {x.shape[-1]}",
                 cure="heads=False for other sizes",
             )
@@ -147,7 +147,7 @@ class GoogLeNet(WithHeads):
         width: every layer but the last has this many times the published maps.
 
     Raises:
-        UserError: when called, where the pictures are smaller than 31 x 31; from the heads, where they are not
+        UserError: when called, where the images are smaller than 31 x 31; from the heads, where they are not
             224 x 224.
 
     >>> with torch.device("meta"):
@@ -261,7 +261,7 @@ class GoogLeNetBN(WithHeads):
         width: every layer but the last has this many times the published maps.
 
     Raises:
-        UserError: when called, where the pictures are smaller than 15 x 15.
+        UserError: when called, where the images are smaller than 15 x 15.
 
     >>> with torch.device("meta"):
     ...     [sum(p.numel() for p in GoogLeNetBN(heads=heads).parameters()) for heads in (False, True)]
@@ -303,11 +303,11 @@ GOOGLENET = Card(
     name="googlenet",
     source="Szegedy et al.: Going deeper with convolutions, 2015, table 1; Caffe, models/bvlc_googlenet",
     build=GoogLeNet,
-    example=pictures(224),
+    example=images(224),
     parameters=6_998_552,
     deviations=("Dropout, padding and normalisation as in Caffe's description; the paper leaves them open.",),
     tiny=_TINY,
-    tiny_example=pictures(32),
+    tiny_example=images(32),
     caffe=CaffeWeights(
         Preprocessing(mean=(123 / 255, 117 / 255, 104 / 255), std=(1 / 255,) * 3)
     ),  # blue first: 104, 117, 123
@@ -316,15 +316,15 @@ GOOGLENET_BN = Card(
     name="googlenet-bn",
     source="torchvision's googlenet, after Szegedy et al. 2015 and Ioffe, Szegedy: Batch normalization, 2015",
     build=GoogLeNetBN,
-    example=pictures(224),
+    example=images(224),
     parameters=6_624_904,
     deviations=(
         "3 x 3 convolutions where the paper has 5 x 5, and 2 x 2 pooling after 4e, both as in torchvision.",
         "torchvision draws first weights from SciPy's truncated normal distribution of deviation 0.01; so does torch here.",
-        "torchvision's published weights want pictures scaled to -1 to 1; their preprocessing says so.",
+        "torchvision's published weights want images scaled to -1 to 1; their preprocessing says so.",
     ),
     tiny=_TINY,
-    tiny_example=pictures(32),
+    tiny_example=images(32),
     weights={
         "torchvision": ImageNetWeights(
             "googlenet-1378be20.pth", 0.69778, Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))

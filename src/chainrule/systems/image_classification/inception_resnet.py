@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from chainrule.core.card import Card, pictures
+from chainrule.core.card import Card, images
 from chainrule.nn.image_size import at_least
 
 Scale = Callable[[int], int]  # published channels to those of this network
@@ -120,7 +120,7 @@ def block8(n: Scale, scale: float = 0.20, relu: bool = True) -> Residual:
 
 
 class InceptionResNetV1(nn.Module):
-    """Inception-ResNet-v1; embeddings (B, E), of length 1, of normalised pictures from 75 x 75 on.
+    """Inception-ResNet-v1; embeddings (B, E), of length 1, of normalised images from 75 x 75 on.
 
     Args:
         embedding: E.
@@ -130,7 +130,7 @@ class InceptionResNetV1(nn.Module):
         blocks: how many blocks A, B and C there are; one more C, without ReLU, comes last.
 
     Raises:
-        UserError: when called, where the pictures are smaller than 75 x 75.
+        UserError: when called, where the images are smaller than 75 x 75.
 
     >>> with torch.device("meta"):
     ...     [sum(p.numel() for p in InceptionResNetV1(size).parameters()) for size in (128, 512)]
@@ -199,13 +199,13 @@ INCEPTION_RESNET_V1 = Card(
     name="inception-resnet-v1",
     source="Szegedy, Ioffe, Vanhoucke, Alemi: Inception-v4, Inception-ResNet, 2017, figures 10 to 15; Sandberg: facenet, 2018",
     build=InceptionResNetV1,
-    example=pictures(160),
+    example=images(160),
     parameters=22_779_312,
     deviations=(
         "As in Sandberg's facenet: batch normalisation does not scale, and a last block without ReLU stands before pooling.",
-        "Pictures are 160 x 160, as there; the paper's are 299 x 299.",
+        "Images are 160 x 160, as there; the paper's are 299 x 299.",
     ),
     tiny={"width": 1 / 16, "blocks": (1, 1, 1), "embedding": 8},
-    tiny_example=pictures(75),
+    tiny_example=images(75),
     skip={"overfit": "answers are points of a sphere, not scores of classes: cross entropy of them cannot fall so far"},
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from chainrule.core.card import CaffeWeights, Card, Preprocessing, pictures
+from chainrule.core.card import CaffeWeights, Card, Preprocessing, images
 from chainrule.interop.caffe.translation import state_of
 from chainrule.nn.image_size import exactly
 
@@ -84,7 +84,7 @@ class PartialConv(nn.Module):
 
 
 def class_codes(num_classes: int) -> Tensor:
-    """Targets of the output layer, +1 and -1, (K, 84): pictures of the digits for ten classes, else random codes."""
+    """Targets of the output layer, +1 and -1, (K, 84): images of the digits for ten classes, else random codes."""
     if num_classes == 10:
         rows = [[line.ljust(7, ".") for line in glyph.split()] for glyph in _GLYPHS]
         drawn = [["......."] * (12 - len(lines)) + lines for lines in rows]
@@ -159,10 +159,10 @@ LENET5 = Card(
     name="lenet5",
     source="LeCun, Bottou, Bengio, Haffner: Gradient-based learning applied to document recognition, 1998, section II.B",
     build=LeNet5,
-    example=pictures(32, 1),
+    example=images(32, 1),
     parameters=60_000,
     deviations=(
-        "The 7 x 12 pictures that the output layer aims at are drawn anew after the paper's description; "
+        "The 7 x 12 images that the output layer aims at are drawn anew after the paper's description; "
         "for other than ten classes they are random codes, as the paper considers.",
         "Trained by momentum SGD on batches, not by the stochastic diagonal Levenberg-Marquardt method.",
     ),
@@ -171,7 +171,7 @@ LENET_CAFFE = Card(
     name="lenet-caffe",
     source="Caffe, examples/mnist/lenet_train_test.prototxt (Jia et al. 2014)",
     build=LeNetCaffe,
-    example=pictures(28, 1),
+    example=images(28, 1),
     parameters=431_080,
     caffe=CaffeWeights(Preprocessing(28, 28, mean=(0.0,), std=(256 / 255,))),  # scale: 0.00390625
 )

@@ -11,7 +11,7 @@ from chainrule.core.errors import UserError
 class LocallyConnected2d(nn.Module):
     """y_(o,l) = sum_k w_(l,o,k) x_(k,l) + b_(o,l): every output position l has filters and biases of its own.
 
-    k runs over the C k k numbers that a window holds, so the size of the pictures is part of the layer.
+    k runs over the C k k numbers that a window holds, so the size of the images is part of the layer.
 
     Args:
         in_channels: C.

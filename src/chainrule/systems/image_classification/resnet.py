@@ -11,7 +11,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from chainrule.core.card import CaffeWeights, Card, ImageNetWeights, Preprocessing, pictures
+from chainrule.core.card import CaffeWeights, Card, ImageNetWeights, Preprocessing, images
 from chainrule.core.errors import UserError, unknown
 from chainrule.interop.caffe.translation import Names, state_of
 from chainrule.nn.pooling import CaffeMaxPool2d
@@ -82,13 +82,13 @@ LEAST_WIDTH = 16
 class ResNet(nn.Module):
     """Residual network with projections where shapes change; logits (B, K) of normalised images.
 
-    Layers bear torchvision's names, so its state dicts load. Any size of picture does: the last maps are averaged.
+    Layers bear torchvision's names, so its state dicts load. Any size of image does: the last maps are averaged.
 
     Args:
         depth: 18, 34, 50, 101 or 152.
         num_classes: K.
         in_channels: C.
-        stride_on: which convolution of a bottleneck halves the picture: `3x3` as torchvision and most have it since, or
+        stride_on: which convolution of a bottleneck halves the image: `3x3` as torchvision and most have it since, or
             the first, `1x1`, as the authors' published Caffe models. The names of the weights are the same; published
             ones are right in the form alone that they were trained in.
         pool: what makes 56 x 56 maps of the first 112 x 112: `padded`, a border of one pixel, as torchvision and most have
@@ -124,10 +124,10 @@ class ResNet(nn.Module):
                 "ResNet has no such depth",
                 expected=", ".join(map(str, STAGES)),
                 found=depth,
-                cure="the networks for small pictures have 20, 32, 44, 56 or 110",
+                cure="the networks for small images have 20, 32, 44, 56 or 110",
             )
         if stride_on not in ("3x3", "1x1"):
-            raise unknown("a bottleneck cannot halve pictures in", stride_on, ("3x3", "1x1"))
+            raise unknown("a bottleneck cannot halve images in", stride_on, ("3x3", "1x1"))
         if pool not in ("padded", "rounded up"):
             raise unknown("the first maps cannot be pooled", pool, ("padded", "rounded up"))
         if width < LEAST_WIDTH:
@@ -168,7 +168,7 @@ class ResNet(nn.Module):
                 "these weights belong to the authors' Caffe form of ResNet",
                 where=file,
                 expected=f"network={theirs}",
-                found="a network that halves or pools pictures elsewhere",
+                found="a network that halves or pools images elsewhere",
             )
         layers: dict[str, Names] = {"conv1": "conv1", "bn1": ("bn_conv1", "scale_conv1")}
         for stage in (1, 2, 3, 4):
@@ -192,7 +192,7 @@ class ResNet(nn.Module):
 def _stage(
     block: type[BasicBlock] | type[Bottleneck], count: int, in_channels: int, width: int, stride: int, stride_on: str
 ) -> nn.Sequential:
-    """`count` blocks, the first of which halves the picture where `stride` is 2."""
+    """`count` blocks, the first of which halves the image where `stride` is 2."""
     first = block(in_channels, width, stride, stride_on)
     rest = (block(block.expansion * width, width, 1, stride_on) for _ in range(count - 1))
     return nn.Sequential(first, *rest)
@@ -200,23 +200,23 @@ def _stage(
 
 def _card(depth: int, parameters: int, file: str, accuracy: float) -> Card:
     block, _ = STAGES[depth]
-    halves = "The 3 x 3 convolution of a bottleneck halves the picture, not the first 1 x 1: stride_on=1x1 for the authors' form."
+    halves = "The 3 x 3 convolution of a bottleneck halves the image, not the first 1 x 1: stride_on=1x1 for the authors' form."
     smallest = {BasicBlock: "resnet18", Bottleneck: "resnet50"}[block]
     return Card(
         name=f"resnet{depth}",
         source="He, Zhang, Ren, Sun: Deep residual learning for image recognition, 2016, table 1",
         build=partial(ResNet, depth=depth),
-        example=pictures(224),
+        example=images(224),
         parameters=parameters,
         deviations=(halves,) if block is Bottleneck else (),
         tiny={"width": LEAST_WIDTH, "num_classes": 10},
-        tiny_example=pictures(32),
+        tiny_example=images(32),
         tested_as=None if smallest == f"resnet{depth}" else smallest,
         weights={"torchvision": ImageNetWeights(file, accuracy=accuracy)},
     )
 
 
-# ResNet_mean.binaryproto is a picture, whose mean over pixels is near this, blue first.
+# ResNet_mean.binaryproto is an image, whose mean over pixels is near this, blue first.
 _CAFFE = CaffeWeights(Preprocessing(mean=(123 / 255, 117 / 255, 104 / 255), std=(1 / 255,) * 3))
 # The authors' Caffe models by depth: whether the first convolution has a bias, and how many parameters that makes.
 AUTHORS = {50: (True, 25_557_096), 101: (False, 44_549_160), 152: (False, 60_192_808)}
@@ -228,10 +228,10 @@ def _authors_card(depth: int) -> Card:
         name=f"resnet{depth}-caffe",
         source="He, Zhang, Ren, Sun: the Caffe models beside Deep residual learning for image recognition, 2016",
         build=partial(ResNet, depth=depth, stride_on="1x1", conv1_bias=bias, pool="rounded up"),
-        example=pictures(224),
+        example=images(224),
         parameters=parameters,
         tiny={"width": LEAST_WIDTH, "num_classes": 10},
-        tiny_example=pictures(32),
+        tiny_example=images(32),
         tested_as=None if depth == 50 else "resnet50-caffe",
         caffe=_CAFFE,
     )

@@ -11,7 +11,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chainrule.core.card import Card, pictures
+from chainrule.core.card import Card, images
 from chainrule.core.errors import UserError, unknown
 
 WIDTHS = (16, 32, 64)
@@ -20,7 +20,7 @@ WIDTHS = (16, 32, 64)
 class Block(nn.Module):
     """Two 3 x 3 convolutions with batch normalisation, and their input added before the last ReLU.
 
-    Where the block halves the picture and adds channels, the shortcut is option A: every second pixel of every second
+    Where the block halves the image and adds channels, the shortcut is option A: every second pixel of every second
     row, and zeros for the new channels; or option B: a 1 x 1 convolution of those pixels, with batch normalisation.
     """
 
@@ -50,7 +50,7 @@ class Block(nn.Module):
 
 
 class ResNetCifar(nn.Module):
-    """ResNet for small pictures, 6n+2 layers deep (20, 32, 44, 56, 110); logits (B, K) of normalised images.
+    """ResNet for small images, 6n+2 layers deep (20, 32, 44, 56, 110); logits (B, K) of normalised images.
 
     Args:
         depth: layers with weights, 6n+2 for n blocks a stage.
@@ -115,13 +115,13 @@ def _card(depth: int, shortcut: Literal["A", "B", "none"] = "A") -> Card:
         name=form.format(depth),
         source="He, Zhang, Ren, Sun: Deep residual learning for image recognition, 2016, section 4.2 and table 6",
         build=partial(ResNetCifar, depth=depth, shortcut=shortcut),
-        example=pictures(32),
+        example=images(32),
         parameters=PARAMETERS[depth][shortcut == "B"],
         tiny={"depth": 8},
         tested_as=None if depth == 20 else form.format(20),
         deviations=(
             *((padding,) if shortcut == "A" else ()),
-            "In training, the border that a moved picture leaves is black; the paper pads after subtracting the mean.",
+            "In training, the border that a moved image leaves is black; the paper pads after subtracting the mean.",
             "Inputs are normalised by the mean and deviation of each colour; the paper subtracts the mean of each pixel.",
         ),
     )

@@ -6,11 +6,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class BothWays(nn.Module):
+class FlipAverage(nn.Module):
     """The mean of a network's logits for images (B, C, H, W) and for their mirror images.
 
     >>> import torch
-    >>> BothWays(nn.Flatten())(torch.tensor([[[[1.0, 3.0]]]])).tolist()
+    >>> FlipAverage(nn.Flatten())(torch.tensor([[[[1.0, 3.0]]]])).tolist()
     [[2.0, 2.0]]
     """
 
@@ -22,7 +22,7 @@ class BothWays(nn.Module):
         return (self.network(x) + self.network(x.flip(3))) / 2
 
 
-class SixViews(nn.Module):
+class FlipShiftAverage(nn.Module):
     """The mean of a network's logits for an image, moved and not, each of these both ways: six views.
 
     Half of the weight has the image in its place, a quarter each the image moved by one pixel up and left, and by one
@@ -34,13 +34,13 @@ class SixViews(nn.Module):
     >>> class Corner(nn.Module):
     ...     def forward(self, x):
     ...         return x[:, 0, 0]
-    >>> SixViews(Corner())(torch.tensor([[[[0.0, 8.0], [80.0, 88.0]]]])).tolist()
+    >>> FlipShiftAverage(Corner())(torch.tensor([[[[0.0, 8.0], [80.0, 88.0]]]])).tolist()
     [[44.0, 44.0]]
     """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.both = BothWays(network)
+        self.both = FlipAverage(network)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]

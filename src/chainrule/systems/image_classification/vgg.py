@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from chainrule.core.card import CaffeWeights, Card, ImageNetWeights, Preprocessing, pictures
+from chainrule.core.card import CaffeWeights, Card, ImageNetWeights, Preprocessing, images
 from chainrule.core.errors import UserError
 from chainrule.interop.caffe.translation import in_order, state_of
 from chainrule.nn.image_size import at_least
@@ -23,8 +23,8 @@ CHANNELS = (64, 128, 256, 512, 512)
 class VGG(nn.Module):
     """Five stages of 3 x 3 convolutions, each halved by pooling, then three linear layers; logits (B, K).
 
-    Layers bear torchvision's names, so its state dicts load. Any picture from 32 x 32 on does: the last maps are averaged
-    to 7 x 7, which leaves those of a 224 x 224 picture as they are.
+    Layers bear torchvision's names, so its state dicts load. Any image from 32 x 32 on does: the last maps are averaged
+    to 7 x 7, which leaves those of a 224 x 224 image as they are.
 
     Args:
         depth: 11, 13, 16 or 19.
@@ -35,7 +35,7 @@ class VGG(nn.Module):
         width: every layer but the last has this many times the published units.
 
     Raises:
-        UserError: where there is no such depth; when called, where the pictures are smaller than 32 x 32.
+        UserError: where there is no such depth; when called, where the images are smaller than 32 x 32.
 
     >>> import torch
     >>> with torch.device("meta"):
@@ -120,14 +120,14 @@ def _card(depth: int, parameters: int, file: str, accuracy: float, *, batch_norm
         name=f"vgg{depth}{suffix}",
         source="Simonyan, Zisserman: Very deep convolutional networks for large-scale image recognition, 2015, table 1",
         build=partial(VGG, depth=depth, batch_norm=batch_norm),
-        example=pictures(224),
+        example=images(224),
         parameters=parameters,
         deviations=(
             "Weights begin as in He et al. 2015; the paper trained 11 layers first and began the deeper ones with them.",
             *(("The paper has no batch normalisation; torchvision's form of it.",) if batch_norm else ()),
         ),
         tiny={"width": 1 / 16 if batch_norm else 1 / 8, "dropout": 0.1, "num_classes": 10},
-        tiny_example=pictures(32),
+        tiny_example=images(32),
         tested_as=None if depth == 11 else f"vgg11{suffix}",
         weights={"torchvision": ImageNetWeights(file, accuracy=accuracy)},
         caffe=None if batch_norm else _CAFFE,

@@ -1,4 +1,4 @@
-"""Deep Dream: climb on what a network's layers see in a picture, from its coarse form to its fine one."""
+"""Deep Dream: climb on what a network's layers see in an image, from its coarse form to its fine one."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ CHUNK = 4096  # positions that are matched with a guide at a time
 
 
 def octave_sizes(height: int, width: int, octaves: int, scale: float = 1.4) -> list[tuple[int, int]]:
-    """Heights and widths of a picture, the smallest first: each is the next one divided by `scale`, rounded.
+    """Heights and widths of an image, the smallest first: each is the next one divided by `scale`, rounded.
 
     Args:
-        height, width: of the picture, in pixels.
+        height, width: of the image, in pixels.
         octaves: how many sizes, its own among them.
         scale: above 1.
 
@@ -38,7 +38,7 @@ def octave_sizes(height: int, width: int, octaves: int, scale: float = 1.4) -> l
         sizes.append((round(sizes[-1][0] / scale), round(sizes[-1][1] / scale)))
         if min(sizes[-1]) < 1 or sizes[-1] == sizes[-2]:
             raise UserError(
-                "the picture is too small for so many octaves",
+                "the image is too small for so many octaves",
                 expected=f"at most {len(sizes) - 1} of {height} x {width} pixels",
                 found=octaves,
             )
@@ -46,7 +46,7 @@ def octave_sizes(height: int, width: int, octaves: int, scale: float = 1.4) -> l
 
 
 def resampled(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Pictures (B, C, H, W) brought to another size by straight lines between pixels; the corners keep their values.
+    """Images (B, C, H, W) brought to another size by straight lines between pixels; the corners keep their values.
 
     Source: dream.ipynb, `nd.zoom` with order 1.
 
@@ -67,23 +67,23 @@ def ascend(
 ) -> tuple[Tensor, Tensor]:
     """One step of gradient ascent: x + step_size g / mean |g|, clipped, where g is the gradient of the objective.
 
-    The picture is rolled round by `shift` first, and back after: so no pixel stands always at the same place of the
+    The image is rolled round by `shift` first, and back after: so no pixel stands always at the same place of the
     windows and strides of a network, whose traces would show.
 
     Args:
-        objective: pictures to a scalar.
+        objective: images to a scalar.
         x: (B, C, H, W).
         step_size: what a pixel changes by in the mean, in units of x.
         shift: pixels to the right and down; negative ones to the left and up.
-        tile: a picture higher or wider than so many pixels is looked at in parts of about that size, each for itself, so
+        tile: an image higher or wider than so many pixels is looked at in parts of about that size, each for itself, so
             that its memory is bounded; 0 never. The shift moves their borders.
         low, high: the range of pixels.
 
     Returns:
-        The new pictures, and the objective before the step (of tiles their mean).
+        The new images, and the objective before the step (of tiles their mean).
 
     Raises:
-        UserError: where no gradient reaches the picture. Where it is zero, x stays as it is.
+        UserError: where no gradient reaches the image. Where it is zero, x stays as it is.
 
     Source: dream.ipynb, function make_step; the tiles are those of TensorFlow's tutorial.
 
@@ -100,7 +100,7 @@ def ascend(
             with torch.enable_grad():
                 value = objective(leaf)
             if not value.requires_grad:
-                raise UserError("no gradient reaches the picture", expected="an objective that autograd follows")
+                raise UserError("no gradient reaches the image", expected="an objective that autograd follows")
             parts.append(torch.autograd.grad(value, leaf)[0])
             values.append(value.detach())
         rows.append(torch.cat(parts, dim=3))
@@ -138,11 +138,11 @@ def likeness(features: Tensor, guide: Tensor) -> Tensor:
     """Mean over positions k of max_l sum_i F[i, k] Y[i, l]: each position grows like that of a guide which fits it best.
 
     Args:
-        features: F, maps of one picture (1, N, H, W).
+        features: F, maps of one image (1, N, H, W).
         guide: Y, those of the guide, (1, N, h, w).
 
     Raises:
-        UserError: maps of other numbers than one picture each, or of different N.
+        UserError: maps of other numbers than one image each, or of different N.
 
     Source: dream.ipynb, function objective_guide.
 
@@ -151,7 +151,7 @@ def likeness(features: Tensor, guide: Tensor) -> Tensor:
     """
     if features.dim() != 4 or guide.dim() != 4 or features.shape[:2] != guide.shape[:2] or len(features) != 1:
         raise UserError(
-            "a guide needs maps of one picture, as many as those of the picture that is made",
+            "a guide needs maps of one image, as many as those of the image that is made",
             expected="(1, N, H, W) and (1, N, h, w)",
             found=f"{tuple(features.shape)} and {tuple(guide.shape)}",
         )

@@ -1,4 +1,4 @@
-"""One picture to make another of: any file, in colours, its proportions kept."""
+"""One image to make another of: any file, in colours, its proportions kept."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ SHIPPED = ("china", "flower")  # photographs inside scikit-learn
 ORIENTATION = 0x0112  # the tag of EXIF that says how the camera was held; from 5 on it lay on its side
 
 
-def read_one_picture(name: str, size: int) -> Tensor:
-    """A picture as bytes (3, H, W), its longer side brought down to `size` pixels; a smaller one stays as it is.
+def read_one_image(name: str, size: int) -> Tensor:
+    """An image as bytes (3, H, W), its longer side brought down to `size` pixels; a smaller one stays as it is.
 
-    Grey becomes colour, transparency white, as every reader of pictures has it.
+    Grey becomes colour, transparency white, as every reader of images has it.
 
     Args:
         name: a file; or `china` or `flower`, photographs that scikit-learn ships, where there is no such file.
         size: in pixels.
 
     Raises:
-        UserError: there is no such file, it is a folder, or no picture that can be read.
+        UserError: there is no such file, it is a folder, or no image that can be read.
 
-    >>> read_one_picture("china", 64).shape
+    >>> read_one_image("china", 64).shape
     torch.Size([3, 43, 64])
     """
     file = _file(name)
@@ -51,11 +51,11 @@ def read_one_picture(name: str, size: int) -> Tensor:
 def _file(name: str) -> Path:
     path = Path(name)
     if path.is_dir():
-        raise UserError("a folder is no picture", where=path, expected="a picture file")
+        raise UserError("a folder is no image", where=path, expected="an image file")
     if path.is_file():
         return path
     if name not in SHIPPED:
-        raise UserError("there is no such picture", where=name, expected=f"a picture file, or {' or '.join(SHIPPED)}")
+        raise UserError("there is no such image", where=name, expected=f"an image file, or {' or '.join(SHIPPED)}")
     import sklearn.datasets
 
     return Path(sklearn.datasets.__file__).parent / "images" / f"{name}.jpg"

@@ -1,4 +1,4 @@
-"""Deep Dream as a way to make pictures: what the layers of a network see is made stronger, octave after octave."""
+"""Deep Dream as a way to make images: what the layers of a network see is made stronger, octave after octave."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class DeepDream:
 
     Args:
         channel: of each layer, the only one that is to respond; None is all.
-        octaves, octave_scale: sizes of the picture, from coarse to fine; see `octave_sizes`.
+        octaves, octave_scale: sizes of the image, from coarse to fine; see `octave_sizes`.
         octave_steps: steps of gradient ascent at each.
         step_size, jitter, tile: of a step; see `ascend`. The shift is uniform from -jitter to jitter either way.
-        guided: whether the second picture says what is to grow.
+        guided: whether the second image says what is to grow.
     """
 
     name = "dream"
@@ -85,9 +85,9 @@ class Dreaming:
                 if octave:  # what the coarser one has added to its base
                     detail = self.canvas.made[octave - 1] - self.bases[octave - 1]
                     made += resampled(detail, size_of(base))
-        picture, value = ascend(self.objective, made, self.way.step_size, self.shift(number), self.way.tile)
+        image, value = ascend(self.objective, made, self.way.step_size, self.shift(number), self.way.tile)
         with torch.no_grad():
-            made.copy_(picture)
+            made.copy_(image)
         return {"objective": value}
 
     def shift(self, number: int) -> tuple[int, int]:
@@ -106,7 +106,7 @@ class Dreaming:
         return self.canvas.made[number // self.way.octave_steps]
 
     def measure(self) -> dict[str, float]:
-        before, after = (each[None].float() for each in (self.canvas.content, self.canvas.picture))
+        before, after = (each[None].float() for each in (self.canvas.content, self.canvas.image))
         with torch.no_grad():
             return {
                 "objective": float(self.objective(after)),

@@ -14,9 +14,9 @@ from chainrule.nn.pooling import CaffeAvgPool2d, CaffeMaxPool2d
 
 
 class LayerOutputs(nn.Module):
-    """Pictures to the outputs of the named layers of a network, by name, with autograd's history.
+    """Images to the outputs of the named layers of a network, by name, with autograd's history.
 
-    The forward pass ends where all of them have answered: so a network whose last layers take one size of picture alone
+    The forward pass ends where all of them have answered: so a network whose last layers take one size of image alone
     can be asked about those before them with any. Of a layer that is called more than once the first output is given.
 
     Args:
@@ -86,7 +86,7 @@ class _Enough(Exception):
 def average_pooling(network: nn.Module) -> int:
     """Puts pooling by the mean in the place of pooling by the maximum, in the network itself; gives how often it did.
 
-    Source: Gatys, Ecker, Bethge 2016, section 2: gradients flow better, and pictures made this way please more.
+    Source: Gatys, Ecker, Bethge 2016, section 2: gradients flow better, and images made this way please more.
 
     >>> net = nn.Sequential(nn.MaxPool2d(2))
     >>> average_pooling(net), net(torch.tensor([[[[1.0, 3.0], [0.0, 0.0]]]])).item()

@@ -1,4 +1,4 @@
-"""What of a picture is its content and what its style, as losses on a network's features: Gatys, Ecker, Bethge."""
+"""What of an image is its content and what its style, as losses on a network's features: Gatys, Ecker, Bethge."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chainrule.core.errors import UserError
 def gram_matrix(features: Tensor) -> Tensor:
     """G[i, j] = 1/M sum_k F[i, k] F[j, k] over the M positions k: which maps respond together, wherever that is.
 
-    The paper has the sum (its equation 3) and divides by M^2 in the loss; here it is a mean, so that pictures of different
+    The paper has the sum (its equation 3) and divides by M^2 in the loss; here it is a mean, so that images of different
     sizes compare.
 
     Args:
@@ -33,12 +33,12 @@ def gram_matrix(features: Tensor) -> Tensor:
 
 
 def content_loss(features: Tensor, wanted: Tensor) -> Tensor:
-    """1/2 sum over maps i and positions k of (F[i, k] - P[i, k])^2, a picture.
+    """1/2 sum over maps i and positions k of (F[i, k] - P[i, k])^2, an image.
 
     Its derivative by F is F - P where the paper's equation 2 also has the rectifier's, which autograd adds behind it.
 
     Args:
-        features: F, maps of the picture that is made, (B, N, H, W).
+        features: F, maps of the image that is made, (B, N, H, W).
         wanted: P, those of the content, of the same shape.
 
     Returns:
@@ -65,11 +65,11 @@ def content_loss(features: Tensor, wanted: Tensor) -> Tensor:
 def style_loss(features: Tensor, wanted: Tensor) -> Tensor:
     """1/(4 N^2) sum over i and j of (G[i, j] - A[i, j])^2, where G and A are Gram matrices as means over positions.
 
-    For pictures of one size that is the paper's 1/(4 N^2 M^2) of its Gram matrices, which are sums.
+    For images of one size that is the paper's 1/(4 N^2 M^2) of its Gram matrices, which are sums.
 
     Args:
-        features: F, maps of the picture that is made, (B, N, H, W).
-        wanted: A, the `gram_matrix` of the style's maps, (B, N, N); its picture may be of another size.
+        features: F, maps of the image that is made, (B, N, H, W).
+        wanted: A, the `gram_matrix` of the style's maps, (B, N, N); its image may be of another size.
 
     Returns:
         (B,).

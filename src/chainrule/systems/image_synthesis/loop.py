@@ -1,4 +1,4 @@
-"""Make a picture step by step: what is learnt is the picture itself, and the network that judges it stands still."""
+"""Make an image step by step: what is learnt is the image itself, and the network that judges it stands still."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chainrule.run.protocols import Stateful
 from chainrule.run.run import Run
 
 
-def make_picture(
+def make_image(
     run: Run,
     *,
     modules: Mapping[str, nn.Module],
@@ -20,15 +20,15 @@ def make_picture(
     keep: Mapping[str, Stateful] | None = None,
     after_step: Callable[[int], None] | None = None,
 ) -> None:
-    """Improves the picture `steps` times, a line of metrics each.
+    """Improves the image `steps` times, a line of metrics each.
 
     Args:
         run: minds everything around the loop.
-        modules: by name: what holds the picture, and the network, which a run that is opened answers with.
-        step: changes the picture; given the number of the step, and from that, the modules and `keep` alone decides what to
+        modules: by name: what holds the image, and the network, which a run that is opened answers with.
+        step: changes the image; given the number of the step, and from that, the modules and `keep` alone decides what to
             do. It gives metrics from before the change, `loss` or `objective` first.
         steps: how many.
-        look: shows the picture to the network once more, to find the layer where a metric became no number.
+        look: shows the image to the network once more, to find the layer where a metric became no number.
         keep: further state from step to step, such as an optimiser.
         after_step: called after each step with the number of steps made.
     """

@@ -1,4 +1,4 @@
-"""Pictures made by looking into a network: Deep Dream, and the style of one picture on the content of another."""
+"""Images made by looking into a network: Deep Dream, and the style of one image on the content of another."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from torch import nn
 
     from chainrule.run.run import Run
-    from chainrule.systems.image_synthesis.task import Eyes, PictureMaker
+    from chainrule.systems.image_synthesis.task import Eyes, ImageMaker
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # of photographs, where no weights bring their own
 
 
 @recipe(
     "dream",
-    task="pictures from a network",
+    task="images from a network",
     data="china",
     source="Mordvintsev, Olah, Tyka: Inceptionism, 2015, and its notebook dream.ipynb",
     model="vgg16",
@@ -41,13 +41,13 @@ def dream(
     jitter: Size = 32,
     tile: Size = 512,
     picture_every: Size = 0,
-) -> PictureMaker:
-    """Deep Dream on a picture of one's own (--data FILE): what chosen layers of a network see in it is made stronger.
+) -> ImageMaker:
+    """Deep Dream on an image of one's own (--data FILE): what chosen layers of a network see in it is made stronger.
 
     Ascends on the mean square of the layers' outputs, or with `channel=` on one channel's mean, or with `guide=FILE` on the
     likeness to what the layers see in a guide. `octaves` sizes, `octave_scale` apart, from coarse to fine, each of `steps`
     steps that change a pixel by `step_size` levels of 255 in the mean; `jitter` pixels of random shift; parts of `tile` pixels
-    where the picture is larger.
+    where the image is larger.
 
     What is dreamt is what the network has learnt. `of=RUN` dreams what one's own classifier knows: ResNet-20 after two epochs
     of CIFAR-10 fills meadows with horses; one of digits has little but scratches. `--weights torchvision` (or FILE) gives the
@@ -55,9 +55,9 @@ def dream(
     weights are random, and the dream is a texture of dabs with no things in it.
     """
     from chainrule.systems.image_synthesis.deep_dream import DeepDream
-    from chainrule.systems.image_synthesis.task import PictureMaker, load_pictures_to_make
+    from chainrule.systems.image_synthesis.task import ImageMaker, load_images_to_make
 
-    data = load_pictures_to_make(run, size=size, other=("guide", guide) if guide else None)
+    data = load_images_to_make(run, size=size, other=("guide", guide) if guide else None)
     way = DeepDream(
         channel=channel,
         octaves=octaves,
@@ -69,14 +69,14 @@ def dream(
         guided=guide is not None,
     )
     asked = _Network(run, of, network)
-    return PictureMaker(
+    return ImageMaker(
         run, data=data, eyes=asked.eyes(layers or asked.a_late_layer()), way=way, picture_every=picture_every
     )
 
 
 @recipe(
     "style",
-    task="pictures from a network",
+    task="images from a network",
     data="china",
     source="Gatys, Ecker, Bethge: Image style transfer using convolutional neural networks, 2016",
     model="vgg19",
@@ -100,12 +100,12 @@ def style(
     steps: Count = 100,
     pooling: Literal["average", "maximum"] = "average",
     picture_every: Size = 0,
-) -> PictureMaker:
-    """The content of one picture (--data FILE) in the style of another (style=FILE), by L-BFGS on the picture itself.
+) -> ImageMaker:
+    """The content of one image (--data FILE) in the style of another (style=FILE), by L-BFGS on the image itself.
 
     Minimises content_weight L_content + style_weight L_style + variation V. L_content is the paper's loss over the number of
     features, L_style the mean of its losses over the layers, V the total variation a pixel; each layer's features are divided
-    by their mean size on both pictures, and pixels out of their range cost. So the weights mean the same for every size and
+    by their mean size on both images, and pixels out of their range cost. So the weights mean the same for every size and
     network, and only their ratio counts: a larger `style_weight` gives more style, `variation=1` smooths the grain.
 
     `--weights torchvision` (or FILE), with network=vgg19, is the paper's. Without weights they are random, which is known to
@@ -117,9 +117,9 @@ def style(
     """
     from chainrule.systems.image_synthesis.feature_extractor import average_pooling
     from chainrule.systems.image_synthesis.style_transfer import StyleTransfer
-    from chainrule.systems.image_synthesis.task import PictureMaker, load_pictures_to_make
+    from chainrule.systems.image_synthesis.task import ImageMaker, load_images_to_make
 
-    data = load_pictures_to_make(run, size=size, other=("style", style))
+    data = load_images_to_make(run, size=size, other=("style", style))
     asked = _Network(run, of, network)
     content, styles = content_layers or asked.content_layers(), style_layers or asked.style_layers()
     way = StyleTransfer(
@@ -135,7 +135,7 @@ def style(
     )
     if pooling == "average":
         average_pooling(asked.network)
-    return PictureMaker(run, data=data, eyes=asked.eyes((*content, *styles)), way=way, picture_every=picture_every)
+    return ImageMaker(run, data=data, eyes=asked.eyes((*content, *styles)), way=way, picture_every=picture_every)
 
 
 class _Network:
@@ -150,7 +150,7 @@ class _Network:
         from chainrule.core.errors import UserError
         from chainrule.models import get_card, weights_named
         from chainrule.nn.normalization.normalize import Normalize
-        from chainrule.run.weights.provenance import normalized_by
+        from chainrule.run.weights.provenance import input_normalization
         from chainrule.tasks.images.classification import classifier_of_run
 
         if of:
@@ -160,15 +160,15 @@ class _Network:
                     expected="of=RUN or --weights",
                     found=f"of={of} --weights {run.record['weights']}",
                 )
-            system = classifier_of_run(of, str(run.device))
-            self.network, self.normalize = system.model, system.normalize
-            self.channels, size = system.data.spec["channels"], system.data.spec["size"]
+            task = classifier_of_run(of, str(run.device))
+            self.network, self.normalize = task.model, task.normalize
+            self.channels, size = task.data.spec["channels"], task.data.spec["size"]
         else:
             card = get_card(name)
             example = card.example(1)
             if len(example) != 1 or example[0].dim() != 4:
                 raise UserError(
-                    f"{name} is no network for pictures",
+                    f"{name} is no network for images",
                     expected="vgg19, googlenet, resnet50, ...",
                     found=f"network={name}",
                 )
@@ -176,9 +176,9 @@ class _Network:
             published = weights_named(name, run.record["weights"])
             photographs = (IMAGENET[0][: self.channels], IMAGENET[1][: self.channels])
             pixels = (published.preprocessing.mean, published.preprocessing.std) if published else None
-            self.normalize = Normalize(*normalized_by(run, photographs, pixels)).to(run.device)
+            self.normalize = Normalize(*input_normalization(run, photographs, pixels)).to(run.device)
         if self.channels not in (1, 3):
-            raise UserError("the network takes no pictures", expected="1 or 3 channels", found=self.channels)
+            raise UserError("the network takes no images", expected="1 or 3 channels", found=self.channels)
         self.network = run.place(self.network)
         self.example = torch.zeros(1, self.channels, size, size, device=run.device)
 

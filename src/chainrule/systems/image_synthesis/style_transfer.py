@@ -1,4 +1,4 @@
-"""Style transfer as a way to make pictures: the content of one picture in the style of another."""
+"""Style transfer as a way to make images: the content of one image in the style of another."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chainrule.systems.image_synthesis.gram import content_loss, gram_matrix, st
 from chainrule.systems.image_synthesis.task import Canvas, Eyes, Size, size_of
 
 FIRST = 1.0  # levels of 255 that a pixel changes by, in the mean, where the first line search begins
-MEMORY = 10  # steps that L-BFGS remembers: two pictures each, in every checkpoint
+MEMORY = 10  # steps that L-BFGS remembers: two images each, in every checkpoint
 OUTSIDE = 3.0  # weight of the mean square by which pixels leave their range, for each unit of the other weights
 NOISE = 40.0  # deviation of the white noise, in levels of 255, about the middle
 
@@ -29,7 +29,7 @@ class StyleTransfer:
         content_layers, style_layers: names.
         content_weight, style_weight, variation: alpha, beta and the weight of the total variation.
         optimizer, lr: the update rule.
-        start: what the picture begins as.
+        start: what the image begins as.
         steps: updates.
     """
 
@@ -51,7 +51,7 @@ class StyleTransfer:
     ) -> None:
         if not content_weight and not style_weight:
             raise UserError(
-                "nothing is asked of the picture", expected="content_weight or style_weight above 0", found="0 and 0"
+                "nothing is asked of the image", expected="content_weight or style_weight above 0", found="0 and 0"
             )
         self.content_layers, self.style_layers = tuple(content_layers), tuple(style_layers)
         self.content_weight, self.style_weight, self.variation = content_weight, style_weight, variation
@@ -89,7 +89,7 @@ class Transferring:
         self.keep: Mapping[str, Stateful] = {"optimizer": self.optimizer}
         self._last: tuple[Tensor, Tensor, dict[str, Tensor]] | None = None
 
-    # What is wanted is computed at the first step: a resumed run has its pictures and its network back by then.
+    # What is wanted is computed at the first step: a resumed run has its images and its network back by then.
 
     @cached_property
     def _seen(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -101,7 +101,7 @@ class Transferring:
 
     @cached_property
     def scale(self) -> dict[str, Tensor]:
-        """The mean size of each layer's features on both pictures, which they are divided by."""
+        """The mean size of each layer's features on both images, which they are divided by."""
         content, style = self._seen
         sizes = {name: (content[name].abs().mean() + style[name].abs().mean()) / 2 for name in content}
         return {name: torch.where(size > 0, size, 1.0) for name, size in sizes.items()}
@@ -156,7 +156,7 @@ class Transferring:
         return self.way.lr * FIRST * self.made.numel() / min(1.0, size) if size > 0 else self.way.lr
 
     def _gradient(self) -> tuple[Tensor, dict[str, Tensor]]:
-        """Of the loss by the picture. L-BFGS asks again, at the beginning of a step, for where the last one ended."""
+        """Of the loss by the image. L-BFGS asks again, at the beginning of a step, for where the last one ended."""
         if self._last is None or not torch.equal(self._last[0], self.made):
             leaf = self.made.detach().clone().requires_grad_()
             with torch.enable_grad():
@@ -180,5 +180,5 @@ class Transferring:
     def measure(self) -> dict[str, float]:
         with torch.no_grad():
             return {
-                name: float(value) for name, value in self.losses(self.canvas.picture[None].to(self.made.dtype)).items()
+                name: float(value) for name, value in self.losses(self.canvas.image[None].to(self.made.dtype)).items()
             }

@@ -1,4 +1,4 @@
-"""A picture out of a picture: a network that stands still says what to change, and the picture is what is learnt."""
+"""An image out of an image: a network that stands still says what to change, and the image is what is learnt."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from chainrule.introspection.attribution.asking import layers_with_maps
 from chainrule.nn.normalization.normalize import Normalize
 from chainrule.run.protocols import Stateful
 from chainrule.run.run import Run
-from chainrule.systems.image_synthesis.data import read_one_picture
+from chainrule.systems.image_synthesis.data import read_one_image
 from chainrule.systems.image_synthesis.feature_extractor import LayerOutputs
-from chainrule.systems.image_synthesis.loop import make_picture
+from chainrule.systems.image_synthesis.loop import make_image
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-SHOWN_HEIGHT = 300  # pixels of the pictures that the report shows side by side
+SHOWN_HEIGHT = 300  # pixels of the images that the report shows side by side
 Size = tuple[int, int]  # height and width
 
 
 class Canvas(nn.Module):
-    """The pictures of one making, saved as weights are: what it is made of, as bytes, and what is made, as floats.
+    """The images of one making, saved as weights are: what it is made of, as bytes, and what is made, as floats.
 
     Args:
-        content: height and width of the picture that is begun with.
-        other: those of the second picture, a style or a guide, if there is one.
-        sizes: those of what is made; of several octaves the last is the picture.
+        content: height and width of the image that is begun with.
+        other: those of the second image, a style or a guide, if there is one.
+        sizes: those of what is made; of several octaves the last is the image.
 
-    `picture` is the one that is made, as bytes (3, H, W).
+    `image` is the one that is made, as bytes (3, H, W).
     """
 
     content: Tensor
@@ -55,7 +55,7 @@ class Canvas(nn.Module):
             self.other.copy_(other)
 
     @property
-    def picture(self) -> Tensor:
+    def image(self) -> Tensor:
         return to_bytes(self.made[-1])
 
 
@@ -65,7 +65,7 @@ class Eyes:
     Args:
         outputs: the network and its layers.
         normalize: what the network was trained with.
-        grey: whether it takes grey pictures: then it sees the luma of the picture, whose colours stay.
+        grey: whether it takes grey images: then it sees the luma of the image, whose colours stay.
     """
 
     def __init__(self, outputs: LayerOutputs, normalize: Normalize, grey: bool) -> None:
@@ -78,7 +78,7 @@ class Eyes:
 
 
 class Making(Protocol):
-    """One picture in the making."""
+    """One image in the making."""
 
     keep: Mapping[str, Stateful]
 
@@ -87,19 +87,19 @@ class Making(Protocol):
         ...
 
     def at(self, number: int) -> Tensor:
-        """The picture that step `number` works on, (1, 3, h, w)."""
+        """The image that step `number` works on, (1, 3, h, w)."""
         ...
 
     def measure(self) -> dict[str, float]:
-        """Metrics of the picture that was made, as it is saved."""
+        """Metrics of the image that was made, as it is saved."""
         ...
 
 
 class Way(Protocol):
-    """How pictures are made: the settings, and the beginning of each."""
+    """How images are made: the settings, and the beginning of each."""
 
     name: str
-    other: str | None  # what the second picture is called
+    other: str | None  # what the second image is called
     steps: int
 
     def sizes(self, height: int, width: int) -> list[Size]: ...
@@ -107,18 +107,18 @@ class Way(Protocol):
     def begin(self, canvas: Canvas, eyes: Eyes, seed: int) -> Making: ...
 
 
-class PictureMaker:
-    """Makes a picture in one of the ways, and others in the same way when it is asked to predict.
+class ImageMaker:
+    """Makes an image in one of the ways, and others in the same way when it is asked to predict.
 
     Args:
         run: the run it belongs to.
-        data: what `load_pictures_to_make` gave.
+        data: what `load_images_to_make` gave.
         eyes: the network that is asked, on the run's device.
         way: how.
-        picture_every: steps between two pictures of the progress; 0: the last alone.
+        picture_every: steps between two images of the progress; 0: the last alone.
 
     Raises:
-        UserError: where a picture is too small for the layers that are asked, or they give no maps.
+        UserError: where an image is too small for the layers that are asked, or they give no maps.
     """
 
     def __init__(
@@ -156,9 +156,9 @@ class PictureMaker:
 
         def after_step(done: int) -> None:
             if self.picture_every and done % self.picture_every == 0:
-                run.picture(f"progress-step-{done:06d}", to_image(to_bytes(making.at(done - 1))))
+                run.save_image(f"progress-step-{done:06d}", to_image(to_bytes(making.at(done - 1))))
 
-        make_picture(
+        make_image(
             run,
             modules=self.modules(),
             step=making.step,
@@ -167,12 +167,12 @@ class PictureMaker:
             keep=making.keep,
             after_step=after_step,
         )
-        run.picture("made", to_image(self.canvas.picture))
+        run.save_image("made", to_image(self.canvas.image))
 
     def evaluate(self, data: str | None = None) -> dict[str, float]:
         if data is not None:
             raise UserError(
-                "a picture that was made is not measured on other data",
+                "an image that was made is not measured on other data",
                 found=f"--data {data}",
                 cure=f"chainrule predict {self.run.folder} {data} makes one of that",
             )
@@ -180,7 +180,7 @@ class PictureMaker:
 
     def protocol(self) -> str:
         return (
-            "no choice was made: the picture after the last step, rounded to bytes, measured once, at the end; it is learnt "
+            "no choice was made: the image after the last step, rounded to bytes, measured once, at the end; it is learnt "
             "on itself, and there is no test split"
         )
 
@@ -188,10 +188,10 @@ class PictureMaker:
         return {"network": (self._eyes.normalize(self._blank(self._smallest())),)}
 
     def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
-        """Makes a picture of each input in the same way; writes it into `out`, by default here, under the input's name."""
+        """Makes an image of each input in the same way; writes it into `out`, by default here, under the input's name."""
         folder, answers, made = out or Path(), [], dict[Path, dict[str, Any]]()
         for name in inputs:
-            content = read_one_picture(name, self.run.record["data"]["spec"]["size"])
+            content = read_one_image(name, self.run.record["data"]["spec"]["size"])
             source = Path(name).resolve()
             if source not in made:
                 file = _free(
@@ -202,13 +202,13 @@ class PictureMaker:
         return answers
 
     def figures(self) -> list[Figure]:
-        pictures = {"what it began with": self.canvas.content}
+        some_images = {"what it began with": self.canvas.content}
         if self.way.other:
-            pictures[f"the {self.way.other}"] = self.canvas.other
-        pictures["what was made"] = self.canvas.picture
-        *others, last = pictures
+            some_images[f"the {self.way.other}"] = self.canvas.other
+        some_images["what was made"] = self.canvas.image
+        *others, last = some_images
         caption = f"From left to right: {', '.join(others)}, and {last}. At full size it lies in figures/made.png."
-        return [Figure("What was made", caption, png=side_by_side(list(pictures.values())))]
+        return [Figure("What was made", caption, png=side_by_side(list(some_images.values())))]
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
@@ -222,10 +222,10 @@ class PictureMaker:
             making.step(number)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            to_image(canvas.picture).save(file)
+            to_image(canvas.image).save(file)
         except OSError as error:
             raise UserError(
-                "the picture cannot be written", where=file, found=error.strerror, cure="another --out"
+                "the image cannot be written", where=file, found=error.strerror, cure="another --out"
             ) from None
         return {"file": str(file), **{name: round(value, 6) for name, value in making.measure().items()}}
 
@@ -236,7 +236,7 @@ class PictureMaker:
         return torch.zeros(1, 1 if self._eyes.grey else 3, *size, device=self.run.device)
 
     def _smallest(self, canvas: Canvas | None = None) -> Size:
-        """The smallest that the network is shown: an octave, or the other picture."""
+        """The smallest that the network is shown: an octave, or the other image."""
         canvas = canvas or self.canvas
         shapes = [
             tuple(each.shape[-2:])
@@ -245,7 +245,7 @@ class PictureMaker:
         return min(shapes, key=min)
 
     def _can_see(self, canvas: Canvas | None = None) -> None:
-        """The layers answer for the smallest picture and with a gradient; else a UserError before the first step."""
+        """The layers answer for the smallest image and with a gradient; else a UserError before the first step."""
         size = self._smallest(canvas)
         blank = self._blank(size).requires_grad_()
         try:
@@ -255,50 +255,48 @@ class PictureMaker:
             if isinstance(error, UserError) and size == size_of((canvas or self.canvas).content):
                 raise
             raise UserError(
-                "the network cannot take this picture as far as these layers",
-                expected="a picture that is large enough",
+                "the network cannot take this image as far as these layers",
+                expected="an image that is large enough",
                 found=f"{size[0]} x {size[1]} pixels: {str(error).splitlines()[0]}",
-                cure="a larger picture, fewer octaves, or layers nearer to the input",
+                cure="a larger image, fewer octaves, or layers nearer to the input",
             ) from None
         for name, features in seen.items():
             if not features.requires_grad:
-                raise UserError(
-                    "no gradient reaches the picture", where=name, expected="a network that autograd follows"
-                )
+                raise UserError("no gradient reaches the image", where=name, expected="a network that autograd follows")
             if not features.numel():
                 raise UserError(
-                    "the picture is too small: nothing of it is left in this layer",
+                    "the image is too small: nothing of it is left in this layer",
                     where=name,
                     found=f"{size[0]} x {size[1]} pixels",
                 )
 
 
-def load_pictures_to_make(run: Run, *, size: int, other: tuple[str, str] | None) -> Dataset[tuple[Tensor, ...]]:
-    """The run's picture, and a second one: the split `train` is a tuple of both, as bytes (3, H, W).
+def load_images_to_make(run: Run, *, size: int, other: tuple[str, str] | None) -> Dataset[tuple[Tensor, ...]]:
+    """The run's image, and a second one: the split `train` is a tuple of both, as bytes (3, H, W).
 
     Args:
-        run: whose --data names the picture.
+        run: whose --data names the image.
         size: of the longer sides, in pixels.
-        other: what the second picture is called, and its name or file; None where there is none.
+        other: what the second image is called, and its name or file; None where there is none.
     """
     place = run.record["data"]
 
     def read() -> tuple[dict[str, Any], dict[str, tuple[Tensor, ...]]]:
         names = {"content": place["source"], **({other[0]: other[1]} if other else {})}
-        pictures = tuple(read_one_picture(name, size) for name in names.values())
+        some_images = tuple(read_one_image(name, size) for name in names.values())
         shapes = [
             {"where": name, "height": p.shape[1], "width": p.shape[2]}
-            for name, p in zip(names.values(), pictures, strict=True)
+            for name, p in zip(names.values(), some_images, strict=True)
         ]
         spec = {
             **shapes[0],
             "size": size,
             "channels": 3,
             "counts": dict.fromkeys(names, 1),
-            "splits": dict.fromkeys(names, "the whole picture"),
-            "fingerprint": fingerprint(*pictures),
+            "splits": dict.fromkeys(names, "the whole image"),
+            "fingerprint": fingerprint(*some_images),
         }
-        return {**spec, "other": shapes[1]} if other else spec, {"train": pictures}
+        return {**spec, "other": shapes[1]} if other else spec, {"train": some_images}
 
     return dataset_of(place, read)
 
@@ -317,7 +315,7 @@ def last_of_each_size(network: nn.Module, example: Tensor) -> tuple[str, ...]:
 
 
 def size_of(pixels: Tensor) -> Size:
-    """Height and width of pictures (..., H, W)."""
+    """Height and width of images (..., H, W)."""
     return pixels.shape[-2], pixels.shape[-1]
 
 
@@ -330,10 +328,10 @@ def to_image(pixels: Tensor) -> Image.Image:
     return Image.fromarray(pixels.permute(1, 2, 0).contiguous().cpu().numpy())
 
 
-def side_by_side(pictures: list[Tensor]) -> bytes:
-    """Byte pictures (3, H, W) in a row on transparent ground, brought to one height, as a PNG."""
-    height = min(SHOWN_HEIGHT, max(picture.shape[1] for picture in pictures))
-    images = [to_image(picture) for picture in pictures]
+def side_by_side(some_images: list[Tensor]) -> bytes:
+    """Byte images (3, H, W) in a row on transparent ground, brought to one height, as a PNG."""
+    height = min(SHOWN_HEIGHT, max(image.shape[1] for image in some_images))
+    images = [to_image(image) for image in some_images]
     images = [each.resize((max(1, round(each.width * height / each.height)), height)) for each in images]
     row = Image.new("RGBA", (sum(each.width + 8 for each in images) - 8, height))
     left = 0
@@ -346,7 +344,7 @@ def side_by_side(pictures: list[Tensor]) -> bytes:
 
 
 def _free(file: Path, taken: set[str]) -> Path:
-    """The file, or the first with a number behind its name that no other picture of this call has."""
+    """The file, or the first with a number behind its name that no other image of this call has."""
     number, found = 1, file
     while str(found) in taken:
         number += 1

@@ -16,7 +16,7 @@ from chainrule.core import atomic
 from chainrule.core.device import World
 from chainrule.core.errors import UserError
 from chainrule.core.settings import Count, NonNegative
-from chainrule.core.task import Deployable, Figure, Lesson
+from chainrule.core.task import Deployable, Figure, TrainingBatch
 from chainrule.data.batches import Batch
 from chainrule.data.dataset import Dataset
 from chainrule.data.text.characters import (
@@ -82,7 +82,7 @@ class CharLanguageModel:
         self._check_autocast()
         streams = Streams(self.data.train.codes.to(run.device), self.batch_size, self.length, world=run.world)
         network, hidden = (
-            run.share_model(self.model),
+            run.wrap_distributed(self.model),
             CarriedState(run.device, streams.mine, self.batch_size, run.world),
         )
 
@@ -208,7 +208,7 @@ class CharLanguageModel:
         codes = [encode(text[:length], self.vocabulary, where) for text, where in texts]
         return {"model": (torch.stack(codes).long().to(self.run.device),)}
 
-    def lesson(self) -> Lesson:
+    def training_batch(self) -> TrainingBatch:
         """The first window of every stream, from an empty state."""
         streams = Streams(self.data.train.codes.to(self.run.device), self.batch_size, self.length)
         batch = next(streams.epoch(0))
@@ -216,7 +216,7 @@ class CharLanguageModel:
         def loss(output: tuple[Tensor, State], target: Tensor) -> Tensor:
             return F.cross_entropy(output[0].transpose(1, 2), target)
 
-        return Lesson(self.model, (batch.x,), batch.y, loss, self.optimizer)
+        return TrainingBatch(self.model, (batch.x,), batch.y, loss, self.optimizer)
 
     def deployable(self) -> Deployable:
         with torch.inference_mode():
@@ -275,7 +275,7 @@ class CharLanguageModel:
     def _validate(self) -> dict[str, float]:
         """Metrics on the validation split; a sample of each epoch goes into figures/, where it makes a film."""
         text = self.sample(1, "", PASSAGE, 0.8, self._generator())[0]  # by every process: their parts of the model join
-        self.run.picture(f"sample-epoch-{self.run.epoch + 1:04d}", text_page(text))
+        self.run.save_image(f"sample-epoch-{self.run.epoch + 1:04d}", text_page(text))
         return self.measure(self.data.val)
 
     def _generator(self) -> torch.Generator:

@@ -215,10 +215,10 @@ def environment_spec(name: str) -> dict[str, Any]:
     return {**spec, "counts": {"obs": spec["obs_size"], "actions": spec["num_actions"]}, "fingerprint": fingerprint}
 
 
-def make(name: str, pictures: bool = False) -> Any:
+def make(name: str, images: bool = False) -> Any:
     """One environment of gymnasium by its id; `module:Id-v0` imports the module that registers it first.
 
-    With `pictures`, its `render()` gives byte arrays (H, W, 3).
+    With `images`, its `render()` gives byte arrays (H, W, 3).
     """
     try:
         import gymnasium
@@ -226,7 +226,7 @@ def make(name: str, pictures: bool = False) -> Any:
         raise missing_extra("gymnasium", "rl") from None
     try:
         options: dict[str, Any] = (
-            {"render_mode": "rgb_array"} if pictures else {}
+            {"render_mode": "rgb_array"} if images else {}
         )  # an environment need not know the word
         return gymnasium.make(name, disable_env_checker=True, **options)
     except gymnasium.error.DependencyNotInstalled as error:

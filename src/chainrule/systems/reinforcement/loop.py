@@ -14,7 +14,7 @@ from chainrule.systems.reinforcement.replay import ReplayMemory
 
 
 @dataclass(frozen=True)
-class QLearning:
+class DQNConfig:
     """The numbers of Algorithm 1.
 
     Attributes:
@@ -75,10 +75,10 @@ def q_learning(
     optimizer: torch.optim.Optimizer,
     environments: Environments,
     memory: ReplayMemory,
-    numbers: QLearning,
+    numbers: DQNConfig,
     validate: Callable[[], tuple[dict[str, float], bool]],
 ) -> None:
-    """Learns Q(obs, action) from the agent's own experience (Mnih et al. 2015, Algorithm 1).
+    """HasTrainingBatch Q(obs, action) from the agent's own experience (Mnih et al. 2015, Algorithm 1).
 
     Args:
         run: minds everything around the loop.
@@ -129,7 +129,7 @@ def improve(
     target: nn.Module,
     optimizer: torch.optim.Optimizer,
     memory: ReplayMemory,
-    numbers: QLearning,
+    numbers: DQNConfig,
     updates: int,
 ) -> Tensor:
     """A phase of learning: `gradient_steps` minibatches, an update for each. Gives the mean loss.

@@ -46,7 +46,7 @@ Q_NETWORK = Card(
     example=lambda batch_size: (torch.randn(batch_size, 4),),
     tiny={"obs_size": 4, "num_actions": 3, "hidden": (16, 16)},
     deviations=(
-        "The observation is a vector of physical quantities, not a stack of pictures, so the layers are fully "
+        "The observation is a vector of physical quantities, not a stack of images, so the layers are fully "
         "connected; the paper's convolutions have nothing to convolve here.",
         "Weights begin as torch.nn.Linear draws them; the paper names no initialisation.",
     ),

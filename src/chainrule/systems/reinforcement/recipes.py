@@ -69,13 +69,13 @@ def dqn(
     import torch
 
     from chainrule.systems.reinforcement.environments import load_environment
-    from chainrule.systems.reinforcement.loop import QLearning
+    from chainrule.systems.reinforcement.loop import DQNConfig
     from chainrule.systems.reinforcement.q_network import QNetwork
     from chainrule.systems.reinforcement.task import QAgent
 
     data = load_environment(run)
     q = run.place(QNetwork(data.spec["obs_size"], data.spec["num_actions"], hidden))
-    numbers = QLearning(
+    numbers = DQNConfig(
         total_steps=total_steps,
         learning_starts=learning_starts,
         train_every=train_every,

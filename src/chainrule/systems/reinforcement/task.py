@@ -18,7 +18,7 @@ from chainrule.data.dataset import Dataset
 from chainrule.reporting import plots as figures
 from chainrule.run.run import Run
 from chainrule.systems.reinforcement.environments import Episodes, environment_spec, make
-from chainrule.systems.reinforcement.loop import QLearning, q_learning
+from chainrule.systems.reinforcement.loop import DQNConfig, q_learning
 from chainrule.systems.reinforcement.replay import ReplayMemory
 
 TEST_EPISODES = CONFIRMING_EPISODES = 100
@@ -46,7 +46,7 @@ class QAgent:
         data: Dataset[Episodes],
         q: nn.Module,
         optimizer: torch.optim.Optimizer,
-        numbers: QLearning,
+        numbers: DQNConfig,
         environments: int,
         memory_size: int,
         evaluation_episodes: int,
@@ -193,7 +193,7 @@ class QAgent:
         ]
         frames = self._frames()
         if frames is not None:
-            result.append(figures.gallery(*frames, f"Pictures of {title}"))
+            result.append(figures.gallery(*frames, f"Images of {title}"))
         return result
 
     @cached_property
@@ -213,26 +213,26 @@ class QAgent:
         return rows
 
     def _frames(self, count: int = 6) -> tuple[Tensor, list[str]] | None:
-        """Pictures (n, 3, H, W) of the test episode at even distances, or None where gymnasium cannot draw here."""
+        """Images (n, 3, H, W) of the test episode at even distances, or None where gymnasium cannot draw here."""
         from gymnasium.error import DependencyNotInstalled
 
         env = make(self.data.spec["id"])
         if "rgb_array" not in env.metadata.get("render_modes", ()):
             return None
-        env, rows = make(self.data.spec["id"], pictures=True), self._test_episode
+        env, rows = make(self.data.spec["id"], images=True), self._test_episode
         wanted = {round(i * (len(rows) - 1) / max(1, count - 1)) for i in range(count)}
         env.reset(seed=self.data.test.seed_of(0))
-        pictures, titles = [], []
+        images, titles = [], []
         for step, row in enumerate(rows):
             if step in wanted:
                 try:
                     frame = env.render()
                 except DependencyNotInstalled:  # pygame is no dependency of ours; the curves say the same
                     return None
-                pictures.append(torch.from_numpy(frame.copy()).permute(2, 0, 1))
+                images.append(torch.from_numpy(frame.copy()).permute(2, 0, 1))
                 titles.append(f"step {step}")
             env.step(row["action"])
-        return torch.stack(pictures), titles
+        return torch.stack(images), titles
 
     def _observation(self, text: str) -> list[float]:
         size = self.data.spec["obs_size"]

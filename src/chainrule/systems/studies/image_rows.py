@@ -26,7 +26,7 @@ class ImageRows:
 
     Args:
         run: whose data and device.
-        size: of the squared pictures.
+        size: of the squared images.
         samples: at most so many of the training split, drawn by the seed; 0 takes all.
     """
 

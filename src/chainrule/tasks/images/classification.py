@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
-from chainrule.core.task import Deployable, Figure, Lesson
+from chainrule.core.task import Deployable, Figure, TrainingBatch
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.dataset import Dataset
 from chainrule.data.images.augment import Change, Growing, Moment, mixup
-from chainrule.data.images.loading import ImageSplit, read_other_images, read_pictures
+from chainrule.data.images.loading import ImageSplit, decode_files, read_other_images
 from chainrule.functional.metrics.calibration import expected_calibration_error
 from chainrule.loops.supervised import fit
 from chainrule.nn.frozen import Frozen
@@ -24,7 +24,7 @@ from chainrule.nn.normalization.batch_norm import lone_number
 from chainrule.nn.normalization.normalize import Normalize
 from chainrule.run.compiling import compiled
 from chainrule.run.run import Run
-from chainrule.run.weights.provenance import normalized_by
+from chainrule.run.weights.provenance import input_normalization
 from chainrule.tasks.images import figures as class_figures
 
 EVALUATION_BATCH = {"cpu": 100}  # what stays in a CPU's cache; elsewhere 1000
@@ -44,7 +44,7 @@ class ImageClassifier:
         changes: to the images of a training batch, in turn (`chainrule.data.images.augment`): bytes (B, C, H, W) to pixels.
         mix: alpha of mixup (`chainrule.data.images.augment.mixup`); 0 mixes nothing.
         views: the network to one whose answers are means over several views of an image (`chainrule.systems.image_classification.test_time_augmentation`).
-        pixels: mean and deviation a channel that belong to published weights; see `chainrule.run.weights.provenance.normalized_by`.
+        pixels: mean and deviation a channel that belong to published weights; see `chainrule.run.weights.provenance.input_normalization`.
         frozen, thaw: parts that do not learn before this share of training is done.
         learn: what learns from the batches instead of autograd and `fit`; given this system and them.
     """
@@ -74,7 +74,9 @@ class ImageClassifier:
         self.frozen, self.thaw = frozen, thaw
         self.answering: nn.Module = views(model) if views is not None else model
         self.classes: list[str] = data.spec["classes"]
-        self.normalize = Normalize(*normalized_by(run, (data.spec["mean"], data.spec["std"]), pixels)).to(run.device)
+        self.normalize = Normalize(*input_normalization(run, (data.spec["mean"], data.spec["std"]), pixels)).to(
+            run.device
+        )
 
     def modules(self) -> dict[str, nn.Module]:
         return {"model": self.model}
@@ -86,7 +88,9 @@ class ImageClassifier:
             self.learn(self, batches)
             return
         self._expect_statistics(batches)
-        network = compiled(run, run.share_model(self.model, rests=self.frozen is not None), batch_size=self.batch_size)
+        network = compiled(
+            run, run.wrap_distributed(self.model, rests=self.frozen is not None), batch_size=self.batch_size
+        )
 
         def objective(batch: Batch) -> Tensor:
             if self.frozen is not None:
@@ -112,7 +116,7 @@ class ImageClassifier:
         )
 
     def _expect_statistics(self, batches: Batches) -> None:
-        """UserError where the last batch, or a process's part of one, is a single picture, and batch normalisation sees
+        """UserError where the last batch, or a process's part of one, is a single image, and batch normalisation sees
         a single number of it."""
         if batches.smallest > 1:
             return
@@ -121,11 +125,11 @@ class ImageClassifier:
         layer = lone_number(self.model.eval(), x[:, :, : min(sides), : min(sides)] if sides else x)
         if layer is not None:
             raise UserError(
-                "a batch of one picture cannot be normalised: the pictures are so small that one number of each is left",
+                "a batch of one image cannot be normalised: the images are so small that one number of each is left",
                 where=layer,
-                expected="two pictures or more in every batch, the last one too",
-                found=f"{len(batches.x)} pictures in batches of {self.batch_size}, by {self.run.world.size} processes",
-                cure=f"batch_size={self.batch_size + 1}, or larger pictures",
+                expected="two images or more in every batch, the last one too",
+                found=f"{len(batches.x)} images in batches of {self.batch_size}, by {self.run.world.size} processes",
+                cure=f"batch_size={self.batch_size + 1}, or larger images",
             )
 
     def inputs(self, batch: Batch) -> Tensor:
@@ -185,11 +189,11 @@ class ImageClassifier:
         return torch.cat(parts)
 
     def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
-        files = list(_pictures(inputs))
+        files = list(_images(inputs))
         if not files:
-            raise UserError("no picture is named", expected="files, folders, or a line each on stdin")
+            raise UserError("no image is named", expected="files, folders, or a line each on stdin")
         parts = [files[first : first + CHUNK] for first in range(0, len(files), CHUNK)]
-        probs = torch.cat([self.logits(read_pictures(part, self.data.spec)).softmax(1).cpu() for part in parts])
+        probs = torch.cat([self.logits(decode_files(part, self.data.spec)).softmax(1).cpu() for part in parts])
         best = probs.topk(min(3, len(self.classes)), dim=1)
         return [
             {
@@ -202,16 +206,16 @@ class ImageClassifier:
         ]
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
-        x = read_pictures(list(_pictures(inputs)), self.data.spec)
+        x = decode_files(list(_images(inputs)), self.data.spec)
         return {"model": (self.normalize(x.to(self.run.device)),)}
 
-    def lesson(self) -> Lesson:
+    def training_batch(self) -> TrainingBatch:
         """The beginning of the first batch, at most 64 samples; UserError where the network is not learnt by autograd."""
         if self.learn is not None:
             raise UserError("autograd has no graph of this network: its backward pass is written out")
         x, y = self.data.train.x.to(self.run.device), self.data.train.y.to(self.run.device)
         batch = next(Batches(x, y, min(self.batch_size, LESSON, len(x)), seed=self.run.seed).epoch(0))
-        return Lesson(
+        return TrainingBatch(
             self.model,
             (self.inputs(batch),),
             batch.y,
@@ -247,31 +251,31 @@ def classifier_of_run(folder: str, device: str) -> ImageClassifier:
     Random numbers stay as they are, though it is built of its own: what is drawn next may not depend on when it is opened.
     """
     with torch.random.fork_rng(devices=[]):
-        system = Run.load(folder, device).open_system()
-    if not isinstance(system, ImageClassifier):
+        task = Run.load(folder, device).open_task()
+    if not isinstance(task, ImageClassifier):
         raise UserError(
             "this run has no image classifier",
             where=folder,
             expected="a run of image-classifier, lenet5, resnet20, ...",
         )
-    return system
+    return task
 
 
-def _pictures(inputs: list[str]) -> Iterator[Path]:
+def _images(inputs: list[str]) -> Iterator[Path]:
     """The files named, those in the folders named, and for `-` those that stdin names, one a line."""
-    from chainrule.data.images.decoding import SUFFIXES, picture_files
+    from chainrule.data.images.decoding import SUFFIXES, image_files
 
     for name in inputs:
         if name == "-":
             named = [line.rstrip("\r\n") for line in sys.stdin]
-            yield from _pictures([line for line in named if line.strip() and line != "-"])
+            yield from _images([line for line in named if line.strip() and line != "-"])
             continue
         path = Path(name)
         if path.is_dir():
-            found = picture_files(path)
+            found = image_files(path)
             if not found:
                 raise UserError(
-                    "the folder holds no picture", where=path, expected="files ending in " + " ".join(sorted(SUFFIXES))
+                    "the folder holds no image", where=path, expected="files ending in " + " ".join(sorted(SUFFIXES))
                 )
             yield from found
         else:

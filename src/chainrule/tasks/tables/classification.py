@@ -26,7 +26,7 @@ class TableClassifier:
         run: the run it belongs to.
         data: what `load_table` gave for classification.
         model: the module: logits or log-probabilities where `probabilistic`, else scores that only rank.
-        learn: how it learns: `fit_each`, `by_gradient`.
+        learn: how it learns: `grid_search`, `fit_by_sgd`.
         probabilistic: whether a softmax of the scores is a probability, so that the loss means something.
         how: what the protocol says of the learning beyond who chose.
     """

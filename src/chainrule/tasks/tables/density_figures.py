@@ -17,7 +17,7 @@ COLOURS = "tab20"
 def principal_axes(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mean (D,), the first two principal axes (D, 2) of x (N, D), and the share of the variance along each (2,).
 
-    The sign of an axis is that which makes its largest entry positive, so that the picture is the same each time.
+    The sign of an axis is that which makes its largest entry positive, so that the image is the same each time.
     """
     mean = x.mean(0)
     values, vectors = torch.linalg.eigh((x - mean).T @ (x - mean) / len(x))
@@ -67,8 +67,8 @@ def mixture_curve(x: Tensor, grid: Tensor, density: Tensor, column: str) -> Figu
     return Figure("Density", "The mixture over a histogram of the training rows.", svg=to_svg(canvas))
 
 
-def picture_grid(rows: Tensor, size: tuple[int, int], titles: Sequence[str], title: str, caption: str) -> Figure:
-    """Rows (N, H*W) of pixels as pictures, all on one scale from white to black."""
+def image_grid(rows: Tensor, size: tuple[int, int], titles: Sequence[str], title: str, caption: str) -> Figure:
+    """Rows (N, H*W) of pixels as images, all on one scale from white to black."""
     columns = min(10, len(rows))
     lines = -(-len(rows) // columns)
     canvas = _figure(1.1 * columns, 1.3 * lines)
@@ -81,7 +81,7 @@ def picture_grid(rows: Tensor, size: tuple[int, int], titles: Sequence[str], tit
 
 
 def pixels_png(rows: Tensor, size: tuple[int, int], high: float, zoom: int = 8) -> bytes:
-    """Rows (N, H*W) of ink from 0 to `high` as one picture, black on white, about as wide as it is high."""
+    """Rows (N, H*W) of ink from 0 to `high` as one image, black on white, about as wide as it is high."""
     import io
 
     from PIL import Image
@@ -91,9 +91,9 @@ def pixels_png(rows: Tensor, size: tuple[int, int], high: float, zoom: int = 8) 
     height, width = size
     sheet = np.full((down * (height + 1) + 1, across * (width + 1) + 1), 255, dtype=np.uint8)
     ink = (255 - rows / high * 255).clamp(0, 255).round().to(torch.uint8).reshape(-1, *size).numpy()
-    for index, picture in enumerate(ink):
+    for index, image in enumerate(ink):
         top, left = index // across * (height + 1) + 1, index % across * (width + 1) + 1
-        sheet[top : top + height, left : left + width] = picture
+        sheet[top : top + height, left : left + width] = image
     buffer = io.BytesIO()
     Image.fromarray(sheet.repeat(zoom, 0).repeat(zoom, 1)).save(buffer, format="png")
     return buffer.getvalue()

@@ -12,20 +12,20 @@ from torch import Tensor, nn
 from chainrule.core.task import Figure
 from chainrule.data.preprocess import Preprocessed
 from chainrule.reporting.plots import COLOURS, _drawing, _figure, _tidy, curves, to_png, to_svg
-from chainrule.tasks.tables.density_figures import picture_grid, principal_axes
+from chainrule.tasks.tables.density_figures import image_grid, principal_axes
 
 if TYPE_CHECKING:
     from chainrule.data.tables.loading import TableSplit
 
 SHOWN_COLUMNS = 20  # of a table of coefficients
-SHOWN_PICTURES = 40
+SHOWN_IMAGES = 40
 SHOWN_ROWS = 3000  # of a scatter
 GRID = 200  # points along each side of a surface
-_PICTURES = {"cluster_centers_": "Centres", "components_": "Components", "means_": "Means", "theta_": "Means"}
+_IMAGES = {"cluster_centers_": "Centres", "components_": "Components", "means_": "Means", "theta_": "Means"}
 
 
 def of_model(model: nn.Module, spec: dict[str, Any], classes: Sequence[str] | None) -> list[Figure]:
-    """What a fitted estimator holds, as pictures where the rows are pictures and as a table of the largest else."""
+    """What a fitted estimator holds, as images where the rows are images and as a table of the largest else."""
     found: list[Figure] = []
     if isinstance(model, Preprocessed):  # coefficients of whitened rows are none of the columns'
         model = model.model if model.preprocess.factor.dim() == 1 else nn.Identity()
@@ -33,10 +33,10 @@ def of_model(model: nn.Module, spec: dict[str, Any], classes: Sequence[str] | No
     width = len(spec["mean"])
     if "coef_" in held and held["coef_"].shape[-1] == width:
         found.append(_coefficients(held["coef_"].reshape(-1, width), spec, classes))
-    for name, title in _PICTURES.items():
+    for name, title in _IMAGES.items():
         if name in held and held[name].dim() == 2 and held[name].shape[1] == width and spec["picture"]:
-            rows = held[name][:SHOWN_PICTURES]
-            found.append(_pictures(rows, spec, [str(i) for i in range(len(rows))], title, f"The first {len(rows)}."))
+            rows = held[name][:SHOWN_IMAGES]
+            found.append(_images(rows, spec, [str(i) for i in range(len(rows))], title, f"The first {len(rows)}."))
     path = held.get("objective_path_")
     if path is not None and path.numel() > 1:
         path = path.flatten()
@@ -47,8 +47,8 @@ def of_model(model: nn.Module, spec: dict[str, Any], classes: Sequence[str] | No
 def _coefficients(coef: Tensor, spec: dict[str, Any], classes: Sequence[str] | None) -> Figure:
     names = list(classes) if classes and len(classes) == len(coef) else [str(i) for i in range(len(coef))]
     if spec["picture"]:
-        return _pictures(
-            coef[:SHOWN_PICTURES], spec, names[:SHOWN_PICTURES], "Coefficients", "Dark is positive, light is negative."
+        return _images(
+            coef[:SHOWN_IMAGES], spec, names[:SHOWN_IMAGES], "Coefficients", "Dark is positive, light is negative."
         )
     features = [f for f in spec["features"] if f not in spec["dropped"]]
     order = coef.abs().amax(0).argsort(descending=True)[:SHOWN_COLUMNS].tolist()
@@ -59,13 +59,13 @@ def _coefficients(coef: Tensor, spec: dict[str, Any], classes: Sequence[str] | N
     return Figure("Coefficients", f"Coefficients{scale}, {largest}.", table=table)
 
 
-def _pictures(rows: Tensor, spec: dict[str, Any], titles: list[str], title: str, caption: str) -> Figure:
-    """Rows over the kept pixels as whole pictures; a pixel that was dropped has the value of no effect."""
+def _images(rows: Tensor, spec: dict[str, Any], titles: list[str], title: str, caption: str) -> Figure:
+    """Rows over the kept pixels as whole images; a pixel that was dropped has the value of no effect."""
     height, width = spec["picture"]
     whole = torch.zeros(len(rows), height * width, dtype=torch.float64)
     kept = [i for i, name in enumerate(spec["features"]) if name not in spec["dropped"]]
     whole[:, kept] = rows.double()
-    return picture_grid(whole, (height, width), titles, title, caption)
+    return image_grid(whole, (height, width), titles, title, caption)
 
 
 def decision_surface(

@@ -35,7 +35,7 @@ class OverRows(Protocol):
 Learn = Callable[[Run, Any], None]
 
 
-def fit_each(candidates: Sequence[Mapping[str, Any]] = ({},), choose_by: Choice | None = None) -> Learn:
+def grid_search(candidates: Sequence[Mapping[str, Any]] = ({},), choose_by: Choice | None = None) -> Learn:
     """Fits the system's `Fitted` model with each candidate's settings; the validation split chooses among several.
 
     Args:
@@ -45,11 +45,11 @@ def fit_each(candidates: Sequence[Mapping[str, Any]] = ({},), choose_by: Choice 
     if len(candidates) > 1 and choose_by is None:
         raise ValueError("several candidates need a metric that chooses")
 
-    def learn(run: Run, system: OverRows) -> None:
+    def learn(run: Run, task: OverRows) -> None:
         run.require_one_process()
-        train, val = system.data.train, system.data.val
-        x = _fit_preprocess(system.model, train.x)
-        model = system.model.model if isinstance(system.model, Preprocessed) else system.model
+        train, val = task.data.train, task.data.val
+        x = _fit_preprocess(task.model, train.x)
+        model = task.model.model if isinstance(task.model, Preprocessed) else task.model
         assert isinstance(model, Fitted)
 
         def fit_one(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,17 +59,17 @@ def fit_each(candidates: Sequence[Mapping[str, Any]] = ({},), choose_by: Choice 
 
         select(
             run,
-            modules=system.modules(),
+            modules=task.modules(),
             candidates=candidates,
             fit=fit_one,
-            validate=lambda: system.measure(val) if len(val) else {},
+            validate=lambda: task.measure(val) if len(val) else {},
             choose_by=choose_by if len(val) else None,
         )
 
     return learn
 
 
-def by_gradient(
+def fit_by_sgd(
     criterion: Callable[[Tensor, Tensor], Tensor],
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
@@ -91,23 +91,23 @@ def by_gradient(
         watch: whether the gradient and the saturation of each layer are tracked as well.
     """
 
-    def learn(run: Run, system: OverRows) -> None:
-        train, val = system.data.train, system.data.val
+    def learn(run: Run, task: OverRows) -> None:
+        train, val = task.data.train, task.data.val
         assert train.y is not None
         x, y = train.x.to(run.device), train.y.to(run.device)
-        _fit_preprocess(system.model, train.x)
-        network = run.share_model(system.model)
-        with watched(system.model, run.track) if watch else contextlib.nullcontext():
+        _fit_preprocess(task.model, train.x)
+        network = run.wrap_distributed(task.model)
+        with watched(task.model, run.track) if watch else contextlib.nullcontext():
             fit(
                 run,
-                modules=system.modules(),
+                modules=task.modules(),
                 objective=lambda batch: _loss(batch, network, criterion),
                 optimizer=optimizer,
                 schedule=schedule,
                 epochs=epochs,
                 train=Batches(x, y, batch_size, seed=run.seed, world=run.world),
                 patience=patience,
-                validate=lambda: system.measure(val) if len(val) else {},
+                validate=lambda: task.measure(val) if len(val) else {},
                 choose_by=choose_by if len(val) else None,
             )
 

@@ -25,7 +25,7 @@ class TableRegressor:
         run: the run it belongs to.
         data: what `load_table` gave for regression.
         model: the module.
-        learn: how it learns: `fit_each`, `by_gradient`.
+        learn: how it learns: `grid_search`, `fit_by_sgd`.
         how: what the protocol says of the learning beyond who chose.
     """
 

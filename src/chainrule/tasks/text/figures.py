@@ -1,4 +1,4 @@
-"""Figures of text: a passage with a value for each character (SVG), a page of plain text (a picture)."""
+"""Figures of text: a passage with a value for each character (SVG), a page of plain text (an image)."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _shortened(text: str, most: int = 240) -> str:
 
 
 def text_page(text: str, rows: int = 18, columns: int = 72) -> Any:
-    """The beginning of a text as a picture (PIL) of a fixed size, so that several make a film."""
+    """The beginning of a text as an image (PIL) of a fixed size, so that several make a film."""
     from matplotlib.figure import Figure as Canvas
     from PIL import Image
 

@@ -73,12 +73,12 @@ def read_binary(file: str | Path, kind: str = "Net") -> Any:
 
     Args:
         file: its path.
-        kind: the message of `schema.MESSAGES` that it holds: Net, with weights, or Blob, a mean picture.
+        kind: the message of `schema.MESSAGES` that it holds: Net, with weights, or Blob, a mean image.
 
     Raises:
         UserError: there is no such file, it is text, or it is cut off or no such message.
     """
-    words = {"Net": "weights (binary, .caffemodel)", "Blob": "a mean picture (binary, .binaryproto)"}[kind]
+    words = {"Net": "weights (binary, .caffemodel)", "Blob": "a mean image (binary, .binaryproto)"}[kind]
     raw = _read(file, words)
     if not raw:
         raise UserError("the file is empty", where=file, expected=words)

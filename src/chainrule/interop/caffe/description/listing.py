@@ -16,7 +16,7 @@ from chainrule.interop.caffe.description.sources import Source
 from chainrule.interop.caffe.net import parse_net, parse_sources
 from chainrule.interop.caffe.weights import blob_tensors
 
-DECIDED_BY_DATA = ("Data", "ImageData", "WindowData", "HDF5Data")  # layers whose files say how large pictures are
+DECIDED_BY_DATA = ("Data", "ImageData", "WindowData", "HDF5Data")  # layers whose files say how large images are
 
 
 def read_to_look_at(
@@ -102,14 +102,14 @@ def _words(words: Sequence[str]) -> tuple[str, dict[str, tuple[int, ...]]]:
 
 
 def _likely(source: Source, file: str | Path) -> tuple[tuple[int, ...], str]:
-    """The shape of a data layer's pictures, where it says their side; and what of it was taken for granted."""
+    """The shape of a data layer's images, where it says their side; and what of it was taken for granted."""
     name, side = source.tops[0], source.crop_size or source.size
     if not side:
         raise UserError(
             f"the description leaves the size of the input {name!r} to the data",
             where=f"{file}, layer {source.name!r}",
             expected="a layer of type Input, a crop_size, or the sizes beside the file",
-            cure=f"{name}=3,224,224, or what the pictures have",
+            cure=f"{name}=3,224,224, or what the images have",
         )
     shape = (1, source.channels or 3, side, side)
     note = f"the channels of {name} are not said; taken are 3 (otherwise {name}=1,{side},{side})"

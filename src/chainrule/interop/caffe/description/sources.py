@@ -23,7 +23,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Source:
-    """A data layer: the blobs it makes, and how Caffe would prepare pictures for it.
+    """A data layer: the blobs it makes, and how Caffe would prepare images for it.
 
     Args:
         name, kind: of the layer.
@@ -31,10 +31,10 @@ class Source:
         batch_size: samples at a time; 0 where it is not said.
         scale: what a pixel from 0 to 255 is multiplied by, after the mean is taken off.
         mean_value: what is taken off it, for all channels or one each, in Caffe's order: blue, green, red.
-        mean_file: the file with the mean picture, or nothing.
+        mean_file: the file with the mean image, or nothing.
         crop_size: the side that is cut out, at a random place in training, in the middle otherwise; 0 is the whole.
-        mirror: whether half of the pictures are mirrored in training.
-        size: the side that pictures are brought to before that (ImageData), or 0.
+        mirror: whether half of the images are mirrored in training.
+        size: the side that images are brought to before that (ImageData), or 0.
         channels: 1 or 3 where it is said, or 0.
     """
 
@@ -64,7 +64,7 @@ def source_of(layer: Any) -> Source:
         size, channels = settings.new_height, 3 if settings.is_color else 1
         if settings.new_height != settings.new_width:
             raise UserError(
-                "pictures must be square",
+                "images must be square",
                 expected="new_width as new_height",
                 found=f"{settings.new_height} x {settings.new_width}",
             )

@@ -13,17 +13,17 @@ from chainrule.introspection.graph.rules import RULES
 if TYPE_CHECKING:
     from chainrule.introspection.graph.trace import Graph
 
-MOST_BOXES = 30  # modules are opened, the small ones first, as long as a picture has no more than this
+MOST_BOXES = 30  # modules are opened, the small ones first, as long as a figure has no more than this
 FOLDS_FROM = 6  # operations that a repeat must cover: two layers that happen to be alike are no repeat
 LONGEST_PATTERN = 8
 
 
 @dataclass
 class Box:
-    """One rectangle of a picture.
+    """One rectangle of a figure.
 
     Attributes:
-        kind: input, parameter, constant, operation, hidden, module, repeat, or port (where another picture goes on).
+        kind: input, parameter, constant, operation, hidden, module, repeat, or port (where another figure goes on).
         title, subtitle: what stands in it.
         nodes: the indices of the nodes in it, parameters that only it uses included.
         exit: the node whose value and gradient it shows: the last one in it.
@@ -49,7 +49,7 @@ class Arrow:
 
 @dataclass
 class View:
-    """One picture: the boxes in the order of computing, and arrows between them by their places in that list."""
+    """One figure: the boxes in the order of computing, and arrows between them by their places in that list."""
 
     name: str
     boxes: list[Box]

@@ -1,4 +1,4 @@
-"""Where the boxes of a picture stand: in layers, with few crossings, and arrows led around the boxes between.
+"""Where the boxes of a figure stand: in layers, with few crossings, and arrows led around the boxes between.
 
 The steps are those of Sugiyama, Tagawa, Toda 1981: layers by longest path, invisible boxes where an arrow passes a layer,
 an order within each layer by the mean place of neighbours, then places that stay near neighbours and keep their distance.

@@ -1,4 +1,4 @@
-"""How numbers, shapes and tensors stand in the picture, the text and the page."""
+"""How numbers, shapes and tensors stand in the figure, the text and the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page that steps through a graph: pictures and sentences are made here, the browser only shows and hides."""
+"""The page that steps through a graph: figures and sentences are made here, the browser only shows and hides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A graph as a picture: boxes with the value that went forward and the gradient that came back."""
+"""A graph as a figure: boxes with the value that went forward and the gradient that came back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chainrule.introspection.graph.drawing.numbers import brief, shape_of, short
 if TYPE_CHECKING:
     from chainrule.introspection.graph.trace import Graph
 
-WIDE = 14  # a picture of more layers goes down the page instead of across
+WIDE = 14  # a figure of more layers goes down the page instead of across
 LINE = 16
 
 STYLE = """
@@ -66,7 +66,7 @@ def draw(graph: Graph, view: View, inside_page: bool = False) -> str:
 
 
 def _head(graph: Graph, view: View) -> str:
-    """A name for the arrow head that no other picture of a page has."""
+    """A name for the arrow head that no other figure of a page has."""
     return "head-" + "".join(f"{ord(c):x}" for c in f"{graph.title}/{view.name}")
 
 

@@ -52,7 +52,7 @@ def kernel_svm(
     from chainrule.nn.fitted import Fitted
     from chainrule.systems.classical.kernel_svm import KernelSVM
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import fit_each
+    from chainrule.tasks.tables.learning import grid_search
 
     data = load_table(
         run,
@@ -77,7 +77,7 @@ def kernel_svm(
     candidates = [
         {"C": one, "gamma": width} for one in sorted(c, reverse=True) for width in reversed(widths)
     ]  # see above
-    learn = fit_each(candidates, choose_by=("error", True))
+    learn = grid_search(candidates, choose_by=("error", True))
     return TableClassifier(
         run, data=data, model=preprocessed(Fitted(model), preprocess, data.spec), learn=learn, probabilistic=False
     )

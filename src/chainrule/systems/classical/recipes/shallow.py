@@ -1,4 +1,4 @@
-"""Shallow models on a table, or on small pictures as rows: classifiers without a gradient, groups, axes, densities, codes."""
+"""Shallow models on a table, or on small images as rows: classifiers without a gradient, groups, axes, densities, codes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def naive_bayes(
     from chainrule.nn.fitted import Fitted
     from chainrule.systems.classical.naive_bayes import BernoulliNaiveBayes, GaussianNaiveBayes, MultinomialNaiveBayes
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import fit_each
+    from chainrule.tasks.tables.learning import grid_search
 
     data = load_table(
         run,
@@ -65,7 +65,7 @@ def naive_bayes(
             if kind == "multinomial"
             else BernoulliNaiveBayes(binarize=binarize, **shared)
         )
-    learn = fit_each([{name: value} for value in values], choose_by=("loss", True))
+    learn = grid_search([{name: value} for value in values], choose_by=("loss", True))
     return TableClassifier(run, data=data, model=Fitted(model), learn=learn)
 
 
@@ -94,7 +94,7 @@ def lda(
     from chainrule.nn.fitted import Fitted
     from chainrule.systems.classical.discriminant import LinearDiscriminant
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import fit_each
+    from chainrule.tasks.tables.learning import grid_search
 
     data = load_table(
         run,
@@ -106,7 +106,7 @@ def lda(
         val_fraction=val_fraction,
     )
     candidates = [{"shrinkage": None if share == "none" else share} for share in shrinkage]
-    learn = fit_each(candidates, choose_by=("loss", True))
+    learn = grid_search(candidates, choose_by=("loss", True))
     model = Fitted(LinearDiscriminant(device=str(run.device)))
     return TableClassifier(run, data=data, model=preprocessed(model, preprocess, data.spec), learn=learn)
 
@@ -137,7 +137,7 @@ def nearest_neighbours(
     from chainrule.nn.fitted import Fitted
     from chainrule.systems.classical.neighbours import NearestNeighbours
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import fit_each
+    from chainrule.tasks.tables.learning import grid_search
 
     data = load_table(
         run,
@@ -153,7 +153,7 @@ def nearest_neighbours(
     candidates = [
         {"n_neighbors": count} for count in sorted(neighbours, reverse=True)
     ]  # a run keeps the last of equals
-    learn = fit_each(candidates, choose_by=("error", True))
+    learn = grid_search(candidates, choose_by=("error", True))
     return TableClassifier(
         run, data=data, model=preprocessed(model, preprocess, data.spec), learn=learn, probabilistic=False
     )
@@ -186,7 +186,7 @@ def k_means(
     from chainrule.nn.fitted import Fitted
     from chainrule.systems.classical.exploration import TableExplorer
     from chainrule.systems.classical.k_means import KMeans
-    from chainrule.tasks.tables.learning import fit_each
+    from chainrule.tasks.tables.learning import grid_search
 
     data = load_table(
         run,
@@ -199,7 +199,7 @@ def k_means(
     )
     _at_most("clusters", clusters, data, "training rows", data.spec["counts"]["train"])
     model = KMeans(n_init=starts, max_iter=max_iterations, tol=tolerance, random_state=run.seed, device=str(run.device))
-    learn = fit_each([{"n_clusters": count} for count in clusters], choose_by=("mean_square", True))
+    learn = grid_search([{"n_clusters": count} for count in clusters], choose_by=("mean_square", True))
     how = f"of {starts} starts that of least inertia on the training split"
     return TableExplorer(run, data=data, model=Fitted(model), learn=learn, output="distances", how=how)
 
@@ -229,7 +229,7 @@ def pca(
     from chainrule.nn.fitted import Fitted
     from chainrule.systems.classical.exploration import TableExplorer
     from chainrule.systems.classical.pca import PCA
-    from chainrule.tasks.tables.learning import fit_each
+    from chainrule.tasks.tables.learning import grid_search
 
     data = load_table(
         run,
@@ -243,7 +243,7 @@ def pca(
     most = min(len(data.spec["mean"]), data.spec["counts"]["train"])
     _at_most("components", components or (1,), data, "columns and training rows", most)
     counts = components or [count for count in (1, 2, 5, 10, 20, 30, 40, 50, 60) if count <= most]
-    learn = fit_each([{"n_components": count} for count in counts], choose_by=("nll_nats", True))
+    learn = grid_search([{"n_components": count} for count in counts], choose_by=("nll_nats", True))
     model = Fitted(PCA(whiten=whiten, device=str(run.device)))
     return TableExplorer(run, data=data, model=model, learn=learn, output="coordinates")
 
@@ -286,7 +286,7 @@ def kernel_density(
     from chainrule.nn.fitted import Fitted
     from chainrule.systems.classical.exploration import TableExplorer
     from chainrule.systems.classical.kernel_density import KernelDensity
-    from chainrule.tasks.tables.learning import fit_each
+    from chainrule.tasks.tables.learning import grid_search
 
     data = load_table(
         run,
@@ -297,7 +297,7 @@ def kernel_density(
         missing=missing,
         val_fraction=val_fraction,
     )
-    learn = fit_each([{"bandwidth": width} for width in bandwidth], choose_by=("nll_nats", True))
+    learn = grid_search([{"bandwidth": width} for width in bandwidth], choose_by=("nll_nats", True))
     model = Fitted(KernelDensity(kernel=kernel, device=str(run.device)))
     return TableExplorer(run, data=data, model=model, learn=learn, output="log_density")
 
@@ -329,7 +329,7 @@ def sparse_coding(
     from chainrule.nn.fitted import Fitted
     from chainrule.systems.classical.exploration import TableExplorer
     from chainrule.systems.classical.sparse_coding import SparseCoding
-    from chainrule.tasks.tables.learning import fit_each
+    from chainrule.tasks.tables.learning import grid_search
 
     data = load_table(
         run,
@@ -343,7 +343,7 @@ def sparse_coding(
     model = SparseCoding(
         n_components=atoms, alpha=alpha, max_iter=max_iterations, tol=tolerance, code_tol=1e-6, device=str(run.device)
     )
-    return TableExplorer(run, data=data, model=Fitted(model), learn=fit_each(), output="codes")
+    return TableExplorer(run, data=data, model=Fitted(model), learn=grid_search(), output="codes")
 
 
 def _at_most(name: str, values: tuple[int, ...], data: Dataset[TableSplit], of: str, most: int) -> None:

@@ -170,8 +170,8 @@ def joint_step(kernel: Floats, b: Floats, f: Floats, low: Floats, high: Floats) 
     if len(free) < 2:
         return False
     k = kernel[np.ix_(free, free)]
-    system = k + max(1e-12 * float(np.abs(k.diagonal()).max()), FLAT) * np.eye(len(free))
-    both = np.linalg.solve(system, np.stack([-f[free], np.ones(len(free))], 1))
+    task = k + max(1e-12 * float(np.abs(k.diagonal()).max()), FLAT) * np.eye(len(free))
+    both = np.linalg.solve(task, np.stack([-f[free], np.ones(len(free))], 1))
     direction = both[:, 0] - both[:, 1] * (both[:, 0].sum() / both[:, 1].sum())
     direction -= direction.mean()
     slope, curvature = float(f[free] @ direction), float(direction @ k @ direction)

@@ -113,7 +113,7 @@ def mlp_table(
     from chainrule.optim.by_name import optimizer_of
     from chainrule.systems.feedforward.mlp import MLP
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import by_gradient
+    from chainrule.tasks.tables.learning import fit_by_sgd
 
     data = load_table(
         run,
@@ -127,7 +127,7 @@ def mlp_table(
     network = MLP(inputs, classes, hidden or (), activation, dropout, input_dropout, init)
     model = run.place(preprocessed(network, preprocess, data.spec))
     rule = optimizer_of(optimizer, model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
-    learn = by_gradient(
+    learn = fit_by_sgd(
         lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
         rule,
         as_schedule(rule, fixed(lr)),
@@ -172,8 +172,8 @@ def mlp_regression(
     from chainrule.optim import as_schedule, fixed
     from chainrule.optim.by_name import optimizer_of
     from chainrule.systems.feedforward.mlp import MLP
-    from chainrule.systems.feedforward.target_scaler import InUnits
-    from chainrule.tasks.tables.learning import by_gradient
+    from chainrule.systems.feedforward.target_scaler import TargetScaler
+    from chainrule.tasks.tables.learning import fit_by_sgd
     from chainrule.tasks.tables.regression import TableRegressor
 
     data = load_table(
@@ -181,7 +181,7 @@ def mlp_regression(
     )
     network = MLP(len(data.spec["mean"]), 1, hidden or (), activation, dropout, input_dropout, init)
     scale = data.spec["target_scale"]
-    model = run.place(InUnits(network, scale["mean"], scale["std"]))
+    model = run.place(TargetScaler(network, scale["mean"], scale["std"]))
     rule = optimizer_of(optimizer, model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
 
     def criterion(answers: Tensor, y: Tensor) -> Tensor:
@@ -189,7 +189,7 @@ def mlp_regression(
         residual = (answers - y) / (scale["std"] or 1.0)
         return residual.square() if loss == "squared" else residual.abs()
 
-    learn = by_gradient(
+    learn = fit_by_sgd(
         criterion,
         rule,
         as_schedule(rule, fixed(lr)),

@@ -53,14 +53,14 @@ def playground(
     from chainrule.optim.by_name import optimizer_of
     from chainrule.systems.feedforward.mlp import MLP
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import by_gradient
+    from chainrule.tasks.tables.learning import fit_by_sgd
 
     data = load_table(run, task="classification", encode=True, val_fraction=val_fraction)
     chosen = features_of(features, degree, len(kept_features(data.spec)))
     network = MLP(len(chosen), len(data.spec["classes"]), hidden or (), activation, dropout, init=init)
     model = run.place(OverFeatures(chosen, network))
     rule = optimizer_of(optimizer, model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
-    learn = by_gradient(
+    learn = fit_by_sgd(
         lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
         rule,
         as_schedule(rule, fixed(lr)),

@@ -48,14 +48,14 @@ def mlp_series(
     from chainrule.optim.by_name import optimizer_of
     from chainrule.systems.feedforward.forecasting import Forecaster
     from chainrule.systems.feedforward.mlp import MLP
-    from chainrule.tasks.tables.learning import by_gradient
+    from chainrule.tasks.tables.learning import fit_by_sgd
 
     data = load_series(
         run, lags=lags, difference=difference, log=log, val_fraction=val_fraction, test_fraction=test_fraction
     )
     model = run.place(MLP(lags, 1, hidden or (), activation, dropout, init=init))
     rule = optimizer_of(optimizer, model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
-    learn = by_gradient(
+    learn = fit_by_sgd(
         lambda answers, y: (answers.flatten() - y).square(),
         rule,
         as_schedule(rule, fixed(lr)),

@@ -1,4 +1,4 @@
-"""DCGAN on handwritten digits, or on any folder of pictures."""
+"""DCGAN on handwritten digits, or on any folder of images."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def dcgan(
 
     import torch
 
-    from chainrule.data.images.unlabelled import load_pictures
+    from chainrule.data.images.unlabelled import load_unlabelled
     from chainrule.systems.generative.dcgan import Discriminator, Generator
     from chainrule.systems.generative.score_net import DigitScorer
     from chainrule.systems.generative.task import ImageGan
 
-    data = load_pictures(run, size=size, channels=channels)
+    data = load_unlabelled(run, size=size, channels=channels)
     colours = data.spec["channels"]
     generator = run.place(Generator(size, colours, width, noise_size, kernel_size))
     discriminator = run.place(Discriminator(size, colours, width, kernel_size))

@@ -1,4 +1,4 @@
-"""A net description as a classifier of pictures: what a training takes of it, and what it may not ask."""
+"""A net description as a classifier of images: what a training takes of it, and what it may not ask."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from chainrule.interop.caffe.net import parse_net, parse_sources
 
 
 class CaffeClassifier(nn.Module):
-    """Pictures to the scores (B, K) of their classes, by the network of a description.
+    """Images to the scores (B, K) of their classes, by the network of a description.
 
-    Pictures come as everywhere here, red first; Caffe's networks see blue first, so colours are turned round. Of
-    pictures larger than the network's input the middle is cut out. In training, where the network has several losses,
+    Images come as everywhere here, red first; Caffe's networks see blue first, so colours are turned round. Of
+    images larger than the network's input the middle is cut out. In training, where the network has several losses,
     such as GoogLeNet's three, the scores of all are given, the main ones last; `criterion` takes both.
 
     Args:
-        net: the network; its first input is the picture.
+        net: the network; its first input is the image.
 
     Raises:
         UserError: losses of other things than classes, or an output that is no (B, K).
@@ -37,7 +37,7 @@ class CaffeClassifier(nn.Module):
         self.all_scores, self.main_scores = net.steps_for(self.heads), net.steps_for(self.heads[-1:])
         self.blob, shape = next(iter(net.inputs.items()))
         if len(shape) != 4:
-            raise UserError(f"the first input of {net.name} is no picture", expected="(N, C, H, W)", found=shape)
+            raise UserError(f"the first input of {net.name} is no image", expected="(N, C, H, W)", found=shape)
         self.size = shape[-2:]
         counts = {int(torch.Size(net.shapes[head][1:]).numel()) for head in self.heads}
         if len(counts) > 1:
@@ -67,7 +67,7 @@ class CaffeClassifier(nn.Module):
 
 
 def parse_classifier(text: str, in_channels: int, size: int, where: object = None) -> CaffeClassifier:
-    """The classifier of a description in its phase TRAIN, for pictures (B, in_channels, size, size).
+    """The classifier of a description in its phase TRAIN, for images (B, in_channels, size, size).
 
     Raises:
         UserError: see `chainrule.interop.caffe.net.read_net`; or the description has no data.
@@ -83,7 +83,7 @@ def parse_classifier(text: str, in_channels: int, size: int, where: object = Non
 
 
 def data_of(text: str, where: object = None) -> Source:
-    """The layer of a description that brings its pictures in, in training: the first."""
+    """The layer of a description that brings its images in, in training: the first."""
     sources = [source for source in parse_sources(text, "TRAIN", where) if source.tops]
     if not sources:
         raise UserError(

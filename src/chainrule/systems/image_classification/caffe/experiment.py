@@ -43,10 +43,10 @@ def read_texts(net: str, solver: str) -> dict[str, str]:
 
 
 def source_in(texts: dict[str, Any]) -> Source:
-    """The data layer of the description; the means of its mean picture are kept beside the texts, and stand for the file.
+    """The data layer of the description; the means of its mean image are kept beside the texts, and stand for the file.
 
     Raises:
-        UserError: the description has no data, or its mean picture cannot be read.
+        UserError: the description has no data, or its mean image cannot be read.
     """
     source = data_of(texts["net"], texts["name"])
     if not source.mean_file:
@@ -57,35 +57,35 @@ def source_in(texts: dict[str, Any]) -> Source:
 
 
 def channel_means(file: str, net: str) -> list[float]:
-    """The means over pixels of a mean picture (.binaryproto), a channel, in Caffe's order: what `mean_value` would say.
+    """The means over pixels of a mean image (.binaryproto), a channel, in Caffe's order: what `mean_value` would say.
 
-    Caffe takes the picture itself away in training; taking its means away is what its own scripts do when a trained
-    network answers. Mean pictures are smooth, and the two differ little.
+    Caffe takes the image itself away in training; taking its means away is what its own scripts do when a trained
+    network answers. Mean images are smooth, and the two differ little.
 
     Args:
         file: its path, from the working folder or from that of the description.
         net: the path of the description.
 
     Raises:
-        UserError: no such file, or it holds no picture.
+        UserError: no such file, or it holds no image.
     """
     beside = Path(net).parent / file
     path = beside if beside.is_file() and not Path(file).is_file() else Path(file)
     blob = read_binary(path, "Blob")
     try:
-        picture = blob_value(blob)
+        image = blob_value(blob)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    *others, channels, height, width = [1, 1, 1, *picture.shape]
-    if math.prod(others) != 1 or not picture.numel() or not picture.isfinite().all():
+    *others, channels, height, width = [1, 1, 1, *image.shape]
+    if math.prod(others) != 1 or not image.numel() or not image.isfinite().all():
         raise UserError(
-            "the file holds no mean picture",
+            "the file holds no mean image",
             where=path,
             expected="numbers (channels, height, width)",
-            found=tuple(picture.shape),
+            found=tuple(image.shape),
             cure="mean_value: 104 mean_value: 117 mean_value: 123 in place of mean_file",
         )
-    return [float(mean) for mean in picture.double().view(channels, height * width).mean(1)]
+    return [float(mean) for mean in image.double().view(channels, height * width).mean(1)]
 
 
 def asset(name: str) -> str:
@@ -94,7 +94,7 @@ def asset(name: str) -> str:
 
 
 def side(source: Source, size: int) -> int:
-    """The side that pictures are brought to, before a part is cut out: as given, else as the data layer says.
+    """The side that images are brought to, before a part is cut out: as given, else as the data layer says.
 
     Raises:
         UserError: nobody says it, or it is smaller than the part.
@@ -102,13 +102,13 @@ def side(source: Source, size: int) -> int:
     found = size or source.size or source.crop_size
     if not found:
         raise UserError(
-            f"the description does not say how large the pictures are (data layer {source.name!r})",
+            f"the description does not say how large the images are (data layer {source.name!r})",
             expected="crop_size, new_height and new_width, or a layer of type Input",
             cure="size=224",
         )
     if found < source.crop_size:
         raise UserError(
-            "the pictures are smaller than the part that is cut out",
+            "the images are smaller than the part that is cut out",
             expected=f"{source.crop_size} or more",
             found=f"size={found}",
             cure=f"size={source.crop_size}",

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from importlib import resources
 
-from chainrule.core.card import Card, pictures
+from chainrule.core.card import Card, images
 from chainrule.interop.caffe.description.files import read_text
 from chainrule.systems.image_classification.caffe.classifier import CaffeClassifier, parse_classifier
 
 
 def caffe_net(net: str = "lenet", in_channels: int = 1, size: int = 28) -> CaffeClassifier:
-    """The classifier of a description, in its phase TRAIN; scores (B, K) of pictures (B, C, size, size).
+    """The classifier of a description, in its phase TRAIN; scores (B, K) of images (B, C, size, size).
 
     Args:
         net: a file, or `lenet`, which comes with the package.
@@ -39,6 +39,6 @@ CAFFE_NET = Card(
     name="caffe-net",
     source="Jia et al.: Caffe: Convolutional architecture for fast feature embedding, 2014; its LeNet, examples/mnist",
     build=caffe_net,
-    example=pictures(28, 1),
+    example=images(28, 1),
     parameters=431_080,
 )

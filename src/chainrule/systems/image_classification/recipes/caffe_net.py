@@ -45,7 +45,7 @@ def caffe_net(
     Without files it is Caffe's LeNet. `net` is otherwise the file that the solver names. `caffemodel` holds weights to
     start from, but for the layers named in `fresh`. What the files say of size, channels and batch stands unless it is
     given; `epochs` are as many whole ones as max_iter asks for, and validation comes after each. The data are those of
-    --data, and the seed is the run's. Of a mean picture (mean_file) the means a channel are taken away.
+    --data, and the seed is the run's. Of a mean image (mean_file) the means a channel are taken away.
     """
     from functools import partial
 

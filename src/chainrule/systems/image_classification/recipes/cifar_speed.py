@@ -63,7 +63,7 @@ def cifar_speed(
     from chainrule.data.images.loading import load_images
     from chainrule.optim.muon import Muon
     from chainrule.systems.image_classification.cifar_net import CifarNet
-    from chainrule.systems.image_classification.test_time_augmentation import SixViews
+    from chainrule.systems.image_classification.test_time_augmentation import FlipShiftAverage
     from chainrule.tasks.images.classification import ImageClassifier
 
     run.require_whole_weights()
@@ -97,7 +97,7 @@ def cifar_speed(
     )
     steps = epochs * -(-count // batch_size)
     falling, ended = (partial(_fall, steps=share * steps) for share in (1.0, whitening))
-    system = ImageClassifier(
+    task = ImageClassifier(
         run,
         data=data,
         model=model,
@@ -112,11 +112,11 @@ def cifar_speed(
             of_images(partial(shift, pad=pad, border="reflect")),
             *([AlternatingFlip(count, run.seed)] if flip else []),
         ],
-        views=SixViews if flip else None,
+        views=FlipShiftAverage if flip else None,
     )
     if run.fresh:
-        model.whiten(system.normalize(data.train.x[:WHITENED].to(run.device)))
-    return system
+        model.whiten(task.normalize(data.train.x[:WHITENED].to(run.device)))
+    return task
 
 
 def _fall(step: int, steps: float) -> float:

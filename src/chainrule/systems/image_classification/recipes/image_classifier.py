@@ -1,4 +1,4 @@
-"""Any of the image networks on any pictures with classes: the recipe for one's own folder."""
+"""Any of the image networks on any images with classes: the recipe for one's own folder."""
 
 from __future__ import annotations
 
@@ -65,16 +65,16 @@ def image_classifier(
     test_flip: bool = False,
     val_fraction: Fraction = 0.1,
 ) -> ImageClassifier:
-    """Any image network on one's own pictures: augmented on the device, a rate that rises, then falls as a cosine.
+    """Any image network on one's own images: augmented on the device, a rate that rises, then falls as a cosine.
 
-    `chainrule show networks` lists what `network` may be. Pictures are stretched to squares of `size` pixels; `size=0`
+    `chainrule show networks` lists what `network` may be. Images are stretched to squares of `size` pixels; `size=0`
     takes the size that the network was published for. `channels=1` makes them grey, `channels=3` coloured.
 
-    What training changes in a picture: `crop=resized` takes a part of it, `crop=shift` moves it by up to 4 pixels; `flip`
+    What training changes in an image: `crop=resized` takes a part of it, `crop=shift` moves it by up to 4 pixels; `flip`
     mirrors every second; `colour` is how far brightness, contrast and saturation go; `cutout` is the side of a grey square
     as a share of the size; `mixup` blends pairs, by a share from Beta(mixup, mixup). `crop=none flip=no colour=0` changes
-    nothing. `grow=64,96,128` begins with small pictures. `balance=loss` weighs rare classes up. `heads=0.3` trains
-    googlenet's auxiliary classifiers too, with that weight. `test_flip` answers for a picture and its mirror image together.
+    nothing. `grow=64,96,128` begins with small images. `balance=loss` weighs rare classes up. `heads=0.3` trains
+    googlenet's auxiliary classifiers too, with that weight. `test_flip` answers for an image and its mirror image together.
 
     `--weights torchvision` or `--weights FILE` starts from published weights. `lr=0.005` goes easy on them, or
     `backbone_lr=0.1`, the rate of all layers but the last as a share of `lr`, or `freeze=conv1,bn1,layer1 thaw=0.3`, parts
@@ -90,7 +90,7 @@ def image_classifier(
     from chainrule.optim.policies import warmup as rising
     from chainrule.optim.schedule import as_schedule
     from chainrule.systems.backprop.chain import Chain
-    from chainrule.systems.image_classification.test_time_augmentation import BothWays
+    from chainrule.systems.image_classification.test_time_augmentation import FlipAverage
     from chainrule.tasks.images.classification import ImageClassifier
 
     if network not in all_cards():
@@ -99,7 +99,7 @@ def image_classifier(
     example = card.example(1)
     if len(example) != 1 or example[0].dim() != 4:
         raise UserError(
-            f"{network} is no network for pictures", expected="resnet18, vgg11, ...", found=f"network={network}"
+            f"{network} is no network for images", expected="resnet18, vgg11, ...", found=f"network={network}"
         )
     published = weights_named(network, run.record["weights"])
     data = load_images(
@@ -137,7 +137,7 @@ def image_classifier(
         batch_size=batch_size,
         changes=_changes(crop, flip, colour, round(cutout * data.spec["size"]), grow, data.spec["size"]),
         mix=mixup,
-        views=BothWays if test_flip else None,
+        views=FlipAverage if test_flip else None,
         pixels=(published.preprocessing.mean, published.preprocessing.std) if published else None,
         frozen=Frozen(model, freeze) if freeze else None,
         thaw=thaw,
@@ -153,7 +153,7 @@ def _form(network: str, spec: dict[str, Any], heads: float) -> dict[str, Any]:
 
     takes = inspect.signature(get_card(network).build).parameters
     if not {"num_classes", "in_channels"} <= set(takes):
-        raise UserError(f"{network} does not give classes of pictures", expected="resnet18, vgg11, ...")
+        raise UserError(f"{network} does not give classes of images", expected="resnet18, vgg11, ...")
     if heads and "heads" not in takes:
         raise UserError(
             f"{network} has no auxiliary classifiers",

@@ -39,13 +39,13 @@ def resnet20(
     channels: Size = 0,
     val_fraction: Fraction = 0.1,
 ) -> ImageClassifier:
-    """ResNet for small pictures (269,722 parameters), momentum SGD, a rate that falls to a tenth at 1/2 and 3/4.
+    """ResNet for small images (269,722 parameters), momentum SGD, a rate that falls to a tenth at 1/2 and 3/4.
 
-    The paper's 64,000 iterations are 182 passes over 45,000 pictures, the rate falls after 32,000 and 48,000. Its
+    The paper's 64,000 iterations are 182 passes over 45,000 images, the rate falls after 32,000 and 48,000. Its
     networks of 32, 44 and 56 layers have the same settings (`depth`); that of 110 began with lr=0.01 for 400 iterations.
 
     On two CPU cores that is five hours. `epochs=24 schedule=linear grow=16,24,32 weight_decay=5e-4` is an hour of one core:
-    a rate that falls in a straight line loses least where epochs are few (Li et al. 2020), and small pictures come first.
+    a rate that falls in a straight line loses least where epochs are few (Li et al. 2020), and small images come first.
     """
     import torch
     from torch.optim.lr_scheduler import LinearLR, LRScheduler, MultiStepLR

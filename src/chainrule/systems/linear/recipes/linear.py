@@ -1,4 +1,4 @@
-"""Linear models on a table, or on small pictures as rows: regression, logistic regression, the perceptron."""
+"""Linear models on a table, or on small images as rows: regression, logistic regression, the perceptron."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def linear_regression(
     from chainrule.data.tables.loading import load_table
     from chainrule.nn.fitted import Fitted
     from chainrule.systems.linear.regression import LinearRegression
-    from chainrule.tasks.tables.learning import fit_each
+    from chainrule.tasks.tables.learning import grid_search
     from chainrule.tasks.tables.regression import TableRegressor
 
     data = load_table(
@@ -51,7 +51,7 @@ def linear_regression(
         val_fraction=val_fraction,
     )
     model = LinearRegression(solver=solver, tol=tol, max_iter=max_iter, device=str(run.device))
-    return TableRegressor(run, data=data, model=Fitted(model), learn=fit_each())
+    return TableRegressor(run, data=data, model=Fitted(model), learn=grid_search())
 
 
 @recipe(
@@ -80,7 +80,7 @@ def ridge(
     from chainrule.data.tables.loading import load_table
     from chainrule.nn.fitted import Fitted
     from chainrule.systems.linear.regression import Ridge
-    from chainrule.tasks.tables.learning import fit_each
+    from chainrule.tasks.tables.learning import grid_search
     from chainrule.tasks.tables.regression import TableRegressor
 
     data = load_table(
@@ -93,7 +93,7 @@ def ridge(
         val_fraction=val_fraction,
     )
     model = Ridge(solver=solver, tol=tol, max_iter=max_iter, device=str(run.device))
-    learn = fit_each([{"alpha": one} for one in alpha], choose_by=("mse", True))
+    learn = grid_search([{"alpha": one} for one in alpha], choose_by=("mse", True))
     return TableRegressor(run, data=data, model=Fitted(model), learn=learn)
 
 
@@ -122,7 +122,7 @@ def lasso(
     from chainrule.data.tables.loading import load_table
     from chainrule.nn.fitted import Fitted
     from chainrule.systems.linear.regression import Lasso
-    from chainrule.tasks.tables.learning import fit_each
+    from chainrule.tasks.tables.learning import grid_search
     from chainrule.tasks.tables.regression import TableRegressor
 
     data = load_table(
@@ -135,7 +135,7 @@ def lasso(
         val_fraction=val_fraction,
     )
     model = Lasso(tol=tol, max_iter=max_iter, device=str(run.device))
-    learn = fit_each([{"alpha": one} for one in alpha], choose_by=("mse", True))
+    learn = grid_search([{"alpha": one} for one in alpha], choose_by=("mse", True))
     return TableRegressor(run, data=data, model=Fitted(model), learn=learn)
 
 
@@ -168,7 +168,7 @@ def logistic_regression(
     from chainrule.nn.fitted import Fitted
     from chainrule.systems.linear.logistic import LogisticRegression
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import fit_each
+    from chainrule.tasks.tables.learning import grid_search
 
     data = load_table(
         run,
@@ -182,7 +182,7 @@ def logistic_regression(
     model = LogisticRegression(
         solver=solver, class_weight=class_weight, tol=tol, max_iter=max_iter, device=str(run.device)
     )
-    learn = fit_each([{"C": one} for one in c], choose_by=("loss", True))
+    learn = grid_search([{"C": one} for one in c], choose_by=("loss", True))
     return TableClassifier(run, data=data, model=preprocessed(Fitted(model), preprocess, data.spec), learn=learn)
 
 
@@ -196,7 +196,7 @@ def logistic_regression(
         "error",
         0.08,
         "mnist",
-        "LeCun et al. 1998, figure 9: linear classifiers, 0.12 plain, 0.084 on deslanted pictures",
+        "LeCun et al. 1998, figure 9: linear classifiers, 0.12 plain, 0.084 on deslanted images",
         "test split, once, after the validation split chose C",
     ),
     tiny={"c": (0.1,), "tol": 1e-2, "preprocess": "pca"},
@@ -223,7 +223,7 @@ def softmax_regression(
     from chainrule.nn.fitted import Fitted
     from chainrule.systems.linear.logistic import SoftmaxRegression
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import fit_each
+    from chainrule.tasks.tables.learning import grid_search
 
     data = load_table(
         run,
@@ -237,7 +237,7 @@ def softmax_regression(
     model = SoftmaxRegression(
         solver=solver, class_weight=class_weight, tol=tol, max_iter=max_iter, device=str(run.device)
     )
-    learn = fit_each([{"C": one} for one in c], choose_by=("loss", True))
+    learn = grid_search([{"C": one} for one in c], choose_by=("loss", True))
     return TableClassifier(run, data=data, model=preprocessed(Fitted(model), preprocess, data.spec), learn=learn)
 
 
@@ -266,7 +266,7 @@ def perceptron(
     from chainrule.nn.fitted import Fitted
     from chainrule.systems.linear.perceptron import Perceptron
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import fit_each
+    from chainrule.tasks.tables.learning import grid_search
 
     data = load_table(
         run,
@@ -278,5 +278,5 @@ def perceptron(
         val_fraction=val_fraction,
     )
     model = Perceptron(average=average, random_state=run.seed, device=str(run.device))
-    learn = fit_each([{"max_iter": count} for count in epochs], choose_by=("error", True))
+    learn = grid_search([{"max_iter": count} for count in epochs], choose_by=("error", True))
     return TableClassifier(run, data=data, model=Fitted(model), learn=learn, probabilistic=False)

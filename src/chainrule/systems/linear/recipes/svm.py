@@ -1,4 +1,4 @@
-"""Support vector machines on a table, or on small pictures as rows: linear, and with a kernel."""
+"""Support vector machines on a table, or on small images as rows: linear, and with a kernel."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def linear_svm(
     from chainrule.nn.fitted import Fitted
     from chainrule.systems.linear.svm import LinearSVM
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import fit_each
+    from chainrule.tasks.tables.learning import grid_search
 
     data = load_table(
         run,
@@ -70,7 +70,7 @@ def linear_svm(
         device=str(run.device),
     )
     candidates = [{"C": one} for one in sorted(c, reverse=True)]  # a run keeps the last of equals
-    learn = fit_each(candidates, choose_by=("error", True))
+    learn = grid_search(candidates, choose_by=("error", True))
     return TableClassifier(
         run, data=data, model=preprocessed(Fitted(model), preprocess, data.spec), learn=learn, probabilistic=False
     )

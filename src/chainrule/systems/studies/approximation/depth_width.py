@@ -24,13 +24,13 @@ from chainrule.systems.studies.approximation.linear_pieces import (
     sawtooth,
     shallow_sawtooth,
 )
-from chainrule.tasks.study import Demonstration
+from chainrule.tasks.study import Study
 
 SAMPLES_OF_A_PIECE = 32
 EDGE = math.sqrt(3)  # a net that learns sees x from -EDGE to EDGE, of mean 0 and variance 1
 
 
-def depth_width_demonstration(
+def depth_width_study(
     run: Run,
     *,
     built: int,
@@ -41,7 +41,7 @@ def depth_width_demonstration(
     repeats: int,
     steps: int,
     lr: float,
-) -> Demonstration:
+) -> Study:
     """Builds and trains nets of the given shapes; the recipe `depth-width` tells the settings."""
     for name, value, most in (("built", built, 11), ("folds", folds, 8)):
         if value > most:
@@ -75,7 +75,7 @@ def depth_width_demonstration(
             sawtooth_figure(x, sawtooth(x, folds), curves, f"The best trained nets of about {parameters} parameters"),
         ]
 
-    return Demonstration(
+    return Study(
         run,
         points=points,
         measure=measure,

@@ -16,7 +16,7 @@ from chainrule.loops.experiment import Row, descend
 from chainrule.nn.features import OverFeatures
 from chainrule.reporting.plots import curves
 from chainrule.run.run import Run
-from chainrule.tasks.study import Demonstration
+from chainrule.tasks.study import Study
 
 CURVE = 40  # points of a learning curve
 TEST = 2000  # points that measure
@@ -26,7 +26,7 @@ CLAIM = (
 )
 
 
-def hidden_layers_demonstration(
+def hidden_layers_study(
     run: Run,
     *,
     build: Callable[[int, tuple[int, ...]], nn.Module],
@@ -36,7 +36,7 @@ def hidden_layers_demonstration(
     lr: float,
     count: int,
     noise: float,
-) -> Demonstration:
+) -> Study:
     """Each problem learnt by each form of network, by Adam on all points at once; the error on the way and at the end."""
     forms: dict[str, tuple[int, tuple[int, ...]]] = {"linear": (1, ())}
     forms |= {f"linear, degree {degree}": (degree, ()) for degree in (2, 3)}
@@ -70,7 +70,7 @@ def hidden_layers_demonstration(
 
     points = [{"problem": problem, "network": form} for problem in problems for form in forms]
     plane.make(problems[0], count, noise)  # a wrong count is told now
-    return Demonstration(
+    return Study(
         run,
         points=points,
         measure=measure,

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from torch import nn
 
     from chainrule.run.run import Run
-    from chainrule.tasks.study import Demonstration
+    from chainrule.tasks.study import Study
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from chainrule.run.run import Run
-    from chainrule.tasks.study import Demonstration
+    from chainrule.tasks.study import Study
 
 
 @recipe(
@@ -38,16 +38,16 @@ def sigmoid_bumps(
     trained: tuple[Count, ...] = (4, 16, 64),
     steps: Count = 3000,
     lr: Positive = 0.01,
-) -> Demonstration:
+) -> Study:
     """The largest error of sigmoid nets whose weights are written down to approximate a function, against its bound.
 
     `function` is sin, step, hat, runge or a formula of x on [-1, 1]; `function_2d` is a formula of x and y on the
     square. A net of n bumps has one hidden layer of 2 n sigmoids; a net of n x n towers has two hidden layers. The same
     nets are trained, from random weights and from the bumps.
     """
-    from chainrule.systems.studies.approximation.sigmoid_bumps import sigmoid_bumps_demonstration
+    from chainrule.systems.studies.approximation.sigmoid_bumps import sigmoid_bumps_study
 
-    return sigmoid_bumps_demonstration(
+    return sigmoid_bumps_study(
         run,
         function=function,
         function_2d=function_2d,
@@ -78,16 +78,16 @@ def depth_width(
     repeats: Count = 3,
     steps: Count = 3000,
     lr: Positive = 0.003,
-) -> Demonstration:
+) -> Study:
     """The straight pieces and the error of nets of rectified units, against width and, at equal size, against depth.
 
     By construction: the sawtooth of 2^k pieces, for k to `built`, as a net of k layers of two units and as one of a
     single layer, their pieces counted exactly. By training: nets of one layer of each of `widths`, and nets of each of
     `depths` with `parameters` at most, on the sawtooth of 2^folds pieces.
     """
-    from chainrule.systems.studies.approximation.depth_width import depth_width_demonstration
+    from chainrule.systems.studies.approximation.depth_width import depth_width_study
 
-    return depth_width_demonstration(
+    return depth_width_study(
         run,
         built=built,
         folds=folds,
@@ -123,18 +123,18 @@ def hidden_layers(
     lr: Positive = 0.02,
     count: Count = 400,
     noise: NonNegative = 0.05,
-) -> Demonstration:
+) -> Study:
     """Learning curves in the plane without a hidden layer, with one, and with two: what a straight line cannot do.
 
     Each problem is learnt by a linear model, and for each number of units by one hidden layer and by two of them; also
     by a linear model over polynomials of the second and third degree. Test points are drawn with another seed.
     """
     from chainrule.systems.feedforward.mlp import MLP
-    from chainrule.systems.studies.approximation.hidden_layers import hidden_layers_demonstration
+    from chainrule.systems.studies.approximation.hidden_layers import hidden_layers_study
 
     def build(inputs: int, sizes: tuple[int, ...]) -> nn.Module:
         return MLP(inputs, 2, sizes, activation)
 
-    return hidden_layers_demonstration(
+    return hidden_layers_study(
         run, build=build, problems=problems, hidden=hidden, steps=steps, lr=lr, count=count, noise=noise
     )

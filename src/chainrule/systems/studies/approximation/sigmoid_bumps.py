@@ -25,7 +25,7 @@ from chainrule.systems.studies.approximation.bumps import (
 )
 from chainrule.systems.studies.approximation.figures import bump_figure, error_figure, tower_figure
 from chainrule.systems.studies.approximation.given_function import read_function, read_function_of_two
-from chainrule.tasks.study import Demonstration
+from chainrule.tasks.study import Study
 
 LOW, HIGH = -1.0, 1.0
 SAMPLES, SIDE = 4096, 96  # about so many intervals has the grid on which the largest error is found
@@ -34,7 +34,7 @@ MOST_BUMPS, MOST_CELLS = 2048, 32
 TRAINED_ON = 513  # points of the function that a trained net sees
 
 
-def sigmoid_bumps_demonstration(
+def sigmoid_bumps_study(
     run: Run,
     *,
     function: str,
@@ -45,7 +45,7 @@ def sigmoid_bumps_demonstration(
     trained: tuple[int, ...],
     steps: int,
     lr: float,
-) -> Demonstration:
+) -> Study:
     """Builds and trains nets of the given sizes; the recipe `sigmoid-bumps` tells the settings."""
     _check_sizes("counts", counts, MOST_BUMPS)
     _check_sizes("trained", trained, MOST_BUMPS)
@@ -88,7 +88,7 @@ def sigmoid_bumps_demonstration(
             ),
         ]
 
-    return Demonstration(
+    return Study(
         run,
         points=points,
         measure=measure,

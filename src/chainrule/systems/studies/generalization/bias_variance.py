@@ -20,7 +20,7 @@ from chainrule.systems.studies.generalization.bias_variance_decomposition import
     linear_bias_variance,
 )
 from chainrule.systems.studies.generalization.ensemble_linear import MemberLinear
-from chainrule.tasks.study import Demonstration
+from chainrule.tasks.study import Study
 
 GRID = 201  # inputs at which answers are compared with the function
 CLAIM = "The expected squared error is bias^2 + variance + noise; a larger model has less bias and more variance."
@@ -31,7 +31,7 @@ def function(x: Tensor) -> Tensor:
     return 0.8 * (2 * math.pi * x).sin() + 0.4 * x
 
 
-def bias_variance_demonstration(
+def bias_variance_study(
     run: Run,
     *,
     degrees: Sequence[int],
@@ -41,7 +41,7 @@ def bias_variance_demonstration(
     noise: float,
     steps: int,
     lr: float,
-) -> Demonstration:
+) -> Study:
     """Polynomials of each degree, and nets of each hidden size, fitted to `sets` training sets each.
 
     The training inputs are the same in every set, evenly spaced; the noise of the targets is drawn anew. So the closed
@@ -80,7 +80,7 @@ def bias_variance_demonstration(
 
     points = [{"model": "polynomial", "size": size} for size in degrees]
     points += [{"model": "net", "size": size} for size in hidden]
-    return Demonstration(
+    return Study(
         run,
         points=points,
         measure=measure,

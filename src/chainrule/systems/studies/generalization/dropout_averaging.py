@@ -18,7 +18,7 @@ from chainrule.reporting.line_plots import Line, lines
 from chainrule.run.run import Run
 from chainrule.systems.studies.generalization.dropout_masks import all_masks, arithmetic_mean, geometric_mean
 from chainrule.systems.studies.image_rows import ImageRows
-from chainrule.tasks.study import Demonstration
+from chainrule.tasks.study import Study
 
 MOST_ENUMERATED = 12  # units, so that 4096 masks are made
 ENUMERATED_ROWS = 200  # test samples that all masks are tried on
@@ -28,7 +28,7 @@ CLAIM = (
 )
 
 
-def dropout_demonstration(
+def dropout_study(
     run: Run,
     *,
     rates: Sequence[float],
@@ -40,7 +40,7 @@ def dropout_demonstration(
     steps: int,
     batch_size: int,
     lr: float,
-) -> Demonstration:
+) -> Study:
     """A wide net of two hidden layers at each rate, with sampled masks; and two small nets whose masks are all tried."""
     if not all(0 < rate < 1 for rate in rates):
         raise UserError(
@@ -81,7 +81,7 @@ def dropout_demonstration(
 
     points = [{"net": "wide", "rate": rate} for rate in (0.0, *rates)]
     points += [{"net": net, "rate": 0.5} for net in ("one hidden layer", "two hidden layers")]
-    return Demonstration(
+    return Study(
         run,
         points=points,
         measure=measure,

@@ -23,7 +23,7 @@ from chainrule.systems.studies.generalization.bounds import (
 from chainrule.systems.studies.generalization.ensemble_linear import MemberLinear
 from chainrule.systems.studies.generalization.voting import error_correlation, wrong_majority
 from chainrule.systems.studies.image_rows import ImageRows
-from chainrule.tasks.study import Demonstration
+from chainrule.tasks.study import Study
 
 DRAWS = 50  # subsets of the members that a smaller ensemble's error is averaged over
 WAYS = {
@@ -37,9 +37,9 @@ CLAIM = (
 )
 
 
-def ensemble_demonstration(
+def ensemble_study(
     run: Run, *, members: int, hidden: int, size: int, samples: int, steps: int, lr: float, noise: float
-) -> Demonstration:
+) -> Study:
     """Nets that tell the first half of the classes from the second, made independent in three ways; and regressors."""
     if members < 3 or members % 2 == 0:
         raise UserError(
@@ -73,7 +73,7 @@ def ensemble_demonstration(
         return measure_votes(probs.cpu(), (test.y >= half).cpu(), sizes)
 
     points = [{"members": way} for way in (*WAYS, "regressors")]
-    return Demonstration(
+    return Study(
         run,
         points=points,
         measure=measure,

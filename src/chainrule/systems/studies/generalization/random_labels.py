@@ -15,14 +15,14 @@ from chainrule.loops.experiment import Row, descend
 from chainrule.reporting.line_plots import Line, lines
 from chainrule.run.run import Run
 from chainrule.systems.studies.image_rows import ImageRows
-from chainrule.tasks.study import Demonstration
+from chainrule.tasks.study import Study
 
 PIXELS = ("shuffled pixels", "random pixels", "noise")
 EVALUATION = 2000  # samples of a pass
 CLAIM = "A net that is large enough fits random labels to a training error of zero; only the test error shows the difference."
 
 
-def random_labels_demonstration(
+def random_labels_study(
     run: Run,
     *,
     corruptions: Sequence[float],
@@ -34,7 +34,7 @@ def random_labels_demonstration(
     batch_size: int,
     lr: float,
     momentum: float,
-) -> Demonstration:
+) -> Study:
     """A perceptron with nothing that regularises it, on labels corrupted more and more, and on pixels in disorder."""
     if not corruptions or not all(0 <= share <= 1 for share in corruptions):
         raise UserError(
@@ -82,7 +82,7 @@ def random_labels_demonstration(
 
     points = [{"pixels": "as they are", "corruption": share} for share in corruptions]
     points += [{"pixels": pixels, "corruption": 0.0} for pixels in PIXELS]
-    return Demonstration(
+    return Study(
         run,
         points=points,
         measure=measure,

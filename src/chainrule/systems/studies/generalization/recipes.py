@@ -9,7 +9,7 @@ from chainrule.core.settings import Count, Fraction, Positive, Size
 
 if TYPE_CHECKING:
     from chainrule.run.run import Run
-    from chainrule.tasks.study import Demonstration
+    from chainrule.tasks.study import Study
 
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from chainrule.core.settings import NonNegative
 
 if TYPE_CHECKING:
     from chainrule.run.run import Run
-    from chainrule.tasks.study import Demonstration
+    from chainrule.tasks.study import Study
 
 
 @recipe(
@@ -37,11 +37,11 @@ def bias_variance(
     noise: NonNegative = 0.3,
     steps: Count = 1500,
     lr: Positive = 0.01,
-) -> Demonstration:
+) -> Study:
     """Bias squared, variance and noise against model size, and their sum against the measured test error."""
-    from chainrule.systems.studies.generalization.bias_variance import bias_variance_demonstration
+    from chainrule.systems.studies.generalization.bias_variance import bias_variance_study
 
-    return bias_variance_demonstration(
+    return bias_variance_study(
         run, degrees=degrees, hidden=hidden, samples=samples, sets=sets, noise=noise, steps=steps, lr=lr
     )
 
@@ -63,11 +63,11 @@ def ensemble_bounds(
     steps: Count = 300,
     lr: Positive = 0.02,
     noise: NonNegative = 0.3,
-) -> Demonstration:
+) -> Study:
     """The error of a vote of nets against the binomial error of independent members and Hoeffding's bound."""
-    from chainrule.systems.studies.generalization.ensemble_bounds import ensemble_demonstration
+    from chainrule.systems.studies.generalization.ensemble_bounds import ensemble_study
 
-    return ensemble_demonstration(
+    return ensemble_study(
         run, members=members, hidden=hidden, size=size, samples=samples, steps=steps, lr=lr, noise=noise
     )
 
@@ -91,15 +91,15 @@ def random_labels(
     batch_size: Count = 128,
     lr: Positive = 0.1,
     momentum: Fraction = 0.9,
-) -> Demonstration:
+) -> Study:
     """Training and test error, and the epochs to fit, for true labels, random labels, shuffled and random pixels.
 
     Zhang et al. use CIFAR-10 whole, which needs many more epochs:
     `chainrule train random-labels --data cifar10 size=28 layers=3 lr=0.01 epochs=600`. Add `samples=2000` for minutes.
     """
-    from chainrule.systems.studies.generalization.random_labels import random_labels_demonstration
+    from chainrule.systems.studies.generalization.random_labels import random_labels_study
 
-    return random_labels_demonstration(
+    return random_labels_study(
         run,
         corruptions=corruptions,
         hidden=hidden,
@@ -132,11 +132,11 @@ def dropout_averaging(
     steps: Count = 1500,
     batch_size: Count = 64,
     lr: Positive = 1e-3,
-) -> Demonstration:
+) -> Study:
     """One pass with scaled weights against the mean over sampled masks, and over all masks of small nets."""
-    from chainrule.systems.studies.generalization.dropout_averaging import dropout_demonstration
+    from chainrule.systems.studies.generalization.dropout_averaging import dropout_study
 
-    return dropout_demonstration(
+    return dropout_study(
         run,
         rates=rates,
         hidden=hidden,

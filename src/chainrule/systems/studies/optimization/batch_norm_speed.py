@@ -16,12 +16,12 @@ from chainrule.nn.normalization.batch_norm import BatchNorm
 from chainrule.reporting.line_plots import DASHED, SOLID, Line, lines
 from chainrule.run.run import Run
 from chainrule.systems.studies.image_rows import ImageRows, Rows
-from chainrule.tasks.study import Demonstration
+from chainrule.tasks.study import Study
 
 CLAIM = "With batch normalisation a net reaches the same accuracy in a fraction of the steps, and bears larger rates."
 
 
-def batch_norm_demonstration(
+def batch_norm_study(
     run: Run,
     *,
     depths: Sequence[int],
@@ -33,7 +33,7 @@ def batch_norm_demonstration(
     batch_size: int,
     size: int,
     samples: int,
-) -> Demonstration:
+) -> Study:
     """Sigmoid nets from the same initial weights on the same batches, with the normalisation and without."""
     if any(depth < 1 for depth in depths) or not all(rate > 0 for rate in rates) or not depths or not rates:
         raise UserError(
@@ -62,7 +62,7 @@ def batch_norm_demonstration(
         for rate in rates
         for normed in (False, True)
     ]
-    return Demonstration(
+    return Study(
         run,
         points=points,
         measure=measure,

@@ -16,7 +16,7 @@ from chainrule.systems.studies.optimization.descent_theory import Method, best_t
 from chainrule.systems.studies.optimization.figures import contraction_figure, path_figure, steps_over_rates
 from chainrule.systems.studies.optimization.surfaces import Surface, ravine, rosenbrock
 from chainrule.systems.studies.optimization.walk import HAS_MOMENTUM, LABELS, RULES, Walk, walk
-from chainrule.tasks.study import Demonstration
+from chainrule.tasks.study import Study
 
 METHODS: dict[str, Method] = {
     "sgd": "gradient descent",
@@ -33,7 +33,7 @@ PLACES = {
 }
 
 
-def ravine_demonstration(
+def ravine_study(
     run: Run,
     *,
     condition: float,
@@ -43,7 +43,7 @@ def ravine_demonstration(
     tolerance: float,
     max_steps: int,
     contraction_steps: int,
-) -> Demonstration:
+) -> Study:
     """Measures every rule on the quadratic ravine and in Rosenbrock's valley; the recipe `ravine` tells the settings."""
     if condition <= 1:
         raise UserError("that is no ravine", where="condition", expected="above 1", found=condition)
@@ -98,7 +98,7 @@ def ravine_demonstration(
             )
         return figures
 
-    return Demonstration(
+    return Study(
         run,
         points=points,
         measure=measure,

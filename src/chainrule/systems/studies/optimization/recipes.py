@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from torch import nn
 
     from chainrule.run.run import Run
-    from chainrule.tasks.study import Demonstration
+    from chainrule.tasks.study import Study
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from chainrule.run.run import Run
-    from chainrule.tasks.study import Demonstration
+    from chainrule.tasks.study import Study
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from chainrule.run.run import Run
-    from chainrule.tasks.study import Demonstration
+    from chainrule.tasks.study import Study
 
 
 @recipe(
@@ -45,16 +45,16 @@ def ravine(
     tolerance: Positive = 1e-3,
     max_steps: Count = 15_000,
     contraction_steps: Count = 1000,
-) -> Demonstration:
+) -> Study:
     """Steps to the bottom of a ravine with and without momentum and with adaptive rules, beside the closed form.
 
     Every rule walks down a quadratic of the given condition number, turned by `angle` degrees, and Rosenbrock's valley,
     at `rates` learning rates from 3e-4 to 3. On the quadratic, the contraction a step at the best tuning is measured
     against (k - 1) / (k + 1), (sqrt k - 1) / (sqrt k + 1) and 1 - 2 / sqrt(3 k + 1).
     """
-    from chainrule.systems.studies.optimization.ravine import ravine_demonstration
+    from chainrule.systems.studies.optimization.ravine import ravine_study
 
-    return ravine_demonstration(
+    return ravine_study(
         run,
         condition=condition,
         angle=angle,
@@ -82,16 +82,16 @@ def saddle_escape(
     noise: Positive = 0.01,
     repeats: Count = 11,
     max_steps: Count = 5000,
-) -> Demonstration:
+) -> Study:
     """Steps to leave a saddle against how near the walk begins: descent, momentum, noise, adaptive rules, Newton.
 
     On x^2 - y^2 gradient descent needs log(1 / distance) / log(1 + lr curvature) steps, measured beside it. On the
     monkey saddle, whose curvatures are 0, it needs as many as 1 / distance. Newton's step leads into either; with
     damping it leads out.
     """
-    from chainrule.systems.studies.optimization.saddle import saddle_demonstration
+    from chainrule.systems.studies.optimization.saddle import saddle_study
 
-    return saddle_demonstration(
+    return saddle_study(
         run, distances=distances, lr=lr, momentum=momentum, noise=noise, repeats=repeats, max_steps=max_steps
     )
 
@@ -119,7 +119,7 @@ def tanh_relu(
     train_size: Size = 0,
     measure_every: Count = 2,
     val_fraction: Positive = 1 / 12,
-) -> Demonstration:
+) -> Study:
     """Epochs that a four-layer convolutional net needs to a training error with ReLU and with tanh.
 
     Learning rates are chosen for each of the two by the speed of training, and nothing regularises, as in figure 1 of
@@ -128,10 +128,10 @@ def tanh_relu(
     takes a part of the images. `init` is He's for ReLU and Glorot's for tanh, or PyTorch's own for both.
     """
     from chainrule.data.images.loading import load_images
-    from chainrule.systems.studies.optimization.tanh_relu import tanh_relu_demonstration
+    from chainrule.systems.studies.optimization.tanh_relu import tanh_relu_study
 
     data = load_images(run, size=size, channels=channels, val_fraction=val_fraction)
-    return tanh_relu_demonstration(
+    return tanh_relu_study(
         run,
         data=data,
         goal=error,
@@ -166,15 +166,15 @@ def batch_norm_speed(
     batch_size: Count = 60,
     size: Count = 8,
     samples: Size = 0,
-) -> Demonstration:
+) -> Study:
     """Steps to a validation accuracy with and without batch normalisation, over depths and learning rates.
 
     Section 4.1 of the paper trains three sigmoid layers of 100 on MNIST; its factor of 14 is of Inception on ImageNet.
     As there: `chainrule train batch-norm-speed --data mnist size=28 depths=3 accuracy=0.97 steps=20000 every=50`.
     """
-    from chainrule.systems.studies.optimization.batch_norm_speed import batch_norm_demonstration
+    from chainrule.systems.studies.optimization.batch_norm_speed import batch_norm_study
 
-    return batch_norm_demonstration(
+    return batch_norm_study(
         run,
         depths=depths,
         rates=rates,
@@ -207,11 +207,11 @@ def vanishing_gradient(
     lr: Positive = 0.02,
     momentum: Fraction = 0.9,
     val_fraction: Fraction = 0.1,
-) -> Demonstration:
+) -> Study:
     """Gradient of the first hidden layer against that of the last, before and after training, over depth, activation, start."""
     from chainrule.data.tables.loading import load_table
     from chainrule.systems.feedforward.mlp import MLP
-    from chainrule.systems.studies.optimization.vanishing_gradient import vanishing_gradient_demonstration
+    from chainrule.systems.studies.optimization.vanishing_gradient import vanishing_gradient_study
 
     data = load_table(run, task="classification", val_fraction=val_fraction)
     inputs, classes = len(data.spec["mean"]), len(data.spec["classes"])
@@ -227,6 +227,6 @@ def vanishing_gradient(
     ]
     for point in points[:: len(depths)]:
         build(point)  # what is unknown is told now, not after minutes
-    return vanishing_gradient_demonstration(
+    return vanishing_gradient_study(
         run, data=data, build=build, points=points, steps=steps, batch_size=batch_size, lr=lr, momentum=momentum
     )

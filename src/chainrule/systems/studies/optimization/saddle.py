@@ -17,7 +17,7 @@ from chainrule.systems.studies.optimization.descent_theory import escape_steps, 
 from chainrule.systems.studies.optimization.figures import escape_figure, path_figure
 from chainrule.systems.studies.optimization.surfaces import Surface, monkey_saddle, saddle
 from chainrule.systems.studies.optimization.walk import LABELS, Walk, walk, walk_newton
-from chainrule.tasks.study import Demonstration
+from chainrule.tasks.study import Study
 
 SURFACES: dict[str, Surface] = {"saddle": saddle, "monkey": monkey_saddle}
 TITLES = {"saddle": "The saddle x\u00b2 \u2212 y\u00b2", "monkey": "The monkey saddle x\u00b3 \u2212 3xy\u00b2"}
@@ -32,9 +32,9 @@ SHOWN_STEPS = 1000
 WINDOW = {"start": (0.0, 0.0), "end": (0.0, 0.0), "window": (-1.1, 1.1, -1.1, 1.1)}
 
 
-def saddle_demonstration(
+def saddle_study(
     run: Run, *, distances: tuple[float, ...], lr: float, momentum: float, noise: float, repeats: int, max_steps: int
-) -> Demonstration:
+) -> Study:
     """Measures every rule on both saddles; the recipe `saddle-escape` tells the settings."""
     if len(distances) < 2 or not all(0 < d < RADIUS for d in distances) or len(set(distances)) < len(distances):
         raise UserError(
@@ -80,7 +80,7 @@ def saddle_demonstration(
             figures.append(path_figure(surface, paths, title, WINDOW))
         return figures
 
-    return Demonstration(
+    return Study(
         run,
         points=[{"surface": s, "rule": r} for s in SURFACES for r in RULES],
         measure=measure,

@@ -20,7 +20,7 @@ from chainrule.nn.normalization.normalize import Normalize
 from chainrule.optim import SGD, initialise
 from chainrule.run.run import Run
 from chainrule.systems.studies.approximation.figures import rates_figure, speed_figure
-from chainrule.tasks.study import Demonstration
+from chainrule.tasks.study import Study
 
 ACTIVATIONS = {"relu": relu, "tanh": tanh}
 MEASURED = 2000  # images whose error is the training error; all of fewer
@@ -56,7 +56,7 @@ class FourLayers(nn.Module):
         return self.classifier(x.flatten(1))
 
 
-def tanh_relu_demonstration(
+def tanh_relu_study(
     run: Run,
     *,
     data: Dataset[ImageSplit],
@@ -70,7 +70,7 @@ def tanh_relu_demonstration(
     init: str,
     train_size: int,
     measure_every: int,
-) -> Demonstration:
+) -> Study:
     """Trains the net with both activations at every rate; the recipe `tanh-relu` tells the settings."""
     if not rates:
         raise UserError("there is nothing to measure", where="rates", expected="one learning rate or more")
@@ -104,7 +104,7 @@ def tanh_relu_demonstration(
         best = {a: rate for a in ACTIVATIONS if (rate := best_rate(rows, a)) is not None}
         return [speed_figure(rows, goal, best), rates_figure(rows, epochs)]
 
-    return Demonstration(
+    return Study(
         run,
         points=points,
         measure=measure,

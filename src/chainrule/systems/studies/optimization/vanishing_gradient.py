@@ -17,7 +17,7 @@ from chainrule.introspection.watching import saturated_share, slope_of
 from chainrule.loops.experiment import Row, descend
 from chainrule.reporting.plots import curves
 from chainrule.run.run import Run
-from chainrule.tasks.study import Demonstration
+from chainrule.tasks.study import Study
 
 PROBE = 256  # training rows that the gradient is measured on
 CURVE = 30  # points of a learning curve
@@ -27,7 +27,7 @@ CLAIM = (
 )
 
 
-def vanishing_gradient_demonstration(
+def vanishing_gradient_study(
     run: Run,
     *,
     data: Dataset[TableSplit],
@@ -37,7 +37,7 @@ def vanishing_gradient_demonstration(
     batch_size: int,
     lr: float,
     momentum: float,
-) -> Demonstration:
+) -> Study:
     """Networks of each activation, start and depth, all trained alike by momentum SGD.
 
     Of each: |d loss / d a_1| over |d loss / d a_L|, a_l the input of the activation of hidden layer l, before the first
@@ -75,7 +75,7 @@ def vanishing_gradient_demonstration(
             "curve_steps": [len(curve) * (i + 1) / len(chunks) for i in range(len(chunks))],
         }
 
-    return Demonstration(
+    return Study(
         run,
         points=points,
         measure=measure,
