@@ -28,8 +28,8 @@ demo: $(VENV)/installed
 	rm -rf $(DEMO)
 	$(RUN) train lenet5 --out $(DEMO)
 	$(RUN) evaluate $(DEMO)
-	$(RUN) predict $(DEMO) docs/pictures/digit-3.png docs/pictures/digit-5.png
-	$(RUN) explain $(DEMO) docs/pictures/digit-3.png
+	$(RUN) predict $(DEMO) docs/figures/digit-3.png docs/figures/digit-5.png
+	$(RUN) explain $(DEMO) docs/figures/digit-3.png
 	$(RUN) report $(DEMO)
 	@$(BIN)/python -c 'from pathlib import Path; print("open in a browser:", Path("$(DEMO)/report.html").resolve().as_uri())'
 

@@ -66,14 +66,14 @@ def resume(folder: str | Path, *, device: str | None = None) -> Run:
         )
     run = Run.load(folder, device or record["device"].partition(":")[0], trains=True)
     run.restore_threads()
-    return _train(run, go_on=True)
+    return _train(run, resume=True)
 
 
-def _train(run: Run, go_on: bool = False) -> Run:
+def _train(run: Run, resume: bool = False) -> Run:
     try:
         with run.active():
-            if go_on:
-                run.go_on()
+            if resume:
+                run.resume()
             task = run.task
             if run.record["weights"] and not run.step:
                 modules = task.borrowed() if isinstance(task, Borrows) else task.modules()
@@ -84,7 +84,7 @@ def _train(run: Run, go_on: bool = False) -> Run:
             run.open_task()
             run.finish(_result(run, task.evaluate()), report=lambda: _report(run))
     except UserError:
-        if not go_on:
+        if not resume:
             run.discard()
         raise
     finally:

@@ -27,7 +27,7 @@ def new(folder: Path, seed: int = 0, **common: Any) -> Run:
 def reopened(folder: Path) -> Run:
     """The run in `folder`, at its last checkpoint."""
     run = Run.load(folder, "cpu", trains=True)
-    run.go_on()
+    run.resume()
     return run
 
 

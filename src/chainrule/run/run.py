@@ -315,7 +315,7 @@ class Run:
 
     # -- around the loop ----------------------------------------------------------------------------------------
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Takes up the latest checkpoint; `keep` hands the state to the parts."""
         self._restored = checkpoint.load(self.folder / "checkpoint")
         if self._restored is None:

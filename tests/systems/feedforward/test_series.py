@@ -199,7 +199,7 @@ def test_recursion_feeds_answers_back(small: Path) -> None:
     for _ in range(4):
         with torch.no_grad():
             known = torch.cat([known, task.next_value(known[:, -4:])[:, None]], 1)
-    torch.testing.assert_close(task.go_on(history, 4), known[:, 4:])
+    torch.testing.assert_close(task.resume(history, 4), known[:, 4:])
 
 
 def test_metrics_by_hand(small: Path) -> None:
@@ -233,7 +233,7 @@ def test_what_is_deployed_takes_values() -> None:
     given = task.deployable()
     rows = given.inputs(5)[0]
     assert rows.shape == (5, 4)
-    torch.testing.assert_close(given.module(rows), task.go_on(rows.double(), 1)[:, 0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(given.module(rows), task.resume(rows.double(), 1)[:, 0], rtol=1e-4, atol=1e-4)
     assert chainrule.export(run.folder, "torch", out="out")["largest_difference"] < 1e-4
 
 

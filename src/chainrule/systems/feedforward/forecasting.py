@@ -135,10 +135,10 @@ class Forecaster:
         """Forecasts (N, horizon) float64 on the CPU, in units, from each origin; of a split all where none are given."""
         at = split.origins if origins is None else origins
         context = self.next_value.window.context
-        return self.go_on(split.values.unfold(0, context, 1)[at - context], horizon)
+        return self.resume(split.values.unfold(0, context, 1)[at - context], horizon)
 
     @torch.inference_mode()
-    def go_on(self, history: Tensor, horizon: int) -> Tensor:
+    def resume(self, history: Tensor, horizon: int) -> Tensor:
         """The values (B, horizon) that follow `history` (B, context), each found from those before it."""
         self.model.eval()
         known = history.to(self.run.device, torch.float64)
@@ -151,7 +151,7 @@ class Forecaster:
         found = []
         for text in inputs:
             history = read_history(text, self.data.spec)[-self.next_value.window.context :]
-            values = self.go_on(history[None], self.horizon)[0]
+            values = self.resume(history[None], self.horizon)[0]
             found.append({"input": text, "forecast": [float(f"{value:.6g}") for value in values.tolist()]})
         return found
 
