@@ -19,7 +19,7 @@ import pytest
 from chainrule.cli import main
 from chainrule.core.discovery import all_recipes
 from chainrule.core.errors import UserError
-from tests.data.image_sets import images, npz
+from tests.data.image_sets import npz, write_images
 from tests.trained import lenet_run
 
 Command = Callable[..., tuple[int, str, str]]
@@ -142,7 +142,7 @@ def test_train_evaluate_and_predict_answer_in_json(command: Command, tmp_path: P
     status, out, _ = command("evaluate", result["run"], "--device", "cpu")
     assert status == 0 and f"{result['metrics']['accuracy']:.6g}" in out
 
-    images(tmp_path / "p", 2)
+    write_images(tmp_path / "p", 2)
     status, out, _ = command(
         "predict", result["run"], tmp_path / "p" / "0.png", tmp_path / "p" / "1.png", "--json", "--device", "cpu"
     )

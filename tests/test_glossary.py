@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import tokenize
 from pathlib import Path
@@ -81,9 +82,7 @@ def test_names_of_the_field() -> None:
     wrong = []
     for file in SOURCE.rglob("*.py"):
         tokens = list(tokenize.generate_tokens(io.StringIO(file.read_text("utf-8")).readline))
-        defined = [
-            (b.string, b.start[0]) for a, b in zip(tokens, tokens[1:], strict=False) if a.string in ("def", "class")
-        ]
+        defined = [(b.string, b.start[0]) for a, b in itertools.pairwise(tokens) if a.string in ("def", "class")]
         wrong += [
             f"{file.relative_to(SOURCE)}:{line} defines {name}, say {WORDS[name]!r}"
             for name, line in defined

@@ -32,7 +32,7 @@ def npz(file: Path, count: int = 40, **changes: np.ndarray) -> str:
     return str(file)
 
 
-def some_images(
+def write_images(
     folder: Path, count: int, mode: str = "L", size: tuple[int, int] = (8, 8), suffix: str = ".png"
 ) -> Path:
     """`count` files of noise, each another."""

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from chainrule.introspection.attribution.images import around_grey, heat, in_grid, laid_over, png, seen_pixels
 from PIL import Image
 from torch import nn
 
 from chainrule.core.errors import UserError
 from chainrule.introspection.attribution.effort import Effort
 from chainrule.introspection.attribution.filters import first_filters
+from chainrule.introspection.attribution.images import around_grey, heat, in_grid, laid_over, png, seen_pixels
 from chainrule.introspection.attribution.inversion import alpha_norm, class_image, invert, total_variation
 from chainrule.introspection.attribution.occlusion import mean_over_squares, occlusion, positions
 from chainrule.introspection.attribution.receptive_field import ReceptiveField
@@ -101,16 +101,16 @@ def test_top_activations_against_sorting(net: nn.Module) -> None:
     for k in range(4):
         ranked = sorted((-float(conv1[n, k].max()), n) for n in range(23))[:5]
         top = found["conv1"]
-        assert top.one_image[k].tolist() == [n for _, n in ranked]
+        assert top.image[k].tolist() == [n for _, n in ranked]
         assert top.value[k].tolist() == pytest.approx([-v for v, _ in ranked])
         for rank in range(5):
             place = top.row[k, rank], top.column[k, rank]
-            assert float(conv1[top.one_image[k, rank], k][place]) == pytest.approx(float(top.value[k, rank]))
+            assert float(conv1[top.image[k, rank], k][place]) == pytest.approx(float(top.value[k, rank]))
     assert found["bn2"].value.shape == (5, 5)
     whole = top_activations(net, x, ["conv1"], count=99)["conv1"]
-    assert whole.one_image.shape == (4, 23) and torch.equal(whole.one_image[:, :5], found["conv1"].one_image)
+    assert whole.image.shape == (4, 23) and torch.equal(whole.image[:, :5], found["conv1"].image)
     doubled = top_activations(net, x[:3], ["conv1"], 1, prepare=lambda part: part * 0)["conv1"]
-    assert doubled.one_image.tolist() == [[0]] * 4
+    assert doubled.image.tolist() == [[0]] * 4
     with pytest.raises(UserError, match="nothing to choose from"):
         top_activations(net, x[:0], ["conv1"])
     with pytest.raises(UserError, match="no maps"):
@@ -125,7 +125,7 @@ def test_a_crop_is_what_the_unit_saw() -> None:
     top = top_activations(net, x, ["3"], count=2)["3"]
     field = ReceptiveField().through(3).through(2, 2).through(3)
     for k in range(2):
-        part = crop(x[top.one_image[k, 0]], (field, field), int(top.row[k, 0]), int(top.column[k, 0]))
+        part = crop(x[top.image[k, 0]], (field, field), int(top.row[k, 0]), int(top.column[k, 0]))
         assert part.shape == (1, 8, 8)
         assert float(net(part[None])[0, k, 0, 0].detach()) == pytest.approx(float(top.value[k, 0]), rel=1e-5)
 
@@ -171,9 +171,9 @@ def test_inversion_of_an_invertible_map_gives_the_image_back() -> None:
     nn.init.orthogonal_(net[1].weight)
     x = images_of(3, 2, 3, 3)
     made = invert(net, x, "1", steps=400, lr=0.1, variation=0.0, norm=0.0)
-    torch.testing.assert_close(made.one_image, x, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(made.image, x, atol=1e-3, rtol=1e-3)
     assert len(made.objective) == 401 and made.objective[-1] < 1e-6 < made.objective[0]
-    one, other = (invert(net, x[[0, n]], "1", steps=50).one_image[0] for n in (1, 2))
+    one, other = (invert(net, x[[0, n]], "1", steps=50).image[0] for n in (1, 2))
     torch.testing.assert_close(one, other, atol=1e-9, rtol=0)  # each goes its own way
 
 
@@ -181,20 +181,20 @@ def test_inversion_against_its_objective(net: nn.Module) -> None:
     x = images_of(1, 2, 12, 12)
     before = state_of(net)
     made = invert(net, x, "bn2", steps=60, norm=0.01, alpha=4.0, variation=0.1)
-    assert state_of(net) == before and not made.one_image.requires_grad
+    assert state_of(net) == before and not made.image.requires_grad
     assert made.objective[-1] < 0.5 * made.objective[0]
     net.eval()
-    a, b = (net.bn2(net.conv2(F.max_pool2d(F.relu(net.bn1(net.conv1(z))), 3, 2, 1))) for z in (made.one_image, x))  # type: ignore[operator]
-    z = made.one_image
+    a, b = (net.bn2(net.conv2(F.max_pool2d(F.relu(net.bn1(net.conv1(z))), 3, 2, 1))) for z in (made.image, x))  # type: ignore[operator]
+    z = made.image
     by_hand = (a - b).square().sum() / b.square().sum() + (0.01 * z.pow(4).sum() + 0.1 * total_variation(z)[0]) / 288
     assert made.objective[-1] == pytest.approx(float(by_hand.detach()), rel=1e-6)
     again = invert(net, x, "bn2", steps=60, norm=0.01, alpha=4.0, variation=0.1)
-    assert torch.equal(made.one_image, again.one_image)
+    assert torch.equal(made.image, again.image)
     rough = invert(net, x, "bn2", steps=60, norm=0.0, variation=0.0)
-    assert total_variation(rough.one_image)[0] > total_variation(made.one_image)[0], "the prior smooths"
+    assert total_variation(rough.image)[0] > total_variation(made.image)[0], "the prior smooths"
     with pytest.raises(UserError, match="no step"):
         invert(net, x, "bn2", steps=0)
-    assert bool(invert(linear([[0.0]], (1, 1, 1)), torch.ones(1, 1, 1, 1), "1").one_image.isfinite().all())
+    assert bool(invert(linear([[0.0]], (1, 1, 1)), torch.ones(1, 1, 1, 1), "1").image.isfinite().all())
 
 
 def test_the_image_of_a_class_in_closed_form() -> None:
@@ -203,9 +203,9 @@ def test_the_image_of_a_class_in_closed_form() -> None:
     x = torch.tensor([[[[4.0, 0.0], [0.0, 0.0]]]], dtype=torch.float64)
     made = class_image(net, x, 0, steps=500, lr=0.1, norm=1.0, variation=0.0)
     wanted = 4 / 2 * torch.tensor([[[[0.25, -0.5], [0.0, 0.5]]]], dtype=torch.float64)
-    torch.testing.assert_close(made.one_image, wanted, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(made.image, wanted, atol=1e-4, rtol=1e-4)
     smooth = class_image(net, x, 0, steps=200, norm=1.0, variation=10.0)
-    assert total_variation(smooth.one_image)[0] < total_variation(made.one_image)[0]
+    assert total_variation(smooth.image)[0] < total_variation(made.image)[0]
     with pytest.raises(UserError, match="no such class"):
         class_image(net, x, 2)
 

@@ -24,7 +24,7 @@ from chainrule.nn.frozen import Frozen
 from chainrule.run.run import Run
 from chainrule.systems.image_classification.test_time_augmentation import FlipAverage
 from chainrule.tasks.images import figures as class_figures
-from tests.data.image_sets import some_images
+from tests.data.image_sets import write_images
 
 SMALL: dict[str, Any] = {
     "network": "lenet-caffe",
@@ -135,7 +135,7 @@ def test_published_weights_bring_their_preprocessing(tmp_path: Path, capfd: pyte
     torch.save(models.build("resnet18").state_dict(), file)
     folders = tmp_path / "pictures"
     for name in ("plain", "繁 体"):
-        some_images(folders / name, 12, "RGB", (60, 40))
+        write_images(folders / name, 12, "RGB", (60, 40))
     run = api.train(
         "image-classifier",
         network="resnet18",
@@ -165,7 +165,7 @@ def test_published_weights_bring_their_preprocessing(tmp_path: Path, capfd: pyte
 
 def test_heads_learn_beside_the_main_classifier(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        some_images(tmp_path / "pictures" / name, 8, "RGB", (32, 32))
+        write_images(tmp_path / "pictures" / name, 8, "RGB", (32, 32))
     run = api.train(
         "image-classifier",
         network="googlenet-bn",
@@ -213,10 +213,10 @@ def test_settings_that_do_not_fit(settings: dict[str, Any], words: str, tmp_path
 
 def test_some_of_the_classes_are_enough_to_measure(tmp_path: Path) -> None:
     for name in "abc":
-        some_images(tmp_path / "all" / name, 6)
+        write_images(tmp_path / "all" / name, 6)
     run = api.train("image-classifier", **SMALL | {"batch_size": 4}, data=str(tmp_path / "all"), out=tmp_path / "run")
     for name in "bc":
-        some_images(tmp_path / "some" / name, 3)
+        write_images(tmp_path / "some" / name, 3)
     task = run.open_task()
     files = sorted((tmp_path / "some").rglob("*.png"))
     answers = [row["class"] for row in task.predict([str(file) for file in files], None)]
@@ -224,7 +224,7 @@ def test_some_of_the_classes_are_enough_to_measure(tmp_path: Path) -> None:
     assert found["accuracy"] == pytest.approx(
         np.mean([answer == file.parent.name for answer, file in zip(answers, files, strict=True)])
     )
-    some_images(tmp_path / "some" / "d", 3)
+    write_images(tmp_path / "some" / "d", 3)
     with pytest.raises(UserError, match=r"other classes[\s\S]*a, b, c[\s\S]*b, c, d"):
         api.evaluate(run.folder, data=str(tmp_path / "some"))
 
@@ -235,7 +235,7 @@ def test_some_of_the_classes_are_enough_to_measure(tmp_path: Path) -> None:
 def test_images_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHAINRULE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(cache, "CACHED_FROM", 5)
-    files = sorted(some_images(tmp_path / "set", 6, "RGB", (10, 7)).iterdir())
+    files = sorted(write_images(tmp_path / "set", 6, "RGB", (10, 7)).iterdir())
     first = np.array(cache.decoded(files, 8, 3))
     assert all(np.array_equal(row, decode(file, 3, (8, 8))) for row, file in zip(first, files, strict=True))
     opened: list[Path] = []
@@ -256,14 +256,14 @@ def test_the_cache_stays_within_its_bound(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(cache, "CACHED_FROM", 1)
     monkeypatch.setattr(cache, "MOST_BYTES", 1000)
     for number in range(4):
-        cache.decoded(sorted(some_images(tmp_path / f"set{number}", 2).iterdir()), 14, 1)  # 392 bytes and a header
+        cache.decoded(sorted(write_images(tmp_path / f"set{number}", 2).iterdir()), 14, 1)  # 392 bytes and a header
     assert len(list((tmp_path / "cache" / "pictures").iterdir())) == 2
 
 
 def test_a_broken_image_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHAINRULE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(cache, "CACHED_FROM", 5)
-    files = sorted(some_images(tmp_path / "set", 6).iterdir())
+    files = sorted(write_images(tmp_path / "set", 6).iterdir())
     files[3].write_bytes(files[3].read_bytes()[:40])
     with pytest.raises(UserError, match=files[3].name):
         cache.decoded(files, 8, 1)
@@ -274,7 +274,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypa
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("CHAINRULE_CACHE", str(tmp_path / "file"))
     monkeypatch.setattr(cache, "CACHED_FROM", 1)
-    assert cache.decoded(sorted(some_images(tmp_path / "set", 2).iterdir()), 8, 1).shape == (2, 8, 8, 1)
+    assert cache.decoded(sorted(write_images(tmp_path / "set", 2).iterdir()), 8, 1).shape == (2, 8, 8, 1)
 
 
 @pytest.mark.parametrize("size", [(40, 20), (20, 40), (23, 23)])
@@ -288,7 +288,7 @@ def test_margin_keeps_proportions(size: tuple[int, int], tmp_path: Path) -> None
 
 
 def test_predict_takes_names_from_stdin(run_folder: Path, tmp_path: Path) -> None:
-    files = sorted(some_images(tmp_path / "新 folder", 3, size=(28, 28)).iterdir())
+    files = sorted(write_images(tmp_path / "新 folder", 3, size=(28, 28)).iterdir())
     runner = CliRunner()
     named = runner.invoke(cli, ["predict", str(run_folder), "-", "--json"], input="\n".join(map(str, files)) + "\n")
     direct = runner.invoke(cli, ["predict", str(run_folder), *map(str, files), "--json"])

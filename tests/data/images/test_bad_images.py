@@ -19,7 +19,7 @@ from chainrule.data.images.faces import read_other_faces
 from chainrule.data.images.loading import decode_files, read_other_images
 from chainrule.data.images.unlabelled import read_other_unlabelled
 from chainrule.models import build
-from tests.data.image_sets import png, read, some_images
+from tests.data.image_sets import png, read, write_images
 
 # -- the three commands ------------------------------------------------------------------------------------------------
 
@@ -46,7 +46,7 @@ def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]
 
 def two_classes(root: Path, count: int = 10, **options: Any) -> Path:
     for name in ("a", "b"):
-        some_images(root / name, count, **options)
+        write_images(root / name, count, **options)
     return root
 
 
@@ -174,7 +174,7 @@ def test_odd_names_and_sizes_train_and_answer(command: Any, tmp_path: Path) -> N
     two_classes(root / "train", 4, mode="RGB", size=(40, 30))
     (root / "train" / "a").rename(root / "train" / "小 猫 🐱")
     cats = root / "train" / "小 猫 🐱"
-    some_images(cats / "deeper down", 4, mode="RGB", size=(5, 3))
+    write_images(cats / "deeper down", 4, mode="RGB", size=(5, 3))
     (cats / "0.png").rename(cats / "我 的 %20 #1 🐈.PNG")
     (cats / "2.png").rename(cats / "'quoted\" & [b].png")
     Image.new("CMYK", (30, 30)).save(cats / "print.JPG")
@@ -183,10 +183,10 @@ def test_odd_names_and_sizes_train_and_answer(command: Any, tmp_path: Path) -> N
     (cats / ".hidden").mkdir()
     (cats / ".hidden" / "no.png").write_bytes(b"")
     (cats / "phone.HEIC").write_bytes(b"not looked at")
-    some_images(root, 1, mode="RGB")
+    write_images(root, 1, mode="RGB")
     for split in ("val", "test"):
         for name in ("小 猫 🐱", "b"):
-            some_images(root / split / name, 2, mode="RGB")
+            write_images(root / split / name, 2, mode="RGB")
     status, told = command("data", "check", root, "--json")
     found = json.loads(told)
     assert status == 0 and found["train by class"] == {"b": 4, "小 猫 🐱": 10} and found["sizes"].endswith("different")
@@ -216,11 +216,11 @@ def class_with_nothing(root: Path) -> None:
 
 
 def one_class(root: Path) -> None:
-    some_images(root / "only", 8)
+    write_images(root / "only", 8)
 
 
 def one_class_in_a_table(root: Path) -> None:
-    some_images(root / "files", 8)
+    write_images(root / "files", 8)
     (root / "train.csv").write_text("path,label\n" + "".join(f"files/{i}.png,a\n" for i in range(8)), "utf-8")
 
 
@@ -239,7 +239,7 @@ def a_folder_in_a_table(root: Path) -> None:
 
 def grey_and_colour(root: Path) -> None:
     two_classes(root)
-    some_images(root / "b", 3, mode="RGB")
+    write_images(root / "b", 3, mode="RGB")
 
 
 def only_broken_links(root: Path) -> None:

@@ -16,7 +16,7 @@ from chainrule.data.images.decoding import colour_channels, decode
 from chainrule.data.images.files import read_idx
 from chainrule.data.images.loading import decode_files, pixel_statistics
 from chainrule.data.splits import fingerprint
-from tests.data.image_sets import cifar_folder, idx_bytes, idx_folder, read, refused, some_images, stripes
+from tests.data.image_sets import cifar_folder, idx_bytes, idx_folder, read, refused, stripes, write_images
 
 # -- MNIST's idx ------------------------------------------------------------------------------------------------
 
@@ -114,9 +114,9 @@ def test_cifar_files_that_are_wrong(tmp_path: Path) -> None:
 def test_class_folders(tmp_path: Path) -> None:
     """Names with spaces and Chinese characters, subfolders, other files beside, hidden folders."""
     root = tmp_path / "my images 图"
-    some_images(root / "小 猫", 6)
-    some_images(root / "dog 狗" / "deeper down", 7, suffix=".bmp")
-    some_images(root / ".thumbnails", 3)
+    write_images(root / "小 猫", 6)
+    write_images(root / "dog 狗" / "deeper down", 7, suffix=".bmp")
+    write_images(root / ".thumbnails", 3)
     (root / "readme.txt").write_text("no image")
     (root / "小 猫" / "notes.txt").write_text("no image")
     spec, splits = read(root)
@@ -128,12 +128,12 @@ def test_class_folders(tmp_path: Path) -> None:
 def test_splits_in_folders(tmp_path: Path) -> None:
     for split, count in (("train", 5), ("val", 2), ("test", 3)):
         for label in ("a", "b"):
-            some_images(tmp_path / "d" / split / label, count)
+            write_images(tmp_path / "d" / split / label, count)
     spec, splits = read(tmp_path / "d")
     assert spec["counts"] == {"train": 10, "val": 4, "test": 6} and set(spec["splits"].values()) == {"as published"}
     first = np.asarray(Image.open(tmp_path / "d" / "val" / "b" / "0.png"))
     assert np.array_equal(splits["val"].x[2, 0].numpy(), first) and splits["val"].y.tolist() == [0, 0, 1, 1]
-    some_images(tmp_path / "d" / "test" / "c", 1)
+    write_images(tmp_path / "d" / "test" / "c", 1)
     refused(tmp_path / "d", "'c' is in test and not in train")
 
 
@@ -163,7 +163,7 @@ def test_every_kind_of_image_trains(tmp_path: Path, mode: str, suffix: str) -> N
                 deep = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1024 + index
                 Image.fromarray(deep).save(tmp_path / "d" / label / f"{index}.png")
         else:
-            some_images(tmp_path / "d" / label, 5, mode=mode, suffix=suffix)
+            write_images(tmp_path / "d" / label, 5, mode=mode, suffix=suffix)
     spec, splits = read(tmp_path / "d")
     assert spec["channels"] == (1 if mode in ("L", "1", "LA", "I;16", "F") else 3)
     assert splits["train"].x.dtype == torch.uint8 and splits["train"].x.shape[1:] == (spec["channels"], 8, 8)
@@ -192,7 +192,7 @@ def test_what_conversions_give(tmp_path: Path) -> None:
 
 def broken_images(folder: Path) -> dict[str, Path]:
     """Files that end like images and are none, by what is wrong with them."""
-    whole = some_images(folder / "whole", 1, mode="RGB", size=(40, 40)) / "0.png"
+    whole = write_images(folder / "whole", 1, mode="RGB", size=(40, 40)) / "0.png"
     made = {
         "cut short": whole.read_bytes()[:-900],
         "empty": b"",
@@ -209,7 +209,7 @@ def test_a_broken_image_is_named(tmp_path: Path) -> None:
     for name, file in broken_images(tmp_path / "broken").items():
         root = tmp_path / f"set {name}"
         for label in ("a", "b"):
-            some_images(root / label, 5, mode="RGB")
+            write_images(root / label, 5, mode="RGB")
         (root / "b" / "3.png").write_bytes(file.read_bytes())
         message = refused(root, "cannot be read", str(root / "b" / "3.png"))
         assert ("an empty file" in message) is (name == "empty")
@@ -221,21 +221,21 @@ def test_a_broken_image_is_named(tmp_path: Path) -> None:
 
 def test_a_image_of_absurd_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    file = some_images(tmp_path, 1) / "0.png"
+    file = write_images(tmp_path, 1) / "0.png"
     with pytest.raises(UserError, match="cannot be read"):
         decode(file, 1, (8, 8))
 
 
 def test_folders_that_will_not_do(tmp_path: Path) -> None:
-    some_images(tmp_path / "one" / "a", 5)
+    write_images(tmp_path / "one" / "a", 5)
     refused(tmp_path / "one", "two at least", "1 subfolder")
     (tmp_path / "none").mkdir()
     refused(tmp_path / "none", "0 subfolders")
-    some_images(tmp_path / "gap" / "a", 5)
+    write_images(tmp_path / "gap" / "a", 5)
     (tmp_path / "gap" / "b").mkdir()
     refused(tmp_path / "gap", "a class has no image", str(tmp_path / "gap" / "b"))
-    some_images(tmp_path / "mixed" / "a", 5)
-    some_images(tmp_path / "mixed" / "b", 4, mode="RGB")
+    write_images(tmp_path / "mixed" / "a", 5)
+    write_images(tmp_path / "mixed" / "b", 4, mode="RGB")
     refused(tmp_path / "mixed", "mixed kinds", "grey, as most are", "0.png", "channels=1")
     assert read(tmp_path / "mixed", channels=3)[0]["channels"] == 3
     (tmp_path / "notes.txt").write_text("x")

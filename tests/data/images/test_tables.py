@@ -16,7 +16,7 @@ from chainrule import api
 from chainrule.core.errors import UserError
 from chainrule.data.images.files import read_images
 from chainrule.data.splits import stratified
-from tests.data.image_sets import idx_folder, npz, read, refused, some_images, stripes
+from tests.data.image_sets import idx_folder, npz, read, refused, stripes, write_images
 
 # -- tables -----------------------------------------------------------------------------------------------------
 
@@ -77,7 +77,7 @@ def test_tables_that_will_not_do(tmp_path: Path) -> None:
 
 
 def test_csv_of_files(tmp_path: Path) -> None:
-    some_images(tmp_path / "的 files", 10, mode="RGB")
+    write_images(tmp_path / "的 files", 10, mode="RGB")
     table = tmp_path / "t.csv"
     table.write_text("path,kind\n" + "".join(f"的 files/{i}.png,{'ab'[i % 2]}\n" for i in range(10)), "utf-8-sig")
     spec, _ = read(table, target="kind")
@@ -186,7 +186,7 @@ def test_a_split_is_never_empty(tmp_path: Path) -> None:
     assert len(stratified(torch.tensor([0, 1, 2]), 0.5, 0)[1]) == 0  # nothing to spare
     for split, count in (("train", 1), ("test", 2)):
         for label in ("a", "b"):
-            some_images(tmp_path / "d" / split / label, count)
+            write_images(tmp_path / "d" / split / label, count)
     refused(tmp_path / "d", "too few samples to hold out a val split", "2 samples of 2 classes")
     (tmp_path / "d" / "test" / "a" / "0.png").rename(tmp_path / "d" / "train" / "a" / "more.png")
     for file in (tmp_path / "d" / "test").rglob("*.png"):

@@ -24,7 +24,7 @@ from chainrule.run.run import Run
 from chainrule.run.weights.files import is_caffemodel
 from chainrule.run.weights.loading import load_file
 from chainrule.systems.image_classification.caffe.classifier import CaffeClassifier
-from tests.data.image_sets import some_images
+from tests.data.image_sets import write_images
 from tests.interop.caffe import descriptions
 
 LENET = (resources.files("chainrule.systems.image_classification.caffe") / "assets" / "lenet.prototxt").read_text(
@@ -234,7 +234,7 @@ def test_another_number_of_blobs_is_told(tmp_path: Path) -> None:
 def test_a_training_that_starts_from_caffes_lenet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Pixels over 256, no mean: the same file of an image has the same probabilities here and by the description."""
     for name in "0123456789":
-        some_images(tmp_path / "set" / name, 4, size=(28, 28))
+        write_images(tmp_path / "set" / name, 4, size=(28, 28))
     net = trained(LENET, shapes={"data": (1, 1, 28, 28)})
     save_caffemodel(net, file := tmp_path / "lenet.caffemodel")
     words = [
@@ -276,7 +276,7 @@ def test_a_training_that_starts_from_caffes_lenet(tmp_path: Path, capsys: pytest
 def test_colours_and_means_go_as_caffe_had_them(tmp_path: Path) -> None:
     """From files of images, through a run, against Caffe's own way: blue first, 104, 117, 123 taken away, nothing scaled."""
     for name in ("a", "b"):
-        some_images(tmp_path / "set" / name, 4, "RGB", size=(70, 60))
+        write_images(tmp_path / "set" / name, 4, "RGB", size=(70, 60))
     net = trained(descriptions.googlenet(classes=2))
     save_caffemodel(net, file := tmp_path / "googlenet.caffemodel")
     run = api.train(

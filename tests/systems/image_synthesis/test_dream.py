@@ -18,7 +18,7 @@ from chainrule.run.run import Run
 from chainrule.systems.image_synthesis.ascent import ascend, likeness, octave_sizes, resampled, strength
 from chainrule.systems.image_synthesis.deep_dream import DeepDream
 from chainrule.systems.image_synthesis.task import Canvas
-from tests.data.image_sets import images
+from tests.data.image_sets import write_images
 
 SMALL = {"network": "resnet20", "size": 40, "octaves": 2, "steps": 3, "jitter": 4}
 
@@ -214,7 +214,7 @@ def test_a_channel_alone(tmp_path: Path) -> None:
 def test_a_network_of_grey_images_leaves_the_colours(tmp_path: Path) -> None:
     """What it changes is along the luma's weights alone, and its own run's layers and normalisation are asked."""
     for name in ("a", "b"):
-        images(tmp_path / "greys" / name, 12)
+        write_images(tmp_path / "greys" / name, 12)
     small = {"network": "resnet20", "size": 8, "epochs": 1, "batch_size": 8, "val_fraction": 0.25}
     api.train("image-classifier", data=str(tmp_path / "greys"), out=tmp_path / "grey", **small)
     content = tmp_path / "a.png"
