@@ -254,7 +254,7 @@ def test_effort_counts() -> None:
 
 def names(section: dict[str, object] | None) -> list[str]:
     assert section is not None
-    return [one_image["name"] for one_image in section["pictures"]]  # type: ignore[attr-defined]
+    return [one_image["name"] for one_image in section["images"]]  # type: ignore[attr-defined]
 
 
 ALL = [

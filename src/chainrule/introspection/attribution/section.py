@@ -75,7 +75,7 @@ def why_section(
     return {
         "target": classes[chosen] if classes and chosen < len(classes) else str(chosen),
         "probability": float(logits.float().softmax(1)[0, chosen]),
-        "pictures": _images(look, chosen, bool(maps), notes),
+        "images": _images(look, chosen, bool(maps), notes),
         "filters": _filters(look),
         "layers": layer_views(look, maps, some) if maps else [],
         "searched": len(some) if some is not None else 0,
