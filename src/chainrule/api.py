@@ -12,7 +12,7 @@ from chainrule.core.recipe import Recipe
 from chainrule.core.settings import bind
 from chainrule.core.task import Borrows, Exports, Generates, Predicts
 from chainrule.data.catalog.published_weights import find_weights
-from chainrule.models import PUBLISHERS, all_cards, published_weights, recognise
+from chainrule.models import PUBLISHERS, published_weights, recognise
 from chainrule.run.folder import read_record
 from chainrule.run.run import Run
 from chainrule.run.settings import run_settings
@@ -58,7 +58,7 @@ def train(
 
 
 def resume(folder: str | Path, *, device: str | None = None) -> Run:
-    """Goes on with a run exactly where its last checkpoint stands; the numbers are those of a run never stopped."""
+    """Resumes a run exactly where its last checkpoint stands; the numbers are those of a run never stopped."""
     record = read_record(Path(folder))
     if record["status"] == "done":
         raise UserError(
@@ -101,7 +101,7 @@ def _opening(run: Run) -> str:
         f"{parameters:,} parameters" if parameters else "",
         str(run.device),
         str(run.folder),
-        f"goes on at step {run.step:,}" if run.step else "",
+        f"resumes at step {run.step:,}" if run.step else "",
     ]
     return f"{run.recipe.name}: {'; '.join(part for part in parts if part)}"
 
@@ -116,9 +116,8 @@ def _weights_file(run: Run) -> Path:
 
 
 def _model_name(run: Run) -> str | None:
-    """The name of the run's model: the network that a setting chose, else the recipe's own."""
-    chosen = run.record["settings"].get("network")
-    return chosen if chosen in all_cards() else run.recipe.model
+    """The name of the run's model, None for a study."""
+    return run.recipe.model_for(run.record["settings"])
 
 
 def _result(run: Run, metrics: dict[str, float]) -> dict[str, Any]:

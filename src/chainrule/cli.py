@@ -252,7 +252,7 @@ def predict(run: str, inputs: Sequence[str], out: str | None, device: str, as_js
 @cli.command()
 @click.argument("run", type=click.Path())
 @click.option("-n", "count", type=click.IntRange(1), default=1, show_default=True, help="How many samples.")
-@click.option("--prompt", help="Text to go on from.")
+@click.option("--prompt", help="Text to continue.")
 @click.option("--length", type=click.IntRange(1), help="Characters of text.")
 @click.option("--temperature", type=float, help="Divides the logits; below 1 surer, above 1 freer.")
 @click.option("--seed", type=click.IntRange(0), help="The run's own by default.")

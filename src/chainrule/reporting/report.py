@@ -36,7 +36,6 @@ _TITLES = {
     "d_real": "What the discriminator takes for real",
     "d_fake": "What the discriminator takes for real",
 }
-_TILES = 5  # metrics in large type where there are more than twice as many
 _FRAMES = 40  # figures of one film; more make the file heavy
 
 
@@ -93,7 +92,7 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
         "status": record["status"],
         "reason": _reason(run),
         "metrics": metrics,
-        "tiles": dict(list(metrics.items())[:_TILES]) if len(metrics) > 2 * _TILES else metrics,
+        "headline": (run.recipe.headline.of(metrics) if run.recipe.headline else {}) or metrics,
         "measured": measured,
         "size": size,
         "protocol": result["protocol"].rstrip(".") if result else None,
@@ -158,7 +157,7 @@ def _in_words(metric: str) -> str:
 def series_of(run: Run) -> Series:
     """Every metric of metrics.jsonl as (steps, values).
 
-    Entries that are no numbers are left out, and lines on a candidate: these do not follow from each other.
+    Entries that are not numeric are left out, and lines on a candidate: these do not follow from each other.
     """
     found: Series = {}
     for line in run.log_lines():
@@ -357,9 +356,9 @@ def _reason(run: Run) -> str | None:
     if status == "failed":
         return reason or "it failed and gave no reason"
     if status == "interrupted":
-        return f"Stopped before its end; it goes on with: chainrule resume {run.folder}"
+        return f"Stopped before its end; it resumes with: chainrule resume {run.folder}"
     if status == "running":
-        return f"It is running, or it was killed; then it goes on with: chainrule resume {run.folder}"
+        return f"It is running, or it was killed; then it resumes with: chainrule resume {run.folder}"
     return None
 
 

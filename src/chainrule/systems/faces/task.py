@@ -20,8 +20,8 @@ from chainrule.functional.losses import triplet
 from chainrule.loops.supervised import fit
 from chainrule.nn.fitted import Fitted
 from chainrule.nn.normalization.normalize import Normalize
+from chainrule.run.input_normalization import input_normalization
 from chainrule.run.run import Run
-from chainrule.run.weights.provenance import input_normalization
 from chainrule.systems.faces import figures as face_figures
 from chainrule.systems.faces.identity_batches import IdentityBatches
 from chainrule.systems.faces.triplets import (

@@ -23,6 +23,7 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # of photographs, whe
     data="china",
     source="Mordvintsev, Olah, Tyka: Inceptionism, 2015, and its notebook dream.ipynb",
     model="vgg16",
+    model_setting="network",
     tiny={"network": "resnet20", "size": 48, "octaves": 2, "steps": 3, "jitter": 4},
 )
 def dream(
@@ -80,6 +81,7 @@ def dream(
     data="china",
     source="Gatys, Ecker, Bethge: Image style transfer using convolutional neural networks, 2016",
     model="vgg19",
+    model_setting="network",
     tiny={"network": "resnet20", "size": 40, "steps": 6, "start": "noise"},
 )
 def style(
@@ -150,7 +152,7 @@ class _Network:
         from chainrule.core.errors import UserError
         from chainrule.models import get_card, weights_named
         from chainrule.nn.normalization.normalize import Normalize
-        from chainrule.run.weights.provenance import input_normalization
+        from chainrule.run.input_normalization import input_normalization
         from chainrule.tasks.images.classification import classifier_of_run
 
         if of:

@@ -23,8 +23,8 @@ from chainrule.nn.frozen import Frozen
 from chainrule.nn.normalization.batch_norm import lone_number
 from chainrule.nn.normalization.normalize import Normalize
 from chainrule.run.compiling import compiled
+from chainrule.run.input_normalization import input_normalization
 from chainrule.run.run import Run
-from chainrule.run.weights.provenance import input_normalization
 from chainrule.tasks.images import figures as class_figures
 
 EVALUATION_BATCH = {"cpu": 100}  # what stays in a CPU's cache; elsewhere 1000
@@ -44,7 +44,7 @@ class ImageClassifier:
         changes: to the images of a training batch, in turn (`chainrule.data.images.augment`): bytes (B, C, H, W) to pixels.
         mix: alpha of mixup (`chainrule.data.images.augment.mixup`); 0 mixes nothing.
         views: the network to one whose answers are means over several views of an image (`chainrule.systems.image_classification.test_time_augmentation`).
-        pixels: mean and deviation a channel that belong to published weights; see `chainrule.run.weights.provenance.input_normalization`.
+        pixels: mean and deviation a channel that belong to published weights; see `chainrule.run.input_normalization`.
         frozen, thaw: parts that do not learn before this share of training is done.
         learn: what learns from the batches instead of autograd and `fit`; given this system and them.
     """
