@@ -282,9 +282,9 @@ def explain(
 
 
 def _expect_a_network(recipe: Recipe) -> None:
-    if recipe.model is None:
+    if recipe.is_study:
         raise UserError(
-            f"{recipe.name} is an experiment: it measures many networks, or none, and keeps none",
+            f"{recipe.name} is a study: it measures many networks, or none, and keeps none",
             cure=f"chainrule train {recipe.name}, and read its report",
         )
 

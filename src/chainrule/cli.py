@@ -188,7 +188,7 @@ def train(recipe: str, settings: Sequence[str], as_json: bool, **options: Any) -
 @click.option("--device", help="By default the run's own.")
 @_AS_JSON
 def resume(run: str, device: str | None, as_json: bool) -> None:
-    """Go on with RUN exactly where it stopped."""
+    """Resume RUN exactly where it stopped."""
     from chainrule import api
 
     _done(api.resume(run, device=device), as_json)

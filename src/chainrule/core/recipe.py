@@ -63,6 +63,11 @@ class Recipe:
         """The room below `chainrule.systems` that the recipe stands in."""
         return self.build.__module__.removeprefix("chainrule.systems.").partition(".")[0].replace("_", "-")
 
+    @property
+    def is_study(self) -> bool:
+        """Whether it measures points instead of training a network: it has no model of its own, and nothing is chosen."""
+        return self.model is None
+
     def model_for(self, settings: Mapping[str, Any]) -> str | None:
         """The name of the model that a run with these settings trains."""
         return settings[self.model_setting] if self.model_setting else self.model
