@@ -52,7 +52,7 @@ def resnet20(
 
     from chainrule.data.images.augment import Growing, flip, of_images, shift
     from chainrule.data.images.loading import load_images
-    from chainrule.optim.fused import has_fused
+    from chainrule.optim.by_name import has_fused
     from chainrule.systems.image_classification.resnet_cifar import ResNetCifar
     from chainrule.tasks.images.classification import ImageClassifier
 
