@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         step,
         warmup,
     )
-    from chainrule.optim.schedule import as_schedule
+    from chainrule.optim.schedule import as_schedule, cosine_schedule, total_steps
     from chainrule.optim.sgd import SGD
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "clip_norm",
     "clip_value",
     "cosine",
+    "cosine_schedule",
     "exp",
     "fixed",
     "initialise",
@@ -64,6 +65,7 @@ __all__ = [
     "sequence",
     "sigmoid",
     "step",
+    "total_steps",
     "warmup",
 ]
 
@@ -82,6 +84,8 @@ _HOMES = {
     "clip_each_norm": "clipping",
     "clip_value": "clipping",
     "as_schedule": "schedule",
+    "cosine_schedule": "schedule",
+    "total_steps": "schedule",
     "initialise": "initialisers",
 }
 

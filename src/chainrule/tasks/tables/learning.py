@@ -17,6 +17,8 @@ from chainrule.introspection.watching import watched
 from chainrule.loops.selection import select
 from chainrule.loops.supervised import fit
 from chainrule.nn.fitted import Fitted
+from chainrule.optim.policies import fixed
+from chainrule.optim.schedule import as_schedule
 from chainrule.run.run import Run
 
 Choice = tuple[str, bool]  # a validation metric, and whether lower is better
@@ -72,7 +74,7 @@ def grid_search(candidates: Sequence[Mapping[str, Any]] = ({},), choose_by: Choi
 def fit_by_sgd(
     criterion: Callable[[Tensor, Tensor], Tensor],
     optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
+    schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
     *,
     epochs: int,
     batch_size: int,
@@ -84,12 +86,14 @@ def fit_by_sgd(
 
     Args:
         criterion: (answers, targets) to a loss per sample (B,).
-        optimizer, schedule: the update rule; the rate moves once a step.
+        optimizer: the update rule.
+        schedule: moves its rate once a step; without one the rate stays.
         epochs, batch_size: how long, and how many rows a step.
         choose_by: the metric of the system on the validation split that chooses the epoch.
         patience: epochs without a better validation metric after which it stops; 0 is never.
         watch: whether the gradient and the saturation of each layer are tracked as well.
     """
+    moving = schedule or as_schedule(optimizer, fixed(optimizer.param_groups[0]["lr"]))
 
     def learn(run: Run, task: OverRows) -> None:
         train, val = task.data.train, task.data.val
@@ -103,7 +107,7 @@ def fit_by_sgd(
                 modules=task.modules(),
                 objective=lambda batch: _loss(batch, network, criterion),
                 optimizer=optimizer,
-                schedule=schedule,
+                schedule=moving,
                 epochs=epochs,
                 train=Batches(x, y, batch_size, seed=run.seed, world=run.world),
                 patience=patience,
