@@ -60,6 +60,9 @@ def optimizer_of(
             optimizer = torch.optim.SGD(
                 params, lr, momentum, nesterov=nesterov, weight_decay=weight_decay, fused=fused, foreach=not fused
             )
+            if momentum:  # the fused kernel wants all buffers or none: a part that was frozen would come without one
+                for p in _tensors(params):
+                    optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
         case "adagrad":
             fused = has_fused("adagrad", params)
             optimizer = torch.optim.Adagrad(params, lr, weight_decay=weight_decay, fused=fused, foreach=not fused)
@@ -77,13 +80,16 @@ def optimizer_of(
 
 def has_fused(rule: str, params: Sequence[Any]) -> bool:
     """Whether the fused kernel of a rule, one kernel for a whole update, takes these parameters or groups of them."""
-    tensors = [p for item in params for p in (item["params"] if isinstance(item, dict) else [item])]
 
     def takes(p: Tensor) -> bool:
         sharded = hasattr(p, "full_tensor")
         return p.device.type in _FUSED_ON[rule] and p.dtype in _TYPES and (rule in _SHARDED or not sharded)
 
-    return all(takes(p) for p in tensors)
+    return all(takes(p) for p in _tensors(params))
+
+
+def _tensors(params: Sequence[Any]) -> list[Tensor]:
+    return [p for item in params for p in (item["params"] if isinstance(item, dict) else [item])]
 
 
 def _complete(optimizer: torch.optim.Optimizer, state_dict: dict[str, Any]) -> dict[str, Any] | None:
