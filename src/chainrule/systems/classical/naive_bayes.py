@@ -19,7 +19,7 @@ from torch import Tensor
 
 from chainrule.core.card import Card
 from chainrule.core.errors import UserError
-from chainrule.functional.sparse_rows import SparseRows, as_rows
+from chainrule.functional.sparse_rows import AcceptsSparse, SparseRows, as_rows
 from chainrule.systems.classical.arrays import dense_rows, like
 
 Priors = Sequence[float] | Literal["uniform"] | None
@@ -92,7 +92,7 @@ class GaussianNaiveBayes(ClassifierMixin, BaseEstimator):
         return _decided(self, X, sparse=False).exp().numpy()
 
 
-class MultinomialNaiveBayes(ClassifierMixin, BaseEstimator):
+class MultinomialNaiveBayes(AcceptsSparse, ClassifierMixin, BaseEstimator):
     """p(y = k | x) in proportion to p(k) prod_j theta_kj^x_j, for counts such as the words of a text.
 
     theta_kj = (N_kj + alpha) / (N_k + alpha D), where N_kj sums column j over the rows of class k.
@@ -123,7 +123,6 @@ class MultinomialNaiveBayes(ClassifierMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
         tags.input_tags.positive_only = True
         tags.classifier_tags.poor_score = True
         return tags
@@ -160,7 +159,7 @@ class MultinomialNaiveBayes(ClassifierMixin, BaseEstimator):
         return _decided(self, X, sparse=True).exp().numpy()
 
 
-class BernoulliNaiveBayes(ClassifierMixin, BaseEstimator):
+class BernoulliNaiveBayes(AcceptsSparse, ClassifierMixin, BaseEstimator):
     """p(y = k | x) in proportion to p(k) prod_j theta_kj^b_j (1 - theta_kj)^(1 - b_j), where b_j = 1 if x_j > binarize.
 
     theta_kj = (N_kj + alpha) / (N_k + 2 alpha), where N_kj counts the rows of class k with b_j = 1. A word that is absent
@@ -194,7 +193,6 @@ class BernoulliNaiveBayes(ClassifierMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
         tags.classifier_tags.poor_score = True
         return tags
 

@@ -31,7 +31,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):
     """Classes by the sign of w . x + b, or by the highest of K such scores; weights are sums of rows answered wrongly.
 
     Where a hyperplane separates two classes, the algorithm makes at most (R / margin)^2 mistakes, whatever the order and
-    however many the rows (Novikoff); `bound` computes that number. Where none does, it goes on making mistakes, and `separable_`
+    however many the rows (Novikoff); `bound` computes that number. Where none does, it never stops making mistakes, and `separable_`
     says so: a linear programme finds it out. For `last`, whose weights are then arbitrary, a ConvergenceWarning says it too;
     averages and votes are made for that case.
 

@@ -14,7 +14,7 @@ from chainrule.data.preprocess import preprocessed
 from chainrule.data.tables.loading import Missing, TableSplit, load_table
 from chainrule.nn.fitted import Estimator, Fitted
 from chainrule.run.run import Run
-from chainrule.tasks.tables.learning import grid_search
+from chainrule.tasks.tables.training import grid_search
 
 T = TypeVar("T")
 Candidates = Sequence[Mapping[str, Any]]

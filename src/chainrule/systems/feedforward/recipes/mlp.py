@@ -112,7 +112,7 @@ def mlp_table(
     from chainrule.optim.by_name import optimizer_of
     from chainrule.systems.feedforward.mlp import MLP
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import fit_by_sgd
+    from chainrule.tasks.tables.training import fit_by_sgd
 
     data = load_table(
         run,
@@ -170,8 +170,8 @@ def mlp_regression(
     from chainrule.optim.by_name import optimizer_of
     from chainrule.systems.feedforward.mlp import MLP
     from chainrule.systems.feedforward.target_scaler import TargetScaler
-    from chainrule.tasks.tables.learning import fit_by_sgd
     from chainrule.tasks.tables.regression import TableRegressor
+    from chainrule.tasks.tables.training import fit_by_sgd
 
     data = load_table(
         run, task="regression", standardize=standardize, encode=True, missing=missing, val_fraction=val_fraction

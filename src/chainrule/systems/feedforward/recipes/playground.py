@@ -52,7 +52,7 @@ def playground(
     from chainrule.optim.by_name import optimizer_of
     from chainrule.systems.feedforward.mlp import MLP
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import fit_by_sgd
+    from chainrule.tasks.tables.training import fit_by_sgd
 
     data = load_table(run, task="classification", encode=True, val_fraction=val_fraction)
     chosen = features_of(features, degree, len(kept_features(data.spec)))

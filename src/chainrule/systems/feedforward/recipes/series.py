@@ -47,7 +47,7 @@ def mlp_series(
     from chainrule.optim.by_name import optimizer_of
     from chainrule.systems.feedforward.forecasting import Forecaster
     from chainrule.systems.feedforward.mlp import MLP
-    from chainrule.tasks.tables.learning import fit_by_sgd
+    from chainrule.tasks.tables.training import fit_by_sgd
 
     data = load_series(
         run, lags=lags, difference=difference, log=log, val_fraction=val_fraction, test_fraction=test_fraction
