@@ -134,5 +134,5 @@ class Muon(UpdateRule):
             if group["keep_norm"]:
                 for p in params:
                     p.mul_(len(p) ** 0.5 / p.norm())
-            grads = [orthogonal(g.flatten(1), group["steps"]).view_as(g) for g in grads]
+            grads = [orthogonal(g.flatten(1), group["steps"]).view_as(g) for g in grads]  # (m, n, h, w) as (m, n h w)
         torch._foreach_add_(params, grads, alpha=-group["lr"])

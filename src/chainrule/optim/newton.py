@@ -114,13 +114,13 @@ def second_order(loss: Tensor, params: list[Tensor]) -> tuple[Tensor, Tensor]:
         raise UserError(
             "the graph of the loss is gone", expected="a closure that gives the loss and does not call backward"
         ) from error
-    gradient = torch.cat([part.reshape(-1) for part in parts])
+    gradient = torch.cat([part.reshape(-1) for part in parts])  # (P,)
     size = len(gradient)
     if not gradient.requires_grad:  # linear in all parameters
         return gradient, gradient.new_zeros(size, size)
     ones = torch.eye(size, dtype=gradient.dtype, device=gradient.device)
     rows = torch.autograd.grad(gradient, params, ones, is_grads_batched=True, materialize_grads=True)
-    return gradient.detach(), torch.cat([row.reshape(size, -1) for row in rows], 1)
+    return gradient.detach(), torch.cat([row.reshape(size, -1) for row in rows], 1)  # each (P, *shape) -> (P, P)
 
 
 def damped_cholesky(matrix: Tensor) -> Tensor:
