@@ -19,6 +19,7 @@ from torch import Tensor
 
 from chainrule.core.card import Card
 from chainrule.core.errors import UserError, unknown
+from chainrule.nn.fitted import example_rows
 from chainrule.systems.linear.separability import hard_margin, separable
 from chainrule.systems.linear.solvers.perceptron import perceptron
 
@@ -197,15 +198,11 @@ class Perceptron(ClassifierMixin, BaseEstimator):
         return answer
 
 
-def _example(count: int) -> tuple[Tensor]:
-    return (torch.randn(count, 4, dtype=torch.float64),)
-
-
 PERCEPTRON = Card(
     name="perceptron",
     source="Rosenblatt: The perceptron, 1958; Freund and Schapire 1999, section 2",
     build=Perceptron,
-    example=_example,
+    example=example_rows,
     deviations=(
         "More than two classes by Collins's rule (2002): the right class's weights grow, the highest wrong one's shrink.",
     ),

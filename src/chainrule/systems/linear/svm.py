@@ -23,6 +23,7 @@ from torch import Tensor
 from chainrule.core.card import Card
 from chainrule.core.errors import UserError, unknown
 from chainrule.functional.sparse_rows import AcceptsSparse, SparseRows, csr_tensor
+from chainrule.nn.fitted import example_rows
 from chainrule.systems.linear.solvers.pegasos import pegasos
 from chainrule.systems.linear.solvers.svm_newton import LOSSES, svm_newton
 
@@ -197,15 +198,11 @@ class LinearSVM(AcceptsSparse, ClassifierMixin, BaseEstimator):
         return weights
 
 
-def _example(count: int) -> tuple[Tensor]:
-    return (torch.randn(count, 4, dtype=torch.float64),)
-
-
 LINEAR_SVM = Card(
     name="linear-svm",
     source="Cortes and Vapnik: Support-vector networks, 1995; the primal as LIBLINEAR has it (Fan et al., JMLR 9, 2008)",
     build=LinearSVM,
-    example=_example,
+    example=example_rows,
     deviations=(
         "Newton's method on the primal (with multipliers for the hinge) in place of LIBLINEAR's dual coordinate descent.",
         "Classes against the rest; the machine of Crammer and Singer is not there.",
