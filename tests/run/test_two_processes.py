@@ -16,7 +16,7 @@ from chainrule.core.device import leave_world
 from chainrule.core.errors import UserError
 from chainrule.data.batches import Batches
 from chainrule.nn.frozen import Frozen
-from chainrule.optim.fused import has_fused
+from chainrule.optim.by_name import has_fused
 from tests.run import toy
 
 pytestmark = [

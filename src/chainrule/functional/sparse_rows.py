@@ -88,3 +88,12 @@ def csr_tensor(matrix: Any, device: torch.device | str = "cpu") -> Tensor:
             device=device,
             check_invariants=True,
         )
+
+
+class AcceptsSparse:
+    """Mixin of an estimator that takes SciPy's sparse rows: it says so to scikit-learn."""
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.input_tags.sparse = True
+        return tags

@@ -129,3 +129,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return {"text": value.astype(str).tolist()}
     return value.item() if isinstance(value, np.generic) else value
+
+
+def example_rows(count: int) -> tuple[Tensor]:
+    """Rows (count, 4) float64 of normal numbers: the example of a card of an estimator."""
+    return (torch.randn(count, 4, dtype=torch.float64),)

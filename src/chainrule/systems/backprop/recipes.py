@@ -136,19 +136,19 @@ def _by_hand(
     """The classifier of any of these networks: momentum SGD, a rate that falls to zero as a cosine, learnt by hand."""
     import torch
 
+    from chainrule.optim.schedule import cosine_schedule
     from chainrule.systems.backprop.layers.criteria import CrossEntropy
     from chainrule.tasks.images.classification import ImageClassifier
 
     model, criterion = run.place(network), CrossEntropy()
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum, weight_decay=weight_decay)
-    steps = epochs * -(-data.spec["counts"]["train"] // batch_size)
     return ImageClassifier(
         run,
         data=data,
         model=model,
         criterion=criterion,
         optimizer=optimizer,
-        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
+        schedule=cosine_schedule(optimizer, epochs, data.spec["counts"]["train"], batch_size),
         epochs=epochs,
         batch_size=batch_size,
         learn=_learner(model, criterion, clip),

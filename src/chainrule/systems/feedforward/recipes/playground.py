@@ -49,11 +49,10 @@ def playground(
 
     from chainrule.data.tables.loading import kept_features, load_table
     from chainrule.nn.features import OverFeatures, features_of
-    from chainrule.optim import as_schedule, fixed
     from chainrule.optim.by_name import optimizer_of
     from chainrule.systems.feedforward.mlp import MLP
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import fit_by_sgd
+    from chainrule.tasks.tables.training import fit_by_sgd
 
     data = load_table(run, task="classification", encode=True, val_fraction=val_fraction)
     chosen = features_of(features, degree, len(kept_features(data.spec)))
@@ -63,7 +62,6 @@ def playground(
     learn = fit_by_sgd(
         lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
         rule,
-        as_schedule(rule, fixed(lr)),
         epochs=epochs,
         batch_size=batch_size,
         choose_by=("loss", True),

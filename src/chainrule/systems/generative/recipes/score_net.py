@@ -33,20 +33,20 @@ def score_net(
     import torch
 
     from chainrule.data.images.loading import load_images
+    from chainrule.optim.schedule import cosine_schedule
     from chainrule.systems.generative.score_net import ScoreNet
     from chainrule.tasks.images.classification import ImageClassifier
 
     data = load_images(run, size=28, channels=1, val_fraction=val_fraction)
     model = run.place(ScoreNet(len(data.spec["classes"])))
     optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=weight_decay)
-    steps = epochs * -(-data.spec["counts"]["train"] // batch_size)
     return ImageClassifier(
         run,
         data=data,
         model=model,
         criterion=lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
         optimizer=optimizer,
-        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
+        schedule=cosine_schedule(optimizer, epochs, data.spec["counts"]["train"], batch_size),
         epochs=epochs,
         batch_size=batch_size,
     )

@@ -20,7 +20,7 @@ from chainrule.nn.fitted import Fitted
 from chainrule.reporting import plots as figures
 from chainrule.run.run import Run
 from chainrule.systems.linear.bag_of_words.vectorizer import BagOfWords
-from chainrule.tasks.tables.rows import EVALUATION_BATCH, row_protocol
+from chainrule.tasks.tables.common import EVALUATION_BATCH, selection_protocol
 from chainrule.tasks.text import figures as text_figures
 
 SPOKE = 5  # words that a prediction names
@@ -116,7 +116,7 @@ class TextClassifier:
 
     def protocol(self) -> str:
         bag = self.model.bag
-        return row_protocol(
+        return selection_protocol(
             self.run, self.data.spec, f"vocabulary: {len(bag.vocabulary):,} {bag.unit}s of the training split"
         )
 

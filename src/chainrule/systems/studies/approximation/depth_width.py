@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from chainrule.core.errors import UserError
 from chainrule.core.task import Figure
 from chainrule.loops.experiment import descend
-from chainrule.optim import Adam
+from chainrule.optim import optimizer_of
 from chainrule.run.run import Run
 from chainrule.systems.studies.approximation.figures import built_figure, sawtooth_figure, trained_figure
 from chainrule.systems.studies.approximation.linear_pieces import (
@@ -128,7 +128,7 @@ def measure_trained(depth: int, width: int, folds: int, steps: int, lr: float) -
     network = rectified(depth, width).double()
     x = torch.linspace(0, 1, 2**folds * SAMPLES_OF_A_PIECE + 1, dtype=torch.float64)
     y, seen = sawtooth(x, folds), (2 * x - 1) * EDGE
-    optimizer = Adam(network.parameters(), lr)
+    optimizer = optimizer_of("adam", network.parameters(), lr)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     descend(
         network,

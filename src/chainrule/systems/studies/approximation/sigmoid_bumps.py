@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from chainrule.core.errors import UserError
 from chainrule.core.task import Figure
 from chainrule.loops.experiment import descend
-from chainrule.optim import Adam
+from chainrule.optim import optimizer_of
 from chainrule.run.run import Run
 from chainrule.systems.studies.approximation.bumps import (
     BumpWeights,
@@ -162,7 +162,7 @@ def measure_trained(f: Any, count: int, sharpness: float, start: str, steps: int
             return (network(fine[:, None])[:, 0] - f(fine)).abs()
 
     before = float(errors().max())
-    optimizer = Adam(network.parameters(), lr)
+    optimizer = optimizer_of("adam", network.parameters(), lr)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     descend(
         network,

@@ -17,7 +17,7 @@ from chainrule.data.images.loading import ImageSplit
 from chainrule.functional.activations import relu, tanh
 from chainrule.loops.experiment import descend
 from chainrule.nn.normalization.normalize import Normalize
-from chainrule.optim import SGD, initialise
+from chainrule.optim import initialise, optimizer_of
 from chainrule.run.run import Run
 from chainrule.systems.studies.approximation.figures import rates_figure, speed_figure
 from chainrule.tasks.study import Study
@@ -180,7 +180,7 @@ def train_to(
         errors.append(training_error(network, x, y))
         return errors[-1] <= goal
 
-    optimizer = SGD(network.parameters(), lr, momentum)
+    optimizer = optimizer_of("sgd", network.parameters(), lr, momentum=momentum)
     descend(
         network,
         x,

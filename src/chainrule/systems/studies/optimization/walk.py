@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from chainrule.optim import SGD, AdaGrad, Adam, Newton, RMSProp
+from chainrule.optim import Newton, optimizer_of
 from chainrule.systems.studies.optimization.surfaces import Surface, gradients, newton_step
 
 RUNAWAY = 1e6  # from the origin: such a walk never comes back
@@ -40,9 +40,8 @@ class Walk:
 
 def direction_of(rule: str, points: nn.Parameter, momentum: float) -> torch.optim.Optimizer:
     """The rule at a rate of 1: its step is the direction that it takes, which every walk takes at its own rate."""
-    if rule in HAS_MOMENTUM:
-        return SGD([points], 1.0, momentum, nesterov=rule == "nesterov")
-    return {"sgd": SGD, "noise": SGD, "adagrad": AdaGrad, "rmsprop": RMSProp, "adam": Adam}[rule]([points], lr=1.0)
+    name = {"momentum": "sgd", "noise": "sgd"}.get(rule, rule)
+    return optimizer_of(name, [points], 1.0, momentum=momentum if rule in HAS_MOMENTUM else 0.0)
 
 
 def walk(

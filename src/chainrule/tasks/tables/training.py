@@ -1,4 +1,4 @@
-"""How the model of a system over rows learns: by fitting candidates, or by gradient descent."""
+"""How the model of a task over rows is trained: by a search over candidates, or by gradient descent."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from chainrule.introspection.watching import watched
 from chainrule.loops.selection import select
 from chainrule.loops.supervised import fit
 from chainrule.nn.fitted import Fitted
+from chainrule.optim.policies import fixed
+from chainrule.optim.schedule import as_schedule
 from chainrule.run.run import Run
 
 Choice = tuple[str, bool]  # a validation metric, and whether lower is better
 
 
-class OverRows(Protocol):
-    """What a way of learning asks of its system."""
+class RowTask(Protocol):
+    """What a way of training asks of its task."""
 
     data: Dataset[TableSplit]
     model: nn.Module
@@ -36,16 +38,16 @@ Learn = Callable[[Run, Any], None]
 
 
 def grid_search(candidates: Sequence[Mapping[str, Any]] = ({},), choose_by: Choice | None = None) -> Learn:
-    """Fits the system's `Fitted` model with each candidate's settings; the validation split chooses among several.
+    """Fits the task's `Fitted` model with each candidate's settings; the validation split chooses among several.
 
     Args:
         candidates: settings of the estimator's constructor, one dictionary a candidate.
-        choose_by: the metric of the system that chooses; needed where there are several.
+        choose_by: the metric of the task that chooses; needed where there are several.
     """
     if len(candidates) > 1 and choose_by is None:
         raise ValueError("several candidates need a metric that chooses")
 
-    def learn(run: Run, task: OverRows) -> None:
+    def learn(run: Run, task: RowTask) -> None:
         run.require_one_process()
         train, val = task.data.train, task.data.val
         x = _fit_preprocess(task.model, train.x)
@@ -72,7 +74,7 @@ def grid_search(candidates: Sequence[Mapping[str, Any]] = ({},), choose_by: Choi
 def fit_by_sgd(
     criterion: Callable[[Tensor, Tensor], Tensor],
     optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
+    schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
     *,
     epochs: int,
     batch_size: int,
@@ -84,14 +86,16 @@ def fit_by_sgd(
 
     Args:
         criterion: (answers, targets) to a loss per sample (B,).
-        optimizer, schedule: the update rule; the rate moves once a step.
+        optimizer: the update rule.
+        schedule: moves its rate once a step; without one the rate stays.
         epochs, batch_size: how long, and how many rows a step.
-        choose_by: the metric of the system on the validation split that chooses the epoch.
+        choose_by: the metric of the task on the validation split that chooses the epoch.
         patience: epochs without a better validation metric after which it stops; 0 is never.
         watch: whether the gradient and the saturation of each layer are tracked as well.
     """
+    moving = schedule or as_schedule(optimizer, fixed(optimizer.param_groups[0]["lr"]))
 
-    def learn(run: Run, task: OverRows) -> None:
+    def learn(run: Run, task: RowTask) -> None:
         train, val = task.data.train, task.data.val
         assert train.y is not None
         x, y = train.x.to(run.device), train.y.to(run.device)
@@ -103,7 +107,7 @@ def fit_by_sgd(
                 modules=task.modules(),
                 objective=lambda batch: _loss(batch, network, criterion),
                 optimizer=optimizer,
-                schedule=schedule,
+                schedule=moving,
                 epochs=epochs,
                 train=Batches(x, y, batch_size, seed=run.seed, world=run.world),
                 patience=patience,

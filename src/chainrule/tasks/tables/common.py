@@ -1,4 +1,4 @@
-"""What all systems over rows of a table share: who chose and who measured, and what is deployed."""
+"""What all tasks over rows of a table share: the protocol of selection and test, and what is deployed."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from chainrule.core.task import Deployable
-from chainrule.data.tables.row_encoder import TakesRows
+from chainrule.data.tables.row_encoder import RawRowModel
 from chainrule.run.run import Run
 
 EVALUATION_BATCH = 4096
 
 
-def row_protocol(run: Run, spec: dict[str, Any], how: str) -> str:
+def selection_protocol(run: Run, spec: dict[str, Any], how: str) -> str:
     """A sentence: which split chose what, which measured, and `how` there is to add."""
     made, chosen = spec["splits"], run.best
     chose = "no choice was made; "
@@ -24,11 +24,11 @@ def row_protocol(run: Run, spec: dict[str, Any], how: str) -> str:
     return f"{chose}test split ({made['test']}) measured once, at the end" + (f"; {how}" if how else "")
 
 
-def deployable_rows(
+def deployable_row_model(
     module: nn.Module, spec: dict[str, Any], dtype: torch.dtype, output: str, notes: dict[str, Any]
 ) -> Deployable:
     """A module over features as one over rows as the table has them: encoded and scaled inside."""
-    whole = TakesRows(module, spec, dtype).cpu().eval()
+    whole = RawRowModel(module, spec, dtype).cpu().eval()
     categories = {name: list(values) for name, values in spec["categories"].items()}
     return Deployable(
         whole,
