@@ -7,7 +7,15 @@ from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
 from chainrule.functional.activations import crelu, maxout, mpelu, prelu
-from chainrule.functional.random_activations import Noise, NoisyBase, RReLUForm, check_noisy, noisy, rrelu, rrelu_bounds
+from chainrule.functional.activations.stochastic import (
+    Noise,
+    NoisyBase,
+    RReLUForm,
+    check_noisy,
+    noisy,
+    rrelu,
+    rrelu_bounds,
+)
 
 
 def _filled(count: int, value: float, name: str) -> nn.Parameter:
