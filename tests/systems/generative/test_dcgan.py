@@ -22,8 +22,15 @@ from chainrule.run.run import Run
 from chainrule.systems.generative import task as image_gan
 from chainrule.systems.generative.dcgan import Discriminator, Generator
 from chainrule.systems.generative.fid import frechet_distance
-from chainrule.systems.generative.loop import discriminator_loss, endless, non_saturating_loss, play
-from chainrule.systems.generative.task import WholeBatches, follow, from_bytes, grid, nearest, to_bytes
+from chainrule.systems.generative.images import from_bytes, grid, nearest, to_bytes
+from chainrule.systems.generative.loop import (
+    FullBatches,
+    discriminator_loss,
+    endless,
+    non_saturating_loss,
+    train_gan,
+    update_average,
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -139,7 +146,7 @@ def test_the_loop_is_algorithm_1(k: int, tmp_path: Path) -> None:
         return non_saturating_loss(D(G(next(drawn)))), {}
 
     seen: list[int] = []
-    play(
+    train_gan(
         a_run(tmp_path / "run"),
         generator=G,
         discriminator=D,
@@ -192,7 +199,7 @@ def test_a_game_on_the_line_finds_the_mean_and_the_spread(tmp_path: Path) -> Non
         if step > 500:  # the players circle around the equilibrium: look at their mean
             late.append(torch.stack([G.bias.detach()[0], G.weight.detach()[0, 0].abs()]))
 
-    play(
+    train_gan(
         a_run(tmp_path / "run"),
         generator=G,
         discriminator=D,
@@ -210,7 +217,7 @@ def test_a_game_on_the_line_finds_the_mean_and_the_spread(tmp_path: Path) -> Non
 
 
 def test_batches_without_end_go_on_where_they_are_told() -> None:
-    loader = WholeBatches(Batches(torch.arange(10)[:, None], torch.zeros(10), 4, seed=0))
+    loader = FullBatches(Batches(torch.arange(10)[:, None], torch.zeros(10), 4, seed=0))
     assert len(loader) == 2  # the last two are left out in each epoch
     batches = endless(loader)
     first = [next(batches).x.flatten().tolist() for _ in range(7)]
@@ -226,12 +233,12 @@ def test_the_average_follows() -> None:
         fast.weight.fill_(3.0)
         fast.running_mean.fill_(10.0)  # type: ignore[union-attr]
         fast.num_batches_tracked.fill_(7)  # type: ignore[union-attr]
-    follow(slow, fast, 0.9, step=1)  # (1 + 1) / (10 + 1) of the old, as long as that is less than 0.9
+    update_average(slow, fast, 0.9, step=1)  # (1 + 1) / (10 + 1) of the old, as long as that is less than 0.9
     assert float(slow.weight.detach()) == pytest.approx(1 * 2 / 11 + 3 * 9 / 11)
     assert float(slow.running_mean) == pytest.approx(10 * 9 / 11)  # type: ignore[arg-type]
     assert int(slow.num_batches_tracked) == 7  # type: ignore[arg-type]
     before = float(slow.weight.detach())
-    follow(slow, fast, 0.9, step=1000)
+    update_average(slow, fast, 0.9, step=1000)
     assert float(slow.weight.detach()) == pytest.approx(0.9 * before + 0.1 * 3)
 
 

@@ -168,9 +168,9 @@ def test_spec():
         ("CartPole-v9", "there is no environment 'CartPole-v9'"),
         ("no_such_module:Thing-v0", "there is no environment"),
         ("cart pole", "there is no environment"),
-        ("Pendulum-v1", "the actions of Pendulum-v1 are not a choice of a few"),
-        ("FrozenLake-v1", "the observations of FrozenLake-v1 are no vectors"),
-        ("Blackjack-v1", "the observations of Blackjack-v1 are no vectors"),
+        ("Pendulum-v1", "the action space of Pendulum-v1 is not discrete"),
+        ("FrozenLake-v1", "the observations of FrozenLake-v1 are not vectors"),
+        ("Blackjack-v1", "the observations of Blackjack-v1 are not vectors"),
     ],
 )
 def test_errors_of_the_environment(name, words):

@@ -1,4 +1,4 @@
-"""Images as the rows that a perceptron takes, for demonstrations on real data."""
+"""Images as the rows that a perceptron takes, for studies on real data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Rows:
 
 
 class ImageRows:
-    """The run's images at one size; splits are read and normalised when they are asked for.
+    """The run's images at one size; splits are read and normalised on demand.
 
     Args:
         run: whose data and device.
@@ -53,8 +53,6 @@ class ImageRows:
         return self._rows(self.data.test)
 
     def _rows(self, split: ImageSplit) -> Rows:
-        normalize, device = (
-            Normalize(self.data.spec["mean"], self.data.spec["std"]).to(self.run.device),
-            self.run.device,
-        )
-        return Rows(normalize(split.x.to(device)).flatten(1), split.y.to(device))
+        spec, device = self.data.spec, self.run.device
+        normalize = Normalize(spec["mean"], spec["std"]).to(device)
+        return Rows(normalize(split.x.to(device)).flatten(1), split.y.to(device))  # (N, C, S, S) -> (N, C S S)

@@ -42,13 +42,13 @@ class CrossEntropy(Layer):
             low, high, count = int(target.min()), int(target.max()), logits.shape[-1]
             self.require(low >= 0 and high < count, "a class is out of range", f"0 to {count - 1}", f"{low} to {high}")
         log_probs = torch.log_softmax(logits, -1)
-        losses = -log_probs.gather(-1, target[..., None])[..., 0]
+        losses = -log_probs.gather(-1, target[..., None])[..., 0]  # (*, K) -> (*, 1) -> (*)
         return self.keep(losses, log_probs, target)
 
     @without_graph
     def backward(self, delta: Tensor) -> Tensor:
         log_probs, target = self.recall(delta)
-        difference = log_probs.exp()
+        difference = log_probs.exp()  # p_k - (k = y), (*, K)
         difference.scatter_add_(-1, target[..., None], difference.new_full((*target.shape, 1), -1.0))
         return difference * delta[..., None]
 
@@ -76,9 +76,10 @@ class SquaredError(Layer):
             tuple(target.shape),
         )
         difference = y - target
-        return self.keep(difference.square().reshape(len(y), math.prod(y.shape[1:])).sum(1) / 2, difference)
+        flat = difference.square().reshape(len(y), math.prod(y.shape[1:]))  # (B, K), also where B is 0
+        return self.keep(flat.sum(1) / 2, difference)
 
     @without_graph
     def backward(self, delta: Tensor) -> Tensor:
         (difference,) = self.recall(delta)
-        return difference * delta.reshape(-1, *[1] * (difference.dim() - 1))
+        return difference * delta.reshape(-1, *[1] * (difference.dim() - 1))  # (B, ...) * (B, 1, ...)

@@ -69,7 +69,7 @@ def hidden_layers_study(
         }
 
     points = [{"problem": problem, "network": form} for problem in problems for form in forms]
-    plane.make(problems[0], count, noise)  # a wrong count is told now
+    plane.make(problems[0], count, noise)  # a wrong count fails now
     return Study(
         run,
         points=points,

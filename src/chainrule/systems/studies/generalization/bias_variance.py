@@ -19,7 +19,7 @@ from chainrule.systems.studies.generalization.bias_variance_decomposition import
     legendre,
     linear_bias_variance,
 )
-from chainrule.systems.studies.generalization.ensemble_linear import MemberLinear
+from chainrule.systems.studies.generalization.ensemble_linear import EnsembleLinear
 from chainrule.tasks.study import Study
 
 GRID = 201  # inputs at which answers are compared with the function
@@ -98,11 +98,11 @@ def net_answers(x: Tensor, targets: Tensor, grid: Tensor, *, hidden: int, steps:
     The training inputs x are (n,), the same for all nets, or (S, n).
     """
     sets = len(targets)
-    first = MemberLinear(sets, 1, hidden)
+    first = EnsembleLinear(sets, 1, hidden)
     with torch.no_grad():  # inputs fill [-1, 1]: bends must lie there, and be as sharp as the function's
         first.weight.mul_(6.0)
         first.bias.mul_(6.0)
-    network = nn.Sequential(first, nn.Tanh(), MemberLinear(sets, hidden, 1)).double()
+    network = nn.Sequential(first, nn.Tanh(), EnsembleLinear(sets, hidden, 1)).double()
     optimizer = torch.optim.Adam(network.parameters(), lr)
     descend(
         network,

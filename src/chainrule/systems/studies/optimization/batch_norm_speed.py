@@ -18,7 +18,9 @@ from chainrule.run.run import Run
 from chainrule.systems.studies.image_rows import ImageRows, Rows
 from chainrule.tasks.study import Study
 
-CLAIM = "With batch normalisation a net reaches the same accuracy in a fraction of the steps, and bears larger rates."
+CLAIM = (
+    "With batch normalisation a net reaches the same accuracy in a fraction of the steps, and tolerates larger rates."
+)
 
 
 def batch_norm_study(
