@@ -1,4 +1,4 @@
-"""An estimator with `fit` as a module: what it fitted are buffers, so that it is saved, shown and exported like a network."""
+"""An estimator with `fit` as a module: what it fitted are buffers, so it is saved, shown and exported like a network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-_NOT_MODEL = ("objective_path_", "classes_")  # arrays that are no part of what answers
+_NOT_MODEL = ("objective_path_", "classes_")  # arrays that no answer depends on
 
 
 class Estimator(Protocol):

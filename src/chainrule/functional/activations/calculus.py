@@ -47,7 +47,9 @@ def derivative_of(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Te
     """
 
     def derivative(x: Tensor) -> Tensor:
-        differentiable = x.requires_grad and torch.is_grad_enabled()  # the caller may differentiate the derivative again
+        differentiable = (
+            x.requires_grad and torch.is_grad_enabled()
+        )  # the caller may differentiate the derivative again
         with torch.enable_grad():
             at = x if differentiable else x.detach().requires_grad_()
             y = function(at)
