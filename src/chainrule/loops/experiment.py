@@ -64,7 +64,7 @@ def descend(
     batch_size: int = 0,
     each_step: Callable[[int, Tensor], bool | None] | None = None,
 ) -> None:
-    """Gradient descent on `criterion` over batches without replacement, reshuffled each pass; on all samples with size 0.
+    """Gradient descent on `criterion` over batches drawn without replacement, reshuffled each pass.
 
     Args:
         network: x to answers.

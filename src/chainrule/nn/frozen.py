@@ -10,7 +10,7 @@ from chainrule.core.errors import UserError
 
 
 class Frozen:
-    """The parts of a module whose names begin with one of `prefixes`: their parameters do not change, nor do running means.
+    """The parts of a module under one of `prefixes`: their parameters do not change, nor do their running means.
 
     Args:
         module: the whole.

@@ -1,4 +1,4 @@
-"""Checks of what activations take: floating-point numbers, one parameter or one for each channel, groups of channels."""
+"""Checks of what activations take: floating-point numbers, one parameter or one a channel, groups of channels."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def frechet_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covarian
 
 
 def classifier_score(log_probs: Tensor) -> Tensor:
-    """The inception score: exp of the mean over samples of KL(p(y|x) || p(y)), from log p(y|x) (N, K); 1 to K, high is good.
+    """The inception score, exp of the mean over samples of KL(p(y|x) || p(y)), from log p(y|x) (N, K): 1 to K.
 
     It is K where every image is of one class with certainty and all classes are equally frequent, and 1 where the
     answers do not depend on the image. The published scores take Inception-v3 as the classifier; any other will do.

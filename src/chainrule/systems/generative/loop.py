@@ -32,7 +32,7 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
 
 def non_saturating_loss(fake_logits: Tensor) -> Tensor:
-    """-mean log D(G(z)): the generator's loss of section 3, whose gradient does not vanish while D rejects every sample.
+    """-mean log D(G(z)): the generator's loss of section 3, whose gradient does not vanish where D is sure.
 
     >>> round(float(non_saturating_loss(torch.zeros(3))), 4)
     0.6931

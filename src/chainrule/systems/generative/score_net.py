@@ -45,9 +45,9 @@ class ScoreNet(nn.Module):
 
 
 class DigitScorer(nn.Module):
-    """The trained ScoreNet of this package, on bytes: grey images (B, 1, H, W) in 0 to 255 to (features (B, 64), log-probs (B, 10)).
+    """The trained ScoreNet of this package, on bytes.
 
-    Images of another side than 28 are resampled to it.
+    Takes grey images (B, 1, H, W) in 0 to 255, resampled to 28 x 28; gives features (B, 64), log-probabilities (B, 10).
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Deep Q-learning with experience replay: Algorithm 1 of Mnih et al. 2015 (Human-level control), in many environments."""
+"""Deep Q-learning with experience replay: Algorithm 1 of Mnih et al. 2015, in several environments at once."""
 
 from __future__ import annotations
 
