@@ -91,7 +91,7 @@ def trained(tmp_path_factory):
 
 
 def test_the_target_by_hand():
-    """Four transitions: one goes on, one terminated, one whose online network chooses the lesser value, both."""
+    """Four transitions: one continues, one terminated, one whose online network chooses the lesser value, both."""
     values = torch.tensor([[1.0, 3.0], [1.0, 3.0], [5.0, 2.0], [5.0, 2.0]])
     reward, terminated = torch.tensor([0.0, 1.0, 2.0, -1.0]), torch.tensor([False, True, False, True])
     y = bellman_target(reward, terminated, values, values.argmax(1), 0.5)

@@ -53,7 +53,7 @@ def environments(name: str, count: int, seed: int = 0, split: str = "train") -> 
 
 
 def test_termination_truncation_and_the_last_observation():
-    """Lane 0 goes on until the limit of three steps cuts it off, lane 1 terminates at its second."""
+    """Lane 0 continues until the limit of three steps truncates it, lane 1 terminates at its second."""
     envs = environments("Counter-v0", 2)
     steps = [envs.step(actions) for actions in ([0, 0], [0, 1], [0, 0], [0, 0])]
     assert [s.next_obs[:, 0].tolist() for s in steps] == [[1, 1], [2, 2], [3, 1], [1, 2]]

@@ -1,4 +1,4 @@
-"""The demonstrations of approximation: nets written by hand against their formulas, pieces against dense sampling."""
+"""The studies of approximation: nets written by hand against their formulas, pieces against dense sampling."""
 
 from __future__ import annotations
 
@@ -294,7 +294,7 @@ def test_wrong_settings_of_depth_end_before_the_first_step(settings: dict, messa
         chainrule.train("depth-width", out=tmp_path / "run", device="cpu", **settings)
 
 
-# -- what the demonstrations measure ----------------------------------------------------------------------------------
+# -- what the studies measure ------------------------------------------------------------------------------------------
 
 
 def test_the_net_that_is_trained_begins_as_the_bumps() -> None:

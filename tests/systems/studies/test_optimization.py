@@ -1,4 +1,4 @@
-"""The demonstrations of descent: surfaces and theory against independent computation, walks against loops by hand."""
+"""The studies of descent: surfaces and theory against independent computation, walks against loops by hand."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ def test_an_adaptive_walk_is_that_of_pytorchs_rule_at_its_own_rate(
             optimizer.step()
 
 
-# -- what the demonstrations measure ----------------------------------------------------------------------------------
+# -- what the studies measure ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rule", METHODS)

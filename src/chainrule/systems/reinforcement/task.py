@@ -245,7 +245,7 @@ class QAgent:
                 "the observation cannot be read",
                 where=text,
                 expected=f"{size} comma-separated numbers, as {self.data.spec['id']} gives them",
-                found=f"{len(row)} numbers" if row else "text that is no number",
+                found=f"{len(row)} numbers" if row else "text that is not numeric",
             )
         return row
 

@@ -15,7 +15,7 @@ from chainrule.loops.experiment import Row, descend
 from chainrule.nn.normalization.batch_norm import BatchNorm
 from chainrule.reporting.line_plots import DASHED, SOLID, Line, lines
 from chainrule.run.run import Run
-from chainrule.systems.studies.image_rows import ImageRows, Rows
+from chainrule.systems.studies.image_rows import ImageRows, LabelledRows
 from chainrule.tasks.study import Study
 
 CLAIM = (
@@ -95,8 +95,8 @@ def perceptron(width: int, hidden: int, depth: int, num_classes: int, batch_norm
 def speed(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
-    train: Rows,
-    val: Rows,
+    train: LabelledRows,
+    val: LabelledRows,
     *,
     accuracy: float,
     steps: int,
