@@ -1,7 +1,7 @@
 """Pooling: output sizes by torch's and by Caffe's rule, Caffe's maximum and mean, switches, feature maps.
 
 Shapes: B samples, C channels (maps), H x W positions; n positions of input, k of the window, s of the stride, p of the
-padding at each end. A pair is (vertical, horizontal); one number stands for both.
+padding at each end. A pair is (vertical, horizontal); one number is both.
 """
 
 from __future__ import annotations

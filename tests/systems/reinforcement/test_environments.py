@@ -1,4 +1,4 @@
-"""Environments that come back to where they were, and a memory that holds what a list would."""
+"""Environments that are restored, and a memory that holds what a list would."""
 
 from __future__ import annotations
 

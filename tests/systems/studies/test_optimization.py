@@ -74,7 +74,7 @@ def test_newtons_step_ends_on_a_quadratic_and_halves_the_monkey_saddle() -> None
 
 
 def test_what_is_no_point_or_no_ravine_is_refused() -> None:
-    with pytest.raises(UserError, match="no points of the plane"):
+    with pytest.raises(UserError, match="not of the plane"):
         saddle(torch.zeros(3))
     with pytest.raises(UserError, match="condition number is out of range"):
         ravine(torch.zeros(2), condition=0.5)

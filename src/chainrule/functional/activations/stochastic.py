@@ -74,7 +74,7 @@ def rrelu_bounds(lower: float | None, upper: float | None, form: str) -> tuple[f
 
 
 def rrelu_slope(lower: float, upper: float, form: str) -> float:
-    """The slope that stands for the random one when nothing is drawn.
+    """The slope that replaces the random one when nothing is drawn.
 
     >>> rrelu_slope(3, 8, "paper") == 1 / 5.5, rrelu_slope(0.1, 0.3, "torch")
     (True, 0.2)

@@ -205,7 +205,7 @@ def softmax_focal(
 def kl_divergence(p_probs: Tensor, q_probs: Tensor, *, normalization: Normalization = "valid") -> Tensor:
     """KL(p || q) = sum_k p_k (log p_k - log q_k): the nats that a code made for q costs more on p. 0 log 0 is 0.
 
-    It is infinite where q_k = 0 < p_k. The other way round is `kl_divergence(q, p)`: with p the data and q the model,
+    It is infinite where q_k = 0 < p_k. The reverse is `kl_divergence(q, p)`: with p the data and q the model,
     KL(p || q) covers every mode of p, and KL(q || p) seeks one. Gradients go to both.
 
     Args:

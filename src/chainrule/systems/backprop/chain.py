@@ -24,7 +24,7 @@ class Chain(Layer):
             input z. What lies within a layer has a name with a dot, `block.conv1`.
 
     Raises:
-        UserError: where there is no layer, a name is taken, or a layer stands twice (it keeps one forward pass only).
+        UserError: where there is no layer, a name is taken, or a layer occurs twice (it keeps one forward pass only).
 
     Source: Rumelhart, Hinton, Williams: Learning representations by back-propagating errors, 1986.
 
@@ -126,12 +126,12 @@ class Residual(Layer):
 
 
 def _require_distinct(layer: Layer) -> None:
-    """UserError where the same layer stands at two places: the second forward pass would overwrite the first."""
+    """UserError where the same layer occurs at two places: the second forward pass would overwrite the first."""
     seen: dict[int, str] = {}
     for name, inner in layer.named_modules(remove_duplicate=False):
         layer.require(
             id(inner) not in seen,
-            "a layer stands at two places",
+            "a layer occurs at two places",
             "a layer of its own at each",
             f"{seen.get(id(inner))} and {name}",
         )

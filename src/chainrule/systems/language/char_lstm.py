@@ -56,7 +56,7 @@ class CharLSTM(nn.Module):
             nn.init.uniform_(self.lstm.all_weights[0][0], -1.0, 1.0)  # of its inputs one is not zero: 1 / sqrt(1)
         with torch.no_grad():
             for name, parameter in self.lstm.named_parameters():
-                if name.startswith("bias"):  # gates stand in the order i, f, g, o; two biases are added in each
+                if name.startswith("bias"):  # gates are in the order i, f, g, o; each has two biases
                     parameter.zero_()
                     parameter[hidden_size : 2 * hidden_size] = 1.0 if name.startswith("bias_ih") else 0.0
 

@@ -86,7 +86,7 @@ def text_page(text: str, rows: int = 18, columns: int = 72) -> Any:
 
 
 def _cells(text: str, columns: int) -> list[tuple[int, int]]:
-    """Row and column of each character; a line break stands at the end of its line.
+    """Row and column of each character; a line break is at the end of its line.
 
     >>> _cells("ab\\nc", columns=2)
     [(0, 0), (0, 1), (1, 0), (2, 0)]

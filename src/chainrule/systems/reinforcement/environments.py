@@ -1,8 +1,8 @@
 """Environments of gymnasium, several at once, whose state can be saved although gymnasium cannot save it.
 
 Each episode begins by a reset with a seed that is a function of (seed, split, environment, episode number), and the
-actions since are remembered. An environment that is deterministic given its seed, as gymnasium asks, is then taken
-back to where it was by the same reset and the same actions.
+actions since are remembered. An environment that is deterministic given its seed, as gymnasium requires, is then
+restored by the same reset and the same actions.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class Environments:
             self.obs[lane], self._actions[lane] = row, actions.tolist()
         if not np.array_equal(self.obs, state["obs"], equal_nan=True):
             raise RunFailed(
-                f"{self.episodes.spec['id']} did not come back to where it was by the same seed and the same actions: "
+                f"{self.episodes.spec['id']} was not restored by the same seed and the same actions: "
                 "it draws numbers elsewhere than from its own generator, and a run in it cannot be resumed"
             )
         self.finished = [tuple(pair) for pair in state["finished"]]

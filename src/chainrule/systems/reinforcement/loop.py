@@ -24,8 +24,8 @@ class DQNConfig:
         gradient_steps: updates in a learning phase.
         batch_size: transitions in a minibatch.
         gamma: discount of a reward one step later.
-        target_every: updates between two moves of the target network (C of the paper).
-        tau: how far the target network moves: 1 copies, less mixes (Lillicrap et al. 2016).
+        target_every: updates of Q between two of the target network (C of the paper).
+        tau: the weight of Q in the new target network: 1 copies, less mixes (Lillicrap et al. 2016).
         epsilon: probability of a random action: at the beginning and at the end of its fall.
         epsilon_fraction: share of total_steps over which epsilon falls, linearly.
         double: the online network chooses the action that the target network values (van Hasselt et al. 2016).
@@ -140,8 +140,8 @@ def improve(
 ) -> Tensor:
     """A learning phase: `gradient_steps` minibatches, an update for each. Gives the mean loss.
 
-    `updates` counts those made before. Between two moves of the target network its values stand still, so the
-    minibatches up to the next move are drawn and valued by it together.
+    `updates` counts those made before. Between two updates of the target network its values do not change, so the
+    minibatches up to the next one are drawn, and evaluated by it, together.
     """
     criterion = nn.functional.smooth_l1_loss if config.loss == "huber" else nn.functional.mse_loss
     parameters = list(q.parameters())
@@ -149,7 +149,7 @@ def improve(
     end = updates + config.gradient_steps
     while updates < end:
         count = min(end - updates, config.target_every - updates % config.target_every)
-        # Sample random minibatches of transitions (s_j, a_j, r_j, s_j+1) from D, all until Q-hat moves next.
+        # Sample random minibatches of transitions (s_j, a_j, r_j, s_j+1) from D: all of those up to the next update of Q-hat.
         drawn = memory.sample(count * config.batch_size)
         with torch.no_grad():
             target_values = target(drawn.next_obs)  # Q-hat(s_j+1, .), (count B, A)

@@ -1,4 +1,4 @@
-"""Acting in an environment by the values of its actions."""
+"""The task of deep Q-learning: an agent that acts in an environment by the values of its actions."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class QAgent:
     def validate(self) -> tuple[dict[str, float], bool]:
         """Mean return on the first validation episodes, and whether the task is solved.
 
-        Where these few reach `stop_at`, a hundred are played, and their mean stands and decides.
+        Where these few reach `stop_at`, a hundred are played, and their mean is reported and decides.
         """
         returns, lengths = self.data.val.play(self.act, range(self.evaluation_episodes))
         solved = bool(self.stop_at and returns.mean() >= self.stop_at)

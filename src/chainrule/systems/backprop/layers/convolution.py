@@ -7,8 +7,8 @@ Shapes: B batch, C input channels, O output channels, G groups, k the kernel's a
     forward   Z = W X + b                           (G, O/G, B * prod n)
     backward  dE/dW = D X^T,  dE/db = sum of D,  dE/dX = W^T D
 
-where D is the delta of Z. dE/dX says for each window what the delta of each of its cells is; an input cell stands in
-several windows, and its delta is the sum over them (col2im). For stride 1 that sum is the convolution of the delta with
+where D is the delta of Z. dE/dX has for each window the delta of each of its cells; an input cell lies in several windows,
+and its delta is the sum over them (col2im). For stride 1 that sum is the convolution of the delta with
 the kernels turned by 180 degrees.
 
 The transposed convolution is the same arithmetic with the two directions exchanged.
@@ -132,7 +132,7 @@ class Conv2d(Layer):
 
         z[o, p] = b[o] + sum over c, i of w[o, c, i] x[c, s p + d i - padding]
 
-    with two-dimensional places p of the output and i of the kernel. The equations of the backward pass stand at the top
+    with two-dimensional places p of the output and i of the kernel. The equations of the backward pass are at the top
     of this file.
 
     Args:
@@ -220,7 +220,7 @@ class Conv1d(Layer):
 
 
 class ConvTranspose2d(Layer):
-    """A transposed convolution: its forward pass is the backward pass of a convolution, and the other way round.
+    """A transposed convolution: its forward pass is the backward pass of a convolution, and vice versa.
 
     Each input cell paints the kernel, times its value, into the output, `stride` pixels from its neighbour's. With X the
     columns of the *delta* and W (C, O/G, k) the weights:

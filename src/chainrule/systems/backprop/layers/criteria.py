@@ -13,8 +13,8 @@ from chainrule.systems.backprop.layers.layer import Layer, without_graph
 class CrossEntropy(Layer):
     """Softmax and cross entropy in one: E = -log p_y with p = softmax(z), for logits z and the true class y.
 
-    Each alone has a derivative with a division in it; together it is the difference of what the network says and what
-    is true:
+    Each alone has a derivative with a division in it; together it is the difference of the prediction and the
+    truth:
 
         dE/dz_k = p_k - (k = y)
 
@@ -23,8 +23,8 @@ class CrossEntropy(Layer):
     logits (*, K).
 
     Raises:
-        UserError: where the shapes do not fit, the target is not whole numbers, or (on the CPU, where looking costs
-            nothing) a class is out of range.
+        UserError: where the shapes do not fit, the target is not whole numbers, or (checked on the CPU, where
+            it costs nothing) a class is out of range.
 
     >>> criterion = CrossEntropy()
     >>> criterion(torch.zeros(1, 4), torch.tensor([2]))

@@ -19,7 +19,7 @@ class Embedding(Layer):
         embedding_dim: size of a row; an index (*) gives (*, embedding_dim).
 
     Raises:
-        UserError: where an index is no whole number, or (looked at on the CPU) out of range.
+        UserError: where an index is no whole number, or (checked on the CPU) out of range.
 
     >>> layer = Embedding(3, 1)
     >>> _ = layer(torch.tensor([2, 0, 2]))

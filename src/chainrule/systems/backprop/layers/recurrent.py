@@ -3,10 +3,10 @@
 Unrolled, a recurrent layer is a deep network whose layers share their weights, one for each step. The delta of a state
 h(t) has two sources: the layer above, and the next step, which h(t) entered:
 
-    delta h(t) = delta from above(t) + what step t+1 gives back
+    delta h(t) = delta from above(t) + delta from step t+1
 
-A weight acts at every step, so its gradient is the sum over the steps. Truncation cuts the second source: every so many
-steps nothing is given back, and what lies before learns from its own steps alone.
+A weight acts at every step, so its gradient is the sum over the steps. Truncation cuts the second source
+every so many steps: nothing is passed on there, and the steps before learn from their own deltas alone.
 
 Shapes: B batch, T steps, I inputs, H hidden units. States begin at zero. Weights are named, shaped and ordered as those
 of nn.RNN, nn.LSTM and nn.GRU with one layer and `batch_first=True`.
@@ -88,8 +88,8 @@ class RNN(Layer):
     Args:
         input_size, hidden_size: I and H.
         nonlinearity: f.
-        truncation: how many steps the delta goes back: none is given from step k (counted from 0) to k - 1 where k is a
-            multiple of it. None: through the whole sequence.
+        truncation: how many steps the delta goes back: none is passed from step k (counted from 0) to k - 1 where k is
+            a multiple of it. None: through the whole sequence.
 
     Attributes:
         state_deltas: after `backward`, dE/dh(t) of every step (B, T, H). `deltas` has the first and the last.
@@ -144,14 +144,14 @@ class RNN(Layer):
     def backward(self, delta: Tensor) -> Tensor:
         x, h = self.recall(delta)
         slope = 1 - h * h if self.nonlinearity == "tanh" else (h > 0).to(h.dtype)  # f'(z(t)), all steps (B, T, H)
-        back = torch.zeros_like(delta[:, 0])  # (B, H): what step t + 1 gives back; nothing to the last step
+        back = torch.zeros_like(delta[:, 0])  # (B, H): the delta from step t + 1; none at the last step
         h_deltas, z_deltas = [], []
         for t in reversed(range(h.shape[1])):
             # delta h(t): from the layer above, and from step t + 1
             h_deltas.append(delta[:, t] + back)
             # delta z(t) = delta h(t) f'(z(t))
             z_deltas.append(h_deltas[-1] * slope[:, t])
-            # given back to h(t-1): delta z(t) U
+            # passed on to h(t-1): delta z(t) U
             back = torch.zeros_like(back) if _truncated(self, t) else z_deltas[-1] @ self.weight_hh_l0
         z = torch.stack(z_deltas[::-1], 1)  # (B, T, H), in the order of time again
         return _finish(self, x, h, z, z, h_deltas[::-1])
@@ -163,12 +163,12 @@ class LSTM(Layer):
         (i, f, g, o) = (s, s, tanh, s)(W x(t) + b + U h(t-1) + c0)        s the logistic function
         c(t) = f c(t-1) + i g        h(t) = o tanh(c(t))
 
-    Backward, with dh and dc what has arrived at h(t) and c(t):
+    Backward, with dh and dc what arrives at h(t) and c(t):
 
         dc += dh o (1 - tanh(c)^2)
         delta of the gates' net inputs:  i: dc g i (1 - i)   f: dc c(t-1) f (1 - f)   g: dc i (1 - g^2)
                                          o: dh tanh(c) o (1 - o)
-        given back:  dc(t-1) = dc f      dh(t-1) = (those four) U
+        passed on:  dc(t-1) = dc f      dh(t-1) = (those four) U
 
     Through the cell a delta is multiplied by f alone: where the gate is open, it does not vanish.
 
@@ -210,7 +210,7 @@ class LSTM(Layer):
     @without_graph
     def backward(self, delta: Tensor) -> Tensor:
         x, h, cells, gates = self.recall(delta)
-        back_h = back_c = torch.zeros_like(delta[:, 0])  # (B, H): what step t + 1 gives back to h(t) and c(t)
+        back_h = back_c = torch.zeros_like(delta[:, 0])  # (B, H): the deltas from step t + 1 of h(t) and c(t)
         h_deltas, z_deltas = [], []
         for t in reversed(range(h.shape[1])):
             i, f, g, o = gates[t]
@@ -220,7 +220,7 @@ class LSTM(Layer):
             dh = delta[:, t] + back_h
             # what arrives at c(t): from step t + 1, and from h(t) = o tanh(c(t))
             dc = back_c + dh * o * (1 - tanh_c * tanh_c)
-            # deltas of the net inputs of the four: through the product that each stands in, then its own slope
+            # deltas of the four net inputs: through the product that each is a factor of, then its own slope
             dz = torch.cat(
                 [
                     dc * g * i * (1 - i),  # input gate
@@ -232,7 +232,7 @@ class LSTM(Layer):
             )  # (B, 4 H)
             h_deltas.append(dh)
             z_deltas.append(dz)
-            # given back: to h(t-1) through U, to c(t-1) through the forget gate alone
+            # passed on: to h(t-1) through U, to c(t-1) through the forget gate alone
             if _truncated(self, t):
                 back_h = back_c = torch.zeros_like(dh)
             else:
@@ -247,11 +247,11 @@ class GRU(Layer):
         r, u = s(W x(t) + b + U h(t-1) + c0)      n = tanh(W_n x(t) + b_n + r m)      m = U_n h(t-1) + c_n
         h(t) = (1 - u) n + u h(t-1)
 
-    Backward, with dh what has arrived at h(t):
+    Backward, with dh what arrives at h(t):
 
         delta of the net inputs:  n: dn = dh (1 - u) (1 - n^2)    r: dr = dn m r (1 - r)
                                   u: du = dh (h(t-1) - n) u (1 - u)    of m: dn r
-        given back:  dh(t-1) = dh u + (dr, du, dn r) U
+        passed on:  dh(t-1) = dh u + (dr, du, dn r) U
 
     Args, attributes, errors: as `RNN`.
     """
@@ -290,7 +290,7 @@ class GRU(Layer):
     def backward(self, delta: Tensor) -> Tensor:
         x, h, gates = self.recall(delta)
         before = _before(h)  # h(t-1), all steps (B, T, H)
-        back = torch.zeros_like(delta[:, 0])  # (B, H): what step t + 1 gives back
+        back = torch.zeros_like(delta[:, 0])  # (B, H): the delta from step t + 1
         h_deltas, inputs, recurrent = [], [], []
         for t in reversed(range(h.shape[1])):
             r, u, n, m = gates[t]
@@ -303,6 +303,6 @@ class GRU(Layer):
             # the input enters all three as they are; the state enters the candidate through the reset gate
             inputs.append(torch.cat([dr, du, dn], 1))  # (B, 3 H)
             recurrent.append(torch.cat([dr, du, dn * r], 1))  # (B, 3 H)
-            # given back to h(t-1): directly through the update gate, and through U
+            # passed on to h(t-1): directly through the update gate, and through U
             back = torch.zeros_like(dh) if _truncated(self, t) else dh * u + recurrent[-1] @ self.weight_hh_l0
         return _finish(self, x, h, torch.stack(inputs[::-1], 1), torch.stack(recurrent[::-1], 1), h_deltas[::-1])

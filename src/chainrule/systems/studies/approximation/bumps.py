@@ -13,7 +13,7 @@ from chainrule.core.errors import UserError
 
 @dataclass(frozen=True)
 class BumpWeights:
-    """Weights of layers, each (out, in) with its bias (out,), in the order of the network; sigmoids stand between."""
+    """Weights of layers, each (out, in) with its bias (out,), in the order of the network; a sigmoid is between two layers."""
 
     weights: tuple[Tensor, ...]
     biases: tuple[Tensor, ...]
@@ -105,7 +105,7 @@ def towers(values: Tensor, low: float, high: float, sharpness: float, second: fl
     count = len(values)
     if values.shape != (count, count) or second <= 0:
         raise UserError(
-            "towers stand on a square of cells",
+            "towers need a square of cells",
             expected="values (n, n) and second above 0",
             found=f"{tuple(values.shape)}, second={second:g}",
         )

@@ -27,8 +27,8 @@ def breakpoints(layers: Sequence[Layer], low: float, high: float, tolerance: flo
     its two ends. At last breaks without a change of the answer's slope are dropped.
 
     Args:
-        layers: (weight (out, in), bias (out,)) each; the first takes one input, the last gives one output, and between
-            them stands max(0, x).
+        layers: (weight (out, in), bias (out,)) each; the first takes one input, the last gives one output, and max(0, x)
+            is between them.
         low, high: the ends of the interval.
         tolerance: slopes that differ by less, relative to the steepest, are one.
 

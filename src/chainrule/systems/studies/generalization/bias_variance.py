@@ -45,7 +45,7 @@ def bias_variance_study(
     """Polynomials of each degree, and nets of each hidden size, fitted to `sets` training sets each.
 
     The training inputs are the same in every set, evenly spaced; the noise of the targets is drawn anew. So the closed
-    form for least squares holds exactly, and stands beside what was measured.
+    form for least squares holds exactly, and is reported beside what was measured.
     """
     if sets < 2:
         raise UserError("a variance needs several training sets", expected="sets=2 or more", found=f"sets={sets}")

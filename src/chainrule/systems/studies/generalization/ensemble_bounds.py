@@ -40,7 +40,7 @@ CLAIM = (
 def ensemble_study(
     run: Run, *, members: int, hidden: int, size: int, samples: int, steps: int, lr: float, noise: float
 ) -> Study:
-    """Nets that tell the first half of the classes from the second, made independent in three ways; and regressors."""
+    """Nets that separate the first half of the classes from the second, diversified in three ways; and regressors."""
     if members < 3 or members % 2 == 0:
         raise UserError(
             "a vote needs an odd number of members", expected="members=3, 5, ...", found=f"members={members}"

@@ -1,4 +1,4 @@
-"""Out of a saddle: how many steps each rule needs, against how near to it the walk begins."""
+"""Escape from a saddle: the steps that each rule needs, against how near to it the walk starts."""
 
 from __future__ import annotations
 
