@@ -133,7 +133,7 @@ def _by_hand(
     weight_decay: float,
     clip: float | None = None,
 ) -> ImageClassifier:
-    """The classifier of any of these networks: momentum SGD, a rate that falls to zero as a cosine, learnt by hand."""
+    """The classifier of any of these networks: momentum SGD, a cosine schedule, gradients by hand."""
     import torch
 
     from chainrule.optim.schedule import cosine_schedule
@@ -156,7 +156,7 @@ def _by_hand(
 
 
 def _learner(network: Chain, criterion: CrossEntropy, clip: float | None) -> Callable[[ImageClassifier, Batches], None]:
-    """The loop by hand, in the place where the system would call the one by autograd."""
+    """Back-propagation by hand, in place of the loop by autograd that the task would run."""
     from chainrule.systems.backprop.loop import back_propagate
 
     def learn(task: ImageClassifier, batches: Batches) -> None:

@@ -20,7 +20,7 @@ from chainrule.data.images.loading import ImageSplit, decode_files, read_other_i
 from chainrule.functional.metrics.calibration import expected_calibration_error
 from chainrule.loops.supervised import fit
 from chainrule.nn.frozen import Frozen
-from chainrule.nn.normalization.batch_norm import lone_number
+from chainrule.nn.normalization.batch_norm import single_value_layer
 from chainrule.nn.normalization.normalize import Normalize
 from chainrule.run.compiling import compiled
 from chainrule.run.input_normalization import input_normalization
@@ -122,7 +122,7 @@ class ImageClassifier:
             return
         sides = [side for change in self.changes if isinstance(change, Growing) for side in change.sizes]
         (x,) = self.example()["model"]
-        layer = lone_number(self.model.eval(), x[:, :, : min(sides), : min(sides)] if sides else x)
+        layer = single_value_layer(self.model.eval(), x[:, :, : min(sides), : min(sides)] if sides else x)
         if layer is not None:
             raise UserError(
                 "a batch of one image cannot be normalised: the images are so small that one number of each is left",

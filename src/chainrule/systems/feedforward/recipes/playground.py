@@ -48,7 +48,7 @@ def playground(
     import torch
 
     from chainrule.data.tables.loading import kept_features, load_table
-    from chainrule.nn.features import OverFeatures, features_of
+    from chainrule.nn.features import BasisExpansion, features_of
     from chainrule.optim.by_name import optimizer_of
     from chainrule.systems.feedforward.mlp import MLP
     from chainrule.tasks.tables.classification import TableClassifier
@@ -57,7 +57,7 @@ def playground(
     data = load_table(run, task="classification", encode=True, val_fraction=val_fraction)
     chosen = features_of(features, degree, len(kept_features(data.spec)))
     network = MLP(len(chosen), len(data.spec["classes"]), hidden or (), activation, dropout, init=init)
-    model = run.place(OverFeatures(chosen, network))
+    model = run.place(BasisExpansion(chosen, network))
     rule = optimizer_of(optimizer, model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
     learn = fit_by_sgd(
         lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),

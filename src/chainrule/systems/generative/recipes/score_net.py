@@ -1,4 +1,4 @@
-"""The classifier through whose features generators of digits are scored."""
+"""The classifier whose features score generators of digits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def score_net(
     weight_decay: NonNegative = 1e-2,
     val_fraction: Fraction = 1 / 12,
 ) -> ImageClassifier:
-    """Three convolutions, 64 features (47,034 parameters): AdamW, a rate that falls to zero as a cosine."""
+    """Three convolutions, 64 features (47,034 parameters): AdamW, a cosine schedule."""
     import torch
 
     from chainrule.data.images.loading import load_images

@@ -42,7 +42,7 @@ def depth_width_study(
     steps: int,
     lr: float,
 ) -> Study:
-    """Builds and trains nets of the given shapes; the recipe `depth-width` tells the settings."""
+    """Builds and trains nets of the given shapes; the recipe `depth-width` explains the settings."""
     for name, value, most in (("built", built, 11), ("folds", folds, 8)):
         if value > most:
             raise UserError(

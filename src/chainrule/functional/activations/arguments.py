@@ -1,4 +1,4 @@
-"""What every activation asks of its arguments: floating-point numbers, and one parameter or one a channel."""
+"""Checks of what activations take: floating-point numbers, one parameter or one a channel, groups of channels."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def per_channel(parameter: Tensor | float, x: Tensor, name: str) -> Tensor | flo
         parameter: a number, or a tensor of one element, or of (C,).
         x: any shape if there is one number; (B, C, ...) otherwise.
 
-    Errors: a UserError that calls the parameter by `name` where there are as many of them as no channels.
+    Errors: a UserError that names the parameter `name`, where there are neither one nor as many as channels.
 
     >>> per_channel(torch.tensor([1.0, 2.0]), torch.zeros(3, 2, 5, 5), "weight").shape
     torch.Size([1, 2, 1, 1])

@@ -1,11 +1,7 @@
-"""Activation functions: pure functions of a tensor of any shape, each with its equation and the subgradient it takes.
-
-`ACTIVATIONS` has them by name; `derivative` and `saturation` are computed from the function.
-"""
+"""Activations that draw nothing at random, each with its equation and the subgradient that it takes at a kink."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -13,11 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chainrule.core.errors import UserError, unknown
-from chainrule.functional.channels import floating, per_channel, split_channels
-from chainrule.functional.elementwise import Saturation, derivative_of, saturation_of
-from chainrule.functional.random_activations import noisy, rrelu
+from chainrule.functional.activations.arguments import floating, per_channel, split_channels
 
-Elementwise = Callable[[Tensor], Tensor]
 HardSigmoidForm = Literal["torch", "theano", "noisy"]
 
 
@@ -42,7 +35,7 @@ def ramp(x: Tensor, slope: float = 1.0, limit: float = 1.0) -> Tensor:
 
 
 def sign(x: Tensor) -> Tensor:
-    """-1, 0 or 1 for x below, at or above 0; nan stays nan. The derivative is 0 everywhere, by convention at 0 too.
+    """-1, 0 or 1 for x below, at or above 0; NaN stays NaN. The derivative is 0 everywhere, by convention at 0 too.
 
     >>> sign(torch.tensor([-0.1, 0.0, 7.0])).tolist()
     [-1.0, 0.0, 1.0]
@@ -51,7 +44,7 @@ def sign(x: Tensor) -> Tensor:
 
 
 def step(x: Tensor, threshold: float = 0.0) -> Tensor:
-    """1 where x >= threshold, else 0; nan stays nan. The derivative is 0 everywhere, by convention at the jump too.
+    """1 where x >= threshold, else 0; NaN stays NaN. The derivative is 0 everywhere, by convention at the jump too.
 
     Source: McCulloch and Pitts: A logical calculus of the ideas immanent in nervous activity, 1943.
 
@@ -153,7 +146,7 @@ def prelu(x: Tensor, weight: Tensor | float = 0.25) -> Tensor:
         x: any shape; (B, C, ...) where the weight has one element a channel.
         weight: a number, or a tensor of one element, or of (C,).
 
-    Errors: a UserError where there are as many weights as no channels.
+    Errors: a UserError where there are neither one weight nor as many as channels.
 
     Source: He, Zhang, Ren, Sun: Delving deep into rectifiers, 2015 (arXiv 1502.01852), equation 1.
 
@@ -188,7 +181,7 @@ def mpelu(x: Tensor, alpha: Tensor | float = 1.0, beta: Tensor | float = 1.0) ->
         alpha, beta: a number, or a tensor of one element, or of (C,). With beta below 0 the left side grows without
             bound.
 
-    Errors: a UserError where there are as many parameters as no channels.
+    Errors: a UserError where there are neither one parameter nor as many as channels.
 
     Source: Li, Fan, Li, Wu, Ming: Improving deep neural network with multiple parametric exponential linear units,
     2016 (arXiv 1606.00305), equation 4.
@@ -204,7 +197,7 @@ def mpelu(x: Tensor, alpha: Tensor | float = 1.0, beta: Tensor | float = 1.0) ->
 def softplus(x: Tensor, beta: float = 1.0) -> Tensor:
     """log(1 + exp(beta x)) / beta, a smooth relu; its derivative is sigmoid(beta x).
 
-    torch's own goes over to x at beta x = 20, an error of 2e-9; here at 50, where float64 holds no difference.
+    torch's own switches to x at beta x = 20, an error of 2e-9; here at 50, where float64 shows no difference.
 
     Source: Dugas, Bengio, Belisle, Nadeau, Garcia: Incorporating second-order functional knowledge, 2001.
 
@@ -240,7 +233,7 @@ def maxout(x: Tensor, num_pieces: int = 2, dim: int = 1) -> Tensor:
     >>> maxout(torch.tensor([[1.0, 5.0, -3.0, -2.0]])).tolist()
     [[5.0, -2.0]]
     """
-    pieces = split_channels(floating(x), num_pieces, dim)
+    pieces = split_channels(floating(x), num_pieces, dim)  # (..., C * num_pieces, ...) -> (..., C, num_pieces, ...)
     return pieces.amax(dim + 1 if dim >= 0 else dim)
 
 
@@ -257,93 +250,3 @@ def crelu(x: Tensor, dim: int = 1) -> Tensor:
     """
     split_channels(floating(x), 1, dim)
     return F.relu(torch.cat([x, -x], dim))
-
-
-ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
-    f.__name__: f
-    for f in (
-        linear,
-        ramp,
-        step,
-        sign,
-        sigmoid,
-        tanh,
-        scaled_tanh,
-        hard_sigmoid,
-        hard_tanh,
-        relu,
-        leaky_relu,
-        prelu,
-        rrelu,
-        elu,
-        mpelu,
-        softplus,
-        noisy,
-        square,
-        maxout,
-        crelu,
-    )
-}
-
-_NOT_ELEMENTWISE = {
-    "maxout": "it takes the largest of several channels: every piece is linear, none saturates",
-    "crelu": "it gives two values for each x, relu(x) and relu(-x): each saturates where the other does not",
-}
-
-
-def activation(name: str) -> Callable[..., Tensor]:
-    """The activation function of that name. Errors: a UserError that names those that are near.
-
-    >>> activation("tanh")(torch.tensor([0.0])).tolist()
-    [0.0]
-    """
-    if name not in ACTIVATIONS:
-        raise unknown("there is no activation", name, ACTIVATIONS)
-    return ACTIVATIONS[name]
-
-
-def elementwise(function: str | Elementwise) -> Elementwise:
-    """An elementwise activation by its name, or the function itself. Errors: a UserError for maxout and crelu.
-
-    >>> elementwise("relu") is relu
-    True
-    """
-    name = next((n for n, f in ACTIVATIONS.items() if f is function or n == function), None)
-    if name in _NOT_ELEMENTWISE:
-        raise UserError(
-            f"{name} is not an elementwise function",
-            where=f"the derivative or saturation of {name}",
-            expected="one of " + ", ".join(n for n in ACTIVATIONS if n not in _NOT_ELEMENTWISE),
-            found=_NOT_ELEMENTWISE[name],
-        )
-    return activation(function) if isinstance(function, str) else function
-
-
-def derivative(function: str | Elementwise) -> Elementwise:
-    """The derivative of an activation, with its default settings, as a function of x; computed by differentiation.
-
-    Args:
-        function: a name of `ACTIVATIONS`, or an elementwise function: `functools.partial(elu, alpha=2.0)`.
-
-    Errors: a UserError for a name that does not exist, and for maxout and crelu.
-
-    >>> derivative("tanh")(torch.tensor([0.0])).tolist(), derivative("relu")(torch.tensor([-1.0, 2.0])).tolist()
-    ([1.0], [0.0, 1.0])
-    """
-    return derivative_of(elementwise(function))
-
-
-def saturation(function: str | Elementwise) -> Saturation:
-    """Where an activation saturates, left and right, and whether softly or hard; see `elementwise.saturation_of`.
-
-    Args:
-        function: a name of `ACTIVATIONS`, or an elementwise function.
-
-    Errors: a UserError for a name that does not exist, and for maxout and crelu.
-
-    >>> saturation("relu")
-    Saturation(left='hard', right='none', left_point=0.0, right_point=None)
-    >>> saturation("sigmoid")
-    Saturation(left='soft', right='soft', left_point=None, right_point=None)
-    """
-    return saturation_of(elementwise(function))

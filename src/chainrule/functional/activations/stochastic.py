@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chainrule.core.errors import UserError, unknown
-from chainrule.functional.channels import floating, per_channel
+from chainrule.functional.activations.arguments import floating, per_channel
 
 RReLUForm = Literal["torch", "paper"]
 NoisyBase = Literal["hard_tanh", "hard_sigmoid"]
@@ -74,7 +74,7 @@ def rrelu_bounds(lower: float | None, upper: float | None, form: str) -> tuple[f
 
 
 def rrelu_slope(lower: float, upper: float, form: str) -> float:
-    """The slope that stands for the random one when nothing is drawn.
+    """The slope that replaces the random one when nothing is drawn.
 
     >>> rrelu_slope(3, 8, "paper") == 1 / 5.5, rrelu_slope(0.1, 0.3, "torch")
     (True, 0.2)
@@ -103,7 +103,7 @@ def noisy(
         x: any shape, channels at dimension 1 where p has more than one element.
         alpha: above 1, the noiseless part folds back from the saturated value; below 1 it leaks on outwards. The
             half-normal noise points the other way, so it pushes back towards h.
-        c: scale of the noise, 0 or more; sigma is below c/4. To anneal, let it fall as training goes on.
+        c: scale of the noise, 0 or more; sigma is below c/4. To anneal, lower it during training.
         p: how fast the noise grows with the distance from the linear part; one number, or one a channel. It learns.
         training: draw, from torch's global generator; otherwise nothing is random.
 

@@ -13,7 +13,7 @@ from chainrule.core.errors import UserError
 
 Kind = Literal["none", "soft", "hard"]
 
-FAR = 12  # a side is looked at out to ten to this power
+FAR = 12  # how far a side is examined: to ten to this power
 PER_DECADE = 50
 NEGLIGIBLE = 1e-9  # of the steepest slope: below it, a value that turns to zero has been rounded away
 
@@ -47,9 +47,11 @@ def derivative_of(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Te
     """
 
     def derivative(x: Tensor) -> Tensor:
-        goes_on = x.requires_grad and torch.is_grad_enabled()
+        differentiable = (
+            x.requires_grad and torch.is_grad_enabled()
+        )  # the caller may differentiate the derivative again
         with torch.enable_grad():
-            at = x if goes_on else x.detach().requires_grad_()
+            at = x if differentiable else x.detach().requires_grad_()
             y = function(at)
             if y.shape != x.shape:
                 raise UserError(
@@ -64,7 +66,7 @@ def derivative_of(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Te
                     found="a result without a gradient",
                     cure="do not detach, round to integers or compare",
                 )
-            return torch.autograd.grad(y.sum(), at, create_graph=goes_on)[0]
+            return torch.autograd.grad(y.sum(), at, create_graph=differentiable)[0]
 
     return derivative
 
@@ -73,16 +75,16 @@ def saturation_of(function: Callable[[Tensor], Tensor]) -> Saturation:
     """Saturation of an elementwise function, left and right, read off its computed derivative.
 
     A side is `hard` where the derivative is exactly zero, and the function constant, from a finite point on; the point
-    is found by dividing intervals. Rounding makes the same image: in float64 the derivative of a sigmoid is exactly zero
-    beyond 37. The two are told apart just inside the point: where the slope came down to nothing but rounding, the
-    side is `soft`; where it is still there, or the function jumps, `hard`. A derivative that is not exactly zero far
+    is found by dividing intervals. Rounding looks the same: in float64 the derivative of a sigmoid is exactly zero
+    beyond 37. The two are told apart just inside the point: where the slope has fallen to rounding error, the side
+    is `soft`; where it has not, or the function jumps, `hard`. A derivative that is not exactly zero far
     out is `soft` if its largest value falls by half or more from each of the last three powers of ten to the next, up
     to 10^12.
 
     Source: Gulcehre, Moczulski, Denil, Bengio: Noisy Activation Functions, ICML 2016 (arXiv 1603.00391), section 2,
     definitions of soft and hard saturation.
 
-    Errors: a UserError where the derivative far out is not a number.
+    Errors: a UserError where the derivative far out is NaN.
 
     >>> saturation_of(lambda x: x.clamp(-2, 5))
     Saturation(left='hard', right='hard', left_point=-2.0, right_point=5.0)
@@ -101,14 +103,13 @@ def _side(function: Callable[[Tensor], Tensor], sign: float) -> tuple[Kind, floa
     if slope[: len(out)].isnan().any():
         where = x[: len(out)][slope[: len(out)].isnan()][-1].item()
         raise UserError(
-            "the derivative is not a number",
-            where=f"x = {where:g}",
-            cure="write the function so that nothing overflows",
+            "the derivative is NaN", where=f"x = {where:g}", cure="write the function so that nothing overflows"
         )
     if slope[0] != 0:
         largest = slope[: 4 * PER_DECADE].view(4, PER_DECADE).abs().amax(1)  # of each decade, the outermost first
         return ("soft", None) if bool((2 * largest[:-1] <= largest[1:]).all()) else ("none", None)
 
+    # The slope is exactly zero far out. Find the outermost point where it is not, by dividing intervals.
     def settled(at: Tensor) -> Tensor:
         return (derivative(at) == 0) & (function(at) == value[0])
 
@@ -122,6 +123,7 @@ def _side(function: Callable[[Tensor], Tensor], sign: float) -> tuple[Kind, floa
         loose = ~settled(ends[:-1])
         part = int(loose.int().argmax()) if loose.any() else 63
         outer, inner = (ends[part - 1] if part else outer), ends[part]
+    # Hard, or rounded to zero? Look at the slope, and at what is left to the limit, just inside that point.
     before = outer - sign * max(1.0, abs(float(outer))) * torch.logspace(-3, -13, 11, dtype=torch.float64)
     steepest = slope[slope.isfinite()].abs().max()
     left_over = torch.maximum(derivative(before).abs(), (function(before) - value[0]).abs()).max()

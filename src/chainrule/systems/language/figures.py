@@ -1,4 +1,4 @@
-"""Figures of text: a passage with a value for each character (SVG), a page of plain text (an image)."""
+"""Figures of a language model: a passage shaded by loss (SVG), a table of characters, a page of text (an image)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import cache
 from html import escape
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from chainrule.core.task import Figure
@@ -18,7 +19,7 @@ _FONT = "DejaVu Sans Mono"  # comes with Matplotlib
 
 
 def heat_strip(text: str, values: Sequence[float], title: str, caption: str, unit: str, columns: int = 72) -> Figure:
-    """A passage with a shade behind each character, and its value to be read under the pointer.
+    """A passage with a shade behind each character; its value appears under the pointer.
 
     Lines break where the text does, and after `columns`.
     """
@@ -44,46 +45,29 @@ def heat_strip(text: str, values: Sequence[float], title: str, caption: str, uni
     return Figure(title, f"{caption} The darkest is {most:.2f} {unit}.", svg=svg)
 
 
-def speaking_words(speaks: Tensor, vocabulary: Sequence[str], classes: Sequence[str], count: int) -> Figure:
-    """The words that speak most for each class, a row a class.
+def characters_figure(targets: Tensor, losses: Tensor, vocabulary: Sequence[str]) -> Figure:
+    """Which characters the loss comes from, the largest part first, as a table.
 
     Args:
-        speaks: how much each word speaks for each class, (K, V).
-        vocabulary: the words (V).
-        classes: names (K).
-        count: words of a class.
+        targets: the characters that were to be predicted, int64 (N,).
+        losses: the loss of each in nats (N,).
+        vocabulary: the characters by their number.
     """
-    best = speaks.topk(min(count, speaks.shape[1]), dim=1).indices
-    rows = [[name, ", ".join(vocabulary[i] for i in row)] for name, row in zip(classes, best.tolist(), strict=True)]
-    caption = f"The {best.shape[1]} of {len(vocabulary):,} whose weight for the class is furthest above the mean of all classes."
-    return Figure("Words that speak for each class", caption, table=[["class", "words"], *rows])
-
-
-def wrong_texts(
-    texts: Sequence[str], target: Tensor, scores: Tensor, classes: Sequence[str], count: int, *, probabilities: bool
-) -> list[Figure]:
-    """The texts that were answered wrongly with most certainty, as a table; none where all answers are right."""
-    values = scores.softmax(1) if probabilities else scores
-    best = values.max(1)
-    wrong = (best.indices != target).nonzero()[:, 0]
-    if not len(wrong):
-        return []
-    order = wrong[best.values[wrong].argsort(descending=True, stable=True)][:count].tolist()
-    word = "probability" if probabilities else "score"
-    rows = [
-        [_shortened(texts[i]), classes[int(target[i])], classes[int(best.indices[i])], f"{float(best.values[i]):.3f}"]
-        for i in order
-    ]
-    caption = f"Of {len(wrong):,} wrong answers on the test split those with the largest {word}."
-    return [Figure("Surest mistakes", caption, table=[["text", "true class", "answer", word], *rows])]
-
-
-def _shortened(text: str, most: int = 240) -> str:
-    return text if len(text) <= most else text[: most - 1] + "\u2026"
+    losses = losses.double()
+    counts = torch.bincount(targets, minlength=len(vocabulary))  # (V,)
+    totals = torch.zeros(len(vocabulary), dtype=torch.float64).index_add_(0, targets, losses)  # (V,)
+    rows = [["character", "share of the text", "mean nats", "share of the loss"]]
+    for code in totals.argsort(descending=True).tolist()[:15]:
+        if counts[code]:
+            n, total = int(counts[code]), float(totals[code])
+            shares = (f"{n / len(targets):.4f}", f"{total / n:.3f}", f"{total / float(losses.sum()):.4f}")
+            rows.append([repr(vocabulary[code]), *shares])
+    caption = f"On the test split; the vocabulary has {len(vocabulary)} characters."
+    return Figure("Where the loss comes from", caption, table=rows)
 
 
 def text_page(text: str, rows: int = 18, columns: int = 72) -> Any:
-    """The beginning of a text as an image (PIL) of a fixed size, so that several make a film."""
+    """The beginning of a text as an image (PIL) of a fixed size, so that several make an animation."""
     from matplotlib.figure import Figure as Canvas
     from PIL import Image
 
@@ -102,7 +86,7 @@ def text_page(text: str, rows: int = 18, columns: int = 72) -> Any:
 
 
 def _cells(text: str, columns: int) -> list[tuple[int, int]]:
-    """Row and column of each character; a line break stands at the end of its line.
+    """Row and column of each character; a line break is at the end of its line.
 
     >>> _cells("ab\\nc", columns=2)
     [(0, 0), (0, 1), (1, 0), (2, 0)]
@@ -117,7 +101,7 @@ def _cells(text: str, columns: int) -> list[tuple[int, int]]:
 
 
 def _shown(character: str) -> str:
-    """A sign for a line break, a box for what has no sign of its own."""
+    """A symbol for a line break, a box for what cannot be printed."""
     if character == "\n":
         return "\u21b5"
     if character.isspace():
