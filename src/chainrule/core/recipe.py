@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from chainrule.core.course import Topic
+
 
 @dataclass(frozen=True)
 class Target:
@@ -30,6 +32,7 @@ class Recipe:
     """The record of a recipe; `build(run, **settings)` makes the system.
 
     `tiny` holds settings (and `data`) with which it trains in a few seconds, for the tests over all recipes.
+    `summary_zh` is the summary in Chinese, for the catalogue of recipes; `topics` are those of the course that it serves.
     """
 
     name: str
@@ -40,6 +43,8 @@ class Recipe:
     model: str | None = None  # the name that chainrule.models.build knows; None where an experiment has many or none
     target: Target | None = None
     tiny: Mapping[str, Any] = field(default_factory=dict)
+    summary_zh: str = ""
+    topics: tuple[Topic, ...] = ()
 
     @property
     def family(self) -> str:
@@ -65,10 +70,12 @@ def recipe(
     model: str | None = None,
     target: Target | None = None,
     tiny: Mapping[str, Any] | None = None,
+    summary_zh: str = "",
+    topics: tuple[Topic, ...] = (),
 ) -> Callable[[Callable[..., Any]], Recipe]:
     """Turns a function `(run, *, settings...) -> System` into a Recipe."""
 
     def wrap(build: Callable[..., Any]) -> Recipe:
-        return Recipe(name, task, data, source, build, model, target, tiny or {})
+        return Recipe(name, task, data, source, build, model, target, tiny or {}, summary_zh, topics)
 
     return wrap
