@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.optim.rule import UpdateRule
 from chainrule.optim.settings import ABOVE_0, AT_LEAST_0, SHARE, check
 
@@ -72,3 +73,6 @@ class AdaDelta(UpdateRule):
         torch._foreach_mul_(square_steps, rho)
         torch._foreach_addcmul_(square_steps, step, step, value=1.0 - rho)
         torch._foreach_add_(params, step, alpha=-group["lr"])
+
+
+TOPICS = (Topic("Update rules: momentum, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam", code=("AdaDelta",)),)

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim.adagrad import adagrad as torch_adagrad
 
+from chainrule.core.course import Topic
 from chainrule.optim.fused import has_fused
 from chainrule.optim.rule import UpdateRule
 from chainrule.optim.settings import ABOVE_0, AT_LEAST_0, check
@@ -67,3 +68,6 @@ class AdaGrad(UpdateRule):
             lr_decay=0.0,
             maximize=False,
         )
+
+
+TOPICS = (Topic("Update rules: momentum, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam", code=("AdaGrad",)),)

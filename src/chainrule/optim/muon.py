@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.optim.rule import UpdateRule
 from chainrule.optim.settings import AT_LEAST_0, COUNT, SHARE, check
@@ -139,3 +140,6 @@ class Muon(UpdateRule):
                     p.mul_(len(p) ** 0.5 / p.norm())
             grads = [orthogonal(g.flatten(1), group["steps"]).view_as(g) for g in grads]
         torch._foreach_add_(params, grads, alpha=-group["lr"])
+
+
+TOPICS = (Topic("Training in seconds: whitened patches, Muon, mirror images in turn", code=("Muon", "orthogonal")),)

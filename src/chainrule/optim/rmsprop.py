@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.optim.rule import UpdateRule
 from chainrule.optim.settings import ABOVE_0, AT_LEAST_0, SHARE, check
 
@@ -66,3 +67,6 @@ class RMSProp(UpdateRule):
         root = torch._foreach_sqrt(mean_square)
         torch._foreach_add_(root, group["eps"])
         torch._foreach_addcdiv_(params, grads, root, value=-group["lr"])
+
+
+TOPICS = (Topic("Update rules: momentum, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam", code=("RMSProp",)),)

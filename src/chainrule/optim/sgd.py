@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim.sgd import sgd as torch_sgd
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.optim.fused import has_fused
 from chainrule.optim.rule import UpdateRule
@@ -110,3 +111,14 @@ class SGD(UpdateRule):
         if group["nesterov"]:
             torch._foreach_add_(step, v, alpha=1.0 + momentum)
         torch._foreach_sub_(params, step)
+
+
+TOPICS = (
+    Topic(
+        "Update rules: momentum, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam",
+        "更新规则：动量、Nesterov、AdaGrad、RMSProp、AdaDelta、Adam",
+        lectures=(2, 3),
+        code=("SGD",),
+        command="chainrule train mlp optimizer=rmsprop",
+    ),
+)

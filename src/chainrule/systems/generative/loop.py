@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.data.batches import Batch
 from chainrule.run.protocols import Loader, Stateful
 from chainrule.run.run import Run
@@ -106,3 +107,14 @@ def endless(loader: Loader, start: int = 0) -> Iterator[Batch]:
     while True:
         yield from loader.epoch(epoch, position)
         epoch, position = epoch + 1, 0
+
+
+TOPICS = (
+    Topic(
+        "Generative adversarial network, the k-step algorithm",
+        "生成对抗网络及其 k 步算法",
+        lectures=(1, 3),
+        code=("discriminator_loss", "non_saturating_loss"),
+        command="chainrule train dcgan discriminator_steps=2",
+    ),
+)

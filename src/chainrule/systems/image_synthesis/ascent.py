@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 CHUNK = 4096  # positions that are matched with a guide at a time
@@ -159,3 +160,6 @@ def likeness(features: Tensor, guide: Tensor) -> Tensor:
     with torch.no_grad():
         best = torch.cat([(part @ y).argmax(1) for part in x.split(CHUNK)])
     return (x * y[:, best].T).sum(1).mean()
+
+
+TOPICS = (Topic("Deep Dream, style transfer", code=("ascend", "likeness")),)

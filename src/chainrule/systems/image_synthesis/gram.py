@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 
@@ -95,3 +96,6 @@ def _maps(name: str, value: Tensor) -> Tensor:
     if value.dim() != 4 or not value.numel():
         raise UserError(f"{name} must be maps", expected="(B, N, H, W), not empty", found=tuple(value.shape))
     return value
+
+
+TOPICS = (Topic("Deep Dream, style transfer", code=("gram_matrix", "style_loss")),)

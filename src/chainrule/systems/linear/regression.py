@@ -17,6 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torch import Tensor
 
 from chainrule.core.card import Card
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
 from chainrule.systems.linear.solvers.coordinate_descent import lasso
 from chainrule.systems.linear.solvers.least_squares import (
@@ -303,6 +304,14 @@ LINEAR_REGRESSION = Card(
     source="Golub and Van Loan: Matrix Computations, 4th edition, 2013, sections 5.3 and 5.5",
     build=LinearRegression,
     example=_example,
+    topics=(
+        Topic(
+            "Linear regression: normal equations, QR, descent",
+            "线性回归：正规方程、QR 分解、梯度下降",
+            lectures=(2, 3),
+            command="chainrule train linear-regression solver=normal",
+        ),
+    ),
 )
 RIDGE = Card(
     name="ridge",
@@ -310,6 +319,14 @@ RIDGE = Card(
     build=Ridge,
     example=_example,
     deviations=("The intercept is not penalised, and columns are not standardised by the estimator.",),
+    topics=(
+        Topic(
+            "Penalties: ridge, lasso (L1)",
+            "正则化：岭回归、lasso（L1）",
+            lectures=(2, 3, 4),
+            command="chainrule train ridge",
+        ),
+    ),
 )
 LASSO = Card(
     name="lasso",
@@ -318,4 +335,5 @@ LASSO = Card(
     example=_example,
     deviations=("Coordinate descent on a working set (Friedman et al. 2010) in place of quadratic programming.",),
     tiny={"alpha": 0.01},
+    topics=(Topic("Penalties: ridge, lasso (L1)", command="chainrule train lasso"),),
 )
