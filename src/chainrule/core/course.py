@@ -47,9 +47,11 @@ class Family:
         zh: in Chinese.
         order: the smaller, the earlier the family stands in lists.
         best: the recipe whose figure stands for the family in the README; none where nothing was measured.
+        metric: which of its figures, where it has no target.
     """
 
     title: str
     zh: str
     order: int = 100
     best: str = ""
+    metric: str = ""
