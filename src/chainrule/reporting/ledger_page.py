@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -85,7 +86,7 @@ class Row:
         found = {
             "Command": f"`{self.entries[0]['command']}` ({repeats})",
             "Data": _each(entry["data_note"] for entry in self.entries if entry.get("data_note")),
-            "Measured": _each(entry["protocol"] for entry in self.entries),
+            "Measured": _each(alike([entry["protocol"] for entry in self.entries])),
             "Published": f"{target.metric} {target.value:g}, {target.source} ({target.protocol})" if target else "",
             "Machine": f"{_each(_hardware(entry) for entry in self.entries)}; commit {commits}",
         }
@@ -163,6 +164,29 @@ def wrapped(text: str, indent: str = "") -> list[str]:
         glued, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
     )
     return [line.replace("\0", " ") for line in lines]
+
+
+def alike(texts: Sequence[str]) -> list[str]:
+    """Texts that differ in nothing but numbers as one, with the least and the greatest of each number.
+
+    >>> alike(["9,020 words, fold 1 of 10", "9,063 words, fold 2 of 10", "no words"])
+    ['9,020 to 9,063 words, fold 1 to 2 of 10', 'no words']
+    """
+    number = r"\d[\d,]*(?:\.\d+)?"
+    groups: dict[str, list[list[str]]] = {}
+    for text in texts:
+        groups.setdefault(re.sub(number, "\0", text), []).append(re.findall(number, text))
+    found = []
+    for pattern, numbers in groups.items():
+        for each in zip(*numbers, strict=True):
+            low, high = min(each, key=_value), max(each, key=_value)
+            pattern = pattern.replace("\0", low if low == high else f"{low} to {high}", 1)
+        found.append(pattern)
+    return found
+
+
+def _value(number: str) -> float:
+    return float(number.replace(",", ""))
 
 
 def spread(values: Sequence[float], digits: int = 4) -> str:

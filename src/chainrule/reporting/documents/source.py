@@ -16,13 +16,17 @@ PACKAGE = Path(chainrule.__file__).parent
 RECORDS = {"Topic": Topic, "Family": Family}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Module:
     """A file of the package."""
 
     name: str  # chainrule.optim.sgd
     path: str  # optim/sgd.py
-    tree: ast.Module
+    text: str
+
+    @functools.cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text)
 
     @property
     def docstring(self) -> str:
@@ -40,13 +44,13 @@ def modules() -> dict[str, Module]:
     for file in sorted(PACKAGE.rglob("*.py")):
         path = file.relative_to(PACKAGE)
         name = ".".join(("chainrule", *path.with_suffix("").parts)).removesuffix(".__init__")
-        found[name] = Module(name, path.as_posix(), ast.parse(file.read_text("utf-8")))
+        found[name] = Module(name, path.as_posix(), file.read_text("utf-8"))
     return found
 
 
 def stated(module: Module, name: str) -> Any:
     """The record, or the tuple of records, that a module states as `name`, which is written with constants; else None."""
-    for node in module.tree.body:
+    for node in module.tree.body if f"{name} = " in module.text else ():
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
             if isinstance(node.value, ast.Tuple):
                 return tuple(_record(part) for part in node.value.elts)
@@ -61,15 +65,16 @@ def _record(node: ast.expr) -> Any:
     return RECORDS[node.func.id](*constants, **named)
 
 
-def imports(module: Module) -> set[str]:
+@functools.cache
+def imports(name: str) -> frozenset[str]:
     """The modules of the package that a module imports, at its top or within a function."""
-    found = set()
-    for node in ast.walk(module.tree):
+    found: set[str] = set()
+    for node in ast.walk(modules()[name].tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return (found & modules().keys()) - {module.name}
+    return frozenset((found & modules().keys()) - {name})
 
 
 def reached(names: set[str]) -> set[str]:
@@ -80,43 +85,42 @@ def reached(names: set[str]) -> set[str]:
         name = left.pop()
         if name not in found:
             found.add(name)
-            left += imports(modules()[name])
+            left += imports(name)
     return found
 
 
 def in_reading_order(names: set[str]) -> list[Module]:
     """Modules so that each comes after those that it imports; of several that may come next, by name."""
     done: dict[str, Module] = {}
+    begun: set[str] = set()
 
     def visit(name: str) -> None:
-        if name in names and name not in done:
-            for other in sorted(imports(modules()[name])):
-                if other != name:
-                    visit(other)
-            done.setdefault(name, modules()[name])
+        if name in names and name not in begun:
+            begun.add(name)
+            for other in sorted(imports(name)):
+                visit(other)
+            done[name] = modules()[name]
 
     for name in sorted(names):
         visit(name)
     return list(done.values())
 
 
-def logged(module: Module) -> list[str]:
-    """The names under which a loop logs: keywords of `run.log` and `run.track`; `val_*` where they are put together.
+@functools.cache
+def logged(name: str) -> tuple[str, ...] | None:
+    """The names under which a module logs: keywords of `run.log` and `run.track`; `val_*` where they are put together.
 
-    Names that are only known when it runs (`**values`) are not among them.
+    Names that are only known when it runs (`**values`) are not among them; None of a module that logs nothing.
     """
+    if not any(call in modules()[name].text for call in ("run.log(", "run.track(")):
+        return None
+    calls = [node for node in ast.walk(modules()[name].tree) if isinstance(node, ast.Call)]
     found: dict[str, None] = {}
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("run.log", "run.track"):
-            for keyword in node.keywords:
+    for call in calls:
+        if isinstance(call.func, ast.Attribute) and ast.unparse(call.func) in ("run.log", "run.track"):
+            for keyword in call.keywords:
                 found.update(dict.fromkeys([keyword.arg] if keyword.arg else _keys(keyword.value)))
-    return list(found)
-
-
-def logs(module: Module) -> bool:
-    """Whether a module logs at all."""
-    calls = (node for node in ast.walk(module.tree) if isinstance(node, ast.Call))
-    return any(ast.unparse(call.func) in ("run.log", "run.track") for call in calls)
+    return tuple(found)
 
 
 def _keys(node: ast.expr) -> Iterator[str]:
