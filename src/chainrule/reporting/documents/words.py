@@ -62,7 +62,7 @@ CHINESE = Language(
     lectures_header="| 讲 | 题目 |",
     index_header="| 主题 | 代码 | 试一试 | 讲 |",
     families_header="| 类别 | 训练命令 | 最好的结果 |",
-    published="论文或公开结果",
+    published="公开结果",
 )
 
 LANGUAGES = (ENGLISH, CHINESE)
