@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from chainrule.introspection.attribution.some_images import in_grid, laid_over, png
+from chainrule.introspection.attribution.images import in_grid, laid_over, png
 from matplotlib.figure import Figure as Canvas
 from PIL import Image
 from sklearn.datasets import load_digits

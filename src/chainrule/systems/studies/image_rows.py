@@ -1,4 +1,4 @@
-"""Images as the rows that a perceptron takes, for demonstrations on real data."""
+"""Images as the rows that a perceptron takes, for studies on real data."""
 
 from __future__ import annotations
 
