@@ -112,7 +112,8 @@ def entry_of(run: Run) -> dict[str, Any]:
 def _curve(run: Run) -> dict[str, Any] | None:
     """A measure of the validation split over the training, else the loss, at no more than 40 steps; None without one."""
     lines = [line for line in run.log_lines() if "candidate" not in line]
-    target = all_recipes()[run.record["recipe"]].target
+    recipe = all_recipes().get(run.record["recipe"])
+    target = recipe.target if recipe else None
     names = list(dict.fromkeys(name for line in lines for name in line))
     wanted = [f"val_{target.metric}", "val_loss"] if target else ["val_loss"]
     name = next((n for n in [*wanted, *(n for n in names if n.startswith("val_")), "loss"] if n in names), None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -36,10 +35,10 @@ def places() -> Iterator[tuple[str, tuple[str, ...], str, Topic]]:
             recipes.setdefault(recipe.build.__module__, []).append(place)
     for name, module in modules().items():
         yield from ((name, *place) for place in recipes.get(name, ()))
-        for card in cards(module):
-            own = getattr(inspect.unwrap(card.build), "__name__", "")
-            for topic in card.topics:
-                yield name, topic.code or (own,), topic.command, topic
+        of_cards = {id(topic): (card, topic) for card in reversed(cards(module)) for topic in card.topics}
+        for card, topic in reversed(of_cards.values()):  # a card made from another with `replace` has the same records
+            own = getattr(card.build, "func", card.build).__name__
+            yield name, topic.code or (own,), topic.command or f"chainrule show {card.name}", topic
         for topic in stated(module, "TOPICS") or ():
             yield name, topic.code, topic.command, topic
 
