@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from chainrule.core.course import Topic
+
 
 @dataclass(frozen=True)
 class Target:
@@ -45,6 +47,7 @@ class Recipe:
     """The record of a recipe; `build(run, **settings)` makes the task.
 
     `tiny` holds settings (and `data`) with which it trains in a few seconds, for the tests over all recipes.
+    `summary_zh` is the summary in Chinese, for the catalogue of recipes; `topics` are those of the course that it serves.
     """
 
     name: str
@@ -57,6 +60,8 @@ class Recipe:
     target: Target | None = None
     headline: Headline | None = None  # None where all metrics are few and equally telling
     tiny: Mapping[str, Any] = field(default_factory=dict)
+    summary_zh: str = ""
+    topics: tuple[Topic, ...] = ()
 
     @property
     def family(self) -> str:
@@ -93,10 +98,14 @@ def recipe(
     target: Target | None = None,
     headline: Headline | None = None,
     tiny: Mapping[str, Any] | None = None,
+    summary_zh: str = "",
+    topics: tuple[Topic, ...] = (),
 ) -> Callable[[Callable[..., Any]], Recipe]:
     """Turns a function `(run, *, settings...) -> Task` into a Recipe."""
 
     def wrap(build: Callable[..., Any]) -> Recipe:
-        return Recipe(name, task, data, source, build, model, model_setting, target, headline, tiny or {})
+        return Recipe(
+            name, task, data, source, build, model, model_setting, target, headline, tiny or {}, summary_zh, topics
+        )
 
     return wrap

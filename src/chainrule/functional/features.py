@@ -11,6 +11,7 @@ from math import comb
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 MOST = 20_000  # features of a basis; more do not fit in memory with any number of rows
@@ -141,3 +142,6 @@ def compute(x: Tensor, features: Sequence[Feature]) -> Tensor:
             value = value * (base if factor.function is None else FUNCTIONS[factor.function](base)) ** factor.power
         columns.append(value)
     return torch.stack(columns, 1) if columns else x.new_zeros(len(x), 0)
+
+
+TOPICS = (Topic("Decision surfaces, features made by hand", code=("parse", "polynomial")),)

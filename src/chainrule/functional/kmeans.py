@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 BLOCK_ROWS = 4096
@@ -71,3 +72,6 @@ def kmeans_plus_plus(x: Tensor, num_clusters: int, generator: torch.Generator) -
         mark = torch.rand((), generator=generator, dtype=torch.float64) * cumulative[-1]
         chosen.append(min(int(torch.searchsorted(cumulative, mark, right=True)), len(x) - 1))
     return x[chosen]
+
+
+TOPICS = (Topic("Clustering: k-means from k-means++", code=("kmeans_plus_plus",)),)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 Pair = int | tuple[int, int]
@@ -275,3 +276,14 @@ def _at_least_one(out: int, size: int, padding: int, reach: int) -> int:
 
 def _pair(value: Pair) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else value
+
+
+TOPICS = (
+    Topic(
+        "Unpooling with switches, pooling in Caffe's form",
+        "带开关的反池化、Caffe 形式的池化",
+        lectures=(4,),
+        code=("max_pool2d_with_switches", "unpool2d", "caffe_max_pool2d"),
+        command="chainrule train lenet-caffe",
+    ),
+)

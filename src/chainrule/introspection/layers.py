@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
+from chainrule.core.course import Topic
 from chainrule.core.recipe import Recipe
 from chainrule.introspection.tensors import first_tensor
 
@@ -202,3 +203,14 @@ def _layer_lines(module: nn.Module, inputs: tuple[Any, ...]) -> list[str]:
     cost = sum(row.multiply_adds for row in rows)
     counted = f", {cost:,} multiply-adds a sample" if runs_as_one_call(module) else ""
     return ["", *table, f"  {total:,} trainable parameters{counted}"]
+
+
+TOPICS = (
+    Topic(
+        "Shapes, parameters and cost of layers",
+        "各层的形状、参数量和计算量",
+        lectures=(1, 2, 3, 4),
+        code=("layers",),
+        command="chainrule show resnet20",
+    ),
+)

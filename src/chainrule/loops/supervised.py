@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.data.batches import Batch
 from chainrule.run.protocols import Loader, Stateful
 from chainrule.run.run import Run
@@ -70,3 +71,15 @@ def fit(
             run.keep_best(modules, f"val_{choose_by[0]}", metrics[choose_by[0]], lower_is_better=choose_by[1])
             if patience and run.best is not None and run.epoch - run.best["epoch"] >= patience:
                 run.stop()
+
+
+TOPICS = (
+    Topic("Model, criterion, optimisation", code=("fit",)),
+    Topic(
+        "Mini-batch stochastic gradient descent, momentum",
+        "小批量随机梯度下降、动量",
+        lectures=(2, 3),
+        code=("fit",),
+        command="chainrule train lenet-caffe momentum=0.5",
+    ),
+)

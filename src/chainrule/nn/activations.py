@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.functional.activations import crelu, maxout, mpelu, prelu
 from chainrule.functional.activations.stochastic import (
@@ -230,3 +231,6 @@ class NoisyActivation(nn.Module):
 
     def extra_repr(self) -> str:
         return f"base={self.base}, alpha={self.alpha:g}, c={self.c:g}, noise={self.noise}, num_parameters={len(self.p)}"
+
+
+TOPICS = (Topic("Activation functions, derivatives, saturation", code=("PReLU", "MaxoutLinear")),)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 
@@ -90,3 +91,14 @@ def _drops(module: nn.Module) -> bool:
     if isinstance(module, nn.RNNBase):
         return module.dropout > 0
     return isinstance(module, (Dropout, *_TORCH_DROPOUTS)) and module.p > 0
+
+
+TOPICS = (
+    Topic(
+        "Dropout",
+        "Dropout（随机失活）",
+        lectures=(2, 3),
+        code=("Dropout", "monte_carlo"),
+        command="chainrule train dropout-averaging",
+    ),
+)

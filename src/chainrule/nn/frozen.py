@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 
@@ -56,3 +57,13 @@ class Frozen:
             parameter.requires_grad_(True)
         for module in self.modules:
             module.train()
+
+
+TOPICS = (
+    Topic(
+        "Fine-tuning with frozen layers",
+        "微调：冻结部分层",
+        code=("Frozen",),
+        command="chainrule train image-classifier freeze=conv1,layer1 thaw=0.3",
+    ),
+)

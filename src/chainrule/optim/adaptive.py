@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.optim.rule import UpdateRule
 from chainrule.optim.settings import ABOVE_0, SHARE, check, check_choice
@@ -294,3 +295,11 @@ def _check_betas(name: str, betas: Any) -> None:
         raise UserError(f"{name}: betas must be two numbers", expected="(0.9, 0.999)", found=repr(betas))
     for index, beta in enumerate(betas):
         check(name, f"betas[{index}]", beta, SHARE)
+
+
+TOPICS = (
+    Topic(
+        "Update rules: momentum, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam",
+        code=("AdaGrad", "RMSProp", "AdaDelta", "Adam", "AdamW"),
+    ),
+)

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from chainrule.core.course import Topic
+
 ValueAndGradient = Callable[[Tensor], tuple[float, Tensor]]
 
 SUFFICIENT_DECREASE = 1e-4  # c1 of Wolfe's conditions
@@ -170,3 +172,6 @@ def _between(low: tuple[float, float, float], high: tuple[float, float, float]) 
     margin = 0.1 * abs(width)
     lowest, highest = min(a, b) + margin, max(a, b) - margin
     return min(max(t, lowest), highest) if t == t else a + 0.5 * width
+
+
+TOPICS = (Topic("Logistic and softmax regression", code=("lbfgs",)),)

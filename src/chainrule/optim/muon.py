@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.optim.rule import UpdateRule
 from chainrule.optim.settings import COUNT, SHARE
@@ -136,3 +137,6 @@ class Muon(UpdateRule):
                     p.mul_(len(p) ** 0.5 / p.norm())
             grads = [orthogonal(g.flatten(1), group["steps"]).view_as(g) for g in grads]  # (m, n, h, w) as (m, n h w)
         torch._foreach_add_(params, grads, alpha=-group["lr"])
+
+
+TOPICS = (Topic("Training in seconds: whitened patches, Muon, mirror images in turn", code=("Muon", "orthogonal")),)

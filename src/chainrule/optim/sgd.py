@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.optim.rule import UpdateRule
 from chainrule.optim.settings import SHARE, check_choice
@@ -94,3 +95,14 @@ class SGD(UpdateRule):
             if ahead is not None:
                 torch._foreach_add_(ahead, v, alpha=1.0 + momentum)  # (1 + mu) v - mu u
             torch._foreach_sub_(params, v if ahead is None else ahead)
+
+
+TOPICS = (
+    Topic(
+        "Update rules: momentum, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam",
+        "更新规则：动量、Nesterov、AdaGrad、RMSProp、AdaDelta、Adam",
+        lectures=(2, 3),
+        code=("SGD",),
+        command="chainrule train mlp optimizer=rmsprop",
+    ),
+)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import ChainruleError, UserError
 from chainrule.core.task import Figure
 from chainrule.core.version import __version__
@@ -252,3 +253,13 @@ def _names(runs: Sequence[Run]) -> list[str]:
         if len(set(names)) == len(names):
             return names
     return [f"{run.folder} ({index + 1})" for index, run in enumerate(runs)]
+
+
+TOPICS = (
+    Topic(
+        "Looking at a training: curves, worst mistakes, comparison",
+        "看训练过程：曲线、最严重的错误、比较",
+        code=("write_report", "compare"),
+        command="chainrule report RUN RUN2",
+    ),
+)

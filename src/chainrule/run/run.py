@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.core.device import World, autocast, choose_device, hardware, join_world, random_state, set_random_state
 from chainrule.core.discovery import get_recipe
 from chainrule.core.errors import Interrupted, RunFailed, UserError
@@ -444,3 +445,9 @@ class Run:
         """Each process continues with its own draws; with another number of processes, they begin anew."""
         if len(states) == self.world.size:
             set_random_state(self.device, states[self.world.rank])
+
+
+TOPICS = (
+    Topic("Validation split and test split, choice of a model", code=("Run.keep_best",)),
+    Topic("Checkpoints and exact resume", "检查点与精确恢复", code=("Run.keep",), command="chainrule resume RUN"),
+)

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
+
 
 def feature_names(columns: Sequence[str], categories: Mapping[str, Sequence[str]]) -> list[str]:
     """A name for each number that a row becomes: a column's own, or `column=category` for each of its categories.
@@ -85,3 +87,6 @@ class RawRowModel(nn.Module):
             else:
                 rows[:, column] = torch.where(torch.rand(count) < 0.5, category, rows[:, column])
         return (rows.float(),)
+
+
+TOPICS = (Topic("Tables: categories, missing values, regression", code=("RowEncoder",)),)

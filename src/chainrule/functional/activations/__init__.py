@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
 from chainrule.functional.activations.calculus import Saturation, derivative_of, saturation_of
 from chainrule.functional.activations.deterministic import (
@@ -156,3 +157,14 @@ def saturation(function: str | Elementwise) -> Saturation:
     Saturation(left='soft', right='soft', left_point=None, right_point=None)
     """
     return saturation_of(elementwise(function))
+
+
+TOPICS = (
+    Topic(
+        "Activation functions, derivatives, saturation",
+        "激活函数、导数、饱和性",
+        lectures=(1, 2, 3, 4, 5),
+        code=("activation", "derivative", "saturation"),
+        command="chainrule show activations",
+    ),
+)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.functional.losses.normalization import (
     Normalization,
@@ -281,3 +282,15 @@ def _binary(logits: Tensor, target: Tensor, ignore_index: int | None) -> tuple[T
 
 def _odd(t: Tensor) -> float:
     return float(t[(t != 0) & (t != 1)][0])
+
+
+TOPICS = (
+    Topic(
+        "Cross entropy, softmax",
+        "交叉熵、softmax",
+        lectures=(1, 2, 3, 4, 5),
+        code=("cross_entropy",),
+        command="chainrule train lenet-caffe",
+    ),
+    Topic("Losses: squared, hinge, triplet, focal, label smoothing", code=("focal", "label_smoothing")),
+)

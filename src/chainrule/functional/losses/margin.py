@@ -11,6 +11,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
 from chainrule.functional.losses.normalization import (
     Normalization,
@@ -178,3 +179,14 @@ def _signed(scores: Tensor, target: Tensor) -> Tensor:
     if values_are_readable(target):
         check_signs(target)
     return target.to(scores.dtype) * scores
+
+
+TOPICS = (
+    Topic(
+        "Losses: squared, hinge, triplet, focal, label smoothing",
+        "损失函数：平方、合页、三元组、focal、标签平滑",
+        lectures=(1, 2, 3, 4),
+        code=("hinge", "zero_one"),
+        command="chainrule train linear-svm loss=hinge",
+    ),
+)

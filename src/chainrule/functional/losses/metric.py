@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
 from chainrule.functional.losses.normalization import (
     Normalization,
@@ -120,3 +121,6 @@ def _embeddings(**named: Tensor) -> list[Tensor]:
     for name, x in others:
         check_same_shape(name, x, first_name, first)
     return [as_float(x, name) for name, x in named.items()]
+
+
+TOPICS = (Topic("Losses: squared, hinge, triplet, focal, label smoothing", code=("triplet",)),)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.functional.losses.normalization import (
     Normalization,
@@ -110,3 +111,6 @@ def _difference(input: Tensor, target: Tensor) -> Tensor:
     input = as_float(input, "input")
     check_same_shape("target", target, "input", input)
     return input - target.to(input.dtype)
+
+
+TOPICS = (Topic("Losses: squared, hinge, triplet, focal, label smoothing", code=("squared",)),)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 
@@ -45,3 +46,6 @@ def expected_calibration_error(probs: Tensor, target: Tensor, bins: int = 15) ->
     gap = torch.zeros(bins, dtype=torch.float64, device=probs.device)
     gap.index_add_(0, index, (answer == target).double() - confidence)
     return gap.abs().sum() / len(probs)
+
+
+TOPICS = (Topic("Rare classes, precision and recall, calibration", code=("expected_calibration_error",)),)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
 from chainrule.interop.caffe.description.files import parse_text, read_text
 from chainrule.interop.caffe.description.graph import CaffeGraph, Multiplier
@@ -220,3 +221,6 @@ def _add_sign(params: list[nn.Parameter], weight: float) -> None:
         for p in params:
             if p.grad is not None and weight:
                 p.grad.add_(p.sign(), alpha=weight)
+
+
+TOPICS = (Topic("Nets, weights and solvers in Caffe's files", code=("read_solver",)),)

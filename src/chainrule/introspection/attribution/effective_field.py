@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.introspection.attribution.asking import Unit, ask, differentiating, images, observe
 from chainrule.introspection.layers import evaluating
@@ -69,3 +70,6 @@ def effective_size(field: Tensor, share: float = SHARE) -> float:
     """
     most = field.max()
     return float((field > share * most).sum()) ** 0.5
+
+
+TOPICS = (Topic("Receptive field, by arithmetic and by gradients", code=("effective_field",)),)

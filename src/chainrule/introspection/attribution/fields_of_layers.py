@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from chainrule.core.course import Topic
 from chainrule.introspection.attribution.asking import images
 from chainrule.introspection.attribution.receptive_field import ReceptiveField
 from chainrule.introspection.layers import evaluating
@@ -270,3 +271,14 @@ def _at(pair: Any, place: int) -> int:
     if isinstance(pair, int):
         return pair
     return pair[place] if len(pair) > 1 else pair[0]
+
+
+TOPICS = (
+    Topic(
+        "Receptive field, by arithmetic and by gradients",
+        "感受野：算术计算和按梯度测量",
+        lectures=(2, 3, 4),
+        code=("receptive_fields",),
+        command="chainrule explain RUN INPUT",
+    ),
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.introspection.attribution.asking import ask, differentiating, images, layers_with_maps
 
@@ -65,3 +66,6 @@ def last_maps(module: nn.Module, x: Tensor) -> str:
             cure="saliency and occlusion need no maps",
         )
     return names[-1]
+
+
+TOPICS = (Topic("Why an answer: guided back-propagation, deconvnet, Grad-CAM, occlusion", code=("grad_cam",)),)

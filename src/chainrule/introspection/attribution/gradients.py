@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.introspection.attribution.asking import Target, ask, differentiating, images
 
@@ -136,3 +137,6 @@ def _gradient(values: Tensor, leaf: Tensor) -> Tensor:
     """Images do not mix in eval mode, so the gradient of the sum holds that of each."""
     (gradient,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
     return torch.zeros_like(leaf) if gradient is None else gradient.detach()
+
+
+TOPICS = (Topic("Feature maps and saliency of one input", code=("saliency",)),)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.introspection.attribution.asking import ask, differentiating, images, observe
 
@@ -190,3 +191,6 @@ def _descend(
             schedule.step()
         values.append(objective(z).detach().mean())
     return Made(z.detach(), tuple(torch.stack(values).tolist()))
+
+
+TOPICS = (Topic("What excites a map, what a layer keeps", code=("invert",)),)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.introspection.attribution.asking import ask, differentiating, images
 from chainrule.introspection.layers import evaluating
@@ -106,3 +107,6 @@ def _logits(module: nn.Module, x: Tensor) -> Tensor:
     logits = first_tensor(module(x))
     assert logits is not None
     return logits
+
+
+TOPICS = (Topic("Why an answer: guided back-propagation, deconvnet, Grad-CAM, occlusion", code=("occlusion",)),)

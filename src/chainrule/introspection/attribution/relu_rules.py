@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.introspection.attribution.asking import Target, ask, differentiating, images
 
 Rule = Callable[[Tensor, Tensor], Tensor]  # (what the gradient would pass on, what arrived) -> what is passed on
@@ -111,3 +112,14 @@ def rectifiers(values: Tensor) -> Iterator[Any]:
         if node.name().startswith("ReluBackward"):
             yield node
         stack.extend(following for following, _ in node.next_functions)
+
+
+TOPICS = (
+    Topic(
+        "Why an answer: guided back-propagation, deconvnet, Grad-CAM, occlusion",
+        "为什么这样回答：导向反向传播、反卷积网络、Grad-CAM、遮挡",
+        lectures=(2, 3),
+        code=("guided_backpropagation", "deconvnet"),
+        command="chainrule explain RUN INPUT",
+    ),
+)

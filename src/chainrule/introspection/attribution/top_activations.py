@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.introspection.attribution.asking import observe
 from chainrule.introspection.attribution.fields_of_layers import Fields
@@ -111,3 +112,14 @@ def crop(image: Tensor, field: Fields, row: int, column: int) -> Tensor:
     top, bottom = field[0].inside(row, image.shape[1])
     left, right = field[1].inside(column, image.shape[2])
     return image[:, top : bottom + 1, left : right + 1]
+
+
+TOPICS = (
+    Topic(
+        "What excites a map, what a layer keeps",
+        "什么样的图像使特征图响应最强，每一层保留了什么",
+        lectures=(2,),
+        code=("top_activations",),
+        command="chainrule explain RUN INPUT",
+    ),
+)

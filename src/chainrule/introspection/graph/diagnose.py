@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.introspection.graph.mixing import batch_mixing
 from chainrule.introspection.graph.record import Node, norm_of
@@ -333,3 +334,6 @@ def _factor(ratio: float) -> str:
         if ratio
         else "ten, or look at the gradient"
     )
+
+
+TOPICS = (Topic("Computational graph with values and gradients", code=("diagnose",)),)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.functional.normalization import (
     batch_dims,
@@ -209,3 +210,14 @@ def _unbiased(variance: Tensor, x: Tensor) -> Tensor:
 
 def _as_channels(of: Tensor, x: Tensor) -> Tensor:
     return of.view(-1, *[1] * (x.dim() - 2))  # (C,) -> (C, 1, ...)
+
+
+TOPICS = (
+    Topic(
+        "Batch normalisation",
+        "批量归一化",
+        lectures=(2, 3, 4),
+        code=("BatchNorm", "CaffeBatchNorm"),
+        command="chainrule train batch-norm-speed",
+    ),
+)

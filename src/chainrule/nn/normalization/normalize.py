@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
+
 
 class Normalize(nn.Module):
     """(x / 255 - mean) / std a channel, in one multiplication and one addition.
@@ -29,3 +31,6 @@ class Normalize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.addcmul(self.shift, x.to(torch.float32), self.scale)
+
+
+TOPICS = (Topic("Scaling, standardising and whitening inputs", code=("Normalize",)),)

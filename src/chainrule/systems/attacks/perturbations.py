@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 Loss = Callable[[Tensor], Tensor]
@@ -136,3 +137,14 @@ def _check(epsilon: float, low: float, high: float) -> None:
             expected="epsilon of 0 or more, low below high",
             found=f"epsilon={epsilon:g} low={low:g} high={high:g}",
         )
+
+
+TOPICS = (
+    Topic(
+        "Adversarial examples and training against them",
+        "对抗样本与对抗训练",
+        lectures=(3,),
+        code=("fast_gradient_sign", "iterative_gradient_sign", "universal_perturbation"),
+        command="chainrule train attack",
+    ),
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chainrule.core.course import Topic
 from chainrule.core.recipe import recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     data="digits",
     source="Goodfellow, Shlens and Szegedy 2015; Kurakin, Goodfellow and Bengio 2017; Moosavi-Dezfooli et al. 2017",
     tiny={"epsilons": (16.0,), "samples": 40, "epochs": 1, "steps": 2},
+    summary_zh="有意改动图像时分类器（`of=RUN`）还有多准",
 )
 def attack(
     run: Run,
@@ -55,6 +57,8 @@ def attack(
     source="Madry et al. 2018, section 5",
     model="lenet-caffe",
     tiny={"epochs": 2, "steps": 2, "log_every": 3},
+    summary_zh="用限度内最坏的改动来训练 LeNet（对抗训练）",
+    topics=(Topic("Adversarial examples and training against them", command="chainrule train adversarial-training"),),
 )
 def adversarial_training(
     run: Run,

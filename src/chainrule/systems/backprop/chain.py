@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.systems.backprop.layers.layer import Layer, without_graph
 
 
@@ -136,3 +137,14 @@ def _require_distinct(layer: Layer) -> None:
             f"{seen.get(id(inner))} and {name}",
         )
         seen[id(inner)] = name
+
+
+TOPICS = (
+    Topic(
+        "Back-propagation by hand, delta rule",
+        "手写反向传播、delta 规则",
+        lectures=(1, 2, 3, 4, 5),
+        code=("Chain",),
+        command="chainrule train mlp-backprop",
+    ),
+)

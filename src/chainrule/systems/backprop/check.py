@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.systems.backprop.layers.layer import Layer
 
@@ -172,3 +173,13 @@ def layer_check(
     if x.is_floating_point():
         gradients["input"], points["input"] = delta, x
     return gradient_check(weighted_sum, points, gradients, step=step, tolerance=tolerance)
+
+
+TOPICS = (
+    Topic(
+        "Gradient check by differences",
+        "用差分检查梯度",
+        code=("gradient_check", "GradientCheck"),
+        command='chainrule explain "1/(1+exp(-w*x))" w=2 x=-1',
+    ),
+)

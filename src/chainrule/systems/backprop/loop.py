@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.data.batches import Batch
 from chainrule.run.protocols import Loader
 from chainrule.run.run import Run
@@ -92,3 +93,6 @@ def delta_norms(network: Layer) -> dict[str, Tensor]:
         for name, delta in network.deltas.items()
         if name.partition(".")[0] in weighted
     }
+
+
+TOPICS = (Topic("Back-propagation by hand, delta rule", code=("back_propagate", "delta_norms")),)

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from chainrule.core.card import Card
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.systems.classical.arrays import PredictsByLogProbability, dense_rows, like
 
@@ -235,4 +236,5 @@ LINEAR_DISCRIMINANT = Card(
     source="Fisher: The use of multiple measurements in taxonomic problems, 1936; Hastie, Tibshirani, Friedman 2009, section 4.3",
     build=LinearDiscriminant,
     example=lambda count: (torch.randn(count, 4, dtype=torch.float64),),
+    topics=(Topic("Linear discriminant", "线性判别分析", lectures=(2, 3), command="chainrule train lda"),),
 )

@@ -18,6 +18,7 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from chainrule.core.card import Card
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.functional.sparse_rows import AcceptsSparse, SparseRows, as_rows
 from chainrule.systems.classical.arrays import PredictsByLogProbability, dense_rows, like
@@ -279,12 +280,14 @@ GAUSSIAN_NAIVE_BAYES = Card(
     build=GaussianNaiveBayes,
     example=_rows,
     deviations=("A share of the largest variance is added to all, as scikit-learn does.",),
+    topics=(Topic("Naive Bayes", "朴素贝叶斯", lectures=(3,), command="chainrule train naive-bayes"),),
 )
 MULTINOMIAL_NAIVE_BAYES = Card(
     name="multinomial-naive-bayes",
     source="Manning, Raghavan, Schuetze: Introduction to information retrieval, 2008, section 13.2",
     build=MultinomialNaiveBayes,
     example=_counts,
+    topics=(Topic("Naive Bayes", command="chainrule train naive-bayes"),),
 )
 BERNOULLI_NAIVE_BAYES = Card(
     name="bernoulli-naive-bayes",

@@ -1,4 +1,4 @@
-"""A small network that embeds faces: for some hundred grey images, where Inception-ResNet-v1 would learn by heart.
+"""A small network that embeds faces: for some hundred grey images, where Inception-ResNet-v1 would memorise them.
 
 Shapes: B batch, C input channels, S side of an image, E numbers of an embedding.
 """

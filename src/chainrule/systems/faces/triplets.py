@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 Triplets = tuple[Tensor, Tensor, Tensor]
@@ -161,3 +162,6 @@ def _pairs(same: Tensor) -> tuple[Tensor, Tensor]:
     others = same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)
     anchor, positive = others.nonzero(as_tuple=True)
     return anchor, positive
+
+
+TOPICS = (Topic("FaceNet: triplets, verification, identification", code=("semi_hard_triplets",)),)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 
@@ -270,3 +271,6 @@ def _check_square(distances: Tensor, labels: Tensor) -> None:
             found=tuple(distances.shape),
             expected=f"({len(labels)}, {len(labels)})",
         )
+
+
+TOPICS = (Topic("FaceNet: triplets, verification, identification", code=("roc",)),)

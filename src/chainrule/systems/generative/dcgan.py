@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.card import Card
+from chainrule.core.course import Topic
 
 # Side of an image -> (side of the smallest maps, how often it is doubled).
 DOUBLINGS = {28: (7, 2), 32: (4, 3), 64: (4, 4)}
@@ -126,6 +127,10 @@ GENERATOR = Card(
     deviations=_DEVIATIONS,
     tiny={"size": 28, "channels": 1, "width": 4, "noise_size": 8},
     tiny_example=lambda batch_size: (torch.rand(batch_size, 8) * 2 - 1,),
+    topics=(
+        Topic("Transposed convolution", "转置卷积（微步卷积）", lectures=(2, 3, 4), command="chainrule show dcgan"),
+        Topic("DCGAN"),
+    ),
 )
 DISCRIMINATOR = Card(
     name="dcgan-discriminator",
@@ -135,4 +140,5 @@ DISCRIMINATOR = Card(
     deviations=_DEVIATIONS,
     tiny={"size": 28, "channels": 1, "width": 4},
     tiny_example=lambda batch_size: (torch.rand(batch_size, 1, 28, 28) * 2 - 1,),
+    topics=(Topic("DCGAN"),),
 )

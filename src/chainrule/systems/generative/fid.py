@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
+
 
 def feature_statistics(features: Tensor) -> tuple[Tensor, Tensor]:
     """Mean (D,) and unbiased covariance (D, D) of features (N, D), in float64.
@@ -64,3 +66,13 @@ def classifier_score(log_probs: Tensor) -> Tensor:
     marginal = probs.mean(0)  # p(y), (K,)
     # mean KL = H(y) - mean H(y|x); entr(0) = 0, so that a probability of exactly zero does no harm.
     return (torch.special.entr(marginal).sum() - torch.special.entr(probs).sum(1).mean()).exp()
+
+
+TOPICS = (
+    Topic(
+        "Quality of samples: Frechet distance, classifier score",
+        "样本质量：Fréchet 距离、分类器得分",
+        code=("frechet_distance", "classifier_score"),
+        command="chainrule train score-net",
+    ),
+)

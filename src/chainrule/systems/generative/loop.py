@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.data.batches import Batch, Batches
 from chainrule.run.protocols import Loader, Stateful
 from chainrule.run.run import Run
@@ -137,3 +138,14 @@ def update_average(average: nn.Module, network: nn.Module, decay: float, step: i
             mean.lerp_(value, share)
         else:
             mean.copy_(value)
+
+
+TOPICS = (
+    Topic(
+        "Generative adversarial network, the k-step algorithm",
+        "生成对抗网络及其 k 步算法",
+        lectures=(1, 3),
+        code=("discriminator_loss", "non_saturating_loss"),
+        command="chainrule train dcgan discriminator_steps=2",
+    ),
+)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chainrule.core.card import Card
+from chainrule.core.course import Topic
 
 State = tuple[Tensor, Tensor]  # hidden state h and cell c, each (L, B, H)
 
@@ -119,5 +120,14 @@ CHAR_LSTM = Card(
         "Weights begin uniform within 1 / sqrt(n), n the inputs that are not zero, where char-rnn has 0.08 for all: of a "
         "one-hot input one is not zero, and the first layer depends on it from the first step. Biases begin at 0, those of the "
         "forget gates at 1, as in char-rnn.",
+    ),
+    topics=(
+        Topic(
+            "Long short-term memory",
+            "长短期记忆网络",
+            lectures=(1, 2, 3, 4),
+            code=("CharLSTM", "CharLSTM.step"),
+            command="chainrule show char-lstm",
+        ),
     ),
 )

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chainrule.core import atomic
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.core.settings import Count, NonNegative
 from chainrule.core.task import Deployable, Figure, TrainingBatch
@@ -362,3 +363,21 @@ def draw(logits: Tensor, temperature: float, generator: torch.Generator | None =
 def _metrics(losses: Tensor) -> dict[str, float]:
     loss = float(losses.cpu().double().mean())
     return {"loss": loss, "perplexity": math.exp(loss), "bits_per_char": loss / math.log(2)}
+
+
+TOPICS = (
+    Topic(
+        "Back-propagation through time, truncated",
+        "随时间反向传播（截断）",
+        lectures=(4,),
+        code=("CharLanguageModel", "CarriedState"),
+        command="chainrule train char-lstm length=128",
+    ),
+    Topic(
+        "Language model, perplexity, sampling of text",
+        "语言模型、困惑度、生成文本",
+        lectures=(1, 3),
+        code=("draw", "CharLanguageModel.generate"),
+        command="chainrule generate RUN --prompt ROMEO --temperature 0.8",
+    ),
+)

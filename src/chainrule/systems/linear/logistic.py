@@ -20,6 +20,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torch import Tensor
 
 from chainrule.core.card import Card
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
 from chainrule.functional.sparse_rows import AcceptsSparse, SparseRows, as_rows
 from chainrule.nn.fitted import example_rows
@@ -262,6 +263,14 @@ LOGISTIC_REGRESSION = Card(
     build=LogisticRegression,
     example=example_rows,
     deviations=("A squared penalty of the weights, which the sources have as a prior (Bishop 4.3.4 leaves it out).",),
+    topics=(
+        Topic(
+            "Logistic and softmax regression",
+            "logistic 回归、softmax 回归",
+            lectures=(2, 3, 4, 5),
+            command="chainrule train logistic-regression",
+        ),
+    ),
 )
 SOFTMAX_REGRESSION = Card(
     name="softmax-regression",
@@ -269,4 +278,5 @@ SOFTMAX_REGRESSION = Card(
     build=SoftmaxRegression,
     example=example_rows,
     deviations=("A squared penalty of the weights, so that one of the equivalent solutions is chosen.",),
+    topics=(Topic("Logistic and softmax regression", command="chainrule train softmax-regression"),),
 )

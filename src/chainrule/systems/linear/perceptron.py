@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from chainrule.core.card import Card
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
 from chainrule.nn.fitted import example_rows
 from chainrule.systems.linear.separability import hard_margin, separable
@@ -207,4 +208,13 @@ PERCEPTRON = Card(
         "More than two classes by Collins's rule (2002): the right class's weights grow, the highest wrong one's shrink.",
     ),
     tiny={"max_iter": 20},
+    topics=(
+        Topic(
+            "Perceptron, its bound on mistakes",
+            "感知器及其错误次数的界",
+            lectures=(1, 2, 3),
+            code=("Perceptron", "Perceptron.bound"),
+            command="chainrule train perceptron",
+        ),
+    ),
 )

@@ -17,6 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torch import Tensor
 
 from chainrule.core.card import Card
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
 from chainrule.nn.fitted import example_rows
 from chainrule.systems.linear.solvers.coordinate_descent import lasso
@@ -291,6 +292,14 @@ RIDGE = Card(
     build=Ridge,
     example=example_rows,
     deviations=("The intercept is not penalised, and columns are not standardised by the estimator.",),
+    topics=(
+        Topic(
+            "Penalties: ridge, lasso (L1)",
+            "正则化：岭回归、lasso（L1）",
+            lectures=(2, 3, 4),
+            command="chainrule train ridge",
+        ),
+    ),
 )
 LASSO = Card(
     name="lasso",
@@ -299,4 +308,5 @@ LASSO = Card(
     example=example_rows,
     deviations=("Coordinate descent on a working set (Friedman et al. 2010) in place of quadratic programming.",),
     tiny={"alpha": 0.01},
+    topics=(Topic("Penalties: ridge, lasso (L1)", command="chainrule train lasso"),),
 )

@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from chainrule.core.card import Card
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
 from chainrule.functional.sparse_rows import AcceptsSparse, SparseRows, csr_tensor
 from chainrule.nn.fitted import example_rows
@@ -207,4 +208,5 @@ LINEAR_SVM = Card(
         "Newton's method on the primal (with multipliers for the hinge) in place of LIBLINEAR's dual coordinate descent.",
         "Classes against the rest; the machine of Crammer and Singer is not there.",
     ),
+    topics=(Topic("Support vector machine, kernels, SMO", command="chainrule train linear-svm"),),
 )

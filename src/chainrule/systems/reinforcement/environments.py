@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import RunFailed, UserError, missing_extra
 from chainrule.data.dataset import Dataset, dataset_of
 
@@ -242,3 +243,14 @@ def make(name: str, images: bool = False) -> Any:
             expected="an id that gymnasium knows, or module:Id-v0 where a module of yours registers it",
             found=error,
         ) from None
+
+
+TOPICS = (
+    Topic(
+        "Return, discount, policy, Bellman target",
+        "回报、折扣、策略、贝尔曼目标",
+        lectures=(3,),
+        code=("Episodes",),
+        command="chainrule train dqn gamma=0.95",
+    ),
+)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.run.run import Run
 from chainrule.systems.reinforcement.environments import Environments
 from chainrule.systems.reinforcement.replay import ReplayMemory
@@ -200,3 +201,15 @@ def update_target(target: nn.Module, q: nn.Module, tau: float) -> None:
     """target = (1 - tau) target + tau q; a copy where tau is 1."""
     for old, new in zip(target.parameters(), q.parameters(), strict=True):
         old.lerp_(new, tau)
+
+
+TOPICS = (
+    Topic("Return, discount, policy, Bellman target", code=("bellman_target",)),
+    Topic(
+        "Q-learning, exploration",
+        "Q 学习、探索",
+        lectures=(3,),
+        code=("q_learning", "epsilon_greedy", "DQNConfig"),
+        command="chainrule train dqn epsilon_fraction=0.2",
+    ),
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from chainrule.core.course import Topic
 from chainrule.core.recipe import Target, recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
 
@@ -34,6 +35,15 @@ if TYPE_CHECKING:
         "evaluation_episodes": 5,
         "stop_at": 0.0,
     },
+    summary_zh="深度 Q 网络，带经验回放和目标网络",
+    topics=(
+        Topic(
+            "Deep Q-network, replay memory, target network, Double DQN",
+            "深度 Q 网络、经验回放、目标网络、Double DQN",
+            lectures=(3,),
+            command="chainrule train dqn double=yes",
+        ),
+    ),
 )
 def dqn(
     run: Run,

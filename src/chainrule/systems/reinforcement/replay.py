@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import RunFailed
 
 
@@ -87,3 +88,6 @@ class ReplayMemory:
             raise RunFailed(f"the replay memory of the checkpoint holds {self.size} transitions, not {self.capacity}")
         for name, part in self._parts._asdict().items():
             part[: self.size] = state[name]
+
+
+TOPICS = (Topic("Deep Q-network, replay memory, target network, Double DQN", code=("ReplayMemory",)),)

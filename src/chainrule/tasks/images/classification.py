@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.core.task import Deployable, Figure, TrainingBatch
 from chainrule.data.batches import Batch, Batches
@@ -280,3 +281,14 @@ def _images(inputs: list[str]) -> Iterator[Path]:
             yield from found
         else:
             yield path
+
+
+TOPICS = (
+    Topic(
+        "Model, criterion, optimisation",
+        "模型、学习准则、优化",
+        lectures=(3,),
+        code=("ImageClassifier",),
+        command="chainrule train lenet-caffe",
+    ),
+)

@@ -21,6 +21,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.systems.backprop.layers.layer import Layer, uniform, without_graph
 from chainrule.systems.backprop.layers.windows import Sizes, cells, each, output_size, padded, unpadded
 
@@ -300,3 +301,14 @@ class ConvTranspose2d(Layer):
             bias=delta.transpose(0, 1).flatten(1).sum(1),  # (B, O, H, W) -> (O, B H W) -> (O,)
         )
         return self.geometry.output(self.weight, columns, x.shape[0], out)  # dE/dx = W X
+
+
+TOPICS = (
+    Topic(
+        "Convolution, pooling, sub-sampling",
+        "卷积、池化、下采样",
+        lectures=(1, 2, 3, 4, 5),
+        code=("Conv2d",),
+        command="chainrule train lenet-backprop",
+    ),
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.systems.backprop.layers.layer import Layer, uniform, without_graph
 
 
@@ -116,3 +117,6 @@ class LastStep(Layer):
         full = delta.new_zeros(shape)
         full[:, -1] = delta
         return full
+
+
+TOPICS = (Topic("Back-propagation by hand, delta rule", code=("Linear",)),)

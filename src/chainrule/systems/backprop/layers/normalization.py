@@ -14,6 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.systems.backprop.layers.layer import Layer, without_graph
 
 
@@ -143,3 +144,6 @@ class LayerNorm(Layer):
             weight=weight.sum(samples) if samples else weight, bias=bias.sum(samples) if samples else bias
         )
         return through_moments(delta * self.weight, normalized, scale, (-1,))
+
+
+TOPICS = (Topic("Batch normalisation", code=("BatchNorm",)),)

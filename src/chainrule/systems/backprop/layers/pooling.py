@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.systems.backprop.layers.layer import Layer, without_graph
 from chainrule.systems.backprop.layers.windows import Sizes, cells, each, output_size, padded, unpadded
 
@@ -182,3 +183,6 @@ class GlobalMaxPool2d(Layer):
     def backward(self, delta: Tensor) -> Tensor:
         switches, shape = self.recall(delta)
         return delta.new_zeros(shape).flatten(2).scatter_(2, switches, delta[..., None]).reshape(shape)
+
+
+TOPICS = (Topic("Convolution, pooling, sub-sampling", code=("MaxPool2d",)),)

@@ -22,6 +22,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.systems.backprop.layers.layer import Layer, uniform, without_graph
 
 
@@ -306,3 +307,14 @@ class GRU(Layer):
             # passed on to h(t-1): directly through the update gate, and through U
             back = torch.zeros_like(dh) if _truncated(self, t) else dh * u + recurrent[-1] @ self.weight_hh_l0
         return _finish(self, x, h, torch.stack(inputs[::-1], 1), torch.stack(recurrent[::-1], 1), h_deltas[::-1])
+
+
+TOPICS = (
+    Topic(
+        "Simple recurrent network, GRU, by hand",
+        "简单循环网络、GRU，手写",
+        lectures=(1, 3, 4),
+        code=("RNN", "GRU", "LSTM"),
+        command="chainrule train rnn-backprop cell=gru",
+    ),
+)

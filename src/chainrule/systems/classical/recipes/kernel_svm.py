@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         "on the splits of seeds 0, 1, 2: the validation split chose, of equals the smallest C; mean test error",
     ),
     tiny={"c": (1.0,), "gamma": ("scale", 0.01)},
+    summary_zh="核支持向量机，SMO 算法",
 )
 def kernel_svm(
     run: Run,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     source="Bishop 2006, section 4.2; Manning, Raghavan, Schuetze 2008, chapter 13",
     model="gaussian-naive-bayes",
     tiny={"smoothing": (1e-9, 1e-3)},
+    summary_zh="朴素贝叶斯：高斯、多项、伯努利",
 )
 def naive_bayes(
     run: Run,
@@ -72,6 +73,7 @@ def naive_bayes(
     source="Fisher 1936; Hastie, Tibshirani, Friedman 2009, section 4.3",
     model="lda",
     tiny={"shrinkage": ("none", 0.1)},
+    summary_zh="线性判别分析，协方差收缩",
 )
 def lda(
     run: Run,
@@ -109,6 +111,7 @@ def lda(
     source="Cover and Hart 1967",
     model="nearest-neighbours",
     tiny={"neighbours": (1, 3)},
+    summary_zh="最近邻",
 )
 def nearest_neighbours(
     run: Run,
@@ -152,6 +155,7 @@ def nearest_neighbours(
     source="Lloyd 1982; Arthur and Vassilvitskii 2007; Elkan 2003",
     model="k-means",
     tiny={"clusters": (3,), "starts": 2},
+    summary_zh="聚类，k-means++ 起点",
 )
 def k_means(
     run: Run,
@@ -198,6 +202,7 @@ def k_means(
     source="Pearson 1901; Tipping and Bishop 1999",
     model="pca",
     tiny={"components": (2, 5)},
+    summary_zh="主成分分析",
 )
 def pca(
     run: Run,
@@ -243,6 +248,7 @@ def pca(
     source="Parzen 1962; Silverman 1986",
     model="kernel-density",
     tiny={"bandwidth": (1.0, "scott")},
+    summary_zh="核密度估计",
 )
 def kernel_density(
     run: Run,
@@ -295,6 +301,7 @@ def kernel_density(
     source="Olshausen and Field 1996; Mairal, Bach, Ponce, Sapiro 2009",
     model="sparse-coding",
     tiny={"atoms": 5, "max_iterations": 3},
+    summary_zh="稀疏编码：每行是字典里少数几个原子之和",
 )
 def sparse_coding(
     run: Run,

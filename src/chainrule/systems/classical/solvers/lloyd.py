@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.functional.kmeans import kmeans
 
@@ -353,3 +354,6 @@ def _check(x: Tensor, start: Tensor) -> None:
         raise UserError("k-means needs float32 or float64", found=x.dtype, cure="x.float()")
     if len(x) < len(start):
         raise UserError("there are fewer rows than clusters", expected=f"{len(start)} or more", found=len(x))
+
+
+TOPICS = (Topic("Clustering: k-means from k-means++", code=("lloyd",)),)

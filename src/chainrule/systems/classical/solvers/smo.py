@@ -34,6 +34,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 FLAT = 1e-12  # the curvature that stands for none: equal rows, or a kernel that is no inner product (LIBSVM's TAU)
@@ -388,3 +389,6 @@ def _numbers(values: Tensor) -> Floats:
             cure="scale the features; a smaller gamma or degree",
         )
     return result
+
+
+TOPICS = (Topic("Support vector machine, kernels, SMO", code=("smo",)),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from chainrule.core.course import Topic
 from chainrule.core.recipe import Target, recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Preprocessing, Size
 
@@ -33,6 +34,7 @@ Hidden = tuple[Count, ...] | None
         "test error at the end of training",
     ),
     tiny={"epochs": 2, "hidden": (20,), "size": 8, "log_every": 3},
+    summary_zh="图像上的 800 个隐藏单元，dropout",
 )
 def mlp(
     run: Run,
@@ -84,6 +86,8 @@ def mlp(
     source="Rumelhart, Hinton, Williams 1986",
     model="mlp",
     tiny={"data": "iris", "epochs": 5, "hidden": (8,), "log_every": 3},
+    summary_zh="表格的行分类，提前停止",
+    topics=(Topic("Early stopping", "提前停止", lectures=(3,), command="chainrule train mlp-table patience=5"),),
 )
 def mlp_table(
     run: Run,
@@ -144,6 +148,7 @@ def mlp_table(
     source="Rumelhart, Hinton, Williams 1986",
     model="mlp",
     tiny={"epochs": 5, "hidden": (8,), "log_every": 5},
+    summary_zh="表格的行到一个数；用点拟合函数",
 )
 def mlp_regression(
     run: Run,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from chainrule.core.course import Topic
 from chainrule.core.recipe import recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
 
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
     source="Smilkov et al. 2017 (TensorFlow Playground); Rumelhart, Hinton, Williams 1986",
     model="mlp",
     tiny={"data": "xor", "epochs": 4, "hidden": (4,), "log_every": 10},
+    summary_zh="平面上的点、手工特征、决策面",
+    topics=(
+        Topic(
+            "Decision surfaces, features made by hand",
+            "决策面、手工特征",
+            lectures=(3,),
+            command="chainrule train playground features=x1,x2,x1x2 hidden=none",
+        ),
+    ),
 )
 def playground(
     run: Run,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from chainrule.core.course import Topic
 from chainrule.core.recipe import recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
 
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
     source="Lapedes and Farber 1987; Rumelhart, Hinton, Williams 1986",
     model="mlp",
     tiny={"epochs": 3, "hidden": (8,), "lags": 6, "horizon": 4, "period": 5, "batch_size": 64, "log_every": 3},
+    summary_zh="时间序列预测，与朴素预测比较",
+    topics=(
+        Topic(
+            "Forecasting a time series",
+            "时间序列预测",
+            lectures=(1,),
+            command="chainrule train mlp-series --data sunspots",
+        ),
+    ),
 )
 def mlp_series(
     run: Run,

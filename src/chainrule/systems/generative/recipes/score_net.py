@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chainrule.core.course import Topic
 from chainrule.core.recipe import recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     source="none: our own, for scores of generators",
     model="score-net",
     tiny={"epochs": 2, "log_every": 3},
+    summary_zh="给数字生成器打分的小分类器",
+    topics=(Topic("Quality of samples: Frechet distance, classifier score"),),
 )
 def score_net(
     run: Run,

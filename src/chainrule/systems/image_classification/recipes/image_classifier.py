@@ -37,6 +37,7 @@ Optimizer = Literal["sgd", "nesterov", "adam", "adamw"]
         "mixup": 0.2,
         "log_every": 3,
     },
+    summary_zh="用任何图像网络（`network=resnet18`）给自己的图像分类：数据增强、微调、稀有类别加权",
 )
 def image_classifier(
     run: Run,

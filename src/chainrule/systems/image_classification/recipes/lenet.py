@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         "error", 0.0090, "mnist", "Caffe, examples/mnist/readme.md: accuracy 0.991", "last of 10,000 iterations of 64"
     ),
     tiny={"epochs": 2, "log_every": 3},
+    summary_zh="Caffe 形式的 LeNet",
 )
 def lenet_caffe(
     run: Run,
@@ -73,6 +74,7 @@ def lenet_caffe(
         "20 passes over 60,000 images, test error at the end",
     ),
     tiny={"epochs": 2, "log_every": 3},
+    summary_zh="1998 年的 LeNet-5：可训练的下采样、部分连接的 C3、径向基输出",
 )
 def lenet5(
     run: Run,

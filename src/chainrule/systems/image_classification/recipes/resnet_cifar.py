@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from chainrule.core.course import Topic
 from chainrule.core.recipe import Target, recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
 
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
         "error", 0.0875, "cifar10", "He et al. 2016, table 6", "64,000 iterations of 128; test error at the end"
     ),
     tiny={"data": "digits", "depth": 8, "epochs": 1, "log_every": 3},
+    summary_zh="用于小图像的残差网络，20 到 110 层",
+    topics=(
+        Topic(
+            "Learning rate that falls: cosine, steps",
+            "学习率衰减：余弦、阶梯",
+            lectures=(2, 3),
+            command="chainrule train resnet20 lr_drops=0.5,0.75",
+        ),
+        Topic("Weight decay", "权重衰减", lectures=(2, 3, 4), command="chainrule train resnet20 weight_decay=0"),
+    ),
 )
 def resnet20(
     run: Run,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from chainrule.core.course import Topic
 from chainrule.core.recipe import Target, recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Preprocessing
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     source="Golub and Van Loan 2013, section 5.3",
     model="linear-regression",
     tiny={"solver": "normal"},
+    summary_zh="最小二乘：QR 分解、正规方程、梯度下降",
+    topics=(Topic("Linear regression: normal equations, QR, descent"),),
 )
 def linear_regression(
     run: Run,
@@ -57,6 +60,7 @@ def linear_regression(
     source="Hoerl and Kennard 1970",
     model="ridge",
     tiny={"alpha": (0.1, 10.0)},
+    summary_zh="带平方惩罚的最小二乘",
 )
 def ridge(
     run: Run,
@@ -97,6 +101,7 @@ def ridge(
     source="Tibshirani 1996; Friedman, Hastie, Tibshirani 2010",
     model="lasso",
     tiny={"alpha": (0.1, 1.0)},
+    summary_zh="使权重变为 0 的惩罚，坐标下降",
 )
 def lasso(
     run: Run,
@@ -136,6 +141,7 @@ def lasso(
     source="Cox 1958; Bishop 2006, section 4.3",
     model="logistic-regression",
     tiny={"c": (0.1, 1.0), "tol": 1e-3},
+    summary_zh="logistic 回归，两类或多类，牛顿法、L-BFGS",
 )
 def logistic_regression(
     run: Run,
@@ -186,6 +192,7 @@ def logistic_regression(
         "test split, once, after the validation split chose C",
     ),
     tiny={"c": (0.1,), "tol": 1e-2, "preprocess": "pca"},
+    summary_zh="每类一个得分，再取 softmax",
 )
 def softmax_regression(
     run: Run,
@@ -233,6 +240,8 @@ def softmax_regression(
     source="Rosenblatt 1958; Freund and Schapire 1999",
     model="perceptron",
     tiny={"epochs": (1, 5)},
+    summary_zh="Rosenblatt 的学习规则；末次、平均或投票的权重",
+    topics=(Topic("Perceptron, its bound on mistakes"),),
 )
 def perceptron(
     run: Run,

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 GROWTH = 10  # columns that join the working set at least, each time
@@ -177,3 +178,6 @@ def _settled(
 
 def _value(gram: NDArray[np.float64], aims: NDArray[np.float64], w: NDArray[np.float64], alpha: float) -> float:
     return float(0.5 * w @ gram @ w - aims @ w + alpha * np.abs(w).sum())
+
+
+TOPICS = (Topic("Penalties: ridge, lasso (L1)", code=("lasso",)),)

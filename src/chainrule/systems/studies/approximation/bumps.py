@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 
@@ -216,3 +217,14 @@ def _mixed_differences(values: Tensor) -> Tensor:
 def _tail(x: float) -> float:
     """s(-x), without overflow."""
     return math.exp(-x) / (1 + math.exp(-x)) if x > 0 else 1 / (1 + math.exp(x))
+
+
+TOPICS = (
+    Topic(
+        "Universal approximation by sigmoid bumps",
+        "通用近似：sigmoid 鼓包",
+        lectures=(1, 2, 3),
+        code=("bumps", "towers", "bumps_bound"),
+        command="chainrule train sigmoid-bumps function=runge",
+    ),
+)

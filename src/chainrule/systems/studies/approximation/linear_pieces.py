@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 Layer = tuple[Tensor, Tensor]
@@ -139,3 +140,14 @@ def least_alternating_error(points: int, pieces: int) -> float:
 def _check_depth(depth: int) -> None:
     if not 1 <= depth <= 20:
         raise UserError("the depth of the sawtooth is out of range", expected="from 1 to 20", found=depth)
+
+
+TOPICS = (
+    Topic(
+        "Depth against width",
+        "深度与宽度",
+        lectures=(2, 5),
+        code=("linear_pieces", "deep_sawtooth"),
+        command="chainrule train depth-width",
+    ),
+)

@@ -6,6 +6,7 @@ import math
 
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 
@@ -145,3 +146,11 @@ def _closed_unit(name: str, value: float) -> None:
 def _count(name: str, value: int) -> None:
     if isinstance(value, bool) or value != int(value) or value < 1:
         raise UserError(f"{name} is out of range", expected="a whole number of 1 or more", found=value)
+
+
+TOPICS = (
+    Topic(
+        "PAC bound, ensembles, votes",
+        code=("pac_sample_size", "majority_error", "majority_error_bound", "ambiguity_decomposition"),
+    ),
+)

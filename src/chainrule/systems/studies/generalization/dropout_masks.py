@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 MOST_UNITS = 20  # of which all masks are made: a million
@@ -100,3 +101,6 @@ def _expect_weights(log_probs: Tensor, weights: Tensor) -> None:
             expected="log_probs (M, ..., K), weights (M,)",
             found=[tuple(log_probs.shape), tuple(weights.shape)],
         )
+
+
+TOPICS = (Topic("Dropout", code=("all_masks",)),)

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 Method = Literal["gradient descent", "momentum", "nesterov"]
@@ -105,3 +106,6 @@ def escape_steps(distance: float, radius: float, lr: float, curvature: float) ->
             found=f"distance={distance:g}, lr={lr:g}, curvature={curvature:g}",
         )
     return max(0, math.ceil(math.log(radius / distance) / math.log1p(-lr * curvature) - 1e-9))
+
+
+TOPICS = (Topic("Momentum in a ravine, saddles, Newton's step", code=("best_tuning", "escape_steps")),)

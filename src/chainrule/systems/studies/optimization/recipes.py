@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from chainrule.core.course import Topic
 from chainrule.core.recipe import recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
 
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
     data="synthetic",
     source="Polyak 1964; Lessard, Recht and Packard 2016",
     tiny={"rates": 6, "momenta": (0.9,), "max_steps": 100, "contraction_steps": 60},
+    summary_zh="沟谷里的下降步数：动量和自适应规则",
+    topics=(
+        Topic(
+            "Momentum in a ravine, saddles, Newton's step",
+            "沟谷里的动量、鞍点、牛顿步",
+            lectures=(2, 3),
+            command="chainrule train ravine condition=1000",
+        ),
+    ),
 )
 def ravine(
     run: Run,
@@ -61,6 +71,8 @@ def ravine(
     data="synthetic",
     source="Dauphin et al. 2014; Lee et al. 2016",
     tiny={"distances": (0.1, 0.01), "repeats": 3, "max_steps": 100},
+    summary_zh="离开鞍点的步数",
+    topics=(Topic("Momentum in a ravine, saddles, Newton's step", command="chainrule train saddle-escape"),),
 )
 def saddle_escape(
     run: Run,
@@ -91,6 +103,8 @@ def saddle_escape(
     data="digits",
     source="Krizhevsky, Sutskever and Hinton 2012, figure 1",
     tiny={"rates": (0.03, 0.1), "repeats": 1, "epochs": 2, "width": 8, "train_size": 300, "measure_every": 1},
+    summary_zh="tanh 与 ReLU 达到某错误率的轮数",
+    topics=(Topic("Tanh against ReLU", "tanh 与 ReLU 的比较", lectures=(1, 2, 3, 4)),),
 )
 def tanh_relu(
     run: Run,
@@ -142,6 +156,8 @@ def tanh_relu(
     data="digits",
     source="Ioffe and Szegedy 2015, section 4.1",
     tiny={"depths": (2,), "rates": (1.0,), "hidden": 20, "steps": 40},
+    summary_zh="有无批量归一化时达到某准确率的步数",
+    topics=(Topic("Batch normalisation"),),
 )
 def batch_norm_speed(
     run: Run,
@@ -183,6 +199,8 @@ def batch_norm_speed(
     data="digits",
     source="Bengio, Simard, Frasconi 1994; Glorot and Bengio 2010; He et al. 2015",
     tiny={"depths": (1, 3), "activations": ("sigmoid", "relu"), "inits": ("xavier",), "steps": 10, "width": 16},
+    summary_zh="首层梯度随深度、激活函数、初始化的变化",
+    topics=(Topic("Vanishing gradient", "梯度消失", lectures=(2, 3, 4)),),
 )
 def vanishing_gradient(
     run: Run,

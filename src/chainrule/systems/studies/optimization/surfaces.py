@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 Surface = Callable[[Tensor], Tensor]
@@ -104,3 +105,6 @@ def newton_step(surface: Surface, point: Tensor) -> Tensor:
     second = torch.autograd.functional.hessian(surface, point.detach())
     assert isinstance(second, Tensor)
     return -torch.linalg.pinv(second, hermitian=True) @ gradient
+
+
+TOPICS = (Topic("Momentum in a ravine, saddles, Newton's step", code=("ravine", "newton_step")),)

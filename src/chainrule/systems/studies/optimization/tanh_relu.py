@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.core.task import Figure
 from chainrule.data.dataset import Dataset
@@ -206,3 +207,6 @@ def training_error(network: nn.Module, x: Tensor, y: Tensor) -> float:
     x, y = x[:MEASURED], y[:MEASURED]
     wrong = sum(int((network(a).argmax(1) != b).sum()) for a, b in zip(x.split(500), y.split(500), strict=True))
     return wrong / len(y)
+
+
+TOPICS = (Topic("Tanh against ReLU", code=("FourLayers",)),)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from chainrule.core.course import Topic
 from chainrule.core.task import Figure
 from chainrule.data.dataset import Dataset
 from chainrule.data.tables.loading import TableSplit
@@ -173,3 +174,6 @@ def draw(rows: list[Row]) -> list[Figure]:
 
 def _captioned(figure: Figure, caption: str) -> Figure:
     return Figure(figure.title, caption, svg=figure.svg)
+
+
+TOPICS = (Topic("Vanishing gradient", code=("layer_gradients",)),)
