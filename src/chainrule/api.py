@@ -304,7 +304,7 @@ def is_computation(what: str, inputs: list[str]) -> bool:
 
 
 def explain_text(what: str, inputs: list[str]) -> Any:
-    """The `Graph` of a formula or of `FILE.py:NAME` on the values given; printed, it is the text of the command."""
+    """The `Graph` of a formula or of `FILE.py:NAME` on the values given."""
     from chainrule.introspection.graph.source import graph_of_text
 
     return graph_of_text(what, inputs)

@@ -287,10 +287,11 @@ def explain(what: str, inputs: Sequence[str], target: str | None, out: str | Non
     from chainrule import api
 
     if api.is_computation(what, list(inputs)):
+        from chainrule.inspect import to_text
         from chainrule.introspection.explain import explain_graph
 
         graph = api.explain_text(what, list(inputs))
-        click.echo(str(graph))
+        click.echo(to_text(graph))
         click.echo(explain_graph(graph, Path(out) if out else None))
         return
     click.echo(api.explain(what, list(inputs), target=target, out=out, device=device))

@@ -269,7 +269,7 @@ def test_explain_without_the_data_says_so(
     def gone(self: ImageClassifier) -> None:
         raise UserError("there is no such folder", where="pictures")
 
-    monkeypatch.setattr(ImageClassifier, "lesson", gone)
+    monkeypatch.setattr(ImageClassifier, "training_batch", gone)
     folder = shutil.copytree(lenet_run(tmp_path_factory), tmp_path / "r")
     text = explain(folder, device="cpu").read_text("utf-8")
     assert "The batch is left out: there is no such folder" in text and "Layers" in text

@@ -17,9 +17,10 @@ from chainrule.data.dataset import Dataset
 from chainrule.introspection.activations import Numbers, Trace, map_image, numbers_of, trace
 from chainrule.introspection.attribution.section import why_section
 from chainrule.introspection.graph.diagnose import diagnose
-from chainrule.introspection.graph.drawing.page import section
+from chainrule.introspection.graph.drawing import page as drawing
 from chainrule.introspection.graph.drawing.svg import STYLE
-from chainrule.introspection.graph.trace import Graph, graph
+from chainrule.introspection.graph.record import Graph
+from chainrule.introspection.graph.trace import graph
 from chainrule.introspection.layer_graph import draw
 from chainrule.introspection.layers import evaluating, layers, parameter_rows, runs_as_one_call
 from chainrule.introspection.tensors import first_tensor
@@ -66,7 +67,7 @@ def explain_run(
 def explain_graph(graph: Graph, out: Path | None) -> Path:
     """Writes the page that steps through one computation: graph.html here, unless `out` says where."""
     place = out or Path("graph.html")
-    return graph.page(place / "graph.html" if place.is_dir() else place)
+    return drawing.write_page(graph, place / "graph.html" if place.is_dir() else place)
 
 
 def _write(context: dict[str, Any], out: Path | None, default: Path) -> Path:
@@ -167,7 +168,7 @@ def _training_batch(run: Run, task: object) -> dict[str, Any] | None:
     value = looked.nodes[looked.outputs[0]].number
     return {
         "absent": "",
-        "shown": section(looked),
+        "shown": drawing.section(looked),
         "findings": findings,
         "samples": len(training_batch.target),
         "loss": value,
@@ -228,7 +229,7 @@ def _computed(module: nn.Module, given: tuple[Tensor, ...]) -> dict[str, Any]:
         return {}  # a backward pass that is written out records no graph
     with evaluating(module):
         if output is None or output.dim() != 2 or len(output) != 1:
-            return section(graph(module, *given))
+            return drawing.section(graph(module, *given))
         top = int(output.argmax())
 
         def top_logit(*inputs: Tensor) -> Tensor:
@@ -236,7 +237,7 @@ def _computed(module: nn.Module, given: tuple[Tensor, ...]) -> dict[str, Any]:
             assert found is not None
             return found[0, top]
 
-        return section(graph(top_logit, *given))
+        return drawing.section(graph(top_logit, *given))
 
 
 def _describe(item: Any) -> str:

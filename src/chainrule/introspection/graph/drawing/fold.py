@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from chainrule.core.errors import unknown
-from chainrule.introspection.graph.record import Node
+from chainrule.introspection.graph.record import Graph, Node
 from chainrule.introspection.graph.rules import RULES
-
-if TYPE_CHECKING:
-    from chainrule.introspection.graph.trace import Graph
 
 MOST_BOXES = 30  # modules are opened, the small ones first, as long as a figure has no more than this
 FOLDS_FROM = 6  # operations that a repeat must cover: two layers that happen to be alike are no repeat
