@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from chainrule.core.errors import UserError, unknown
 from chainrule.core.recipe import Recipe
-from chainrule.core.task import HasTrainingBatch, Predicts, Prepares
+from chainrule.core.task import HasClasses, HasImages, HasNumParameters, HasTrainingBatch, Predicts, Prepares
 from chainrule.core.version import __version__
-from chainrule.data.dataset import Dataset
 from chainrule.introspection.activations import Numbers, Trace, map_image, numbers_of, trace
 from chainrule.introspection.attribution.section import why_section
 from chainrule.introspection.graph.diagnose import diagnose
@@ -24,7 +23,6 @@ from chainrule.introspection.graph.trace import graph
 from chainrule.introspection.layer_graph import draw
 from chainrule.introspection.layers import evaluating, layers, parameter_rows, runs_as_one_call
 from chainrule.introspection.tensors import first_tensor
-from chainrule.nn.normalization.normalize import Normalize
 from chainrule.reporting.page import write_page
 from chainrule.run.run import Run
 
@@ -133,16 +131,14 @@ def _of_run(run: Run, card: Card | None, inputs: list[str], target: int | str | 
 
 
 def _asked(task: object, target: int | str | None) -> dict[str, Any]:
-    """What is told of a system that classifies images: names of classes, the class asked about, its images."""
-    classes = getattr(task, "classes", None)
+    """What `why_section` is told of a task: names of classes, the class asked about, and its images."""
+    classes = task.classes if isinstance(task, HasClasses) else []
     if isinstance(target, str):
-        if target not in (classes or []):
-            raise unknown("there is no class", target, classes or [])
-        target = (classes or []).index(target)
-    normalize, data = getattr(task, "normalize", None), getattr(task, "data", None)
-    if not isinstance(normalize, Normalize) or not isinstance(data, Dataset):
-        return {"classes": classes, "target": target}
-    return {"classes": classes, "target": target, "normalize": normalize, "data": lambda: data.test.x}
+        if target not in classes:
+            raise unknown("there is no class", target, classes)
+        target = classes.index(target)
+    images = {"normalize": task.normalize, "data": task.test_images} if isinstance(task, HasImages) else {}
+    return {"classes": classes, "target": target, **images}
 
 
 def _training_batch(run: Run, task: object) -> dict[str, Any] | None:
@@ -191,7 +187,7 @@ def _network(
     trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
     fixed = sum(p.numel() for p in module.parameters() if not p.requires_grad)
     buffers = {key: b for key, b in module.named_buffers() if isinstance(b, Tensor)}
-    estimated = 0 if trainable else int(getattr(module, "num_parameters", 0))  # in closed form, or by a solver
+    estimated = module.num_parameters if isinstance(module, HasNumParameters) and not trainable else 0
     tiles = {
         **({"numbers estimated": f"{estimated:,}"} if estimated else {"trainable parameters": f"{trainable:,}"}),
         "multiply-adds a sample": f"{cost:,}" if runs else "not one call",

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chainrule.nn.normalization.normalize import Normalize
+from chainrule.core.task import Normalization
 
 MARGIN = 4  # pixels between the parts of a grid
 EDGE = 148  # the grey of the line around each
 
 
-def seen_pixels(x: Tensor, normalize: Normalize | None) -> Tensor:
+def seen_pixels(x: Tensor, normalize: Normalization | None) -> Tensor:
     """A normalised image (C, H, W) as bytes, by undoing the normalisation; spread from black to white without one.
 
     >>> from chainrule.nn.normalization.normalize import Normalize

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
+from chainrule.core.task import Normalization
 from chainrule.introspection.attribution.asking import ask, differentiating, images, layers_with_maps
 from chainrule.introspection.attribution.effort import BUDGET, FASTER, Effort
 from chainrule.introspection.attribution.filters import first_filters
@@ -21,7 +22,6 @@ from chainrule.introspection.attribution.relu_rules import deconvnet, guided_bac
 from chainrule.introspection.attribution.views_of_layers import LEAST_STEPS, STEPS, Looking, layer_views, some_of
 from chainrule.introspection.layers import evaluating, layers, runs_as_one_call
 from chainrule.introspection.tensors import first_tensor
-from chainrule.nn.normalization.normalize import Normalize
 
 MOST_FILTERS = 64
 SIDE = 190
@@ -31,9 +31,9 @@ def why_section(
     module: nn.Module,
     given: tuple[Any, ...],
     *,
-    classes: list[str] | None = None,
+    classes: Sequence[str] = (),
     target: int | None = None,
-    normalize: Normalize | None = None,
+    normalize: Normalization | None = None,
     data: Callable[[], Tensor] | None = None,
 ) -> dict[str, Any] | None:
     """What the template shows of why a classifier of images answers as it does; None for any other network.
@@ -73,7 +73,7 @@ def why_section(
     split = _split(data, notes) if maps else None
     some = some_of(split, effort) if split is not None else None
     return {
-        "target": classes[chosen] if classes and chosen < len(classes) else str(chosen),
+        "target": classes[chosen] if chosen < len(classes) else str(chosen),
         "probability": float(logits.float().softmax(1)[0, chosen]),
         "images": _images(look, chosen, bool(maps), notes),
         "filters": _filters(look),

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.task import Normalization
 from chainrule.introspection.attribution.asking import Unit, observe
 from chainrule.introspection.attribution.effective_field import effective_field, effective_size
 from chainrule.introspection.attribution.effort import Effort
@@ -20,7 +21,6 @@ from chainrule.introspection.attribution.inversion import invert
 from chainrule.introspection.attribution.relu_rules import deconvnet
 from chainrule.introspection.attribution.top_activations import Excitation, crop, top_activations
 from chainrule.introspection.layers import evaluating
-from chainrule.nn.normalization.normalize import Normalize
 
 LAYERS = 6
 MAPS = 4  # of each layer, those that this image excites most
@@ -59,7 +59,7 @@ class Looking:
     module: nn.Module
     x: Tensor
     effort: Effort
-    normalize: Normalize | None
+    normalize: Normalization | None
     differentiable: bool
 
     def pixels(self, x: Tensor) -> Tensor:
