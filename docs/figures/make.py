@@ -24,7 +24,7 @@ import chainrule
 from chainrule.inspect import graph
 from chainrule.inspect import to_svg as graph_svg
 from chainrule.introspection.attribution.grad_cam import grad_cam
-from chainrule.introspection.attribution.images import in_grid, laid_over, png
+from chainrule.introspection.attribution.images import image_grid, overlay, png
 from chainrule.introspection.attribution.occlusion import mean_over_squares, occlusion
 from chainrule.introspection.layers import layers
 from chainrule.loops.experiment import descend
@@ -195,8 +195,8 @@ def why(task: Any, name: str) -> bytes:
         probability = network(x).softmax(1)[0, label]
     side = one_image.shape[-1]
     fall = mean_over_squares(probability - occlusion(network, x, label, size=7), (side, side), 7)
-    shown = [one_image, laid_over(one_image, grad_cam(network, x, label)[0]), laid_over(one_image, fall, signed=True)]
-    return png(in_grid(shown, 3, 196), 0)
+    shown = [one_image, overlay(one_image, grad_cam(network, x, label)[0]), overlay(one_image, fall, signed=True)]
+    return png(image_grid(shown, 3, 196), 0)
 
 
 if __name__ == "__main__":

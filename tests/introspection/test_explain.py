@@ -261,7 +261,7 @@ def test_explain_shows_a_real_batch_with_gradients_and_a_diagnosis(
 ) -> None:
     folder = shutil.copytree(lenet_run(tmp_path_factory), tmp_path / "r")
     text = explain(folder, device="cpu").read_text("utf-8")
-    assert "One real batch" in text and "Nothing ill was found" in text and 'class="steps"' in text
+    assert "One real batch" in text and "No problem was found" in text and 'class="steps"' in text
     task = Run.load(folder, "cpu").open_task()
     training_batch = task.training_batch()  # type: ignore[attr-defined]
     loss = training_batch.loss(training_batch.module(*training_batch.inputs), training_batch.target)

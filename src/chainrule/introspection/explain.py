@@ -14,7 +14,7 @@ from chainrule.core.recipe import Recipe
 from chainrule.core.task import HasClasses, HasImages, HasNumParameters, HasTrainingBatch, Predicts, Prepares
 from chainrule.core.version import __version__
 from chainrule.introspection.activations import Numbers, Trace, map_image, numbers_of, trace
-from chainrule.introspection.attribution.section import why_section
+from chainrule.introspection.attribution.section import attribution_section
 from chainrule.introspection.graph.diagnose import diagnose
 from chainrule.introspection.graph.drawing import page as drawing
 from chainrule.introspection.graph.drawing.svg import STYLE
@@ -44,7 +44,7 @@ def explain_module(
         "subtitle": subtitle,
         "source": subtitle,
         "deviations": list(notes),
-        "lesson": None,
+        "training_batch": None,
         "networks": [_network("model", module, example, weights=False)],
         "looked": None,
         "note": "Weights are those of a fresh start.",
@@ -84,7 +84,7 @@ def _of_recipe(recipe: Recipe, card: Card | None) -> dict[str, Any]:
         "subtitle": recipe.summary,
         "source": card.source if card is not None else recipe.source,
         "deviations": list(card.deviations) if card is not None else [],
-        "lesson": None,
+        "training_batch": None,
         "networks": nets,
         "looked": None,
         "note": "Weights are those of a fresh start; a trained run shows its own.",
@@ -102,7 +102,7 @@ def _of_run(run: Run, card: Card | None, inputs: list[str], target: int | str | 
     prepared: dict[str, tuple[Tensor, ...]] = {}
     looked = None
     if target is not None and not inputs:
-        raise UserError("a class is asked about for an input", found=f"{target!r} and no input", cure="name an image")
+        raise UserError("a class is explained for an input", found=f"{target!r} and no input", cure="name an image")
     if inputs:
         if not isinstance(task, Prepares):
             raise UserError(
@@ -115,7 +115,14 @@ def _of_run(run: Run, card: Card | None, inputs: list[str], target: int | str | 
         looked = {"input": inputs[0], "answer": {k: v for k, v in answer.items() if k != "input"}}
     example = task.example()
     networks = [
-        _network(name, module, example.get(name), weights=True, given=prepared.get(name), asked=_asked(task, target))
+        _network(
+            name,
+            module,
+            example.get(name),
+            weights=True,
+            given=prepared.get(name),
+            attribution=_attribution_settings(task, target),
+        )
         for name, module in task.modules().items()
     ]
     return {
@@ -123,15 +130,15 @@ def _of_run(run: Run, card: Card | None, inputs: list[str], target: int | str | 
         "subtitle": f"{run.recipe.name}: {run.recipe.task}",
         "source": card.source if card is not None else run.recipe.source,
         "deviations": list(card.deviations) if card is not None else [],
-        "lesson": _training_batch(run, task),
+        "training_batch": _training_batch(run, task),
         "networks": networks,
         "looked": looked,
         "note": note,
     }
 
 
-def _asked(task: object, target: int | str | None) -> dict[str, Any]:
-    """What `why_section` is told of a task: names of classes, the class asked about, and its images."""
+def _attribution_settings(task: object, target: int | str | None) -> dict[str, Any]:
+    """What `attribution_section` is told of a task: names of classes, the class to be explained, and its images."""
     classes = task.classes if isinstance(task, HasClasses) else []
     if isinstance(target, str):
         if target not in classes:
@@ -178,9 +185,9 @@ def _network(
     *,
     weights: bool,
     given: tuple[Tensor, ...] | None = None,
-    asked: dict[str, Any] | None = None,
+    attribution: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """All that the template shows of one network; `asked` is what `why_section` is told besides."""
+    """All that the template shows of one network; `attribution` is what `attribution_section` is told besides."""
     runs = example is not None and runs_as_one_call(module)
     rows = layers(module, example) if runs and example is not None else parameter_rows(module)
     cost = sum(row.multiply_adds for row in rows)
@@ -211,7 +218,7 @@ def _network(
         "buffers": [(key, tuple(b.shape), numbers_of(b), _bars(numbers_of(b))) for key, b in buffers.items()],
         "computed": _computed(module, given) if given is not None else None,
         "trace": _shown(trace(module, given), given) if given is not None else None,
-        "why": why_section(module, given, **(asked or {})) if given is not None else None,
+        "why": attribution_section(module, given, **(attribution or {})) if given is not None else None,
     }
 
 

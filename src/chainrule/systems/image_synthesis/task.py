@@ -16,7 +16,7 @@ from chainrule.core.errors import UserError
 from chainrule.core.task import Figure
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.splits import fingerprint
-from chainrule.introspection.attribution.asking import layers_with_maps
+from chainrule.introspection.attribution.target import layers_with_maps
 from chainrule.nn.normalization.normalize import Normalize
 from chainrule.run.protocols import Stateful
 from chainrule.run.run import Run

@@ -19,7 +19,7 @@ class Box:
     """One rectangle of a figure.
 
     Attributes:
-        kind: input, parameter, constant, operation, hidden, module, repeat, or port (where another figure goes on).
+        kind: input, parameter, constant, operation, hidden, module, repeat, or port (where another figure continues).
         title, subtitle: what stands in it.
         nodes: the indices of the nodes in it, parameters that only it uses included.
         exit: the node whose value and gradient it shows: the last one in it.
