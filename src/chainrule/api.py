@@ -10,7 +10,7 @@ from chainrule.core.discovery import all_recipes, get_recipe
 from chainrule.core.errors import UserError
 from chainrule.core.recipe import Recipe
 from chainrule.core.settings import bind
-from chainrule.core.task import Borrows, Exports, Generates, Predicts
+from chainrule.core.task import Borrows, Exports, Generates, HasNumParameters, Predicts
 from chainrule.data.catalog.published_weights import find_weights
 from chainrule.models import PUBLISHERS, published_weights, recognise
 from chainrule.run.folder import read_record
@@ -163,7 +163,7 @@ def count_parameters(run: Run) -> int:
     """Trainable parameters of the run's networks; where there are none, the numbers that were estimated."""
     modules = run.task.modules().values()
     trainable = sum(p.numel() for m in modules for p in m.parameters() if p.requires_grad)
-    return trainable or sum(int(getattr(m, "num_parameters", 0)) for m in modules)
+    return trainable or sum(m.num_parameters for m in modules if isinstance(m, HasNumParameters))
 
 
 def evaluate(folder: str | Path, *, data: str | None = None, device: str = "auto") -> dict[str, float]:
@@ -303,7 +303,7 @@ def is_computation(what: str, inputs: list[str]) -> bool:
 
 
 def explain_text(what: str, inputs: list[str]) -> Any:
-    """The `Graph` of a formula or of `FILE.py:NAME` on the values given; printed, it is the text of the command."""
+    """The `Graph` of a formula or of `FILE.py:NAME` on the values given."""
     from chainrule.introspection.graph.source import graph_of_text
 
     return graph_of_text(what, inputs)

@@ -350,6 +350,9 @@ class FaceEmbedding:
         x = decode_files(inputs, self.data.spec)
         return {"model": (self.normalize(x.to(self.run.device)),), "eigenfaces": (self._rows(x),)}
 
+    def test_images(self) -> Tensor:
+        return self.data.test.x
+
     def training_batch(self) -> TrainingBatch:
         """The first batch of the first epoch."""
         batch = next(self._batches().epoch(0))

@@ -210,6 +210,9 @@ class ImageClassifier:
         x = decode_files(list(_images(inputs)), self.data.spec)
         return {"model": (self.normalize(x.to(self.run.device)),)}
 
+    def test_images(self) -> Tensor:
+        return self.data.test.x
+
     def training_batch(self) -> TrainingBatch:
         """The beginning of the first batch, at most 64 samples; UserError where the network is not learnt by autograd."""
         if self.learn is not None:

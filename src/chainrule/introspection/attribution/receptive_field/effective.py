@@ -7,7 +7,13 @@ from torch import Tensor, nn
 
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
-from chainrule.introspection.attribution.asking import Unit, ask, differentiating, images, observe
+from chainrule.introspection.attribution.target import (
+    Unit,
+    eval_with_grad,
+    forward_with_activations,
+    image_leaf,
+    target_score,
+)
 from chainrule.introspection.layers import evaluating
 
 SHARE = 1 - 0.9545  # of the largest gradient; two deviations of a normal curve
@@ -37,19 +43,19 @@ def effective_field(module: nn.Module, x: Tensor, layer: str, channel: int | Non
     >>> (effective_field(net, torch.randn(2, 1, 1, 5), "0") > 0).tolist()
     [[False, True, True, True, False]]
     """
-    leaf = images(x)
+    leaf = image_leaf(x)
     with torch.no_grad(), evaluating(module):
-        maps = observe(module, leaf, [layer])[1][layer]
+        maps = forward_with_activations(module, leaf, [layer])[1][layer]
     if maps.dim() != 4:
         raise UserError("the layer gives no maps", where=layer, expected="(B, C, h, w)", found=tuple(maps.shape))
     row, column = maps.shape[2] // 2, maps.shape[3] // 2
-    with differentiating(module):
+    with eval_with_grad(module):
         if channel is None:
-            middle = observe(module, leaf, [layer])[1][layer][:, :, row, column]
+            middle = forward_with_activations(module, leaf, [layer])[1][layer][:, :, row, column]
             if not middle.requires_grad:
                 raise UserError("no gradient reaches the image", where=layer)
         else:
-            middle = ask(module, leaf, Unit(layer, channel, row, column)).values
+            middle = target_score(module, leaf, Unit(layer, channel, row, column)).values
         (gradient,) = torch.autograd.grad(middle.sum(), leaf, allow_unused=True)
     if gradient is None:
         return torch.zeros(leaf.shape[2:], dtype=leaf.dtype, device=leaf.device)

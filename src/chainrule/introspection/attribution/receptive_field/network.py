@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from chainrule.core.course import Topic
-from chainrule.introspection.attribution.asking import images
-from chainrule.introspection.attribution.receptive_field import ReceptiveField
+from chainrule.introspection.attribution.receptive_field.arithmetic import ReceptiveField
+from chainrule.introspection.attribution.target import image_leaf
 from chainrule.introspection.layers import evaluating
 from chainrule.introspection.tensors import first_tensor, tensors
 from chainrule.nn.normalization.local_response_norm import LocalResponseNorm
@@ -45,7 +45,7 @@ def receptive_fields(module: nn.Module, x: Tensor) -> dict[str, Fields]:
     >>> receptive_fields(net, torch.zeros(1, 1, 12, 12))["2"][0]
     ReceptiveField(size=10, jump=2, start=0)
     """
-    x = images(x).detach()
+    x = image_leaf(x).detach()
     follow = _Follow()
     follow.mark(x, (_Axis(2, ReceptiveField()), _Axis(3, ReceptiveField())))
     found: dict[str, Fields] = {}

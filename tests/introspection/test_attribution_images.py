@@ -13,15 +13,15 @@ from PIL import Image
 from torch import nn
 
 from chainrule.core.errors import UserError
-from chainrule.introspection.attribution.effort import Effort
+from chainrule.introspection.attribution.budget import Budget
 from chainrule.introspection.attribution.filters import first_filters
-from chainrule.introspection.attribution.images import around_grey, heat, in_grid, laid_over, png, seen_pixels
+from chainrule.introspection.attribution.images import heat_map, image_grid, overlay, png, signed_grey, unnormalize
 from chainrule.introspection.attribution.inversion import alpha_norm, class_image, invert, total_variation
+from chainrule.introspection.attribution.layer_rows import _receptive_patch, representative_layers
 from chainrule.introspection.attribution.occlusion import mean_over_squares, occlusion, positions
-from chainrule.introspection.attribution.receptive_field import ReceptiveField
-from chainrule.introspection.attribution.section import why_section
+from chainrule.introspection.attribution.receptive_field.arithmetic import ReceptiveField
+from chainrule.introspection.attribution.section import attribution_section
 from chainrule.introspection.attribution.top_activations import crop, top_activations
-from chainrule.introspection.attribution.views_of_layers import _framed, representative
 from chainrule.introspection.explain import explain_run
 from chainrule.nn.normalization.normalize import Normalize
 from chainrule.run.run import Run
@@ -139,10 +139,12 @@ def test_a_frame_is_as_large_for_every_unit() -> None:
         for column in range(4):
             wanted = grey[:, 3 * row : 3 * row + 4, 3 * column : 3 * column + 4]
             assert torch.equal(
-                _framed(x, (field, field), (row, column))[:, : wanted.shape[1], : wanted.shape[2]], wanted
+                _receptive_patch(x, (field, field), (row, column))[:, : wanted.shape[1], : wanted.shape[2]], wanted
             )
     large = ReceptiveField(size=10, jump=3, start=-2)
-    assert torch.equal(_framed(x, (field, large), (0, 0)), x) and torch.equal(_framed(x, None, (0, 0)), x)
+    assert torch.equal(_receptive_patch(x, (field, large), (0, 0)), x) and torch.equal(
+        _receptive_patch(x, None, (0, 0)), x
+    )
 
 
 def test_priors_against_loops() -> None:
@@ -192,7 +194,7 @@ def test_inversion_against_its_objective(net: nn.Module) -> None:
     assert torch.equal(made.image, again.image)
     rough = invert(net, x, "bn2", steps=60, norm=0.0, variation=0.0)
     assert total_variation(rough.image)[0] > total_variation(made.image)[0], "the prior smooths"
-    with pytest.raises(UserError, match="no step"):
+    with pytest.raises(UserError, match="too few steps"):
         invert(net, x, "bn2", steps=0)
     assert bool(invert(linear([[0.0]], (1, 1, 1)), torch.ones(1, 1, 1, 1), "1").image.isfinite().all())
 
@@ -213,20 +215,22 @@ def test_the_image_of_a_class_in_closed_form() -> None:
 def test_images_as_bytes(tmp_path: Path) -> None:
     normalize = Normalize([0.2, 0.5, 0.4], [0.3, 0.1, 0.2])
     pixels = torch.randint(0, 256, (3, 5, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(seen_pixels(normalize(pixels[None])[0], normalize), pixels)
-    assert seen_pixels(torch.full((1, 2, 2), 3.0), None).tolist() == [[[0, 0], [0, 0]]], "one colour"
-    assert around_grey(torch.zeros(1, 2, 2)).unique().tolist() == [128]
-    assert heat(torch.zeros(2, 2)).shape == (3, 2, 2)
+    assert torch.equal(unnormalize(normalize(pixels[None])[0], normalize), pixels)
+    assert unnormalize(torch.full((1, 2, 2), 3.0), None).tolist() == [[[0, 0], [0, 0]]], "one colour"
+    assert signed_grey(torch.zeros(1, 2, 2)).unique().tolist() == [128]
+    assert heat_map(torch.zeros(2, 2)).shape == (3, 2, 2)
     grey = torch.full((1, 8, 8), 100, dtype=torch.uint8)
     still, moved = (
-        laid_over(grey, torch.zeros(2, 2), signed=True),
-        laid_over(grey, torch.tensor([[1.0, -1.0]]), signed=True),
+        overlay(grey, torch.zeros(2, 2), signed=True),
+        overlay(grey, torch.tensor([[1.0, -1.0]]), signed=True),
     )
     assert still[:, 0, 0].float().std() < 10, "no difference has no colour"
     assert moved[0, 0, 0] > moved[2, 0, 0] and moved[0, 0, 7] < moved[2, 0, 7], "red above, blue below"
-    pale = laid_over(grey, torch.full((1, 1), 0.001), signed=True, least=0.05)
+    pale = overlay(grey, torch.full((1, 1), 0.001), signed=True, least=0.05)
     assert torch.allclose(pale.float(), still.float(), atol=4)
-    sheet = in_grid([torch.full((1, 2, 2), 9, dtype=torch.uint8), torch.zeros(3, 1, 2, dtype=torch.uint8)], 2, cell=2)
+    sheet = image_grid(
+        [torch.full((1, 2, 2), 9, dtype=torch.uint8), torch.zeros(3, 1, 2, dtype=torch.uint8)], 2, cell=2
+    )
     assert sheet[0, 4, 4] == 9 and sheet[3, 0, 0] == 0 and sheet[3, 4, 4] == 255
     (tmp_path / "x.png").write_bytes(png(pixels, 10))
     with Image.open(tmp_path / "x.png") as image:
@@ -245,11 +249,11 @@ def test_filters_are_of_the_layer_that_meets_the_pixels() -> None:
     assert first_filters(pooled, torch.zeros(1, 1, 2, 2)) is None
 
 
-def test_effort_counts() -> None:
-    assert Effort(10, budget=600).forwards(100) == 60 and Effort(10, budget=600).gradients(100) == 20
-    assert Effort(0, budget=6).forwards(7) == 6 and Effort(10, budget=600).gradients(5, share=0.5) == 5
+def test_the_budget_counts() -> None:
+    assert Budget(10, multiply_adds=600).forwards(100) == 60 and Budget(10, multiply_adds=600).gradients(100) == 20
+    assert Budget(0, multiply_adds=6).forwards(7) == 6 and Budget(10, multiply_adds=600).gradients(5, share=0.5) == 5
     maps = {"a": (1, 9, 9), "b": (1, 9, 9)} | {f"c{n}": (1, n, n) for n in range(1, 9)}
-    assert representative(maps, 3) == ["a", "c3", "c8"] and representative({}) == []
+    assert representative_layers(maps, 3) == ["a", "c3", "c8"] and representative_layers({}) == []
 
 
 def names(section: dict[str, object] | None) -> list[str]:
@@ -271,31 +275,31 @@ ALL = [
 
 
 def test_what_is_shown_of_which_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chainrule.introspection.attribution.section.BUDGET", 3e8)
+    monkeypatch.setattr("chainrule.introspection.attribution.section.MULTIPLY_ADDS", 3e8)
     torch.manual_seed(0)
     data, normalize = torch.randint(0, 256, (20, 1, 28, 28), dtype=torch.uint8), Normalize([0.5], [0.25])
     x = normalize(data[:1])
-    whole = why_section(
+    whole = attribution_section(
         LeNetCaffe(), (x,), classes=list("abcdefghij"), target=3, normalize=normalize, data=lambda: data
     )
     assert whole is not None and names(whole) == ALL and whole["target"] == "d" and not whole["notes"]
     assert [row.name for row in whole["layers"]] == ["conv1", "conv2"] and len(whole["layers"][0].maps) == 4
     assert whole["searched"] == 20 and whole["layers"][1].field["size"] == "14"
-    perceptron = why_section(MLP(784, 10, (6,)), (x,))
+    perceptron = attribution_section(MLP(784, 10, (6,)), (x,))
     assert names(perceptron) == [name for name in ALL if name != "Grad-CAM"]
     assert perceptron is not None and "No layer gives maps" in perceptron["notes"][0] and not perceptron["layers"]
     assert perceptron["filters"]["size"] == "28 × 28"
-    tanh = why_section(LeNet5(), (torch.randn(1, 1, 32, 32),))
+    tanh = attribution_section(LeNet5(), (torch.randn(1, 1, 32, 32),))
     assert "Deconvnet" not in names(tanh) and tanh is not None and "no rectifier" in tanh["notes"][0]
-    by_hand = why_section(lenet(), (x,))
+    by_hand = attribution_section(lenet(), (x,))
     assert names(by_hand) == ["The image", "Occlusion"]
     assert by_hand is not None and "What needs gradients is left out" in by_hand["notes"][0]
-    colour = why_section(ResNetCifar(8), (torch.randn(1, 3, 16, 16),))
+    colour = attribution_section(ResNetCifar(8), (torch.randn(1, 3, 16, 16),))
     assert names(colour) == ALL and colour is not None and colour["filters"]["channels"] == 3
     for other in ((x, x), (torch.zeros(2, 1, 28, 28),), (torch.zeros(1, 3),)):
-        assert why_section(nn.Flatten(), other) is None
-    assert why_section(nn.Conv2d(1, 1, 1), (x,)) is None, "no logits"
-    small = why_section(linear([[1.0]], (1, 1, 1)), (torch.ones(1, 1, 1, 1),))
+        assert attribution_section(nn.Flatten(), other) is None
+    assert attribution_section(nn.Conv2d(1, 1, 1), (x,)) is None, "no logits"
+    small = attribution_section(linear([[1.0]], (1, 1, 1)), (torch.ones(1, 1, 1, 1),))
     assert small is not None and small["probability"] == 1.0, "one pixel, one class"
 
 
@@ -303,12 +307,12 @@ def test_a_costly_network_is_shown_less() -> None:
     import chainrule.introspection.attribution.section as section
 
     x = torch.randn(1, 1, 28, 28)
-    before = section.BUDGET
-    section.BUDGET = 1e6
+    before = section.MULTIPLY_ADDS
+    section.MULTIPLY_ADDS = 1e6
     try:
-        found = why_section(LeNetCaffe(), (x,))
+        found = attribution_section(LeNetCaffe(), (x,))
     finally:
-        section.BUDGET = before
+        section.MULTIPLY_ADDS = before
     assert names(found) == ["The image", "Saliency", "Guided back-propagation", "Deconvnet", "Grad-CAM", "Occlusion"]
     assert found is not None and found["layers"][0].kept is None and found["layers"][0].effective is None
 
@@ -321,7 +325,7 @@ def run(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, 
 
 
 def test_the_page_says_why_and_why_not(run: tuple[Run, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chainrule.introspection.attribution.section.BUDGET", 3e8)
+    monkeypatch.setattr("chainrule.introspection.attribution.section.MULTIPLY_ADDS", 3e8)
     text = explain_run(run[0], None, [run[1]], tmp_path / "e.html", target="7").read_text("utf-8")
     for words in (
         *ALL,
@@ -346,7 +350,7 @@ def test_a_page_without_the_data(run: tuple[Run, str], tmp_path: Path, monkeypat
     def gone(self: object) -> None:
         raise UserError("there is no such folder", where="pictures")
 
-    monkeypatch.setattr("chainrule.introspection.attribution.section.BUDGET", 3e8)
+    monkeypatch.setattr("chainrule.introspection.attribution.section.MULTIPLY_ADDS", 3e8)
     monkeypatch.setattr(Dataset, "test", property(gone))
     text = explain_run(run[0], None, [run[1]], tmp_path / "e.html").read_text("utf-8")
     assert "The images that excite the maps are left out: there is no such folder" in text

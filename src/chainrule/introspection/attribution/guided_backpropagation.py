@@ -1,6 +1,6 @@
-"""Other rules for the way back through a rectifier: guided back-propagation and the deconvnet.
+"""Other rules for the backward pass through a ReLU: guided back-propagation and the deconvnet.
 
-With y = relu(x) and the gradient g that arrives at y, what goes on to x is
+With y = relu(x) and the gradient g that arrives at y, what is passed on to x is
 
     gradient                    g      where x > 0
     deconvnet                   g      where g > 0             the forward pass does not matter
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.course import Topic
-from chainrule.introspection.attribution.asking import Target, ask, differentiating, images
+from chainrule.introspection.attribution.target import Target, eval_with_grad, image_leaf, target_score
 
 Rule = Callable[[Tensor, Tensor], Tensor]  # (what the gradient would pass on, what arrived) -> what is passed on
 
@@ -69,7 +69,7 @@ def deconvnet(module: nn.Module, x: Tensor, target: Target = None) -> Tensor:
 
     Source: Zeiler, Fergus: Visualizing and understanding convolutional networks, 2014 (arXiv 1311.2901), section 2.1.
 
-    >>> from chainrule.introspection.attribution.asking import Unit
+    >>> from chainrule.introspection.attribution.target import Unit
     >>> net = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.ReLU(), nn.MaxPool2d((1, 2)))
     >>> _ = net[0].weight.data.fill_(2.0)
     >>> deconvnet(net, torch.tensor([[[[1.0, 3.0]]]]), Unit("2", 0)).tolist()  # activation 6, its switch at the right
@@ -80,13 +80,13 @@ def deconvnet(module: nn.Module, x: Tensor, target: Target = None) -> Tensor:
 
 def _backward(module: nn.Module, x: Tensor, target: Target, rule: Rule, *, activation: bool = False) -> Tensor:
     """From the score down, by the rule; where `activation`, what sets out from a unit is its activation and not 1."""
-    leaf = images(x)
-    with differentiating(module):
-        answer = ask(module, leaf, target)
-        values = answer.values
-        for node in rectifiers(values):
+    leaf = image_leaf(x)
+    with eval_with_grad(module):
+        score = target_score(module, leaf, target)
+        values = score.values
+        for node in relu_nodes(values):
             node.register_hook(_hook(rule))
-        start = values.detach() if activation and answer.place.layer is not None else torch.ones_like(values)
+        start = values.detach() if activation and score.target.layer is not None else torch.ones_like(values)
         (gradient,) = torch.autograd.grad(values, leaf, start, allow_unused=True)
     return torch.zeros_like(leaf) if gradient is None else gradient.detach()
 
@@ -100,7 +100,7 @@ def _hook(rule: Rule) -> Any:
     return hook
 
 
-def rectifiers(values: Tensor) -> Iterator[Any]:
+def relu_nodes(values: Tensor) -> Iterator[Any]:
     """The rectifiers among the nodes of the autograd graph that `values` came from, each once."""
     stack: list[Any] = [values.grad_fn]
     seen: set[Any] = {None}

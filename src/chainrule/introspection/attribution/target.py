@@ -1,4 +1,4 @@
-"""What is asked about: the score of a class, or the activation of a unit in some layer, one number an image."""
+"""The target of an attribution: the score of a class, or the activation of a unit in a layer, one number an image."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from chainrule.introspection.tensors import first_tensor
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit of a layer by the name of the layer, its map, and its place there.
+    """A unit of a target layer by the name of the layer, its feature map, and its position there.
 
-    Without a place it is the unit of the map that an image excites most. In a layer without maps (B, F) `channel` is
+    Without a position it is the unit of the map that an image excites most. In a layer without maps (B, F) `channel` is
     the number of the unit.
     """
 
@@ -30,25 +30,30 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Place:
+class ResolvedTarget:
     """One number an image in the output of a layer, or of the network where `layer` is None: `index` (B,), flat."""
 
     layer: str | None
     index: Tensor
 
 
-Target = int | Tensor | Unit | Place | None  # a class, a class an image (B,), a unit, found before, the top class
+# A class, a class an image (B,), a unit, one that was resolved before, the top class.
+Target = int | Tensor | Unit | ResolvedTarget | None
 
 
 @contextlib.contextmanager
-def differentiating(module: nn.Module) -> Iterator[None]:
+def eval_with_grad(module: nn.Module) -> Iterator[None]:
     """Eval mode and gradients for a while, whatever the mode outside."""
     with evaluating(module), torch.inference_mode(False), torch.enable_grad():
         yield
 
 
-def images(x: Tensor) -> Tensor:
-    """The images as a leaf of a graph of their own: (B, C, H, W), floating; what is no such thing is an error."""
+def image_leaf(x: Tensor) -> Tensor:
+    """The images as a leaf of a graph of their own: (B, C, H, W), floating-point.
+
+    Raises:
+        UserError: x is anything else.
+    """
     if not isinstance(x, Tensor) or x.dim() != 4 or not x.is_floating_point() or not x.numel():
         found = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
         raise UserError("x must be images", expected="floating-point numbers (B, C, H, W), normalised", found=found)
@@ -56,23 +61,26 @@ def images(x: Tensor) -> Tensor:
         return x.detach().clone().requires_grad_()
 
 
-def observe(module: nn.Module, x: Tensor, layers: Collection[str] = ()) -> tuple[Tensor, dict[str, Tensor]]:
+def forward_with_activations(
+    module: nn.Module, x: Tensor, layers: Collection[str] = ()
+) -> tuple[Tensor, dict[str, Tensor]]:
     """One forward pass: what the network gives, and what the named layers gave, with autograd's history.
 
-    What goes on from a named layer is a copy, so an operation that works in place does not write over what is observed.
+    What leaves a named layer is a copy, so an operation that works in place does not overwrite what is recorded.
     Of a layer that is called more than once the last output is kept.
 
     Raises:
         UserError: no such layer, a layer that is not called, one that gives no tensor.
 
-    >>> output, seen = observe(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), torch.ones(3, 1, 2, 2), ["0"])
-    >>> output.shape, seen["0"].shape
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    >>> output, activations = forward_with_activations(net, torch.ones(3, 1, 2, 2), ["0"])
+    >>> output.shape, activations["0"].shape
     (torch.Size([3, 2]), torch.Size([3, 4]))
     """
     known = dict(module.named_modules())
     seen: dict[str, Tensor] = {}
 
-    def keeping(name: str) -> Any:
+    def recording(name: str) -> Any:
         def hook(layer: nn.Module, args: object, output: object) -> Tensor | None:
             tensor = first_tensor(output)
             if tensor is None:
@@ -86,7 +94,7 @@ def observe(module: nn.Module, x: Tensor, layers: Collection[str] = ()) -> tuple
         for name in layers:
             if name not in known:
                 raise unknown("there is no layer", name, [key for key in known if key])
-            hooks.enter_context(known[name].register_forward_hook(keeping(name)))
+            hooks.enter_context(known[name].register_forward_hook(recording(name)))
         output = first_tensor(module(x))
     for name in layers:
         if name not in seen:
@@ -97,39 +105,39 @@ def observe(module: nn.Module, x: Tensor, layers: Collection[str] = ()) -> tuple
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The numbers asked about (B,), with autograd's history; where they stand; what other layers gave."""
+class Score:
+    """The target's score of each image (B,), with autograd's history; the target as an index; activations of layers."""
 
     values: Tensor
-    place: Place
-    seen: dict[str, Tensor]
+    target: ResolvedTarget
+    activations: dict[str, Tensor]
 
 
-def ask(module: nn.Module, x: Tensor, target: Target = None, layers: Collection[str] = ()) -> Answer:
-    """One forward pass, and of it the number that is asked about, one an image.
+def target_score(module: nn.Module, x: Tensor, target: Target = None, layers: Collection[str] = ()) -> Score:
+    """One forward pass, and the score of the target in it, one number an image.
 
-    Call it within `differentiating`. Given the place in place of the target, other images are asked the same.
+    Call it within `eval_with_grad`. Given the resolved target of one pass, another scores the very same units.
 
     Args:
-        module: gives logits (B, K) where a class is asked about.
+        module: gives logits (B, K) where the target is a class.
         x: (B, C, H, W).
-        target: a class, a class an image (B,), a `Unit`, a `Place`; None is the class with the largest logit.
+        target: a class, a class an image (B,), a `Unit`, a `ResolvedTarget`; None is the class with the largest logit.
         layers: names of layers whose outputs are wanted as well.
 
     Raises:
         UserError: no logits, no such class, layer or unit; nothing that autograd can follow.
 
-    >>> ask(nn.Flatten(), torch.tensor([[[[1.0, 5.0]]], [[[4.0, 2.0]]]])).values.tolist()
+    >>> target_score(nn.Flatten(), torch.tensor([[[[1.0, 5.0]]], [[[4.0, 2.0]]]])).values.tolist()
     [5.0, 4.0]
     """
-    name = target.layer if isinstance(target, (Unit, Place)) else None
-    output, seen = observe(module, x, {*layers, *([] if name is None else [name])})
+    name = target.layer if isinstance(target, (Unit, ResolvedTarget)) else None
+    output, seen = forward_with_activations(module, x, {*layers, *([] if name is None else [name])})
     values = output if name is None else seen[name]
     if name is None and values.dim() != 2:
         raise UserError("the network gives no logits", expected="(B, K)", found=tuple(values.shape))
     if values.shape[:1] != x.shape[:1]:
         raise UserError(
-            "the layer does not keep the images apart",
+            "the layer's output has no batch dimension",
             where=name,
             expected=f"({len(x)}, ...)",
             found=tuple(values.shape),
@@ -142,12 +150,12 @@ def ask(module: nn.Module, x: Tensor, target: Target = None, layers: Collection[
             found="one whose backward pass is written out, or a constant",
         )
     index = _index(values.detach(), target, len(x))
-    return Answer(values.flatten(1).gather(1, index[:, None])[:, 0], Place(name, index), seen)
+    return Score(values.flatten(1).gather(1, index[:, None])[:, 0], ResolvedTarget(name, index), seen)
 
 
 def _index(values: Tensor, target: Target, count: int) -> Tensor:
-    """Where in each image's numbers (flat) the one asked about stands, (B,)."""
-    if isinstance(target, Place):
+    """The index of the target in each image's output, flattened, (B,)."""
+    if isinstance(target, ResolvedTarget):
         return target.index.expand(count) if len(target.index) == 1 else target.index
     if isinstance(target, Unit):
         return _index_of_unit(values, target)
