@@ -25,7 +25,7 @@ class SourceFile:
     text: str
 
     @functools.cached_property
-    def tree(self) -> ast.SourceFile:
+    def tree(self) -> ast.Module:
         return ast.parse(self.text)
 
     @property
