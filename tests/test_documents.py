@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import inspect
 import os
-import pkgutil
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -21,34 +20,45 @@ import click
 import pytest
 
 from chainrule.cli import cli
-from chainrule.core.discovery import all_recipes, get_recipe
+from chainrule.core.course import LECTURES
+from chainrule.core.discovery import get_recipe
 from chainrule.core.errors import UserError
 from chainrule.core.settings import bind, parse_pairs
+from chainrule.reporting.documents.families import rooms
+from chainrule.reporting.documents.generate import documents, stale, write
+from chainrule.reporting.documents.topics import gathered, places
+from chainrule.reporting.ledger import read_entries
+from chainrule.reporting.ledger_page import rows_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "chainrule"
 GUIDE = "docs/adding-a-system.md"
 INDEX = ("docs/index.md", "docs/index.zh.md")
+GENERATED = (*INDEX, "docs/recipes.md", "docs/recipes.zh.md", *(f"docs/{room.page}" for room in rooms()))
 DOCUMENTS = (
     "README.md",
     "README.zh.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
+    "benchmarks/README.md",
+    "docs/using.md",
+    "docs/using.zh.md",
     "docs/architecture.md",
     GUIDE,
-    *INDEX,
+    "docs/errata.md",
     "docs/roadmap.md",
     "docs/tutorial-ground.md",
     "docs/tutorial-vision.md",
+    *GENERATED,
 )
-# Written by commands, from run folders; a checkout may be looked at before they were run.
-MADE = re.compile(r"docs/results\.md|docs/images/.*|benchmarks/results/.*")
+# Written by benchmarks; a checkout may be looked at before they were run.
+MADE = re.compile(r"docs/results\.md|docs/images/.*|(benchmarks/)?results/.*")
 # What stands in a run folder or in the user's own, not in the repository.
 ELSEWHERE = re.compile(
     r"(checkpoint|figures|export|samples|runs|train|val|test|images)/.*|.*\.(jsonl|html)|(run|result|latest)\.json"
 )
 TOPICS = ("activations", "policies", "networks")
-ADDED = "maxout"  # the recipe that the guide adds
+ADDED = "maxout"  # the family and the recipe that the guide adds
 PLACEHOLDERS = {"RECIPE", "RUN", "RUN2", "INPUT", "PATH", "D", "NAME"}
 
 pytestmark = pytest.mark.skipif(not (ROOT / "README.md").is_file(), reason="needs the repository")
@@ -100,6 +110,13 @@ def added_by_guide() -> dict[str, str]:
     return dict(re.findall(r"^`([\w/.-]+\.py)`\n\n```python\n(.*?)^```$", text_of(GUIDE), re.M | re.S))
 
 
+def paths_in_diagrams(name: str) -> list[str]:
+    """Rooms and files in fenced text: a word with a folder in it that ends in .py or in a slash."""
+    return [
+        word for block in blocks(name, "text") for word in re.findall(r"(?<![\w./])\w+/(?:[\w/]+\.py|)(?!\w)", block)
+    ]
+
+
 def looks_like_a_file(span: str) -> bool:
     """A path with a folder or an ending, and nothing that a path has not."""
     known = re.search(r"\.(py|md|toml|txt|json|yml|j2|safetensors)$", span) or span.endswith("/")
@@ -109,12 +126,12 @@ def looks_like_a_file(span: str) -> bool:
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_files_named_exist(name: str) -> None:
     missing = []
-    for span in spans(prose(name)):
+    for span in {*spans(prose(name)), *(paths_in_diagrams(name) if name == "docs/architecture.md" else ())}:
         if not looks_like_a_file(span) or MADE.fullmatch(span) or ELSEWHERE.fullmatch(span) or span in added_by_guide():
             continue
-        if re.fullmatch(r"(train|val|test|novel)\.(csv|txt)", span):  # the user's own
-            continue
-        if not any((place / span).exists() for place in (ROOT, PACKAGE)):
+        if re.fullmatch(r"(train|val|test|novel)\.(csv|txt)|(task|loop|figures|data|recipes)\.py", span):
+            continue  # the user's own; what a file of any family's room is called
+        if not any((place / span).exists() for place in (ROOT, PACKAGE, (ROOT / name).parent)):
             missing.append(span)
     assert not missing
 
@@ -174,7 +191,7 @@ def test_commands_parse(name: str) -> None:
             parse(words)
         except (Exception, SystemExit) as error:
             raise AssertionError(f"chainrule {shlex.join(words)}: {error}") from error
-    assert len(shown) > 15 or not name.startswith("README")
+    assert len(shown) > 10 or not name.startswith(("README", "docs/using"))
 
 
 @pytest.mark.parametrize(
@@ -207,7 +224,21 @@ def test_the_example_runs(name: str, capsys: pytest.CaptureFixture[str]) -> None
     assert Path("runs/lenet5-1/report.html").is_file()
 
 
-def test_both_readmes_have_the_same_structure() -> None:
+def test_the_readme_is_short() -> None:
+    assert len(text_of("README.md").split()) <= 900
+
+
+def test_the_figures_that_the_readme_names_are_the_ledgers() -> None:
+    (row,) = (r for r in rows_of(read_entries(ROOT / "docs/results")) if (r.recipe, r.data) == ("lenet5", "mnist"))
+    mean, deviation = (100 * float(number) for number in row.figure("error").split(" ± "))
+    assert row.published is not None
+    for name in ("README.md", "README.zh.md"):
+        assert f"{mean:.2f} ± {deviation:.2f} %" in text_of(name)
+        assert f"{100 * row.published.value:.2f} %" in text_of(name)
+
+
+@pytest.mark.parametrize("name", ["README", "docs/using"])
+def test_both_languages_have_the_same_structure(name: str) -> None:
     def shape(name: str) -> dict[str, object]:
         text = text_of(name)
         return {
@@ -218,46 +249,17 @@ def test_both_readmes_have_the_same_structure() -> None:
             "commands": list(commands(name)),
         }
 
-    english, chinese = shape("README.md"), shape("README.zh.md")
+    english, chinese = shape(f"{name}.md"), shape(f"{name}.zh.md")
     for part, found in english.items():
         assert chinese[part] == found, part
-    assert "](README.zh.md)" in text_of("README.md").partition("\n## ")[0]
-    assert "](README.md)" in text_of("README.zh.md").partition("\n## ")[0]
-
-
-def system_kinds() -> dict[str, type]:
-    """The classes that recipes build, by name."""
-    import chainrule.core.task
-
-    kinds: dict[str, type] = {}
-    for found in pkgutil.iter_modules(chainrule.core.task.__path__, "chainrule.core.task."):
-        module = importlib.import_module(found.name)
-        kinds |= {n: c for n, c in vars(module).items() if isinstance(c, type) and c.__module__ == module.__name__}
-    return kinds
-
-
-def test_the_tables_of_what_works_have_every_recipe_and_what_it_can_do() -> None:
-    kinds = system_kinds()
-    tables = all_rows(text_of("README.md"), "| command | what it is | data unless named | with the run |")
-    shown = {row[0].strip("`").removeprefix("chainrule train "): row for row in tables}
-    assert len(shown) == len(tables) and shown.keys() == all_recipes().keys()
-    for name, recipe in all_recipes().items():
-        kind = kinds[recipe.build.__annotations__["return"]]
-        offers = {"predict": "predict", "generate": "generate", "export": "deployable"}
-        can = [verb for verb, method in offers.items() if hasattr(kind, method)]
-        assert shown[name][3] == (", ".join(can) or "-"), name
-        assert shown[name][2] == recipe.data and shown[name][1], name
-
-
-def test_both_tables_of_what_works_say_the_same() -> None:
-    english = all_rows(text_of("README.md"), "| command | what it is | data unless named | with the run |")
-    chinese = all_rows(text_of("README.zh.md"), "| 命令 | 内容 | 默认数据 | 训练之后 |")
-    for one, other in zip(english, chinese, strict=True):
-        assert [one[0], one[2], one[3]] == [other[0], other[2], other[3].replace("、", ", ")]
+    stem = Path(name).name
+    assert f"]({stem}.zh.md)" in text_of(f"{name}.md").partition("\n## ")[0]
+    assert f"]({stem}.md)" in text_of(f"{name}.zh.md").partition("\n## ")[0]
 
 
 @pytest.mark.parametrize(
-    ("name", "header"), [("README.md", "| setting | default | means |"), ("README.zh.md", "| 设置 | 默认值 | 含义 |")]
+    ("name", "header"),
+    [("docs/using.md", "| setting | default | means |"), ("docs/using.zh.md", "| 设置 | 默认值 | 含义 |")],
 )
 def test_the_settings_of_every_recipe_are_told(name: str, header: str) -> None:
     from chainrule.run.settings import run_settings
@@ -271,50 +273,11 @@ def test_the_settings_of_every_recipe_are_told(name: str, header: str) -> None:
 
 
 def test_the_verbs_shown_are_all_there_are() -> None:
-    shown = {row[0].strip("`").split()[1] for row in rows(text_of("README.md"), "| call | does |")}
+    shown = {row[0].strip("`").split()[1] for row in rows(text_of("docs/using.md"), "| call | does |")}
     assert shown == set(cli.commands)
 
 
 # -- architecture -------------------------------------------------------------------------------------------------------
-
-
-def imports_of(file: Path) -> Iterator[str]:
-    """The rooms of the package that a file imports, but for annotations."""
-
-    def visit(node: ast.AST) -> Iterator[str]:
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            return
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "chainrule":
-            parts = node.module.split(".")
-            yield from parts[1:2] or [alias.name for alias in node.names]
-        elif isinstance(node, ast.Import):
-            yield from (a.name.split(".")[1] for a in node.names if a.name.startswith("chainrule."))
-        for child in ast.iter_child_nodes(node):
-            yield from visit(child)
-
-    yield from visit(ast.parse(file.read_text("utf-8")))
-
-
-def test_imports_are_those_of_the_table() -> None:
-    table = {
-        row[0].strip("`").removesuffix("/").removesuffix(".py"): set(row[2].split(", "))
-        for row in rows(text_of("docs/architecture.md"), "| room | holds | may import |")
-    }
-    rooms = {p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" and not p.stem.startswith("__")}
-    rooms |= {p.name for p in PACKAGE.iterdir() if (p / "__init__.py").is_file()}
-    assert table.keys() == rooms
-    for file in PACKAGE.rglob("*.py"):
-        room = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        if room.startswith("__"):  # the package itself and `python -m chainrule` hand out what is asked for
-            continue
-        strange = set(imports_of(file)) - table[room] - {room, "__version__"}
-        assert not strange, f"{file.relative_to(PACKAGE)} imports {strange}"
-
-
-def test_no_model_imports_another() -> None:
-    for file in (PACKAGE / "models").rglob("*.py"):
-        for module in re.findall(r"^ *from (chainrule\.models\S*) import", file.read_text("utf-8"), re.M):
-            assert module == "chainrule.core.card", file
 
 
 def test_the_dependencies_are_those_of_the_project() -> None:
@@ -334,12 +297,81 @@ def test_a_run_folder_is_as_described(tmp_path_factory: pytest.TempPathFactory) 
             assert name in described or f"{name.split('/')[0]}/" in described, name
 
 
-# -- index --------------------------------------------------------------------------------------------------------------
+# -- generated ----------------------------------------------------------------------------------------------------------
+
+
+def test_generated_documents_are_up_to_date() -> None:
+    """`python -m chainrule.reporting.documents` writes them."""
+    assert not stale(ROOT, documents(ROOT))
+
+
+def test_what_is_not_up_to_date_is_written_and_what_nothing_makes_is_deleted(tmp_path: Path) -> None:
+    made = {"docs/families/linear.md": "one\n", "README.md": "two\n"}
+    write(tmp_path, made)
+    (tmp_path / "docs/families/gone.md").write_text("old", "utf-8")
+    (tmp_path / "README.md").write_text("changed", "utf-8")
+    assert stale(tmp_path, made) == ["README.md", "docs/families/gone.md"]
+    write(tmp_path, made)
+    assert not stale(tmp_path, made) and not (tmp_path / "docs/families/gone.md").exists()
+
+
+@pytest.mark.parametrize("name", [*GENERATED, "docs/results.md"])
+def test_no_line_is_longer_than_a_screen_or_two(name: str) -> None:
+    longest = max(text_of(name).splitlines(), key=len)
+    assert len(longest) <= (600 if name in INDEX else 300), longest
+
+
+@pytest.mark.parametrize("room", rooms(), ids=lambda room: room.name)
+def test_a_family_says_what_it_is(room) -> None:
+    assert room.record.title and re.search("[\u4e00-\u9fff]", room.record.zh) and room.recipes
+    assert len(room.docstring) > 300 and room.record.best in ("", *(recipe.name for recipe in room.recipes))
+    for recipe in room.recipes:
+        assert re.search("[\u4e00-\u9fff]", recipe.summary_zh), recipe.name
+
+
+# -- topics -------------------------------------------------------------------------------------------------------------
+
+# What `index.md` had wrong, or left out, until the lectures were read again.
+READ_AGAIN = {
+    "Cross entropy, softmax": {1, 2, 3, 4, 5},
+    "Weight decay": {2, 3, 4},
+    "Gradient clipping": {3, 4},
+    "Initialisation of weights": {1, 2, 3, 4},
+    "Penalties: ridge, lasso (L1)": {2, 3, 4},
+    "Logistic and softmax regression": {2, 3, 4, 5},
+    "Support vector machine, kernels, SMO": {1, 2, 3, 5},
+    "Classifiers of two classes put together: one against the rest, one against one": {1},
+    "Forecasting a time series": {1},
+    "Universal approximation by sigmoid bumps": {1, 2, 3},
+    "Depth against width": {2, 5},
+    "Activation functions, derivatives, saturation": {1, 2, 3, 4, 5},
+    "Tanh against ReLU": {1, 2, 3, 4},
+    "Random labels memorised": {3},
+    "Nearest neighbours": set(),
+    "Rare classes, precision and recall, calibration": set(),
+    "Fine-tuning with frozen layers": set(),
+    "Quality of samples: Frechet distance, classifier score": set(),
+    "Deep Dream, style transfer": {1, 3},
+    "Unpooling with switches, pooling in Caffe's form": {4},
+    "Transposed convolution": {2, 3, 4},
+    "Kernel density": {3},
+}
+
+
+def test_the_lectures_of_a_topic() -> None:
+    assert {name: gathered()[name].lectures for name in READ_AGAIN} == READ_AGAIN
+    assert all(topic.lectures <= set(range(1, len(LECTURES) + 1)) for topic in gathered().values())
+
+
+def test_every_topic_is_stated_in_full_once() -> None:
+    stated = Counter(topic.name for _, _, _, topic in places() if topic.zh)
+    assert stated.keys() == gathered().keys() and set(stated.values()) == {1}
+    assert all(any(topic.commands) for topic in gathered().values())
 
 
 @cache
 def names_in(file: Path) -> set[str]:
-    """What a file defines at its top, and the methods of its classes as Class.method."""
+    """What a file defines at its top or imports, and the methods of its classes as Class.method."""
     found: set[str] = set()
     for node in ast.parse(file.read_text("utf-8")).body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
@@ -348,84 +380,101 @@ def names_in(file: Path) -> set[str]:
             found |= {f"{node.name}.{part.name}" for part in node.body if isinstance(part, ast.FunctionDef)}
         if isinstance(node, ast.Assign):
             found |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        if isinstance(node, ast.ImportFrom):
+            found |= {alias.asname or alias.name for alias in node.names}
     return found
 
 
-def index_rows(name: str) -> list[list[str]]:
-    found = [line for line in prose(name).splitlines() if line.startswith("|") and line.count("|") == 5]
-    return [[cell.strip() for cell in line[1:-1].split("|")] for line in found]
-
-
-@pytest.mark.parametrize("name", INDEX)
-def test_what_the_index_lists_exists(name: str) -> None:
-    listed = 0
-    for _, code, command, _ in index_rows(name):
-        file: Path | None = None
-        for span in spans(code):
-            if span.endswith(".py"):
-                file = PACKAGE / span
-                assert file.is_file(), span
-            else:
-                assert file is not None and span in names_in(file), f"{span} in {file}"
-                listed += 1
-        assert bool(spans(code)) == bool(spans(command)), code
-    assert listed > 30
-
-
-def test_both_indexes_have_the_same_rows() -> None:
-    english, chinese = (index_rows(name) for name in INDEX)
-    assert len(english) == len(chinese)
-    for one, other in zip(english, chinese, strict=True):
-        assert spans(one[1]) == spans(other[1]) and spans(one[2]) == spans(other[2])
-        assert re.findall(r"\d", one[3]) == re.findall(r"\d", other[3])
+def test_what_topics_name_exists() -> None:
+    missing = [
+        f"{path}: {name}"
+        for topic in gathered().values()
+        for path, names in topic.code.items()
+        for name in names
+        if name not in names_in(PACKAGE / path)
+    ]
+    assert not missing and sum(len(topic.code) for topic in gathered().values()) > 100
 
 
 # -- adding a system ----------------------------------------------------------------------------------------------------
 
 
-def test_the_guide_can_be_followed(tmp_path: Path) -> None:
-    """Its three files into a copy of the package, then its commands."""
-    copy = tmp_path / "copy"
-    shutil.copytree(ROOT / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    shutil.copy(ROOT / "pyproject.toml", copy)
-    assert len(added_by_guide()) == 3
-    for name, content in added_by_guide().items():
-        assert not (copy / name).exists(), name
-        (copy / name).parent.mkdir(exist_ok=True)
-        (copy / name).write_text(content, "utf-8")
+def copy_of_the_repository(place: Path) -> None:
+    """What the guide is followed in: package, tests and documents."""
+    unwanted = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for folder in ("src", "tests", "docs", "benchmarks"):
+        shutil.copytree(ROOT / folder, place / folder, ignore=unwanted)
+    for file in ROOT.iterdir():
+        if file.suffix in (".md", ".toml", ".txt") or file.name in ("Makefile", "LICENSE"):
+            shutil.copy(file, place)
 
-    def run(words: list[str]) -> str:
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(copy / "src"),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "OMP_NUM_THREADS": "1",
-        }
-        done = subprocess.run(
-            [sys.executable, "-m", *words], cwd=copy, env=environment, capture_output=True, text=True, timeout=200
-        )
-        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
 
-    shown, tests = [
-        [shlex.split(line) for line in block.splitlines()]
-        for block in blocks(GUIDE, "console")
-        if not re.search(r"^chainrule data get|^python -m", block, re.M)
-    ]
-    answers = [run(words) for words in shown]
+def run_in(place: Path, words: list[str]) -> str:
+    """Runs `python -m WORDS` with the package of the copy; it must end well."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(place / "src"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", *words], cwd=place, env=environment, capture_output=True, text=True, timeout=1500
+    )
+    assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout[-5000:]}\n{done.stderr[-5000:]}"
+    return done.stdout
+
+
+def follow_the_guide(place: Path) -> list[list[str]]:
+    """Writes its files into a copy and the documents that follow from them; gives its commands."""
+    copy_of_the_repository(place)
+    files = added_by_guide()
+    assert len(files) == 4
+    for name, content in files.items():
+        assert not (place / name).exists(), name
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(content, "utf-8")
+    lines = [line for block in blocks(GUIDE, "console") for line in block.splitlines()]
+    found = [shlex.split(line.removeprefix("python -m ")) for line in lines]
+    wanted = ("chainrule", "pytest", "chainrule.reporting.documents")
+    return [words for words in found if words[0] in wanted and "mnist" not in words]
+
+
+def test_the_guide_adds_a_family(tmp_path: Path) -> None:
+    """Its files into a copy, then its commands: the family is listed, trained, tested, and in every generated document."""
+    shown = follow_the_guide(tmp_path)
+    *shown, test, contracts, write_documents = shown
+    answers = [run_in(tmp_path, words) for words in shown]
     assert any(line.startswith(f"{ADDED} ") for line in answers[0].splitlines())
     assert "1,233,610 trainable parameters" in answers[1]
     assert float(answers[2].split()[1]) > 0.85  # accuracy
-    assert (copy / "runs/maxout-first/report.html").is_file()
-    for words in tests:
-        assert "passed" in run(words)
+    assert (tmp_path / "runs/maxout-first/report.html").is_file()
+    assert "passed" in run_in(tmp_path, test)
+    assert contracts == ["pytest", "tests/contracts", "-k", ADDED]
+    run_in(tmp_path, write_documents)
+    assert run_in(tmp_path, [*write_documents, "--check"]) == ""
+    for name in ("README.md", "README.zh.md", *GENERATED[:4], f"docs/families/{ADDED}.md"):
+        assert ADDED in (tmp_path / name).read_text("utf-8").lower(), name
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_added_family_keeps_every_contract(tmp_path: Path) -> None:
+    """Nothing central is edited: in a copy with the family, the contracts of recipes, models and imports hold for it, and
+    every document that is generated is checked as it is here."""
+    *_, contracts, write_documents = follow_the_guide(tmp_path)
+    run_in(tmp_path, write_documents)
+    assert "passed" in run_in(tmp_path, [*contracts, "-m", "slow or not slow"])
+    assert "passed" in run_in(tmp_path, ["pytest", "tests/contracts/test_imports.py"])
+    assert "passed" in run_in(
+        tmp_path, ["pytest", "tests/test_documents.py", "-k", "not guide and not added and not example"]
+    )
 
 
 # -- form ---------------------------------------------------------------------------------------------------------------
 
 
 def test_contributing_fits_one_screen() -> None:
-    assert len(text_of("CONTRIBUTING.md").splitlines()) <= 45
+    assert len(text_of("CONTRIBUTING.md").splitlines()) <= 80
 
 
 def test_the_changelog_has_the_form() -> None:

@@ -23,9 +23,10 @@ from chainrule.core.discovery import get_recipe
 from chainrule.core.errors import UserError
 from chainrule.reporting import ledger
 from chainrule.reporting import plots as figures
+from chainrule.reporting.learning_curves import curve_figures, series_of
 from chainrule.reporting.ledger_page import render
 from chainrule.reporting.page import figure
-from chainrule.reporting.report import command_of, films, plots, series_of
+from chainrule.reporting.report import command_of, films
 from chainrule.run.folder import circumstances
 from chainrule.run.run import Run
 from tests.trained import lenet_run
@@ -150,7 +151,7 @@ def test_curves_are_the_logged_values(run_folder: Path) -> None:
     lines = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text("utf-8").splitlines()]
     series = series_of(Run.load(run_folder))
     assert series["loss"] == ([n["step"] for n in lines if "loss" in n], [n["loss"] for n in lines if "loss" in n])
-    assert [f.title for f in plots(series)] == ["Loss", "Accuracy and error", "Learning rate"]
+    assert [f.title for f in curve_figures(series)] == ["Loss", "Accuracy and error", "Learning rate"]
 
 
 @pytest.mark.parametrize("status", ["interrupted", "failed", "running"])
@@ -291,7 +292,8 @@ def _rows(page: str) -> list[str]:
 
 
 def _notes(page: str) -> list[str]:
-    return [line for line in page.splitlines() if re.match(r"\d+\. ", line)]
+    """What is folded below the tables, a text a row."""
+    return [" ".join(note.split()) for note in re.split(r"\n\*\*\d+\. .*\*\*\n", page)[1:]]
 
 
 def test_ledger(run_folder: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -305,19 +307,29 @@ def test_ledger(run_folder: Path, tmp_path: Path, tmp_path_factory: pytest.TempP
     (row,), (note,) = _rows(text), _notes(text)
     errors = [r["metrics"]["error"] for r in (Run.load(run_folder).result(), Run.load(other).result()) if r]
     error = f"error {statistics.fmean(errors):.4g} ± {statistics.stdev(errors):.2g}"
-    assert "## Vision" in text and row.startswith(f"| 1 | `lenet-caffe` | digits | {error} |  | 2 | ")
+    assert "## Image classification" in text and row.startswith(f"| 1 | `lenet-caffe` | digits | {error} |  | 2 | ")
     assert "`chainrule train lenet-caffe epochs=1" in note and "(seeds 0, 1)" in note and "indices" not in note
     assert "*Published:*" not in note and "Caffe" not in note  # that figure is for other data
     assert "*Also:* accuracy " in note and "*Measured:* validation split" in note
+    assert text.count("<details>") == text.count("</details>") == 1 and max(map(len, text.splitlines())) < 300
     change_record(run_folder, settings={**Run.load(run_folder).record["settings"], "lr": 0.5})
     ledger.write_ledger([run_folder], page)
-    assert [file.name for file in page.with_suffix("").iterdir()] == ["vision.json"]
+    assert [file.name for file in page.with_suffix("").iterdir()] == ["image-classification.json"]
     assert len(ledger.read_entries(page.with_suffix(""))) == 3
     assert len(_rows(page.read_text("utf-8"))) == 2
     assert str(tmp_path) not in page.read_text("utf-8") and "a lossy copy" not in page.read_text("utf-8")
     ledger.write_ledger([other], page, {"digits": "a lossy copy", "mnist": "none of these runs has it"})
     ledger.write_ledger([], page)
-    assert page.read_text("utf-8").count("*Data:* a lossy copy.") == 1
+    assert page.read_text("utf-8").count("*Data:* a lossy copy") == 1
+
+
+def test_ledger_keeps_the_curve_of_a_training(tmp_path: Path) -> None:
+    run = chainrule.train("mlp-table", out=tmp_path / "run", device="cpu", epochs=60, patience=0)
+    curve = ledger.entry_of(run)["curve"]
+    measured = [(line["step"], line["val_loss"]) for line in run.log_lines() if "val_loss" in line]
+    points = list(zip(curve["steps"], curve["values"], strict=True))
+    assert curve["metric"] == "val_loss" and len(points) == 40 < len(measured)
+    assert [(s, pytest.approx(v, rel=1e-3)) for s, v in (measured[0], measured[-1])] == [points[0], points[-1]]
 
 
 def test_ledger_names_the_published_figure(run_folder: Path) -> None:
@@ -333,7 +345,7 @@ def test_ledger_keeps_runs_of_recipes_that_are_gone(run_folder: Path, tmp_path: 
     store.mkdir()
     (store / "old-name.json").write_text(json.dumps({"format": 1, "runs": [gone]}), "utf-8")
     ledger.write_ledger([run_folder], page)
-    assert {file.name for file in store.iterdir()} == {"other.json", "vision.json"}
+    assert {file.name for file in store.iterdir()} == {"other.json", "image-classification.json"}
     assert "## Other" in page.read_text("utf-8") and "`lenet-1989`" in page.read_text("utf-8")
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from chainrule.core.course import Topic
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -59,7 +61,7 @@ class Card:
     `build(**config)` makes the model; `example(batch_size)` gives inputs of canonical shape for the default
     configuration, `tiny_example(batch_size)` for `tiny`, the small configuration that tests use. `skip` maps the name
     of a common test to the reason why it cannot hold for this model. A deeper model of the same class names in
-    `tested_as` the one whose tiny configuration is tested for it.
+    `tested_as` the one whose tiny configuration is tested for it. `topics` are those of the course that it serves.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Card:
     tested_as: str | None = None
     weights: Mapping[str, ImageNetWeights] = field(default_factory=dict)  # published ones, by who publishes them
     caffe: CaffeWeights | None = None  # where the network reads a .caffemodel: its `caffe_state`
+    topics: tuple[Topic, ...] = ()
 
 
 def images(size: int, channels: int = 3) -> Callable[[int], tuple[Any]]:

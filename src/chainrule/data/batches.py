@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.device import World
 from chainrule.core.errors import UserError
 
@@ -75,3 +76,6 @@ class Batches:
             whole = order[number * self.batch_size : (number + 1) * self.batch_size]
             mine = whole.tensor_split(self.world.size)[self.world.rank] if self.world.size > 1 else whole
             yield Batch(self.x[mine], self.y[mine], mine, len(whole), self.world.size)
+
+
+TOPICS = (Topic("Mini-batch stochastic gradient descent, momentum", code=("Batches",)),)

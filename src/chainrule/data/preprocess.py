@@ -12,6 +12,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.core.settings import Preprocessing
 
@@ -157,3 +158,14 @@ def preprocessed(model: nn.Module, kind: Preprocessing, spec: Mapping[str, Any])
 def _inverse(spread: Tensor) -> Tensor:
     """1 / spread, and 0 where there is none."""
     return torch.where(spread > 0, 1 / spread.clamp_min(torch.finfo(spread.dtype).tiny), torch.zeros_like(spread))
+
+
+TOPICS = (
+    Topic(
+        "Scaling, standardising and whitening inputs",
+        "输入的缩放、标准化与白化",
+        lectures=(2, 3),
+        code=("Preprocess",),
+        command="chainrule train pca whiten=yes",
+    ),
+)

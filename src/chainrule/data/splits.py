@@ -8,6 +8,8 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
+
 
 def stratified(y: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     """Sorted indices (kept, held out) with about `fraction` of each class held out; every class keeps one.
@@ -84,3 +86,14 @@ def fingerprint(*tensors: Tensor) -> str:
             tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
         )  # as it lies, uncopied
     return digest.hexdigest()
+
+
+TOPICS = (
+    Topic(
+        "Validation split and test split, choice of a model",
+        "验证集、测试集与模型选择",
+        lectures=(3,),
+        code=("stratified", "hold_out"),
+        command="chainrule train lenet5 val_fraction=0.2",
+    ),
+)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.introspection.layers import evaluating
 from chainrule.introspection.tensors import first_tensor
 
@@ -154,3 +155,14 @@ def _png(image: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format="png", optimize=True)
     return buffer.getvalue()
+
+
+TOPICS = (
+    Topic(
+        "Feature maps and saliency of one input",
+        "一个输入的特征图和显著图",
+        lectures=(2,),
+        code=("trace",),
+        command="chainrule explain RUN INPUT",
+    ),
+)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from chainrule.core.course import Topic
 from chainrule.introspection.layers import evaluating
 from chainrule.introspection.tensors import first_tensor, tensors
 
@@ -181,3 +182,8 @@ def draw(module: nn.Module, inputs: tuple[Any, ...]) -> str | None:
     wide = max(across * widest + margin, width + 160)
     tip = '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0 L8 4 L0 8z"/></marker></defs>'
     return f'<svg class="graph" role="img" aria-label="graph of the layers" width="{wide:.0f}" height="{tall}" viewBox="0 0 {wide:.0f} {tall}">{tip}{"".join(parts)}</svg>'
+
+
+TOPICS = (
+    Topic("Graph of a network", "网络的计算图", lectures=(1, 3, 4), code=("draw",), command="chainrule explain lenet5"),
+)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.optim.settings import ABOVE_0, check
 
 
@@ -16,7 +17,7 @@ def _gradients(parameters: Iterable[Tensor]) -> list[Tensor]:
 
 
 def _scales(norms: Tensor, max_norm: float) -> Tensor:
-    """max_norm / norm where the norm is larger, else 1. A norm that is no number stays so, for the guard to see."""
+    """max_norm / norm where the norm is larger, else 1. A norm that is NaN stays so, for the guard of the run."""
     return (max_norm / norms).clamp(max=1.0)
 
 
@@ -110,3 +111,14 @@ def clip_value(parameters: Iterable[Tensor], max_value: float) -> None:
 def _wide(grads: list[Tensor]) -> torch.dtype:
     """The type to sum squares in: half precision would overflow at a norm of 65504."""
     return torch.float64 if any(grad.dtype is torch.float64 for grad in grads) else torch.float32
+
+
+TOPICS = (
+    Topic(
+        "Gradient clipping",
+        "梯度截断",
+        lectures=(3, 4),
+        code=("clip_norm", "clip_value"),
+        command="chainrule train char-lstm clip=0.5",
+    ),
+)

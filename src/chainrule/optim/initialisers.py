@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
 from chainrule.optim.settings import ABOVE_0, ANY, AT_LEAST_0, check, check_choice
 
@@ -266,3 +267,14 @@ def _fill(tensor: Tensor, variance: float, distribution: str, generator: Generat
         return nn.init.normal_(tensor, 0.0, math.sqrt(variance), generator)
     bound = math.sqrt(3.0 * variance)
     return nn.init.uniform_(tensor, -bound, bound, generator)
+
+
+TOPICS = (
+    Topic(
+        "Initialisation of weights",
+        "权重初始化",
+        lectures=(1, 2, 3, 4),
+        code=("xavier", "msra", "orthogonal", "initialise"),
+        command="chainrule train vanishing-gradient inits=small-random,xavier",
+    ),
+)

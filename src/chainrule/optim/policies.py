@@ -15,6 +15,7 @@ import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.optim.settings import ABOVE_0, ANY, AT_LEAST_0, COUNT, Bounds, check
 
@@ -261,3 +262,14 @@ def sequence(*stages: tuple[Policy, int], last: Policy) -> Policy:
 def _check_policy(owner: str, policy: object) -> None:
     if not isinstance(policy, Policy):
         raise UserError(f"{owner}: a policy is missing", expected="a policy, like fixed(0.1)", found=repr(policy))
+
+
+TOPICS = (
+    Topic(
+        "Learning-rate policies",
+        "学习率策略",
+        lectures=(2, 3),
+        code=("inv", "multistep", "cosine", "warmup"),
+        command="chainrule show policies",
+    ),
+)

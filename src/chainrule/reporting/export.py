@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from chainrule.core import atomic
+from chainrule.core.course import Topic
 from chainrule.core.errors import ChainruleError, RunFailed, UserError, missing_extra
 from chainrule.core.task import Deployable
 from chainrule.run.run import Run
@@ -186,3 +187,8 @@ def _first_line(error: Exception) -> str:
 
 def _flat(output: Any) -> list[Tensor]:
     return [output] if isinstance(output, Tensor) else [tensor for item in output for tensor in _flat(item)]
+
+
+TOPICS = (
+    Topic("Deployment of a network", "网络的部署", code=("export_system",), command="chainrule export RUN --to onnx"),
+)

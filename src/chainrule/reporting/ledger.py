@@ -105,7 +105,23 @@ def entry_of(run: Run) -> dict[str, Any]:
         "versions": record["versions"],
         "commit": record["commit"],
         "command": _without_place(command_of(record), record["data"]["source"]),
+        **({"curve": curve} if (curve := _curve(run)) else {}),
     }
+
+
+def _curve(run: Run) -> dict[str, Any] | None:
+    """A measure of the validation split over the training, else the loss, at no more than 40 steps; None without one."""
+    lines = [line for line in run.log_lines() if "candidate" not in line]
+    recipe = all_recipes().get(run.record["recipe"])
+    target = recipe.target if recipe else None
+    names = list(dict.fromkeys(name for line in lines for name in line))
+    wanted = [f"val_{target.metric}", "val_loss"] if target else ["val_loss"]
+    name = next((n for n in [*wanted, *(n for n in names if n.startswith("val_")), "loss"] if n in names), None)
+    points = [(line["step"], line[name]) for line in lines if name in line and line[name] is not None] if name else []
+    points = [points[i * (len(points) - 1) // 39] for i in range(40)] if len(points) > 40 else points
+    if len(points) < 2:
+        return None
+    return {"metric": name, "steps": [step for step, _ in points], "values": [float(f"{v:.4g}") for _, v in points]}
 
 
 def _named(source: str) -> str:

@@ -1,10 +1,13 @@
-"""The page of the results ledger: a section a family, a table of what came out, and below it how each row was measured."""
+"""The page of the results ledger: a section a family, a short row a result, and folded below it how each was measured."""
 
 from __future__ import annotations
 
 import json
+import re
 import statistics
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from chainrule.core.discovery import all_recipes
@@ -14,11 +17,94 @@ Entry = Mapping[str, Any]
 
 OTHER = "other"  # the family of runs whose recipe is no longer there
 
-_SHOWN = 3  # metrics of a row whose recipe has no target
+_SHOWN = 2  # metrics of a row whose recipe has no target
 _TOLD = 18  # more that its note names
+_WIDTH = 118
 
 # Settings that number the runs of one experiment, as the seed does: the folds of a cross-validation make one row.
 _REPEATS = ("fold",)
+
+
+@dataclass(frozen=True)
+class Row:
+    """Runs that differ by nothing but the seed (or the fold), with the target of their recipe."""
+
+    entries: tuple[Entry, ...]
+    family: str
+    target: Target | None
+
+    @property
+    def recipe(self) -> str:
+        return str(self.entries[0]["recipe"])
+
+    @property
+    def data(self) -> str:
+        return str(self.entries[0]["data"])
+
+    @property
+    def published(self) -> Target | None:
+        """The target, where these runs are on its data."""
+        return self.target if self.target and self.target.data == self.data else None
+
+    @property
+    def time(self) -> str:
+        seconds = statistics.fmean(entry["seconds"] for entry in self.entries)
+        return f"{seconds:,.0f}" if seconds >= 100 else f"{seconds:.3g}"
+
+    @property
+    def metrics(self) -> list[str]:
+        """Those that every run has."""
+        first, *others = self.entries
+        return [name for name in first["metrics"] if all(name in entry["metrics"] for entry in others)]
+
+    @property
+    def shown(self) -> list[str]:
+        """The metrics of the table: that which the recipe aims at, else the first ones."""
+        shared = self.metrics
+        return [self.target.metric] if self.target and self.target.metric in shared else shared[:_SHOWN]
+
+    def figures(self, names: Sequence[str]) -> str:
+        return "; ".join(f"{name} {self.figure(name)}" for name in names)
+
+    def figure(self, name: str) -> str:
+        """A metric as mean and deviation."""
+        return spread([entry["metrics"][name] for entry in self.entries])
+
+    def table_cells(self) -> list[str]:
+        """Recipe, data, ours, published, runs and seconds."""
+        published = f"{self.published.value:g}" if self.published else ""
+        cells = [f"`{self.recipe}`", self.data, self.figures(self.shown), published, len(self.entries), self.time]
+        return [str(cell).replace("|", "\\|") for cell in cells]
+
+    def notes(self) -> dict[str, str]:
+        """How it was measured: command, data, protocol, published figure, machine and commit."""
+        numbers = {"seed": [entry["seed"] for entry in self.entries]}
+        numbers |= {name: [entry["settings"][name] for entry in self.entries] for name in _repeats(self.entries[0])}
+        repeats = ", ".join(_numbered(name, list(dict.fromkeys(found))) for name, found in numbers.items())
+        target = self.published
+        commits = _each((entry["commit"] or "none")[:9] for entry in self.entries)
+        found = {
+            "Command": f"`{self.entries[0]['command']}` ({repeats})",
+            "Data": _each(entry["data_note"] for entry in self.entries if entry.get("data_note")),
+            "Measured": _each(alike([entry["protocol"] for entry in self.entries])),
+            "Published": f"{target.metric} {target.value:g}, {target.source} ({target.protocol})" if target else "",
+            "Machine": f"{_each(_hardware(entry) for entry in self.entries)}; commit {commits}",
+        }
+        return {label: " ".join(text.split()) for label, text in found.items() if text}
+
+
+def rows_of(entries: Iterable[Entry]) -> list[Row]:
+    """The rows that runs make, by recipe, data and settings."""
+    recipes = all_recipes()
+    rows: dict[str, list[Entry]] = {}
+    for entry in entries:
+        rows.setdefault(_row_key(entry), []).append(entry)
+    found = []
+    for row in sorted(rows.values(), key=lambda row: (row[0]["recipe"], row[0]["data"], _row_key(row[0]))):
+        row.sort(key=lambda entry: (entry["seed"], *_repeats(entry).values()))
+        recipe = recipes.get(row[0]["recipe"])
+        found.append(Row(tuple(row), family_of(row[0], recipes), recipe.target if recipe else None))
+    return found
 
 
 def render(entries: Sequence[Entry], folder: str = "results") -> str:
@@ -28,23 +114,18 @@ def render(entries: Sequence[Entry], folder: str = "results") -> str:
         entries: one a run, as `chainrule.reporting.ledger.entry_of` makes them.
         folder: where the files with all settings and metrics lie, from the page.
     """
-    recipes = all_recipes()
-    rows: dict[str, list[Entry]] = {}
-    for entry in entries:
-        rows.setdefault(_row_key(entry), []).append(entry)
-    families: dict[str, list[list[Entry]]] = {}
-    for row in sorted(rows.values(), key=lambda row: (row[0]["recipe"], row[0]["data"], _row_key(row[0]))):
-        row.sort(key=lambda entry: (entry["seed"], *_repeats(entry).values()))
-        families.setdefault(family_of(row[0], recipes), []).append(row)
+    families: dict[str, list[Row]] = {}
+    for row in rows_of(entries):
+        families.setdefault(row.family, []).append(row)
     lines = [
         "# Results",
         "",
-        "Written by `python -m chainrule.reporting.ledger RUN...` from run folders; do not edit. Figures are of the test split, "
-        "mean ± standard deviation over runs with different seeds; metrics are fractions, times are seconds a run. Below each table "
-        "stands how each row was measured.",
+        "Written by `python -m chainrule.reporting.ledger RUN...` from run folders; do not edit. Figures are of the test",
+        "split, mean ± standard deviation over runs with different seeds; metrics are fractions, times are seconds a run.",
+        "Below each table is folded how each row was measured.",
     ]
     for family in sorted(families):
-        lines += ["", *_section(family, families[family], recipes, folder)]
+        lines += ["", *_section(family, families[family], folder)]
     return "\n".join(lines) + "\n"
 
 
@@ -52,66 +133,66 @@ def family_of(entry: Entry, recipes: Mapping[str, Recipe]) -> str:
     return recipes[entry["recipe"]].family if entry["recipe"] in recipes else OTHER
 
 
-def _section(family: str, rows: list[list[Entry]], recipes: Mapping[str, Recipe], folder: str) -> Iterator[str]:
-    yield from (f"## {family.capitalize()}", "")
-    yield "| | system | data | ours | published | runs | time |"
-    yield "| ---: | --- | --- | --- | --- | --- | ---: |"
-    targets = [_target(row[0], recipes) for row in rows]
-    for number, (row, target) in enumerate(zip(rows, targets, strict=True), 1):
-        recipe, data = row[0]["recipe"], row[0]["data"]
-        published = f"{target.value:g}" if target and target.data == data else ""
-        seconds = statistics.fmean(entry["seconds"] for entry in row)
-        time = f"{seconds:,.0f}" if seconds >= 100 else f"{seconds:.3g}"
-        cells = [number, f"`{recipe}`", data, _figures(row, _shown(row, target)), published, len(row), time]
-        yield f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in cells)} |"
-    yield ""
-    for number, (row, target) in enumerate(zip(rows, targets, strict=True), 1):
-        yield f"{number}. {_note(row, target, f'{folder}/{family}.json')}"
+def _section(family: str, rows: list[Row], folder: str) -> Iterator[str]:
+    yield from (f"## {family.replace('-', ' ').capitalize()}", "")
+    yield "| | recipe | data | ours | published | runs | seconds |"
+    yield "| ---: | --- | --- | --- | --- | ---: | ---: |"
+    for number, row in enumerate(rows, 1):
+        yield f"| {number} | {' | '.join(row.table_cells())} |"
+    yield from ("", "<details>", "<summary>How each row was measured</summary>")
+    for number, row in enumerate(rows, 1):
+        yield from ("", f"**{number}. `{row.recipe}` on {row.data}**", "")
+        others = [name for name in row.metrics if name not in row.shown]
+        more = f"; {len(others) - _TOLD} more in the file" if len(others) > _TOLD else ""
+        also = {"Also": row.figures(others[:_TOLD]) + more} if others else {}
+        yield from listed(row.notes() | also)
+    file = f"{folder}/{family}.json"
+    yield from ("", f"All settings and metrics of every run: [{file}]({file}).", "", "</details>")
 
 
-def _note(row: list[Entry], target: Target | None, file: str) -> str:
-    """How a row was measured: command, published figure, protocol, what the data are, other metrics, machine, commit."""
-    seeds = [entry["seed"] for entry in row]
-    numbers = {"seed": seeds} | {name: [entry["settings"][name] for entry in row] for name in _repeats(row[0])}
-    repeats = ", ".join(_numbered(name, list(dict.fromkeys(found))) for name, found in numbers.items())
-    others = [name for name in _shared(row) if name not in _shown(row, target)]
-    more = f"; {len(others) - _TOLD} more in [{file}]({file})" if len(others) > _TOLD else ""
-    published = target is not None and target.data == row[0]["data"]
-    parts = {
-        "": f"`{row[0]['command']}` ({repeats}).",
-        "Data:": _each(entry["data_note"] for entry in row if entry.get("data_note")),
-        "Measured:": _each(entry["protocol"] for entry in row),
-        "Published:": f"{target.metric} {target.value:g}, {target.source} ({target.protocol})"
-        if target and published
-        else "",
-        "Also:": _figures(row, others[:_TOLD]) + more,
-        "On:": f"{_each(_hardware(entry) for entry in row)}; commit {_each((entry['commit'] or 'none')[:9] for entry in row)}",
-    }
-    return " ".join(f"*{label}* {text}." if label else text for label, text in parts.items() if text).replace("\n", " ")
+def listed(notes: Mapping[str, str]) -> Iterator[str]:
+    """Notes as a list in Markdown, of lines that a screen holds; a command stays on one, to be copied."""
+    for label, text in notes.items():
+        item = f"- *{label}:* {text}"
+        yield from [item] if label == "Command" else wrapped(item, "  ")
 
 
-def _target(entry: Entry, recipes: Mapping[str, Recipe]) -> Target | None:
-    return recipes[entry["recipe"]].target if entry["recipe"] in recipes else None
+def wrapped(text: str, indent: str = "") -> list[str]:
+    """Lines of at most 118 characters; no word begins one that Markdown would take for the mark of a list."""
+    glued = text.replace(" - ", "\0-\0").replace(" + ", "\0+\0").replace(" # ", "\0#\0")
+    lines = textwrap.wrap(
+        glued, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+    )
+    return [line.replace("\0", " ") for line in lines]
 
 
-def _shared(row: list[Entry]) -> list[str]:
-    return [name for name in row[0]["metrics"] if all(name in entry["metrics"] for entry in row)]
+def alike(texts: Sequence[str]) -> list[str]:
+    """Texts that differ in nothing but numbers as one, with the least and the greatest of each number.
+
+    >>> alike(["9,020 words, fold 1 of 10", "9,063 words, fold 2 of 10", "no words"])
+    ['9,020 to 9,063 words, fold 1 to 2 of 10', 'no words']
+    """
+    number = r"\d[\d,]*(?:\.\d+)?"
+    groups: dict[str, list[list[str]]] = {}
+    for text in texts:
+        groups.setdefault(re.sub(number, "\0", text), []).append(re.findall(number, text))
+    found = []
+    for pattern, numbers in groups.items():
+        for each in zip(*numbers, strict=True):
+            low, high = min(each, key=_value), max(each, key=_value)
+            pattern = pattern.replace("\0", low if low == high else f"{low} to {high}", 1)
+        found.append(pattern)
+    return found
 
 
-def _shown(row: list[Entry], target: Target | None) -> list[str]:
-    """The metrics of the table: that which the recipe aims at, else the first ones."""
-    shared = _shared(row)
-    return [target.metric] if target and target.metric in shared else shared[:_SHOWN]
+def _value(number: str) -> float:
+    return float(number.replace(",", ""))
 
 
-def _figures(row: list[Entry], names: Sequence[str]) -> str:
-    return "; ".join(f"{name} {_spread([entry['metrics'][name] for entry in row])}" for name in names)
-
-
-def _spread(values: Sequence[float], digits: int = 4) -> str:
+def spread(values: Sequence[float], digits: int = 4) -> str:
     """Mean, and with two values or more their standard deviation (of a sample: over n - 1).
 
-    >>> _spread([0.01, 0.02, 0.03]), _spread([0.5])
+    >>> spread([0.01, 0.02, 0.03]), spread([0.5])
     ('0.02 ± 0.01', '0.5')
     """
     mean = f"{statistics.fmean(values):.{digits}g}"

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 
@@ -230,3 +231,15 @@ class Growing:
         if x.shape[-2:] == (size, size):
             return x
         return F.interpolate(x.float(), (size, size), mode="bilinear", antialias=True)
+
+
+TOPICS = (
+    Topic(
+        "Data augmentation: crop, flip, colours, cutout, mixup",
+        "数据增强：裁剪、翻转、颜色、遮挡、混合",
+        lectures=(3,),
+        code=("shift", "flip", "random_resized_crop", "jitter_colours", "cutout", "mixup"),
+        command="chainrule train image-classifier mixup=0.2",
+    ),
+    Topic("Training in seconds: whitened patches, Muon, mirror images in turn", code=("AlternatingFlip",)),
+)

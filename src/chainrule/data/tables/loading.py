@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import resolve
 from chainrule.data.dataset import Dataset, dataset_of
@@ -439,3 +440,13 @@ def _check_constant(constant: Tensor, spec: dict[str, Any], drop_constant: bool)
             found=", ".join(names[:10]) + (", ..." if len(names) > 10 else ""),
             cure="drop_constant=yes leaves them out, or remove them from the table",
         )
+
+
+TOPICS = (
+    Topic(
+        "Tables: categories, missing values, regression",
+        "表格：类别、缺失值、回归",
+        code=("load_table",),
+        command="chainrule train mlp-regression missing=fill",
+    ),
+)

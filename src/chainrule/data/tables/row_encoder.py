@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
+
 
 def feature_names(columns: Sequence[str], categories: Mapping[str, Sequence[str]]) -> list[str]:
     """A name for each number that a row becomes: a column's own, or `column=category` for each of its categories.
@@ -63,7 +65,7 @@ class RowEncoder(nn.Module):
         return (values - self.mean) / self.std
 
 
-class TakesRows(nn.Module):
+class RawRowModel(nn.Module):
     """A model over features as one over rows as the table has them: what is deployed."""
 
     def __init__(self, model: nn.Module, spec: Mapping[str, Any], dtype: torch.dtype) -> None:
@@ -85,3 +87,6 @@ class TakesRows(nn.Module):
             else:
                 rows[:, column] = torch.where(torch.rand(count) < 0.5, category, rows[:, column])
         return (rows.float(),)
+
+
+TOPICS = (Topic("Tables: categories, missing values, regression", code=("RowEncoder",)),)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import Source, resolve
 from chainrule.data.dataset import Dataset, dataset_of
@@ -280,3 +281,6 @@ def check_log(values: Tensor, log: bool, where: str) -> None:
             found=f"{float(values[at]):g}",
             cure="log=no",
         )
+
+
+TOPICS = (Topic("Forecasting a time series", code=("load_series",)),)

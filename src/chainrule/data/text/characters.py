@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.device import World
 from chainrule.core.errors import UserError
 from chainrule.data.batches import Batch
@@ -244,3 +245,6 @@ class Streams:
             begin, end = number * self.size // self.count, (number + 1) * self.size // self.count
             part = self.rows[:, begin : end + 1].long()
             yield Batch(part[:, :-1], part[:, 1:], index, self.batch_size, self.world.size)
+
+
+TOPICS = (Topic("Back-propagation through time, truncated", code=("Streams",)),)

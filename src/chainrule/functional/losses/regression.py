@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.functional.losses.normalization import (
     Normalization,
@@ -55,7 +56,7 @@ def euclidean(input: Tensor, target: Tensor, *, normalization: Normalization = "
     if difference.dim() == 0:
         raise UserError("there is no batch", expected="input (B, ...)", found="a single number", cure="input[None]")
     halves = 0.5 * difference.square()
-    values = halves.flatten(1).sum(1) if halves.dim() > 1 else halves
+    values = halves.flatten(1).sum(1) if halves.dim() > 1 else halves  # (B, ...) -> (B,)
     return reduce_losses(values, None, normalization)
 
 
@@ -89,7 +90,7 @@ def smooth_l1(
     """
     if beta is not None and sigma is not None:
         raise UserError(
-            "beta and sigma say the same thing",
+            "beta and sigma are the same setting",
             expected="one of them",
             found=f"beta={beta}, sigma={sigma}",
             cure="beta = 1 / sigma^2",
@@ -110,3 +111,6 @@ def _difference(input: Tensor, target: Tensor) -> Tensor:
     input = as_float(input, "input")
     check_same_shape("target", target, "input", input)
     return input - target.to(input.dtype)
+
+
+TOPICS = (Topic("Losses: squared, hinge, triplet, focal, label smoothing", code=("squared",)),)

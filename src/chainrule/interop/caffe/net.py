@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from chainrule.core.course import Topic
 from chainrule.interop.caffe.assembly import Assembly
 from chainrule.interop.caffe.description.files import layer_lines, parse_text, read_text
 from chainrule.interop.caffe.description.graph import CaffeGraph
@@ -81,3 +82,6 @@ def parse_sources(text: str, phase: str = "TRAIN", where: object = None) -> list
         UserError: no description, or a data layer that contradicts itself.
     """
     return Assembly(parse_text(text, "Net", where), layer_lines(text), where, phase, 0, (), {}).data_layers()
+
+
+TOPICS = (Topic("Nets, weights and solvers in Caffe's files", code=("read_net",)),)

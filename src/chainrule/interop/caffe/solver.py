@@ -12,17 +12,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
 from chainrule.interop.caffe.description.files import parse_text, read_text
 from chainrule.interop.caffe.description.graph import CaffeGraph, Multiplier
 from chainrule.interop.caffe.description.schema import ENUMS
 from chainrule.optim import policies
-from chainrule.optim.adadelta import AdaDelta
-from chainrule.optim.adagrad import AdaGrad
-from chainrule.optim.adam import Adam
+from chainrule.optim.adaptive import AdaDelta, AdaGrad, Adam, RMSProp
 from chainrule.optim.clipping import clip_norm
 from chainrule.optim.policies import Policy
-from chainrule.optim.rmsprop import RMSProp
 from chainrule.optim.rule import UpdateRule
 from chainrule.optim.schedule import PolicySchedule, as_schedule
 from chainrule.optim.sgd import SGD
@@ -223,3 +221,6 @@ def _add_sign(params: list[nn.Parameter], weight: float) -> None:
         for p in params:
             if p.grad is not None and weight:
                 p.grad.add_(p.sign(), alpha=weight)
+
+
+TOPICS = (Topic("Nets, weights and solvers in Caffe's files", code=("read_solver",)),)

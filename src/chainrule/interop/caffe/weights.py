@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
 from chainrule.interop.caffe.description.files import read_binary
 from chainrule.interop.caffe.description.graph import CaffeGraph
@@ -162,3 +163,6 @@ def _values(name: str, blobs: Any, targets: list[Tensor], file: str | Path) -> l
 
 def _without_ones(shape: torch.Size) -> tuple[int, ...]:
     return tuple(itertools.dropwhile(lambda size: size == 1, shape))
+
+
+TOPICS = (Topic("Nets, weights and solvers in Caffe's files", code=("load_caffemodel",)),)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from chainrule.core.course import Topic
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -240,3 +242,14 @@ def saturated_share(op: str, value: Tensor) -> float | None:
     else:
         flat = (y >= 1) | (y <= (-1 if op == "hardtanh" else 0))
     return float(flat.double().mean())
+
+
+TOPICS = (
+    Topic(
+        "Computational graph with values and gradients",
+        "带数值和梯度的计算图",
+        lectures=(1, 3, 4),
+        code=("partial",),
+        command='chainrule explain "(x+y)*(y-z)" x=-1 y=3 z=2',
+    ),
+)

@@ -1,9 +1,11 @@
-"""Pixels as a network wants them."""
+"""Normalisation of pixels by the mean and deviation of each channel."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+from chainrule.core.course import Topic
 
 
 class Normalize(nn.Module):
@@ -29,3 +31,6 @@ class Normalize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.addcmul(self.shift, x.to(torch.float32), self.scale)
+
+
+TOPICS = (Topic("Scaling, standardising and whitening inputs", code=("Normalize",)),)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core import atomic
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.run.checkpoint.tree import load_tree, save_tree
 
@@ -56,3 +57,6 @@ def _latest(folder: Path) -> Path | None:
             found=", ".join(found) or "no checkpoint beside it",
             cure="write the name of the newest one into it",
         ) from None
+
+
+TOPICS = (Topic("Checkpoints and exact resume", code=("save",)),)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 Loss = Callable[[Tensor], Tensor]
@@ -142,3 +143,14 @@ def _check(epsilon: float, low: float, high: float) -> None:
             expected="epsilon of 0 or more, low below high",
             found=f"epsilon={epsilon:g} low={low:g} high={high:g}",
         )
+
+
+TOPICS = (
+    Topic(
+        "Adversarial examples and training against them",
+        "对抗样本与对抗训练",
+        lectures=(3,),
+        code=("fgsm", "pgd", "universal_perturbation"),
+        command="chainrule train attack",
+    ),
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chainrule.core.course import Topic
 from chainrule.core.recipe import recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     data="digits",
     source="Goodfellow, Shlens and Szegedy 2015; Kurakin, Goodfellow and Bengio 2017; Moosavi-Dezfooli et al. 2017",
     tiny={"epsilons": (16.0,), "samples": 40, "epochs": 1, "steps": 2},
+    summary_zh="有意改动图像时分类器（`of=RUN`）还有多准",
 )
 def attack(
     run: Run,
@@ -56,6 +58,8 @@ def attack(
     source="Madry et al. 2018, section 5",
     model="lenet-caffe",
     tiny={"epochs": 2, "steps": 2, "log_every": 3},
+    summary_zh="用限度内最坏的改动来训练 LeNet（对抗训练）",
+    topics=(Topic("Adversarial examples and training against them", command="chainrule train adversarial-training"),),
 )
 def adversarial_training(
     run: Run,
@@ -78,6 +82,7 @@ def adversarial_training(
     import torch
 
     from chainrule.data.images.loading import load_images
+    from chainrule.optim.schedule import cosine_schedule
     from chainrule.systems.attacks.perturbations import pgd
     from chainrule.systems.image_classification.lenet import LeNetCaffe
     from chainrule.tasks.images.classification import ImageClassifier
@@ -85,7 +90,6 @@ def adversarial_training(
     data = load_images(run, size=size, channels=channels, val_fraction=val_fraction)
     model = run.place(LeNetCaffe(len(data.spec["classes"]), data.spec["channels"]))
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum, weight_decay=weight_decay)
-    total = epochs * -(-data.spec["counts"]["train"] // batch_size)
 
     def criterion(logits: Tensor, y: Tensor) -> Tensor:
         return torch.nn.functional.cross_entropy(logits, y, reduction="none")
@@ -108,7 +112,7 @@ def adversarial_training(
         model=model,
         criterion=criterion,
         optimizer=optimizer,
-        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total),
+        schedule=cosine_schedule(optimizer, epochs, data.spec["counts"]["train"], batch_size),
         epochs=epochs,
         batch_size=batch_size,
         changes=[adversarial],
@@ -122,6 +126,7 @@ def _lenet(run: Run, epochs: int) -> Callable[[], ImageClassifier]:
 
     from chainrule.data.images.loading import load_images
     from chainrule.loops.experiment import descend
+    from chainrule.optim.schedule import total_steps
     from chainrule.systems.image_classification.lenet import LeNetCaffe
     from chainrule.tasks.images.classification import ImageClassifier
 
@@ -143,7 +148,7 @@ def _lenet(run: Run, epochs: int) -> Callable[[], ImageClassifier]:
                 batch_size=64,
             )
             x, y = task.normalize(data.train.x.to(run.device)), data.train.y.to(run.device)
-            steps = epochs * -(-len(y) // 64)
+            steps = total_steps(epochs, len(y), 64)
             descend(model, x, y, torch.nn.functional.cross_entropy, optimizer, steps=steps, batch_size=64)
         return task
 

@@ -6,3 +6,7 @@ gradients of its own parameters, and gives the delta of its input, which is the 
 
     delta(l-1) = delta(l) * d output(l) / d input(l)        gradient(w) = delta(l) * d output(l) / d w
 """
+
+from chainrule.core.course import Family
+
+FAMILY = Family("Back-propagation by hand", "手写反向传播", order=30, best="mlp-backprop")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from chainrule.core.course import Topic
 from chainrule.core.recipe import Target, recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
         "test error at the end of training",
     ),
     tiny={"epochs": 2, "hidden_sizes": (20, 10), "log_every": 3},
+    summary_zh="两个隐藏层，每个 delta 都写出来",
+    topics=(Topic("Back-propagation by hand, delta rule"),),
 )
 def mlp_backprop(
     run: Run,
@@ -67,6 +70,8 @@ def mlp_backprop(
         "error", 0.0090, "mnist", "Caffe, examples/mnist/readme.md: accuracy 0.991", "last of 10,000 iterations of 64"
     ),
     tiny={"epochs": 2, "log_every": 3},
+    summary_zh="手工求导的卷积和池化",
+    topics=(Topic("Convolution, pooling, sub-sampling"),),
 )
 def lenet_backprop(
     run: Run,
@@ -95,6 +100,8 @@ def lenet_backprop(
     source="Rumelhart, Hinton, Williams 1986; Werbos 1990",
     model="rnn-backprop",
     tiny={"epochs": 2, "size": 8, "hidden_size": 12, "log_every": 3},
+    summary_zh="随时间反向传播：简单、LSTM 或 GRU 单元",
+    topics=(Topic("Simple recurrent network, GRU, by hand"),),
 )
 def rnn_backprop(
     run: Run,
@@ -133,22 +140,22 @@ def _by_hand(
     weight_decay: float,
     clip: float | None = None,
 ) -> ImageClassifier:
-    """The classifier of any of these networks: momentum SGD, a rate that falls to zero as a cosine, learnt by hand."""
+    """The classifier of any of these networks: momentum SGD, a cosine schedule, gradients by hand."""
     import torch
 
+    from chainrule.optim.schedule import cosine_schedule
     from chainrule.systems.backprop.layers.criteria import CrossEntropy
     from chainrule.tasks.images.classification import ImageClassifier
 
     model, criterion = run.place(network), CrossEntropy()
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum, weight_decay=weight_decay)
-    steps = epochs * -(-data.spec["counts"]["train"] // batch_size)
     return ImageClassifier(
         run,
         data=data,
         model=model,
         criterion=criterion,
         optimizer=optimizer,
-        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
+        schedule=cosine_schedule(optimizer, epochs, data.spec["counts"]["train"], batch_size),
         epochs=epochs,
         batch_size=batch_size,
         learn=_learner(model, criterion, clip),
@@ -156,7 +163,7 @@ def _by_hand(
 
 
 def _learner(network: Chain, criterion: CrossEntropy, clip: float | None) -> Callable[[ImageClassifier, Batches], None]:
-    """The loop by hand, in the place where the system would call the one by autograd."""
+    """Back-propagation by hand, in place of the loop by autograd that the task would run."""
     from chainrule.systems.backprop.loop import back_propagate
 
     def learn(task: ImageClassifier, batches: Batches) -> None:

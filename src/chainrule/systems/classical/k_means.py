@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 
 from chainrule.core.card import Card
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.functional.kmeans import kmeans_plus_plus
 from chainrule.systems.classical.arrays import dense_rows, like
@@ -189,4 +190,12 @@ K_MEANS = Card(
     example=lambda count: (torch.randn(count, 4, dtype=torch.float64),),
     deviations=("Bounds on distances (Elkan 2003, Ding et al. 2015) skip rows whose centre cannot change.",),
     tiny={"n_clusters": 2},
+    topics=(
+        Topic(
+            "Clustering: k-means from k-means++",
+            "聚类：k-means，k-means++ 起点",
+            lectures=(3,),
+            command="chainrule train k-means clusters=8,10,12",
+        ),
+    ),
 )

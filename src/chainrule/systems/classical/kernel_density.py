@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from chainrule.core.card import Card
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
 from chainrule.systems.classical.arrays import dense_rows, like
 
@@ -172,4 +173,5 @@ KERNEL_DENSITY = Card(
     deviations=(
         "The cosine kernel integrates to one in any dimension; that of scikit-learn 1.9 does so in one dimension alone.",
     ),
+    topics=(Topic("Kernel density", "核密度估计", lectures=(3,), command="chainrule train kernel-density"),),
 )

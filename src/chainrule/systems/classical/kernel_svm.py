@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from chainrule.core.card import Card
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
 from chainrule.systems.classical.kernels import Kernel, kernel_width
 from chainrule.systems.classical.output_codes import class_pairs, one_vs_one_scores
@@ -221,5 +222,13 @@ KERNEL_SVM = Card(
         "Votes of pairs that tie are parted by the sum of the decisions; LIBSVM takes the first class.",
         "dual_coef_ has a row for each two-class machine, not LIBSVM's packed form of K - 1 rows; a pair's decision is "
         "positive for its second class, which is LIBSVM's with the sign turned.",
+    ),
+    topics=(
+        Topic(
+            "Support vector machine, kernels, SMO",
+            "支持向量机、核函数、SMO",
+            lectures=(1, 2, 3, 5),
+            command="chainrule train kernel-svm",
+        ),
     ),
 )

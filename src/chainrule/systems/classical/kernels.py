@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
 
 KERNELS = ("linear", "poly", "rbf", "sigmoid")
@@ -172,3 +173,6 @@ def _check(x: Tensor, z: Tensor) -> None:
         )
     if not len(z):
         raise UserError("a kernel needs at least one row to compare with", expected="(N, D), N above 0", found="N = 0")
+
+
+TOPICS = (Topic("Support vector machine, kernels, SMO", code=("rbf_kernel",)),)

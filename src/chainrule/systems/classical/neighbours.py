@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from chainrule.core.card import Card
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.systems.classical.arrays import dense_rows, like
 
@@ -144,4 +145,5 @@ NEAREST_NEIGHBOURS = Card(
     source="Cover and Hart: Nearest neighbor pattern classification, 1967",
     build=NearestNeighbours,
     example=lambda count: (torch.randn(count, 4, dtype=torch.float64),),
+    topics=(Topic("Nearest neighbours", "最近邻", command="chainrule train nearest-neighbours"),),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 
@@ -93,3 +94,6 @@ def one_vs_one_scores(decisions: Tensor, num_classes: int) -> Tensor:
     votes = for_second @ in_favour + (1.0 - for_second) @ against
     confidence = decisions @ (in_favour - against)
     return votes + confidence / (3.0 * (confidence.abs() + 1.0))
+
+
+TOPICS = (Topic("Classifiers of two classes put together: one against the rest, one against one", code=("one_of_c",)),)

@@ -16,6 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.functional.sparse_rows import csr_tensor
 from chainrule.systems.classical.output_codes import class_pairs, one_vs_one_scores
@@ -162,3 +163,14 @@ def _answer(coding: OneVsRest | OneVsOne, X: Any) -> NDArray[Any]:
 def _class_of(coding: OneVsRest | OneVsOne, scores: NDArray[Any]) -> NDArray[Any]:
     answer: NDArray[Any] = coding.classes_[(scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(1)]
     return answer
+
+
+TOPICS = (
+    Topic(
+        "Classifiers of two classes put together: one against the rest, one against one",
+        "多类分类：一对其余、一对一",
+        lectures=(1,),
+        code=("OneVsRest", "OneVsOne"),
+        command="chainrule train kernel-svm multi_class=ovr",
+    ),
+)

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 
 from chainrule.core.card import Card
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.systems.classical.arrays import dense_rows, like
 
@@ -169,4 +170,7 @@ PCA_CARD = Card(
     source="Pearson: On lines and planes of closest fit to systems of points in space, 1901; Tipping and Bishop 1999",
     build=PCA,
     example=lambda count: (torch.randn(count, 4, dtype=torch.float64),),
+    topics=(
+        Topic("Principal components, whitening", "主成分分析、白化", lectures=(2, 3), command="chainrule train pca"),
+    ),
 )

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 
 from chainrule.core.card import Card
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.systems.classical.arrays import dense_rows
 from chainrule.systems.classical.solvers.sparse_coding import (
@@ -168,4 +169,5 @@ SPARSE_CODING = Card(
     example=lambda count: (torch.randn(count, 4, dtype=torch.float64),),
     deviations=("All rows take part in every turn; the paper takes them one by one.",),
     tiny={"n_components": 3, "max_iter": 5},
+    topics=(Topic("Sparse coding", "稀疏编码", lectures=(2, 3), command="chainrule train sparse-coding"),),
 )

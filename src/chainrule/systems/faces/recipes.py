@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from chainrule.core.course import Topic
 from chainrule.core.recipe import Target, recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Range, Size
 
@@ -42,6 +43,8 @@ _SIZES = {"small": 32, "inception-resnet-v1": 160}
         "val_fraction": 0.2,
         "test_fraction": 0.4,
     },
+    summary_zh="人脸嵌入：用半难（semi-hard）负样本的三元组训练；判断是否同一人，在图库里找最像的人",
+    topics=(Topic("FaceNet: triplets, verification, identification", "FaceNet：三元组、验证与识别", lectures=(1,)),),
 )
 def facenet(
     run: Run,
@@ -75,6 +78,7 @@ def facenet(
     from chainrule.data.images.faces import load_faces
     from chainrule.models import build
     from chainrule.nn.fitted import Fitted
+    from chainrule.optim.schedule import cosine_schedule
     from chainrule.systems.classical.pca import PCA
     from chainrule.systems.faces.face_net_small import FaceNetSmall
     from chainrule.systems.faces.jitter import face_jitter
@@ -91,14 +95,13 @@ def facenet(
     model = run.place(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=weight_decay)
     P, K = (persons, pictures)  # of a batch: P persons, K images of each
-    steps = epochs * -(-spec["counts"]["train"] // (P * K))
     return FaceEmbedding(
         run,
         data=data,
         model=model,
         eigenfaces=Fitted(PCA()),
         optimizer=optimizer,
-        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
+        schedule=cosine_schedule(optimizer, epochs, spec["counts"]["train"], P * K),
         epochs=epochs,
         persons=P,
         images_per_person=K,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 Triplets = tuple[Tensor, Tensor, Tensor]
@@ -158,3 +159,6 @@ def _positive_pairs(same: Tensor) -> tuple[Tensor, Tensor]:
     positives = same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)
     anchor, positive = positives.nonzero(as_tuple=True)
     return anchor, positive
+
+
+TOPICS = (Topic("FaceNet: triplets, verification, identification", code=("semi_hard_triplets",)),)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 FALSE_ACCEPT_RATES = {"tar_at_far_1e2": 1e-2, "tar_at_far_1e3": 1e-3}  # of `verification_metrics`
@@ -298,3 +299,6 @@ def _check_square(distances: Tensor, labels: Tensor) -> None:
             found=tuple(distances.shape),
             expected=f"({len(labels)}, {len(labels)})",
         )
+
+
+TOPICS = (Topic("FaceNet: triplets, verification, identification", code=("roc",)),)

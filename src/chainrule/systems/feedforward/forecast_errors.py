@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 
@@ -89,3 +90,6 @@ def _check(values: Tensor, origins: Tensor, horizon: int, past: int) -> None:
             expected=f"origins from {past} to {len(values)}",
             found=f"{int(origins.min())} to {int(origins.max())}",
         )
+
+
+TOPICS = (Topic("Forecasting a time series", code=("naive", "seasonal_naive")),)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.card import Card, images
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.functional.activations import activation as find_activation
 from chainrule.nn.activations import MPELU, CReLU, MaxoutLinear, NoisyActivation, PReLU, RReLU
@@ -136,4 +137,5 @@ MLP_CARD = Card(
     ),
     tiny={"in_features": 12, "num_outputs": 3, "hidden": (16, 8)},
     tiny_example=lambda batch_size: (torch.randn(batch_size, 12),),
+    topics=(Topic("Multi-layer perceptron", "多层感知器", lectures=(1, 2, 3, 4), command="chainrule train mlp"),),
 )

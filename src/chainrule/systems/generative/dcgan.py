@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.card import Card
+from chainrule.core.course import Topic
 
 # Side of an image -> (side of the smallest maps, how often it is doubled).
 DOUBLINGS = {28: (7, 2), 32: (4, 3), 64: (4, 4)}
@@ -76,7 +77,7 @@ class Generator(nn.Module):
         init_dcgan(self)
 
     def forward(self, z: Tensor) -> Tensor:  # (B, Z) -> (B, C, S, S)
-        return self.layers(z[:, :, None, None])
+        return self.layers(z[:, :, None, None])  # (B, Z) -> (B, Z, 1, 1) -> (B, C, S, S)
 
 
 class Discriminator(nn.Module):
@@ -102,7 +103,7 @@ class Discriminator(nn.Module):
         init_dcgan(self)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, S, S) -> (B,)
-        return self.logit(self.layers(x).flatten(1))[:, 0]
+        return self.logit(self.layers(x).flatten(1))[:, 0]  # (B, maps * side * side) -> (B, 1) -> (B,)
 
 
 _SOURCE = (
@@ -126,6 +127,10 @@ GENERATOR = Card(
     deviations=_DEVIATIONS,
     tiny={"size": 28, "channels": 1, "width": 4, "noise_size": 8},
     tiny_example=lambda batch_size: (torch.rand(batch_size, 8) * 2 - 1,),
+    topics=(
+        Topic("Transposed convolution", "转置卷积（微步卷积）", lectures=(2, 3, 4), command="chainrule show dcgan"),
+        Topic("DCGAN"),
+    ),
 )
 DISCRIMINATOR = Card(
     name="dcgan-discriminator",
@@ -135,4 +140,5 @@ DISCRIMINATOR = Card(
     deviations=_DEVIATIONS,
     tiny={"size": 28, "channels": 1, "width": 4},
     tiny_example=lambda batch_size: (torch.rand(batch_size, 1, 28, 28) * 2 - 1,),
+    topics=(Topic("DCGAN"),),
 )

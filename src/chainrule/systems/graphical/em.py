@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import RunFailed
 from chainrule.run.run import Run
 
@@ -59,7 +60,7 @@ def em(
     """Maximises the likelihood of x by E-steps and M-steps, from each of several starts, and keeps the best.
 
     Args:
-        run: minds everything around the loop.
+        run: checkpoints, metrics, signals.
         model: what is estimated.
         modules: the modules by name that hold its parameters.
         x: the training samples (N, ...).
@@ -94,3 +95,14 @@ def em(
         metrics = measure()
         run.log(candidate=number, iterations=run.position, settled=bound.settled, **metrics)
         run.keep_best(modules, choose_by[0], metrics[choose_by[0]], lower_is_better=choose_by[1])
+
+
+TOPICS = (
+    Topic(
+        "Expectation and maximisation",
+        "期望最大化",
+        lectures=(3,),
+        code=("em",),
+        command="chainrule train gaussian-mixture max_iterations=50",
+    ),
+)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.card import Card
+from chainrule.core.course import Topic
 from chainrule.core.errors import RunFailed
 from chainrule.functional.kmeans import kmeans
 
@@ -400,4 +401,13 @@ GAUSSIAN_MIXTURE = Card(
     tiny={"num_components": 3, "num_features": 4},
     tiny_example=lambda batch_size: (torch.randn(batch_size, 4),),
     skip=dict.fromkeys(("gradient", "overfit", "half_precision"), "estimated by EM: no gradient, float64 inside"),
+    topics=(
+        Topic(
+            "Mixture of Gaussians",
+            "高斯混合模型",
+            lectures=(2, 3),
+            code=("GaussianMixture", "GaussianMixture.expectation", "GaussianMixture.maximisation"),
+            command="chainrule train gaussian-mixture components=5",
+        ),
+    ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.core.recipe import Target, recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Size
@@ -28,6 +29,15 @@ if TYPE_CHECKING:
         "standardised rows, in nats",
     ),
     tiny={"components": 2, "components_to": 3, "max_iterations": 5, "covariance": "diagonal"},
+    summary_zh="表格数据上的高斯混合模型",
+    topics=(
+        Topic(
+            "Number of components: BIC, AIC, validation",
+            "分量个数：BIC、AIC、验证集",
+            lectures=(3,),
+            command="chainrule train gaussian-mixture components=2 components_to=12",
+        ),
+    ),
 )
 def gaussian_mixture(
     run: Run,

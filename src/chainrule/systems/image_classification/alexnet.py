@@ -14,6 +14,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from chainrule.core.card import CaffeWeights, Card, ImageNetWeights, Preprocessing, images
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
 from chainrule.functional.pooling import caffe_pool_output_size
 from chainrule.interop.caffe.translation import state_of
@@ -226,6 +227,14 @@ ALEXNET = Card(
     ),
     tiny=_TINY,
     tiny_example=images(67),
+    topics=(
+        Topic(
+            "AlexNet, VGG, GoogLeNet, cuda-convnet",
+            "AlexNet、VGG、GoogLeNet、cuda-convnet",
+            lectures=(1, 2, 3, 4, 5),
+            command="chainrule train image-classifier network=vgg11",
+        ),
+    ),
 )
 ALEXNET_CAFFE = replace(
     ALEXNET,

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chainrule.core.card import Card, images
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.nn.image_size import at_least
 
@@ -117,4 +118,12 @@ CIFAR_NET = Card(
     tiny={"widths": (16, 24, 24)},
     tiny_example=images(16),
     parameters=1_971_352,  # that learn
+    topics=(
+        Topic(
+            "Training in seconds: whitened patches, Muon, mirror images in turn",
+            "几秒钟的训练：白化图块、Muon、轮流镜像",
+            code=("CifarNet.whiten",),
+            command="chainrule train cifar-speed",
+        ),
+    ),
 )

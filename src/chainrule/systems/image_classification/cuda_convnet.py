@@ -10,6 +10,7 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from chainrule.core.card import Card, images
+from chainrule.core.course import Topic
 from chainrule.functional.pooling import caffe_pool_output_size
 from chainrule.nn.image_size import exactly
 from chainrule.nn.normalization.local_response_norm import LocalResponseNorm, LocalResponseNormWithin
@@ -126,6 +127,7 @@ CUDA_CONVNET_18 = Card(
     source="Krizhevsky: cuda-convnet, layers-18pct.cfg, 2011",
     build=CudaConvNet18,
     example=images(32),
+    topics=(Topic("AlexNet, VGG, GoogLeNet, cuda-convnet"),),
 )
 CUDA_CONVNET_11 = Card(
     name="cuda-convnet-11",

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.card import CaffeWeights, Card, ImageNetWeights, Preprocessing, images
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.interop.caffe.translation import in_order, state_of
 from chainrule.nn.image_size import at_least
@@ -311,6 +312,7 @@ GOOGLENET = Card(
     caffe=CaffeWeights(
         Preprocessing(mean=(123 / 255, 117 / 255, 104 / 255), std=(1 / 255,) * 3)
     ),  # blue first: 104, 117, 123
+    topics=(Topic("AlexNet, VGG, GoogLeNet, cuda-convnet"),),
 )
 GOOGLENET_BN = Card(
     name="googlenet-bn",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.card import CaffeWeights, Card, Preprocessing, images
+from chainrule.core.course import Topic
 from chainrule.interop.caffe.translation import state_of
 from chainrule.nn.image_size import exactly
 
@@ -166,6 +167,15 @@ LENET5 = Card(
         "for other than ten classes they are random codes, as the paper considers.",
         "Trained by momentum SGD on batches, not by the stochastic diagonal Levenberg-Marquardt method.",
     ),
+    topics=(
+        Topic(
+            "LeNet-5",
+            "LeNet-5",
+            lectures=(1, 2, 3, 4),
+            code=("LeNet5", "Subsampling", "PartialConv", "C3_TABLE"),
+            command="chainrule train lenet5",
+        ),
+    ),
 )
 LENET_CAFFE = Card(
     name="lenet-caffe",
@@ -174,4 +184,7 @@ LENET_CAFFE = Card(
     example=images(28, 1),
     parameters=431_080,
     caffe=CaffeWeights(Preprocessing(28, 28, mean=(0.0,), std=(256 / 255,))),  # scale: 0.00390625
+    topics=(
+        Topic("LeNet in Caffe's form", "Caffe 形式的 LeNet", lectures=(2,), command="chainrule train lenet-caffe"),
+    ),
 )

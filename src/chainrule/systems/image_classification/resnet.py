@@ -12,6 +12,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from chainrule.core.card import CaffeWeights, Card, ImageNetWeights, Preprocessing, images
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
 from chainrule.interop.caffe.translation import Names, state_of
 from chainrule.nn.pooling import CaffeMaxPool2d
@@ -245,3 +246,6 @@ RESNET152 = _card(152, 60_192_808, "resnet152-394f9c45.pth", 0.78312)
 RESNET50_CAFFE = _authors_card(50)
 RESNET101_CAFFE = _authors_card(101)
 RESNET152_CAFFE = _authors_card(152)
+
+
+TOPICS = (Topic("Residual networks, and their twins without shortcuts", code=("ResNet", "Bottleneck")),)

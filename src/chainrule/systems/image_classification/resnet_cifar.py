@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chainrule.core.card import Card, images
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
 
 WIDTHS = (16, 32, 64)
@@ -132,3 +133,14 @@ RESNET32, RESNET32_B, PLAIN32 = _card(32), _card(32, "B"), _card(32, "none")
 RESNET44, RESNET44_B, PLAIN44 = _card(44), _card(44, "B"), _card(44, "none")
 RESNET56, RESNET56_B, PLAIN56 = _card(56), _card(56, "B"), _card(56, "none")
 RESNET110, RESNET110_B, PLAIN110 = _card(110), _card(110, "B"), _card(110, "none")
+
+
+TOPICS = (
+    Topic(
+        "Residual networks, and their twins without shortcuts",
+        "残差网络及其无捷径的对照",
+        lectures=(2, 3, 4),
+        code=("ResNetCifar",),
+        command="chainrule train resnet20",
+    ),
+)

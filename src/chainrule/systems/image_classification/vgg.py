@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from chainrule.core.card import CaffeWeights, Card, ImageNetWeights, Preprocessing, images
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.interop.caffe.translation import in_order, state_of
 from chainrule.nn.image_size import at_least
@@ -142,3 +143,6 @@ VGG11_BN = _card(11, 132_868_840, "vgg11_bn-6002323d.pth", 0.70370, batch_norm=T
 VGG13_BN = _card(13, 133_053_736, "vgg13_bn-abd245e5.pth", 0.71586, batch_norm=True)
 VGG16_BN = _card(16, 138_365_992, "vgg16_bn-6c64b313.pth", 0.73360, batch_norm=True)
 VGG19_BN = _card(19, 143_678_248, "vgg19_bn-c79401a0.pth", 0.74218, batch_norm=True)
+
+
+TOPICS = (Topic("AlexNet, VGG, GoogLeNet, cuda-convnet", code=("VGG",)),)

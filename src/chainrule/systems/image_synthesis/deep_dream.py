@@ -13,6 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.run.protocols import Stateful
 from chainrule.systems.image_synthesis.feature_extractor import Features
@@ -283,3 +284,6 @@ def guide_objective(features: Tensor, guide: Tensor) -> Tensor:
     with torch.no_grad():
         best = torch.cat([(part @ y).argmax(1) for part in x.split(CHUNK)])  # (H W,)
     return (x * y[:, best].T).sum(1).mean()
+
+
+TOPICS = (Topic("Deep Dream, style transfer", code=("DeepDream", "gradient_ascent_step")),)

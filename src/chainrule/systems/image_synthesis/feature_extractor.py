@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError, unknown
-from chainrule.introspection.attribution.asking import layers_with_maps
+from chainrule.introspection.attribution.target import layers_with_maps
 from chainrule.nn.normalization.normalize import Normalize
 from chainrule.nn.pooling import CaffeAvgPool2d, CaffeMaxPool2d
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from chainrule.core.errors import UserError, unknown
 from chainrule.models import get_card, weights_named
 from chainrule.nn.normalization.normalize import Normalize
+from chainrule.run.input_normalization import input_normalization
 from chainrule.run.run import Run
-from chainrule.run.weights.provenance import input_normalization
 from chainrule.systems.image_synthesis.feature_extractor import FeatureExtractor, last_layer_of_each_size, preprocessing
 from chainrule.tasks.images.classification import classifier_of_run
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from chainrule.core.course import Topic
 from chainrule.core.recipe import recipe
 from chainrule.core.settings import Count, NonNegative, Positive, Size
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     data="china",
     source="Mordvintsev, Olah, Tyka: Inceptionism, 2015, and its notebook dream.ipynb",
     model="vgg16",
+    model_setting="network",
     tiny={"network": "resnet20", "size": 48, "octaves": 2, "steps": 3, "jitter": 4},
+    summary_zh="在自己的图像（`--data 文件`）上做 Deep Dream：让网络各层看到的东西变得更强（`of=RUN`、`--weights`）",
+    topics=(Topic("Deep Dream, style transfer", "Deep Dream、风格迁移", lectures=(1, 3)),),
 )
 def dream(
     run: Run,
@@ -80,7 +84,10 @@ def dream(
     data="china",
     source="Gatys, Ecker, Bethge: Image style transfer using convolutional neural networks, 2016",
     model="vgg19",
+    model_setting="network",
     tiny={"network": "resnet20", "size": 40, "steps": 6, "start": "noise"},
+    summary_zh="把一张图像（`--data 文件`）的内容画成另一张的风格（`style=文件`）",
+    topics=(Topic("Deep Dream, style transfer"),),
 )
 def style(
     run: Run,

@@ -15,6 +15,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.introspection.attribution.inversion import total_variation
 from chainrule.run.protocols import Stateful
@@ -289,3 +290,6 @@ def _feature_maps(name: str, value: Tensor) -> Tensor:
     if value.dim() != 4 or not value.numel():
         raise UserError(f"{name} must be maps", expected="(B, N, H, W), not empty", found=tuple(value.shape))
     return value
+
+
+TOPICS = (Topic("Deep Dream, style transfer", code=("StyleTransfer", "gram_matrix")),)

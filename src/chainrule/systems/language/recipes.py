@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chainrule.core.course import Topic
 from chainrule.core.recipe import Target, recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
 
@@ -34,6 +35,16 @@ if TYPE_CHECKING:
         "hidden_size": 48,
         "log_every": 10,
     },
+    summary_zh="逐字符的长短期记忆网络语言模型，沿时间截断",
+    topics=(
+        Topic("Adam", "Adam", lectures=(3,), command="chainrule train char-lstm lr=0.002"),
+        Topic(
+            "Stacked recurrent layers",
+            "堆叠循环神经网络",
+            lectures=(3,),
+            command="chainrule train char-lstm num_layers=3",
+        ),
+    ),
 )
 def char_lstm(
     run: Run,

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import RunFailed, UserError
 
 Separation = Literal["complete", "quasi-complete", "none"]
@@ -225,3 +226,6 @@ def _checked(x: Tensor, y: Tensor) -> tuple[NDArray[np.float64], NDArray[np.int6
 def _expect(found: object) -> None:
     if getattr(found, "status", None) != 0:
         raise RunFailed(f"the linear programme was not solved: {getattr(found, 'message', found)}")
+
+
+TOPICS = (Topic("McCulloch-Pitts neuron, threshold units, XOR", code=("shared_point",)),)

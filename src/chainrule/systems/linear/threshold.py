@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 
@@ -138,3 +139,14 @@ def parity(x: Tensor) -> Tensor:
     signs = torch.ones(D)
     signs[1::2] = -1.0
     return threshold_unit(hidden, signs, 0.5)
+
+
+TOPICS = (
+    Topic(
+        "McCulloch-Pitts neuron, threshold units, XOR",
+        "MP 神经元、阈值单元、异或问题",
+        lectures=(1, 2, 3),
+        code=("mcculloch_pitts", "threshold_unit", "exclusive_or"),
+        command="chainrule train hidden-layers problems=xor",
+    ),
+)

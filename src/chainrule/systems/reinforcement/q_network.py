@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.card import Card
+from chainrule.core.course import Topic
 
 
 class QNetwork(nn.Module):
@@ -50,4 +51,5 @@ Q_NETWORK = Card(
         "connected; the paper's convolutions have nothing to convolve here.",
         "Weights begin as torch.nn.Linear draws them; the paper names no initialisation.",
     ),
+    topics=(Topic("Deep Q-network, replay memory, target network, Double DQN"),),
 )

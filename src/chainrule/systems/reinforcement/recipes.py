@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from chainrule.core.course import Topic
 from chainrule.core.recipe import Target, recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
 
@@ -34,6 +35,15 @@ if TYPE_CHECKING:
         "evaluation_episodes": 5,
         "stop_at": 0.0,
     },
+    summary_zh="深度 Q 网络，带经验回放和目标网络",
+    topics=(
+        Topic(
+            "Deep Q-network, replay memory, target network, Double DQN",
+            "深度 Q 网络、经验回放、目标网络、Double DQN",
+            lectures=(3,),
+            command="chainrule train dqn double=yes",
+        ),
+    ),
 )
 def dqn(
     run: Run,
@@ -62,8 +72,8 @@ def dqn(
 ) -> QAgent:
     """A deep Q-network: replay memory, a target network, epsilon-greedy exploration; Double DQN by a setting.
 
-    The defaults are for CartPole. The value of a state is near 100 there, and each move of the target network adds
-    one step's reward to it, so the network is small, the rate high and the moves are frequent. The error is squared;
+    The defaults are for CartPole. The value of a state is near 100 there, and each update of the target network
+    adds one step's reward to it, so the network is small, the learning rate high, and these updates are frequent. The error is squared;
     loss=huber is the clipped error of the paper, which bounds the gradient and with it how fast such values are reached.
     """
     import torch
@@ -75,7 +85,7 @@ def dqn(
 
     data = load_environment(run)
     q = run.place(QNetwork(data.spec["obs_size"], data.spec["num_actions"], hidden))
-    numbers = DQNConfig(
+    config = DQNConfig(
         total_steps=total_steps,
         learning_starts=learning_starts,
         train_every=train_every,
@@ -96,7 +106,7 @@ def dqn(
         data=data,
         q=q,
         optimizer=torch.optim.Adam(q.parameters(), lr, fused=True),
-        numbers=numbers,
+        config=config,
         environments=envs,
         memory_size=memory,
         evaluation_episodes=evaluation_episodes,

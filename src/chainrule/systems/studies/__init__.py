@@ -1,0 +1,14 @@
+"""Studies: claims of the course, each put to the test by measurement.
+
+    approximation     what sums of sigmoids and layers of rectified units can represent; what no straight line can do
+    generalization    bias and variance, votes and their bounds, random labels, dropout as an average
+    optimization      momentum in a ravine, saddles, tanh against ReLU, batch normalisation, vanishing gradients
+
+A study names the points to compare, measures each of them once with random numbers of its own, and states what follows.
+"""
+
+from chainrule.core.course import Family
+
+FAMILY = Family(
+    "Claims of the course, measured", "课程中的论断，用测量检验", order=130, best="sigmoid-bumps", metric="sup_error"
+)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.task import Figure
 from chainrule.functional.metrics.calibration import expected_calibration_error
 from chainrule.reporting.columns import columns_of, shortened
@@ -104,3 +105,13 @@ def _titles(mistakes: Sequence[tuple[str, str, float]]) -> list[str]:
         f"{shortened(true, TITLE)}\n{shortened(f'as {answer}', TITLE)}\n({certainty:.2f})"
         for true, answer, certainty in mistakes
     ]
+
+
+TOPICS = (
+    Topic(
+        "Rare classes, precision and recall, calibration",
+        "稀有类别、查准率与查全率、校准",
+        code=("by_class", "reliability"),
+        command="chainrule train image-classifier balance=loss",
+    ),
+)

@@ -1,7 +1,7 @@
 """Normalisation: every value depends on the mean and the deviation of a group, and so does its delta.
 
 For a group of m values, with x^ = (x - mean) / s, s = sqrt(var + eps) and g the delta of x^, the derivative goes back
-by three ways, through x itself, through the mean and through the variance. Together they are
+along three paths, through x itself, through the mean and through the variance. Together they are
 
     dE/dx = (g - mean(g) - x^ mean(g x^)) / s
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.systems.backprop.layers.layer import Layer, without_graph
 
 
@@ -95,7 +96,7 @@ class BatchNorm(Layer):
         self.num_batches_tracked += 1
 
     def _channels(self, values: Tensor, like: Tensor) -> Tensor:
-        return values.reshape(1, -1, *[1] * (like.dim() - 2))
+        return values.reshape(1, -1, *[1] * (like.dim() - 2))  # (C,) -> (1, C, 1, ...)
 
 
 class LayerNorm(Layer):
@@ -143,3 +144,6 @@ class LayerNorm(Layer):
             weight=weight.sum(samples) if samples else weight, bias=bias.sum(samples) if samples else bias
         )
         return through_moments(delta * self.weight, normalized, scale, (-1,))
+
+
+TOPICS = (Topic("Batch normalisation", code=("BatchNorm",)),)

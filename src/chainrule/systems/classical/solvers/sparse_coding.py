@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 UNUSED = 1e-6  # an atom whose codes have a smaller sum of squares is hardly ever used
@@ -204,3 +205,6 @@ def coding_objective(x: Tensor, codes: Tensor, atoms: Tensor, alpha: float) -> f
     1.5
     """
     return float(0.5 * (x - codes @ atoms).square().sum() + alpha * codes.abs().sum())
+
+
+TOPICS = (Topic("Sparse coding", code=("sparse_codes",)),)

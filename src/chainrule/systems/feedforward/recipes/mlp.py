@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from chainrule.core.course import Topic
 from chainrule.core.recipe import Target, recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Preprocessing, Size
 
@@ -33,6 +34,7 @@ Hidden = tuple[Count, ...] | None
         "test error at the end of training",
     ),
     tiny={"epochs": 2, "hidden": (20,), "size": 8, "log_every": 3},
+    summary_zh="图像上的 800 个隐藏单元，dropout",
 )
 def mlp(
     run: Run,
@@ -57,6 +59,7 @@ def mlp(
 
     from chainrule.data.images.loading import load_images
     from chainrule.optim.by_name import optimizer_of
+    from chainrule.optim.schedule import cosine_schedule
     from chainrule.systems.feedforward.mlp import MLP
     from chainrule.tasks.images.classification import ImageClassifier
 
@@ -64,14 +67,13 @@ def mlp(
     inputs, classes = data.spec["channels"] * size * size, len(data.spec["classes"])
     model = run.place(MLP(inputs, classes, hidden or (), activation, dropout, input_dropout, init))
     rule = optimizer_of(optimizer, model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
-    steps = epochs * -(-data.spec["counts"]["train"] // batch_size)
     return ImageClassifier(
         run,
         data=data,
         model=model,
         criterion=lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
         optimizer=rule,
-        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(rule, steps),
+        schedule=cosine_schedule(rule, epochs, data.spec["counts"]["train"], batch_size),
         epochs=epochs,
         batch_size=batch_size,
     )
@@ -84,6 +86,8 @@ def mlp(
     source="Rumelhart, Hinton, Williams 1986",
     model="mlp",
     tiny={"data": "iris", "epochs": 5, "hidden": (8,), "log_every": 3},
+    summary_zh="表格的行分类，提前停止",
+    topics=(Topic("Early stopping", "提前停止", lectures=(3,), command="chainrule train mlp-table patience=5"),),
 )
 def mlp_table(
     run: Run,
@@ -109,11 +113,10 @@ def mlp_table(
 
     from chainrule.data.preprocess import preprocessed
     from chainrule.data.tables.loading import load_table
-    from chainrule.optim import as_schedule, fixed
     from chainrule.optim.by_name import optimizer_of
     from chainrule.systems.feedforward.mlp import MLP
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import fit_by_sgd
+    from chainrule.tasks.tables.training import fit_by_sgd
 
     data = load_table(
         run,
@@ -130,7 +133,6 @@ def mlp_table(
     learn = fit_by_sgd(
         lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
         rule,
-        as_schedule(rule, fixed(lr)),
         epochs=epochs,
         batch_size=batch_size,
         choose_by=("loss", True),
@@ -146,6 +148,7 @@ def mlp_table(
     source="Rumelhart, Hinton, Williams 1986",
     model="mlp",
     tiny={"epochs": 5, "hidden": (8,), "log_every": 5},
+    summary_zh="表格的行到一个数；用点拟合函数",
 )
 def mlp_regression(
     run: Run,
@@ -169,12 +172,11 @@ def mlp_regression(
 ) -> TableRegressor:
     """Rows of a table into a number, or a function fitted to points; learnt in deviations of the target, told in its units."""
     from chainrule.data.tables.loading import load_table
-    from chainrule.optim import as_schedule, fixed
     from chainrule.optim.by_name import optimizer_of
     from chainrule.systems.feedforward.mlp import MLP
     from chainrule.systems.feedforward.target_scaler import TargetScaler
-    from chainrule.tasks.tables.learning import fit_by_sgd
     from chainrule.tasks.tables.regression import TableRegressor
+    from chainrule.tasks.tables.training import fit_by_sgd
 
     data = load_table(
         run, task="regression", standardize=standardize, encode=True, missing=missing, val_fraction=val_fraction
@@ -192,7 +194,6 @@ def mlp_regression(
     learn = fit_by_sgd(
         criterion,
         rule,
-        as_schedule(rule, fixed(lr)),
         epochs=epochs,
         batch_size=batch_size,
         choose_by=("rmse" if loss == "squared" else "mae", True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from chainrule.core.course import Topic
 from chainrule.core.recipe import recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
 
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
     source="Smilkov et al. 2017 (TensorFlow Playground); Rumelhart, Hinton, Williams 1986",
     model="mlp",
     tiny={"data": "xor", "epochs": 4, "hidden": (4,), "log_every": 10},
+    summary_zh="平面上的点、手工特征、决策面",
+    topics=(
+        Topic(
+            "Decision surfaces, features made by hand",
+            "决策面、手工特征",
+            lectures=(3,),
+            command="chainrule train playground features=x1,x2,x1x2 hidden=none",
+        ),
+    ),
 )
 def playground(
     run: Run,
@@ -48,22 +58,20 @@ def playground(
     import torch
 
     from chainrule.data.tables.loading import kept_features, load_table
-    from chainrule.nn.features import OverFeatures, features_of
-    from chainrule.optim import as_schedule, fixed
+    from chainrule.nn.features import BasisExpansion, features_of
     from chainrule.optim.by_name import optimizer_of
     from chainrule.systems.feedforward.mlp import MLP
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import fit_by_sgd
+    from chainrule.tasks.tables.training import fit_by_sgd
 
     data = load_table(run, task="classification", encode=True, val_fraction=val_fraction)
     chosen = features_of(features, degree, len(kept_features(data.spec)))
     network = MLP(len(chosen), len(data.spec["classes"]), hidden or (), activation, dropout, init=init)
-    model = run.place(OverFeatures(chosen, network))
+    model = run.place(BasisExpansion(chosen, network))
     rule = optimizer_of(optimizer, model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
     learn = fit_by_sgd(
         lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
         rule,
-        as_schedule(rule, fixed(lr)),
         epochs=epochs,
         batch_size=batch_size,
         choose_by=("loss", True),

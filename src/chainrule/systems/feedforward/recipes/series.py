@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from chainrule.core.course import Topic
 from chainrule.core.recipe import recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
 
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
     source="Lapedes and Farber 1987; Rumelhart, Hinton, Williams 1986",
     model="mlp",
     tiny={"epochs": 3, "hidden": (8,), "lags": 6, "horizon": 4, "period": 5, "batch_size": 64, "log_every": 3},
+    summary_zh="时间序列预测，与朴素预测比较",
+    topics=(
+        Topic(
+            "Forecasting a time series",
+            "时间序列预测",
+            lectures=(1,),
+            command="chainrule train mlp-series --data sunspots",
+        ),
+    ),
 )
 def mlp_series(
     run: Run,
@@ -44,11 +54,10 @@ def mlp_series(
 ) -> Forecaster:
     """The next values of a series from the last `lags`; hidden=none is a linear autoregression, period= adds its naive rival."""
     from chainrule.data.tables.series import load_series
-    from chainrule.optim import as_schedule, fixed
     from chainrule.optim.by_name import optimizer_of
     from chainrule.systems.feedforward.forecasting import Forecaster
     from chainrule.systems.feedforward.mlp import MLP
-    from chainrule.tasks.tables.learning import fit_by_sgd
+    from chainrule.tasks.tables.training import fit_by_sgd
 
     data = load_series(
         run, lags=lags, difference=difference, log=log, val_fraction=val_fraction, test_fraction=test_fraction
@@ -58,7 +67,6 @@ def mlp_series(
     learn = fit_by_sgd(
         lambda answers, y: (answers.flatten() - y).square(),
         rule,
-        as_schedule(rule, fixed(lr)),
         epochs=epochs,
         batch_size=batch_size,
         choose_by=("rmse", True),

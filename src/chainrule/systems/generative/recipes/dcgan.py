@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from chainrule.core.course import Topic
 from chainrule.core.recipe import recipe
 from chainrule.core.settings import Count, Fraction, Positive, Size
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     source="Radford et al. 2016",
     model="dcgan-generator",
     tiny={"steps": 12, "width": 4, "batch_size": 32, "sample_every": 6, "log_every": 3},
+    summary_zh="图像的生成网络和判别网络",
+    topics=(Topic("Adam"), Topic("DCGAN", "DCGAN", lectures=(3,))),
 )
 def dcgan(
     run: Run,

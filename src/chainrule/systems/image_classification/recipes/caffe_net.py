@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chainrule.core.course import Topic
 from chainrule.core.recipe import Target, recipe
 from chainrule.core.settings import Fraction, Size
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
         "error", 0.0090, "mnist", "Caffe, examples/mnist/readme.md: accuracy 0.991", "last of 10,000 iterations of 64"
     ),
     tiny={"epochs": 2, "log_every": 3},
+    summary_zh="Caffe 文件描述的任意网络和求解器：`net=FILE.prototxt solver=FILE.prototxt caffemodel=FILE`",
+    topics=(Topic("Nets, weights and solvers in Caffe's files", "Caffe 文件中的网络、权重和求解器", lectures=(2,)),),
 )
 def caffe_net(
     run: Run,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         "error", 0.0090, "mnist", "Caffe, examples/mnist/readme.md: accuracy 0.991", "last of 10,000 iterations of 64"
     ),
     tiny={"epochs": 2, "log_every": 3},
+    summary_zh="Caffe 形式的 LeNet",
 )
 def lenet_caffe(
     run: Run,
@@ -40,20 +41,20 @@ def lenet_caffe(
     import torch
 
     from chainrule.data.images.loading import load_images
+    from chainrule.optim.schedule import cosine_schedule
     from chainrule.systems.image_classification.lenet import LeNetCaffe
     from chainrule.tasks.images.classification import ImageClassifier
 
     data = load_images(run, size=28, channels=channels, val_fraction=val_fraction)
     model = run.place(LeNetCaffe(len(data.spec["classes"]), data.spec["channels"]))
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum, weight_decay=weight_decay)
-    steps = epochs * -(-data.spec["counts"]["train"] // batch_size)
     return ImageClassifier(
         run,
         data=data,
         model=model,
         criterion=lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
         optimizer=optimizer,
-        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
+        schedule=cosine_schedule(optimizer, epochs, data.spec["counts"]["train"], batch_size),
         epochs=epochs,
         batch_size=batch_size,
     )
@@ -73,6 +74,7 @@ def lenet_caffe(
         "20 passes over 60,000 images, test error at the end",
     ),
     tiny={"epochs": 2, "log_every": 3},
+    summary_zh="1998 年的 LeNet-5：可训练的下采样、部分连接的 C3、径向基输出",
 )
 def lenet5(
     run: Run,
@@ -93,6 +95,7 @@ def lenet5(
     import torch
 
     from chainrule.data.images.loading import load_images
+    from chainrule.optim.schedule import cosine_schedule
     from chainrule.systems.image_classification.lenet import LeNet5
     from chainrule.tasks.images.classification import ImageClassifier
 
@@ -104,14 +107,13 @@ def lenet5(
     data = load_images(run, size=32, channels=channels, val_fraction=val_fraction)
     model = run.place(LeNet5(len(data.spec["classes"]), data.spec["channels"]))
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum)
-    steps = epochs * -(-data.spec["counts"]["train"] // batch_size)
     return ImageClassifier(
         run,
         data=data,
         model=model,
         criterion=map_criterion,
         optimizer=optimizer,
-        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
+        schedule=cosine_schedule(optimizer, epochs, data.spec["counts"]["train"], batch_size),
         epochs=epochs,
         batch_size=batch_size,
     )

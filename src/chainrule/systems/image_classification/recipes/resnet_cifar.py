@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from chainrule.core.course import Topic
 from chainrule.core.recipe import Target, recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
 
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
         "error", 0.0875, "cifar10", "He et al. 2016, table 6", "64,000 iterations of 128; test error at the end"
     ),
     tiny={"data": "digits", "depth": 8, "epochs": 1, "log_every": 3},
+    summary_zh="用于小图像的残差网络，20 到 110 层",
+    topics=(
+        Topic(
+            "Learning rate that falls: cosine, steps",
+            "学习率衰减：余弦、阶梯",
+            lectures=(2, 3),
+            command="chainrule train resnet20 lr_drops=0.5,0.75",
+        ),
+        Topic("Weight decay", "权重衰减", lectures=(2, 3, 4), command="chainrule train resnet20 weight_decay=0"),
+    ),
 )
 def resnet20(
     run: Run,
@@ -52,7 +63,8 @@ def resnet20(
 
     from chainrule.data.images.augment import Growing, flip, of_images, shift
     from chainrule.data.images.loading import load_images
-    from chainrule.optim.fused import has_fused
+    from chainrule.optim.by_name import has_fused
+    from chainrule.optim.schedule import total_steps
     from chainrule.systems.image_classification.resnet_cifar import ResNetCifar
     from chainrule.tasks.images.classification import ImageClassifier
 
@@ -60,7 +72,7 @@ def resnet20(
     model = run.place(ResNetCifar(depth, len(data.spec["classes"]), data.spec["channels"]))
     parameters = list(model.parameters())
     optimizer = torch.optim.SGD(parameters, lr, momentum, weight_decay=weight_decay, fused=has_fused("sgd", parameters))
-    steps = epochs * -(-data.spec["counts"]["train"] // batch_size)
+    steps = total_steps(epochs, data.spec["counts"]["train"], batch_size)
     if schedule == "linear":
         falling: LRScheduler = LinearLR(optimizer, 1.0, 0.0, steps)
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 
@@ -87,3 +88,6 @@ def _checked(table: Tensor) -> Tensor:
     if bool((table < 0).any()) or not bool((table.sum((1, 2)) > 0).all()):
         raise UserError("a table of counts is out of range", expected="counts of 0 or more, one text at least")
     return table.double()
+
+
+TOPICS = (Topic("Bag of words, TF-IDF, text classification", code=("chi_square",)),)

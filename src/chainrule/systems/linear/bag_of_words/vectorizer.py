@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn.feature_extraction.text import CountVectorizer
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.systems.linear.bag_of_words.feature_selection import chi_square, contingency, mutual_information
 
@@ -226,3 +227,14 @@ def _best(scores: Tensor, count: int) -> NDArray[np.int64]:
     """The places of the `count` largest, in order; of equal ones the first."""
     found: NDArray[np.int64] = scores.sort(descending=True, stable=True).indices[:count].sort().values.numpy()
     return found
+
+
+TOPICS = (
+    Topic(
+        "Bag of words, TF-IDF, text classification",
+        "词袋、TF-IDF、文本分类",
+        lectures=(3,),
+        code=("BagOfWords",),
+        command="chainrule train bag-of-words estimator=naive-bayes",
+    ),
+)

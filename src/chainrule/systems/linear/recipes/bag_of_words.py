@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         lower_is_better=False,
     ),
     tiny={"c": (1.0, 10.0), "tol": 1e-2, "min_df": 4},
+    summary_zh="文本分类：TF-IDF 加朴素贝叶斯、logistic 回归或支持向量机",
 )
 def bag_of_words(
     run: Run,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from chainrule.core.course import Topic
 from chainrule.core.recipe import Target, recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Preprocessing
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     source="Golub and Van Loan 2013, section 5.3",
     model="linear-regression",
     tiny={"solver": "normal"},
+    summary_zh="最小二乘：QR 分解、正规方程、梯度下降",
+    topics=(Topic("Linear regression: normal equations, QR, descent"),),
 )
 def linear_regression(
     run: Run,
@@ -33,25 +36,21 @@ def linear_regression(
     val_fraction: Fraction = 0.1,
 ) -> TableRegressor:
     """Least squares, by QR, the normal equations or gradient descent."""
-    import torch
-
-    from chainrule.data.tables.loading import load_table
-    from chainrule.nn.fitted import Fitted
     from chainrule.systems.linear.regression import LinearRegression
-    from chainrule.tasks.tables.learning import grid_search
+    from chainrule.tasks.tables.estimators import estimator_task
     from chainrule.tasks.tables.regression import TableRegressor
 
-    data = load_table(
+    model = LinearRegression(solver=solver, tol=tol, max_iter=max_iter, device=str(run.device))
+    return estimator_task(
+        TableRegressor,
         run,
+        model,
         task="regression",
-        dtype=torch.float64,
-        standardize=standardize,
+        preprocess=standardize,
         encode=encode,
         missing=missing,
         val_fraction=val_fraction,
     )
-    model = LinearRegression(solver=solver, tol=tol, max_iter=max_iter, device=str(run.device))
-    return TableRegressor(run, data=data, model=Fitted(model), learn=grid_search())
 
 
 @recipe(
@@ -61,6 +60,7 @@ def linear_regression(
     source="Hoerl and Kennard 1970",
     model="ridge",
     tiny={"alpha": (0.1, 10.0)},
+    summary_zh="带平方惩罚的最小二乘",
 )
 def ridge(
     run: Run,
@@ -75,26 +75,23 @@ def ridge(
     val_fraction: Fraction = 0.1,
 ) -> TableRegressor:
     """Least squares with a squared penalty; the validation split chooses how much."""
-    import torch
-
-    from chainrule.data.tables.loading import load_table
-    from chainrule.nn.fitted import Fitted
     from chainrule.systems.linear.regression import Ridge
-    from chainrule.tasks.tables.learning import grid_search
+    from chainrule.tasks.tables.estimators import estimator_task
     from chainrule.tasks.tables.regression import TableRegressor
 
-    data = load_table(
+    model = Ridge(solver=solver, tol=tol, max_iter=max_iter, device=str(run.device))
+    return estimator_task(
+        TableRegressor,
         run,
+        model,
+        [{"alpha": one} for one in alpha],
         task="regression",
-        dtype=torch.float64,
-        standardize=standardize,
+        choose_by="mse",
+        preprocess=standardize,
         encode=encode,
         missing=missing,
         val_fraction=val_fraction,
     )
-    model = Ridge(solver=solver, tol=tol, max_iter=max_iter, device=str(run.device))
-    learn = grid_search([{"alpha": one} for one in alpha], choose_by=("mse", True))
-    return TableRegressor(run, data=data, model=Fitted(model), learn=learn)
 
 
 @recipe(
@@ -104,6 +101,7 @@ def ridge(
     source="Tibshirani 1996; Friedman, Hastie, Tibshirani 2010",
     model="lasso",
     tiny={"alpha": (0.1, 1.0)},
+    summary_zh="使权重变为 0 的惩罚，坐标下降",
 )
 def lasso(
     run: Run,
@@ -117,26 +115,23 @@ def lasso(
     val_fraction: Fraction = 0.1,
 ) -> TableRegressor:
     """Least squares with a penalty that sets weights to 0; the validation split chooses how much."""
-    import torch
-
-    from chainrule.data.tables.loading import load_table
-    from chainrule.nn.fitted import Fitted
     from chainrule.systems.linear.regression import Lasso
-    from chainrule.tasks.tables.learning import grid_search
+    from chainrule.tasks.tables.estimators import estimator_task
     from chainrule.tasks.tables.regression import TableRegressor
 
-    data = load_table(
+    model = Lasso(tol=tol, max_iter=max_iter, device=str(run.device))
+    return estimator_task(
+        TableRegressor,
         run,
+        model,
+        [{"alpha": one} for one in alpha],
         task="regression",
-        dtype=torch.float64,
-        standardize=standardize,
+        choose_by="mse",
+        preprocess=standardize,
         encode=encode,
         missing=missing,
         val_fraction=val_fraction,
     )
-    model = Lasso(tol=tol, max_iter=max_iter, device=str(run.device))
-    learn = grid_search([{"alpha": one} for one in alpha], choose_by=("mse", True))
-    return TableRegressor(run, data=data, model=Fitted(model), learn=learn)
 
 
 @recipe(
@@ -146,6 +141,7 @@ def lasso(
     source="Cox 1958; Bishop 2006, section 4.3",
     model="logistic-regression",
     tiny={"c": (0.1, 1.0), "tol": 1e-3},
+    summary_zh="logistic 回归，两类或多类，牛顿法、L-BFGS",
 )
 def logistic_regression(
     run: Run,
@@ -161,29 +157,25 @@ def logistic_regression(
     val_fraction: Fraction = 0.1,
 ) -> TableClassifier:
     """Log-odds that are linear in the columns: one row of weights for two classes; the validation split chooses C."""
-    import torch
-
-    from chainrule.data.preprocess import preprocessed
-    from chainrule.data.tables.loading import load_table
-    from chainrule.nn.fitted import Fitted
     from chainrule.systems.linear.logistic import LogisticRegression
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import grid_search
+    from chainrule.tasks.tables.estimators import estimator_task
 
-    data = load_table(
+    model = LogisticRegression(
+        solver=solver, class_weight=class_weight, tol=tol, max_iter=max_iter, device=str(run.device)
+    )
+    return estimator_task(
+        TableClassifier,
         run,
+        model,
+        [{"C": one} for one in c],
         task="classification",
-        dtype=torch.float64,
-        standardize=preprocess == "standardize",
+        choose_by="loss",
+        preprocess=preprocess,
         encode=encode,
         missing=missing,
         val_fraction=val_fraction,
     )
-    model = LogisticRegression(
-        solver=solver, class_weight=class_weight, tol=tol, max_iter=max_iter, device=str(run.device)
-    )
-    learn = grid_search([{"C": one} for one in c], choose_by=("loss", True))
-    return TableClassifier(run, data=data, model=preprocessed(Fitted(model), preprocess, data.spec), learn=learn)
 
 
 @recipe(
@@ -200,6 +192,7 @@ def logistic_regression(
         "test split, once, after the validation split chose C",
     ),
     tiny={"c": (0.1,), "tol": 1e-2, "preprocess": "pca"},
+    summary_zh="每类一个得分，再取 softmax",
 )
 def softmax_regression(
     run: Run,
@@ -218,27 +211,26 @@ def softmax_regression(
     """A linear score for each class and the softmax of them; the validation split chooses C."""
     import torch
 
-    from chainrule.data.preprocess import preprocessed
-    from chainrule.data.tables.loading import load_table
-    from chainrule.nn.fitted import Fitted
     from chainrule.systems.linear.logistic import SoftmaxRegression
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import grid_search
+    from chainrule.tasks.tables.estimators import estimator_task
 
-    data = load_table(
+    model = SoftmaxRegression(
+        solver=solver, class_weight=class_weight, tol=tol, max_iter=max_iter, device=str(run.device)
+    )
+    return estimator_task(
+        TableClassifier,
         run,
+        model,
+        [{"C": one} for one in c],
         task="classification",
+        choose_by="loss",
+        preprocess=preprocess,
         dtype=getattr(torch, dtype),
-        standardize=preprocess == "standardize",
         encode=encode,
         missing=missing,
         val_fraction=val_fraction,
     )
-    model = SoftmaxRegression(
-        solver=solver, class_weight=class_weight, tol=tol, max_iter=max_iter, device=str(run.device)
-    )
-    learn = grid_search([{"C": one} for one in c], choose_by=("loss", True))
-    return TableClassifier(run, data=data, model=preprocessed(Fitted(model), preprocess, data.spec), learn=learn)
 
 
 @recipe(
@@ -248,6 +240,8 @@ def softmax_regression(
     source="Rosenblatt 1958; Freund and Schapire 1999",
     model="perceptron",
     tiny={"epochs": (1, 5)},
+    summary_zh="Rosenblatt 的学习规则；末次、平均或投票的权重",
+    topics=(Topic("Perceptron, its bound on mistakes"),),
 )
 def perceptron(
     run: Run,
@@ -260,23 +254,21 @@ def perceptron(
     val_fraction: Fraction = 0.1,
 ) -> TableClassifier:
     """Weights that are sums of the rows answered wrongly; the validation split chooses after how many epochs to stop."""
-    import torch
-
-    from chainrule.data.tables.loading import load_table
-    from chainrule.nn.fitted import Fitted
     from chainrule.systems.linear.perceptron import Perceptron
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import grid_search
+    from chainrule.tasks.tables.estimators import estimator_task
 
-    data = load_table(
+    model = Perceptron(average=average, random_state=run.seed, device=str(run.device))
+    return estimator_task(
+        TableClassifier,
         run,
+        model,
+        [{"max_iter": count} for count in epochs],
         task="classification",
-        dtype=torch.float64,
-        standardize=standardize,
+        choose_by="error",
+        preprocess=standardize,
         encode=encode,
         missing=missing,
         val_fraction=val_fraction,
+        probabilistic=False,
     )
-    model = Perceptron(average=average, random_state=run.seed, device=str(run.device))
-    learn = grid_search([{"max_iter": count} for count in epochs], choose_by=("error", True))
-    return TableClassifier(run, data=data, model=Fitted(model), learn=learn, probabilistic=False)

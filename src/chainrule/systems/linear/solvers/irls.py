@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.optim.lbfgs import Minimum
 from chainrule.systems.linear.solvers.logistic_objective import LogisticObjective
@@ -92,3 +93,6 @@ def without_shifts(hessian: Tensor, num_outputs: int) -> Tensor:
     D1 = len(hessian) // num_outputs
     curvature = float(hessian.diagonal().mean()) / num_outputs
     return hessian + curvature * torch.eye(D1).to(hessian).repeat(num_outputs, num_outputs)
+
+
+TOPICS = (Topic("Logistic and softmax regression", code=("irls",)),)

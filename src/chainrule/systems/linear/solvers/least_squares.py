@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.optim.lbfgs import Minimum
 from chainrule.systems.linear.solvers.gradient_descent import gradient_descent
@@ -148,3 +149,6 @@ def least_squares_descent(
 
     lr = 1.0 / curvature if curvature > 0 else 1.0
     return gradient_descent(f, x.new_zeros(x.shape[1]), lr=lr, tolerance=tolerance, max_iterations=max_iterations)
+
+
+TOPICS = (Topic("Linear regression: normal equations, QR, descent", code=("least_squares_qr", "normal_equations")),)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 BLOCK = 128  # rows whose scores are kept up to date by their inner products, while mistakes are made among them
@@ -140,3 +141,6 @@ def _history(
         steps[number, wrong] -= rows[row]
     moments = np.array([0] + [moment for moment, *_ in changes] + [time])
     return steps.cumsum(0), np.diff(moments)
+
+
+TOPICS = (Topic("Perceptron, its bound on mistakes", code=("perceptron",)),)

@@ -1,21 +1,16 @@
-"""What networks can approximate, measured: sigmoid bumps, depth against width."""
+"""What networks can represent, measured: sigmoid bumps, depth against width, hidden layers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from chainrule.core.course import Topic
 from chainrule.core.recipe import recipe
 from chainrule.core.settings import Count, NonNegative, Positive
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from chainrule.run.run import Run
-    from chainrule.tasks.study import Study
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
     from chainrule.run.run import Run
     from chainrule.tasks.study import Study
 
@@ -26,6 +21,8 @@ if TYPE_CHECKING:
     data="synthetic",
     source="Cybenko 1989; Hornik, Stinchcombe and White 1989",
     tiny={"counts": (4, 16), "cells": (2, 4), "trained": (4,), "steps": 50},
+    summary_zh="用 sigmoid 逼近给定的函数",
+    topics=(Topic("Universal approximation by sigmoid bumps"),),
 )
 def sigmoid_bumps(
     run: Run,
@@ -66,6 +63,8 @@ def sigmoid_bumps(
     data="synthetic",
     source="Telgarsky 2015; Montufar et al. 2014",
     tiny={"built": 4, "folds": 2, "widths": (4, 8), "depths": (1, 2), "parameters": 40, "repeats": 1, "steps": 50},
+    summary_zh="线性段数和误差随深度、宽度的变化",
+    topics=(Topic("Depth against width"),),
 )
 def depth_width(
     run: Run,
@@ -106,6 +105,8 @@ def depth_width(
     data="synthetic",
     source="Minsky and Papert 1969; Rumelhart, Hinton, Williams 1986",
     tiny={"problems": ("xor",), "hidden": (2,), "steps": 40, "count": 80},
+    summary_zh="异或、圆、螺旋：没有和有隐藏层",
+    topics=(Topic("McCulloch-Pitts neuron, threshold units, XOR"),),
 )
 def hidden_layers(
     run: Run,

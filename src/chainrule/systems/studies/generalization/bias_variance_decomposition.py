@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 
@@ -109,3 +110,6 @@ def legendre(x: Tensor, degree: int) -> Tensor:
     for k in range(1, degree):
         columns.append(((2 * k + 1) * x * columns[k] - k * columns[k - 1]) / (k + 1))
     return torch.stack(columns[: degree + 1], -1)
+
+
+TOPICS = (Topic("Bias and variance", code=("bias_variance", "linear_bias_variance")),)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.core.task import Figure
 from chainrule.loops.experiment import Row, descend
@@ -184,3 +185,6 @@ def draw(rows: list[Row], num_classes: int) -> list[Figure]:
             bottom=0,
         ),
     ]
+
+
+TOPICS = (Topic("Random labels memorised", code=("corrupted",)),)

@@ -1,19 +1,12 @@
-"""Why what was learnt holds elsewhere: bias and variance, ensembles, random labels, each measured."""
+"""Why a fitted model generalises, measured: bias and variance, ensembles, random labels, averaging by dropout."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chainrule.core.course import Topic
 from chainrule.core.recipe import recipe
-from chainrule.core.settings import Count, Fraction, Positive, Size
-
-if TYPE_CHECKING:
-    from chainrule.run.run import Run
-    from chainrule.tasks.study import Study
-
-from typing import TYPE_CHECKING
-
-from chainrule.core.settings import NonNegative
+from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
 
 if TYPE_CHECKING:
     from chainrule.run.run import Run
@@ -26,6 +19,10 @@ if TYPE_CHECKING:
     data="synthetic",
     source="Geman, Bienenstock and Doursat 1992; Belkin et al. 2019",
     tiny={"degrees": (0, 3, 9), "hidden": (1, 4), "sets": 20, "steps": 60},
+    summary_zh="偏差、方差及其和随模型大小的变化",
+    topics=(
+        Topic("Bias and variance", "偏差与方差", lectures=(3,), command="chainrule train bias-variance noise=0.1"),
+    ),
 )
 def bias_variance(
     run: Run,
@@ -52,6 +49,15 @@ def bias_variance(
     data="digits",
     source="Hansen and Salamon 1990; Krogh and Vedelsby 1995; Breiman 1996",
     tiny={"members": 5, "samples": 200, "steps": 40},
+    summary_zh="投票的错误率与它的界",
+    topics=(
+        Topic(
+            "PAC bound, ensembles, votes",
+            "PAC 界、集成、投票",
+            lectures=(3,),
+            command="chainrule train ensemble-bounds members=11",
+        ),
+    ),
 )
 def ensemble_bounds(
     run: Run,
@@ -78,6 +84,8 @@ def ensemble_bounds(
     data="digits",
     source="Zhang et al. 2017 (arXiv 1611.03530)",
     tiny={"corruptions": (0.0, 1.0), "hidden": 64, "samples": 100, "epochs": 30},
+    summary_zh="网络能记住随机标签",
+    topics=(Topic("Random labels memorised", "记住随机标签", lectures=(3,)),),
 )
 def random_labels(
     run: Run,
@@ -119,6 +127,8 @@ def random_labels(
     data="digits",
     source="Srivastava et al. 2014; Gal and Ghahramani 2016",
     tiny={"rates": (0.5,), "hidden": 32, "enumerated": 6, "draws": 5, "steps": 40},
+    summary_zh="一次缩放的前向与各掩码平均的比较",
+    topics=(Topic("Dropout"),),
 )
 def dropout_averaging(
     run: Run,

@@ -1,9 +1,10 @@
-"""What makes descent fast, measured: momentum in a ravine, the way out of a saddle, ReLU instead of tanh."""
+"""What makes descent fast or slow, measured: ravines, saddles, the activation, batch normalisation, depth."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from chainrule.core.course import Topic
 from chainrule.core.recipe import recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
 
@@ -15,17 +16,6 @@ if TYPE_CHECKING:
 
     from chainrule.run.run import Run
     from chainrule.tasks.study import Study
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from chainrule.run.run import Run
-    from chainrule.tasks.study import Study
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from chainrule.run.run import Run
-    from chainrule.tasks.study import Study
 
 
 @recipe(
@@ -34,6 +24,15 @@ if TYPE_CHECKING:
     data="synthetic",
     source="Polyak 1964; Lessard, Recht and Packard 2016",
     tiny={"rates": 6, "momenta": (0.9,), "max_steps": 100, "contraction_steps": 60},
+    summary_zh="沟谷里的下降步数：动量和自适应规则",
+    topics=(
+        Topic(
+            "Momentum in a ravine, saddles, Newton's step",
+            "沟谷里的动量、鞍点、牛顿步",
+            lectures=(2, 3),
+            command="chainrule train ravine condition=1000",
+        ),
+    ),
 )
 def ravine(
     run: Run,
@@ -72,6 +71,8 @@ def ravine(
     data="synthetic",
     source="Dauphin et al. 2014; Lee et al. 2016",
     tiny={"distances": (0.1, 0.01), "repeats": 3, "max_steps": 100},
+    summary_zh="离开鞍点的步数",
+    topics=(Topic("Momentum in a ravine, saddles, Newton's step", command="chainrule train saddle-escape"),),
 )
 def saddle_escape(
     run: Run,
@@ -102,6 +103,8 @@ def saddle_escape(
     data="digits",
     source="Krizhevsky, Sutskever and Hinton 2012, figure 1",
     tiny={"rates": (0.03, 0.1), "repeats": 1, "epochs": 2, "width": 8, "train_size": 300, "measure_every": 1},
+    summary_zh="tanh 与 ReLU 达到某错误率的轮数",
+    topics=(Topic("Tanh against ReLU", "tanh 与 ReLU 的比较", lectures=(1, 2, 3, 4)),),
 )
 def tanh_relu(
     run: Run,
@@ -123,7 +126,7 @@ def tanh_relu(
     """Epochs that a four-layer convolutional net needs to a training error with ReLU and with tanh.
 
     Learning rates are chosen for each of the two by the speed of training, and nothing regularises, as in figure 1 of
-    the paper, which tells of six times fewer epochs to an error of 0.25 on CIFAR-10. At that scale:
+    the paper, which reports six times fewer epochs to an error of 0.25 on CIFAR-10. At that scale:
     `chainrule train tanh-relu --data cifar10 size=32 width=32 error=0.25 measure_every=39 init=torch`, and `train_size`
     takes a part of the images. `init` is He's for ReLU and Glorot's for tanh, or PyTorch's own for both.
     """
@@ -153,6 +156,8 @@ def tanh_relu(
     data="digits",
     source="Ioffe and Szegedy 2015, section 4.1",
     tiny={"depths": (2,), "rates": (1.0,), "hidden": 20, "steps": 40},
+    summary_zh="有无批量归一化时达到某准确率的步数",
+    topics=(Topic("Batch normalisation"),),
 )
 def batch_norm_speed(
     run: Run,
@@ -194,6 +199,8 @@ def batch_norm_speed(
     data="digits",
     source="Bengio, Simard, Frasconi 1994; Glorot and Bengio 2010; He et al. 2015",
     tiny={"depths": (1, 3), "activations": ("sigmoid", "relu"), "inits": ("xavier",), "steps": 10, "width": 16},
+    summary_zh="首层梯度随深度、激活函数、初始化的变化",
+    topics=(Topic("Vanishing gradient", "梯度消失", lectures=(2, 3, 4)),),
 )
 def vanishing_gradient(
     run: Run,
@@ -226,7 +233,7 @@ def vanishing_gradient(
         for depth in depths
     ]
     for point in points[:: len(depths)]:
-        build(point)  # what is unknown is told now, not after minutes
+        build(point)  # an unknown activation or initialisation fails now, not after minutes
     return vanishing_gradient_study(
         run, data=data, build=build, points=points, steps=steps, batch_size=batch_size, lr=lr, momentum=momentum
     )

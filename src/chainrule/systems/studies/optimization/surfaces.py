@@ -1,4 +1,4 @@
-"""Functions of the plane on which update rules are watched: a ravine, a curved valley, two saddles."""
+"""Test functions of the plane for update rules: a ravine, a curved valley, two saddles."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
 Surface = Callable[[Tensor], Tensor]
@@ -15,7 +16,7 @@ Surface = Callable[[Tensor], Tensor]
 
 def _coordinates(points: Tensor) -> tuple[Tensor, Tensor]:
     if points.shape[-1:] != (2,):
-        raise UserError("these are no points of the plane", expected="(..., 2)", found=tuple(points.shape))
+        raise UserError("the points are not of the plane", expected="(..., 2)", found=tuple(points.shape))
     return points[..., 0], points[..., 1]
 
 
@@ -104,3 +105,6 @@ def newton_step(surface: Surface, point: Tensor) -> Tensor:
     second = torch.autograd.functional.hessian(surface, point.detach())
     assert isinstance(second, Tensor)
     return -torch.linalg.pinv(second, hermitian=True) @ gradient
+
+
+TOPICS = (Topic("Momentum in a ravine, saddles, Newton's step", code=("ravine", "newton_step")),)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.core.task import Figure
 from chainrule.data.dataset import Dataset
@@ -17,14 +18,14 @@ from chainrule.data.images.loading import ImageSplit
 from chainrule.functional.activations import relu, tanh
 from chainrule.loops.experiment import descend
 from chainrule.nn.normalization.normalize import Normalize
-from chainrule.optim import SGD, initialise
+from chainrule.optim import initialise, optimizer_of
 from chainrule.run.run import Run
-from chainrule.systems.studies.approximation.figures import rates_figure, speed_figure
+from chainrule.systems.studies.optimization.figures import rates_figure, speed_figure
 from chainrule.tasks.study import Study
 
 ACTIVATIONS = {"relu": relu, "tanh": tanh}
 MEASURED = 2000  # images whose error is the training error; all of fewer
-INITIALISERS = {"relu": "msra", "tanh": "xavier"}  # that keep the variance of what passes each of the two
+INITIALISERS = {"relu": "msra", "tanh": "xavier"}  # each keeps the variance of the signal through its activation
 
 
 class FourLayers(nn.Module):
@@ -71,7 +72,7 @@ def tanh_relu_study(
     train_size: int,
     measure_every: int,
 ) -> Study:
-    """Trains the net with both activations at every rate; the recipe `tanh-relu` tells the settings."""
+    """Trains the net with both activations at every rate; the recipe `tanh-relu` explains the settings."""
     if not rates:
         raise UserError("there is nothing to measure", where="rates", expected="one learning rate or more")
     if not 0 < goal < 1:
@@ -162,7 +163,7 @@ def train_to(
     batch_size: int,
     measure_every: int,
 ) -> dict[str, Any]:
-    """Trains until the training error is at most `goal`, or the epochs are over, or the loss is no number.
+    """Trains until the training error is at most `goal`, or the epochs are over, or the loss is NaN or infinite.
 
     Returns:
         `epochs`: to the goal, None for never; `errors` at `epochs_measured`.
@@ -180,7 +181,7 @@ def train_to(
         errors.append(training_error(network, x, y))
         return errors[-1] <= goal
 
-    optimizer = SGD(network.parameters(), lr, momentum)
+    optimizer = optimizer_of("sgd", network.parameters(), lr, momentum=momentum)
     descend(
         network,
         x,
@@ -206,3 +207,6 @@ def training_error(network: nn.Module, x: Tensor, y: Tensor) -> float:
     x, y = x[:MEASURED], y[:MEASURED]
     wrong = sum(int((network(a).argmax(1) != b).sum()) for a, b in zip(x.split(500), y.split(500), strict=True))
     return wrong / len(y)
+
+
+TOPICS = (Topic("Tanh against ReLU", code=("FourLayers",)),)

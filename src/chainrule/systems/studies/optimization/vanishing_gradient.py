@@ -1,4 +1,4 @@
-"""The gradient on its way down through a deep network: how much of it arrives, and what that does to learning."""
+"""Vanishing gradients: how much of the gradient reaches the first layer, and what that does to learning."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from chainrule.core.course import Topic
 from chainrule.core.task import Figure
 from chainrule.data.dataset import Dataset
 from chainrule.data.tables.loading import TableSplit
@@ -95,7 +96,7 @@ class LayerGradients:
 
     @property
     def ratio(self) -> float:
-        """First over last; 0 where nothing arrives."""
+        """The norm at the first hidden layer over that at the last; 0 where nothing arrives."""
         return self.norms[0] / self.norms[-1] if self.norms[-1] > 0 else 0.0
 
 
@@ -110,6 +111,7 @@ def layer_gradients(network: nn.Module, x: Tensor, y: Tensor) -> LayerGradients:
         if slope_of(layer) is not None:
             shares.append(saturated_share(layer, args[0].detach()))
 
+    # The input of what follows each linear layer is the net input a_l of hidden layer l.
     following = [layer for before, layer in _pairs(network) if isinstance(before, nn.Linear)]
     hooks = [layer.register_forward_pre_hook(see) for layer in following]
     try:
@@ -172,3 +174,6 @@ def draw(rows: list[Row]) -> list[Figure]:
 
 def _captioned(figure: Figure, caption: str) -> Figure:
     return Figure(figure.title, caption, svg=figure.svg)
+
+
+TOPICS = (Topic("Vanishing gradient", code=("layer_gradients",)),)

@@ -1,0 +1,63 @@
+"""All generated documents: what each should hold, which are not up to date, and writing them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from chainrule.core import atomic
+from chainrule.reporting.documents.catalogue import families_table, recipes_page
+from chainrule.reporting.documents.curves import CURVES, curve_of
+from chainrule.reporting.documents.families import ledger_rows, rooms
+from chainrule.reporting.documents.pages import family_page
+from chainrule.reporting.documents.topics import index_page
+from chainrule.reporting.documents.words import LANGUAGES
+from chainrule.reporting.ledger import read_entries
+from chainrule.reporting.ledger_page import render
+
+BEGIN, END = "<!-- families -->", "<!-- /families -->"
+PAGES = "docs/families"
+
+
+def documents(root: Path) -> dict[str, str]:
+    """The text of every generated document by its path in the repository. README is given as it is but for its table."""
+    rows = ledger_rows(root)
+    made = {"docs/results.md": render(read_entries(root / "docs" / "results"))}
+    for language in LANGUAGES:
+        made[f"docs/recipes{language.ending}"] = recipes_page(language)
+        made[f"docs/index{language.ending}"] = index_page(language)
+        readme = (root / f"README{language.ending}").read_text("utf-8")
+        before, _, rest = readme.partition(BEGIN)
+        table = "\n".join(families_table(rows, language))
+        made[f"README{language.ending}"] = (
+            f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}" if rest else readme
+        )
+    for room in rooms():
+        made[f"docs/{room.page}"] = family_page(room, rows.get(room.name, []))
+        for curve in filter(None, map(curve_of, rows.get(room.name, []))):
+            made[f"{PAGES}/{CURVES}/{curve.file}"] = curve.svg
+    return made
+
+
+def stale(root: Path, made: Mapping[str, str]) -> list[str]:
+    """The paths of documents that do not hold what they should, and of pages that nothing makes any more."""
+    old = [path for path, text in made.items() if not _holds(root / path, text)]
+    return sorted([*old, *(path for path in _pages(root) if path not in made)])
+
+
+def write(root: Path, made: Mapping[str, str]) -> None:
+    """Writes what is not up to date, and deletes pages that nothing makes any more."""
+    for path in stale(root, made):
+        if path in made:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            atomic.write_text(root / path, made[path])
+        else:
+            (root / path).unlink()
+
+
+def _pages(root: Path) -> list[str]:
+    return [file.relative_to(root).as_posix() for file in (root / PAGES).rglob("*") if file.is_file()]
+
+
+def _holds(file: Path, text: str) -> bool:
+    return file.is_file() and file.read_text("utf-8") == text
