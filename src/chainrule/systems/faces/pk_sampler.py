@@ -1,4 +1,4 @@
-"""PK sampling: batches of P persons with K images each, so that every image has positives and negatives in its batch."""
+"""PK sampling: batches of P persons with K images each, out of which triplets are mined."""
 
 from __future__ import annotations
 
