@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from chainrule.core.errors import UserError
-from chainrule.data.catalog.sources import Source
+from chainrule.data.catalog.sources import SOURCES, Source
 from chainrule.data.images.files import RawImageSet, read_images
 from chainrule.data.tables import plane
-from chainrule.data.tables.known import KNOWN_TABLES
 
 SPLITS = ("train", "val", "test")
 MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})  # what stands for no value, in any case
@@ -96,9 +95,9 @@ def read_csv(file: Path) -> tuple[list[str], list[list[str]], list[int]]:
                     lines.append(reader.line_num)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError("the table cannot be read", where=file, found=error) from None
-    known = next((t for t in KNOWN_TABLES.values() if t.file == file.name and t.columns), None)
-    if known is not None and rows and len(rows[0]) == len(known.columns) and list(rows[0]) != list(known.columns):
-        rows, lines = [list(known.columns), *rows], [0, *lines]
+    known = next((s.columns for s in SOURCES.values() if s.columns and file.name in s.files), None)
+    if known is not None and rows and len(rows[0]) == len(known) and list(rows[0]) != list(known):
+        rows, lines = [list(known), *rows], [0, *lines]
     if len(rows) < 2:
         raise UserError(
             "the table is empty",
