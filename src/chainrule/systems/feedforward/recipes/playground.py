@@ -47,7 +47,8 @@ def playground(
     """
     import torch
 
-    from chainrule.data.tables.loading import kept_features, load_table
+    from chainrule.data.tables.loading import load_table
+    from chainrule.data.tables.spec import kept_features
     from chainrule.nn.features import OverFeatures, features_of
     from chainrule.optim import as_schedule, fixed
     from chainrule.optim.by_name import optimizer_of
