@@ -20,11 +20,12 @@ def classes() -> Iterator[tuple[Path, ast.ClassDef]]:
 
 
 def test_no_class_is_subclassed_twice() -> None:
-    """A class of ours that has a base of ours is no base itself."""
-    ours = {node.name for _, node in classes()}
+    """A class of ours that has a base of ours is no base itself; a mixin, as scikit-learn has them, does not count."""
+    ours = {node.name for _, node in classes() if not node.name.endswith("Mixin")}
     bases = {
         node.name: {ast.unparse(base).split("[")[0].split(".")[-1] for base in node.bases} & ours
         for _, node in classes()
+        if node.name in ours
     }
     wrong = [f"{name} < {base} < {', '.join(bases[base])}" for name in bases for base in bases[name] if bases[base]]
     assert not wrong, "\n".join(wrong)

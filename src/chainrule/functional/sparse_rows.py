@@ -90,7 +90,7 @@ def csr_tensor(matrix: Any, device: torch.device | str = "cpu") -> Tensor:
         )
 
 
-class AcceptsSparse:
+class SparseInputMixin:
     """Mixin of an estimator that takes SciPy's sparse rows: it says so to scikit-learn."""
 
     def __sklearn_tags__(self) -> Any:

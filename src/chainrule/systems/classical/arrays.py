@@ -36,7 +36,7 @@ def like(x: Tensor, values: NDArray[Any]) -> Tensor:
     return torch.as_tensor(values, dtype=x.dtype, device=x.device)
 
 
-class PredictsByLogProbability:
+class LogProbabilityMixin:
     """Mixin of a classifier whose `decide` gives log p(class | x) (N, K): the classes and their probabilities."""
 
     classes_: NDArray[Any]

@@ -20,10 +20,10 @@ from torch import Tensor
 from chainrule.core.card import Card
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
-from chainrule.systems.classical.arrays import PredictsByLogProbability, dense_rows, like
+from chainrule.systems.classical.arrays import LogProbabilityMixin, dense_rows, like
 
 
-class LinearDiscriminant(PredictsByLogProbability, ClassifierMixin, TransformerMixin, BaseEstimator):
+class LinearDiscriminant(LogProbabilityMixin, ClassifierMixin, TransformerMixin, BaseEstimator):
     """p(y = k | x) in proportion to p(k) N(x; mean_k, S), one S for all classes, so that the borders are planes.
 
     S is divided by N, as maximum likelihood has it. log p(k | x) = x . w_k + b_k + const with w_k = S^-1 mean_k and b_k = -1/2 mean_k . w_k + log p(k). `transform` gives

@@ -20,13 +20,13 @@ from torch import Tensor
 from chainrule.core.card import Card
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
-from chainrule.functional.sparse_rows import AcceptsSparse, SparseRows, as_rows
-from chainrule.systems.classical.arrays import PredictsByLogProbability, dense_rows, like
+from chainrule.functional.sparse_rows import SparseInputMixin, SparseRows, as_rows
+from chainrule.systems.classical.arrays import LogProbabilityMixin, dense_rows, like
 
 Priors = Sequence[float] | Literal["uniform"] | None
 
 
-class GaussianNaiveBayes(PredictsByLogProbability, ClassifierMixin, BaseEstimator):
+class GaussianNaiveBayes(LogProbabilityMixin, ClassifierMixin, BaseEstimator):
     """p(y = k | x) in proportion to p(k) prod_j N(x_j; theta_kj, var_kj).
 
     Args:
@@ -84,7 +84,7 @@ class GaussianNaiveBayes(PredictsByLogProbability, ClassifierMixin, BaseEstimato
         return (log_prior - 0.5 * torch.stack(squares, 1)).log_softmax(1)
 
 
-class MultinomialNaiveBayes(AcceptsSparse, PredictsByLogProbability, ClassifierMixin, BaseEstimator):
+class MultinomialNaiveBayes(SparseInputMixin, LogProbabilityMixin, ClassifierMixin, BaseEstimator):
     """p(y = k | x) in proportion to p(k) prod_j theta_kj^x_j, for counts such as the words of a text.
 
     theta_kj = (N_kj + alpha) / (N_k + alpha D), where N_kj sums column j over the rows of class k.
@@ -142,7 +142,7 @@ class MultinomialNaiveBayes(AcceptsSparse, PredictsByLogProbability, ClassifierM
         return scores.log_softmax(1)
 
 
-class BernoulliNaiveBayes(AcceptsSparse, PredictsByLogProbability, ClassifierMixin, BaseEstimator):
+class BernoulliNaiveBayes(SparseInputMixin, LogProbabilityMixin, ClassifierMixin, BaseEstimator):
     """p(y = k | x) in proportion to p(k) prod_j theta_kj^b_j (1 - theta_kj)^(1 - b_j), where b_j = 1 if x_j > binarize.
 
     theta_kj = (N_kj + alpha) / (N_k + 2 alpha), where N_kj counts the rows of class k with b_j = 1. A word that is absent

@@ -22,7 +22,7 @@ from torch import Tensor
 from chainrule.core.card import Card
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
-from chainrule.functional.sparse_rows import AcceptsSparse, SparseRows, as_rows
+from chainrule.functional.sparse_rows import SparseInputMixin, SparseRows, as_rows
 from chainrule.nn.fitted import example_rows
 from chainrule.optim.lbfgs import Minimum
 from chainrule.systems.linear.separability import separation
@@ -36,7 +36,7 @@ SOLVERS = ("lbfgs", "newton", "gradient")
 SURE = 10.0  # a margin in logits from which on separation is suspected
 
 
-class LogisticRegression(AcceptsSparse, ClassifierMixin, BaseEstimator):
+class LogisticRegression(SparseInputMixin, ClassifierMixin, BaseEstimator):
     """Classes from log-odds that are linear in the columns, by the largest penalised likelihood.
 
     Two classes: p(1 | x) = 1 / (1 + exp(-(w . x + b))). More: p(k | x) = softmax(W x + b)_k. Minimises

@@ -23,7 +23,7 @@ from torch import Tensor
 from chainrule.core.card import Card
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
-from chainrule.functional.sparse_rows import AcceptsSparse, SparseRows, csr_tensor
+from chainrule.functional.sparse_rows import SparseInputMixin, SparseRows, csr_tensor
 from chainrule.nn.fitted import example_rows
 from chainrule.systems.linear.solvers.pegasos import pegasos
 from chainrule.systems.linear.solvers.svm_newton import LOSSES, svm_newton
@@ -31,7 +31,7 @@ from chainrule.systems.linear.solvers.svm_newton import LOSSES, svm_newton
 NEWTON_STEPS, PEGASOS_EPOCHS = 500, 100  # what max_iter=None stands for
 
 
-class LinearSVM(AcceptsSparse, ClassifierMixin, BaseEstimator):
+class LinearSVM(SparseInputMixin, ClassifierMixin, BaseEstimator):
     """The linear support vector machine: the widest margin, with slack, by Newton's method or by Pegasos.
 
     For each machine minimise 1/2 (|w|^2 + v^2) + C sum_i loss(y_i (w.x_i + b)), b = intercept_scaling v, where the loss
