@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from chainrule.core.course import Topic
-from chainrule.core.recipe import Target, recipe
+from chainrule.core.recipe import Headline, Target, recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Range, Size
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _SIZES = {"small": 32, "inception-resnet-v1": 160}
         "the 6,000 given pairs of LFW, threshold chosen on nine of ten folds",
         lower_is_better=False,
     ),
+    headline=Headline(("verification_accuracy", "auc", "rank1", "verification_accuracy_eigenfaces", "auc_eigenfaces")),
     tiny={
         "data": "digits",
         "size": 16,

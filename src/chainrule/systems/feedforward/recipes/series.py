@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from chainrule.core.course import Topic
-from chainrule.core.recipe import recipe
+from chainrule.core.recipe import Headline, recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     data="mackey-glass",
     source="Lapedes and Farber 1987; Rumelhart, Hinton, Williams 1986",
     model="mlp",
+    headline=Headline(("mase", "rmse", "naive_mase", "seasonal_mase", "drift_mase")),
     tiny={"epochs": 3, "hidden": (8,), "lags": 6, "horizon": 4, "period": 5, "batch_size": 64, "log_every": 3},
     summary_zh="时间序列预测，与朴素预测比较",
     topics=(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from chainrule.core.course import Topic
-from chainrule.core.recipe import recipe
+from chainrule.core.recipe import Headline, recipe
 from chainrule.core.settings import Count, NonNegative, Positive
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     task="approximation",
     data="synthetic",
     source="Cybenko 1989; Hornik, Stinchcombe and White 1989",
+    headline=Headline(("bumps", "sup_error", "sup_error_bound", "order", "sup_error_trained_from_random")),
     tiny={"counts": (4, 16), "cells": (2, 4), "trained": (4,), "steps": 50},
     summary_zh="用 sigmoid 逼近给定的函数",
     topics=(Topic("Universal approximation by sigmoid bumps"),),
@@ -62,6 +63,15 @@ def sigmoid_bumps(
     task="approximation",
     data="synthetic",
     source="Telgarsky 2015; Montufar et al. 2014",
+    headline=Headline(
+        (
+            "pieces_built",
+            "parameters_deep",
+            "parameters_shallow",
+            "least_error_of_a_shallow_net_as_large",
+            "nets_below_the_least_error",
+        )
+    ),
     tiny={"built": 4, "folds": 2, "widths": (4, 8), "depths": (1, 2), "parameters": 40, "repeats": 1, "steps": 50},
     summary_zh="线性段数和误差随深度、宽度的变化",
     topics=(Topic("Depth against width"),),
@@ -104,6 +114,7 @@ def depth_width(
     task="learning curves of networks",
     data="synthetic",
     source="Minsky and Papert 1969; Rumelhart, Hinton, Williams 1986",
+    headline=Headline(("xor_error_without", "xor_error_with", "spiral_error_without", "spiral_error_with")),
     tiny={"problems": ("xor",), "hidden": (2,), "steps": 40, "count": 80},
     summary_zh="异或、圆、螺旋：没有和有隐藏层",
     topics=(Topic("McCulloch-Pitts neuron, threshold units, XOR"),),

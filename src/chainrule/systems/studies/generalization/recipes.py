@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chainrule.core.course import Topic
-from chainrule.core.recipe import recipe
+from chainrule.core.recipe import Headline, recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     task="decomposition of the error",
     data="synthetic",
     source="Geman, Bienenstock and Doursat 1992; Belkin et al. 2019",
+    headline=Headline(
+        ("largest_relative_gap", "polynomial_best_size", "polynomial_best_error", "net_best_size", "net_best_error")
+    ),
     tiny={"degrees": (0, 3, 9), "hidden": (1, 4), "sets": 20, "steps": 60},
     summary_zh="偏差、方差及其和随模型大小的变化",
     topics=(
@@ -48,6 +51,15 @@ def bias_variance(
     task="votes of classifiers",
     data="digits",
     source="Hansen and Salamon 1990; Krogh and Vedelsby 1995; Breiman 1996",
+    headline=Headline(
+        (
+            "mean_error_resamples",
+            "vote_error_resamples",
+            "binomial_error_resamples",
+            "hoeffding_bound_resamples",
+            "correlation_resamples",
+        )
+    ),
     tiny={"members": 5, "samples": 200, "steps": 40},
     summary_zh="投票的错误率与它的界",
     topics=(
@@ -83,6 +95,15 @@ def ensemble_bounds(
     task="fitting random labels",
     data="digits",
     source="Zhang et al. 2017 (arXiv 1611.03530)",
+    headline=Headline(
+        (
+            "parameters_per_sample",
+            "true_labels_test_error",
+            "random_labels_train_error",
+            "random_labels_test_error",
+            "random_labels_epochs_to_fit",
+        )
+    ),
     tiny={"corruptions": (0.0, 1.0), "hidden": 64, "samples": 100, "epochs": 30},
     summary_zh="网络能记住随机标签",
     topics=(Topic("Random labels memorised", "记住随机标签", lectures=(3,)),),
@@ -126,6 +147,15 @@ def random_labels(
     task="averaging over masks",
     data="digits",
     source="Srivastava et al. 2014; Gal and Ghahramani 2016",
+    headline=Headline(
+        (
+            "error_without_dropout",
+            "rate_50_scaled_error",
+            "rate_50_mean_error",
+            "rate_50_scaled_calibration",
+            "rate_50_mean_calibration",
+        )
+    ),
     tiny={"rates": (0.5,), "hidden": 32, "enumerated": 6, "draws": 5, "steps": 40},
     summary_zh="一次缩放的前向与各掩码平均的比较",
     topics=(Topic("Dropout"),),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from chainrule.core.course import Topic
-from chainrule.core.recipe import recipe
+from chainrule.core.recipe import Headline, recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
 
 if TYPE_CHECKING:
@@ -23,6 +23,15 @@ if TYPE_CHECKING:
     task="update rules on a surface",
     data="synthetic",
     source="Polyak 1964; Lessard, Recht and Packard 2016",
+    headline=Headline(
+        (
+            "ravine_sgd_steps",
+            "ravine_momentum_steps",
+            "ravine_adam_steps",
+            "ravine_speedup_of_momentum",
+            "ravine_speedup_predicted",
+        )
+    ),
     tiny={"rates": 6, "momenta": (0.9,), "max_steps": 100, "contraction_steps": 60},
     summary_zh="沟谷里的下降步数：动量和自适应规则",
     topics=(
@@ -70,6 +79,15 @@ def ravine(
     task="update rules on a surface",
     data="synthetic",
     source="Dauphin et al. 2014; Lee et al. 2016",
+    headline=Headline(
+        (
+            "saddle_sgd_steps_per_decade",
+            "saddle_sgd_steps_per_decade_predicted",
+            "saddle_momentum_steps_per_decade",
+            "saddle_adam_steps_per_decade",
+            "saddle_newton_last_distance",
+        )
+    ),
     tiny={"distances": (0.1, 0.01), "repeats": 3, "max_steps": 100},
     summary_zh="离开鞍点的步数",
     topics=(Topic("Momentum in a ravine, saddles, Newton's step", command="chainrule train saddle-escape"),),
@@ -155,6 +173,9 @@ def tanh_relu(
     task="steps to an accuracy",
     data="digits",
     source="Ioffe and Szegedy 2015, section 4.1",
+    headline=Headline(
+        ("val_accuracy_to_reach", "depth_3_steps_without", "depth_3_steps_with", "depth_3_ratio_of_steps")
+    ),
     tiny={"depths": (2,), "rates": (1.0,), "hidden": 20, "steps": 40},
     summary_zh="有无批量归一化时达到某准确率的步数",
     topics=(Topic("Batch normalisation"),),
@@ -198,6 +219,7 @@ def batch_norm_speed(
     task="gradients through depth",
     data="digits",
     source="Bengio, Simard, Frasconi 1994; Glorot and Bengio 2010; He et al. 2015",
+    headline=Headline(("sigmoid_xavier_ratio", "sigmoid_xavier_accuracy", "relu_msra_ratio", "relu_msra_accuracy")),
     tiny={"depths": (1, 3), "activations": ("sigmoid", "relu"), "inits": ("xavier",), "steps": 10, "width": 16},
     summary_zh="首层梯度随深度、激活函数、初始化的变化",
     topics=(Topic("Vanishing gradient", "梯度消失", lectures=(2, 3, 4)),),
