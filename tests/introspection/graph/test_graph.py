@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from chainrule import inspect
 from chainrule.core.errors import UserError
 from chainrule.inspect import check, graph, to_svg, to_text
 from chainrule.introspection.graph.record import statistics
@@ -51,6 +52,15 @@ def test_the_product_of_a_sum_and_a_difference() -> None:
     assert check(g) == 0
     text = to_text(g)
     assert "∂L/∂y = 3 = 1 from h1 + 2 from h2" in text and "to h2: 1 × (∂f/∂h2 = h1 = 2) = 2" in text
+
+    assert repr(g) == str(g) == "<Graph of f: 6 values, 3 of them by operations>"
+
+
+def test_the_facade_has_the_functions_of_a_graph() -> None:
+    names = ("check", "diagnose", "graph", "to_svg", "to_text", "write_page")
+    assert all(callable(getattr(inspect, name)) for name in names)
+    with pytest.raises(AttributeError, match="has no attribute 'page'"):
+        _ = inspect.page
 
 
 def test_the_sigmoid_neuron() -> None:
