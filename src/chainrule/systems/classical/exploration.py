@@ -15,7 +15,7 @@ from chainrule.data.tables.loading import TableSplit, read_other, read_rows
 from chainrule.nn.fitted import Fitted
 from chainrule.run.run import Run
 from chainrule.tasks.tables import figures as row_figures
-from chainrule.tasks.tables.common import deployable_row_model, selection_protocol
+from chainrule.tasks.tables.evaluation import deployable_row_model, selection_protocol
 from chainrule.tasks.tables.training import Learn
 
 

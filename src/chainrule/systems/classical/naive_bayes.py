@@ -19,7 +19,7 @@ from torch import Tensor
 
 from chainrule.core.card import Card
 from chainrule.core.errors import UserError
-from chainrule.functional.sparse_rows import AcceptsSparse, SparseRows, as_rows
+from chainrule.functional.sparse_rows import SparseRows, accepts_sparse, as_rows
 from chainrule.systems.classical.arrays import PredictsByLogProbability, dense_rows, like
 
 Priors = Sequence[float] | Literal["uniform"] | None
@@ -83,7 +83,7 @@ class GaussianNaiveBayes(PredictsByLogProbability, ClassifierMixin, BaseEstimato
         return (log_prior - 0.5 * torch.stack(squares, 1)).log_softmax(1)
 
 
-class MultinomialNaiveBayes(AcceptsSparse, PredictsByLogProbability, ClassifierMixin, BaseEstimator):
+class MultinomialNaiveBayes(PredictsByLogProbability, ClassifierMixin, BaseEstimator):
     """p(y = k | x) in proportion to p(k) prod_j theta_kj^x_j, for counts such as the words of a text.
 
     theta_kj = (N_kj + alpha) / (N_k + alpha D), where N_kj sums column j over the rows of class k.
@@ -113,7 +113,7 @@ class MultinomialNaiveBayes(AcceptsSparse, PredictsByLogProbability, ClassifierM
         self.alpha, self.priors, self.device = alpha, priors, device
 
     def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
+        tags = accepts_sparse(super().__sklearn_tags__())
         tags.input_tags.positive_only = True
         tags.classifier_tags.poor_score = True
         return tags
@@ -141,7 +141,7 @@ class MultinomialNaiveBayes(AcceptsSparse, PredictsByLogProbability, ClassifierM
         return scores.log_softmax(1)
 
 
-class BernoulliNaiveBayes(AcceptsSparse, PredictsByLogProbability, ClassifierMixin, BaseEstimator):
+class BernoulliNaiveBayes(PredictsByLogProbability, ClassifierMixin, BaseEstimator):
     """p(y = k | x) in proportion to p(k) prod_j theta_kj^b_j (1 - theta_kj)^(1 - b_j), where b_j = 1 if x_j > binarize.
 
     theta_kj = (N_kj + alpha) / (N_k + 2 alpha), where N_kj counts the rows of class k with b_j = 1. A word that is absent
@@ -174,7 +174,7 @@ class BernoulliNaiveBayes(AcceptsSparse, PredictsByLogProbability, ClassifierMix
         self.alpha, self.binarize, self.priors, self.device = alpha, binarize, priors, device
 
     def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
+        tags = accepts_sparse(super().__sklearn_tags__())
         tags.classifier_tags.poor_score = True
         return tags
 

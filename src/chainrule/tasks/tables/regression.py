@@ -14,7 +14,7 @@ from chainrule.data.dataset import Dataset
 from chainrule.data.tables.loading import TableSplit, read_labelled, read_rows
 from chainrule.run.run import Run
 from chainrule.tasks.tables import figures as row_figures
-from chainrule.tasks.tables.common import EVALUATION_BATCH, deployable_row_model, selection_protocol
+from chainrule.tasks.tables.evaluation import EVALUATION_BATCH, deployable_row_model, selection_protocol
 from chainrule.tasks.tables.training import Learn
 
 

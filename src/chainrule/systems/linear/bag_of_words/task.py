@@ -20,7 +20,7 @@ from chainrule.nn.fitted import Fitted
 from chainrule.reporting import plots as figures
 from chainrule.run.run import Run
 from chainrule.systems.linear.bag_of_words.vectorizer import BagOfWords
-from chainrule.tasks.tables.common import EVALUATION_BATCH, selection_protocol
+from chainrule.tasks.tables.evaluation import EVALUATION_BATCH, selection_protocol
 from chainrule.tasks.text import figures as text_figures
 
 SPOKE = 5  # words that a prediction names
