@@ -101,12 +101,17 @@ def in_turn(
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in contestants}
     for _ in range(repeats):
         for name, results in runs.items():
-            result = run_contestant(script, ["--one", name, *words], threads=threads)
-            if "error" in result:
-                sys.exit(f"{name} failed: {result['error']}")
-            results.append(result)
-            print(name, result, file=sys.stderr, flush=True)
+            results.append(run_or_exit(script, name, ["--one", name, *words], threads=threads))
     return runs
+
+
+def run_or_exit(script: Path, name: str, arguments: Sequence[str], *, threads: int) -> dict[str, Any]:
+    """`run_contestant`, told on standard error; where it fails the benchmark ends."""
+    result = run_contestant(script, arguments, threads=threads)
+    if "error" in result:
+        sys.exit(f"{name} failed: {result['error']}")
+    print(name, result, file=sys.stderr, flush=True)
+    return result
 
 
 def parser_of(doc: str | None, numbers: Mapping[str, float], contestants: Iterable[str]) -> argparse.ArgumentParser:

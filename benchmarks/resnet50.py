@@ -17,7 +17,7 @@ import sys
 import time
 from typing import Any
 
-from measure import HERE, circumstances, in_words, run_contestant, table, write_results
+from measure import HERE, circumstances, in_words, run_or_exit, table, write_results
 
 CONTESTANTS = (
     "Chainrule",
@@ -119,10 +119,7 @@ def main() -> None:
     words = ["--device", options.device, "--batch", str(options.batch), "--repeats", str(options.repeats)]
     runs = {}
     for name in contestants:
-        runs[name] = run_contestant(HERE / "resnet50.py", [*words, "--one", name], threads=options.threads)
-        if "error" in runs[name]:
-            sys.exit(f"{name} failed: {runs[name]['error']}")
-        print(name, runs[name], file=sys.stderr, flush=True)
+        runs[name] = run_or_exit(HERE / "resnet50.py", name, [*words, "--one", name], threads=options.threads)
     record = {**circumstances(__file__, options.threads, ["chainrule", "torch", "timm", "torchvision"]), "runs": runs}
     if options.device == "cuda":
         import torch

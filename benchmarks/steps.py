@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from typing import Any
 
-from measure import HERE, circumstances, in_words, run_contestant, table, write_results
+from measure import HERE, circumstances, in_words, run_or_exit, table, write_results
 
 NETWORKS = ("lenet-caffe", "resnet20")
 FORMS = ("usual layout", "channels-last", "channels-last, compiled")
@@ -104,11 +103,7 @@ def main() -> None:
 
     def measured(*words: object) -> dict[str, Any]:
         arguments = ["--repeats", str(options.repeats), "--one", *map(str, words)]
-        found = run_contestant(HERE / "steps.py", arguments, threads=options.threads)
-        if "error" in found:
-            sys.exit(f"{words} failed: {found['error']}")
-        print(*words, found, file=sys.stderr, flush=True)
-        return found
+        return run_or_exit(HERE / "steps.py", " ".join(map(str, words)), arguments, threads=options.threads)
 
     steps = {net: {form: measured("step", net, form) for form in FORMS} for net in NETWORKS}
     evaluations = {net: {size: measured("evaluation", net, size) for size in EVALUATION_BATCHES} for net in NETWORKS}

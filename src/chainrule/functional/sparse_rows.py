@@ -90,10 +90,7 @@ def csr_tensor(matrix: Any, device: torch.device | str = "cpu") -> Tensor:
         )
 
 
-class SparseInputMixin:
-    """Mixin of an estimator that takes SciPy's sparse rows: it says so to scikit-learn."""
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()  # type: ignore[misc]
-        tags.input_tags.sparse = True
-        return tags
+def accepts_sparse(tags: Any) -> Any:
+    """The tags of an estimator that takes SciPy's sparse rows, from those of its bases, for `__sklearn_tags__`."""
+    tags.input_tags.sparse = True
+    return tags

@@ -16,7 +16,7 @@ from chainrule.data.tables.new_rows import read_other, read_rows
 from chainrule.nn.fitted import Fitted
 from chainrule.run.run import Run
 from chainrule.tasks.tables import figures as row_figures
-from chainrule.tasks.tables.row_model import deployable_row_model, selection_protocol
+from chainrule.tasks.tables.evaluation import deployable_row_model, selection_protocol
 from chainrule.tasks.tables.training import Learn
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from chainrule.core.card import Card
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
-from chainrule.functional.sparse_rows import SparseInputMixin, SparseRows, as_rows
+from chainrule.functional.sparse_rows import SparseRows, accepts_sparse, as_rows
 from chainrule.systems.classical.arrays import LogProbabilityMixin, dense_rows, like
 
 Priors = Sequence[float] | Literal["uniform"] | None
@@ -84,7 +84,7 @@ class GaussianNaiveBayes(LogProbabilityMixin, ClassifierMixin, BaseEstimator):
         return (log_prior - 0.5 * torch.stack(squares, 1)).log_softmax(1)
 
 
-class MultinomialNaiveBayes(SparseInputMixin, LogProbabilityMixin, ClassifierMixin, BaseEstimator):
+class MultinomialNaiveBayes(LogProbabilityMixin, ClassifierMixin, BaseEstimator):
     """p(y = k | x) in proportion to p(k) prod_j theta_kj^x_j, for counts such as the words of a text.
 
     theta_kj = (N_kj + alpha) / (N_k + alpha D), where N_kj sums column j over the rows of class k.
@@ -114,7 +114,7 @@ class MultinomialNaiveBayes(SparseInputMixin, LogProbabilityMixin, ClassifierMix
         self.alpha, self.priors, self.device = alpha, priors, device
 
     def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
+        tags = accepts_sparse(super().__sklearn_tags__())
         tags.input_tags.positive_only = True
         tags.classifier_tags.poor_score = True
         return tags
@@ -142,7 +142,7 @@ class MultinomialNaiveBayes(SparseInputMixin, LogProbabilityMixin, ClassifierMix
         return scores.log_softmax(1)
 
 
-class BernoulliNaiveBayes(SparseInputMixin, LogProbabilityMixin, ClassifierMixin, BaseEstimator):
+class BernoulliNaiveBayes(LogProbabilityMixin, ClassifierMixin, BaseEstimator):
     """p(y = k | x) in proportion to p(k) prod_j theta_kj^b_j (1 - theta_kj)^(1 - b_j), where b_j = 1 if x_j > binarize.
 
     theta_kj = (N_kj + alpha) / (N_k + 2 alpha), where N_kj counts the rows of class k with b_j = 1. A word that is absent
@@ -175,7 +175,7 @@ class BernoulliNaiveBayes(SparseInputMixin, LogProbabilityMixin, ClassifierMixin
         self.alpha, self.binarize, self.priors, self.device = alpha, binarize, priors, device
 
     def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
+        tags = accepts_sparse(super().__sklearn_tags__())
         tags.classifier_tags.poor_score = True
         return tags
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from chainrule.core.card import Card
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
-from chainrule.functional.sparse_rows import SparseInputMixin, SparseRows, as_rows
+from chainrule.functional.sparse_rows import SparseRows, accepts_sparse, as_rows
 from chainrule.nn.fitted import example_rows
 from chainrule.optim.lbfgs import Minimum
 from chainrule.systems.linear.separability import separation
@@ -36,7 +36,7 @@ SOLVERS = ("lbfgs", "newton", "gradient")
 SURE = 10.0  # a margin in logits from which on separation is suspected
 
 
-class LogisticRegression(SparseInputMixin, ClassifierMixin, BaseEstimator):
+class LogisticRegression(ClassifierMixin, BaseEstimator):
     """Classes from log-odds that are linear in the columns, by the largest penalised likelihood.
 
     Two classes: p(1 | x) = 1 / (1 + exp(-(w . x + b))). More: p(k | x) = softmax(W x + b)_k. Minimises
@@ -199,6 +199,9 @@ class LogisticRegression(SparseInputMixin, ClassifierMixin, BaseEstimator):
         for name, value in (("C", self.C), ("tol", self.tol), ("max_iter", self.max_iter)):
             if not value > 0:
                 raise UserError(f"{name} is out of range", expected="above 0", found=value)
+
+    def __sklearn_tags__(self) -> Any:
+        return accepts_sparse(super().__sklearn_tags__())
 
 
 class SoftmaxRegression(LogisticRegression):

@@ -23,7 +23,7 @@ from torch import Tensor
 from chainrule.core.card import Card
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
-from chainrule.functional.sparse_rows import SparseInputMixin, SparseRows, csr_tensor
+from chainrule.functional.sparse_rows import SparseRows, accepts_sparse, csr_tensor
 from chainrule.nn.fitted import example_rows
 from chainrule.systems.linear.solvers.pegasos import pegasos
 from chainrule.systems.linear.solvers.svm_newton import LOSSES, svm_newton
@@ -31,7 +31,7 @@ from chainrule.systems.linear.solvers.svm_newton import LOSSES, svm_newton
 NEWTON_STEPS, PEGASOS_EPOCHS = 500, 100  # what max_iter=None stands for
 
 
-class LinearSVM(SparseInputMixin, ClassifierMixin, BaseEstimator):
+class LinearSVM(ClassifierMixin, BaseEstimator):
     """The linear support vector machine: the widest margin, with slack, by Newton's method or by Pegasos.
 
     For each machine minimise 1/2 (|w|^2 + v^2) + C sum_i loss(y_i (w.x_i + b)), b = intercept_scaling v, where the loss
@@ -91,6 +91,9 @@ class LinearSVM(SparseInputMixin, ClassifierMixin, BaseEstimator):
         self.C, self.loss, self.solver, self.class_weight = C, loss, solver, class_weight
         self.fit_intercept, self.intercept_scaling, self.tol = fit_intercept, intercept_scaling, tol
         self.max_iter, self.batch_size, self.random_state, self.device = max_iter, batch_size, random_state, device
+
+    def __sklearn_tags__(self) -> Any:
+        return accepts_sparse(super().__sklearn_tags__())
 
     def fit(self, X: Any, y: Any) -> LinearSVM:
         """Fits rows X (N, D), dense or sparse, and their classes y (N,)."""

@@ -16,7 +16,7 @@ from chainrule.data.tables.new_rows import read_labelled, read_rows
 from chainrule.reporting import plots as figures
 from chainrule.run.run import Run
 from chainrule.tasks.tables import figures as row_figures
-from chainrule.tasks.tables.row_model import EVALUATION_BATCH, deployable_row_model, selection_protocol
+from chainrule.tasks.tables.evaluation import EVALUATION_BATCH, deployable_row_model, selection_protocol
 from chainrule.tasks.tables.training import Learn
 
 

@@ -1,4 +1,4 @@
-"""What all tasks over rows of a table share: the protocol of selection and test, and what is deployed."""
+"""How models over rows of a table are evaluated and deployed: the protocol of selection and test, the exported module."""
 
 from __future__ import annotations
 
