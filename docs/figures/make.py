@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from chainrule.introspection.attribution.images import in_grid, laid_over, png
 from matplotlib.figure import Figure as Canvas
 from PIL import Image
 from sklearn.datasets import load_digits
@@ -24,6 +23,7 @@ from sklearn.datasets import load_digits
 import chainrule
 from chainrule.inspect import graph
 from chainrule.introspection.attribution.grad_cam import grad_cam
+from chainrule.introspection.attribution.images import in_grid, laid_over, png
 from chainrule.introspection.attribution.occlusion import mean_over_squares, occlusion
 from chainrule.introspection.layers import layers
 from chainrule.loops.experiment import descend

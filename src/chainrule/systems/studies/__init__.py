@@ -9,4 +9,6 @@ A study names the points to compare, measures each of them once with random numb
 
 from chainrule.core.course import Family
 
-FAMILY = Family("Claims of the course, measured", "课程中的论断，用测量检验", order=130, best="sigmoid-bumps", metric="sup_error")
+FAMILY = Family(
+    "Claims of the course, measured", "课程中的论断，用测量检验", order=130, best="sigmoid-bumps", metric="sup_error"
+)
