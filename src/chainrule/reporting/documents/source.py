@@ -127,5 +127,5 @@ def _keys(node: ast.expr) -> Iterator[str]:
     """Of `{f"val_{name}": ...}` the beginning and a star."""
     if isinstance(node, ast.DictComp) and isinstance(node.key, ast.JoinedStr):
         start = node.key.values[0]
-        if isinstance(start, ast.Constant):
-            yield f"{start.value}*"
+        if isinstance(start, ast.Constant) and isinstance(start.value, str):
+            yield start.value + "*"
