@@ -35,10 +35,11 @@ demo: $(VENV)/installed
 	@$(BIN)/python -c 'from pathlib import Path; print("open in a browser:", Path("$(DEMO)/report.html").resolve().as_uri())'
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist loadgroup --no-loadscope-reorder
 
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "not slow" --budget tests/contracts
 
 check: $(VENV)/installed
 	$(BIN)/ruff check

@@ -13,13 +13,12 @@ sample, and the state carried. Writes results/char_lstm.md and .json beside this
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from measure import circumstances, in_turn, in_words, medians, table, write_results
+from measure import compare, in_words, medians, table
 
 BATCH, LENGTH, HIDDEN, LAYERS, LR, CLIP, DROPOUT = 32, 64, 256, 2, 5e-3, 1.0, 0.2
 HELD_OUT = 20_000
@@ -128,28 +127,10 @@ def contestant(name: str, given: argparse.Namespace) -> dict[str, float]:
 CONTESTANTS = {"chainrule": ours, "plain loop": tutorial}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, value in (("steps", 400), ("threads", 2), ("repeats", 3)):
-        parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--one", choices=CONTESTANTS, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.one:
-        print(json.dumps(contestant(given.one, given)))
-        return
-    words = [f"--steps={given.steps}", f"--threads={given.threads}"]
-    record = {
-        **circumstances(__file__, given.threads, ("chainrule", "torch", "numpy")),
-        "characters": given.steps * BATCH * LENGTH,
-        "runs": in_turn(Path(__file__), CONTESTANTS, words, repeats=given.repeats, threads=given.threads),
-    }
-    text = summarise(record, given)
-    write_results("char_lstm", record, text)
-    print(text)
-
-
-def summarise(record: dict[str, Any], given: argparse.Namespace) -> str:
+def summarise(record: dict[str, Any]) -> str:
     """The record as Markdown: medians."""
+    problem = record["problem"]
+    characters = problem["steps"] * BATCH * LENGTH
     middle = {name: medians(of_one) for name, of_one in record["runs"].items()}
     first = next(iter(middle.values()))
     rows = [
@@ -157,7 +138,7 @@ def summarise(record: dict[str, Any], given: argparse.Namespace) -> str:
             name,
             f"{m['seconds']:.2f}",
             f"{m['seconds'] / first['seconds']:.2f}",
-            f"{record['characters'] / m['seconds']:,.0f}",
+            f"{characters / m['seconds']:,.0f}",
             f"{m['whole_seconds']:.2f}",
             f"{m['peak_mb']:.0f}",
             f"{m['val_loss']:.3f}",
@@ -168,8 +149,8 @@ def summarise(record: dict[str, Any], given: argparse.Namespace) -> str:
     return "\n\n".join(
         [
             "# The character model against a plain PyTorch loop",
-            f"{record['characters']:,} characters of tiny-shakespeare in {given.steps} batches of {BATCH} x {LENGTH}, {LAYERS} layers "
-            f"of {HIDDEN}, then a validation of {HELD_OUT:,}; medians of {given.repeats}, in turn, each in a process of its own.",
+            f"{characters:,} characters of tiny-shakespeare in {problem['steps']} batches of {BATCH} x {LENGTH}, {LAYERS} layers "
+            f"of {HIDDEN}, then a validation of {HELD_OUT:,}; medians of {problem['repeats']}, in turn, each in a process of its own.",
             table(header, rows),
             in_words(record),
         ]
@@ -177,4 +158,12 @@ def summarise(record: dict[str, Any], given: argparse.Namespace) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    compare(
+        __file__,
+        __doc__,
+        CONTESTANTS,
+        contestant,
+        summarise,
+        {"steps": 400, "threads": 2, "repeats": 3},
+        ("chainrule", "torch", "numpy"),
+    )

@@ -11,15 +11,11 @@ for all. Writes results/gaussian_mixture.md and .json beside this file.
 from __future__ import annotations
 
 import argparse
-import json
-import resource
-import sys
 import time
 import warnings
-from pathlib import Path
 from typing import Any
 
-from measure import circumstances, in_turn, in_words, medians, table, write_results
+from measure import compare, in_words, peak_mib, speed_table
 
 CONTESTANTS = ("scikit-learn", "chainrule float64", "chainrule float32")
 
@@ -79,7 +75,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, float]:
         ours.expectation(samples)  # scikit-learn's fit ends with an E-step too
         seconds = time.perf_counter() - before
         found = (ours.weights.numpy(), ours.means.numpy(), ours.covariances.numpy())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
+    peak = peak_mib()
     return {"seconds": seconds, "log_likelihood": log_likelihood(x, *found), "peak_mib": peak}
 
 
@@ -101,53 +97,20 @@ def log_likelihood(x: Any, weights: Any, means: Any, covariances: Any) -> float:
     return float(np.concatenate([logsumexp(part, axis=0) for part in parts]).mean())
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sizes = {"rows": 200_000, "columns": 32, "components": 16, "iterations": 10, "repeats": 3, "threads": 2}
-    for name, value in sizes.items():
-        parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--one", choices=CONTESTANTS, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.one:
-        print(json.dumps(measure(given.one, given)))
-        return
-    problem_words = [f"--{name}={getattr(given, name)}" for name in sizes if name != "repeats"]
-    record = {
-        **circumstances(__file__, given.threads, ("chainrule", "torch", "scikit-learn", "numpy", "scipy")),
-        "problem": {name: getattr(given, name) for name in sizes},
-        "runs": in_turn(Path(__file__), CONTESTANTS, problem_words, repeats=given.repeats, threads=given.threads),
-    }
-    text = summarise(record)
-    write_results("gaussian_mixture", record, text)
-    print(text)
-
-
 def summarise(record: dict[str, Any]) -> str:
     """The record as Markdown: medians, with the range of the seconds."""
-    p, runs = record["problem"], record["runs"]
-    middle = {name: medians(of_one) for name, of_one in runs.items()}
-    reference = middle[CONTESTANTS[0]]
-    rows = []
-    for name, own in middle.items():
-        seconds = [run["seconds"] for run in runs[name]]
-        rows.append(
-            [
-                name,
-                f"{own['seconds']:.2f}",
-                f"{min(seconds):.2f} to {max(seconds):.2f}",
-                f"{reference['seconds'] / own['seconds']:.1f}",
-                f"{own['peak_mib']:.0f}",
-                f"{own['log_likelihood']:.9f}",
-                f"{own['log_likelihood'] - reference['log_likelihood']:+.1e}",
-            ]
-        )
-    header = ["", "seconds", "least to most", "times as fast", "peak MiB", "mean log-likelihood", "difference"]
+    p = record["problem"]
+    columns = {
+        "peak MiB": lambda own, _: f"{own['peak_mib']:.0f}",
+        "mean log-likelihood": lambda own, _: f"{own['log_likelihood']:.9f}",
+        "difference": lambda own, beside: f"{own['log_likelihood'] - beside['log_likelihood']:+.1e}",
+    }
     return "\n\n".join(
         [
             "# EM for a mixture of Gaussians",
             f"{p['rows']:,} x {p['columns']}, {p['components']} full covariances, {p['iterations']} iterations from one start; "
             f"medians of {p['repeats']}, contestants in turn, a process each.",
-            table(header, rows),
+            speed_table(record["runs"], lambda _, middle: middle[CONTESTANTS[0]], columns),
             in_words(record),
             "Log-likelihoods are SciPy's of each one's parameters on the same rows. Peaks are of the whole process, with its "
             "libraries and the data.",
@@ -156,4 +119,11 @@ def summarise(record: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    compare(
+        __file__,
+        __doc__,
+        CONTESTANTS,
+        measure,
+        summarise,
+        {"rows": 200_000, "columns": 32, "components": 16, "iterations": 10, "repeats": 3, "threads": 2},
+    )

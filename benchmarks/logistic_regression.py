@@ -12,14 +12,11 @@ judged by NumPy in float64. Writes results/logistic_regression.md and .json besi
 from __future__ import annotations
 
 import argparse
-import json
-import resource
-import sys
 import time
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from measure import circumstances, in_turn, in_words, medians, table, write_results
+from measure import Figures, compare, in_words, peak_mib, speed_table
 
 CONTESTANTS = (
     "scikit-learn lbfgs float64",
@@ -74,72 +71,32 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, float]:
     before = time.perf_counter()
     model.fit(x, y)
     seconds = time.perf_counter() - before
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
+    peak = peak_mib()
     value = objective(x, y, model.coef_, model.intercept_, 1.0 / (options.inverse_penalty * len(y)))
     return {"seconds": seconds, "objective": value, "iterations": int(model.n_iter_[0]), "peak_mib": peak}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sizes = {"rows": 1_000_000, "columns": 50, "repeats": 3, "threads": 2}
-    for name, value in sizes.items():
-        parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--tolerance", type=float, default=1e-4)
-    parser.add_argument("--inverse-penalty", type=float, default=1.0)
-    parser.add_argument("--one", choices=CONTESTANTS, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.one:
-        print(json.dumps(measure(given.one, given)))
-        return
-    kept = ("rows", "columns", "threads", "tolerance", "inverse_penalty")
-    words = [f"--{name.replace('_', '-')}={getattr(given, name)}" for name in kept]
-    record = {
-        **circumstances(__file__, given.threads, ("chainrule", "torch", "scikit-learn", "numpy", "scipy")),
-        "problem": {name: getattr(given, name) for name in (*kept, "repeats")},
-        "runs": in_turn(Path(__file__), CONTESTANTS, words, repeats=given.repeats, threads=given.threads),
-    }
-    text = summarise(record)
-    write_results("logistic_regression", record, text)
-    print(text)
+def quickest_of_theirs(name: str, middle: Mapping[str, Figures]) -> Figures:
+    """The medians of scikit-learn's quickest solver on rows of the same precision."""
+    of_kind = [m for n, m in middle.items() if n.startswith("scikit-learn") and n.split()[-1] == name.split()[-1]]
+    return min(of_kind, key=lambda m: m["seconds"])
 
 
 def summarise(record: dict[str, Any]) -> str:
     """The record as Markdown: medians, beside scikit-learn's quickest solver of the same precision."""
-    p, runs = record["problem"], record["runs"]
-    middle = {name: medians(of_one) for name, of_one in runs.items()}
-    rows = []
-    for name, own in middle.items():
-        of_kind = [m for n, m in middle.items() if n.startswith("scikit-learn") and n.split()[-1] == name.split()[-1]]
-        best = min(of_kind, key=lambda m: m["seconds"])
-        seconds = [run["seconds"] for run in runs[name]]
-        rows.append(
-            [
-                name,
-                f"{own['seconds']:.2f}",
-                f"{min(seconds):.2f} to {max(seconds):.2f}",
-                f"{best['seconds'] / own['seconds']:.1f}",
-                f"{own['iterations']:.0f}",
-                f"{own['peak_mib']:.0f}",
-                f"{own['objective']:.9f}",
-                f"{own['objective'] / best['objective'] - 1:+.1e}",
-            ]
-        )
-    header = [
-        "",
-        "seconds",
-        "least to most",
-        "times as fast",
-        "iterations",
-        "peak MiB",
-        "objective",
-        "relative to best",
-    ]
+    p = record["problem"]
+    columns = {
+        "iterations": lambda own, _: f"{own['iterations']:.0f}",
+        "peak MiB": lambda own, _: f"{own['peak_mib']:.0f}",
+        "objective": lambda own, _: f"{own['objective']:.9f}",
+        "relative to best": lambda own, beside: f"{own['objective'] / beside['objective'] - 1:+.1e}",
+    }
     return "\n\n".join(
         [
             "# Logistic regression",
             f"{p['rows']:,} x {p['columns']}, two classes, C = {p['inverse_penalty']:g}, tolerance {p['tolerance']:g}; medians of "
             f"{p['repeats']}, contestants in turn, a process each.",
-            table(header, rows),
+            speed_table(record["runs"], quickest_of_theirs, columns),
             in_words(record),
             "Speed and objective are relative to scikit-learn's quickest solver on rows of the same precision. Objectives are NumPy's, "
             "in float64, of each one's weights on its own rows. Iterations of chainrule are those on all rows. Peaks are of the whole process, "
@@ -149,4 +106,11 @@ def summarise(record: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    compare(
+        __file__,
+        __doc__,
+        CONTESTANTS,
+        measure,
+        summarise,
+        {"rows": 1_000_000, "columns": 50, "repeats": 3, "threads": 2, "tolerance": 1e-4, "inverse_penalty": 1.0},
+    )

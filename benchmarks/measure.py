@@ -7,18 +7,22 @@ imports none of the packages that are compared.
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+Figures = Mapping[str, Any]  # what one run of a contestant gave, or their medians
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -105,6 +109,66 @@ def in_turn(
     return runs
 
 
+def parser_of(doc: str | None, numbers: Mapping[str, float], contestants: Iterable[str]) -> argparse.ArgumentParser:
+    """The arguments of a benchmark: `--NAME` for each number, and `--one CONTESTANT`, by which it calls itself."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, value in numbers.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    parser.add_argument("--one", choices=list(contestants), help=argparse.SUPPRESS)
+    return parser
+
+
+def compare(
+    script: str,
+    doc: str | None,
+    contestants: Iterable[str],
+    measure: Callable[[str, argparse.Namespace], Figures],
+    summarise: Callable[[dict[str, Any]], str],
+    numbers: Mapping[str, float],
+    packages: Sequence[str] = ("chainrule", "torch", "scikit-learn", "numpy", "scipy"),
+    *,
+    needs_data: bool = False,
+) -> None:
+    """The main of a benchmark with one problem: measures all contestants in turn, writes results/SCRIPT.json and .md.
+
+    Args:
+        script, doc: `__file__` and `__doc__` of the benchmark.
+        contestants: their names.
+        measure: the figures of one contestant, in a process of its own.
+        summarise: the record as Markdown.
+        numbers: arguments with their defaults, `repeats` and `threads` among them.
+        packages: whose versions are recorded.
+        needs_data: whether `--data DIR` names a folder with mnist/, the official files.
+    """
+    parser = parser_of(doc, numbers, contestants)
+    if needs_data:
+        parser.add_argument(
+            "--data", type=Path, default=os.environ.get("CHAINRULE_DATA"), help="the folder with mnist/"
+        )
+    given = parser.parse_args()
+    if needs_data and not given.data:
+        parser.error("--data DIR, or CHAINRULE_DATA, names the folder that holds mnist/")
+    if given.one:
+        print(json.dumps(measure(given.one, given)))
+        return
+    values = {name: getattr(given, name) for name in numbers}
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in values.items() if name != "repeats"]
+    words += [f"--data={given.data.absolute()}"] if needs_data else []
+    record = {
+        **circumstances(script, given.threads, packages),
+        "problem": values,
+        "runs": in_turn(Path(script), contestants, words, repeats=given.repeats, threads=given.threads),
+    }
+    text = summarise(record)
+    write_results(Path(script).stem, record, text)
+    print(text)
+
+
+def peak_mib() -> float:
+    """The most memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
+
+
 def circumstances(script: str, threads: int, packages: Iterable[str]) -> dict[str, Any]:
     """What a record says besides the figures: the command, the machine, the versions, the commit."""
     return {
@@ -145,6 +209,41 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         1, "|" + "|".join(f":{'-' * (w + 1)}" if i == 0 else f"{'-' * (w + 1)}:" for i, w in enumerate(widths)) + "|"
     )
     return "\n".join(text)
+
+
+def speed_table(
+    runs: Mapping[str, Sequence[Figures]],
+    reference: Callable[[str, Mapping[str, Figures]], Figures],
+    columns: Mapping[str, Callable[[Figures, Figures], str]],
+    *,
+    digits: int = 2,
+    seconds: str = "seconds",
+    faster: str = "times as fast",
+    faster_digits: int = 1,
+) -> str:
+    """A contestant a row: median seconds, their range, how many times as fast as its reference, and `columns`.
+
+    Args:
+        runs: the runs of each contestant.
+        reference: the medians beside which those of a contestant are set, from its name and all medians.
+        columns: by header, the cell from a contestant's medians and its reference's.
+        digits, faster_digits: after the decimal point, of seconds and of the ratio.
+        seconds, faster: the headers of the two.
+    """
+    middle = {name: medians(of_one) for name, of_one in runs.items()}
+    rows = []
+    for name, own in middle.items():
+        beside, each = reference(name, middle), [run["seconds"] for run in runs[name]]
+        rows.append(
+            [
+                name,
+                f"{own['seconds']:.{digits}f}",
+                f"{min(each):.{digits}f} to {max(each):.{digits}f}",
+                f"{beside['seconds'] / own['seconds']:.{faster_digits}f}",
+                *(cell(own, beside) for cell in columns.values()),
+            ]
+        )
+    return table(["", seconds, "least to most", faster, *columns], rows)
 
 
 def _pad(cell: str, width: int, column: int) -> str:

@@ -12,15 +12,11 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import json
-import os
-import resource
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from measure import circumstances, in_turn, in_words, medians, table, write_results
+from measure import compare, in_words, peak_mib, speed_table
 
 CONTESTANTS = ("scikit-learn float64", "chainrule float64", "scikit-learn float32", "chainrule float32")
 
@@ -64,7 +60,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, float]:
     before = time.perf_counter()
     model.fit(x, y)
     seconds = time.perf_counter() - before
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
+    peak = peak_mib()
     value = objective(x, y, model.coef_, model.intercept_, 1.0 / (options.inverse_penalty * len(y)))
     error = 1.0 - float(model.score(*images(folder, "t10k", dtype)))
     return {
@@ -76,70 +72,24 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default=os.environ.get("CHAINRULE_DATA"), help="the folder that holds mnist/")
-    for name, value in {"rows": 60_000, "repeats": 3, "threads": 2}.items():
-        parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--tolerance", type=float, default=1e-4)
-    parser.add_argument("--inverse-penalty", type=float, default=1.0)
-    parser.add_argument("--one", choices=CONTESTANTS, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if not given.data:
-        parser.error("--data DIR, or CHAINRULE_DATA, names the folder that holds mnist/")
-    if given.one:
-        print(json.dumps(measure(given.one, given)))
-        return
-    kept = ("rows", "threads", "tolerance", "inverse_penalty")
-    words = [f"--data={given.data}", *(f"--{name.replace('_', '-')}={getattr(given, name)}" for name in kept)]
-    record = {
-        **circumstances(__file__, given.threads, ("chainrule", "torch", "scikit-learn", "numpy", "scipy")),
-        "problem": {name: getattr(given, name) for name in (*kept, "repeats")},
-        "runs": in_turn(Path(__file__), CONTESTANTS, words, repeats=given.repeats, threads=given.threads),
-    }
-    text = summarise(record)
-    write_results("softmax_regression", record, text)
-    print(text)
-
-
 def summarise(record: dict[str, Any]) -> str:
     """The record as Markdown: medians, beside scikit-learn on rows of the same precision."""
-    p, runs = record["problem"], record["runs"]
-    middle = {name: medians(of_one) for name, of_one in runs.items()}
-    rows = []
-    for name, own in middle.items():
-        reference = middle[f"scikit-learn {name.split()[1]}"]
-        seconds = [run["seconds"] for run in runs[name]]
-        rows.append(
-            [
-                name,
-                f"{own['seconds']:.1f}",
-                f"{min(seconds):.1f} to {max(seconds):.1f}",
-                f"{reference['seconds'] / own['seconds']:.1f}",
-                f"{own['iterations']:.0f}",
-                f"{own['peak_mib']:.0f}",
-                f"{own['objective']:.7f}",
-                f"{own['objective'] / reference['objective'] - 1:+.1e}",
-                f"{own['test_error']:.4f}",
-            ]
-        )
-    header = [
-        "",
-        "seconds",
-        "least to most",
-        "times as fast",
-        "iterations",
-        "peak MiB",
-        "objective",
-        "relative",
-        "test error",
-    ]
+    p = record["problem"]
+    columns = {
+        "iterations": lambda own, _: f"{own['iterations']:.0f}",
+        "peak MiB": lambda own, _: f"{own['peak_mib']:.0f}",
+        "objective": lambda own, _: f"{own['objective']:.7f}",
+        "relative": lambda own, beside: f"{own['objective'] / beside['objective'] - 1:+.1e}",
+        "test error": lambda own, _: f"{own['test_error']:.4f}",
+    }
     return "\n\n".join(
         [
             "# Softmax regression",
             f"{p['rows']:,} images of MNIST x 784, ten classes, C = {p['inverse_penalty']:g}, tolerance {p['tolerance']:g}; medians of "
             f"{p['repeats']}, contestants in turn, a process each.",
-            table(header, rows),
+            speed_table(
+                record["runs"], lambda name, middle: middle[f"scikit-learn {name.split()[1]}"], columns, digits=1
+            ),
             in_words(record),
             "Speed and objective are relative to scikit-learn on rows of the same precision; the lower objective is the better fit. "
             "Objectives are NumPy's, in float64, of each one's weights. Iterations of chainrule are those on all rows. Peaks are of the "
@@ -149,4 +99,12 @@ def summarise(record: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    compare(
+        __file__,
+        __doc__,
+        CONTESTANTS,
+        measure,
+        summarise,
+        {"rows": 60_000, "repeats": 3, "threads": 2, "tolerance": 1e-4, "inverse_penalty": 1.0},
+        needs_data=True,
+    )

@@ -136,7 +136,7 @@ def main() -> None:
         "",
         table(
             ["network", *map(str, EVALUATION_BATCHES)],
-            [[net, *(f"{f['picture_us']:.0f}" for f in sizes.values())] for net, sizes in evaluations.items()],
+            [[net, *(f"{f['image_us']:.0f}" for f in sizes.values())] for net, sizes in evaluations.items()],
         ),
     ]
     write_results("steps" if options.threads == 2 else f"steps_{options.threads}", record, "\n".join(text))

@@ -16,14 +16,11 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import json
-import resource
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from measure import circumstances, in_turn, in_words, medians, table, write_results
+from measure import compare, in_words, peak_mib, speed_table
 
 PROBLEMS = ("digits", "parity")
 LIBRARIES = ("scikit-learn", "chainrule", "chainrule float32")
@@ -57,7 +54,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, float]:
     before = time.perf_counter()
     model.fit(x, y)
     seconds = time.perf_counter() - before
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
+    peak = peak_mib()
     before = time.perf_counter()
     error = float((model.predict(test_x) != test_y).mean())
     answer = time.perf_counter() - before
@@ -114,75 +111,30 @@ def machines(model: Any) -> Any:
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with mnist/, the official files")
-    sizes = {"rows": 10_000, "tests": 10_000, "cache": 2000, "repeats": 3, "threads": 2}
-    for name, value in sizes.items():
-        parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--one", choices=CONTESTANTS, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.one:
-        print(json.dumps(measure(given.one, given)))
-        return
-    words = [
-        f"--data={given.data.absolute()}",
-        *(f"--{name}={getattr(given, name)}" for name in sizes if name != "repeats"),
-    ]
-    record = {
-        **circumstances(__file__, given.threads, ("chainrule", "torch", "scikit-learn", "numpy")),
-        "problem": {name: getattr(given, name) for name in sizes},
-        "runs": in_turn(Path(__file__), CONTESTANTS, words, repeats=given.repeats, threads=given.threads),
-    }
-    text = summarise(record)
-    write_results("svm", record, text)
-    print(text)
-
-
 def summarise(record: dict[str, Any]) -> str:
     """The record as Markdown: medians, with the range of the seconds."""
-    p, runs = record["problem"], record["runs"]
-    middle = {name: medians(of_one) for name, of_one in runs.items()}
-    rows = []
-    for name, own in middle.items():
-        reference = middle[f"{name.partition(': ')[0]}: {LIBRARIES[0]}"]
-        seconds = [run["seconds"] for run in runs[name]]
-        rows.append(
-            [
-                name,
-                f"{own['seconds']:.2f}",
-                f"{min(seconds):.2f} to {max(seconds):.2f}",
-                f"{reference['seconds'] / own['seconds']:.1f}",
-                f"{own['cpu_s']:.1f}",
-                f"{own['answer_s']:.2f}",
-                f"{own['peak_mib']:.0f}",
-                f"{own['dual']:.4f}",
-                f"{own['dual'] / reference['dual'] - 1:+.1e}",
-                f"{100 * own['test_error']:.2f}",
-                f"{own['vectors']:.0f}",
-                f"{own['steps']:.0f}",
-            ]
-        )
-    header = [
-        "",
-        "fit s",
-        "least to most",
-        "times as fast",
-        "CPU s",
-        "answer s",
-        "peak MiB",
-        "dual value",
-        "difference",
-        "test error %",
-        "vectors",
-        "pairs moved",
-    ]
+    p = record["problem"]
+    columns = {
+        "CPU s": lambda own, _: f"{own['cpu_s']:.1f}",
+        "answer s": lambda own, _: f"{own['answer_s']:.2f}",
+        "peak MiB": lambda own, _: f"{own['peak_mib']:.0f}",
+        "dual value": lambda own, _: f"{own['dual']:.4f}",
+        "difference": lambda own, beside: f"{own['dual'] / beside['dual'] - 1:+.1e}",
+        "test error %": lambda own, _: f"{100 * own['test_error']:.2f}",
+        "vectors": lambda own, _: f"{own['vectors']:.0f}",
+        "pairs moved": lambda own, _: f"{own['steps']:.0f}",
+    }
     return "\n\n".join(
         [
             "# Support vector machine, RBF kernel",
             f"The first {p['rows']:,} training images of MNIST x 784, C = 1, gamma = 1 / (D Var[X]), violation below 1e-3; "
             f"{p['tests']:,} test images; medians of {p['repeats']}, contestants in turn, a process each.",
-            table(header, rows),
+            speed_table(
+                record["runs"],
+                lambda name, middle: middle[f"{name.partition(': ')[0]}: {LIBRARIES[0]}"],
+                columns,
+                seconds="fit s",
+            ),
             in_words(record),
             "`digits`: 45 machines, a pair of classes each; `parity`: one machine, odd against even. CPU s are of the whole "
             "process, with imports, data and answers. Peaks are read after the fit and count libraries and data; "
@@ -192,4 +144,13 @@ def summarise(record: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    compare(
+        __file__,
+        __doc__,
+        CONTESTANTS,
+        measure,
+        summarise,
+        {"rows": 10_000, "tests": 10_000, "cache": 2000, "repeats": 3, "threads": 2},
+        ("chainrule", "torch", "scikit-learn", "numpy"),
+        needs_data=True,
+    )

@@ -1,21 +1,123 @@
-"""Shared by all tests: few threads, the folder of real data where there is one, no writing outside tmp_path."""
+"""Shared by all tests: few threads, groups for the workers, what each group costs, no writing outside tmp_path.
+
+`make test` shares the tests out to the workers by group: a recipe's contract is one, so that its one training serves
+all of it; a file is one otherwise. At the end stands what the dearest cost in CPU seconds, summed over the workers.
+"""
 
 from __future__ import annotations
 
 import os
+import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 torch.set_num_threads(1)  # small networks: a second thread waits more than it works
 
-LONG = ("test_recipes.py", "test_tutorial.py", "test_kill_and_resume.py", "test_processes.py")  # minutes each
+BUDGET_S = {"recipe": 30.0, "file": 60.0}  # CPU seconds that a recipe's contract and a file may cost; thrice the usual
+FIRST = ("test_stops.py", "test_recipes.py", "test_tutorial.py", "test_processes.py", "test_kill_and_resume.py")
+SHOWN = 12
+COST = pytest.StashKey[Counter[str]]()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long files begin first: each runs on one process, and begun last it would be waited for by all others."""
-    items.sort(key=lambda item: item.path.name not in LONG)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--budget", action="store_true", help="fail where a recipe or a file costs more than it may")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[COST] = Counter()
+
+
+# -- groups ---------------------------------------------------------------------------------------------------------
+
+
+def group_of(item: pytest.Item) -> str:
+    """`recipe NAME` for what is asked of every recipe (or card), else the file."""
+    file = item.path.relative_to(item.config.rootpath).as_posix()
+    given: dict[str, Any] = (
+        item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    )
+    if file.startswith("tests/contracts/"):
+        for kind in ("recipe", "card"):
+            if kind in given:
+                return f"{kind} {given[kind].name}"
+    return file
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The long groups begin first: each runs on one worker, and begun last it would be waited for by all others."""
+    groups = {item: group_of(item) for item in items}
+    order: dict[str, int] = {}
+    for item in sorted(items, key=lambda item: item.path.name not in FIRST):
+        order.setdefault(groups[item], len(order))
+    items.sort(key=lambda item: order[groups[item]])
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            item.add_marker(pytest.mark.xdist_group(groups[item]))
+
+
+# -- what they cost -------------------------------------------------------------------------------------------------
+
+
+def cpu_seconds() -> float:
+    """Of this process and of the children that it has waited for."""
+    times = os.times()
+    return time.process_time() + times.children_user + times.children_system
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    begun = cpu_seconds()
+    try:
+        return (yield)
+    finally:
+        item.config.stash[COST][group_of(item)] += cpu_seconds() - begun  # type: ignore[assignment]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    config = session.config
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["cost"] = dict(config.stash[COST])
+    elif config.option.budget and over_budget(config.stash[COST]) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A worker of xdist has ended: the groups that it ran are its own."""
+    node.config.stash[COST].update(getattr(node, "workeroutput", {}).get("cost", {}))
+
+
+def over_budget(cost: Counter[str]) -> list[str]:
+    return [
+        f"{group} cost {seconds:.0f} s of CPU, and may cost {allowed:.0f}"
+        for group, seconds in cost.most_common()
+        if seconds > (allowed := BUDGET_S["recipe" if group.startswith(("recipe ", "card ")) else "file"])
+    ]
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    cost = config.stash[COST]
+    if sum(cost.values()) < 60:  # a few tests are run by hand
+        return
+    recipes = Counter({group: seconds for group, seconds in cost.items() if group.startswith("recipe ")})
+    terminalreporter.section(
+        f"{sum(cost.values()):.0f} s of CPU, {sum(recipes.values()):.0f} of them for {len(recipes)} recipes"
+    )
+    for names in (recipes, cost - recipes):
+        terminalreporter.line(
+            "  ".join(f"{group.removeprefix('recipe ')} {seconds:.1f}" for group, seconds in names.most_common(SHOWN))
+        )
+    for line in over_budget(cost):
+        terminalreporter.line(f"OVER BUDGET  {line}", red=True)
+
+
+# -- for the tests --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(autouse=True)

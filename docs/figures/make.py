@@ -22,8 +22,9 @@ from sklearn.datasets import load_digits
 
 import chainrule
 from chainrule.inspect import graph
+from chainrule.inspect import to_svg as graph_svg
 from chainrule.introspection.attribution.grad_cam import grad_cam
-from chainrule.introspection.attribution.images import in_grid, laid_over, png
+from chainrule.introspection.attribution.images import image_grid, overlay, png
 from chainrule.introspection.attribution.occlusion import mean_over_squares, occlusion
 from chainrule.introspection.layers import layers
 from chainrule.loops.experiment import descend
@@ -73,11 +74,11 @@ def smaller(png: bytes | Path, out: Path) -> None:
 def graphs() -> None:
     """The lecture's two graphs, at its numbers."""
     product = graph(lambda x, y, z: (x + y) * (y - z), -1, 3, 2)
-    (HERE / "graph.svg").write_text(product.svg(), "utf-8")
+    (HERE / "graph.svg").write_text(graph_svg(product), "utf-8")
     neuron = graph(
         lambda w0, x0, w1, x1, w2: 1 / (1 + torch.exp(-(w0 * x0 + w1 * x1 + w2))), 2.0, -1.0, -3.0, -2.0, -3.0
     )
-    (HERE / "neuron.svg").write_text(neuron.svg(), "utf-8")
+    (HERE / "neuron.svg").write_text(graph_svg(neuron), "utf-8")
 
 
 def figure_of(run: Run, title: str, out: Path) -> None:
@@ -194,8 +195,8 @@ def why(task: Any, name: str) -> bytes:
         probability = network(x).softmax(1)[0, label]
     side = one_image.shape[-1]
     fall = mean_over_squares(probability - occlusion(network, x, label, size=7), (side, side), 7)
-    shown = [one_image, laid_over(one_image, grad_cam(network, x, label)[0]), laid_over(one_image, fall, signed=True)]
-    return png(in_grid(shown, 3, 196), 0)
+    shown = [one_image, overlay(one_image, grad_cam(network, x, label)[0]), overlay(one_image, fall, signed=True)]
+    return png(image_grid(shown, 3, 196), 0)
 
 
 if __name__ == "__main__":

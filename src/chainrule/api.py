@@ -10,9 +10,9 @@ from chainrule.core.discovery import all_recipes, get_recipe
 from chainrule.core.errors import UserError
 from chainrule.core.recipe import Recipe
 from chainrule.core.settings import bind
-from chainrule.core.task import Borrows, Exports, Generates, Predicts
+from chainrule.core.task import Borrows, Exports, Generates, HasNumParameters, Predicts
 from chainrule.data.catalog.published_weights import find_weights
-from chainrule.models import PUBLISHERS, all_cards, published_weights, recognise
+from chainrule.models import PUBLISHERS, published_weights, recognise
 from chainrule.run.folder import read_record
 from chainrule.run.run import Run
 from chainrule.run.settings import run_settings
@@ -58,7 +58,7 @@ def train(
 
 
 def resume(folder: str | Path, *, device: str | None = None) -> Run:
-    """Goes on with a run exactly where its last checkpoint stands; the numbers are those of a run never stopped."""
+    """Resumes a run exactly where its last checkpoint stands; the numbers are those of a run never stopped."""
     record = read_record(Path(folder))
     if record["status"] == "done":
         raise UserError(
@@ -101,7 +101,7 @@ def _opening(run: Run) -> str:
         f"{parameters:,} parameters" if parameters else "",
         str(run.device),
         str(run.folder),
-        f"goes on at step {run.step:,}" if run.step else "",
+        f"resumes at step {run.step:,}" if run.step else "",
     ]
     return f"{run.recipe.name}: {'; '.join(part for part in parts if part)}"
 
@@ -116,9 +116,8 @@ def _weights_file(run: Run) -> Path:
 
 
 def _model_name(run: Run) -> str | None:
-    """The name of the run's model: the network that a setting chose, else the recipe's own."""
-    chosen = run.record["settings"].get("network")
-    return chosen if chosen in all_cards() else run.recipe.model
+    """The name of the run's model, None for a study."""
+    return run.recipe.model_for(run.record["settings"])
 
 
 def _result(run: Run, metrics: dict[str, float]) -> dict[str, Any]:
@@ -164,7 +163,7 @@ def count_parameters(run: Run) -> int:
     """Trainable parameters of the run's networks; where there are none, the numbers that were estimated."""
     modules = run.task.modules().values()
     trainable = sum(p.numel() for m in modules for p in m.parameters() if p.requires_grad)
-    return trainable or sum(int(getattr(m, "num_parameters", 0)) for m in modules)
+    return trainable or sum(m.num_parameters for m in modules if isinstance(m, HasNumParameters))
 
 
 def evaluate(folder: str | Path, *, data: str | None = None, device: str = "auto") -> dict[str, float]:
@@ -283,9 +282,9 @@ def explain(
 
 
 def _expect_a_network(recipe: Recipe) -> None:
-    if recipe.model is None:
+    if recipe.is_study:
         raise UserError(
-            f"{recipe.name} is an experiment: it measures many networks, or none, and keeps none",
+            f"{recipe.name} is a study: it measures many networks, or none, and keeps none",
             cure=f"chainrule train {recipe.name}, and read its report",
         )
 
@@ -304,7 +303,7 @@ def is_computation(what: str, inputs: list[str]) -> bool:
 
 
 def explain_text(what: str, inputs: list[str]) -> Any:
-    """The `Graph` of a formula or of `FILE.py:NAME` on the values given; printed, it is the text of the command."""
+    """The `Graph` of a formula or of `FILE.py:NAME` on the values given."""
     from chainrule.introspection.graph.source import graph_of_text
 
     return graph_of_text(what, inputs)

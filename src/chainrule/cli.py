@@ -60,8 +60,8 @@ def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
     two with --out their images. Or the layers of a net description of Caffe's, FILE.prototxt; data=3,224,224 says
     the sizes of an input that it leaves to the data.
     """
-    from chainrule.core.discovery import all_recipes, get_recipe
-    from chainrule.core.errors import UserError, unknown
+    from chainrule.core.discovery import all_recipes
+    from chainrule.core.errors import UserError
 
     if recipe.endswith(".prototxt"):
         _show_description(recipe, inputs, out)
@@ -77,23 +77,14 @@ def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
         raise UserError(
             "--out is for topics", expected=", ".join(_TOPICS), found=recipe, cure=f"chainrule explain {recipe}"
         )
-    from chainrule.introspection.layers import card_text, model_text
-    from chainrule.models import all_cards, get_card, image_networks
+    found = all_recipes().get(recipe)
+    if found is None:
+        _show_network(recipe)
+        return
+    from chainrule.introspection.layers import card_text
+    from chainrule.models import get_card
     from chainrule.run.settings import run_settings
 
-    if recipe not in all_recipes():
-        if recipe not in all_cards():
-            raise unknown(
-                "there is no recipe, network or topic",
-                recipe,
-                [*all_recipes(), *_TOPICS],
-                near=all_cards(),
-                cure="chainrule list, or chainrule show networks",
-            )
-        command = f"chainrule train image-classifier network={recipe}" if recipe in image_networks() else None
-        click.echo(model_text(get_card(recipe), command))
-        return
-    found = get_recipe(recipe)
     click.echo(card_text(found, get_card(found.model) if found.model else None))
     for title, function, advice in (
         ("Settings", found.build, found.advice),
@@ -103,6 +94,27 @@ def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
         _table([(f"  {name}={_plain(p.default)}", describe(p.annotation)) for name, p in parameters(function).items()])
         if advice:
             click.echo(f"\n{advice}")
+
+
+def _show_network(name: str) -> None:
+    """The card of a network; for its sake no other network is loaded."""
+    from chainrule.core.discovery import all_recipes
+    from chainrule.core.errors import UserError, unknown
+    from chainrule.introspection.layers import model_text
+    from chainrule.models import all_cards, classifies_images, get_card
+
+    try:
+        card = get_card(name)
+    except UserError:
+        raise unknown(
+            "there is no recipe, network or topic",
+            name,
+            [*all_recipes(), *_TOPICS],
+            near=all_cards(),
+            cure="chainrule list, or chainrule show networks",
+        ) from None
+    command = f"chainrule train image-classifier network={name}" if classifies_images(card) else None
+    click.echo(model_text(card, command))
 
 
 def _show_description(file: str, words: Sequence[str], out: str | None) -> None:
@@ -188,7 +200,7 @@ def train(recipe: str, settings: Sequence[str], as_json: bool, **options: Any) -
 @click.option("--device", help="By default the run's own.")
 @_AS_JSON
 def resume(run: str, device: str | None, as_json: bool) -> None:
-    """Go on with RUN exactly where it stopped."""
+    """Resume RUN exactly where it stopped."""
     from chainrule import api
 
     _done(api.resume(run, device=device), as_json)
@@ -252,7 +264,7 @@ def predict(run: str, inputs: Sequence[str], out: str | None, device: str, as_js
 @cli.command()
 @click.argument("run", type=click.Path())
 @click.option("-n", "count", type=click.IntRange(1), default=1, show_default=True, help="How many samples.")
-@click.option("--prompt", help="Text to go on from.")
+@click.option("--prompt", help="Text to continue.")
 @click.option("--length", type=click.IntRange(1), help="Characters of text.")
 @click.option("--temperature", type=float, help="Divides the logits; below 1 surer, above 1 freer.")
 @click.option("--seed", type=click.IntRange(0), help="The run's own by default.")
@@ -287,10 +299,11 @@ def explain(what: str, inputs: Sequence[str], target: str | None, out: str | Non
     from chainrule import api
 
     if api.is_computation(what, list(inputs)):
+        from chainrule.inspect import to_text
         from chainrule.introspection.explain import explain_graph
 
         graph = api.explain_text(what, list(inputs))
-        click.echo(str(graph))
+        click.echo(to_text(graph))
         click.echo(explain_graph(graph, Path(out) if out else None))
         return
     click.echo(api.explain(what, list(inputs), target=target, out=out, device=device))

@@ -17,6 +17,7 @@ __all__ = [
     "PUBLISHERS",
     "all_cards",
     "build",
+    "classifies_images",
     "description_rows",
     "example_of_description",
     "get_card",
@@ -36,13 +37,14 @@ def image_networks() -> dict[str, Card]:
     >>> [name for name in image_networks() if name.startswith("resnet") and name.isalnum()]
     ['resnet18', 'resnet20', 'resnet32', 'resnet34', 'resnet44', 'resnet50', 'resnet56', 'resnet101', 'resnet110', 'resnet152']
     """
-    found = {
-        name: card
-        for name, card in all_cards().items()
-        if {"num_classes", "in_channels"} <= set(inspect.signature(card.build).parameters)
-        and "gradient" not in card.skip
-    }
+    found = {name: card for name, card in all_cards().items() if classifies_images(card)}
     return {name: found[name] for name in sorted(found, key=_by_number)}
+
+
+def classifies_images(card: Card) -> bool:
+    """Whether the model tells classes of images apart and learns by autograd."""
+    settings = inspect.signature(card.build).parameters
+    return {"num_classes", "in_channels"} <= set(settings) and "gradient" not in card.skip
 
 
 def _by_number(name: str) -> list[tuple[int, str]]:

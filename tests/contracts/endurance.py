@@ -1,4 +1,4 @@
-"""Runs that are killed: a child process trains, SIGKILL comes at a random instant, another child goes on.
+"""Runs that are killed: a child process trains, SIGKILL comes at a random instant, another child resumes.
 
 Children are forked from a server that has imported PyTorch, so that a kill costs no start-up.
 """
@@ -25,7 +25,7 @@ if os.name == "posix":
 
 
 def _child(recipe: str, folder: str, settings: dict[str, Any]) -> None:
-    """Trains, or goes on where run.json shows that a run has begun."""
+    """Trains, or resumes where run.json shows that a run has begun."""
     import chainrule
 
     torch.set_num_threads(1)
@@ -92,7 +92,7 @@ def numbers(folder: Path) -> dict[str, Any]:
         "lines": lines,
         "metrics": json.loads((folder / "result.json").read_text())["metrics"],
         "weights": weights,
-        "pictures": images,
+        "images": images,
         "report": (folder / "report.html").is_file(),
     }
 
@@ -103,5 +103,5 @@ def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert one["weights"].keys() == other["weights"].keys()
     for name, tensor in one["weights"].items():
         assert torch.equal(tensor, other["weights"][name]), name
-    assert one["pictures"] == other["pictures"]
+    assert one["images"] == other["images"]
     assert one["report"] and other["report"]

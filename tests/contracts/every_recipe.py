@@ -1,8 +1,9 @@
-"""Each recipe trained once a session on its `tiny` settings, and what its system is asked."""
+"""Each recipe trained once a session on its `tiny` settings, and what its task is asked."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,21 @@ import pytest
 from PIL import Image
 
 import chainrule
+from chainrule.core.discovery import all_recipes
 from chainrule.core.recipe import Recipe
 
+RECIPES = all_recipes()
 _TRAINED: dict[str, Path] = {}
+
+
+def first_of_each(key: Callable[[Recipe], Hashable]) -> list[str]:
+    """The names of the recipes that come first with their key: they stand for the others that share it."""
+    return list({key(recipe): recipe.name for recipe in reversed(RECIPES.values())}.values())
+
+
+def task_class(recipe: Recipe) -> str:
+    """The name of the class of what it builds; test_recipes.py holds that it builds no other."""
+    return recipe.build.__annotations__["return"]
 
 
 def trained(recipe: Recipe, factory: pytest.TempPathFactory) -> Path:
@@ -53,4 +66,4 @@ def question(spec: dict[str, Any], place: Path) -> str:
         return ",".join(str(1 + i % 3) for i in range(spec["lags"] + spec["difference"]))
     if "obs_size" in spec:
         return ",".join(["0.01"] * spec["obs_size"])
-    raise AssertionError(f"tests/common/every_recipe.py does not know what to ask of data with {sorted(spec)}")
+    raise AssertionError(f"tests/contracts/every_recipe.py does not know what to ask of data with {sorted(spec)}")

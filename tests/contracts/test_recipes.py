@@ -1,7 +1,13 @@
-"""What must hold for every recipe: it trains on its tiny settings, and then every verb answers."""
+"""What must hold for every recipe: it trains on its tiny settings, and then every verb answers.
+
+What is trained, written and measured is the recipe's own, and asked of each. The verbs that a class of tasks answers
+with are asked once for each class, kind of task and data, of the recipe that comes first: every recipe must build what
+it is annotated with. Stops and resuming stand in test_stops.py.
+"""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -18,7 +24,6 @@ from click.testing import CliRunner
 
 import chainrule
 from chainrule.cli import cli
-from chainrule.core.discovery import all_recipes
 from chainrule.core.errors import UserError
 from chainrule.core.recipe import Recipe
 from chainrule.core.settings import parameters
@@ -26,13 +31,21 @@ from chainrule.core.task import Exports, Generates, Predicts, Prepares
 from chainrule.models import all_cards
 from chainrule.run.run import Run
 from chainrule.run.settings import run_settings
-from tests.contracts.every_recipe import question, record, result, trained
+from tests.contracts.every_recipe import RECIPES, first_of_each, question, record, result, task_class, trained
 
-RECIPES = all_recipes()
 LOADS = re.compile(
     r"""(?:src|href|action|data|poster|srcset)\s*=\s*["']?\s*(?:https?:)?//|url\(\s*["']?\s*(?:https?:)?//|@import""",
     re.I,
 )
+
+
+ANSWERS = first_of_each(lambda recipe: (task_class(recipe), recipe.task, recipe.tiny.get("data", recipe.data)))
+LOOKS = first_of_each(task_class)
+
+
+def of(names: list[str]) -> pytest.MarkDecorator:
+    """The test is asked of these recipes alone."""
+    return pytest.mark.parametrize("recipe", [RECIPES[name] for name in names], ids=names, indirect=True)
 
 
 @pytest.fixture(params=RECIPES.values(), ids=lambda recipe: recipe.name)
@@ -48,7 +61,14 @@ def folder(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def is_experiment(recipe: Recipe) -> bool:
     """It measures points, with many models or none: there is no network to show, and nothing to choose."""
-    return recipe.model is None and recipe.family == "demonstration"
+    return task_class(recipe) == "Study"
+
+
+@functools.cache
+def commit() -> str | None:
+    command = ["git", "-C", str(Path(chainrule.__file__).parent), "rev-parse", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def state_of(folder: Path) -> dict[str, tuple[int, str]]:
@@ -84,14 +104,13 @@ def test_run_json_says_everything(recipe: Recipe, folder: Path) -> None:
         "torch",
         "chainrule",
     }
-    assert found["hardware"] and found["device"] == "cpu" and found["threads"] >= 1
+    assert found["hardware"] and found["device"] == "cpu" and found["threads"] >= 1 and found["commit"] == commit()
     assert found["data"]["spec"]["fingerprint"] and found["data"]["spec"]["counts"] and found["data"]["spec"]["splits"]
 
 
-def test_run_json_names_the_commit(folder: Path) -> None:
-    command = ["git", "-C", str(Path(chainrule.__file__).parent), "rev-parse", "HEAD"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert record(folder)["commit"] == (done.stdout.strip() if done.returncode == 0 else None)
+def test_builds_what_it_says(recipe: Recipe, folder: Path) -> None:
+    """Its verbs are then those of the class; `Study` alone needs no model."""
+    assert type(Run.load(folder, "cpu").task).__name__ == task_class(recipe)
 
 
 def test_result_json_says_what_was_measured(recipe: Recipe, folder: Path) -> None:
@@ -127,12 +146,14 @@ def test_evaluate_gives_what_training_measured(folder: Path) -> None:
     assert chainrule.evaluate(folder, device="cpu") == result(folder)["metrics"]
 
 
+@of(ANSWERS)
 def test_its_own_data_by_name_are_its_test_split(folder: Path) -> None:
     """What a run has learnt from measures nothing."""
     source = record(folder)["data"]["source"]
     assert chainrule.evaluate(folder, data=source, device="cpu") == result(folder)["metrics"]
 
 
+@of(ANSWERS)
 def test_predict(recipe: Recipe, folder: Path, tmp_path: Path) -> None:
     run = Run.load(folder, "cpu")
     if not isinstance(run.task, Predicts):
@@ -149,6 +170,7 @@ def test_predict(recipe: Recipe, folder: Path, tmp_path: Path) -> None:
         chainrule.predict(folder, [], device="cpu")
 
 
+@of(ANSWERS)
 def test_generate(recipe: Recipe, folder: Path, tmp_path: Path) -> None:
     task = Run.load(folder, "cpu").task
     if not isinstance(task, Generates):
@@ -168,6 +190,7 @@ def test_generate(recipe: Recipe, folder: Path, tmp_path: Path) -> None:
         chainrule.generate(folder, count=0, out=tmp_path, device="cpu")
 
 
+@of(ANSWERS)
 def test_explain(recipe: Recipe, folder: Path, tmp_path: Path) -> None:
     run = Run.load(folder, "cpu")
     if is_experiment(recipe):
@@ -186,6 +209,7 @@ def test_explain(recipe: Recipe, folder: Path, tmp_path: Path) -> None:
         assert all(name in pages[0].read_text("utf-8") for name, _ in held)
 
 
+@of(ANSWERS)
 def test_report(folder: Path, tmp_path: Path) -> None:
     again = chainrule.report(folder, out=tmp_path / "again.html").read_text("utf-8")
     for text in ((folder / "report.html").read_text("utf-8"), again):
@@ -193,6 +217,7 @@ def test_report(folder: Path, tmp_path: Path) -> None:
         assert all(name.replace("_", " ") in text.replace("_", " ") for name in result(folder)["metrics"])
 
 
+@of(ANSWERS)
 def test_export(recipe: Recipe, folder: Path, tmp_path: Path) -> None:
     if not isinstance(Run.load(folder, "cpu").task, Exports):
         with pytest.raises(UserError, match="nothing to export"):
@@ -217,6 +242,7 @@ def test_show(recipe: Recipe) -> None:
     assert f"chainrule train {recipe.name}" in done.output and recipe.summary in done.output
 
 
+@of(LOOKS)
 def test_a_run_that_may_not_be_written_to_still_answers(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,20 +269,21 @@ def test_a_run_that_may_not_be_written_to_still_answers(
             file.chmod(file.stat().st_mode | 0o200)
 
 
-def test_the_same_run_twice_is_the_same(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
-    """One for all: the tests of killing and resuming hold it for each."""
-    recipe = RECIPES["gaussian-mixture"]
+@of(["gaussian-mixture"])
+def test_the_same_run_twice_is_the_same(recipe: Recipe, folder: Path, tmp_path: Path) -> None:
+    """One for all: the tests of stops hold it for each."""
     again = chainrule.train(recipe.name, out=tmp_path / "again", device="cpu", seed=3, **recipe.tiny)
     other = chainrule.train(recipe.name, out=tmp_path / "other", device="cpu", seed=4, **recipe.tiny)
-    first = result(trained(recipe, tmp_path_factory))["metrics"]
-    assert again.result()["metrics"] == first != other.result()["metrics"]  # type: ignore[index]
+    assert again.result()["metrics"] == result(folder)["metrics"] != other.result()["metrics"]  # type: ignore[index]
 
 
-def test_a_run_that_is_done_does_not_resume(tmp_path_factory: pytest.TempPathFactory) -> None:
+@of(["gaussian-mixture"])
+def test_a_run_that_is_done_does_not_resume(folder: Path) -> None:
     with pytest.raises(UserError, match="this run is done"):
-        chainrule.resume(trained(RECIPES["gaussian-mixture"], tmp_path_factory))
+        chainrule.resume(folder)
 
 
+@of(ANSWERS)
 def test_the_figures_of_a_run_are_images(folder: Path) -> None:
     figures: list[Any] = Run.load(folder, "cpu").open_task().figures()
     for figure in figures:

@@ -183,7 +183,7 @@ ERRORS: dict[str, tuple[Callable[[], object], str]] = {
     "squared of integers": (lambda: L.squared(Y, Y), "input must be floating"),
     "sigmoid of labels": (lambda: L.sigmoid_cross_entropy(X, Y), "same shape"),
     "sigmoid out of range": (lambda: L.sigmoid_cross_entropy(X[:, 0], Y), r"target\[2\](.|\n)*0 to 1(.|\n)*3"),
-    "focal soft": (lambda: L.focal(X, PROBS), "true and false alone"),
+    "focal soft": (lambda: L.focal(X, PROBS), "targets 0 and 1 only"),
     "focal gamma": (lambda: L.focal(X, PROBS > 0.5, gamma=-1.0), "gamma is out of range"),
     "focal alpha": (lambda: L.focal(X, PROBS > 0.5, alpha=2.0), "0 to 1"),
     "smoothing": (lambda: L.label_smoothing(X, Y, smoothing=1.5), "smoothing is out of range"),

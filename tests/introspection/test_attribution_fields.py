@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
 from chainrule.functional.pooling import caffe_max_pool2d
-from chainrule.introspection.attribution.asking import observe
-from chainrule.introspection.attribution.effective_field import effective_field, effective_size
-from chainrule.introspection.attribution.fields_of_layers import Fields, receptive_fields
-from chainrule.introspection.attribution.receptive_field import ReceptiveField
+from chainrule.introspection.attribution.receptive_field.arithmetic import ReceptiveField
+from chainrule.introspection.attribution.receptive_field.effective import effective_field, effective_size
+from chainrule.introspection.attribution.receptive_field.network import Fields, receptive_fields
+from chainrule.introspection.attribution.target import forward_with_activations
 from chainrule.nn.normalization.local_response_norm import LocalResponseNorm, LocalResponseNormWithin
 from chainrule.systems.image_classification.lenet import LeNet5, LeNetCaffe
 from chainrule.systems.image_classification.resnet_cifar import ResNetCifar
@@ -195,7 +195,7 @@ def reached(maps: Tensor, leaf: Tensor, unit: tuple[int, int]) -> Tensor:
 def check(module: nn.Module, x: Tensor, layer: str, fields: Fields, exact: bool) -> None:
     module.eval()
     leaf = x.clone().requires_grad_()
-    maps = observe(module, leaf, [layer])[1][layer]
+    maps = forward_with_activations(module, leaf, [layer])[1][layer]
     for unit in itertools.product(*({0, n // 2, n - 1} for n in maps.shape[2:])):
         found = reached(maps, leaf, unit)
         allowed = torch.zeros_like(found)

@@ -11,10 +11,16 @@ from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
 from chainrule.functional.pooling import max_pool2d_with_switches, unpool2d
-from chainrule.introspection.attribution.asking import Unit, ask, differentiating, layers_with_maps, observe
-from chainrule.introspection.attribution.grad_cam import grad_cam, last_maps
+from chainrule.introspection.attribution.grad_cam import default_target_layer, grad_cam
 from chainrule.introspection.attribution.gradients import input_gradient, integrated_gradients, saliency, smooth_grad
-from chainrule.introspection.attribution.relu_rules import deconvnet, guided_backpropagation
+from chainrule.introspection.attribution.guided_backpropagation import deconvnet, guided_backpropagation
+from chainrule.introspection.attribution.target import (
+    Unit,
+    eval_with_grad,
+    forward_with_activations,
+    layers_with_maps,
+    target_score,
+)
 from chainrule.systems.image_classification.lenet import LeNet5, LeNetCaffe
 from chainrule.systems.image_classification.resnet_cifar import ResNetCifar
 from tests.introspection.attribution_nets import ConvNet, images_of, linear, made, state_of
@@ -61,11 +67,11 @@ def test_gradients_against_differences(net: ConvNet) -> None:
 def test_a_unit_is_asked_about_by_its_own_value(net: ConvNet) -> None:
     """The layer's own output, though what follows works in place; by place, and as the strongest of its map."""
     x = images_of(3, 2, 12, 12)
-    with differentiating(net):
+    with eval_with_grad(net):
         plain = net.conv1(x)
-        here = ask(net, x.clone().requires_grad_(), Unit("conv1", 2, 4, 9)).values
-        most = ask(net, x.clone().requires_grad_(), Unit("conv1", 2))
-        batch_normed = ask(net, x.clone().requires_grad_(), Unit("bn1", 1, 0, 0)).values
+        here = target_score(net, x.clone().requires_grad_(), Unit("conv1", 2, 4, 9)).values
+        most = target_score(net, x.clone().requires_grad_(), Unit("conv1", 2))
+        batch_normed = target_score(net, x.clone().requires_grad_(), Unit("bn1", 1, 0, 0)).values
     torch.testing.assert_close(here, plain[:, 2, 4, 9])
     torch.testing.assert_close(most.values, plain[:, 2].amax((1, 2)))
     torch.testing.assert_close(batch_normed, net.bn1.eval()(plain)[:, 1, 0, 0])  # before ReLU writes over it
@@ -73,7 +79,7 @@ def test_a_unit_is_asked_about_by_its_own_value(net: ConvNet) -> None:
     found = input_gradient(net, x, Unit("conv1", 2, 4, 9))
     torch.testing.assert_close(found[:, :, 3:6, 8:11], weight.expand(3, -1, -1, -1))
     assert int((found != 0).sum()) == 3 * weight.numel()
-    hidden = ask(nn.Sequential(nn.Flatten(), nn.Linear(288, 4).double()), x, Unit("1", 3)).values
+    hidden = target_score(nn.Sequential(nn.Flatten(), nn.Linear(288, 4).double()), x, Unit("1", 3)).values
     assert hidden.shape == (3,)
 
 
@@ -218,7 +224,7 @@ def test_grad_cam_by_hand(net: ConvNet) -> None:
         for k in range(5):
             total += kept["g"][row, k].sum() / 16 * kept["a"][row, k].detach()
         torch.testing.assert_close(found[row], total.clamp(min=0))
-    assert last_maps(net, x) == "bn2"
+    assert default_target_layer(net, x) == "bn2"
     torch.testing.assert_close(grad_cam(net, x, 1), grad_cam(net, x, 1, "bn2"))
 
 
@@ -226,7 +232,7 @@ def test_layers_with_maps_come_in_the_order_of_their_ends() -> None:
     net = ResNetCifar(8, in_channels=1)
     found = layers_with_maps(net, torch.zeros(1, 1, 32, 32))
     assert list(found)[-2:] == ["stage3.0", "stage3"] and found["stage2"] == (32, 16, 16)
-    assert last_maps(LeNet5(), torch.zeros(1, 1, 32, 32)) == "s4", "c5 gives one pixel"
+    assert default_target_layer(LeNet5(), torch.zeros(1, 1, 32, 32)) == "s4", "c5 gives one pixel"
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -279,13 +285,13 @@ def test_hostile_images_and_networks() -> None:
     with pytest.raises(UserError, match="no such class"):
         saliency(one, x, -1)
     with pytest.raises(UserError, match="did you mean 1"):
-        observe(one, x, ["11"])
+        forward_with_activations(one, x, ["11"])
     for unit, message in ((Unit("1", 1), "no such map"), (Unit("9", 0), "there is no layer")):
         with pytest.raises(UserError, match=message):
             input_gradient(one, x, unit)
     with pytest.raises(UserError, match="outside its map"):
         input_gradient(nn.Sequential(nn.Conv2d(1, 1, 1)), x, Unit("0", 0, 0, 1))
-    with pytest.raises(UserError, match="no step"):
+    with pytest.raises(UserError, match="too few steps"):
         integrated_gradients(one, x, steps=0)
     with pytest.raises(UserError, match="out of range"):
         smooth_grad(one, x, samples=0)
@@ -300,7 +306,7 @@ def test_a_network_that_autograd_does_not_follow() -> None:
     with pytest.raises(UserError, match="no gradient reaches the image"):
         saliency(Unfollowed(), torch.zeros(1, 1, 1, 2))
     with pytest.raises(UserError, match="gives no tensor"):
-        observe(Aside(), torch.zeros(1, 1, 1, 2), ["idle"])
+        forward_with_activations(Aside(), torch.zeros(1, 1, 1, 2), ["idle"])
 
 
 class Aside(nn.Module):

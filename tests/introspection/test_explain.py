@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from chainrule.api import explain
 from chainrule.core.discovery import get_recipe
 from chainrule.core.errors import UserError
+from chainrule.core.task import HasClasses, HasImages, HasNumParameters
 from chainrule.introspection.activations import numbers_of, trace
 from chainrule.introspection.layer_graph import draw, trace_graph
 from chainrule.introspection.layers import card_text, layers, parameter_rows
 from chainrule.models import get_card
+from chainrule.nn.fitted import Fitted
 from chainrule.run.run import Run
 from chainrule.systems.image_classification.lenet import LeNet5, LeNetCaffe
 from tests.trained import lenet_run
@@ -197,7 +199,7 @@ def test_module_that_is_no_call(tmp_path: Path) -> None:
     assert net["tiles"]["numbers in buffers"] == "6" and net["buffers"][0][2].mean == 2.5
 
 
-def test_explain_run_with_a_image(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_explain_run_with_an_image(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = shutil.copytree(lenet_run(tmp_path_factory), tmp_path / "r")
     Image.fromarray(np.arange(784, dtype=np.uint8).reshape(28, 28)).save(tmp_path / "x.png")
     page = explain(folder, [str(tmp_path / "x.png")], device="cpu")
@@ -217,6 +219,16 @@ def test_explain_run_with_a_image(tmp_path: Path, tmp_path_factory: pytest.TempP
     assert f"{float(model.ip1.weight.detach().norm()):.3g}" in text
     # Reasons, filters, effective fields and inversions, exciting images with the deconvnet's, maps.
     assert text.count("data:image/png") == 9 + 1 + 2 * 2 + 2 * 4 * 2 + 2 * 16
+
+
+def test_a_classifier_offers_what_attribution_asks_for(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    shutil.copytree(lenet_run(tmp_path_factory), tmp_path / "run")
+    task = Run.load(tmp_path / "run", "cpu").open_task()
+    assert isinstance(task, HasClasses) and isinstance(task, HasImages)
+    assert len(task.classes) == 10 and task.test_images().dtype is torch.uint8
+    assert isinstance(Fitted(get_card("logistic-regression").build()), HasNumParameters)
 
 
 def test_explain_recipe_and_run_without_checkpoint(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -249,7 +261,7 @@ def test_explain_shows_a_real_batch_with_gradients_and_a_diagnosis(
 ) -> None:
     folder = shutil.copytree(lenet_run(tmp_path_factory), tmp_path / "r")
     text = explain(folder, device="cpu").read_text("utf-8")
-    assert "One real batch" in text and "Nothing ill was found" in text and 'class="steps"' in text
+    assert "One real batch" in text and "No problem was found" in text and 'class="steps"' in text
     task = Run.load(folder, "cpu").open_task()
     training_batch = task.training_batch()  # type: ignore[attr-defined]
     loss = training_batch.loss(training_batch.module(*training_batch.inputs), training_batch.target)
@@ -269,7 +281,7 @@ def test_explain_without_the_data_says_so(
     def gone(self: ImageClassifier) -> None:
         raise UserError("there is no such folder", where="pictures")
 
-    monkeypatch.setattr(ImageClassifier, "lesson", gone)
+    monkeypatch.setattr(ImageClassifier, "training_batch", gone)
     folder = shutil.copytree(lenet_run(tmp_path_factory), tmp_path / "r")
     text = explain(folder, device="cpu").read_text("utf-8")
     assert "The batch is left out: there is no such folder" in text and "Layers" in text

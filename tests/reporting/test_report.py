@@ -23,9 +23,10 @@ from chainrule.core.discovery import get_recipe
 from chainrule.core.errors import UserError
 from chainrule.reporting import ledger
 from chainrule.reporting import plots as figures
+from chainrule.reporting.learning_curves import curve_figures, series_of
 from chainrule.reporting.ledger_page import render
 from chainrule.reporting.page import figure
-from chainrule.reporting.report import command_of, films, plots, series_of
+from chainrule.reporting.report import command_of, films
 from chainrule.run.folder import circumstances
 from chainrule.run.run import Run
 from tests.trained import lenet_run
@@ -150,7 +151,7 @@ def test_curves_are_the_logged_values(run_folder: Path) -> None:
     lines = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text("utf-8").splitlines()]
     series = series_of(Run.load(run_folder))
     assert series["loss"] == ([n["step"] for n in lines if "loss" in n], [n["loss"] for n in lines if "loss" in n])
-    assert [f.title for f in plots(series)] == ["Loss", "Accuracy and error", "Learning rate"]
+    assert [f.title for f in curve_figures(series)] == ["Loss", "Accuracy and error", "Learning rate"]
 
 
 @pytest.mark.parametrize("status", ["interrupted", "failed", "running"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from chainrule.cli import main
@@ -12,7 +15,7 @@ from tests.showing import show
 def test_a_recipe_tells_what_its_settings_do(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = show(capsys, "image-classifier")
     assert status == 0 and out.index("Settings:") < out.index("chainrule show networks") < out.index("log_every=")
-    assert "`balance=loss` weighs rare classes up" in out and "What training changes in a figure" in out
+    assert "`balance=loss` weighs rare classes up" in out and "What training changes in an image" in out
 
 
 def test_a_network_has_a_card(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,7 +40,7 @@ def test_the_table_of_networks(capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "said"),
     [
         (["resnet500"], ["no recipe, network or topic 'resnet500'", "resnet50", "chainrule show networks"]),
-        (["networks", "--out", "n.html"], ["no figure", "--out n.html"]),
+        (["networks", "--out", "n.html"], ["no image in common", "--out n.html"]),
         (["resnet18", "--out", "n.html"], ["--out is for topics", "resnet18"]),
     ],
 )
@@ -57,3 +60,22 @@ def test_a_wrong_network_is_told_those_for_images(capsys: pytest.CaptureFixture[
         and "chainrule show networks" in err
     )
     assert "lasso" not in err and "lasso" in all_cards()
+
+
+LOADED = """
+import atexit, sys
+from chainrule.cli import main
+atexit.register(lambda: print(*(name for name in sys.modules if name.partition(".")[0] in ("chainrule", "sklearn", "torch"))))
+main(["show", "resnet50"])
+"""
+
+
+def test_one_network_is_loaded_and_not_all() -> None:
+    run = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
+    loaded = run.stdout.splitlines()[-1].split()
+    assert "torch" in loaded and "sklearn" not in loaded
+    assert "torch._dynamo" not in loaded  # the compiler, a second of CPU
+    assert "chainrule.systems.image_classification.resnet" in loaded
+    assert not {"chainrule.systems.image_classification.vgg", "chainrule.systems.image_classification.lenet"} & set(
+        loaded
+    )

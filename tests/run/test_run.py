@@ -187,11 +187,10 @@ def test_the_same_seed_gives_the_same_numbers_and_another_others(tmp_path: Path)
 def kept(folder: Path, values: list[float], lower: bool) -> tuple[Run, list[bool]]:
     run, net = new(folder), Net()
     found = []
-    for number, value in enumerate(values):
-        run.step = number
+    for number in run.steps(len(values)):
         with torch.no_grad():
             net.last.bias.fill_(number)
-        found.append(run.keep_best({"net": net}, "val_x", value, lower_is_better=lower))
+        found.append(run.keep_best({"net": net}, "val_x", values[number], lower_is_better=lower))
     return run, found
 
 

@@ -17,16 +17,17 @@ from chainrule.run.run import Run
 
 COMMON = {"log_every": 4, "checkpoint_s": 1e9, "autocast": "no", "compile": "no", "parallel": "ddp", "threads": 0}
 
+PLAIN = Recipe("toy", "toy", "digits", "toy", lambda run: None, "toy")
+
 
 def new(folder: Path, seed: int = 0, **common: Any) -> Run:
-    plain = Recipe("toy", "toy", "toy", "digits", "toy", lambda run: None, "toy")
     torch.manual_seed(seed)
-    return Run.create(plain, {}, COMMON | common, seed=seed, data=None, target=None, device="cpu", out=folder)
+    return Run.create(PLAIN, {}, COMMON | common, seed=seed, data=None, target=None, device="cpu", out=folder)
 
 
 def reopened(folder: Path) -> Run:
     """The run in `folder`, at its last checkpoint."""
-    run = Run.load(folder, "cpu", trains=True)
+    run = Run.load(folder, "cpu", trains=True, recipe=PLAIN)
     run.resume()
     return run
 

@@ -51,8 +51,8 @@ def all_cards() -> dict[str, Card]:
 
 def get_card(name: str) -> Card:
     """The card of the model of that name; UserError names the nearest ones."""
-    near = [module for module in _files_with_cards() if f'"{name}"' in _text_of(module)]
-    found = _cards_in(near)
+    files = _files_with_cards()
+    found = _cards_in(module for module, text in files.items() if f'"{name}"' in text)
     if name not in found:
         found = all_cards()  # a name that its file puts together
     if name not in found:
@@ -65,13 +65,15 @@ def _cards_in(modules: Iterable[str]) -> dict[str, Card]:
     return {value.name: value for value in values if isinstance(value, Card)}
 
 
-def _files_with_cards() -> list[str]:
-    return [name for name, _ in _modules() if re.search(r"import .*\bCard\b", _text_of(name))]
+def _files_with_cards() -> dict[str, str]:
+    """The modules that have a card, each with its text."""
+    texts = ((name, _text_of(file)) for name, file in _modules())
+    return {name: text for name, text in texts if re.search(r"import .*\bCard\b", text)}
 
 
 @functools.cache
-def _text_of(module: str) -> str:
-    return dict(_modules())[module].read_text("utf-8")
+def _text_of(file: Path) -> str:
+    return file.read_text("utf-8")
 
 
 def _modules() -> Iterator[tuple[str, Path]]:

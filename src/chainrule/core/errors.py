@@ -34,7 +34,7 @@ class UserError(ChainruleError, ValueError):
 
 
 class RunFailed(ChainruleError):
-    """The input was right and the run could not be finished: a full disk, a loss that is no number."""
+    """The input was right and the run could not be finished: a full disk, a loss that is NaN."""
 
 
 class Interrupted(ChainruleError):

@@ -1,8 +1,8 @@
 """One function a published experiment: data + model + criterion + optimisation, all numbers visible.
 
-A recipe is a function `(run, *, settings...) -> System`. Its keyword-only parameters are its settings. The module
-of a recipe imports no PyTorch at its top, so that listing all of them is quick; the function imports what it builds.
-Nothing is registered by hand: a module that lies in this folder is found.
+A recipe is a function `(run, *, settings...) -> Task`. Its keyword-only parameters are its settings. The module of a
+recipe imports no PyTorch at its top, so that listing all of them is quick; the function imports what it builds. Nothing
+is registered by hand: `chainrule.core.discovery` finds the modules called `recipes`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,23 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Headline:
+    """The metrics that sum a run up, the most telling first: the report shows them large, a table shows the first."""
+
+    metrics: tuple[str, ...]
+
+    def of(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Those of them that were measured.
+
+        >>> Headline(("error", "auc")).of({"accuracy": 0.9, "error": 0.1})
+        {'error': 0.1}
+        """
+        return {name: metrics[name] for name in self.metrics if name in metrics}
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """The record of a recipe; `build(run, **settings)` makes the system.
+    """The record of a recipe; `build(run, **settings)` makes the task.
 
     `tiny` holds settings (and `data`) with which it trains in a few seconds, for the tests over all recipes.
     `summary_zh` is the summary in Chinese, for the catalogue of recipes; `topics` are those of the course that it serves.
@@ -40,8 +55,10 @@ class Recipe:
     data: str
     source: str
     build: Callable[..., Any]
-    model: str | None = None  # the name that chainrule.models.build knows; None where an experiment has many or none
+    model: str | None = None  # the name that chainrule.models.build knows; None for a study, which has many or none
+    model_setting: str | None = None  # the setting that chooses the model, where one does
     target: Target | None = None
+    headline: Headline | None = None  # None where all metrics are few and equally telling
     tiny: Mapping[str, Any] = field(default_factory=dict)
     summary_zh: str = ""
     topics: tuple[Topic, ...] = ()
@@ -50,6 +67,15 @@ class Recipe:
     def family(self) -> str:
         """The room below `chainrule.systems` that the recipe stands in."""
         return self.build.__module__.removeprefix("chainrule.systems.").partition(".")[0].replace("_", "-")
+
+    @property
+    def is_study(self) -> bool:
+        """Whether it measures points instead of training a network: it has no model of its own, and nothing is chosen."""
+        return self.model is None
+
+    def model_for(self, settings: Mapping[str, Any]) -> str | None:
+        """The name of the model that a run with these settings trains."""
+        return settings[self.model_setting] if self.model_setting else self.model
 
     @property
     def summary(self) -> str:
@@ -68,14 +94,18 @@ def recipe(
     data: str,
     source: str,
     model: str | None = None,
+    model_setting: str | None = None,
     target: Target | None = None,
+    headline: Headline | None = None,
     tiny: Mapping[str, Any] | None = None,
     summary_zh: str = "",
     topics: tuple[Topic, ...] = (),
 ) -> Callable[[Callable[..., Any]], Recipe]:
-    """Turns a function `(run, *, settings...) -> System` into a Recipe."""
+    """Turns a function `(run, *, settings...) -> Task` into a Recipe."""
 
     def wrap(build: Callable[..., Any]) -> Recipe:
-        return Recipe(name, task, data, source, build, model, target, tiny or {}, summary_zh, topics)
+        return Recipe(
+            name, task, data, source, build, model, model_setting, target, headline, tiny or {}, summary_zh, topics
+        )
 
     return wrap

@@ -119,3 +119,38 @@ class HasTrainingBatch(Protocol):
     """Shows a batch of its training, as the first epoch gives it: what `explain` follows and diagnoses."""
 
     def training_batch(self) -> TrainingBatch: ...
+
+
+@runtime_checkable
+class HasClasses(Protocol):
+    """Answers with one of these classes, in the order of its logits: `explain` can be asked about any of them."""
+
+    classes: list[str]
+
+
+class Normalization(Protocol):
+    """From bytes (B, C, H, W) to what a network takes: x * scale + shift, scale and shift (C, 1, 1)."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __call__(self, x: Tensor, /) -> Tensor: ...
+
+
+@runtime_checkable
+class HasImages(Protocol):
+    """Its network takes normalised images: attribution shows them as they were, and looks for more in the test split."""
+
+    normalize: Normalization
+
+    def test_images(self) -> Tensor:
+        """The images of the test split, bytes (N, C, H, W); UserError where they are not here any more."""
+        ...
+
+
+@runtime_checkable
+class HasNumParameters(Protocol):
+    """A module whose numbers are estimated in closed form or by a solver, so that none of them is trainable."""
+
+    @property
+    def num_parameters(self) -> int: ...

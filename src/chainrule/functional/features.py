@@ -1,4 +1,4 @@
-"""Features made by hand from rows: a polynomial basis, and products, powers, sines named by the user."""
+"""Feature engineering on rows: a polynomial basis, and products, powers, sines named by the user."""
 
 from __future__ import annotations
 
@@ -86,13 +86,13 @@ def polynomial(num_features: int, degree: int, *, interaction_only: bool = False
 
 
 def parse(text: str, num_features: int) -> Feature:
-    """A feature that was written by hand: a product of x_i, powers and functions of one x_i.
+    """A feature from text: a product of x_i, powers and functions of one x_i.
 
     Args:
         text: such as `x1`, `x1x2`, `x1*x2`, `x1^2`, `sin(x1)`, `x2cos(x1)^3`; functions are sin, cos, exp, tanh, abs.
         num_features: how many x there are; the first is x1.
 
-    Errors: a UserError for what is none, and for an x that there is not.
+    Errors: a UserError for what cannot be read, and for an x that does not exist.
 
     >>> parse("x1^2sin(x2)", 2) == (Factor(0, 2), Factor(1, 1, "sin"))
     True
@@ -112,7 +112,7 @@ def parse(text: str, num_features: int) -> Feature:
         column, power = int(match["inside"] or match["plain"]), int(match["power"] or 1)
         if not 1 <= column <= num_features:
             raise UserError(
-                f"the feature {text!r} names an x that there is not",
+                f"the feature {text!r} names an x that does not exist",
                 expected=f"x1 to x{num_features}",
                 found=f"x{column}",
             )

@@ -28,32 +28,38 @@ def kmeans(
     centres = kmeans_plus_plus(x, num_clusters, generator)
     labels = torch.full((len(x),), -1, device=x.device)
     for _ in range(max_iterations):
-        half_norms = 0.5 * centres.square().sum(1)
+        # Assign each row to the nearest centre: argmin |x - c|^2 = argmin |c|^2 / 2 - x c, block by block.
+        half_norms = 0.5 * centres.square().sum(1)  # (K,)
         nearest = torch.cat([(half_norms - block @ centres.T).argmin(1) for block in x.split(BLOCK_ROWS)])
         if torch.equal(nearest, labels):
             break
         labels = nearest
+        # Move each centre to the mean of its rows; one without rows stays where it is.
         sums = torch.zeros_like(centres)
         for block, of in zip(x.split(BLOCK_ROWS), labels.split(BLOCK_ROWS), strict=True):
-            sums += nn.functional.one_hot(of, num_clusters).to(x.dtype).T @ block
+            sums += nn.functional.one_hot(of, num_clusters).to(x.dtype).T @ block  # (K, n) @ (n, D)
         counts = torch.bincount(labels, minlength=num_clusters)[:, None]
         centres = torch.where(counts > 0, sums / counts.clamp_min(1), centres)
     return centres, labels
 
 
 def kmeans_plus_plus(x: Tensor, num_clusters: int, generator: torch.Generator) -> Tensor:
-    """Rows of x (K, D), each drawn with probability in proportion to its squared distance from those before it.
+    """Rows of x (K, D), each drawn with probability proportional to its squared distance to the nearest drawn before.
 
-    UserError where there are fewer than K rows, or than K distinct ones. Source: Arthur and Vassilvitskii 2007, section 2.2.
+    Errors: a UserError where there are fewer than K rows, or fewer than K distinct ones.
+
+    Source: Arthur and Vassilvitskii 2007, section 2.2.
 
     >>> kmeans_plus_plus(torch.tensor([[1.0], [1.0], [5.0]]), 2, torch.Generator().manual_seed(0)).sort(0).values.tolist()
     [[1.0], [5.0]]
     """
     if num_clusters > len(x):
         raise UserError("there are fewer samples than clusters", expected=f"{num_clusters} or more", found=len(x))
+    # 1a. The first centre: a row drawn uniformly.
     chosen = [int(torch.randint(len(x), (1,), generator=generator))]
     distance = x.new_full((len(x),), math.inf)
     while len(chosen) < num_clusters:
+        # D(x)^2, the squared distance of each row to the nearest centre so far.
         newest = x[chosen[-1]]
         squares = torch.cat([(block - newest).square().sum(1) for block in x.split(BLOCK_ROWS)])
         distance = torch.minimum(distance, squares)
@@ -62,6 +68,7 @@ def kmeans_plus_plus(x: Tensor, num_clusters: int, generator: torch.Generator) -
             raise UserError(
                 "there are fewer distinct samples than clusters", expected=f"{num_clusters} or more", found=len(chosen)
             )
+        # 1b. The next centre: a row drawn with probability D(x)^2 / sum D(x)^2.
         mark = torch.rand((), generator=generator, dtype=torch.float64) * cumulative[-1]
         chosen.append(min(int(torch.searchsorted(cumulative, mark, right=True)), len(x) - 1))
     return x[chosen]

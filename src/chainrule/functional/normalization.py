@@ -121,9 +121,10 @@ def group_norm(
         raise UserError(
             "the channels do not divide into these groups", expected=f"a divisor of {x.shape[1]}", found=num_groups
         )
+    # (B, C, ...) -> (B, G, C/G, ...): each sample's group by itself
     grouped = x.reshape(x.shape[0], num_groups, x.shape[1] // num_groups, *x.shape[2:])
     out = standardize(grouped, range(2, grouped.dim()), eps)
-    return scale_channels(out.reshape(x.shape), weight, bias)
+    return scale_channels(out.reshape(x.shape), weight, bias)  # back to (B, C, ...)
 
 
 def instance_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
@@ -170,8 +171,8 @@ def lrn_across_channels(x: Tensor, size: int = 5, alpha: float = 1e-4, beta: flo
     _check_lrn(size, alpha, beta, k)
     wide = _wide(x)
     lines = wide.square().reshape(x.shape[0], 1, x.shape[1], -1)  # (B, 1, C, positions)
-    padded = F.pad(lines, (0, 0, size // 2, (size - 1) // 2))
-    energy = F.avg_pool2d(padded, (size, 1), stride=1).reshape(x.shape)
+    padded = F.pad(lines, (0, 0, size // 2, (size - 1) // 2))  # (B, 1, C + n - 1, positions)
+    energy = F.avg_pool2d(padded, (size, 1), stride=1).reshape(x.shape)  # mean of x_j^2 over n channels, (B, C, ...)
     return (wide * (k + alpha * energy) ** -beta).to(x.dtype)
 
 
@@ -200,7 +201,7 @@ def lrn_within_channel(x: Tensor, size: int = 5, alpha: float = 1e-4, beta: floa
     if size % 2 == 0:
         raise UserError("size must be odd, so that a position has as many neighbours on each side", found=size)
     wide = _wide(x)
-    energy = F.avg_pool2d(wide.square(), size, stride=1, padding=size // 2)
+    energy = F.avg_pool2d(wide.square(), size, stride=1, padding=size // 2)  # mean over n x n positions, (B, C, H, W)
     return (wide * (k + alpha * energy) ** -beta).to(x.dtype)
 
 
@@ -213,7 +214,7 @@ def scale_channels(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Ten
     for name, of in (("weight", weight), ("bias", bias)):
         if of is not None and of.shape != (x.shape[1],):
             raise UserError(f"{name} must have one number a channel", expected=(x.shape[1],), found=tuple(of.shape))
-    shape = (-1, *[1] * (x.dim() - 2))
+    shape = (-1, *[1] * (x.dim() - 2))  # (C,) -> (C, 1, ...)
     x = x if weight is None else x * weight.to(x.dtype).view(shape)
     return x if bias is None else x + bias.to(x.dtype).view(shape)
 
@@ -222,7 +223,7 @@ def check_channels(x: Tensor, num_channels: int | None) -> None:
     """UserError where x is not (B, C, ...), or C is not what a layer was built for."""
     if x.dim() < 2 or (num_channels is not None and x.shape[1] != num_channels):
         wanted = "C" if num_channels is None else num_channels
-        raise UserError("x has not the channels expected", expected=f"(B, {wanted}, ...)", found=tuple(x.shape))
+        raise UserError("x does not have the expected channels", expected=f"(B, {wanted}, ...)", found=tuple(x.shape))
 
 
 def check_batch_statistics(x: Tensor) -> None:

@@ -1,7 +1,7 @@
-"""Pooling: sizes in torch's and in Caffe's arithmetic, Caffe's maximum and mean, switches, chance, feature maps.
+"""Pooling: output sizes by torch's and by Caffe's rule, Caffe's maximum and mean, switches, feature maps.
 
 Shapes: B samples, C channels (maps), H x W positions; n positions of input, k of the window, s of the stride, p of the
-padding at each end. A pair is (vertical, horizontal); one number stands for both.
+padding at each end. A pair is (vertical, horizontal); one number is both.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ def pool_output_size(
 ) -> int:
     """How many windows torch's convolution and pooling lay over a line: floor((n + 2p - d(k-1) - 1) / s) + 1.
 
-    With `ceil_mode` the quotient is rounded up, and the last window goes where it would begin in the padding on the
-    right or beyond: if (out - 1) s >= n + p, out is one less.
+    With `ceil_mode` the quotient is rounded up, and a last window that would begin in the padding on the right or
+    beyond is dropped: if (out - 1) s >= n + p, out is one less.
 
     Raises:
-        UserError: a size, kernel, stride or dilation below 1, a negative padding, a window so long that none fits.
+        UserError: a size, kernel, stride or dilation below 1, a negative padding, a window that does not fit.
 
     Source: PyTorch, documentation of MaxPool2d and Conv2d.
 
@@ -48,7 +48,7 @@ def caffe_pool_output_size(size: int, kernel_size: int, stride: int = 1, padding
     keeps such a window, although nothing lies in it (it needs s > k); the poolings here refuse it.
 
     Raises:
-        UserError: a size, kernel or stride below 1, a negative padding, p >= k, a window so long that none fits.
+        UserError: a size, kernel or stride below 1, a negative padding, p >= k, a window that does not fit.
 
     Source: Caffe, pooling_layer.cpp, Reshape.
 
@@ -75,7 +75,7 @@ def caffe_max_pool2d(x: Tensor, kernel_size: Pair, stride: Pair = 1, padding: Pa
         (B, C, H', W') with the sizes of `caffe_pool_output_size`.
 
     Raises:
-        UserError: as there; or a window in which nothing lies.
+        UserError: as there; or a window that covers nothing of the image.
 
     Source: Caffe, pooling_layer.cpp.
 
@@ -83,8 +83,9 @@ def caffe_max_pool2d(x: Tensor, kernel_size: Pair, stride: Pair = 1, padding: Pa
     [[[[1.0, 3.0, 4.0]]]]
     """
     (top, bottom, kh, sh), (left, right, kw, sw) = _caffe_windows(x, kernel_size, stride, padding)
-    if 2 * top <= kh and 2 * left <= kw:  # torch's own padding is as good, and saves a copy
+    if 2 * top <= kh and 2 * left <= kw:  # torch's own padding gives the same, and saves a copy
         return F.max_pool2d(x, (kh, kw), (sh, sw), (top, left), ceil_mode=True)
+    # torch pads by at most half a window: pad here, with what never wins.
     return F.max_pool2d(F.pad(x, (left, right, top, bottom), value=-torch.inf), (kh, kw), (sh, sw))
 
 
@@ -105,12 +106,13 @@ def caffe_avg_pool2d(x: Tensor, kernel_size: Pair, stride: Pair = 1, padding: Pa
     (top, bottom, kh, sh), (left, right, kw, sw) = _caffe_windows(x, kernel_size, stride, padding)
     if 2 * top <= kh and 2 * left <= kw:
         return F.avg_pool2d(x, (kh, kw), (sh, sw), (top, left), ceil_mode=True)
+    # The sum of each window over its count: what lies within the padded image, not what hangs over it.
     sums = F.avg_pool2d(F.pad(x, (left, right, top, bottom)), (kh, kw), (sh, sw), divisor_override=1)
-    counts = [
+    counts = [  # (H',) and (W',)
         torch.tensor([min(i * s + k, n + 2 * p) - i * s for i in range(out)], dtype=x.dtype, device=x.device)
         for out, n, k, s, p in zip(sums.shape[-2:], x.shape[-2:], (kh, kw), (sh, sw), (top, left), strict=True)
     ]
-    return sums / (counts[0][:, None] * counts[1])
+    return sums / (counts[0][:, None] * counts[1])  # (B, C, H', W') / (H', W')
 
 
 def max_pool2d_with_switches(
@@ -146,8 +148,8 @@ def unpool2d(x: Tensor, switches: Tensor, output_size: tuple[int, int]) -> Tenso
 
     It is the transpose of pooling with these switches, so also the gradient of max pooling. With windows that do not
     overlap no two numbers meet, and it equals torch's `max_unpool2d`. With windows that overlap that function keeps
-    one of the numbers, not said which, and its gradient is wrong for the others; here they are added, as the transpose
-    of the forward pass has it.
+    one of the numbers, undefined which, and its gradient is wrong for the others; here they are added, as in the
+    transpose of the forward pass.
 
     Args:
         x: (B, C, H', W').
@@ -158,7 +160,7 @@ def unpool2d(x: Tensor, switches: Tensor, output_size: tuple[int, int]) -> Tenso
         (B, C, H, W).
 
     Raises:
-        UserError: shapes that differ, or a switch outside the map (looked for on the CPU).
+        UserError: shapes that differ, or a switch outside the map (checked on the CPU).
 
     Source: Zeiler and Fergus 2014, section 2.1; Noh et al.: Learning deconvolution network, 2015 (arXiv 1505.04366),
     section 3.2.1.
@@ -186,51 +188,7 @@ def unpool2d(x: Tensor, switches: Tensor, output_size: tuple[int, int]) -> Tenso
                 cure="output_size is the (H, W) that was pooled",
             )
     flat = x.new_zeros(*x.shape[:-2], height * width).scatter_add(-1, switches.flatten(-2), x.flatten(-2))
-    return flat.unflatten(-1, (height, width))
-
-
-def stochastic_pool2d(
-    x: Tensor,
-    kernel_size: Pair,
-    stride: Pair | None = None,
-    *,
-    training: bool = True,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """In training one number a window, drawn with probability p_i = a_i / sum_j a_j; else its expectation sum p_i a_i.
-
-    Windows are laid as by torch, without padding and rounded down. A window of zeros gives zero.
-
-    Args:
-        x: (B, C, H, W), floating, 0 or more (the outputs of rectified units).
-        stride: the kernel where it is None.
-        generator: of the random numbers; torch's global one where it is None.
-
-    Raises:
-        UserError: a negative number (looked for on the CPU), windows that do not fit.
-
-    Source: Zeiler and Fergus: Stochastic pooling for regularization of deep CNNs, 2013 (arXiv 1301.3557), equations
-    4 to 6.
-
-    >>> stochastic_pool2d(torch.tensor([[[[1.0, 3.0]]]]), (1, 2), training=False).item()  # 1/4 * 1 + 3/4 * 3
-    2.5
-    """
-    _check_maps(x)
-    (kh, kw), (sh, sw) = _pair(kernel_size), _pair(kernel_size if stride is None else stride)
-    for n, k, s in ((x.shape[-2], kh, sh), (x.shape[-1], kw, sw)):
-        pool_output_size(n, k, s)
-    if x.device.type == "cpu" and not torch.compiler.is_compiling() and (x < 0).any():
-        raise UserError(
-            "stochastic pooling needs activations of 0 or more", found=float(x.min().detach()), cure="relu before it"
-        )
-    windows = x.unfold(-2, kh, sh).unfold(-2, kw, sw).flatten(-2)  # (B, C, H', W', kh kw)
-    if not training:
-        total = windows.sum(-1)
-        return windows.square().sum(-1) / torch.where(total > 0, total, 1.0)
-    weights = windows.detach().float()
-    weights = torch.where(weights.sum(-1, keepdim=True) > 0, weights, 1.0)
-    drawn = torch.multinomial(weights.flatten(0, -2), 1, generator=generator)
-    return windows.gather(-1, drawn.view(*windows.shape[:-1], 1)).squeeze(-1)
+    return flat.unflatten(-1, (height, width))  # (B, C, H W) -> (B, C, H, W)
 
 
 def max_pool_channels(x: Tensor, kernel_size: int, stride: int | None = None) -> Tensor:
@@ -263,13 +221,13 @@ def _channel_windows(x: Tensor, kernel_size: int, stride: int | None) -> Tensor:
         raise UserError("there are no maps to pool", expected="x (B, C, ...)", found=tuple(x.shape))
     stride = kernel_size if stride is None else stride
     pool_output_size(x.shape[1], kernel_size, stride)
-    return x.unfold(1, kernel_size, stride)
+    return x.unfold(1, kernel_size, stride)  # (B, C', ..., k): a view
 
 
 def _caffe_windows(
     x: Tensor, kernel_size: Pair, stride: Pair, padding: Pair
 ) -> tuple[tuple[int, int, int, int], tuple[int, int, int, int]]:
-    """Vertically and horizontally: padding before, padding and overhang after, kernel, stride."""
+    """Vertically, then horizontally: padding before, padding and overhang after, kernel, stride."""
     _check_maps(x)
     lines = list(zip(x.shape[-2:], _pair(kernel_size), _pair(stride), _pair(padding), strict=True))
     found = []
@@ -309,7 +267,7 @@ def _check_window(size: int, kernel_size: int, stride: int, padding: int, dilati
 def _at_least_one(out: int, size: int, padding: int, reach: int) -> int:
     if out < 1:
         raise UserError(
-            "the window is longer than the line it slides on",
+            "the window is larger than the input",
             expected=f"at most {size + 2 * padding} ({size} and padding {padding} at each end)",
             found=reach,
         )

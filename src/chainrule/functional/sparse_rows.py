@@ -1,4 +1,4 @@
-"""Rows that are mostly zeros: products with dense matrices from both sides, never made dense."""
+"""Sparse rows: products with dense matrices from both sides, without making them dense."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class SparseRows:
-    """A sparse matrix (N, D) beside its transpose, both with compressed rows, so that both products are quick.
+    """A sparse matrix (N, D) and its transpose, both in compressed rows (CSR), so that both products are fast.
 
     Args:
         matrix: a SciPy sparse matrix or array (N, D) of float32 or float64.
@@ -48,7 +48,7 @@ class SparseRows:
         return self.rows.to_dense()
 
     def square_columns(self, weight: Tensor | None = None) -> Tensor:
-        """Sums of the squares of each column (D,), float64, of rows times their `weight` (N,)."""
+        """For each column the weighted sum of its squares, sum_n weight_n x_nd^2: (D,), float64."""
         squares = self.columns.values().double().square()
         if weight is not None:
             squares = squares * weight.double()[self.columns.col_indices().long()]
@@ -66,7 +66,7 @@ def as_rows(matrix: Any, device: torch.device | str = "cpu") -> Tensor | SparseR
     """
     if hasattr(matrix, "tocsr"):
         return SparseRows(matrix, device)
-    array = matrix if matrix.flags.writeable else matrix.copy()  # torch warns of memory it may not write
+    array = matrix if matrix.flags.writeable else matrix.copy()  # torch warns of read-only memory
     return torch.from_numpy(array).to(device)
 
 
@@ -88,3 +88,12 @@ def csr_tensor(matrix: Any, device: torch.device | str = "cpu") -> Tensor:
             device=device,
             check_invariants=True,
         )
+
+
+class AcceptsSparse:
+    """Mixin of an estimator that takes SciPy's sparse rows: it says so to scikit-learn."""
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.input_tags.sparse = True
+        return tags

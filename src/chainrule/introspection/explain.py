@@ -11,19 +11,18 @@ from torch import Tensor, nn
 
 from chainrule.core.errors import UserError, unknown
 from chainrule.core.recipe import Recipe
-from chainrule.core.task import HasTrainingBatch, Predicts, Prepares
+from chainrule.core.task import HasClasses, HasImages, HasNumParameters, HasTrainingBatch, Predicts, Prepares
 from chainrule.core.version import __version__
-from chainrule.data.dataset import Dataset
 from chainrule.introspection.activations import Numbers, Trace, map_image, numbers_of, trace
-from chainrule.introspection.attribution.section import why_section
+from chainrule.introspection.attribution.section import attribution_section
 from chainrule.introspection.graph.diagnose import diagnose
-from chainrule.introspection.graph.drawing.page import section
+from chainrule.introspection.graph.drawing import page as drawing
 from chainrule.introspection.graph.drawing.svg import STYLE
-from chainrule.introspection.graph.trace import Graph, graph
+from chainrule.introspection.graph.record import Graph
+from chainrule.introspection.graph.trace import graph
 from chainrule.introspection.layer_graph import draw
 from chainrule.introspection.layers import evaluating, layers, parameter_rows, runs_as_one_call
 from chainrule.introspection.tensors import first_tensor
-from chainrule.nn.normalization.normalize import Normalize
 from chainrule.reporting.page import write_page
 from chainrule.run.run import Run
 
@@ -45,7 +44,7 @@ def explain_module(
         "subtitle": subtitle,
         "source": subtitle,
         "deviations": list(notes),
-        "lesson": None,
+        "training_batch": None,
         "networks": [_network("model", module, example, weights=False)],
         "looked": None,
         "note": "Weights are those of a fresh start.",
@@ -66,7 +65,7 @@ def explain_run(
 def explain_graph(graph: Graph, out: Path | None) -> Path:
     """Writes the page that steps through one computation: graph.html here, unless `out` says where."""
     place = out or Path("graph.html")
-    return graph.page(place / "graph.html" if place.is_dir() else place)
+    return drawing.write_page(graph, place / "graph.html" if place.is_dir() else place)
 
 
 def _write(context: dict[str, Any], out: Path | None, default: Path) -> Path:
@@ -85,7 +84,7 @@ def _of_recipe(recipe: Recipe, card: Card | None) -> dict[str, Any]:
         "subtitle": recipe.summary,
         "source": card.source if card is not None else recipe.source,
         "deviations": list(card.deviations) if card is not None else [],
-        "lesson": None,
+        "training_batch": None,
         "networks": nets,
         "looked": None,
         "note": "Weights are those of a fresh start; a trained run shows its own.",
@@ -103,7 +102,7 @@ def _of_run(run: Run, card: Card | None, inputs: list[str], target: int | str | 
     prepared: dict[str, tuple[Tensor, ...]] = {}
     looked = None
     if target is not None and not inputs:
-        raise UserError("a class is asked about for an input", found=f"{target!r} and no input", cure="name an image")
+        raise UserError("a class is explained for an input", found=f"{target!r} and no input", cure="name an image")
     if inputs:
         if not isinstance(task, Prepares):
             raise UserError(
@@ -116,7 +115,14 @@ def _of_run(run: Run, card: Card | None, inputs: list[str], target: int | str | 
         looked = {"input": inputs[0], "answer": {k: v for k, v in answer.items() if k != "input"}}
     example = task.example()
     networks = [
-        _network(name, module, example.get(name), weights=True, given=prepared.get(name), asked=_asked(task, target))
+        _network(
+            name,
+            module,
+            example.get(name),
+            weights=True,
+            given=prepared.get(name),
+            attribution=_attribution_settings(task, target),
+        )
         for name, module in task.modules().items()
     ]
     return {
@@ -124,24 +130,22 @@ def _of_run(run: Run, card: Card | None, inputs: list[str], target: int | str | 
         "subtitle": f"{run.recipe.name}: {run.recipe.task}",
         "source": card.source if card is not None else run.recipe.source,
         "deviations": list(card.deviations) if card is not None else [],
-        "lesson": _training_batch(run, task),
+        "training_batch": _training_batch(run, task),
         "networks": networks,
         "looked": looked,
         "note": note,
     }
 
 
-def _asked(task: object, target: int | str | None) -> dict[str, Any]:
-    """What is told of a system that classifies images: names of classes, the class asked about, its images."""
-    classes = getattr(task, "classes", None)
+def _attribution_settings(task: object, target: int | str | None) -> dict[str, Any]:
+    """What `attribution_section` is told of a task: names of classes, the class to be explained, and its images."""
+    classes = task.classes if isinstance(task, HasClasses) else []
     if isinstance(target, str):
-        if target not in (classes or []):
-            raise unknown("there is no class", target, classes or [])
-        target = (classes or []).index(target)
-    normalize, data = getattr(task, "normalize", None), getattr(task, "data", None)
-    if not isinstance(normalize, Normalize) or not isinstance(data, Dataset):
-        return {"classes": classes, "target": target}
-    return {"classes": classes, "target": target, "normalize": normalize, "data": lambda: data.test.x}
+        if target not in classes:
+            raise unknown("there is no class", target, classes)
+        target = classes.index(target)
+    images = {"normalize": task.normalize, "data": task.test_images} if isinstance(task, HasImages) else {}
+    return {"classes": classes, "target": target, **images}
 
 
 def _training_batch(run: Run, task: object) -> dict[str, Any] | None:
@@ -167,7 +171,7 @@ def _training_batch(run: Run, task: object) -> dict[str, Any] | None:
     value = looked.nodes[looked.outputs[0]].number
     return {
         "absent": "",
-        "shown": section(looked),
+        "shown": drawing.section(looked),
         "findings": findings,
         "samples": len(training_batch.target),
         "loss": value,
@@ -181,16 +185,16 @@ def _network(
     *,
     weights: bool,
     given: tuple[Tensor, ...] | None = None,
-    asked: dict[str, Any] | None = None,
+    attribution: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """All that the template shows of one network; `asked` is what `why_section` is told besides."""
+    """All that the template shows of one network; `attribution` is what `attribution_section` is told besides."""
     runs = example is not None and runs_as_one_call(module)
     rows = layers(module, example) if runs and example is not None else parameter_rows(module)
     cost = sum(row.multiply_adds for row in rows)
     trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
     fixed = sum(p.numel() for p in module.parameters() if not p.requires_grad)
     buffers = {key: b for key, b in module.named_buffers() if isinstance(b, Tensor)}
-    estimated = 0 if trainable else int(getattr(module, "num_parameters", 0))  # in closed form, or by a solver
+    estimated = module.num_parameters if isinstance(module, HasNumParameters) and not trainable else 0
     tiles = {
         **({"numbers estimated": f"{estimated:,}"} if estimated else {"trainable parameters": f"{trainable:,}"}),
         "multiply-adds a sample": f"{cost:,}" if runs else "not one call",
@@ -214,7 +218,7 @@ def _network(
         "buffers": [(key, tuple(b.shape), numbers_of(b), _bars(numbers_of(b))) for key, b in buffers.items()],
         "computed": _computed(module, given) if given is not None else None,
         "trace": _shown(trace(module, given), given) if given is not None else None,
-        "why": why_section(module, given, **(asked or {})) if given is not None else None,
+        "why": attribution_section(module, given, **(attribution or {})) if given is not None else None,
     }
 
 
@@ -228,7 +232,7 @@ def _computed(module: nn.Module, given: tuple[Tensor, ...]) -> dict[str, Any]:
         return {}  # a backward pass that is written out records no graph
     with evaluating(module):
         if output is None or output.dim() != 2 or len(output) != 1:
-            return section(graph(module, *given))
+            return drawing.section(graph(module, *given))
         top = int(output.argmax())
 
         def top_logit(*inputs: Tensor) -> Tensor:
@@ -236,7 +240,7 @@ def _computed(module: nn.Module, given: tuple[Tensor, ...]) -> dict[str, Any]:
             assert found is not None
             return found[0, top]
 
-        return section(graph(top_logit, *given))
+        return drawing.section(graph(top_logit, *given))
 
 
 def _describe(item: Any) -> str:

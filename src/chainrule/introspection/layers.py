@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from chainrule.core.course import Topic
 from chainrule.core.recipe import Recipe
@@ -51,22 +54,20 @@ def layers(module: nn.Module, inputs: tuple[Any, ...]) -> list[Layer]:
     >>> [(layer.name, layer.parameters, layer.multiply_adds) for layer in layers(nn.Linear(3, 2), (torch.zeros(1, 3),))]
     [('', 8, 6)]
     """
-    from torch.utils.flop_counter import FlopCounterMode
-
     found: list[Layer] = []
-    counter = FlopCounterMode(display=False)
+    counter = _MultiplyAdds()
     inside: list[int] = [0]  # multiply-adds of the calls that ended within each open one
     starts: list[int] = []
     counted: set[int] = set()
 
     def before(layer: nn.Module, args: object) -> None:
-        starts.append(counter.get_total_flops() // 2)
+        starts.append(counter.total)
         inside.append(0)
 
     def after(name: str) -> Any:
         def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> None:
             start, within = starts.pop(), inside.pop()
-            spent = counter.get_total_flops() // 2 - start
+            spent = counter.total - start
             own = spent - within
             if isinstance(layer, nn.RNNBase):
                 own = _recurrent_cost(layer, args[0] if args else kwargs["input"])
@@ -83,6 +84,36 @@ def layers(module: nn.Module, inputs: tuple[Any, ...]) -> list[Layer]:
             hooks.enter_context(layer.register_forward_hook(after(name), with_kwargs=True))
         module(*inputs)
     return found + _never_called(module, counted)
+
+
+class _MultiplyAdds(TorchDispatchMode):
+    """Counts while it is entered, by PyTorch's own formulas for its core operators.
+
+    `FlopCounterMode` has the same formulas and takes a second to load: it brings in the compiler.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+
+    @property
+    def total(self) -> int:
+        return self.flops // 2  # a multiplication and an addition are two operations
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """What is True by default, and loads the compiler to be kept out of what it compiles; here nothing is."""
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        with self:  # an operator that is made of others counts by these
+            result = func.decompose(*args, **kwargs)
+        if result is NotImplemented:
+            result = func(*args, **kwargs)
+            formula: Any = flop_registry.get(func.overloadpacket)
+            self.flops += formula(*args, **kwargs, out_val=result) if formula is not None else 0
+        return result
 
 
 def parameter_rows(module: nn.Module) -> list[Layer]:
@@ -150,7 +181,7 @@ def _shape(output: object) -> tuple[int, ...]:
 
 def card_text(recipe: Recipe, card: Card | None) -> str:
     """A recipe's card as text: what `chainrule show` prints above the settings. An experiment may have no card."""
-    module = card.build() if card is not None else None
+    module = _with_constant_weights(card) if card is not None else None
     lines = [f"{recipe.name}: {recipe.summary}", "", f"task:       {recipe.task}"]
     lines.append(f"source:     {card.source if card is not None else recipe.source}")
     if card is not None:
@@ -166,12 +197,42 @@ def card_text(recipe: Recipe, card: Card | None) -> str:
 
 def model_text(card: Card, command: str | None) -> str:
     """The card of a model that is no recipe's own, as text; `command` is how it is trained."""
-    module = card.build()
+    module = _with_constant_weights(card)
     lines = [card.name, "", f"source:     {card.source}"]
     lines += [f"deviation:  {text}" for text in card.deviations] or ["deviations: none known"]
     lines += [f"weights:    --weights {publisher} ({each.file})" for publisher, each in card.weights.items()]
     lines += [f"command:    {command}"] if command else []
     return "\n".join(lines + (_layer_lines(module, card.example(1)) if isinstance(module, nn.Module) else []))
+
+
+class _ConstantWeights(TorchFunctionMode):
+    """Weights get a constant where they would get random numbers: drawing a hundred million takes seconds."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _DRAWS:
+            weight = args[0] if args else kwargs["tensor"]
+            weight.detach().fill_(0.01)
+            return weight
+        return func(*args, **(kwargs or {}))
+
+
+_DRAWS = {
+    Tensor.normal_,
+    Tensor.uniform_,
+    nn.init.normal_,
+    nn.init.uniform_,
+    nn.init.kaiming_normal_,
+    nn.init.kaiming_uniform_,
+    nn.init.xavier_normal_,
+    nn.init.xavier_uniform_,
+    nn.init.trunc_normal_,
+}
+
+
+def _with_constant_weights(card: Card) -> Any:
+    """The model of a card, to be looked at from outside only."""
+    with _ConstantWeights():
+        return card.build()
 
 
 def network_rows(cards: Mapping[str, Card]) -> list[tuple[str, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,13 @@ from torch import Tensor, nn
 from chainrule.functional.activations import ACTIVATIONS, derivative
 
 FLAT = 0.05  # of the steepest slope: below it a unit lets hardly any gradient through
+
+
+@runtime_checkable
+class HasFunction(Protocol):
+    """A layer that applies one of the `chainrule.functional.activations`."""
+
+    function: Callable[..., Tensor]
 
 
 @contextlib.contextmanager
@@ -62,8 +69,8 @@ class _Closing:
 
 
 def slope_of(layer: nn.Module) -> Callable[[Tensor], Tensor] | None:
-    """The derivative of an elementwise activation without parameters (a module with its `function`), else None."""
-    function = getattr(layer, "function", None)
+    """The derivative of an elementwise activation without parameters, else None."""
+    function = layer.function if isinstance(layer, HasFunction) else None
     name = next((name for name, known in ACTIVATIONS.items() if known is function), None)
     return None if name in (None, "maxout", "crelu", "noisy", "rrelu") else derivative(str(name))
 

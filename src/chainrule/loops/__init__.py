@@ -1,4 +1,5 @@
-"""The learning loops, one each: gradient descent on an objective, EM, two players, temporal differences.
+"""The training loops that two families or more share: gradient descent, choice among candidates, experiments.
 
-Each reads like the algorithm box of its paper; everything around it belongs to the Run.
+A family's own loop is in its room. Each reads like the algorithm box of its paper; checkpoints, metrics and signals
+belong to the Run.
 """

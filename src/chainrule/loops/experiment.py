@@ -1,4 +1,4 @@
-"""Measure point after point of an experiment; and the plain descent that such a point often needs."""
+"""An experiment measured point by point, and the plain gradient descent that a point often needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 
 class Rows(nn.Module):
-    """What was measured: a row of plain values a point, saved like weights are."""
+    """What was measured: a row of plain values for each point, saved as weights are."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,22 +30,25 @@ class Rows(nn.Module):
 def experiment(
     run: Run, *, rows: Rows, points: Sequence[Mapping[str, Any]], measure: Callable[[Mapping[str, Any]], Row]
 ) -> None:
-    """Measures each point, a step of the run each.
+    """Measures each point; a point is a step of the run.
 
-    Every point begins with random numbers of its own, decided by the run's seed and the point's number: so what is
-    measured does not depend on the order, nor on where the run was stopped.
+    Every point has random numbers of its own, which depend on the run's seed and the number of the point alone: so the
+    result does not depend on where the run was stopped and resumed.
 
     Args:
-        run: minds everything around the loop.
-        rows: where the results gather.
+        run: checkpoints, metrics, signals.
+        rows: collects the results.
         points: the settings of each point.
         measure: what one point gives, as plain numbers and text (and lists of them, for curves).
     """
     run.keep(rows=rows)
     for _ in run.epochs(1):
         for number in run.steps(len(points)):
+            # 1. Random numbers that belong to this point.
             torch.manual_seed((run.seed + 1) * 1_000_003 + number)
+            # 2. Measure it.
             found = measure(points[number])
+            # 3. Keep settings and results in one row; numbers and text are logged, curves are not.
             rows.rows.append({**points[number], **found})
             run.log(**{k: v for k, v in rows.rows[-1].items() if isinstance(v, (int, float, str, bool))})
 
@@ -61,19 +64,20 @@ def descend(
     batch_size: int = 0,
     each_step: Callable[[int, Tensor], bool | None] | None = None,
 ) -> None:
-    """Gradient descent on the mean of `criterion` over batches drawn in shuffled passes; over everything with size 0.
+    """Gradient descent on `criterion` over batches drawn without replacement, reshuffled each pass.
 
     Args:
         network: x to answers.
         x, y: all samples and targets (N, ...).
-        criterion: (answers, targets) to a scalar.
+        criterion: (answers, targets) of a batch to its mean loss, a scalar.
         optimizer: the update rule.
         steps: how many updates.
-        batch_size: samples of a step; 0 is all of them.
-        each_step: is given the number of the step and its loss, after the update; True from it ends the descent.
+        batch_size: samples of a step; 0 is all of them, every step.
+        each_step: called with the number of the step and its loss, after the update; True ends the descent.
     """
     order, size = torch.empty(0, dtype=torch.int64), batch_size or len(x)
     for step in range(steps):
+        # 1. The next batch; a pass that has too few samples left for one is followed by a new permutation.
         if size < len(x):
             if len(order) < size:
                 order = torch.cat([order, torch.randperm(len(x))])
@@ -81,6 +85,7 @@ def descend(
             loss = criterion(network(x[index]), y[index])
         else:
             loss = criterion(network(x), y)
+        # 2. The gradient of its loss, and the update.
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

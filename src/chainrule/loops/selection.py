@@ -1,4 +1,4 @@
-"""Fit each of several candidates, and keep the one that the validation split prefers."""
+"""Model selection: fit each of several candidates, and keep the one that is best on the validation split."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def select(
     validate: Callable[[], dict[str, float]],
     choose_by: tuple[str, bool] | None,
 ) -> None:
-    """Fits candidate after candidate; a step of the run each.
+    """Fits candidate after candidate; a candidate is a step of the run.
 
     Args:
-        run: minds everything around the loop.
+        run: checkpoints, metrics, signals.
         modules: what is fitted, by name.
         candidates: settings to try, at least one.
-        fit: fits `modules` with the settings of a candidate; gives what is worth logging of it.
+        fit: fits `modules` with the settings of a candidate; returns what to log of it.
         validate: metrics on the validation split, after each.
         choose_by: the validation metric that chooses the candidate to keep, and whether lower is better; None where
             there is nothing to choose by: the last is kept.
@@ -33,6 +33,7 @@ def select(
     run.keep(**modules)
     for _ in run.epochs(1):
         for number in run.steps(len(candidates)):
+            # 1. Fit it. 2. Measure it on the validation split. 3. Keep it if it is the best so far.
             found = fit(candidates[number])
             metrics = {f"val_{name}": value for name, value in validate().items()}
             run.log(candidate=number, **candidates[number], **found, **metrics)

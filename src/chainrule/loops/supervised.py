@@ -1,4 +1,4 @@
-"""Stochastic gradient descent on an objective: the one loop of all supervised learning."""
+"""Minibatch stochastic gradient descent on an objective: the loop of all supervised learning."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def fit(
     """Minimises the mean of `objective` over the batches of `train`.
 
     Args:
-        run: minds everything around the loop.
+        run: checkpoints, metrics, signals.
         modules: the networks by name; their weights are what is learnt.
         objective: the loss of a batch, a scalar.
-        optimizer, schedule: the update rule; the rate moves once a step.
+        optimizer, schedule: the update rule, and the schedule of its rate, which is stepped once a batch.
         train: the batches.
         epochs: passes over them.
         validate: metrics on the validation split, after each epoch.
         choose_by: the validation metric that chooses the weights to keep, and whether lower is better;
             None where nothing was held out to choose by: the last weights are kept.
         clip_norm: bound of the gradient's norm over all parameters, if any.
-        keep: further state that the objective carries from batch to batch.
+        keep: further state that the objective carries from batch to batch, by name.
         patience: epochs without a better value of `choose_by` after which it stops (early stopping); 0 is never.
     """
     run.keep(**modules, optimizer=optimizer, schedule=schedule, **(keep or {}))
@@ -51,16 +51,20 @@ def fit(
         for module in modules.values():
             module.train()
         for batch in run.batches(train):
+            # 1. Forward: the loss of the batch; training ends here, with an explanation, if it is NaN or infinite.
             with run.autocast():
                 loss = objective(batch)
             run.guard(loss, modules, rerun=partial(objective, batch), inputs={"x": batch.x}, samples=batch.index)
+            # 2. Backward: its gradient, clipped by norm if asked.
             optimizer.zero_grad()
             loss.backward()
             if clip_norm is not None:
                 nn.utils.clip_grad_norm_(parameters, clip_norm)
+            # 3. Update the weights, then the learning rate.
             optimizer.step()
             schedule.step()
             run.track(loss=loss, lr=optimizer.param_groups[0]["lr"])
+        # 4. After each epoch: validate, keep the best weights, stop early where they have not improved for long.
         metrics = validate()
         run.log(**{f"val_{name}": value for name, value in metrics.items()})
         if choose_by is not None:

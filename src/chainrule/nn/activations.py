@@ -8,7 +8,15 @@ from torch import Tensor, nn
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.functional.activations import crelu, maxout, mpelu, prelu
-from chainrule.functional.random_activations import Noise, NoisyBase, RReLUForm, check_noisy, noisy, rrelu, rrelu_bounds
+from chainrule.functional.activations.stochastic import (
+    Noise,
+    NoisyBase,
+    RReLUForm,
+    check_noisy,
+    noisy,
+    rrelu,
+    rrelu_bounds,
+)
 
 
 def _filled(count: int, value: float, name: str) -> nn.Parameter:
@@ -125,7 +133,7 @@ class MaxoutLinear(nn.Module):
         bias: whether there are b_j.
 
     Takes (..., in_features), gives (..., out_features). The pieces are one `nn.Linear`, initialised as torch does;
-    those of a unit stand next to each other in it. Errors: a UserError for num_pieces below 1.
+    those of a unit are next to each other in it. Errors: a UserError for num_pieces below 1.
 
     Source: Goodfellow et al.: Maxout networks, ICML 2013 (arXiv 1302.4389), section 3.
 
@@ -153,7 +161,7 @@ class MaxoutConv2d(nn.Module):
         num_pieces: filters a unit.
 
     Takes (B, in_channels, H, W), gives (B, out_channels, H', W'). The pieces are one `nn.Conv2d`, initialised as torch
-    does; those of a unit stand next to each other in it. Errors: a UserError for num_pieces below 1.
+    does; those of a unit are next to each other in it. Errors: a UserError for num_pieces below 1.
 
     Source: Goodfellow et al.: Maxout networks, ICML 2013 (arXiv 1302.4389), section 3.
 

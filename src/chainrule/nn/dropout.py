@@ -1,4 +1,4 @@
-"""Dropout: units left out by chance in training; and, left on afterwards, an average over thinned networks."""
+"""Dropout: units left out at random in training; and Monte Carlo dropout, which leaves it on afterwards."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Dropout(nn.Module):
         return f"{self.p}"
 
 
-_TORCHS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+_TORCH_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
 @torch.no_grad()
@@ -52,7 +52,7 @@ def monte_carlo(model: nn.Module, x: Tensor, samples: int) -> Tensor:
 
     Dropout is on, everything else (batch normalisation) as in eval; the modes are put back afterwards. For a
     classifier the predictive distribution is `monte_carlo(model, x, 50).softmax(-1).mean(0)`, and the deviation over
-    the first dimension says how unsure the network is of its own weights.
+    the first dimension measures how uncertain the network is about its own weights.
 
     Args:
         model: with dropout of some kind in it: this module's, torch's, or within torch's recurrent layers.
@@ -60,7 +60,7 @@ def monte_carlo(model: nn.Module, x: Tensor, samples: int) -> Tensor:
         samples: 1 or more.
 
     Raises:
-        UserError: no dropout above 0 in the model, since all answers would be one; fewer samples than 1.
+        UserError: no dropout above 0 in the model, so that all answers would be equal; fewer samples than 1.
 
     Source: Gal and Ghahramani: Dropout as a Bayesian approximation, 2016 (arXiv 1506.02142), equation 6.
 
@@ -74,7 +74,7 @@ def monte_carlo(model: nn.Module, x: Tensor, samples: int) -> Tensor:
     dropouts = [module for module in model.modules() if _drops(module)]
     if not dropouts:
         raise UserError(
-            "the model has no dropout, so its answers would all be one", cure="model.eval()(x) is that answer"
+            "the model has no dropout, so all its answers would be equal", cure="model.eval()(x) is that answer"
         )
     modes = [(module, module.training) for module in model.modules()]
     try:
@@ -90,7 +90,7 @@ def monte_carlo(model: nn.Module, x: Tensor, samples: int) -> Tensor:
 def _drops(module: nn.Module) -> bool:
     if isinstance(module, nn.RNNBase):
         return module.dropout > 0
-    return isinstance(module, (Dropout, *_TORCHS)) and module.p > 0
+    return isinstance(module, (Dropout, *_TORCH_DROPOUTS)) and module.p > 0
 
 
 TOPICS = (

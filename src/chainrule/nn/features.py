@@ -1,4 +1,4 @@
-"""A model over features that are computed from its input by hand."""
+"""A model over a fixed basis expansion of its input."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chainrule.core.errors import UserError
 from chainrule.functional.features import Feature, compute, name_of, parse, polynomial
 
 
-class OverFeatures(nn.Module):
+class BasisExpansion(nn.Module):
     """model(phi(x)): rows x (B, D) become features phi(x) (B, F), and the model sees only those.
 
     Args:
@@ -19,7 +19,7 @@ class OverFeatures(nn.Module):
 
     >>> import torch
     >>> from chainrule.functional.features import polynomial
-    >>> OverFeatures(polynomial(2, 2, bias=False), nn.Identity())(torch.tensor([[2.0, 3.0]])).tolist()
+    >>> BasisExpansion(polynomial(2, 2, bias=False), nn.Identity())(torch.tensor([[2.0, 3.0]])).tolist()
     [[2.0, 3.0, 4.0, 6.0, 9.0]]
     """
 

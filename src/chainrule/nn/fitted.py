@@ -1,4 +1,4 @@
-"""An estimator with `fit` as a module: what it fitted are buffers, so that it is saved, shown and exported like a network."""
+"""An estimator with `fit` as a module: what it fitted are buffers, so it is saved, shown and exported like a network."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-_NOT_MODEL = ("objective_path_", "classes_")  # arrays that are no part of what answers
+_NOT_MODEL = ("objective_path_", "classes_")  # arrays that no answer depends on
 
 
 class Estimator(Protocol):
-    """What scikit-learn's convention asks, and the answer as torch code."""
+    """What scikit-learn's convention requires, and `decide`, the prediction in torch."""
 
     def fit(self, X: Any, y: Any = None) -> Any: ...
     def get_params(self, deep: bool = True) -> dict[str, Any]: ...
@@ -68,7 +68,7 @@ class Fitted(nn.Module):
         return [b for name, b in self.named_buffers() if b.is_floating_point() and name not in _NOT_MODEL]
 
     def _take(self) -> None:
-        """The estimator's fitted attributes become buffers and plain state."""
+        """Makes buffers of the estimator's fitted arrays."""
         for name in list(self._buffers):
             del self._buffers[name]
         for name, value in _fitted_attributes(self.estimator).items():
@@ -101,7 +101,7 @@ class Fitted(nn.Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        """Any names and shapes: they are what was fitted, whatever stands here."""
+        """Any names and shapes: they are what was fitted, whatever this estimator holds."""
         extra = state_dict.get(f"{prefix}_extra_state")
         if extra is None:
             missing_keys.append(f"{prefix}_extra_state")
@@ -129,3 +129,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return {"text": value.astype(str).tolist()}
     return value.item() if isinstance(value, np.generic) else value
+
+
+def example_rows(count: int) -> tuple[Tensor]:
+    """Rows (count, 4) float64 of normal numbers: the example of a card of an estimator."""
+    return (torch.randn(count, 4, dtype=torch.float64),)

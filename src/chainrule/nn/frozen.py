@@ -1,4 +1,4 @@
-"""Parts of a network that do not learn, for a while or for good."""
+"""Parts of a network that are frozen, for some epochs or throughout."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from chainrule.core.errors import UserError
 
 
 class Frozen:
-    """The parts of a module whose names begin with one of `prefixes`: their parameters stand, and so do running means.
+    """The parts of a module under one of `prefixes`: their parameters do not change, nor do their running means.
 
     Args:
         module: the whole.
-        prefixes: of the names of submodules or parameters, as `named_parameters` tells them.
+        prefixes: of the names of submodules or parameters, as `named_parameters` gives them.
 
     Raises:
         UserError: for a prefix that no parameter has, or where nothing is left to learn.
@@ -45,14 +45,14 @@ class Frozen:
         self.modules = [m for name, m in module.named_modules() if any(under(name, prefix) for prefix in prefixes)]
 
     def hold(self) -> None:
-        """Frozen from now on; after `module.train()` it is to be said again, for dropout and running means."""
+        """Freezes them; to be called again after each `module.train()`, for dropout and running means."""
         for parameter in self.parameters:
             parameter.requires_grad_(False)
         for module in self.modules:
             module.eval()
 
     def release(self) -> None:
-        """These parts learn again."""
+        """Lets these parts learn again."""
         for parameter in self.parameters:
             parameter.requires_grad_(True)
         for module in self.modules:

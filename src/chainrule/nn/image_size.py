@@ -1,4 +1,4 @@
-"""Errors in words for images of a size that a network cannot take; PyTorch's own speak of kernels and matrices."""
+"""Errors for images of a size that a network cannot take; PyTorch's own speak of kernels and matrices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pooling as layers: Caffe's windows, switches and their way back, feature maps."""
+"""Pooling as layers: Caffe's windows; maxima with switches, and unpooling by them."""
 
 from __future__ import annotations
 
@@ -73,22 +73,3 @@ class Unpool2d(nn.Module):
 
     def forward(self, x: Tensor, switches: Tensor, output_size: tuple[int, int]) -> Tensor:
         return F.unpool2d(x, switches, output_size)
-
-
-class StochasticPool2d(nn.Module):
-    """One number of each window by chance in training, the expectation in eval: `functional.pooling.stochastic_pool2d`.
-
-    >>> import torch
-    >>> StochasticPool2d((1, 2)).eval()(torch.tensor([[[[1.0, 3.0]]]])).item()
-    2.5
-    """
-
-    def __init__(self, kernel_size: Pair, stride: Pair | None = None) -> None:
-        super().__init__()
-        self.kernel_size, self.stride = kernel_size, stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.stochastic_pool2d(x, self.kernel_size, self.stride, training=self.training)
-
-    def extra_repr(self) -> str:
-        return f"{self.kernel_size}, stride={self.stride}"

@@ -1,6 +1,6 @@
 """Optimisation: update rules, learning-rate policies, initialisers, clipping of gradients.
 
-A name is imported when it is first used, so that policies and their images need no PyTorch.
+A name is imported when it is first used, so that policies and their figures need no PyTorch.
 
 >>> from chainrule.optim import SGD, inv
 >>> inv(base_lr=0.01, gamma=1e-4, power=0.75)
@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chainrule.optim import initialisers, policies
-    from chainrule.optim.adadelta import AdaDelta
-    from chainrule.optim.adagrad import AdaGrad
-    from chainrule.optim.adam import Adam, AdamW
+    from chainrule.optim.adaptive import AdaDelta, AdaGrad, Adam, AdamW, RMSProp
+    from chainrule.optim.by_name import optimizer_of
     from chainrule.optim.clipping import clip_each_norm, clip_norm, clip_value
     from chainrule.optim.initialisers import initialise
     from chainrule.optim.muon import Muon
@@ -34,8 +33,7 @@ if TYPE_CHECKING:
         step,
         warmup,
     )
-    from chainrule.optim.rmsprop import RMSProp
-    from chainrule.optim.schedule import as_schedule
+    from chainrule.optim.schedule import as_schedule, cosine_schedule, total_steps
     from chainrule.optim.sgd import SGD
 
 __all__ = [
@@ -53,6 +51,7 @@ __all__ = [
     "clip_norm",
     "clip_value",
     "cosine",
+    "cosine_schedule",
     "exp",
     "fixed",
     "initialise",
@@ -60,28 +59,33 @@ __all__ = [
     "inv",
     "multistep",
     "optimal_rate",
+    "optimizer_of",
     "policies",
     "poly",
     "sequence",
     "sigmoid",
     "step",
+    "total_steps",
     "warmup",
 ]
 
 _HOMES = {
     "SGD": "sgd",
-    "AdaGrad": "adagrad",
-    "AdaDelta": "adadelta",
-    "RMSProp": "rmsprop",
-    "Adam": "adam",
-    "AdamW": "adam",
+    "AdaGrad": "adaptive",
+    "AdaDelta": "adaptive",
+    "RMSProp": "adaptive",
+    "Adam": "adaptive",
+    "AdamW": "adaptive",
     "Muon": "muon",
     "Newton": "newton",
     "optimal_rate": "newton",
+    "optimizer_of": "by_name",
     "clip_norm": "clipping",
     "clip_each_norm": "clipping",
     "clip_value": "clipping",
     "as_schedule": "schedule",
+    "cosine_schedule": "schedule",
+    "total_steps": "schedule",
     "initialise": "initialisers",
 }
 

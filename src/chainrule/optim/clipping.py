@@ -17,7 +17,7 @@ def _gradients(parameters: Iterable[Tensor]) -> list[Tensor]:
 
 
 def _scales(norms: Tensor, max_norm: float) -> Tensor:
-    """max_norm / norm where the norm is larger, else 1. A norm that is no number stays so, for the guard to see."""
+    """max_norm / norm where the norm is larger, else 1. A norm that is NaN stays so, for the guard of the run."""
     return (max_norm / norms).clamp(max=1.0)
 
 

@@ -71,6 +71,7 @@ def lbfgs(
         small = float(gradient.abs().max()) <= tolerance
         if stalls == STALLS or (small and decrement == float("inf")):
             return Minimum(x, path, True)
+        # The direction -H g, from the stored pairs.
         direction = _two_loops(gradient, pairs, precondition)
         slope = float((direction * gradient).sum())
         if small and -0.5 * slope <= decrement:
@@ -79,6 +80,7 @@ def lbfgs(
             pairs.clear()
             direction = _two_loops(gradient, pairs, precondition)
             slope = float((direction * gradient).sum())
+        # A step that meets Wolfe's conditions; where there is none the pairs have spoilt H and are dropped.
         first = 1.0 if pairs or precondition is not None else min(1.0, 1.0 / float(gradient.abs().sum()))
         found = strong_wolfe(f, x, value, slope, direction, first, resolution)
         if found is None:
@@ -86,6 +88,7 @@ def lbfgs(
                 return Minimum(x, path, True)
             pairs.clear()
             continue
+        # The new pair s, y, kept only where s^T y > 0, so that H stays positive definite.
         step, new_value, new_gradient = found
         s, y = step * direction, new_gradient - gradient
         curvature = float((s * y).sum())
@@ -103,14 +106,15 @@ def _two_loops(
     """-H gradient (algorithm 7.4)."""
     q = gradient.clone()
     shares = []
-    for s, y, curvature in reversed(pairs):
+    for s, y, curvature in reversed(pairs):  # the first loop: newest to oldest
         shares.append(float((s * q).sum()) / curvature)
         q -= shares[-1] * y
-    if precondition is not None:
+    if precondition is not None:  # the middle: H_0
         q = precondition(q)
     elif pairs:
         _, y, curvature = pairs[-1]
         q *= curvature / float(y.square().sum())
+    # The second loop: oldest to newest.
     for (s, y, curvature), share in zip(pairs, reversed(shares), strict=True):
         q += (share - float((y * q).sum()) / curvature) * s
     return -q

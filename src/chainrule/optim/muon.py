@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.optim.rule import UpdateRule
-from chainrule.optim.settings import AT_LEAST_0, COUNT, SHARE, check
+from chainrule.optim.settings import COUNT, SHARE
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
@@ -80,6 +80,8 @@ class Muon(UpdateRule):
     [-0.07, -0.11]
     """
 
+    bounds: ClassVar = {"momentum": SHARE, "steps": COUNT}
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -104,10 +106,7 @@ class Muon(UpdateRule):
         )
 
     def check(self, group: dict[str, Any]) -> None:
-        check("Muon", "lr", group["lr"], AT_LEAST_0)
-        check("Muon", "momentum", group["momentum"], SHARE)
-        check("Muon", "weight_decay", group["weight_decay"], AT_LEAST_0)
-        check("Muon", "steps", group["steps"], COUNT)
+        super().check(group)
         if not group["orthogonalise"]:
             return
         if group["weight_decay"]:
@@ -127,8 +126,6 @@ class Muon(UpdateRule):
 
     def update(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
         momentum = group["momentum"]
-        if group["weight_decay"]:
-            grads = list(torch._foreach_add(grads, params, alpha=group["weight_decay"]))
         if momentum:
             v = self.memory(params, "momentum_buffer")
             torch._foreach_mul_(v, momentum)
@@ -138,7 +135,7 @@ class Muon(UpdateRule):
             if group["keep_norm"]:
                 for p in params:
                     p.mul_(len(p) ** 0.5 / p.norm())
-            grads = [orthogonal(g.flatten(1), group["steps"]).view_as(g) for g in grads]
+            grads = [orthogonal(g.flatten(1), group["steps"]).view_as(g) for g in grads]  # (m, n, h, w) as (m, n h w)
         torch._foreach_add_(params, grads, alpha=-group["lr"])
 
 

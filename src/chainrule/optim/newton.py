@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from chainrule.core.errors import UserError
 from chainrule.optim.rule import UpdateRule
-from chainrule.optim.settings import ABOVE_0, check
+from chainrule.optim.settings import ABOVE_0
 
 LARGEST = 5000  # parameters: their second derivatives are 200 MB of float64, and a factorisation some seconds
 _ENOUGH = 1e-4  # of the fall that the gradient promises must come (Armijo)
@@ -47,11 +47,13 @@ class Newton(UpdateRule):
     tensor([1.0000, 2.0000])
     """
 
+    bounds: ClassVar = {"lr": ABOVE_0}
+
     def __init__(self, params: Iterable[Any], lr: float = 1.0) -> None:
         super().__init__(params, {"lr": lr})
 
     def check(self, group: dict[str, Any]) -> None:
-        check("Newton", "lr", group["lr"], ABOVE_0)
+        super().check(group)
         numbers = sum(p.numel() for p in group["params"])
         if numbers > LARGEST:
             raise UserError(
@@ -112,13 +114,13 @@ def second_order(loss: Tensor, params: list[Tensor]) -> tuple[Tensor, Tensor]:
         raise UserError(
             "the graph of the loss is gone", expected="a closure that gives the loss and does not call backward"
         ) from error
-    gradient = torch.cat([part.reshape(-1) for part in parts])
+    gradient = torch.cat([part.reshape(-1) for part in parts])  # (P,)
     size = len(gradient)
     if not gradient.requires_grad:  # linear in all parameters
         return gradient, gradient.new_zeros(size, size)
     ones = torch.eye(size, dtype=gradient.dtype, device=gradient.device)
     rows = torch.autograd.grad(gradient, params, ones, is_grads_batched=True, materialize_grads=True)
-    return gradient.detach(), torch.cat([row.reshape(size, -1) for row in rows], 1)
+    return gradient.detach(), torch.cat([row.reshape(size, -1) for row in rows], 1)  # each (P, *shape) -> (P, P)
 
 
 def damped_cholesky(matrix: Tensor) -> Tensor:
@@ -132,7 +134,7 @@ def damped_cholesky(matrix: Tensor) -> Tensor:
             [0., 3.]])
     """
     if not matrix.isfinite().all():
-        raise UserError("the second derivatives are no numbers", cure="another starting point")
+        raise UserError("the second derivatives are NaN or infinite", cure="another starting point")
     least = 1e-3 * (float(matrix.abs().max()) or 1.0)
     diagonal = float(matrix.diagonal().min())
     damping = 0.0 if diagonal > 0 else least - diagonal

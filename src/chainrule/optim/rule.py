@@ -1,19 +1,21 @@
 """What all update rules share: checked settings, parameters that can be updated, memories laid out as they are.
 
-A rule says in `check` what its settings may be and in `update` what it does with parameters and gradients. It is a
+A rule says in `bounds` and `check` what its settings may be and in `update` what it does with parameters and gradients. It is a
 `torch.optim.Optimizer`, so PyTorch's schedulers, sharding and state dictionaries work with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from chainrule.core.errors import UserError, unknown
+from chainrule.optim.settings import AT_LEAST_0, Bounds, check
 
+_OF_ALL = {"lr": AT_LEAST_0, "weight_decay": AT_LEAST_0}
 _ALSO_IN_GROUPS = ("params", "param_names", "lr_mult", "initial_lr")
 
 
@@ -30,7 +32,9 @@ class UpdateRule(torch.optim.Optimizer):
             wrong setting; a sparse gradient (at `step`).
     """
 
+    bounds: ClassVar[dict[str, Bounds]] = {}  # of settings beside lr and weight_decay
     adaptive = False  # whether it divides by a root of squared gradients: float16 would lose those
+    decoupled = False  # whether `weight_decay` stays out of the gradient
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):
@@ -52,10 +56,12 @@ class UpdateRule(torch.optim.Optimizer):
 
     def check(self, group: dict[str, Any]) -> None:
         """UserError unless the settings of a group are right."""
-        raise NotImplementedError
+        for name, bounds in {**_OF_ALL, **self.bounds}.items():
+            if name in group:
+                check(self.name, name, group[name], bounds)
 
     def update(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
-        """Changes the parameters, all of one device and type, in place."""
+        """Changes the parameters, all of one device and type, in place; the L2 penalty is in the gradients."""
         raise NotImplementedError
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -86,7 +92,8 @@ class UpdateRule(torch.optim.Optimizer):
                 loss = closure()
         for group in self.param_groups:
             for params, grads in self._alike(group["params"]):
-                self.update(params, grads, group)
+                decay = 0.0 if self.decoupled else group.get("weight_decay", 0.0)
+                self.update(params, list(torch._foreach_add(grads, params, alpha=decay)) if decay else grads, group)
         return loss
 
     def memory(self, params: list[Tensor], key: str) -> list[Tensor]:
@@ -99,16 +106,13 @@ class UpdateRule(torch.optim.Optimizer):
             kept.append(state[key])
         return kept
 
-    def counters(self, params: list[Tensor]) -> list[Tensor]:
-        """How many updates each parameter had, a float32 scalar beside it, as PyTorch's fused kernels want it."""
+    def count(self, params: list[Tensor]) -> list[int]:
+        """The number of this update, a parameter, from 1; kept on the CPU, so that no device is waited for."""
         for p in params:
             state = self.state[p]
-            step = state.get("step")
-            if step is None:
-                state["step"] = torch.zeros((), dtype=torch.float32, device=p.device)
-            elif step.device != p.device:  # PyTorch leaves it where a checkpoint was read
-                state["step"] = step.to(p.device)
-        return [self.state[p]["step"] for p in params]
+            before = state.get("step", state.pop("count", 0))  # older runs kept a whole number under `count`
+            state["step"] = torch.as_tensor(before, dtype=torch.float32).cpu() + 1
+        return [int(self.state[p]["step"]) for p in params]
 
     def _alike(self, params: list[Tensor]) -> Iterable[tuple[list[Tensor], list[Tensor]]]:
         """Parameters with their gradients, where there are any, in lists of one device and type, as kernels take them."""

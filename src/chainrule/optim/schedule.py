@@ -1,14 +1,28 @@
-"""A learning-rate policy in the form of PyTorch's schedulers, which a run can keep and resume."""
+"""Learning-rate schedules over the steps of a training, as PyTorch's schedulers, which a run can keep and resume."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from chainrule.core.errors import UserError
 from chainrule.optim.policies import Policy
+
+
+def total_steps(epochs: int, samples: int, batch_size: int) -> int:
+    """How many steps so many epochs take; the last batch of an epoch may be a smaller one.
+
+    >>> total_steps(epochs=3, samples=100, batch_size=32)
+    12
+    """
+    return epochs * -(-samples // batch_size)
+
+
+def cosine_schedule(optimizer: torch.optim.Optimizer, epochs: int, samples: int, batch_size: int) -> CosineAnnealingLR:
+    """A rate that falls from the optimiser's to 0 as half a cosine, over all steps of the training."""
+    return CosineAnnealingLR(optimizer, total_steps(epochs, samples, batch_size))
 
 
 class PolicySchedule(LRScheduler):

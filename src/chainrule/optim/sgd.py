@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.optim.sgd import sgd as torch_sgd
 
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
-from chainrule.optim.fused import has_fused
 from chainrule.optim.rule import UpdateRule
-from chainrule.optim.settings import AT_LEAST_0, SHARE, check, check_choice
+from chainrule.optim.settings import SHARE, check_choice
 
 
 class SGD(UpdateRule):
@@ -41,7 +39,7 @@ class SGD(UpdateRule):
         UserError: a setting out of range, nesterov without momentum, and what `UpdateRule` refuses.
 
     Source: Polyak 1964; Sutskever et al. 2013, equations 1 to 4 (the caffe form); Caffe, SGDSolver and NesterovSolver;
-    torch.optim.SGD, whose fused kernel does the torch form.
+    torch.optim.SGD (the torch form).
 
     >>> w = torch.nn.Parameter(torch.tensor([1.0]))
     >>> optimizer = SGD([w], lr=0.1, momentum=0.9, form="caffe")
@@ -51,6 +49,8 @@ class SGD(UpdateRule):
     >>> round(w.item(), 4)  # 1 - 0.2 = 0.8, then 0.8 - (0.9 * 0.2 + 0.1 * 1.6)
     0.46
     """
+
+    bounds: ClassVar = {"momentum": SHARE}
 
     def __init__(
         self,
@@ -67,9 +67,7 @@ class SGD(UpdateRule):
         )
 
     def check(self, group: dict[str, Any]) -> None:
-        check("SGD", "lr", group["lr"], AT_LEAST_0)
-        check("SGD", "momentum", group["momentum"], SHARE)
-        check("SGD", "weight_decay", group["weight_decay"], AT_LEAST_0)
+        super().check(group)
         check_choice("SGD", "form", group["form"], ("torch", "caffe"))
         if group["nesterov"] and not group["momentum"]:
             raise UserError(
@@ -80,37 +78,23 @@ class SGD(UpdateRule):
             )
 
     def update(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
-        momentum = group["momentum"]
-        if group["form"] == "torch" or not momentum:
-            buffers: list[Tensor | None] = [None] * len(params)
-            if momentum:
-                buffers = [*self.memory(params, "momentum_buffer")]
-            fused = has_fused("sgd", params)
-            torch_sgd(
-                params,
-                grads,
-                buffers,
-                fused=fused,
-                foreach=not fused,
-                lr=group["lr"],
-                momentum=momentum,
-                nesterov=group["nesterov"],
-                weight_decay=group["weight_decay"],
-                dampening=0.0,
-                maximize=False,
-            )
-            return
-        if group["weight_decay"]:
-            grads = list(torch._foreach_add(grads, params, alpha=group["weight_decay"]))
-        v = self.memory(params, "history")
-        step: Any = v
-        if group["nesterov"]:
-            step = torch._foreach_mul(v, -momentum)
-        torch._foreach_mul_(v, momentum)
-        torch._foreach_add_(v, grads, alpha=group["lr"])
-        if group["nesterov"]:
-            torch._foreach_add_(step, v, alpha=1.0 + momentum)
-        torch._foreach_sub_(params, step)
+        lr, momentum, nesterov = group["lr"], group["momentum"], group["nesterov"]
+        if not momentum:
+            torch._foreach_add_(params, grads, alpha=-lr)
+        elif group["form"] == "torch":
+            v = self.memory(params, "momentum_buffer")
+            torch._foreach_mul_(v, momentum)
+            torch._foreach_add_(v, grads)  # v <- mu v + g
+            step = torch._foreach_add(grads, v, alpha=momentum) if nesterov else v
+            torch._foreach_add_(params, step, alpha=-lr)
+        else:
+            v = self.memory(params, "history")
+            ahead = torch._foreach_mul(v, -momentum) if nesterov else None  # -mu u
+            torch._foreach_mul_(v, momentum)
+            torch._foreach_add_(v, grads, alpha=lr)  # v <- mu v + lr g
+            if ahead is not None:
+                torch._foreach_add_(ahead, v, alpha=1.0 + momentum)  # (1 + mu) v - mu u
+            torch._foreach_sub_(params, v if ahead is None else ahead)
 
 
 TOPICS = (

@@ -14,8 +14,15 @@ from chainrule.core import atomic
 from chainrule.core.errors import UserError
 from chainrule.core.task import Figure
 from chainrule.core.version import __version__
-from chainrule.functional.activations import ACTIVATIONS, crelu, derivative, maxout, saturation
-from chainrule.functional.elementwise import Saturation, derivative_of
+from chainrule.functional.activations import (
+    ACTIVATIONS,
+    Saturation,
+    crelu,
+    derivative,
+    derivative_of,
+    maxout,
+    saturation,
+)
 from chainrule.reporting.page import write_page
 from chainrule.reporting.plots import COLOURS, _drawing, _figure, _tidy, to_png, to_svg
 

@@ -1,4 +1,4 @@
-"""Lines over a quantity, with both axes named: what demonstrations draw."""
+"""Lines over a quantity, with both axes named: what studies draw."""
 
 from __future__ import annotations
 

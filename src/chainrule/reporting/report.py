@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,31 +12,11 @@ from chainrule.core.course import Topic
 from chainrule.core.errors import ChainruleError, UserError
 from chainrule.core.task import Figure
 from chainrule.core.version import __version__
-from chainrule.reporting import plots as figures
+from chainrule.reporting.comparison import compare, metrics_of, seconds_of
+from chainrule.reporting.learning_curves import PLACES, curve_figures, metric_in_words, series_of
 from chainrule.reporting.page import duration, number, write_page
 from chainrule.run.run import Run
 
-Series = dict[str, tuple[list[float], list[float]]]
-
-# Metrics that are fractions share a plot; so do losses; any other has its own.
-FRACTIONS = {"accuracy", "error", "f1", "precision", "recall", "miou", "map50", "map", "top5_error", "top5_accuracy"}
-_PLACES = ("step", "epoch", "seconds", "candidate")  # where a line of metrics.jsonl stands, not what it says
-_TITLES = {
-    "lr": "Learning rate",
-    "mse": "Mean squared error",
-    "rmse": "Root mean squared error",
-    "mae": "Mean absolute error",
-    "mase": "Mean absolute scaled error",
-    "r2": "R²",
-    "auc": "Area under the ROC",
-    "eer": "Equal error rate",
-    "rank1": "Rank-1",
-    "log_likelihood": "Log-likelihood, nats a sample",
-    "bits_per_char": "Bits per character",
-    "d_real": "What the discriminator takes for real",
-    "d_fake": "What the discriminator takes for real",
-}
-_TILES = 5  # metrics in large type where there are more than twice as many
 _FRAMES = 40  # figures of one film; more make the file heavy
 
 
@@ -80,10 +59,10 @@ def write_report(runs: Sequence[Run], out: Path | None) -> Path:
 def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
     """What the template shows of one run. Curves of their own and films only where it stands alone."""
     record, result = run.record, run.result()
-    metrics, measured = _metrics(run)
-    experiment = _is_experiment(run)
-    size = {"of measuring" if experiment else "of training": duration(_seconds(run))}
-    if result and not experiment:
+    metrics, measured = metrics_of(run)
+    study = run.recipe.is_study
+    size = {"of measuring" if study else "of training": duration(seconds_of(run))}
+    if result and not study:
         size["parameters"] = f"{result['parameters']:,}"
     drawn, absent = _figures(run) if alone else ([], None)
     series, tried = series_of(run), _tried(run) if alone else []
@@ -94,14 +73,14 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
         "status": record["status"],
         "reason": _reason(run),
         "metrics": metrics,
-        "tiles": dict(list(metrics.items())[:_TILES]) if len(metrics) > 2 * _TILES else metrics,
+        "headline": (run.recipe.headline.of(metrics) if run.recipe.headline else {}) or metrics,
         "measured": measured,
         "size": size,
         "protocol": result["protocol"].rstrip(".") if result else None,
         "target": _target(run),
         "source": record["data"]["source"],
         "seed": record["seed"],
-        "curves": None if experiment or (tried and not series) else plots(series) if alone else [],
+        "curves": None if study or (tried and not series) else curve_figures(series) if alone else [],
         "figures": [*tried, *drawn],
         "figures_absent": absent,
         "films": films(run.folder / "figures") if alone else [],
@@ -123,7 +102,7 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
         "about": {
             "folder": str(run.folder),
             "created": record["created"],
-            "time": duration(_seconds(run)),
+            "time": duration(seconds_of(run)),
             "steps": result["steps"] if result else max((line["step"] for line in run.log_lines()), default=0),
             **_chosen(result),
             "commit": record["commit"] or "not from a git checkout",
@@ -132,78 +111,19 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
     }
 
 
-def _is_experiment(run: Run) -> bool:
-    """Its steps are points that were measured, in no order that a curve could follow; it draws them itself."""
-    return run.recipe.model is None
-
-
 def _tried(run: Run) -> list[Figure]:
     """What was tried side by side, settings or starts, a row each, and which was kept."""
     lines = [line for line in run.log_lines() if "candidate" in line]
     if not lines:
         return []
-    names = [name for name in dict.fromkeys(key for line in lines for key in line) if name not in _PLACES]
+    names = [name for name in dict.fromkeys(key for line in lines for key in line) if name not in PLACES]
     chosen = (run.result() or {}).get("chosen") or {"step": None}
-    head = [*(_in_words(name) for name in names), *([""] if chosen["step"] is not None else [])]
+    head = [*(metric_in_words(name) for name in names), *([""] if chosen["step"] is not None else [])]
     rows = [[number(line.get(name, "-")) for name in names] for line in lines]
     for line, row in zip(lines, rows, strict=True):
         row += (["kept"] if line["step"] == chosen["step"] else [""]) if chosen["step"] is not None else []
-    caption = f"Kept for its {_in_words(chosen['metric'])}." if chosen["step"] is not None else ""
+    caption = f"Kept for its {metric_in_words(chosen['metric'])}." if chosen["step"] is not None else ""
     return [Figure("What was tried", caption, table=[head, *rows])]
-
-
-def _in_words(metric: str) -> str:
-    return metric.replace("val_", "validation ").replace("_", " ")
-
-
-def series_of(run: Run) -> Series:
-    """Every metric of metrics.jsonl as (steps, values).
-
-    Entries that are no numbers are left out, and lines on a candidate: these do not follow from each other.
-    """
-    found: Series = {}
-    for line in run.log_lines():
-        if "candidate" in line:
-            continue
-        for name, value in line.items():
-            if name in _PLACES or isinstance(value, bool) or not isinstance(value, (int, float)):
-                continue
-            steps, values = found.setdefault(name, ([], []))
-            steps.append(line["step"])
-            values.append(value)
-    return found
-
-
-def group_of(metric: str) -> str:
-    """The plot that a metric belongs to.
-
-    >>> [group_of(m) for m in ("loss", "val_loss", "val_error", "accuracy", "lr", "return")]
-    ['Loss', 'Loss', 'Accuracy and error', 'Accuracy and error', 'Learning rate', 'Return']
-    >>> group_of("val_rmse"), group_of("d_real") == group_of("d_fake")
-    ('Root mean squared error', True)
-    """
-    base = re.sub(r"^(val|train|test)_", "", metric)
-    if "loss" in base.split("_"):
-        return "Loss"
-    if base in FRACTIONS:
-        return "Accuracy and error"
-    if re.fullmatch(r"(gradient|saturated)_\d+", base):
-        return "Norm of each layer's gradient" if base.startswith("g") else "Share of saturated units of each layer"
-    if base.startswith("delta_"):
-        return "Norm of each layer's delta"
-    return _TITLES.get(base, base.replace("_", " ").capitalize())
-
-
-def plots(series: Series) -> list[Figure]:
-    """The curves, kin in one plot: what is learnt first, the learning rate last."""
-    groups: dict[str, Series] = {}
-    for name, line in series.items():
-        groups.setdefault(group_of(name), {})[name] = line
-    if len({rate for _, rates in groups.get("Learning rate", {}).values() for rate in rates}) == 1:
-        del groups["Learning rate"]  # it stands among the settings
-    first = ["Loss", "Accuracy and error"]
-    order = sorted(groups, key=lambda g: (g == "Learning rate", first.index(g) if g in first else len(first)))
-    return [figures.curves(groups[title], title) for title in order]
 
 
 def films(folder: Path) -> list[dict[str, Any]]:
@@ -221,76 +141,6 @@ def films(folder: Path) -> list[dict[str, Any]]:
         frames = [{"label": f"{at:,}" if at >= 0 else "", "png": file.read_bytes()} for at, file in shown]
         film = {"name": name.replace("_", " "), "frames": frames, "left_out": len(files) - len(shown)}
         result.append({**film, "moves": files[-1][0] >= 0})
-    return result
-
-
-def compare(runs: Sequence[Run], names: Sequence[str]) -> dict[str, Any]:
-    """The table of what differs, means over seeds, and curves laid over each other."""
-    settings = [{**run.record["settings"], **run.record["common"]} for run in runs]
-    keys = list(dict.fromkeys(key for each in settings for key in each))
-    differ = [key for key in keys if len({repr(each.get(key)) for each in settings}) > 1]
-    measured = [_metrics(run) for run in runs]
-    metrics = list(dict.fromkeys(name for values, _ in measured for name in values))
-    columns = {
-        "recipe": lambda r: r.record["recipe"],
-        "data": lambda r: r.record["data"]["source"],
-        "device": lambda r: r.record["device"],
-    }
-    shown = {name: get for name, get in columns.items() if name == "recipe" or len({get(r) for r in runs}) > 1}
-    rows = []
-    for run, name, each, (values, kind) in zip(runs, names, settings, measured, strict=True):
-        cells = [name, run.record["status"], *(get(run) for get in shown.values()), run.record["seed"]]
-        cells += [each.get(key, "-") for key in differ]
-        rows.append([*cells, *(values.get(m, "-") for m in metrics), kind, duration(_seconds(run))])
-    head = ["run", "status", *shown, "seed", *differ, *(m.replace("_", " ") for m in metrics), "measured on", "time"]
-    same = (
-        "All settings that are not in the table are the same." if len({r.record["recipe"] for r in runs}) == 1 else ""
-    )
-    return {
-        "head": head,
-        "rows": rows,
-        "same": same,
-        "groups": _over_seeds(runs, names),
-        "curves": _overlaid(runs, names),
-    }
-
-
-def _overlaid(runs: Sequence[Run], names: Sequence[str]) -> list[Figure]:
-    """A plot a metric, a line a run; the validation's where there is one."""
-    all_series = [series_of(run) for run in runs]
-    metrics = list(dict.fromkeys(name for each in all_series for name in each))
-    metrics.sort(key=lambda m: (m == "lr", not m.startswith("val_")))
-    result = []
-    for metric in metrics:
-        lines = {name: each[metric] for name, each in zip(names, all_series, strict=True) if metric in each}
-        result.append(figures.curves(lines, _in_words(metric)))
-    return result
-
-
-def _over_seeds(runs: Sequence[Run], names: Sequence[str]) -> list[dict[str, Any]]:
-    """Mean and deviation of each test metric where two runs or more differ in their seed alone."""
-    groups: dict[str, list[tuple[str, Run]]] = {}
-    for run, name in zip(runs, names, strict=True):
-        record = run.record
-        key = repr((record["recipe"], record["data"]["source"], record["data"]["target"], record["settings"]))
-        groups.setdefault(key, []).append((name, run))
-    result = []
-    for members in groups.values():
-        results = [found["metrics"] for _, run in members if (found := run.result())]
-        seeds = {run.record["seed"] for _, run in members}
-        if len(results) < 2 or len(seeds) < len(members):
-            continue
-        for metric in results[0]:
-            values = [each[metric] for each in results]
-            result.append(
-                {
-                    "name": ", ".join(name for name, _ in members),
-                    "metric": metric,
-                    "n": len(values),
-                    "mean": statistics.fmean(values),
-                    "deviation": statistics.stdev(values),
-                }
-            )
     return result
 
 
@@ -330,21 +180,6 @@ def _word(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def _seconds(run: Run) -> float:
-    """The time spent in the loop; of a run that has not ended, as its last line says."""
-    return run.record.get("seconds") or max((line.get("seconds", 0.0) for line in run.log_lines()), default=0.0)
-
-
-def _metrics(run: Run) -> tuple[dict[str, float], str]:
-    """The test's metrics of a run that is done; else the validation's latest."""
-    result = run.result()
-    if result:
-        held_out = "test" in (run.record["data"].get("spec") or {}).get("splits", {}) and not _is_experiment(run)
-        return result["metrics"], "test" if held_out else ""
-    latest = {name: value for line in run.log_lines() for name, value in line.items() if name.startswith("val_")}
-    return {name.removeprefix("val_"): value for name, value in latest.items()}, "latest validation"
-
-
 def _figures(run: Run) -> tuple[list[Figure], str | None]:
     """The system's own figures, or why there are none: no checkpoint, the data gone, a recipe that is no more."""
     try:
@@ -358,9 +193,9 @@ def _reason(run: Run) -> str | None:
     if status == "failed":
         return reason or "it failed and gave no reason"
     if status == "interrupted":
-        return f"Stopped before its end; it goes on with: chainrule resume {run.folder}"
+        return f"Stopped before its end; it resumes with: chainrule resume {run.folder}"
     if status == "running":
-        return f"It is running, or it was killed; then it goes on with: chainrule resume {run.folder}"
+        return f"It is running, or it was killed; then it resumes with: chainrule resume {run.folder}"
     return None
 
 

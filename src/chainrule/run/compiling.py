@@ -78,7 +78,7 @@ def compiled(run: Run, network: Any, *, batch_size: int) -> Any:
     if not run.record["compile"]["chosen"]:
         return network
     if run.device.type == "cpu" and (lacking := missing_compiler()):
-        raise UserError("this run was compiled and cannot go on without", found=lacking, where=run.folder)
+        raise UserError("this run was compiled and cannot resume without", found=lacking, where=run.folder)
     return Compiled(network, len(range(run.world.rank, batch_size, run.world.size)))
 
 

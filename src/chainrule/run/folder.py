@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from chainrule.core.errors import UserError
+from chainrule.core.recipe import Recipe
 
 
 def claim(recipe: str, out: str | Path | None) -> tuple[Path, bool]:
@@ -50,6 +51,27 @@ def claim(recipe: str, out: str | Path | None) -> tuple[Path, bool]:
     if not os.access(folder, os.W_OK):
         raise UserError("the run folder may not be written to", where=folder, cure="another --out")
     return folder, made
+
+
+def new_record(
+    recipe: Recipe,
+    settings: dict[str, Any],
+    common: dict[str, Any],
+    seed: int,
+    source: str,
+    target: str | None,
+    weights: str | None,
+) -> dict[str, Any]:
+    """What a record says of what was asked."""
+    return {
+        "format": 1,
+        "recipe": recipe.name,
+        "settings": settings,
+        "common": common,
+        "seed": seed,
+        "data": {"source": source, "target": target},
+        "weights": weights,
+    }
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What to say when a loss is no number: the first layer or input where it appeared."""
+"""The guard against NaN: where a loss is not finite, it names the first layer or input where that appeared."""
 
 from __future__ import annotations
 
@@ -69,24 +69,41 @@ def first_bad_layer(modules: Mapping[str, nn.Module], rerun: Callable[[], object
     return found[0] if found else None
 
 
-def not_a_number(
-    step: int,
-    epoch: int,
-    value: float,
-    modules: Mapping[str, nn.Module],
-    rerun: Callable[[], object],
-    inputs: Mapping[str, Tensor],
-    samples: Tensor | None,
-) -> RunFailed:
-    """The failure to raise for a loss that is nan or infinite."""
-    where = (
-        bad_samples(inputs, samples)
-        or first_bad_layer(modules, rerun)
-        or "the criterion: every layer's output is finite"
-    )
-    return RunFailed(
-        f"the loss became {value} at step {step} (epoch {epoch + 1})\n"
-        f"  first in: {where}\n"
-        "  cure:     a smaller lr, a clip=1 on the gradient, or data without such values; "
-        "the last good checkpoint is kept"
-    )
+class Guard:
+    """Looks at losses, and stops the run at the first that is NaN or infinite."""
+
+    def __init__(self) -> None:
+        self._unchecked: list[tuple[int, Tensor]] = []
+
+    def remember(self, step: int, loss: Tensor) -> None:
+        self._unchecked.append((step, loss.detach()))
+
+    def check(
+        self,
+        epoch: int,
+        modules: Mapping[str, nn.Module],
+        rerun: Callable[[], object],
+        inputs: Mapping[str, Tensor],
+        samples: Tensor | None,
+    ) -> None:
+        """Waits for the losses since the last check and looks at them together.
+
+        Raises:
+            RunFailed: one is not finite; `rerun`, which computes it again, finds the layer.
+        """
+        values = torch.stack([value for _, value in self._unchecked])
+        finite = torch.isfinite(values).tolist()
+        if not all(finite):
+            index = finite.index(False)
+            where = (
+                bad_samples(inputs, samples)
+                or first_bad_layer(modules, rerun)
+                or "the criterion: every layer's output is finite"
+            )
+            raise RunFailed(
+                f"the loss became {float(values[index])} at step {self._unchecked[index][0]} (epoch {epoch + 1})\n"
+                f"  first in: {where}\n"
+                "  cure:     a smaller lr, a clip=1 on the gradient, or data without such values; "
+                "the last good checkpoint is kept"
+            )
+        self._unchecked.clear()

@@ -17,7 +17,7 @@ class Metrics:
     """Gathers what `track` is given, and writes lines to the file.
 
     `state_dict` holds the values not yet written and the length of the file, so that after a kill the file is cut back
-    to where the checkpoint saw it and goes on with the same numbers.
+    to where the checkpoint saw it and continues with the same numbers.
     """
 
     def __init__(self, path: Path | None) -> None:

@@ -9,8 +9,8 @@ A loop asks the Run for its epochs, batches or steps, tells it what to track, an
             run.track(loss=loss)
         run.log(val_error=...)
 
-Between two steps, and only there, the Run writes metrics, saves a checkpoint when one is due, and minds signals.
-So the state that is saved is always that between two steps, and going on from it repeats the run bit for bit.
+Between two steps, and only there, the Run writes metrics, saves a checkpoint when one is due, and handles signals.
+So the state that is saved is always that between two steps, and resuming from it repeats the run bit for bit.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from chainrule.core import atomic
 from chainrule.core.course import Topic
 from chainrule.core.device import World, autocast, choose_device, hardware, join_world, random_state, set_random_state
 from chainrule.core.discovery import get_recipe
@@ -36,12 +35,14 @@ from chainrule.core.recipe import Recipe
 from chainrule.run import parallel
 from chainrule.run.checkpoint import folder as checkpoint
 from chainrule.run.checkpoint.tree import save_tree
-from chainrule.run.folder import circumstances, claim, read_record
-from chainrule.run.guard import first_bad_parameter, not_a_number
+from chainrule.run.files import RunFiles
+from chainrule.run.folder import circumstances, claim, new_record, read_record
+from chainrule.run.guard import Guard, first_bad_parameter
 from chainrule.run.metrics import Metrics, read_metrics
 from chainrule.run.progress import Progress, describe
 from chainrule.run.protocols import Loader, Stateful
 from chainrule.run.signals import Signals
+from chainrule.run.walk import Walk
 from chainrule.run.weights.loading import Shapes, load_file, load_learnt
 
 if TYPE_CHECKING:
@@ -55,24 +56,22 @@ class Run:
     """One training of one recipe, in one folder. `Run.create` begins one, `Run.load` opens one."""
 
     def __init__(
-        self, folder: Path, record: dict[str, Any], device: torch.device, world: World, *, trains: bool
+        self, folder: Path, record: dict[str, Any], recipe: Recipe, device: torch.device, world: World, *, trains: bool
     ) -> None:
-        self.folder, self.record, self.device, self.world = folder, record, device, world
-        self.step = self.epoch = self.position = 0
+        self.folder, self.record, self.recipe, self.device, self.world = folder, record, recipe, device, world
+        self._walk = Walk(self._between_steps)
         self.seconds = 0.0
         self.best: dict[str, Any] | None = None
         self.metrics = Metrics(folder / "metrics.jsonl" if world.leads else None)
         self.progress = Progress(record["recipe"], quiet=not world.leads)
-        self._writes = trains and world.leads
+        self._files = RunFiles(folder, writes=trains and world.leads)
+        self._guard = Guard()
         self._made_folder = False
         self._parts: dict[str, Stateful] = {}
         self._restored: tuple[dict[str, Any], dict[str, Any]] | None = None
-        self._stopped: set[str] = set()
-        self._in_steps = False
         self._signals = Signals()
         self._clock = self._saved_at = time.monotonic()
         self._epochs: int | None = None
-        self._unchecked: list[tuple[int, Tensor]] = []
         self._task: Task | None = None
 
     # -- opening ------------------------------------------------------------------------------------------------
@@ -97,38 +96,41 @@ class Run:
             torch.set_num_threads(common["threads"])
         world = join_world(where)
         folder, made = claim(recipe.name, out) if world.leads else (Path(), False)
-        record = {
-            "format": 1,
-            "recipe": recipe.name,
-            "settings": settings,
-            "common": common,
-            "seed": seed,
-            "data": {"source": data or recipe.data, "target": target},
-            "weights": weights,
-            "device": str(where),
-            "threads": torch.get_num_threads(),
-            "processes": world.size,
-            "hardware": hardware(where),
-            **circumstances(),
-            "status": "running",
-        }
-        run = cls(Path(world.agree(str(folder))), record, where, world, trains=True)
+        record = new_record(recipe, settings, common, seed, data or recipe.data, target, weights)
+        record |= {"device": str(where), "threads": torch.get_num_threads(), "processes": world.size}
+        record |= {"hardware": hardware(where), **circumstances(), "status": "running"}
+        run = cls(Path(world.agree(str(folder))), record, recipe, where, world, trains=True)
         run._made_folder = made
         run.write_record()
         return run
 
     @classmethod
-    def load(cls, folder: str | Path, device: str = "auto", *, trains: bool = False) -> Run:
+    def load(
+        cls, folder: str | Path, device: str = "auto", *, trains: bool = False, recipe: Recipe | None = None
+    ) -> Run:
         """The run in `folder`: to look at and to answer with, in one process, leaving run.json as it is.
 
-        With `trains` it is opened to go on: together with the other processes, where torchrun started them.
+        With `trains` it is opened to resume: together with the other processes, where torchrun started them. `recipe` is
+        the one of that name below `chainrule.systems`, unless it is given.
         """
         record, where = read_record(Path(folder)), choose_device(device)
-        return cls(Path(folder), record, where, join_world(where) if trains else World(), trains=trains)
+        world = join_world(where) if trains else World()
+        return cls(Path(folder), record, recipe or get_recipe(record["recipe"]), where, world, trains=trains)
 
     @property
-    def recipe(self) -> Recipe:
-        return get_recipe(self.record["recipe"])
+    def step(self) -> int:
+        """Steps done, of all epochs."""
+        return self._walk.step
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done: the number of the one that runs, counted from 0."""
+        return self._walk.epoch
+
+    @property
+    def position(self) -> int:
+        """Steps done in this epoch."""
+        return self._walk.position
 
     @property
     def seed(self) -> int:
@@ -149,9 +151,11 @@ class Run:
         return self._task
 
     def open_task(self) -> Task:
-        """The system with the weights that the validation chose, else the latest."""
+        """The task with the weights that the validation chose, else the latest."""
         load_learnt(self.folder, self.task.modules())
         return self.task
+
+    open_system = open_task  # the name that it first had
 
     def log_lines(self) -> list[dict[str, Any]]:
         """What metrics.jsonl holds."""
@@ -184,38 +188,23 @@ class Run:
     def epochs(self, count: int) -> Iterator[int]:
         """The epochs that are left, counted from 0."""
         self._epochs = count
-        while self.epoch < count and "epochs" not in self._stopped:
-            yield self.epoch
-            self.epoch, self.position = self.epoch + 1, 0
-            self._stopped.discard("steps")
-            self._between_steps(boundary=True)
+        return self._walk.epochs(count)
 
     def batches(self, loader: Loader) -> Iterator[Any]:
         """The batches of this epoch that are left."""
         self._expect(len(loader) * (self._epochs or 1))
-        self._in_steps = True
-        if "steps" not in self._stopped:
-            for batch in loader.epoch(self.epoch, self.position):
-                yield batch
-                self._advance()
-                if "steps" in self._stopped:
-                    break
-        self._in_steps = False
+        yield from self._walk.steps(loader.epoch(self.epoch, self.position))
         self.flush()
 
     def steps(self, count: int) -> Iterator[int]:
         """The steps that are left of `count`, for loops that have no batches; counted from 0 in each epoch."""
         self._expect(count * (self._epochs or 1))
-        self._in_steps = True
-        while self.position < count and "steps" not in self._stopped:
-            yield self.position
-            self._advance()
-        self._in_steps = False
+        yield from self._walk.steps(iter(range(self.position, count)))
         self.flush()
 
     def stop(self) -> None:
         """Ends the innermost loop after this step: a criterion of convergence is met."""
-        self._stopped.add("steps" if self._in_steps else "epochs")
+        self._walk.stop()
 
     def track(self, **values: Tensor | float) -> None:
         """Metrics of this step: averaged, and written at the next log step. A tensor is not waited for."""
@@ -235,21 +224,14 @@ class Run:
         inputs: Mapping[str, Tensor] | None = None,
         samples: Tensor | None = None,
     ) -> None:
-        """Stops the run where the loss is nan or infinite, and names the first layer or input where it appeared.
+        """Stops the run where the loss is NaN or infinite, and names the first layer or input where it appeared.
 
         On the CPU at the step itself, before its update; elsewhere the device is not waited for, and the losses since
         the last log step are looked at together there.
         """
-        self._unchecked.append((self.step, loss.detach()))
+        self._guard.remember(self.step, loss)
         if self.device.type == "cpu" or (self.step + 1) % self.common["log_every"] == 0:
-            values = torch.stack([value for _, value in self._unchecked])
-            finite = torch.isfinite(values).tolist()
-            if not all(finite):
-                index = finite.index(False)
-                raise not_a_number(
-                    self._unchecked[index][0], self.epoch, float(values[index]), modules, rerun, inputs or {}, samples
-                )
-            self._unchecked.clear()
+            self._guard.check(self.epoch, modules, rerun, inputs or {}, samples)
 
     def keep_best(self, modules: Mapping[str, nn.Module], metric: str, value: float, lower_is_better: bool) -> bool:
         """Keeps the weights if `metric`, measured on the validation split, is the best so far; of equals, the later."""
@@ -260,13 +242,13 @@ class Run:
             self.best = {"metric": metric, "value": value, "step": self.step, "epoch": self.epoch}
             weights = {name: parallel.full_state(module) for name, module in modules.items()}
             if self.world.leads:
-                self._write_file("checkpoint/best.safetensors", lambda path: save_tree(weights, path))
+                self._files.write("checkpoint/best.safetensors", lambda path: save_tree(weights, path), self.step)
         return better
 
     def save_image(self, name: str, image: Any) -> None:
         """Saves an image (PIL image) into figures/, where the report finds it."""
         if self.world.leads:
-            self._write_file(f"figures/{name}.png", lambda path: image.save(path, format="png"))
+            self._files.write(f"figures/{name}.png", lambda path: image.save(path, format="png"), self.step)
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         return autocast(self.device, self.common["autocast"])
@@ -292,7 +274,7 @@ class Run:
     @property
     def fresh(self) -> bool:
         """Whether no checkpoint was written yet: the weights are those that the recipe gives them."""
-        return not (self.folder / "checkpoint" / "latest.json").is_file()
+        return not self._files.has_checkpoint
 
     def place(self, module: Module) -> Module:
         """The module on the run's device, its four-dimensional weights channels-last, where convolutions are fastest.
@@ -323,8 +305,8 @@ class Run:
             self.metrics.load_state_dict({"pending": {}, "length": 0})
             return
         state = self._restored[1]
-        self.step, self.epoch, self.position = state["step"], state["epoch"], state["position"]
-        self.seconds, self.best, self._stopped = state["seconds"], state["best"], set(state["stopped"])
+        self._walk.load_state_dict(state)
+        self.seconds, self.best = state["seconds"], state["best"]
         self.metrics.load_state_dict(state["metrics"])
 
     def restore_threads(self) -> None:
@@ -338,7 +320,7 @@ class Run:
         recognise: Callable[[Shapes], tuple[str, ...]] = lambda shapes: (),
     ) -> None:
         """Loads weights from a file into the modules before the first step, and says what of it was not taken."""
-        name = self.record["settings"].get("network") or self.recipe.model or self.recipe.name
+        name = self.recipe.model_for(self.record["settings"]) or self.recipe.name
         for note in load_file(file, modules, name, recognise):
             self.progress.line(note)
 
@@ -365,7 +347,7 @@ class Run:
         """Saves everything, now; only between two steps, and never in the place of a good checkpoint a spoiled one."""
         if self._spoiled():
             raise RunFailed(
-                f"the weights are no numbers at step {self.step}, first in: {first_bad_parameter(self._modules())}\n"
+                f"the weights are not finite at step {self.step}, first in: {first_bad_parameter(self._modules())}\n"
                 "  cure:     a smaller lr, or data without such values; the last good checkpoint is kept"
             )
         weights = {n: parallel.full_state(p) for n, p in self._modules().items()}
@@ -375,17 +357,14 @@ class Run:
         self.seconds, self._clock = self.seconds + now - self._clock, now
         if self.world.leads:
             state = {
-                "step": self.step,
-                "epoch": self.epoch,
-                "position": self.position,
+                **self._walk.state_dict(),
                 "seconds": self.seconds,
                 "best": self.best,
-                "stopped": sorted(self._stopped),
                 "metrics": self.metrics.state_dict(),
                 "random": random,
                 "parts": parts,
             }
-            with self._told("the checkpoint"):
+            with self._files.naming_what_is_kept("the checkpoint", self.step):
                 (self.folder / "checkpoint").mkdir(exist_ok=True)
                 checkpoint.save(self.folder / "checkpoint", self.step, weights, state)
         self.world.barrier()
@@ -401,23 +380,16 @@ class Run:
 
     def finish(self, result: dict[str, Any], report: Callable[[], object]) -> None:
         """Writes result.json and the report; then the run is done. A kill before that leaves a run that resumes."""
-        if self._writes:
-            with self._told("the result"):
-                atomic.write_json(self.folder / "result.json", result)
+        with self._files.naming_what_is_kept("the result", self.step):
+            self._files.write_json("result.json", result)
         self._describe_status("done")
         report()
         self.write_record()
 
     def discard(self) -> None:
         """Takes back a start that came to nothing: of a run that never made a step, nothing stays behind."""
-        if not self._writes or self.step or (self.folder / "checkpoint").exists():
-            return
-        (self.folder / "run.json").unlink(missing_ok=True)
-        if self._made_folder:
-            with contextlib.suppress(OSError):  # something of the user's lies in it, or in the folder above
-                self.folder.rmdir()
-                if self.folder.parent == Path("runs"):
-                    self.folder.parent.rmdir()
+        if not self.step:
+            self._files.discard(self._made_folder)
 
     def set_status(self, status: str, reason: str | None = None) -> None:
         self._describe_status(status, reason)
@@ -428,11 +400,7 @@ class Run:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    def _advance(self) -> None:
-        self.position, self.step = self.position + 1, self.step + 1
-        self._between_steps()
-
-    def _between_steps(self, boundary: bool = False) -> None:
+    def _between_steps(self, boundary: bool) -> None:
         on_log_step = self.step % self.common["log_every"] == 0
         if on_log_step and not boundary:
             self.flush()
@@ -448,7 +416,7 @@ class Run:
         if self.world.any(self._signals.caught is not None, self.device):
             self.progress.close()
             raise Interrupted(
-                f"stopped after step {self.step}; go on with:\n  chainrule resume {self.folder}",
+                f"stopped after step {self.step}; resume with:\n  chainrule resume {self.folder}",
                 self._signals.caught or signal.SIGINT,
             )
 
@@ -469,35 +437,12 @@ class Run:
         seconds = self.seconds + time.monotonic() - self._clock
         self.metrics.write({"step": self.step, "epoch": self.epoch, **values, "seconds": round(seconds, 3)})
 
-    def _write_file(self, name: str, write: Callable[[Path], None]) -> None:
-        path = self.folder / name
-        with self._told(name):
-            path.parent.mkdir(exist_ok=True)
-            partial = path.with_name(f".{path.name}.partial")
-            with atomic.told_in_words(path):
-                try:
-                    write(partial)
-                    partial.replace(path)
-                finally:
-                    with contextlib.suppress(OSError):
-                        partial.unlink(missing_ok=True)
-
-    @contextlib.contextmanager
-    def _told(self, what: str) -> Iterator[None]:
-        try:
-            with atomic.told_in_words(self.folder):
-                yield
-        except RunFailed as error:
-            kept = "" if self.fresh else f"\n  the last good checkpoint is kept; then: chainrule resume {self.folder}"
-            raise RunFailed(f"{what} of step {self.step}: {error}{kept}") from error.__cause__
-
     def write_record(self) -> None:
         """Writes run.json, where this process may."""
-        if self._writes:
-            atomic.write_json(self.folder / "run.json", self.record)
+        self._files.write_json("run.json", self.record)
 
     def _set_random_state(self, states: list[dict[str, Any]]) -> None:
-        """Each process goes on with its own draws; with another number of processes, they begin anew."""
+        """Each process continues with its own draws; with another number of processes, they begin anew."""
         if len(states) == self.world.size:
             set_random_state(self.device, states[self.world.rank])
 

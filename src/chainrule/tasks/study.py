@@ -1,4 +1,4 @@
-"""An experiment that measures a claim: points, a measurement at each, what follows from them."""
+"""A study: an experiment that puts a claim of the course to the test."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from chainrule.core.task import Figure
 from chainrule.loops.experiment import Row, Rows, experiment
 from chainrule.run.run import Run
 
-SHOWN_CELLS = 8  # columns of the table of points
+SHOWN_COLUMNS = 8  # of the table of points
 
 
 class Study:
-    """Measures each of several points and draws the conclusion from all of them.
+    """Measures each of several points and concludes from all of them.
 
     Args:
         run: the run it belongs to.
         points: the settings of each point, plain values.
-        measure: what a point gives: plain numbers and text, lists for curves.
-        conclude: all rows to the metrics of the result.
+        measure: a point to its results: plain numbers and text, lists for curves.
+        conclude: all rows (settings and results of each point) to the metrics of the run.
         draw: all rows to figures.
         claim: the sentence that is put to the test, for the report.
-        how: what was measured on what, and what chose: the protocol.
+        how: what was measured, and on what: the protocol.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Study:
     def evaluate(self, data: str | None = None) -> dict[str, float]:
         if data is not None:
             raise UserError(
-                "an experiment is not measured on other data",
+                "a study cannot be evaluated on other data",
                 found=f"--data {data}",
                 cure=f"chainrule train {self.run.recipe.name} --data {data}, where it takes data",
             )
@@ -78,13 +78,13 @@ class Study:
     def _table(self) -> Figure:
         rows = self.rows.rows
         plain = [k for row in rows for k, v in row.items() if isinstance(v, (int, float, str, bool))]
-        names = list(dict.fromkeys(plain))[:SHOWN_CELLS]
+        names = list(dict.fromkeys(plain))[:SHOWN_COLUMNS]
         cells = [[_cell(row.get(name)) for name in names] for row in rows]
         return Figure("What was measured", self.claim, table=[[n.replace("_", " ") for n in names], *cells])
 
 
 def _made_here(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The spec of data that an experiment makes itself: they follow from the seed and the points."""
+    """The spec of data that a study makes itself: they follow from the seed and the points."""
     text = json.dumps([dict(point) for point in points], sort_keys=True)
     return {
         "fingerprint": hashlib.sha256(text.encode()).hexdigest()[:16],
@@ -94,7 +94,7 @@ def _made_here(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> str:
-    if value is None:  # a point that has no such number
+    if value is None:  # a point without this result
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"

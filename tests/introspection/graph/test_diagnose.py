@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from chainrule.core.errors import UserError
 from chainrule.inspect import diagnose, graph
-from chainrule.introspection.graph.diagnose import Finding
+from chainrule.introspection.graph.finding import Finding
 from chainrule.systems.image_classification.lenet import LeNet5, LeNetCaffe
 from chainrule.systems.image_classification.resnet_cifar import ResNetCifar
 
@@ -311,10 +311,12 @@ def test_mistakes() -> None:
         diagnose(net, data(), lambda out, y: F.cross_entropy(out, y, reduction="none"))
     with pytest.raises(UserError, match=r"no pair(.|\n)*Tensor"):
         diagnose(net, data()[0], F.cross_entropy)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"on a batch and its loss"):
+        diagnose(net)  # type: ignore[call-overload]
 
 
 def test_a_graph_alone_is_diagnosed() -> None:
     x, y = data()
     net = stack(20, nn.Sigmoid, 0.5)
     g = graph(lambda x: F.cross_entropy(net(x), y), x)
-    assert [f.what for f in g.diagnose()] == ["vanishing gradient"]
+    assert [f.what for f in diagnose(g)] == ["vanishing gradient"]

@@ -11,7 +11,7 @@ import torch
 from chainrule.api import explain
 from chainrule.cli import main
 from chainrule.core.errors import UserError
-from chainrule.inspect import graph
+from chainrule.inspect import check, graph
 from chainrule.introspection.graph.expression import Expression, read_value
 
 EXACT = 1e-12
@@ -54,7 +54,7 @@ def test_formulas_against_difference_quotients(text: str) -> None:
         gradient = g[name].gradient
         expected = (value(up) - value(down)) / 2e-6
         assert (0.0 if gradient is None else float(gradient)) == pytest.approx(expected, rel=1e-6, abs=1e-8)
-    assert g.check() < EXACT
+    assert check(g) < EXACT
 
 
 @pytest.mark.parametrize(

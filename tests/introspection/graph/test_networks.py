@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from chainrule.inspect import graph
+from chainrule.inspect import check, graph, to_svg, to_text
 
 
 def rand(*shape: int, seed: int = 0) -> Tensor:
@@ -113,8 +113,8 @@ def test_gradients_of_networks(name: str) -> None:
     (by_input,) = plain(module, x) if name not in ("lstm", "gru") else (None,)
     if by_input is not None:
         assert g.nodes[0].gradient_norm == pytest.approx(float(by_input.norm()), rel=1e-11, abs=1e-13)
-    assert g.check() < 1e-11
-    assert str(g) and ET.fromstring(g.svg()) is not None and ET.fromstring(g.svg(unfold=True)) is not None
+    assert check(g) < 1e-11
+    assert to_text(g) and ET.fromstring(to_svg(g)) is not None and ET.fromstring(to_svg(g, unfold=True)) is not None
     assert not nn.modules.module._global_forward_hooks and not nn.modules.module._global_forward_pre_hooks
 
 
@@ -201,7 +201,7 @@ def test_ways_around_the_trace(f: Callable[[Tensor], Tensor]) -> None:
     g, (expected,) = graph(f, x), plain(f, x)
     assert g["x"].gradient is not None and expected is not None
     torch.testing.assert_close(g["x"].gradient, expected)
-    assert g.check() < 1e-12 and str(g) and g.svg()
+    assert check(g) < 1e-12 and to_text(g) and to_svg(g)
 
 
 @pytest.mark.parametrize(

@@ -292,7 +292,7 @@ def test_a_playground_logs_gradient_and_saturation() -> None:
         ("mlp-regression", {"init": "nothing"}, "there is no initialiser"),
         ("vanishing-gradient", {"activations": ("relu", "rlu")}, "there is no activation"),
         ("hidden-layers", {"count": 7}, "number of points"),
-        ("playground", {"features": ("x1", "x9")}, "names an x that there is not"),
+        ("playground", {"features": ("x1", "x9")}, "names an x that does not exist"),
         ("playground", {"features": ("x1",), "degree": 3}, "features are named and a degree"),
     ],
 )

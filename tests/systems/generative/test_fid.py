@@ -83,7 +83,7 @@ def test_classifier_score_has_its_bounds() -> None:
 def test_the_published_score_net_is_what_its_record_says() -> None:
     scorer = DigitScorer()
     content = (resources.files("chainrule.systems.generative") / "assets" / "score-net-mnist.safetensors").read_bytes()
-    assert hashlib.sha256(content).hexdigest() == scorer.origin["sha256"]
+    assert hashlib.sha256(content).hexdigest() == scorer.provenance["sha256"]
     assert len(content) < 250_000
     # 16 (9 + 1) + 32 (16 9 + 1) + 48 (32 9 + 1) + 64 (432 + 1) + 10 (64 + 1)
     assert sum(p.numel() for p in scorer.parameters()) == 160 + 4640 + 13872 + 27712 + 650 == SCORE_NET.parameters
@@ -96,7 +96,7 @@ def test_the_scorer_takes_bytes_of_any_size_and_gives_features_and_log_probs() -
     features, log_probs = scorer(x)
     net = ScoreNet()
     net.load_state_dict(scorer.net.state_dict())
-    plain = (x.double() / 255 - scorer.origin["mean"][0]) / scorer.origin["std"][0]
+    plain = (x.double() / 255 - scorer.provenance["mean"][0]) / scorer.provenance["std"][0]
     torch.testing.assert_close(log_probs, net(plain.float()).log_softmax(1), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(log_probs, net.head(features).log_softmax(1))
     large = x.repeat_interleave(2, 2).repeat_interleave(2, 3)

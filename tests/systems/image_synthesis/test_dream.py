@@ -15,9 +15,14 @@ from torch import Tensor, nn
 from chainrule import api
 from chainrule.core.errors import UserError
 from chainrule.run.run import Run
-from chainrule.systems.image_synthesis.ascent import ascend, likeness, octave_sizes, resampled, strength
-from chainrule.systems.image_synthesis.deep_dream import DeepDream
-from chainrule.systems.image_synthesis.task import Canvas
+from chainrule.systems.image_synthesis.deep_dream import (
+    DeepDreamConfig,
+    activation_objective,
+    gradient_ascent_step,
+    guide_objective,
+    octave_sizes,
+)
+from chainrule.systems.image_synthesis.images import SynthesisImages, resize
 from tests.data.image_sets import write_images
 
 SMALL = {"network": "resnet20", "size": 40, "octaves": 2, "steps": 3, "jitter": 4}
@@ -80,21 +85,21 @@ class Notebook:
 
 def test_octaves_jitter_and_steps_are_those_of_the_notebook() -> None:
     net, seed = small_net(), 5
-    way = DeepDream(
-        channel=None, octaves=3, octave_scale=1.4, octave_steps=4, step_size=1.5, jitter=7, tile=0, guided=False
+    config = DeepDreamConfig(
+        channel=None, octaves=3, octave_scale=1.4, steps_per_octave=4, step_size=1.5, jitter=7, tile=0, guided=False
     )
-    canvas = Canvas((30, 41), None, way.sizes(30, 41)).double()
+    images = SynthesisImages((30, 41), None, config.octave_sizes(30, 41)).double()
     content = torch.randint(0, 256, (3, 30, 41), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
-    canvas.fill(content, None)
-    dreaming = way.begin(canvas, lambda x: {"2": net(x)}, seed)  # type: ignore[arg-type]
-    draws = [dreaming.shift(number) for number in range(way.steps)]
+    images.fill(content, None)
+    dream = config.begin(images, lambda x: {"2": net(x)}, seed)
+    draws = [dream.jitter(number) for number in range(config.steps)]
     assert len(set(draws)) > 6 and all(-7 <= part <= 7 for draw in draws for part in draw)
-    assert {abs(part) for n in range(400) for part in dreaming.shift(n)} == set(range(8))
-    for number in range(way.steps):
-        dreaming.step(number)
+    assert {abs(part) for n in range(400) for part in dream.jitter(n)} == set(range(8))
+    for number in range(config.steps):
+        dream.step(number)
     expected = Notebook(net, draws, 1.5).deepdream(content.double().numpy(), 4, 3, 1.4)
-    assert [tuple(made.shape[2:]) for made in canvas.made] == [(15, 21), (21, 29), (30, 41)]
-    np.testing.assert_allclose(canvas.made[-1][0].detach().numpy(), expected, rtol=0, atol=1e-10)
+    assert [tuple(made.shape[2:]) for made in images.octaves] == [(15, 21), (21, 29), (30, 41)]
+    np.testing.assert_allclose(images.octaves[-1][0].detach().numpy(), expected, rtol=0, atol=1e-10)
     assert np.abs(expected - content.numpy()).mean() > 3
 
 
@@ -102,7 +107,7 @@ def test_octaves_jitter_and_steps_are_those_of_the_notebook() -> None:
 def test_resampling_is_scipys(size: tuple[int, int]) -> None:
     x = torch.rand(1, 2, 12, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     expected = ndimage.zoom(x[0].numpy(), (1, size[0] / 12, size[1] / 9), order=1)
-    np.testing.assert_allclose(resampled(x, size)[0].numpy(), expected, atol=1e-12)
+    np.testing.assert_allclose(resize(x, size)[0].numpy(), expected, atol=1e-12)
 
 
 def test_octave_sizes() -> None:
@@ -113,7 +118,7 @@ def test_octave_sizes() -> None:
             octave_sizes(*wrong)
 
 
-def test_tiles_are_looked_at_each_for_itself() -> None:
+def test_each_tile_has_its_own_gradient() -> None:
     net = small_net()
     x = torch.rand(1, 3, 21, 33, dtype=torch.float64, generator=torch.Generator().manual_seed(2)) * 255
 
@@ -127,54 +132,56 @@ def test_tiles_are_looked_at_each_for_itself() -> None:
             part = turned[:, :, rows, columns].clone().requires_grad_()
             gradient[:, :, rows, columns] = torch.autograd.grad(objective(part), part)[0]
     expected = (turned + 2 * gradient / gradient.abs().mean()).roll((-5, 3), dims=(3, 2)).clamp(0, 255)
-    found, _ = ascend(objective, x, 2.0, (5, -3), tile=12)
+    found, _ = gradient_ascent_step(objective, x, 2.0, (5, -3), tile=12)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
-    whole, _ = ascend(objective, x, 2.0, (5, -3))
-    assert torch.equal(ascend(objective, x, 2.0, (5, -3), tile=33)[0], whole) and not torch.equal(whole, found)
+    whole, _ = gradient_ascent_step(objective, x, 2.0, (5, -3))
+    assert torch.equal(gradient_ascent_step(objective, x, 2.0, (5, -3), tile=33)[0], whole) and not torch.equal(
+        whole, found
+    )
 
 
 def test_a_step_changes_a_pixel_by_its_size_in_the_mean() -> None:
     x = torch.full((1, 3, 8, 8), 100.0, dtype=torch.float64)
     weight = torch.randn(x.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    found, value = ascend(lambda z: (z * weight).sum(), x, 1.5)
+    found, value = gradient_ascent_step(lambda z: (z * weight).sum(), x, 1.5)
     assert float((found - x).abs().mean()) == pytest.approx(1.5) and float(value) == pytest.approx(
         float((x * weight).sum())
     )
-    assert torch.equal(ascend(lambda z: (z * 0).sum(), x, 1.5)[0], x)
-    assert ascend(lambda z: z.sum(), x, 500.0)[0].unique().tolist() == [255.0]
+    assert torch.equal(gradient_ascent_step(lambda z: (z * 0).sum(), x, 1.5)[0], x)
+    assert gradient_ascent_step(lambda z: z.sum(), x, 500.0)[0].unique().tolist() == [255.0]
     with pytest.raises(UserError, match="no gradient"):
-        ascend(lambda z: z.detach().sum(), x, 1.0)
+        gradient_ascent_step(lambda z: z.detach().sum(), x, 1.0)
 
 
-def test_likeness_is_that_of_the_notebook() -> None:
+def test_the_guide_s_objective_is_that_of_the_notebook() -> None:
     generator = torch.Generator().manual_seed(3)
     x = torch.randn(1, 4, 5, 6, dtype=torch.float64, generator=generator).requires_grad_()
     y = torch.randn(1, 4, 3, 2, dtype=torch.float64, generator=generator)
     flat, guide = x.detach()[0].reshape(4, -1).numpy(), y[0].reshape(4, -1).numpy()
     A = flat.T.dot(guide)
     best = A.argmax(1)
-    value = likeness(x, y)
+    value = guide_objective(x, y)
     assert float(value.detach()) == pytest.approx(A.max(1).mean(), rel=1e-12)
     gradient = torch.autograd.grad(value, x)[0][0].reshape(4, -1).numpy()
     np.testing.assert_allclose(gradient, guide[:, best] / 30, atol=1e-12)  # dst.diff[0] = y[:, A.argmax(1)]
     with pytest.raises(UserError, match="a guide needs maps"):
-        likeness(x, y[:, :3])
+        guide_objective(x, y[:, :3])
 
 
-def test_the_gradient_of_strength_is_along_the_features() -> None:
+def test_the_gradient_of_the_objective_is_along_the_features() -> None:
     x = torch.randn(1, 4, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    torch.testing.assert_close(torch.autograd.grad(strength(x), x)[0] * x.numel(), x.detach())
-    gradient = torch.autograd.grad(strength(x, 2), x)[0]
+    torch.testing.assert_close(torch.autograd.grad(activation_objective(x), x)[0] * x.numel(), x.detach())
+    gradient = torch.autograd.grad(activation_objective(x, 2), x)[0]
     assert torch.equal(gradient.sum((0, 2, 3)) != 0, torch.tensor([False, False, True, False]))
     for channel in (4, -1):
         with pytest.raises(UserError, match="no such channel"):
-            strength(x, channel)
+            activation_objective(x, channel)
 
 
 # -- the recipe ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_dream_strengthens_what_the_layer_sees(tmp_path: Path) -> None:
+def test_a_dream_raises_the_objective(tmp_path: Path) -> None:
     content = one_image(tmp_path / "三 只 猫.png")
     run = api.train("dream", data=str(content), picture_every=2, out=tmp_path / "run", **SMALL)
     metrics = run.result()["metrics"]  # type: ignore[index]
@@ -212,7 +219,7 @@ def test_a_channel_alone(tmp_path: Path) -> None:
 
 
 def test_a_network_of_grey_images_leaves_the_colours(tmp_path: Path) -> None:
-    """What it changes is along the luma's weights alone, and its own run's layers and normalisation are asked."""
+    """What it changes is along the luma's weights alone, and its own run's layers and normalisation are used."""
     for name in ("a", "b"):
         write_images(tmp_path / "greys" / name, 12)
     small = {"network": "resnet20", "size": 8, "epochs": 1, "batch_size": 8, "val_fraction": 0.25}
@@ -223,9 +230,9 @@ def test_a_network_of_grey_images_leaves_the_colours(tmp_path: Path) -> None:
     settings = {**SMALL, "octaves": 1, "step_size": 0.2}
     del settings["network"]
     run = api.train("dream", data=str(content), of=str(tmp_path / "grey"), out=tmp_path / "run", **settings)
-    canvas = run.task.canvas  # type: ignore[attr-defined]
-    change = canvas.made[0][0].detach() - canvas.content.float()
-    assert canvas.made[0].min() > 0 and canvas.made[0].max() < 255  # nothing was clipped
+    images = run.task.images  # type: ignore[attr-defined]
+    change = images.octaves[0][0].detach() - images.content.float()
+    assert images.octaves[0].min() > 0 and images.octaves[0].max() < 255  # nothing was clipped
     torch.testing.assert_close(change[0] / 0.299, change[1] / 0.587, atol=1e-3, rtol=0)
     torch.testing.assert_close(change[2] / 0.114, change[1] / 0.587, atol=1e-3, rtol=0)
     assert change.abs().mean() > 0.1

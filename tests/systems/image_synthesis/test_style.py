@@ -18,11 +18,16 @@ from torch import Tensor, nn
 from chainrule import api
 from chainrule.core.errors import UserError
 from chainrule.models import build
-from chainrule.systems.image_synthesis.data import read_one_image
-from chainrule.systems.image_synthesis.feature_extractor import LayerOutputs, average_pooling
-from chainrule.systems.image_synthesis.gram import content_loss, gram_matrix, style_loss
-from chainrule.systems.image_synthesis.style_transfer import StyleTransfer, Transferring
-from chainrule.systems.image_synthesis.task import Canvas
+from chainrule.systems.image_synthesis.data import read_image
+from chainrule.systems.image_synthesis.feature_extractor import FeatureExtractor, average_pooling
+from chainrule.systems.image_synthesis.images import SynthesisImages
+from chainrule.systems.image_synthesis.style_transfer import (
+    StyleTransfer,
+    StyleTransferConfig,
+    content_loss,
+    gram_matrix,
+    style_loss,
+)
 from tests.contracts.endurance import assert_same, numbers
 from tests.systems.image_synthesis.test_dream import one_image, pixels_of, small_net
 
@@ -90,11 +95,11 @@ def test_gradients_are_right_and_wrong_shapes_are_told() -> None:
         style_loss(torch.ones(1, 3, 2, 2), torch.ones(1, 2, 2))
 
 
-def test_the_loss_of_a_image_is_put_together_as_it_is_said() -> None:
+def test_the_total_loss_is_the_sum_of_its_parts() -> None:
     net = small_net()
-    way = StyleTransfer(
-        content_layers=["1"],
-        style_layers=["0", "1"],
+    config = StyleTransferConfig(
+        content_layers=("1",),
+        style_layers=("0", "1"),
         content_weight=2.0,
         style_weight=7.0,
         variation=5.0,
@@ -104,16 +109,16 @@ def test_the_loss_of_a_image_is_put_together_as_it_is_said() -> None:
         steps=1,
     )
 
-    def eyes(pixels: Tensor) -> dict[str, Tensor]:
+    def features(pixels: Tensor) -> dict[str, Tensor]:
         first = net[1](net[0](pixels))
         return {"0": first, "1": net[2](first)}
 
     content, style = ((maps(1, 3, h, 11, seed=h).clamp(-2, 2) + 2) * 63 for h in (9, 13))
-    canvas = Canvas((9, 11), (13, 11), [(9, 11)]).double()
-    canvas.fill(content[0].to(torch.uint8), style[0].to(torch.uint8))
-    p, a = eyes(canvas.content[None].double()), eyes(canvas.other[None].double())
+    images = SynthesisImages((9, 11), (13, 11), [(9, 11)]).double()
+    images.fill(content[0].to(torch.uint8), style[0].to(torch.uint8))
+    p, a = features(images.content[None].double()), features(images.other[None].double())
     x = maps(1, 3, 9, 11, seed=4) * 90 + 127
-    f, size = eyes(x), {k: (p[k].abs().mean() + a[k].abs().mean()) / 2 for k in p}
+    f, size = features(x), {k: (p[k].abs().mean() + a[k].abs().mean()) / 2 for k in p}
     content_part = ((f["1"] - p["1"]) / size["1"]).square().mean() / 2
     grams = {}
     for k in ("0", "1"):
@@ -126,7 +131,7 @@ def test_the_loss_of_a_image_is_put_together_as_it_is_said() -> None:
     outside = (torch.where(x < 0, -x, torch.where(x > 255, x - 255, 0.0)) / 255).square().mean()
     assert outside > 1e-4
     with torch.no_grad():
-        found = way.begin(canvas, eyes, 0).losses(x)  # type: ignore[arg-type]
+        found = config.begin(images, features, 0).losses(x)
     expected = 2 * content_part + 7 * style_part + 5 * smooth + 27 * outside
     torch.testing.assert_close(found["content_loss"], content_part.detach())
     torch.testing.assert_close(found["style_loss"], style_part.detach())
@@ -134,7 +139,7 @@ def test_the_loss_of_a_image_is_put_together_as_it_is_said() -> None:
     torch.testing.assert_close(found["loss"], expected.detach())
 
 
-# -- what a network is asked ---------------------------------------------------------------------------------------------
+# -- the feature extractor -----------------------------------------------------------------------------------------------
 
 
 def test_layers_answer_as_in_the_whole_network() -> None:
@@ -145,24 +150,24 @@ def test_layers_answer_as_in_the_whole_network() -> None:
     for name in ("inception3a", "inception4c"):
         net.get_submodule(name).register_forward_hook(lambda m, i, o, name=name: seen.update({name: o.clone()}))
     net(x)
-    asked = LayerOutputs(net, ["inception4c", "inception3a"])
-    found = asked(x)
+    extractor = FeatureExtractor(net, ["inception4c", "inception3a"])
+    found = extractor(x)
     assert list(found) == ["inception4c", "inception3a"] and all(torch.equal(found[n], seen[n]) for n in seen)
-    many = sum(p.numel() for p in asked.parameters())
-    asked.drop_unused(x)
-    assert sum(p.numel() for p in asked.parameters()) < many / 2
-    assert all(torch.equal(value, seen[name]) for name, value in asked(x).items())
+    many = sum(p.numel() for p in extractor.parameters())
+    extractor.drop_unused_layers(x)
+    assert sum(p.numel() for p in extractor.parameters()) < many / 2
+    assert all(torch.equal(value, seen[name]) for name, value in extractor(x).items())
     with pytest.raises(UserError, match="there is no layer 'inception9'"):
-        LayerOutputs(net, ["inception9"])
+        FeatureExtractor(net, ["inception9"])
     with pytest.raises(UserError, match="no layer is named"):
-        LayerOutputs(net, [])
+        FeatureExtractor(net, [])
 
 
 def test_what_works_in_place_does_not_write_over_a_layer() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 2, 3))
     x = torch.randn(1, 1, 8, 8)
-    found = LayerOutputs(net, ["0", "2"])(x)
+    found = FeatureExtractor(net, ["0", "2"])(x)
     assert torch.equal(found["0"], net[0](x)) and found["0"].min() < 0
     never = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Identity())
     never.append(nn.ModuleList([nn.ReLU()]))
@@ -170,16 +175,16 @@ def test_what_works_in_place_does_not_write_over_a_layer() -> None:
     never.spare = nn.ReLU()  # type: ignore[assignment]
     never.forward = lambda x: x  # type: ignore[method-assign]
     with pytest.raises(UserError, match="gives no tensor"):
-        LayerOutputs(never, ["spare"])(x)
+        FeatureExtractor(never, ["spare"])(x)
 
 
 def test_pooling_by_the_mean() -> None:
     net = build("vgg11", num_classes=2, width=1 / 8)
     x = torch.randn(1, 3, 32, 32)
-    before = LayerOutputs(net, ["features.2"])(x)["features.2"]
+    before = FeatureExtractor(net, ["features.2"])(x)["features.2"]
     assert average_pooling(net) == 5 and average_pooling(net) == 0
-    relu = LayerOutputs(net, ["features.1"])(x)["features.1"]
-    after = LayerOutputs(net, ["features.2"])(x)["features.2"]
+    relu = FeatureExtractor(net, ["features.1"])(x)["features.1"]
+    after = FeatureExtractor(net, ["features.2"])(x)["features.2"]
     torch.testing.assert_close(after, relu.unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5)))
     assert bool((after <= before).all()) and bool((after < before).any())
     padded = nn.Sequential(nn.MaxPool2d(3, stride=2, padding=1, ceil_mode=True))
@@ -188,7 +193,7 @@ def test_pooling_by_the_mean() -> None:
 
 
 @pytest.mark.parametrize("pooling", ["average", "maximum"])
-def test_the_recipe_pools_as_it_is_asked(pooling: str, tmp_path: Path) -> None:
+def test_the_recipe_pools_as_it_is_told(pooling: str, tmp_path: Path) -> None:
     run, _, _ = trained(
         tmp_path / "run",
         network="googlenet",
@@ -209,29 +214,29 @@ def test_any_image_is_read(tmp_path: Path) -> None:
     base = np.random.default_rng(0).integers(0, 256, (12, 18, 3)).astype(np.uint8)
     image = Image.fromarray(base)
     image.save(tmp_path / "colour.png")
-    assert np.array_equal(read_one_image(str(tmp_path / "colour.png"), 64).permute(1, 2, 0).numpy(), base)
+    assert np.array_equal(read_image(str(tmp_path / "colour.png"), 64).permute(1, 2, 0).numpy(), base)
     for mode in ("L", "P", "CMYK", "RGBA", "LA", "1"):
         name = tmp_path / f"{mode} 图.{'jpg' if mode == 'CMYK' else 'png'}"
         image.convert(mode).save(name)
-        found = read_one_image(str(name), 64)
+        found = read_image(str(name), 64)
         assert found.shape == (3, 12, 18) and found.dtype == torch.uint8
         if mode in ("L", "LA", "1"):
             assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
     Image.fromarray(base[..., 0].astype(np.uint16) << 8).save(tmp_path / "deep.png")
-    assert np.array_equal(read_one_image(str(tmp_path / "deep.png"), 64)[1].numpy(), base[..., 0])
+    assert np.array_equal(read_image(str(tmp_path / "deep.png"), 64)[1].numpy(), base[..., 0])
     clear = Image.new("RGBA", (4, 4), (9, 9, 9, 0))
     clear.save(tmp_path / "clear.png")
-    assert read_one_image(str(tmp_path / "clear.png"), 64).unique().tolist() == [255]
+    assert read_image(str(tmp_path / "clear.png"), 64).unique().tolist() == [255]
     exif = image.getexif()
     exif[0x0112] = 6  # held on its side
     image.save(tmp_path / "turned.png", exif=exif)
-    turned = read_one_image(str(tmp_path / "turned.png"), 64)
+    turned = read_image(str(tmp_path / "turned.png"), 64)
     assert np.array_equal(turned.permute(1, 2, 0).numpy(), np.rot90(base, -1))
     Image.new("RGB", (9000, 3), "red").save(tmp_path / "strip.png")
-    assert read_one_image(str(tmp_path / "strip.png"), 100).shape == (3, 1, 100)
+    assert read_image(str(tmp_path / "strip.png"), 100).shape == (3, 1, 100)
     Image.new("L", (3000, 2000)).save(tmp_path / "large.jpg")
-    assert read_one_image(str(tmp_path / "large.jpg"), 60).shape == (3, 40, 60)
-    assert read_one_image("flower", 50).shape == (3, 33, 50)
+    assert read_image(str(tmp_path / "large.jpg"), 60).shape == (3, 40, 60)
+    assert read_image("flower", 50).shape == (3, 33, 50)
 
 
 # -- the recipe ----------------------------------------------------------------------------------------------------------
@@ -301,7 +306,7 @@ def test_style_alone_gives_a_texture(tmp_path: Path) -> None:
     )  # the same image: its style is there from the start
 
 
-def test_weights_of_a_file_are_those_that_are_asked(tmp_path: Path) -> None:
+def test_weights_of_a_file_are_those_that_are_used(tmp_path: Path) -> None:
     torch.manual_seed(9)
     net = build("resnet20")
     safetensors.torch.save_file(net.state_dict(), tmp_path / "w.safetensors")
@@ -320,14 +325,14 @@ def test_weights_of_a_file_are_those_that_are_asked(tmp_path: Path) -> None:
 
 def test_the_papers_names_of_layers(tmp_path: Path) -> None:
     """conv2_1 is what stands behind its rectifier, with batch normalisation or without."""
-    from chainrule.systems.image_synthesis.recipes import names_of_the_paper
+    from chainrule.systems.image_synthesis.recipes import vgg_layer_names
 
-    names = names_of_the_paper(build("vgg19", num_classes=2, width=1 / 32))
+    names = vgg_layer_names(build("vgg19", num_classes=2, width=1 / 32))
     assert len(names) == 16
     assert [names[f"conv{k}_1"] for k in range(1, 6)] == [f"features.{n}" for n in (1, 6, 11, 20, 29)]
     assert names["conv4_2"] == "features.22"
-    assert names_of_the_paper(build("vgg11-bn", num_classes=2, width=1 / 32))["conv3_2"] == "features.13"
-    assert names_of_the_paper(build("resnet20")) == {}
+    assert vgg_layer_names(build("vgg11-bn", num_classes=2, width=1 / 32))["conv3_2"] == "features.13"
+    assert vgg_layer_names(build("resnet20")) == {}
 
 
 def test_two_images_of_one_name_are_both_written(tmp_path: Path) -> None:
@@ -348,22 +353,22 @@ def test_two_images_of_one_name_are_both_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-def test_a_run_that_broke_off_goes_on_bit_for_bit(
+def test_a_run_that_broke_off_resumes_bit_for_bit(
     optimizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = str(one_image(tmp_path / "a.png"))
     settings = {**SMALL, "data": content, "steps": 14, "start": "noise", "optimizer": optimizer, "checkpoint_s": 0}
     api.train("style", out=tmp_path / "whole", **settings)
-    step = Transferring.step
+    step = StyleTransfer.step
 
-    def breaks(self: Transferring, number: int) -> Any:
+    def breaks(self: StyleTransfer, number: int) -> Any:
         if number in (3, 12) and number not in broken:
             broken.append(number)
             raise OSError("pulled out")
         return step(self, number)
 
     broken: list[int] = []
-    monkeypatch.setattr(Transferring, "step", breaks)
+    monkeypatch.setattr(StyleTransfer, "step", breaks)
     with pytest.raises(OSError, match="pulled"):
         api.train("style", out=tmp_path / "broken", **settings)
     os.remove(content)  # noqa: PTH107  # a run that has begun has its images

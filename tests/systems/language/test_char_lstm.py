@@ -19,8 +19,9 @@ from chainrule.data.text.characters import Streams, TextSplit, encode
 from chainrule.models import get_card
 from chainrule.run.checkpoint.tree import load_tree
 from chainrule.run.run import Run
+from chainrule.systems.language.carried_state import CarriedState
 from chainrule.systems.language.char_lstm import CharLSTM
-from chainrule.systems.language.task import CarriedState, draw
+from chainrule.systems.language.task import draw
 
 TINY = {
     "characters": 12_000,

@@ -17,7 +17,7 @@ from chainrule import api
 from chainrule.core.device import World
 from chainrule.core.errors import Interrupted, UserError
 from chainrule.run.run import Run
-from chainrule.systems.reinforcement.loop import DQNConfig, bellman_target, epsilon_greedy, improve, move_towards
+from chainrule.systems.reinforcement.loop import DQNConfig, bellman_target, epsilon_greedy, improve, update_target
 from chainrule.systems.reinforcement.q_network import QNetwork
 from chainrule.systems.reinforcement.recipes import dqn
 from chainrule.systems.reinforcement.replay import ReplayMemory
@@ -91,7 +91,7 @@ def trained(tmp_path_factory):
 
 
 def test_the_target_by_hand():
-    """Four transitions: one goes on, one terminated, one whose online network chooses the lesser value, both."""
+    """Four transitions: one continues, one terminated, one whose online network chooses the lesser value, both."""
     values = torch.tensor([[1.0, 3.0], [1.0, 3.0], [5.0, 2.0], [5.0, 2.0]])
     reward, terminated = torch.tensor([0.0, 1.0, 2.0, -1.0]), torch.tensor([False, True, False, True])
     y = bellman_target(reward, terminated, values, values.argmax(1), 0.5)
@@ -103,22 +103,22 @@ def test_the_target_by_hand():
 
 
 def test_epsilon_falls_linearly():
-    numbers = DQNConfig(**NUMBERS)
+    config = DQNConfig(**NUMBERS)
     steps = [0, 99, 100, 250, 499, 500, 999]
     expected = [1.0, 1.0, 1.0 - 0.9 * 100 / 500, 0.55, 1.0 - 0.9 * 499 / 500, 0.1, 0.1]
-    assert [numbers.epsilon_at(step) for step in steps] == pytest.approx(expected)
+    assert [config.epsilon_at(step) for step in steps] == pytest.approx(expected)
     assert DQNConfig(**{**NUMBERS, "epsilon_fraction": 0.0}).epsilon_at(100) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(("starts", "every", "stride"), [(100, 8, 4), (0, 8, 8), (96, 8, 2), (3, 16, 16)])
 def test_updates_are_counted_as_a_counter_would(starts, every, stride):
-    numbers = DQNConfig(**{**NUMBERS, "learning_starts": starts, "train_every": every})
+    config = DQNConfig(**{**NUMBERS, "learning_starts": starts, "train_every": every})
     counter = 0
     for step in range(stride, 400, stride):
         if step % every == 0 and step >= starts:
-            assert numbers.is_due(every, step, stride)
-            assert numbers.updates_before(step) == counter
-            counter += numbers.gradient_steps
+            assert config.is_due(every, step, stride)
+            assert config.updates_before(step) == counter
+            counter += config.gradient_steps
     assert counter
 
 
@@ -137,9 +137,9 @@ def test_epsilon_greedy_takes_the_largest_or_any():
 def test_the_target_network_moves():
     one, other = nn.Linear(2, 2), nn.Linear(2, 2)
     old, new = one.weight.detach().clone(), other.weight.detach().clone()
-    move_towards(one, other, 0.25)
+    update_target(one, other, 0.25)
     assert torch.allclose(one.weight, 0.75 * old + 0.25 * new)
-    move_towards(one, other, 1.0)
+    update_target(one, other, 1.0)
     assert torch.equal(one.weight, new)
 
 
@@ -148,7 +148,7 @@ def test_the_target_network_moves():
 @pytest.mark.parametrize(("loss", "clip_norm"), [("huber", 0.0), ("mse", 0.5)])
 def test_updates_equal_a_plain_reference(double, tau, loss, clip_norm):
     """Transition by transition, in float64, with Adam written out; three phases, the target moving between minibatches."""
-    numbers = DQNConfig(**{**NUMBERS, "double": double, "tau": tau, "loss": loss, "clip_norm": clip_norm})
+    config = DQNConfig(**{**NUMBERS, "double": double, "tau": tau, "loss": loss, "clip_norm": clip_norm})
     torch.manual_seed(1)
     q = QNetwork(2, 3, (5,))
     target = QNetwork(2, 3, (5,))
@@ -157,14 +157,14 @@ def test_updates_equal_a_plain_reference(double, tau, loss, clip_norm):
 
     optimizer = torch.optim.Adam(q.parameters(), 0.01, fused=True)
     torch.set_rng_state(draw)
-    means = [float(improve(q, target, optimizer, memory, numbers, phase * 4)) for phase in range(3)]
+    means = [float(improve(q, target, optimizer, memory, config, phase * 4)) for phase in range(3)]
 
     torch.set_rng_state(draw)
     expected, moments, updates = [], None, 0
     for _ in range(3):
         losses = []
-        for _ in range(numbers.gradient_steps):
-            index = torch.randint(len(memory), (numbers.batch_size,))
+        for _ in range(config.gradient_steps):
+            index = torch.randint(len(memory), (config.batch_size,))
             total = torch.zeros((), dtype=torch.float64)
             for i in index.tolist():
                 obs, action, reward, terminated, next_obs = (part[i] for part in memory.stored())
@@ -172,13 +172,13 @@ def test_updates_equal_a_plain_reference(double, tau, loss, clip_norm):
                 if not terminated:
                     after = plain_target(next_obs.double()).tolist()
                     chooser = plain_q(next_obs.double()).tolist() if double else after
-                    y += numbers.gamma * after[chooser.index(max(chooser))]
+                    y += config.gamma * after[chooser.index(max(chooser))]
                 error = plain_q(obs.double())[action] - y
                 if loss == "mse":
                     total = total + error**2
                 else:
                     total = total + (0.5 * error**2 if float(error.detach().abs()) < 1 else error.abs() - 0.5)
-            mean = total / numbers.batch_size
+            mean = total / config.batch_size
             gradients = torch.autograd.grad(mean, list(plain_q.parameters()))
             norm = sum(float((g**2).sum()) for g in gradients) ** 0.5
             if clip_norm and norm > clip_norm:
@@ -189,7 +189,7 @@ def test_updates_equal_a_plain_reference(double, tau, loss, clip_norm):
                 m.mul_(0.9).add_(0.1 * g)
                 v.mul_(0.999).add_(0.001 * g**2)
                 p.data -= 0.01 * (m / (1 - 0.9**updates)) / ((v / (1 - 0.999**updates)).sqrt() + 1e-8)
-            if updates % numbers.target_every == 0:
+            if updates % config.target_every == 0:
                 for old, new in zip(plain_target.parameters(), plain_q.parameters(), strict=True):
                     old.data = (1 - tau) * old.data + tau * new.data
             losses.append(float(mean.detach()))
@@ -293,7 +293,7 @@ def test_a_run_opens_and_predicts_without_gymnasium(trained, monkeypatch):
 
 @pytest.mark.parametrize("text", ["1,2,3", "1,2,3,x", "1,2,3,nan", ""])
 def test_an_observation_that_is_none(trained, text):
-    with pytest.raises(UserError, match="4 numbers with commas"):
+    with pytest.raises(UserError, match="4 comma-separated numbers"):
         api.predict(trained.folder, [text])
 
 

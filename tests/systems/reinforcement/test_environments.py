@@ -1,4 +1,4 @@
-"""Environments that come back to where they were, and a memory that holds what a list would."""
+"""Environments that are restored, and a memory that holds what a list would."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def environments(name: str, count: int, seed: int = 0, split: str = "train") -> 
 
 
 def test_termination_truncation_and_the_last_observation():
-    """Lane 0 goes on until the limit of three steps cuts it off, lane 1 terminates at its second."""
+    """Lane 0 continues until the limit of three steps truncates it, lane 1 terminates at its second."""
     envs = environments("Counter-v0", 2)
     steps = [envs.step(actions) for actions in ([0, 0], [0, 1], [0, 0], [0, 0])]
     assert [s.next_obs[:, 0].tolist() for s in steps] == [[1, 1], [2, 2], [3, 1], [1, 2]]
@@ -168,9 +168,9 @@ def test_spec():
         ("CartPole-v9", "there is no environment 'CartPole-v9'"),
         ("no_such_module:Thing-v0", "there is no environment"),
         ("cart pole", "there is no environment"),
-        ("Pendulum-v1", "the actions of Pendulum-v1 are not a choice of a few"),
-        ("FrozenLake-v1", "the observations of FrozenLake-v1 are no vectors"),
-        ("Blackjack-v1", "the observations of Blackjack-v1 are no vectors"),
+        ("Pendulum-v1", "the action space of Pendulum-v1 is not discrete"),
+        ("FrozenLake-v1", "the observations of FrozenLake-v1 are not vectors"),
+        ("Blackjack-v1", "the observations of Blackjack-v1 are not vectors"),
     ],
 )
 def test_errors_of_the_environment(name, words):

@@ -1,4 +1,4 @@
-"""The demonstrations of approximation: nets written by hand against their formulas, pieces against dense sampling."""
+"""The studies of approximation: nets written by hand against their formulas, pieces against dense sampling."""
 
 from __future__ import annotations
 
@@ -140,8 +140,8 @@ def test_the_modulus_is_that_of_all_pairs() -> None:
         (lambda: modulus_of_continuity(torch.ones(2), -1), "no modulus"),
         (lambda: linear_pieces([], 0.0, 1.0), "counted on a line"),
         (lambda: linear_pieces(deep_sawtooth(1), 1.0, 1.0), "no length"),
-        (lambda: deep_sawtooth(0), "applied that often"),
-        (lambda: sawtooth(torch.ones(1), 21), "applied that often"),
+        (lambda: deep_sawtooth(0), "depth of the sawtooth"),
+        (lambda: sawtooth(torch.ones(1), 21), "depth of the sawtooth"),
         (lambda: least_alternating_error(0, 1), "no such bound"),
         (lambda: width_for(5, 3), "too few parameters"),
     ],
@@ -261,12 +261,12 @@ def test_functions_are_read() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"function": "sni"}, "something else"),
+        ({"function": "sni"}, "unknown variable"),
         ({"function": "sin(x"}, "no expression"),
-        ({"function": "x*z"}, "something else"),
-        ({"function": "log(x)"}, "no number somewhere"),
+        ({"function": "x*z"}, "unknown variable"),
+        ({"function": "log(x)"}, "NaN or infinite somewhere"),
         ({"function": "__import__('os')"}, "there is no function|not allowed"),
-        ({"function_2d": "1/(x-y)"}, "no number somewhere"),
+        ({"function_2d": "1/(x-y)"}, "NaN or infinite somewhere"),
         ({"counts": ()}, "sizes are out of range"),
         ({"counts": (5000,)}, "sizes are out of range"),
         ({"cells": (64,)}, "sizes are out of range"),
@@ -294,7 +294,7 @@ def test_wrong_settings_of_depth_end_before_the_first_step(settings: dict, messa
         chainrule.train("depth-width", out=tmp_path / "run", device="cpu", **settings)
 
 
-# -- what the demonstrations measure ----------------------------------------------------------------------------------
+# -- what the studies measure ------------------------------------------------------------------------------------------
 
 
 def test_the_net_that_is_trained_begins_as_the_bumps() -> None:

@@ -27,7 +27,7 @@ from chainrule.systems.studies.generalization.bias_variance_decomposition import
     linear_bias_variance,
 )
 from chainrule.systems.studies.generalization.dropout_masks import all_masks, arithmetic_mean, geometric_mean
-from chainrule.systems.studies.generalization.ensemble_linear import MemberLinear
+from chainrule.systems.studies.generalization.ensemble_linear import EnsembleLinear
 from chainrule.systems.studies.generalization.voting import error_correlation, wrong_majority
 from chainrule.systems.studies.optimization import batch_norm_speed
 
@@ -147,14 +147,14 @@ def test_votes_of_the_wrong_shape() -> None:
 
 def test_members_are_linear_layers_of_their_own() -> None:
     torch.manual_seed(0)
-    layer, x = MemberLinear(3, 4, 2).double(), torch.randn(3, 5, 4, dtype=DOUBLE)
+    layer, x = EnsembleLinear(3, 4, 2).double(), torch.randn(3, 5, 4, dtype=DOUBLE)
     for m in range(3):
         expected = nn.functional.linear(x[m], layer.weight[m].T, layer.bias[m, 0])
         torch.testing.assert_close(layer(x)[m], expected)
         torch.testing.assert_close(layer(x[0])[m], nn.functional.linear(x[0], layer.weight[m].T, layer.bias[m, 0]))
     assert 0.4 < layer.weight.detach().abs().max() <= 0.5, "uniform in +-1/sqrt(4)"
     with pytest.raises(UserError, match="members and features"):
-        MemberLinear(0, 4, 2)
+        EnsembleLinear(0, 4, 2)
 
 
 @pytest.mark.parametrize("way", list(ensemble_bounds.WAYS))

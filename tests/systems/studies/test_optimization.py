@@ -1,4 +1,4 @@
-"""The demonstrations of descent: surfaces and theory against independent computation, walks against loops by hand."""
+"""The studies of descent: surfaces and theory against independent computation, walks against loops by hand."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_newtons_step_ends_on_a_quadratic_and_halves_the_monkey_saddle() -> None
 
 
 def test_what_is_no_point_or_no_ravine_is_refused() -> None:
-    with pytest.raises(UserError, match="no points of the plane"):
+    with pytest.raises(UserError, match="not of the plane"):
         saddle(torch.zeros(3))
     with pytest.raises(UserError, match="condition number is out of range"):
         ravine(torch.zeros(2), condition=0.5)
@@ -244,7 +244,7 @@ def test_an_adaptive_walk_is_that_of_pytorchs_rule_at_its_own_rate(
             optimizer.step()
 
 
-# -- what the demonstrations measure ----------------------------------------------------------------------------------
+# -- what the studies measure ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rule", METHODS)
@@ -303,9 +303,9 @@ def test_the_saddle_recipe_measures_the_logarithm(tmp_path: Path) -> None:
         ("ravine", {"momenta": (0.9, 1.0)}, "momentum is out of range"),
         ("ravine", {"tolerance": 2.0}, "tolerance is out of range"),
         ("ravine", {"data": "digits"}, "makes its own data"),
-        ("saddle-escape", {"distances": (0.1,)}, "no distances"),
-        ("saddle-escape", {"distances": (0.1, 0.1)}, "no distances"),
-        ("saddle-escape", {"distances": (0.1, 1.5)}, "no distances"),
+        ("saddle-escape", {"distances": (0.1,)}, "distances are out of range"),
+        ("saddle-escape", {"distances": (0.1, 0.1)}, "distances are out of range"),
+        ("saddle-escape", {"distances": (0.1, 1.5)}, "distances are out of range"),
         ("saddle-escape", {"momentum": 1.0}, "momentum is out of range"),
         ("saddle-escape", {"noise": 0.0}, "noise"),
         ("tanh-relu", {"error": 1.0}, "error to reach is out of range"),

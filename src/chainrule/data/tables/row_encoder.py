@@ -65,7 +65,7 @@ class RowEncoder(nn.Module):
         return (values - self.mean) / self.std
 
 
-class TakesRows(nn.Module):
+class RawRowModel(nn.Module):
     """A model over features as one over rows as the table has them: what is deployed."""
 
     def __init__(self, model: nn.Module, spec: Mapping[str, Any], dtype: torch.dtype) -> None:

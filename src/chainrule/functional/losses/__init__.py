@@ -1,4 +1,4 @@
-"""Losses: what a network's answers cost. Each a function of answer and target; one word says what the sum is divided by.
+"""Loss functions of answer and target. `normalization` names what the sum over a batch is divided by.
 
 | function | of | an item |
 | --- | --- | --- |
@@ -12,7 +12,7 @@
 | `binary_hinge`, `perceptron` | scores of two classes | a score |
 | `contrastive`, `triplet` | embeddings | a pair, a triplet |
 
-`normalization` is one of valid, full, batch, none, unreduced; `reduce_losses` has the table.
+It is one of valid, full, batch, none, unreduced; `reduce_losses` has the table.
 """
 
 from chainrule.functional.losses.classification import (

@@ -1,7 +1,7 @@
 """Losses of classifiers that give probabilities: cross entropies, divergence, label smoothing, focal losses. In nats.
 
-Shapes: B samples, K classes, ... places in a sample (pixels, steps) if there are any. Logits (B, K, ...) have labels
-(B, ...); a single sample (K,) has the label (). An item, in the sense of `reduce_losses`, is a place.
+Shapes: B samples, K classes, ... positions in a sample (pixels, steps) if there are any. Logits (B, K, ...) have labels
+(B, ...); a single sample (K,) has the label (). An item, in the sense of `reduce_losses`, is a position.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from chainrule.functional.losses.normalization import (
     check_same_shape,
     class_dim,
     reduce_losses,
-    values_are_at_hand,
+    values_are_readable,
 )
 
 
@@ -57,9 +57,9 @@ def cross_entropy(
             found=f"ignore_index={ignore_index}",
             cure='normalization="unreduced" and reduce_losses with a keep_mask',
         )
-    if values_are_at_hand(target):
+    if values_are_readable(target):
         check_probs(target, "target")
-    values = -(target.to(logits.dtype) * _log_softmax(logits)).sum(class_dim(logits))
+    values = -(target.to(logits.dtype) * _log_softmax(logits)).sum(class_dim(logits))  # (B, K, ...) -> (B, ...)
     return reduce_losses(values, None, normalization)
 
 
@@ -83,7 +83,7 @@ def cross_entropy_from_probs(
     tiny = torch.finfo(torch.float32).tiny
     values = as_float(probs, "probs")
     check_class_target(values, target, ignore_index, "probs")
-    if values_are_at_hand(probs):
+    if values_are_readable(probs):
         check_probs(probs)
     return _label_loss(values.clamp_min(tiny).log(), target, ignore_index, normalization)
 
@@ -111,6 +111,7 @@ def label_smoothing(
     logits = as_float(logits, "logits")
     check_class_target(logits, target, ignore_index)
     log_probs = _log_softmax(logits)
+    # -(1 - s) log p[target] - s / K sum_k log p_k, read off at the target
     smoothed = (1 - smoothing) * log_probs + smoothing * log_probs.mean(class_dim(logits), keepdim=True)
     return _label_loss(smoothed, target, ignore_index, normalization)
 
@@ -147,8 +148,8 @@ def focal(
 ) -> Tensor:
     """-a_t (1 - p_t)^gamma log p_t for each element, where p_t is the probability given to the true answer.
 
-    p_t is s(x) for target 1 and 1 - s(x) for target 0; a_t is alpha for 1 and 1 - alpha for 0. Easy elements count
-    little. Detectors divide the sum (`none`) by the number of matched anchors.
+    p_t is s(x) for target 1 and 1 - s(x) for target 0; a_t is alpha for 1 and 1 - alpha for 0. Easy elements have
+    little weight. Detectors divide the sum (`none`) by the number of matched anchors.
 
     Args:
         logits: x, any shape, floating.
@@ -164,8 +165,8 @@ def focal(
     """
     check_number("gamma", gamma, 0)
     x, t, keep = _binary(logits, target, ignore_index)
-    if values_are_at_hand(t) and ((t != 0) & (t != 1)).any():
-        raise UserError("the focal loss is defined for true and false alone", expected="targets 0 or 1", found=_odd(t))
+    if values_are_readable(t) and ((t != 0) & (t != 1)).any():
+        raise UserError("the focal loss is defined for targets 0 and 1 only", expected="targets 0 or 1", found=_odd(t))
     toward = torch.where(t > 0.5, x, -x)  # log p_t is logsigmoid of this, log(1 - p_t) of its negative
     values = -torch.exp(gamma * F.logsigmoid(-toward)) * F.logsigmoid(toward)
     if alpha is not None:
@@ -197,15 +198,15 @@ def softmax_focal(
     logits = as_float(logits, "logits")
     check_class_target(logits, target, ignore_index)
     log_probs = _log_softmax(logits)
-    # 1 - p is held above zero: there the derivative of a power below one would be infinite, and times log 1 nan
+    # 1 - p is kept above zero, where the derivative of a power below one is infinite, and times log 1 NaN
     other = (-torch.expm1(log_probs)).clamp_min(torch.finfo(logits.dtype).tiny)
     return _label_loss(other**gamma * log_probs, target, ignore_index, normalization)
 
 
 def kl_divergence(p_probs: Tensor, q_probs: Tensor, *, normalization: Normalization = "valid") -> Tensor:
-    """KL(p || q) = sum_k p_k (log p_k - log q_k): how many nats a code for q wastes on p. 0 log 0 is 0.
+    """KL(p || q) = sum_k p_k (log p_k - log q_k): the nats that a code made for q costs more on p. 0 log 0 is 0.
 
-    It is infinite where q_k = 0 < p_k. The other way round is `kl_divergence(q, p)`: with p the data and q the model,
+    It is infinite where q_k = 0 < p_k. The reverse is `kl_divergence(q, p)`: with p the data and q the model,
     KL(p || q) covers every mode of p, and KL(q || p) seeks one. Gradients go to both.
 
     Args:
@@ -223,7 +224,7 @@ def kl_divergence(p_probs: Tensor, q_probs: Tensor, *, normalization: Normalizat
     """
     p, q = as_float(p_probs, "p_probs"), as_float(q_probs, "q_probs")
     check_same_shape("p_probs", p, "q_probs", q)
-    if values_are_at_hand(p):
+    if values_are_readable(p):
         check_probs(p_probs, "p_probs")
         check_probs(q_probs, "q_probs")
     return reduce_losses((torch.xlogy(p, p) - torch.xlogy(p, q)).sum(class_dim(p)), None, normalization)
@@ -245,7 +246,7 @@ def kl_divergence_from_log_probs(
     """
     p, q = as_float(p_log_probs, "p_log_probs"), as_float(q_log_probs, "q_log_probs")
     check_same_shape("p_log_probs", p, "q_log_probs", q)
-    if values_are_at_hand(p):
+    if values_are_readable(p):
         check_probs(p_log_probs.exp(), "exp(p_log_probs)")
         check_probs(q_log_probs.exp(), "exp(q_log_probs)")
     possible = p > -torch.inf  # 0 (-inf - log q) is 0, in the value and in the gradient
@@ -257,10 +258,8 @@ def _log_softmax(logits: Tensor) -> Tensor:
     return F.log_softmax(logits, class_dim(logits))
 
 
-def _label_loss(
-    gains: Tensor, target: Tensor, ignore_index: int | None, normalization: Normalization
-) -> Tensor:  # (B, K, ...), (B, ...)
-    """The negative of what stands at each label."""
+def _label_loss(gains: Tensor, target: Tensor, ignore_index: int | None, normalization: Normalization) -> Tensor:
+    """The negative of the entry at each label: (B, K, ...) and (B, ...) to a reduced loss."""
     target, keep = target.long(), None
     if ignore_index is not None:
         keep = target != ignore_index
@@ -272,7 +271,7 @@ def _binary(logits: Tensor, target: Tensor, ignore_index: int | None) -> tuple[T
     """Logits and targets in one type, zero where ignored, and what is kept."""
     x = as_float(logits, "logits")
     check_same_shape("target", target, "logits", x)
-    if values_are_at_hand(target):
+    if values_are_readable(target):
         check_binary(target, ignore_index)
     t = target.to(x.dtype)
     if ignore_index is None:

@@ -1,7 +1,7 @@
-"""Losses of classifiers that give a score and want a margin: 0-1, hinges, perceptron.
+"""Margin losses of classifiers that give scores: 0-1, hinge, perceptron.
 
-Shapes: B samples, K classes, ... places in a sample if there are any. Scores (B, K, ...) have labels (B, ...); the
-binary losses have scores and targets -1 or +1 of one shape. An item, for `normalization`, is a sample (or place).
+Shapes: B samples, K classes, ... positions in a sample if there are any. Scores (B, K, ...) have labels (B, ...); the
+binary losses have scores and targets -1 or +1 of one shape. An item, for `normalization`, is a sample (or position).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from chainrule.functional.losses.normalization import (
     check_signs,
     class_dim,
     reduce_losses,
-    values_are_at_hand,
+    values_are_readable,
 )
 
 HingeForm = Literal["one_vs_all", "crammer_singer", "weston_watkins"]
@@ -35,7 +35,7 @@ def zero_one(
 
     Args:
         predicted: integer labels of the shape of `target`; or floating scores (B, K, ...), whose largest is the answer
-            (the first of equals). Scores with nan are wrong answers.
+            (the first of equals). Scores with NaN are wrong answers.
         target: integer labels (B, ...).
         ignore_index: places with this label are left out.
 
@@ -98,13 +98,13 @@ def hinge(
     check_class_target(scores, target, name="scores")
     dim = class_dim(scores)
     index = target.long().unsqueeze(dim)
-    of_target = scores.gather(dim, index)
+    of_target = scores.gather(dim, index)  # s_y, (B, 1, ...)
     if form == "one_vs_all":
-        margins = -scores.scatter(dim, index, -of_target)
+        margins = -scores.scatter(dim, index, -of_target)  # y_k s_k: +s_y at the true class, -s_k elsewhere
         return reduce_losses(_hinge(margins, norm).sum(dim), None, normalization)
     if scores.shape[dim] < 2:
         raise UserError("one class has no rival", expected="scores for 2 classes or more", found=tuple(scores.shape))
-    rivals = scores.scatter(dim, index, -torch.inf)
+    rivals = scores.scatter(dim, index, -torch.inf)  # the true class is no rival: h(s_y + inf) = 0
     if form == "crammer_singer":
         rivals = rivals.amax(dim, keepdim=True)
     return reduce_losses(_hinge(of_target - rivals, norm).sum(dim), None, normalization)
@@ -148,7 +148,7 @@ def perceptron(scores: Tensor, target: Tensor, *, normalization: Normalization =
 
 
 def multiclass_perceptron(scores: Tensor, target: Tensor, *, normalization: Normalization = "valid") -> Tensor:
-    """max_k s_k - s_y: how far the answer stands above the true class; zero where the answer is right.
+    """max_k s_k - s_y: by how much the answer exceeds the true class; zero where the answer is right.
 
     Args:
         scores: (B, K, ...), floating.
@@ -176,7 +176,7 @@ def _hinge(margins: Tensor, norm: HingeNorm) -> Tensor:
 def _signed(scores: Tensor, target: Tensor) -> Tensor:
     scores = as_float(scores, "scores")
     check_same_shape("target", target, "scores", scores)
-    if values_are_at_hand(target):
+    if values_are_readable(target):
         check_signs(target)
     return target.to(scores.dtype) * scores
 

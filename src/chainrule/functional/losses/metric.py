@@ -1,4 +1,4 @@
-"""Losses of embeddings: pairs that are to lie near or far, triplets whose order is to be right. Embeddings (B, D)."""
+"""Metric learning: losses of pairs and of triplets of embeddings (B, D)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chainrule.functional.losses.normalization import (
     check_number,
     check_same_shape,
     reduce_losses,
-    values_are_at_hand,
+    values_are_readable,
 )
 
 ContrastiveForm = Literal["hadsell", "legacy"]
@@ -36,12 +36,12 @@ def contrastive(
 
     The form `legacy` is that of Caffe before 2015: 1/2 max(0, margin - d^2) for two kinds. By default the mean over
     the B pairs, so that the whole is Caffe's 1 / (2 N) sum. Where two of different kinds coincide (d = 0) the
-    direction that parts them is undefined, and the gradient is zero.
+    direction that separates them is undefined, and the gradient is zero.
 
     Args:
         x1, x2: embeddings (B, D), floating.
         same: (B,), 1 or True for a pair of the same kind, 0 or False for two kinds.
-        margin: distance beyond which two kinds are let alone; in `legacy` the squared distance.
+        margin: distance beyond which two kinds cost nothing; in `legacy` the squared distance.
 
     Raises:
         UserError: shapes that do not fit, `same` other than 0 and 1, a negative margin, an unknown form.
@@ -65,13 +65,13 @@ def contrastive(
             found=f"same {tuple(same.shape)}",
             cure="same.squeeze(1)" if same.shape == (len(x1), 1) else None,
         )
-    if values_are_at_hand(same):
+    if values_are_readable(same):
         check_binary(same)
     y = same.to(x1.dtype)
-    square = (x1 - x2).square().sum(1)
+    square = (x1 - x2).square().sum(1)  # d^2, (B,)
     if form == "legacy":
         far = (margin - square).clamp_min(0)
-    else:  # vector_norm and not the root of the square: its gradient at zero is zero and not nan
+    else:  # vector_norm, not the root of the square: its gradient at zero is zero, not NaN
         far = (margin - torch.linalg.vector_norm(x1 - x2, dim=1)).clamp_min(0).square()
     return reduce_losses(0.5 * (y * square + (1 - y) * far), None, normalization)
 

@@ -1,20 +1,20 @@
-"""What every loss shares: by what a sum of losses is divided, and what is refused before it is summed.
+"""What all losses share: how values are reduced to one, and how arguments are checked before.
 
-A loss first gives a value an item: a sample, a pixel, an element, as its own page says. Then
+A loss first gives a value for each item: a sample, a pixel, an element, as its docstring says. Then
 
 | normalization | gives | the same as |
 | --- | --- | --- |
 | `valid` | the sum divided by the number of items that are not ignored | torch's `mean`, Caffe's `VALID` |
 | `full` | the sum divided by the number of all items, ignored ones too | Caffe's `FULL` |
-| `batch` | the sum divided by the number of samples B, whatever lies in a sample | Caffe's `BATCH_SIZE` |
+| `batch` | the sum divided by the number of samples B, whatever the size of a sample | Caffe's `BATCH_SIZE` |
 | `none` | the sum, not divided | torch's `sum`, Caffe's `NONE` |
 | `unreduced` | every value by itself, zero where ignored | torch's `none` |
 
 A divisor is never below one, as in Caffe: where everything is ignored, or the batch is empty, the loss is 0.
 
 Shapes and types are always checked. Values (labels in their range, probabilities that sum to one) are checked where
-that is free of waiting, on the CPU outside a compiled graph; for tensors elsewhere call `check_labels` or `check_probs`
-once before the first step, which waits for the device.
+that costs no synchronisation, on the CPU outside a compiled graph; for tensors elsewhere call `check_labels` or
+`check_probs` once before the first step, which synchronises with the device.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def reduce_losses(values: Tensor, keep_mask: Tensor | None = None, normalization
     """The sum of the kept values over the divisor that `normalization` names (the table of this module).
 
     Args:
-        values: a loss an item, (B, ...) or ().
+        values: the loss of each item, (B, ...) or ().
         keep_mask: of the shape of `values`, True = use; None uses all.
         normalization: a word of the table.
 
@@ -66,7 +66,7 @@ def reduce_losses(values: Tensor, keep_mask: Tensor | None = None, normalization
 
 
 def check_labels(target: Tensor, num_classes: int, ignore_index: int | None = None) -> None:
-    """Raises UserError where a label is neither in 0 ... num_classes - 1 nor `ignore_index`. Waits for the device.
+    """Raises UserError where a label is neither in 0 ... num_classes - 1 nor `ignore_index`. Synchronises with the device.
 
     >>> check_labels(torch.tensor([0, 2, -1]), num_classes=3, ignore_index=-1)
     """
@@ -84,14 +84,14 @@ def check_labels(target: Tensor, num_classes: int, ignore_index: int | None = No
             expected=f"0 to {num_classes - 1}, one for each of the {num_classes} classes"
             + ("" if ignore_index is None else f", or {ignore_index} (ignore_index)"),
             found=int(target[wrong][0]),
-            cure="number the classes from 0, or name the label that means nothing: ignore_index=...",
+            cure="number the classes from 0, or name the label to ignore: ignore_index=...",
         )
 
 
 def check_probs(probs: Tensor, name: str = "probs") -> None:
     """Raises UserError where probabilities (B, K, ...) or (K,) are negative or do not sum to one over the K classes.
 
-    The sum may be off by 1e-4 in float32 and float64, 0.05 in half precision. Waits for the device.
+    The sum may be off by 1e-4 in float32 and float64, 0.05 in half precision. Synchronises with the device.
 
     >>> check_probs(torch.tensor([[0.25, 0.75]]))
     """
@@ -101,7 +101,7 @@ def check_probs(probs: Tensor, name: str = "probs") -> None:
     negative = ~(probs >= 0)
     if negative.any():
         raise UserError(
-            f"{name} holds a number that is no probability",
+            f"{name} has a value that is no probability",
             where=f"{name}[{_place(negative)}]",
             expected="0 or more",
             found=float(probs[negative][0]),
@@ -120,7 +120,7 @@ def check_probs(probs: Tensor, name: str = "probs") -> None:
 
 
 def check_binary(target: Tensor, ignore_index: int | None = None) -> None:
-    """Raises UserError where a target is outside [0, 1] and is not `ignore_index`. Waits for the device.
+    """Raises UserError where a target is outside [0, 1] and is not `ignore_index`. Synchronises with the device.
 
     >>> check_binary(torch.tensor([0.0, 0.3, 1.0]))
     """
@@ -138,7 +138,7 @@ def check_binary(target: Tensor, ignore_index: int | None = None) -> None:
 
 
 def check_signs(target: Tensor) -> None:
-    """Raises UserError where a target is neither -1 nor +1. Waits for the device.
+    """Raises UserError where a target is neither -1 nor +1. Synchronises with the device.
 
     >>> check_signs(torch.tensor([-1, 1]))
     """
@@ -200,17 +200,17 @@ def check_class_target(scores: Tensor, target: Tensor, ignore_index: int | None 
             found=f"target {tuple(target.shape)}",
             cure="target.squeeze(1)" if target.shape == (*expected, 1) else None,
         )
-    if values_are_at_hand(target):
+    if values_are_readable(target):
         check_labels(target, scores.shape[class_dim(scores)], ignore_index)
 
 
-def values_are_at_hand(x: Tensor) -> bool:
-    """Whether values can be looked at without waiting for a device and without breaking a compiled graph."""
+def values_are_readable(x: Tensor) -> bool:
+    """Whether values can be read without synchronising with a device and without breaking a compiled graph."""
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def check_number(name: str, value: float, least: float, most: float = float("inf")) -> None:
-    """UserError where a number is not in [least, most]; nan is not."""
+    """UserError where a number is not in [least, most]; NaN is not."""
     if not least <= value <= most:
         upper = "" if most == float("inf") else f" to {most:g}"
         raise UserError(f"{name} is out of range", expected=f"{least:g}{upper or ' or more'}", found=value)

@@ -56,7 +56,7 @@ def euclidean(input: Tensor, target: Tensor, *, normalization: Normalization = "
     if difference.dim() == 0:
         raise UserError("there is no batch", expected="input (B, ...)", found="a single number", cure="input[None]")
     halves = 0.5 * difference.square()
-    values = halves.flatten(1).sum(1) if halves.dim() > 1 else halves
+    values = halves.flatten(1).sum(1) if halves.dim() > 1 else halves  # (B, ...) -> (B,)
     return reduce_losses(values, None, normalization)
 
 
@@ -90,7 +90,7 @@ def smooth_l1(
     """
     if beta is not None and sigma is not None:
         raise UserError(
-            "beta and sigma say the same thing",
+            "beta and sigma are the same setting",
             expected="one of them",
             found=f"beta={beta}, sigma={sigma}",
             cure="beta = 1 / sigma^2",

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say."""
+"""Calibration: whether predicted probabilities agree with observed frequencies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from chainrule.core.errors import UserError
 def expected_calibration_error(probs: Tensor, target: Tensor, bins: int = 15) -> Tensor:
     """The mean distance of confidence and accuracy: sum over bins of (share of samples) |accuracy - confidence|.
 
-    The confidence of an answer is its largest probability; bins are equally wide, the lower end belongs to the bin below.
+    The confidence of an answer is its largest probability; bins are equally wide, their lower end belongs to the bin
+    below.
 
     Args:
         probs: of the classes (N, K), each row adds up to 1.
@@ -39,10 +40,11 @@ def expected_calibration_error(probs: Tensor, target: Tensor, bins: int = 15) ->
         )
     if bins < 1:
         raise UserError("there must be a bin", expected="bins of 1 or more", found=bins)
-    confidence, answer = probs.double().max(1)
-    place = (confidence * bins).ceil().long().clamp(1, bins) - 1
+    confidence, answer = probs.double().max(1)  # (N,)
+    index = (confidence * bins).ceil().long().clamp(1, bins) - 1
+    # In each bin the sum of (accuracy - confidence) over its samples; divided by N this is share times gap.
     gap = torch.zeros(bins, dtype=torch.float64, device=probs.device)
-    gap.index_add_(0, place, (answer == target).double() - confidence)
+    gap.index_add_(0, index, (answer == target).double() - confidence)
     return gap.abs().sum() / len(probs)
 
 

@@ -18,12 +18,9 @@ from chainrule.interop.caffe.description.files import parse_text, read_text
 from chainrule.interop.caffe.description.graph import CaffeGraph, Multiplier
 from chainrule.interop.caffe.description.schema import ENUMS
 from chainrule.optim import policies
-from chainrule.optim.adadelta import AdaDelta
-from chainrule.optim.adagrad import AdaGrad
-from chainrule.optim.adam import Adam
+from chainrule.optim.adaptive import AdaDelta, AdaGrad, Adam, RMSProp
 from chainrule.optim.clipping import clip_norm
 from chainrule.optim.policies import Policy
-from chainrule.optim.rmsprop import RMSProp
 from chainrule.optim.rule import UpdateRule
 from chainrule.optim.schedule import PolicySchedule, as_schedule
 from chainrule.optim.sgd import SGD

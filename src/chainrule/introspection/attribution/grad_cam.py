@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
-from chainrule.introspection.attribution.asking import ask, differentiating, images, layers_with_maps
+from chainrule.introspection.attribution.target import eval_with_grad, image_leaf, layers_with_maps, target_score
 
 
 def grad_cam(module: nn.Module, x: Tensor, target: int | Tensor | None = None, layer: str | None = None) -> Tensor:
@@ -19,7 +19,7 @@ def grad_cam(module: nn.Module, x: Tensor, target: int | Tensor | None = None, l
         module: a network that gives logits (B, K).
         x: images as the network takes them, (B, C, H, W).
         target: a class, a class an image (B,), None for the top class.
-        layer: whose maps; the last that are larger than one pixel where it is None (`last_maps`).
+        layer: whose maps; the last that are larger than one pixel where it is None (`default_target_layer`).
 
     Returns:
         (B, h, w) as large as the maps, 0 and above.
@@ -34,27 +34,28 @@ def grad_cam(module: nn.Module, x: Tensor, target: int | Tensor | None = None, l
     >>> grad_cam(net, torch.tensor([[[[3.0, -1.0]]]])).tolist()  # alpha = 1, A = (6, -2)
     [[[6.0, 0.0]]]
     """
-    leaf = images(x)
-    name = last_maps(module, leaf) if layer is None else layer
-    with differentiating(module):
-        answer = ask(module, leaf, target, [name])
-        maps = answer.seen[name]
+    leaf = image_leaf(x)
+    name = default_target_layer(module, leaf) if layer is None else layer
+    with eval_with_grad(module):
+        score = target_score(module, leaf, target, [name])
+        maps = score.activations[name]
         if maps.dim() != 4:
             raise UserError("the layer gives no maps", where=name, expected="(B, C, h, w)", found=tuple(maps.shape))
-        (gradient,) = torch.autograd.grad(answer.values.sum(), maps, allow_unused=True)
+        (gradient,) = torch.autograd.grad(score.values.sum(), maps, allow_unused=True)
     if gradient is None:
         raise UserError("the logits do not come from this layer", where=name)
     weights = gradient.mean((2, 3), keepdim=True)  # alpha, (B, K, 1, 1)
     return (weights * maps).sum(1).clamp(min=0).detach()
 
 
-def last_maps(module: nn.Module, x: Tensor) -> str:
+def default_target_layer(module: nn.Module, x: Tensor) -> str:
     """The name of the layer whose call ends last among those that give maps larger than one pixel.
 
     Raises:
         UserError: no layer gives such maps.
 
-    >>> last_maps(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1)), torch.zeros(1, 1, 5, 5))
+    >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+    >>> default_target_layer(net, torch.zeros(1, 1, 5, 5))
     '1'
     """
     names = list(layers_with_maps(module, x, least=2))

@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
-from chainrule.introspection.attribution.asking import Target, ask, differentiating, images
+from chainrule.introspection.attribution.target import Target, eval_with_grad, image_leaf, target_score
 
 
 def input_gradient(module: nn.Module, x: Tensor, target: Target = None) -> Tensor:
     """The derivative of the score with respect to each pixel, d s / d x, in eval mode.
 
     Args:
-        module: a network that gives logits (B, K), or any with the unit that is asked about.
+        module: a network that gives logits (B, K), or any network where the target is a unit.
         x: images as the network takes them, (B, C, H, W).
         target: a class, a class an image (B,), a `Unit`; the top class of each image where it is None.
 
@@ -29,9 +29,9 @@ def input_gradient(module: nn.Module, x: Tensor, target: Target = None) -> Tenso
     >>> input_gradient(net, torch.zeros(1, 1, 1, 2), 0).tolist()
     [[[[1.0, -3.0]]]]
     """
-    leaf = images(x)
-    with differentiating(module):
-        return _gradient(ask(module, leaf, target).values, leaf)
+    leaf = image_leaf(x)
+    with eval_with_grad(module):
+        return _gradient(target_score(module, leaf, target).values, leaf)
 
 
 def saliency(module: nn.Module, x: Tensor, target: Target = None) -> Tensor:
@@ -58,7 +58,7 @@ def integrated_gradients(
     s(x) - s(b) as the steps grow (completeness).
 
     Args:
-        module, x, target: as for `input_gradient`; the unit asked about is found at x and kept along the way.
+        module, x, target: as for `input_gradient`; the target is resolved at x and kept along the way.
         baseline: an image without content, of the shape of x, or one number for all pixels; 0 is the mean colour of
             normalised images.
         steps: points of the sum.
@@ -77,15 +77,15 @@ def integrated_gradients(
     [[[[2.0, -15.0]]]]
     """
     if steps < 1:
-        raise UserError("the way has no step", expected="steps of 1 or more", found=steps)
-    leaf = images(x)
-    with differentiating(module):
-        place = ask(module, leaf, target).place
+        raise UserError("there are too few steps", expected="steps of 1 or more", found=steps)
+    leaf = image_leaf(x)
+    with eval_with_grad(module):
+        resolved = target_score(module, leaf, target).target
         away = leaf.detach() - baseline
         total = torch.zeros_like(away)
         for step in range(steps):
-            point = images(baseline + away * ((step + 0.5) / steps))
-            total += _gradient(ask(module, point, place).values, point)
+            point = image_leaf(baseline + away * ((step + 0.5) / steps))
+            total += _gradient(target_score(module, point, resolved).values, point)
         return away * total / steps
 
 
@@ -95,7 +95,7 @@ def smooth_grad(
     """The mean gradient over copies of the image with normal noise: what is no accident of one point stays.
 
     Args:
-        module, x, target: as for `input_gradient`; the unit asked about is found at x.
+        module, x, target: as for `input_gradient`; the target is resolved at x.
         noise: deviation, as a share of the image's range max x - min x.
         samples: copies.
         seed: of the noise.
@@ -119,17 +119,17 @@ def smooth_grad(
             expected="samples of 1 or more, noise of 0 or more",
             found=f"samples={samples}, noise={noise}",
         )
-    leaf = images(x)
+    leaf = image_leaf(x)
     # Drawn where the processor is, so that the same seed gives the same noise on every device.
     generator = torch.Generator().manual_seed(seed)
     spread = noise * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
-    with differentiating(module):
-        place = ask(module, leaf, target).place
+    with eval_with_grad(module):
+        resolved = target_score(module, leaf, target).target
         total = torch.zeros_like(leaf, requires_grad=False)
         for _ in range(samples):
             drawn = torch.randn(x.shape, generator=generator).to(x.device, x.dtype)
-            point = images(x + spread * drawn)
-            total += _gradient(ask(module, point, place).values, point)
+            point = image_leaf(x + spread * drawn)
+            total += _gradient(target_score(module, point, resolved).values, point)
         return total / samples
 
 

@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chainrule.nn.normalization.normalize import Normalize
+from chainrule.core.task import Normalization
 
 MARGIN = 4  # pixels between the parts of a grid
 EDGE = 148  # the grey of the line around each
 
 
-def seen_pixels(x: Tensor, normalize: Normalize | None) -> Tensor:
+def unnormalize(x: Tensor, normalize: Normalization | None) -> Tensor:
     """A normalised image (C, H, W) as bytes, by undoing the normalisation; spread from black to white without one.
 
     >>> from chainrule.nn.normalization.normalize import Normalize
-    >>> seen_pixels(torch.tensor([[[-2.0, 2.0]]]), Normalize([0.5], [0.25])).tolist()
+    >>> unnormalize(torch.tensor([[[-2.0, 2.0]]]), Normalize([0.5], [0.25])).tolist()
     [[[0, 255]]]
     """
     x = x.detach().float().cpu()
@@ -36,10 +36,10 @@ def spread(x: Tensor) -> Tensor:
     return ((x - low) / (high - low).clamp(min=1e-30) * 255).round().to(torch.uint8)
 
 
-def around_grey(x: Tensor) -> Tensor:
+def signed_grey(x: Tensor) -> Tensor:
     """Numbers of both signs as bytes: 0 is grey, the largest size black or white. One far out does not hide the rest.
 
-    >>> around_grey(torch.tensor([[[-1.0, 0.0, 1.0]]])).tolist()
+    >>> signed_grey(torch.tensor([[[-1.0, 0.0, 1.0]]])).tolist()
     [[[0, 128, 255]]]
     """
     x = x.detach().float().cpu()
@@ -48,7 +48,7 @@ def around_grey(x: Tensor) -> Tensor:
     return ((x / most).clamp(-1, 1) * 127.5 + 127.5).round().to(torch.uint8)
 
 
-def heat(x: Tensor) -> Tensor:
+def heat_map(x: Tensor) -> Tensor:
     """A map (H, W), 0 and above, in the colours of heat: bytes (3, H, W), 0 black."""
     import matplotlib as mpl
 
@@ -57,7 +57,7 @@ def heat(x: Tensor) -> Tensor:
     return (torch.from_numpy(colours).permute(2, 0, 1) * 255).round().to(torch.uint8)
 
 
-def laid_over(pixels: Tensor, values: Tensor, *, signed: bool = False, least: float = 0.0) -> Tensor:
+def overlay(pixels: Tensor, values: Tensor, *, signed: bool = False, least: float = 0.0) -> Tensor:
     """A map (h, w) of any size in colour over an image (C, H, W) in grey: bytes (3, H, W).
 
     Of a map of one sign the colours go from blue over green to red; of both signs red is above 0 and blue below. Values
@@ -76,18 +76,18 @@ def laid_over(pixels: Tensor, values: Tensor, *, signed: bool = False, least: fl
     return (0.45 * grey + 0.55 * 255 * torch.from_numpy(colours).permute(2, 0, 1)).round().clamp(0, 255).to(torch.uint8)
 
 
-def in_grid(parts: Sequence[Tensor], columns: int, cell: int = 40) -> Tensor:
+def image_grid(parts: Sequence[Tensor], columns: int, cell: int = 40) -> Tensor:
     """Byte images (C, h, w) of sizes that may differ, in rows on transparent ground: (4, H, W), the last for opacity.
 
     Each is enlarged to whole multiples that come near `cell` pixels, and stands in the middle of its place.
 
-    >>> in_grid([torch.zeros(1, 2, 2, dtype=torch.uint8)] * 3, columns=2, cell=4).shape
+    >>> image_grid([torch.zeros(1, 2, 2, dtype=torch.uint8)] * 3, columns=2, cell=4).shape
     torch.Size([4, 20, 20])
     """
     large = []
     for part in parts:
         times = max(1, cell // max(part.shape[1:]))
-        large.append(coloured(part).repeat_interleave(times, 1).repeat_interleave(times, 2))
+        large.append(to_rgb(part).repeat_interleave(times, 1).repeat_interleave(times, 2))
     height, width = max(p.shape[1] for p in large), max(p.shape[2] for p in large)
     columns = min(columns, len(large))
     rows = -(-len(large) // columns)
@@ -104,7 +104,7 @@ def in_grid(parts: Sequence[Tensor], columns: int, cell: int = 40) -> Tensor:
     return sheet
 
 
-def coloured(pixels: Tensor) -> Tensor:
+def to_rgb(pixels: Tensor) -> Tensor:
     """Three channels: grey of one, the first three of more, the mean of two."""
     if pixels.shape[0] == 3:
         return pixels
@@ -120,7 +120,7 @@ def png(pixels: Tensor, side: int = 200) -> bytes:
     """
     from PIL import Image
 
-    array: Any = (pixels if pixels.shape[0] == 4 else coloured(pixels)).permute(1, 2, 0).contiguous().cpu().numpy()
+    array: Any = (pixels if pixels.shape[0] == 4 else to_rgb(pixels)).permute(1, 2, 0).contiguous().cpu().numpy()
     image = Image.fromarray(array)
     times = max(1, round(side / max(image.size)))
     buffer = io.BytesIO()

@@ -14,11 +14,16 @@ from torch import Tensor, nn
 
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
-from chainrule.introspection.attribution.asking import ask, differentiating, images, observe
+from chainrule.introspection.attribution.target import (
+    eval_with_grad,
+    forward_with_activations,
+    image_leaf,
+    target_score,
+)
 
 
 @dataclass(frozen=True)
-class Made:
+class OptimizedImage:
     """An image (B, C, H, W) and the objective before the first step and after each one."""
 
     image: Tensor
@@ -74,7 +79,7 @@ def invert(
     alpha: float = 6.0,
     beta: float = 2.0,
     seed: int = 0,
-) -> Made:
+) -> OptimizedImage:
     """An image z whose features are those of x: what the layer kept of x is seen in z, what it lost is free.
 
     Minimises |F(z) - F(x)|^2 / |F(x)|^2 + norm / n alpha_norm(z) + variation / n total_variation(z), a mean over the
@@ -102,14 +107,14 @@ def invert(
     >>> invert(net, x, "1", variation=0, norm=0, steps=300).image.round(decimals=2).flatten().tolist()
     [0.0, 1.0, -1.0, 0.5]
     """
-    leaf = images(x)
-    with differentiating(module):
-        wanted = observe(module, leaf, [layer])[1][layer].detach()
+    leaf = image_leaf(x)
+    with eval_with_grad(module):
+        wanted = forward_with_activations(module, leaf, [layer])[1][layer].detach()
     power = wanted.flatten(1).square().sum(1)
     power = torch.where(power > 0, power, 1.0)
 
     def objective(z: Tensor) -> Tensor:
-        found = observe(module, z, [layer])[1][layer]
+        found = forward_with_activations(module, z, [layer])[1][layer]
         distance = (found - wanted).flatten(1).square().sum(1) / power
         return distance + _priors(z, variation, norm, alpha, beta)
 
@@ -126,7 +131,7 @@ def class_image(
     variation: float = 3.0,
     norm: float = 1.0,
     seed: int = 0,
-) -> Made:
+) -> OptimizedImage:
     """An image that raises the logit of a class: what the network takes the class to look like.
 
     Maximises logit(z) - norm / n |z|^2 - variation / n total_variation(z), from small normal noise on, by Adam at a
@@ -153,13 +158,13 @@ def class_image(
     >>> made.image[0, 0, 0, 0] > 0 > made.image[0, 0, 0, 1], made.objective[-1] < made.objective[0]
     (tensor(True), True)
     """
-    leaf = images(x)
-    with differentiating(module):
-        answer = ask(module, leaf, target)
-    size = answer.values.detach().abs().clamp(min=1.0)
+    leaf = image_leaf(x)
+    with eval_with_grad(module):
+        score = target_score(module, leaf, target)
+    size = score.values.detach().abs().clamp(min=1.0)
 
     def objective(z: Tensor) -> Tensor:
-        return -ask(module, z, target).values / size + _priors(z, variation, norm, 2.0, 2.0)
+        return -target_score(module, z, target).values / size + _priors(z, variation, norm, 2.0, 2.0)
 
     return _descend(module, objective, x, steps, lr, seed)
 
@@ -171,16 +176,16 @@ def _priors(z: Tensor, variation: float, norm: float, alpha: float, beta: float)
 
 def _descend(
     module: nn.Module, objective: Callable[[Tensor], Tensor], like: Tensor, steps: int, lr: float, seed: int
-) -> Made:
+) -> OptimizedImage:
     """Adam on the image; the sum over images is descended, so that each goes its own way."""
     if steps < 1:
-        raise UserError("the descent has no step", expected="steps of 1 or more", found=steps)
+        raise UserError("there are too few steps", expected="steps of 1 or more", found=steps)
     generator = torch.Generator().manual_seed(seed)
-    z = images(0.1 * torch.randn(like.shape, generator=generator).to(like.device, like.dtype))
+    z = image_leaf(0.1 * torch.randn(like.shape, generator=generator).to(like.device, like.dtype))
     optimizer = torch.optim.Adam([z], lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     values = []
-    with differentiating(module):
+    with eval_with_grad(module):
         for _ in range(steps):
             value = objective(z)
             if not value.requires_grad:
@@ -190,7 +195,7 @@ def _descend(
             optimizer.step()
             schedule.step()
         values.append(objective(z).detach().mean())
-    return Made(z.detach(), tuple(torch.stack(values).tolist()))
+    return OptimizedImage(z.detach(), tuple(torch.stack(values).tolist()))
 
 
 TOPICS = (Topic("What excites a map, what a layer keeps", code=("invert",)),)

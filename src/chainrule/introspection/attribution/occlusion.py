@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
-from chainrule.introspection.attribution.asking import ask, differentiating, images
+from chainrule.introspection.attribution.target import eval_with_grad, image_leaf, target_score
 from chainrule.introspection.layers import evaluating
 from chainrule.introspection.tensors import first_tensor
 
@@ -56,7 +56,7 @@ def occlusion(
     >>> occlusion(net, torch.ones(1, 1, 1, 3), 0, size=1).round(decimals=2).tolist()  # the last pixel alone matters
     [[1.0, 1.0, 0.5]]
     """
-    height, width = images(x).shape[2:]
+    height, width = image_leaf(x).shape[2:]
     if len(x) != 1:
         raise UserError("one image at a time is covered", expected="x (1, C, H, W)", found=tuple(x.shape))
     if not 1 <= size <= min(height, width) or stride < 1 or batch_size < 1:
@@ -65,8 +65,8 @@ def occlusion(
             expected=f"size 1 to {min(height, width)}, stride and batch_size 1 or more",
             found=f"size {size}, stride {stride}, batch_size {batch_size}",
         )
-    with differentiating(module), torch.no_grad():
-        chosen = ask(module, x.detach(), target).place.index
+    with eval_with_grad(module), torch.no_grad():
+        chosen = target_score(module, x.detach(), target).target.index
     tops, lefts = positions(height, size, stride), positions(width, size, stride)
     places = [(top, left) for top in tops for left in lefts]
     probs = []

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
-from chainrule.introspection.attribution.asking import observe
-from chainrule.introspection.attribution.fields_of_layers import Fields
+from chainrule.introspection.attribution.receptive_field.network import Fields
+from chainrule.introspection.attribution.target import forward_with_activations
 from chainrule.introspection.layers import evaluating
 
 
 @dataclass(frozen=True)
-class Excitation:
+class TopActivations:
     """Of each map of a layer the strongest images, the strongest first: all (C, count).
 
     `image` is the number in the data set, `row` and `column` the place of the unit, `value` its activation.
@@ -35,7 +35,7 @@ def top_activations(
     count: int = 9,
     batch_size: int = 100,
     prepare: Callable[[Tensor], Tensor] = lambda x: x,
-) -> dict[str, Excitation]:
+) -> dict[str, TopActivations]:
     """For each map of some layers, the `count` images in which it has its largest activations, one place in each.
 
     Args:
@@ -71,7 +71,7 @@ def top_activations(
     widths: dict[str, tuple[int, int]] = {}
     with torch.no_grad(), evaluating(module):
         for start in range(0, len(x), batch_size):
-            seen = observe(module, prepare(x[start : start + batch_size]), layers)[1]
+            seen = forward_with_activations(module, prepare(x[start : start + batch_size]), layers)[1]
             for name, maps in seen.items():
                 if maps.dim() != 4:
                     raise UserError(
@@ -92,9 +92,9 @@ def _strongest(before: tuple[Tensor, Tensor] | None, value: Tensor, code: Tensor
     return value.gather(1, order), code.gather(1, order)
 
 
-def _excitation(value: Tensor, code: Tensor, height: int, width: int) -> Excitation:
+def _excitation(value: Tensor, code: Tensor, height: int, width: int) -> TopActivations:
     image, place = code // (height * width), code % (height * width)
-    return Excitation(value, image, place // width, place % width)
+    return TopActivations(value, image, place // width, place % width)
 
 
 def crop(image: Tensor, field: Fields, row: int, column: int) -> Tensor:
@@ -104,7 +104,7 @@ def crop(image: Tensor, field: Fields, row: int, column: int) -> Tensor:
         field: the receptive field of the unit's layer, vertical and horizontal, from `receptive_fields`.
         row, column: of the unit in its map.
 
-    >>> from chainrule.introspection.attribution.receptive_field import ReceptiveField
+    >>> from chainrule.introspection.attribution.receptive_field.arithmetic import ReceptiveField
     >>> three = ReceptiveField(size=3, jump=2, start=-1)
     >>> crop(torch.arange(16.0).view(1, 4, 4), (three, three), 0, 1).tolist()
     [[[1.0, 2.0, 3.0], [5.0, 6.0, 7.0]]]

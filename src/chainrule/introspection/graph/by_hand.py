@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
-from chainrule.introspection.graph.record import Edge, Node
-
-if TYPE_CHECKING:
-    from chainrule.introspection.graph.trace import Graph
+from chainrule.introspection.graph.record import Edge, Graph, Node
 
 
 def handed_back(node: Node, edge: Edge) -> Tensor | None:
@@ -27,8 +22,16 @@ def _wide(tensor: Tensor) -> Tensor:
     return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
 
 
-def largest_error(graph: Graph) -> float:
-    """The largest relative difference, over edges and over nodes, between the chain rule and autograd."""
+def check(graph: Graph) -> float:
+    """The largest relative error of the chain rule done by hand, over all nodes whose numbers are kept.
+
+    At each operation arriving gradient times local derivative is compared with what autograd handed back, and at each
+    value the sum over its uses with what autograd says arrives. In float64 it is a few units of rounding.
+
+    >>> from chainrule.introspection.graph.trace import graph
+    >>> check(graph(lambda x, y: x * y + x, 2.0, 3.0))
+    0.0
+    """
     worst = 0.0
     sums: dict[int, Tensor] = {
         node.index: _wide(node.seed) for node in graph.nodes if node.seed is not None and node.gradient is not None

@@ -19,20 +19,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
 
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
+from chainrule.introspection.graph.finding import Finding
 from chainrule.introspection.graph.mixing import batch_mixing
-from chainrule.introspection.graph.record import Node, norm_of
-
-if TYPE_CHECKING:
-    from chainrule.introspection.graph.trace import Graph
+from chainrule.introspection.graph.record import Graph, Node, norm_of
+from chainrule.introspection.graph.trace import graph
 
 GRADIENT_RATIO = 1e-3
 DEAD_SHARE = 0.4
@@ -41,36 +39,23 @@ UPDATE_LOW, UPDATE_HIGH = 1e-5, 1e-1
 FEWEST_LAYERS = 3  # a gradient vanishes from layer to layer; of two there is no trend
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One illness.
-
-    Attributes:
-        what: its name.
-        layer: where.
-        number: what was measured.
-        limit: what it should have been, in words.
-        meaning: what the number is, in a sentence.
-        remedy: what helps.
-        by_design: it is how the network is meant to be, and worth knowing.
-    """
-
-    what: str
-    layer: str
-    number: float
-    limit: str
-    meaning: str
-    remedy: str
-    by_design: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.what} in {self.layer}: {self.number:.3g} ({self.limit}). {self.meaning} {self.remedy}"
+@overload
+def diagnose(module: Graph, /) -> list[Finding]: ...
 
 
+@overload
 def diagnose(
     module: nn.Module,
     batch: tuple[Any, Any],
     loss: Callable[[Any, Any], Tensor],
+    optimizer: torch.optim.Optimizer | None = None,
+) -> list[Finding]: ...
+
+
+def diagnose(
+    module: nn.Module | Graph,
+    batch: tuple[Any, Any] | None = None,
+    loss: Callable[[Any, Any], Tensor] | None = None,
     optimizer: torch.optim.Optimizer | None = None,
 ) -> list[Finding]:
     """Examines a network on one real batch, as it stands: in training mode if it is in training mode.
@@ -78,14 +63,14 @@ def diagnose(
     Weights, gradients, buffers and the optimiser are as before when it returns.
 
     Args:
-        module: the network.
+        module: the network; or, by itself, a finished graph, of which `diagnose_graph` says what it shows.
         batch: (x, y): what the module is called with, a tensor or a tuple of several, and the target. A batch of 16
             samples or more says most about dead units.
         loss: (output, y) to a scalar.
         optimizer: if given, one step is tried, measured, and taken back.
 
     Raises:
-        UserError: the loss is no scalar, or the batch is no pair.
+        UserError: the loss is no scalar, the batch is no pair, or a module stands alone.
 
     >>> _ = torch.manual_seed(0)
     >>> net = nn.Sequential(*(layer for _ in range(8) for layer in (nn.Linear(16, 16), nn.Sigmoid())), nn.Linear(16, 2))
@@ -93,8 +78,10 @@ def diagnose(
     >>> [(f.what, f.layer) for f in found]
     [('vanishing gradient', '0')]
     """
-    from chainrule.introspection.graph.trace import graph
-
+    if isinstance(module, Graph):
+        return diagnose_graph(module)
+    if loss is None:
+        raise UserError("a module is diagnosed on a batch and its loss", expected="diagnose(module, (x, y), loss)")
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:
         raise UserError("the batch is no pair", expected="(x, y)", found=type(batch).__name__)
     x, y = batch
@@ -107,7 +94,7 @@ def diagnose(
             raise UserError("the loss is no scalar", expected="a tensor of one number", found=shape, cure="its mean")
         return value
 
-    found = of_graph(graph(objective, *inputs))
+    found = diagnose_graph(graph(objective, *inputs))
     found += without_gradient(module, objective, inputs)
     if optimizer is not None:
         found += updates(module, optimizer, objective, inputs)
@@ -117,7 +104,7 @@ def diagnose(
 # -- from a graph alone ------------------------------------------------------------------------------------------------
 
 
-def of_graph(graph: Graph) -> list[Finding]:
+def diagnose_graph(graph: Graph) -> list[Finding]:
     """What the values and gradients of a graph show: numbers that are none, gradients that vanish or explode, dead and
     saturated units."""
     return [*_unusual(graph), *_from_layer_to_layer(graph), *_units(graph)]

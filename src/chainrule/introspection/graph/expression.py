@@ -65,8 +65,7 @@ class Expression:
         except (SyntaxError, ValueError) as error:
             if isinstance(error, UserError):
                 raise
-            column = getattr(error, "offset", None)
-            where = f"column {column}" if column else None
+            where = f"column {error.offset}" if isinstance(error, SyntaxError) and error.offset else None
             raise UserError("this is no expression", where=where, expected=_ALLOWED, found=self.text) from error
         except (RecursionError, MemoryError) as error:
             raise UserError("the expression is nested too deeply", found=self.text[:60]) from error

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from chainrule.introspection.graph.finding import Finding
 from chainrule.introspection.tensors import first_tensor
-
-if TYPE_CHECKING:
-    from chainrule.introspection.graph.diagnose import Finding
 
 LIMIT = 1e-4
 
@@ -22,8 +20,6 @@ def batch_mixing(module: nn.Module, inputs: Sequence[Any]) -> list[Finding]:
 
     The first dimension of inputs and outputs must be the batch; where the output has another, nothing is said.
     """
-    from chainrule.introspection.graph.diagnose import Finding
-
     size = next((len(x) for x in inputs if isinstance(x, Tensor) and x.dim()), 0)
     if size < 2:
         return []

@@ -1,4 +1,4 @@
-"""What the trace of one computation holds: nodes, the edges between them, and the calls of modules around them."""
+"""What the trace of one computation holds: nodes, the edges between them, the calls of modules around them; no more."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+from chainrule.core.errors import unknown
 
 MOST_NUMBERS = 64  # a tensor of more is told by its statistics; its numbers are not kept
 
@@ -161,3 +163,38 @@ class Call:
     name: str
     kind: str
     parent: int
+
+
+@dataclass(eq=False, repr=False)
+class Graph:
+    """One computation, forward and backward, as `trace.graph` finds it.
+
+    Beside this record stand the functions of it: `drawing.text.to_text`, `drawing.svg.to_svg`, `drawing.page.write_page`,
+    `by_hand.check` and `diagnose.diagnose`; `chainrule.inspect` has them all.
+
+    Attributes:
+        title: the function or module.
+        nodes: the values in the order of computing; sources stand before.
+        calls: the calls of modules around them.
+        outputs: the indices of the nodes whose numbers the objective sums.
+        objective: what the gradients are gradients of, in words.
+        notes: what a reader should know: branches taken, numbers that left the graph, operations without effect.
+    """
+
+    title: str
+    nodes: list[Node]
+    calls: list[Call]
+    outputs: list[int]
+    objective: str
+    notes: list[str]
+
+    def __getitem__(self, name: str) -> Node:
+        """The node of that name: an input, a parameter, `h1` and so on, `f` for the only output."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise unknown("there is no node", name, [node.name for node in self.nodes][:60])
+
+    def __repr__(self) -> str:
+        operations = sum(node.kind == "operation" for node in self.nodes)
+        return f"<Graph of {self.title}: {len(self.nodes)} values, {operations} of them by operations>"

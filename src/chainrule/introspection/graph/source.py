@@ -14,7 +14,8 @@ from torch import nn
 from chainrule.core.errors import ChainruleError, UserError, unknown
 from chainrule.core.settings import parse_pairs
 from chainrule.introspection.graph.expression import Expression, read_value
-from chainrule.introspection.graph.trace import Graph, graph
+from chainrule.introspection.graph.record import Graph
+from chainrule.introspection.graph.trace import graph
 
 
 def graph_of_text(text: str, words: Sequence[str]) -> Graph:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,74 +12,9 @@ from torch import Tensor, nn
 from chainrule.core.errors import UserError
 from chainrule.introspection.graph.calls import Calls
 from chainrule.introspection.graph.gradients import differentiate
-from chainrule.introspection.graph.record import MOST_NUMBERS, Call, Node
+from chainrule.introspection.graph.record import MOST_NUMBERS, Call, Graph, Node
 from chainrule.introspection.graph.rules import partial, written
 from chainrule.introspection.graph.tape import Tape
-
-if TYPE_CHECKING:
-    from chainrule.introspection.graph.diagnose import Finding
-
-
-class Graph:
-    """One computation, forward and backward. It is printed as text, drawn as SVG, and written as a page.
-
-    Attributes:
-        title: the function or module.
-        nodes: the values in the order of computing, `record.Node` each; sources stand before.
-        calls: the calls of modules around them.
-        outputs: the indices of the nodes whose numbers the objective sums.
-        objective: what the gradients are gradients of, in words.
-        notes: what a reader should know: branches taken, numbers that left the graph, operations without effect.
-    """
-
-    def __init__(
-        self, title: str, nodes: list[Node], calls: list[Call], outputs: list[int], objective: str, notes: list[str]
-    ) -> None:
-        self.title, self.nodes, self.calls, self.outputs = title, nodes, calls, outputs
-        self.objective, self.notes = objective, notes
-
-    def __getitem__(self, name: str) -> Node:
-        """The node of that name: an input, a parameter, `h1` and so on, `f` for the only output."""
-        for node in self.nodes:
-            if node.name == name:
-                return node
-        from chainrule.core.errors import unknown
-
-        raise unknown("there is no node", name, [node.name for node in self.nodes][:60])
-
-    def __str__(self) -> str:
-        from chainrule.introspection.graph.drawing.text import as_text
-
-        return as_text(self)
-
-    def svg(self, unfold: bool | Sequence[str] = ()) -> str:
-        """The figure, alone in a file or in a page. `unfold`: the names of boxes to open, or True for all."""
-        from chainrule.introspection.graph.drawing.fold import view
-        from chainrule.introspection.graph.drawing.svg import draw
-
-        return draw(self, view(self, unfold))
-
-    def page(self, out: str | Path) -> Path:
-        """One HTML file, offline, that steps forward and backward through the graph."""
-        from chainrule.introspection.graph.drawing.page import write
-
-        return write(self, Path(out))
-
-    def check(self) -> float:
-        """The largest relative error of the chain rule done by hand, over all nodes whose numbers are kept.
-
-        At each operation arriving gradient times local derivative is compared with what autograd handed back, and at
-        each value the sum over its uses with what autograd says arrives. In float64 it is a few units of rounding.
-        """
-        from chainrule.introspection.graph.by_hand import largest_error
-
-        return largest_error(self)
-
-    def diagnose(self) -> list[Finding]:
-        """What is ill in this computation as it stands; `diagnose` of this package also tries updates and batches."""
-        from chainrule.introspection.graph.diagnose import of_graph
-
-        return of_graph(self)
 
 
 def graph(f: Callable[..., Any], *inputs: Any, seed: Tensor | Sequence[Tensor] | None = None) -> Graph:

@@ -68,13 +68,16 @@ class BatchNorm(nn.Module):
         check_channels(x, self.num_features)
         if self.training:
             check_batch_statistics(x)
+            # Algorithm 1: mean and variance of the minibatch, each (1, C, 1, ...).
             mean, variance = moments(x, batch_dims(x))
+            # For algorithm 2: running averages, of the variance the unbiased one.
             with torch.no_grad():
                 for running, new in ((self.running_mean, mean), (self.running_var, _unbiased(variance, x))):
                     running.lerp_(new.flatten().to(running.dtype), self.momentum)
                 self.num_batches_tracked.add_(1)
         else:
             mean, variance = _as_channels(self.running_mean, x), _as_channels(self.running_var, x)
+        # Normalise, then scale and shift.
         return scale_channels(normalize(x, mean, variance, self.eps), self.weight, self.bias)
 
     def extra_repr(self) -> str:
@@ -123,6 +126,7 @@ class CaffeBatchNorm(nn.Module):
             if not x.numel():
                 raise UserError("an empty batch has no mean", found=f"x {tuple(x.shape)}")
             mean, variance = moments(x, batch_dims(x))
+            # Each sum decays by f before the new batch is added; scale_factor is the sum of the weights.
             with torch.no_grad():
                 for blob, new in ((self.mean_sum, mean), (self.var_sum, _unbiased(variance, x))):
                     blob.mul_(self.moving_average_fraction).add_(new.flatten().to(blob.dtype))
@@ -168,22 +172,22 @@ class Scale(nn.Module):
 
 
 @torch.no_grad()
-def lone_number(network: nn.Module, x: Tensor) -> str | None:
-    """The name of the first batch normalisation that sees one number a channel of each sample; None where none does.
+def single_value_layer(network: nn.Module, x: Tensor) -> str | None:
+    """The name of the first batch normalisation that sees a single value a channel of each sample; None where none does.
 
-    In training such a layer cannot take a batch of one sample: one number has no variance.
+    In training such a layer cannot take a batch of one sample: a single value has no variance.
 
     Args:
         network: in eval mode, so that its averages stay.
         x: a batch, for example of one.
 
     >>> net = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(3)).eval()
-    >>> lone_number(net, torch.zeros(1, 3, 4, 4)), lone_number(net[1:], torch.zeros(1, 3, 4, 4))
+    >>> single_value_layer(net, torch.zeros(1, 3, 4, 4)), single_value_layer(net[1:], torch.zeros(1, 3, 4, 4))
     ('1', None)
     """
     found: list[str] = []
 
-    def noting(name: str) -> Callable[..., None]:
+    def recorder(name: str) -> Callable[..., None]:
         def hook(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             if inputs[0].shape[2:].numel() == 1:
                 found.append(name)
@@ -193,7 +197,7 @@ def lone_number(network: nn.Module, x: Tensor) -> str | None:
     with contextlib.ExitStack() as hooks:
         for name, layer in network.named_modules():
             if isinstance(layer, (BatchNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)):
-                hooks.enter_context(layer.register_forward_pre_hook(noting(name)))
+                hooks.enter_context(layer.register_forward_pre_hook(recorder(name)))
         network(x)
     return found[0] if found else None
 
@@ -205,7 +209,7 @@ def _unbiased(variance: Tensor, x: Tensor) -> Tensor:
 
 
 def _as_channels(of: Tensor, x: Tensor) -> Tensor:
-    return of.view(-1, *[1] * (x.dim() - 2))
+    return of.view(-1, *[1] * (x.dim() - 2))  # (C,) -> (C, 1, ...)
 
 
 TOPICS = (

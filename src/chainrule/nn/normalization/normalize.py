@@ -1,4 +1,4 @@
-"""Pixels as a network wants them."""
+"""Normalisation of pixels by the mean and deviation of each channel."""
 
 from __future__ import annotations
 

@@ -81,6 +81,7 @@ def adversarial_training(
     import torch
 
     from chainrule.data.images.loading import load_images
+    from chainrule.optim.schedule import cosine_schedule
     from chainrule.systems.attacks.perturbations import iterative_gradient_sign
     from chainrule.systems.image_classification.lenet import LeNetCaffe
     from chainrule.tasks.images.classification import ImageClassifier
@@ -88,7 +89,6 @@ def adversarial_training(
     data = load_images(run, size=size, channels=channels, val_fraction=val_fraction)
     model = run.place(LeNetCaffe(len(data.spec["classes"]), data.spec["channels"]))
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum, weight_decay=weight_decay)
-    total = epochs * -(-data.spec["counts"]["train"] // batch_size)
 
     def criterion(logits: Tensor, y: Tensor) -> Tensor:
         return torch.nn.functional.cross_entropy(logits, y, reduction="none")
@@ -111,7 +111,7 @@ def adversarial_training(
         model=model,
         criterion=criterion,
         optimizer=optimizer,
-        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total),
+        schedule=cosine_schedule(optimizer, epochs, data.spec["counts"]["train"], batch_size),
         epochs=epochs,
         batch_size=batch_size,
         changes=[worst],
@@ -125,6 +125,7 @@ def _lenet(run: Run, epochs: int) -> Callable[[], ImageClassifier]:
 
     from chainrule.data.images.loading import load_images
     from chainrule.loops.experiment import descend
+    from chainrule.optim.schedule import total_steps
     from chainrule.systems.image_classification.lenet import LeNetCaffe
     from chainrule.tasks.images.classification import ImageClassifier
 
@@ -146,7 +147,7 @@ def _lenet(run: Run, epochs: int) -> Callable[[], ImageClassifier]:
                 batch_size=64,
             )
             x, y = task.normalize(data.train.x.to(run.device)), data.train.y.to(run.device)
-            steps = epochs * -(-len(y) // 64)
+            steps = total_steps(epochs, len(y), 64)
             descend(model, x, y, torch.nn.functional.cross_entropy, optimizer, steps=steps, batch_size=64)
         return task
 

@@ -25,7 +25,7 @@ class Chain(Layer):
             input z. What lies within a layer has a name with a dot, `block.conv1`.
 
     Raises:
-        UserError: where there is no layer, a name is taken, or a layer stands twice (it keeps one forward pass only).
+        UserError: where there is no layer, a name is taken, or a layer occurs twice (it keeps one forward pass only).
 
     Source: Rumelhart, Hinton, Williams: Learning representations by back-propagating errors, 1986.
 
@@ -65,6 +65,7 @@ class Chain(Layer):
     def backward(self, delta: Tensor) -> Tensor:
         self.recall(delta)
         self.deltas = {}
+        # From the last layer to the first: the delta of a layer's input is that of the output of the layer below.
         for name, layer in reversed(list(self.named_children())):
             assert isinstance(layer, Layer)
             self.deltas[name] = delta
@@ -74,20 +75,21 @@ class Chain(Layer):
 
 
 class Residual(Layer):
-    """A sum of two ways: y = branch(x) + shortcut(x), with shortcut(x) = x where none is given.
+    """A sum of two paths: y = branch(x) + shortcut(x), with shortcut(x) = x where none is given.
 
-    The delta of a sum goes to both summands unchanged, and what the two ways bring back to x is added:
+    The delta of a sum goes to both summands unchanged, and what the two paths bring back to x is added:
 
         dE/dx = branch.backward(delta) + shortcut.backward(delta)
 
-    With the identity as shortcut, delta itself is a summand of the result: it arrives, however small the branch's is.
+    With the identity as shortcut, delta itself is a summand of the result: it arrives, however small the part of the
+    branch is.
 
     Args:
         branch: what is learnt.
-        shortcut: what leads past it, where shapes change; the identity by default.
+        shortcut: the path around it, where shapes change; the identity by default.
 
     Raises:
-        UserError: where the two ways give different shapes, or share a layer.
+        UserError: where the two paths give different shapes, or share a layer.
 
     Source: He et al.: Deep residual learning for image recognition, 2016, equations 1 and 2.
 
@@ -108,7 +110,9 @@ class Residual(Layer):
     def forward(self, x: Tensor) -> Tensor:
         learnt = self.branch(x)
         past = x if self.shortcut is None else self.shortcut(x)
-        self.require(learnt.shape == past.shape, "the two ways cannot be added", tuple(past.shape), tuple(learnt.shape))
+        self.require(
+            learnt.shape == past.shape, "branch and shortcut cannot be added", tuple(past.shape), tuple(learnt.shape)
+        )
         return self.keep(learnt + past)
 
     @without_graph
@@ -123,12 +127,12 @@ class Residual(Layer):
 
 
 def _require_distinct(layer: Layer) -> None:
-    """UserError where the same layer stands at two places: the second forward pass would overwrite the first."""
+    """UserError where the same layer occurs at two places: the second forward pass would overwrite the first."""
     seen: dict[int, str] = {}
     for name, inner in layer.named_modules(remove_duplicate=False):
         layer.require(
             id(inner) not in seen,
-            "a layer stands at two places",
+            "a layer occurs at two places",
             "a layer of its own at each",
             f"{seen.get(id(inner))} and {name}",
         )

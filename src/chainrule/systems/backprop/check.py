@@ -20,7 +20,7 @@ class GradientCheck:
 
     Attributes:
         passed: whether every element is within the tolerance.
-        difference: |given - numeric| / max(1, |given|, |numeric|) at that element, a pure number.
+        difference: |given - numeric| / max(1, |given|, |numeric|) at that element; it has no unit.
         name: the input or parameter that it belongs to.
         index: its place there.
         given, numeric: the two derivatives.
@@ -66,7 +66,7 @@ def gradient_check(
 
     Returns:
         The verdict, and the element that differs most. At a kink (a ReLU at 0, a tie of maxima) no derivative exists,
-        and the check says so in its way: it fails.
+        so the check fails there.
 
     Raises:
         UserError: where a gradient has no input or another shape, nothing is to be checked, or the function gives no
@@ -101,9 +101,10 @@ def gradient_check(
         flat, claims = values[name].contiguous(), gradient.detach().double().flatten().tolist()
         values[name] = flat
         for number, claim in enumerate(claims):
+            # the element moved to both sides, everything else as it is
             numeric = _central_difference(at, flat.view(-1), number, step)
             difference = abs(claim - numeric) / max(1.0, abs(claim), abs(numeric))
-            if worst is None or not difference <= worst.difference:  # a nan is worse than any number
+            if worst is None or not difference <= worst.difference:  # NaN is worse than any number
                 index = tuple(int(i) for i in torch.unravel_index(torch.tensor(number), gradient.shape))
                 worst = GradientCheck(difference <= tolerance, difference, name, index, claim, numeric, 0)
                 if difference != difference:
@@ -155,6 +156,7 @@ def layer_check(
             torch.manual_seed(seed)
             return copied(value, *inputs[1:])
 
+    # The scalar: a weighted sum of all outputs. Its delta at the output is the weights themselves.
     first = output(x)
     weights = torch.randn(first.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     copied.zero_grad(set_to_none=True)
@@ -165,6 +167,7 @@ def layer_check(
             parameter.copy_(values[name])
         return (output(values.get("input", x)) * weights).sum()
 
+    # What the layer claims: the gradients that it left, and the delta of its input.
     gradients = {n: p.grad if p.grad is not None else torch.zeros_like(p) for n, p in names.items()}
     points: dict[str, Tensor] = {n: p.detach() for n, p in names.items()}
     if x.is_floating_point():

@@ -1,4 +1,4 @@
-"""Back-propagation by hand: the loop of `fit`, with the backward pass written out and nothing that differentiates."""
+"""Back-propagation by hand: stochastic gradient descent with the backward pass written out, without autograd."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def back_propagate(
     3. backward: each layer turns the delta of its output into that of its input, and leaves its weights' gradients;
     4. update: the optimiser moves the weights against their gradients.
 
-    Beside the loss it tracks `delta_NAME` for each layer with weights: the Euclidean norm, over the whole batch, of the derivative of
-    the mean loss with respect to the layer's output.
+    Beside the loss it tracks `delta_NAME` for each layer with weights: the Euclidean norm, over the whole batch, of the
+    derivative of the mean loss with respect to the layer's output.
 
     Args:
-        run: minds everything around the loop; one process trains.
+        run: checkpoints, metrics, signals; one process trains.
         network: gives logits (B, ...) from what `inputs` gives; its weights are what is learnt.
         criterion: (logits, targets) to a loss per sample (B,).
         inputs: a batch to the network's input.
@@ -64,15 +64,19 @@ def back_propagate(
     for _ in run.epochs(epochs):
         network.train()
         for batch in run.batches(train):
+            # 1. forward
             x = inputs(batch)
-            losses = criterion(network(x), batch.y)
+            losses = criterion(network(x), batch.y)  # (B,)
             loss = losses.mean()
             run.guard(loss, {"model": network}, rerun=partial(network, x), inputs={"x": batch.x}, samples=batch.index)
+            # 2. the delta at the output: d mean / d loss_i = 1 / B, then through the criterion
             delta = criterion.backward(torch.full_like(losses, 1 / len(losses)))
+            # 3. backward
             optimizer.zero_grad()
             network.backward(delta)
             if clip_norm is not None:
                 nn.utils.clip_grad_norm_(parameters, clip_norm)
+            # 4. update
             optimizer.step()
             schedule.step()
             run.track(loss=loss, lr=optimizer.param_groups[0]["lr"], **delta_norms(network))

@@ -140,22 +140,22 @@ def _by_hand(
     weight_decay: float,
     clip: float | None = None,
 ) -> ImageClassifier:
-    """The classifier of any of these networks: momentum SGD, a rate that falls to zero as a cosine, learnt by hand."""
+    """The classifier of any of these networks: momentum SGD, a cosine schedule, gradients by hand."""
     import torch
 
+    from chainrule.optim.schedule import cosine_schedule
     from chainrule.systems.backprop.layers.criteria import CrossEntropy
     from chainrule.tasks.images.classification import ImageClassifier
 
     model, criterion = run.place(network), CrossEntropy()
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum, weight_decay=weight_decay)
-    steps = epochs * -(-data.spec["counts"]["train"] // batch_size)
     return ImageClassifier(
         run,
         data=data,
         model=model,
         criterion=criterion,
         optimizer=optimizer,
-        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
+        schedule=cosine_schedule(optimizer, epochs, data.spec["counts"]["train"], batch_size),
         epochs=epochs,
         batch_size=batch_size,
         learn=_learner(model, criterion, clip),
@@ -163,7 +163,7 @@ def _by_hand(
 
 
 def _learner(network: Chain, criterion: CrossEntropy, clip: float | None) -> Callable[[ImageClassifier, Batches], None]:
-    """The loop by hand, in the place where the system would call the one by autograd."""
+    """Back-propagation by hand, in place of the loop by autograd that the task would run."""
     from chainrule.systems.backprop.loop import back_propagate
 
     def learn(task: ImageClassifier, batches: Batches) -> None:

@@ -1,12 +1,17 @@
-"""NumPy arrays as tensors: the rows an estimator is given, and what it holds in the type and place of rows."""
+"""NumPy arrays as tensors, for estimators: rows that are given, what is held, classes from log-probabilities."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.utils import get_tags
+from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
+
+from chainrule.functional.sparse_rows import SparseRows, as_rows
 
 
 def dense_rows(array: NDArray[Any], device: torch.device | str = "cpu") -> Tensor:
@@ -29,3 +34,32 @@ def like(x: Tensor, values: NDArray[Any]) -> Tensor:
     tensor([1., 1.])
     """
     return torch.as_tensor(values, dtype=x.dtype, device=x.device)
+
+
+class PredictsByLogProbability:
+    """Mixin of a classifier whose `decide` gives log p(class | x) (N, K): the classes and their probabilities."""
+
+    classes_: NDArray[Any]
+    device: str
+
+    def decide(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """The classes (N,) of rows X (N, D)."""
+        return self.classes_[self._log_probabilities(X).argmax(1).numpy()]
+
+    def predict_proba(self, X: Any) -> NDArray[Any]:
+        """p(class | x) (N, K) of rows X (N, D)."""
+        return self._log_probabilities(X).exp().numpy()
+
+    def _rows(self, X: Any) -> Any:
+        """What `decide` reads of checked rows, if it is not the rows themselves."""
+        return X
+
+    def _log_probabilities(self, X: Any) -> Tensor:
+        check_is_fitted(self)
+        sparse = "csr" if get_tags(self).input_tags.sparse else False
+        X = validate_data(self, X, dtype=[np.float64, np.float32], accept_sparse=sparse, reset=False)
+        rows = as_rows(self._rows(X), self.device)
+        return self.decide(rows.rows if isinstance(rows, SparseRows) else rows).cpu()

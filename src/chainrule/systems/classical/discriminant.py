@@ -20,10 +20,10 @@ from torch import Tensor
 from chainrule.core.card import Card
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
-from chainrule.systems.classical.arrays import dense_rows, like
+from chainrule.systems.classical.arrays import PredictsByLogProbability, dense_rows, like
 
 
-class LinearDiscriminant(ClassifierMixin, TransformerMixin, BaseEstimator):
+class LinearDiscriminant(PredictsByLogProbability, ClassifierMixin, TransformerMixin, BaseEstimator):
     """p(y = k | x) in proportion to p(k) N(x; mean_k, S), one S for all classes, so that the borders are planes.
 
     S is divided by N, as maximum likelihood has it. log p(k | x) = x . w_k + b_k + const with w_k = S^-1 mean_k and b_k = -1/2 mean_k . w_k + log p(k). `transform` gives
@@ -183,15 +183,6 @@ class LinearDiscriminant(ClassifierMixin, TransformerMixin, BaseEstimator):
             scores = torch.cat([torch.zeros_like(scores), scores], 1)
         return scores.log_softmax(1)
 
-    def predict(self, X: Any) -> NDArray[Any]:
-        """The classes (N,) of rows X (N, D)."""
-        scores = self._decided(X)
-        return self.classes_[scores.argmax(1).numpy()]
-
-    def predict_proba(self, X: Any) -> NDArray[Any]:
-        """p(class | x) (N, K) of rows X (N, D)."""
-        return self._decided(X).exp().numpy()
-
     def transform(self, X: Any) -> NDArray[Any]:
         """Coordinates (N, n_components) of rows X (N, D) along the directions that tell the classes apart."""
         check_is_fitted(self)
@@ -200,11 +191,6 @@ class LinearDiscriminant(ClassifierMixin, TransformerMixin, BaseEstimator):
         if self.shrinkage is None:
             x = x - like(x, self.xbar_)
         return (x @ like(x, self.scalings_[:, : len(self.explained_variance_ratio_)])).cpu().numpy()
-
-    def _decided(self, X: Any) -> Tensor:
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return self.decide(dense_rows(X, self.device)).cpu()
 
 
 def _shrunk_covariance(x: Tensor, shrinkage: float | str | None) -> tuple[Tensor, float]:

@@ -15,8 +15,8 @@ from chainrule.data.tables.loading import TableSplit, read_other, read_rows
 from chainrule.nn.fitted import Fitted
 from chainrule.run.run import Run
 from chainrule.tasks.tables import figures as row_figures
-from chainrule.tasks.tables.learning import Learn
-from chainrule.tasks.tables.rows import deployable_rows, row_protocol
+from chainrule.tasks.tables.common import deployable_row_model, selection_protocol
+from chainrule.tasks.tables.training import Learn
 
 
 class Explores(Protocol):
@@ -63,7 +63,7 @@ class TableExplorer:
 
     def protocol(self) -> str:
         scale = "standardised columns" if self.data.spec["standardized"] else "columns in their own units"
-        return f"{row_protocol(self.run, self.data.spec, self.how)}; of {scale}"
+        return f"{selection_protocol(self.run, self.data.spec, self.how)}; of {scale}"
 
     def example(self) -> dict[str, tuple[Tensor, ...]]:
         width = len(self.data.spec["mean"])
@@ -85,12 +85,12 @@ class TableExplorer:
         return {"model": (read_rows(inputs, self.data.spec)[1].to(self.run.device, self.dtype),)}
 
     def deployable(self) -> Deployable:
-        return deployable_rows(self.model, self.data.spec, self.dtype, self.output, {})
+        return deployable_row_model(self.model, self.data.spec, self.dtype, self.output, {})
 
     def figures(self) -> list[Figure]:
-        found = row_figures.of_model(self.model, self.data.spec, None)
+        found = row_figures.model_figures(self.model, self.data.spec, None)
         answers = self._estimator.answers(self.data.test.x.to(self.dtype))
-        return [*found, *row_figures.of_answers(self.data.test, answers, self.data.spec)]
+        return [*found, *row_figures.cluster_figures(self.data.test, answers, self.data.spec)]
 
     @property
     def _estimator(self) -> Any:

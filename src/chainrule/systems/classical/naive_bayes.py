@@ -14,19 +14,19 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from chainrule.core.card import Card
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
-from chainrule.functional.sparse_rows import SparseRows, as_rows
-from chainrule.systems.classical.arrays import dense_rows, like
+from chainrule.functional.sparse_rows import AcceptsSparse, SparseRows, as_rows
+from chainrule.systems.classical.arrays import PredictsByLogProbability, dense_rows, like
 
 Priors = Sequence[float] | Literal["uniform"] | None
 
 
-class GaussianNaiveBayes(ClassifierMixin, BaseEstimator):
+class GaussianNaiveBayes(PredictsByLogProbability, ClassifierMixin, BaseEstimator):
     """p(y = k | x) in proportion to p(k) prod_j N(x_j; theta_kj, var_kj).
 
     Args:
@@ -83,17 +83,8 @@ class GaussianNaiveBayes(ClassifierMixin, BaseEstimator):
         squares = [((x - theta[k]) / deviation[k]).square().sum(1) for k in range(len(theta))]
         return (log_prior - 0.5 * torch.stack(squares, 1)).log_softmax(1)
 
-    def predict(self, X: Any) -> NDArray[Any]:
-        """The classes (N,) of rows X (N, D)."""
-        scores = _decided(self, X, sparse=False)
-        return self.classes_[scores.argmax(1).numpy()]
 
-    def predict_proba(self, X: Any) -> NDArray[Any]:
-        """p(class | x) (N, K) of rows X (N, D)."""
-        return _decided(self, X, sparse=False).exp().numpy()
-
-
-class MultinomialNaiveBayes(ClassifierMixin, BaseEstimator):
+class MultinomialNaiveBayes(AcceptsSparse, PredictsByLogProbability, ClassifierMixin, BaseEstimator):
     """p(y = k | x) in proportion to p(k) prod_j theta_kj^x_j, for counts such as the words of a text.
 
     theta_kj = (N_kj + alpha) / (N_k + alpha D), where N_kj sums column j over the rows of class k.
@@ -124,7 +115,6 @@ class MultinomialNaiveBayes(ClassifierMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
         tags.input_tags.positive_only = True
         tags.classifier_tags.poor_score = True
         return tags
@@ -151,17 +141,8 @@ class MultinomialNaiveBayes(ClassifierMixin, BaseEstimator):
         scores = x @ like(x, self.feature_log_prob_).T + like(x, np.log(self.class_prior_))
         return scores.log_softmax(1)
 
-    def predict(self, X: Any) -> NDArray[Any]:
-        """The classes (N,) of counts X (N, D)."""
-        scores = _decided(self, X, sparse=True)
-        return self.classes_[scores.argmax(1).numpy()]
 
-    def predict_proba(self, X: Any) -> NDArray[Any]:
-        """p(class | x) (N, K) of counts X (N, D)."""
-        return _decided(self, X, sparse=True).exp().numpy()
-
-
-class BernoulliNaiveBayes(ClassifierMixin, BaseEstimator):
+class BernoulliNaiveBayes(AcceptsSparse, PredictsByLogProbability, ClassifierMixin, BaseEstimator):
     """p(y = k | x) in proportion to p(k) prod_j theta_kj^b_j (1 - theta_kj)^(1 - b_j), where b_j = 1 if x_j > binarize.
 
     theta_kj = (N_kj + alpha) / (N_k + 2 alpha), where N_kj counts the rows of class k with b_j = 1. A word that is absent
@@ -195,7 +176,6 @@ class BernoulliNaiveBayes(ClassifierMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
         tags.classifier_tags.poor_score = True
         return tags
 
@@ -233,20 +213,8 @@ class BernoulliNaiveBayes(ClassifierMixin, BaseEstimator):
         scores = x @ like(x, log_theta - log_rest).T + like(x, np.log(self.class_prior_) + log_rest.sum(1))
         return scores.log_softmax(1)
 
-    def predict(self, X: Any) -> NDArray[Any]:
-        """The classes (N,) of rows X (N, D)."""
-        scores = self._decided(X)
-        return self.classes_[scores.argmax(1).numpy()]
-
-    def predict_proba(self, X: Any) -> NDArray[Any]:
-        """p(class | x) (N, K) of rows X (N, D)."""
-        return self._decided(X).exp().numpy()
-
-    def _decided(self, X: Any) -> Tensor:
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], accept_sparse="csr", reset=False)
-        rows = as_rows(self._binary(X) if hasattr(X, "tocsr") else X, self.device)
-        return self.decide(rows.rows if isinstance(rows, SparseRows) else rows).cpu()
+    def _rows(self, X: Any) -> Any:
+        return self._binary(X) if hasattr(X, "tocsr") else X
 
 
 def _classes(model: Any, y: NDArray[Any]) -> NDArray[np.int64]:
@@ -286,14 +254,6 @@ def _column_sums(rows: Tensor | SparseRows, index: NDArray[np.int64], num_classe
 
 def _device(rows: Tensor | SparseRows) -> torch.device:
     return rows.rows.device if isinstance(rows, SparseRows) else rows.device
-
-
-def _decided(model: Any, X: Any, *, sparse: bool) -> Tensor:
-    """`decide` on rows X (N, D) as arrays, on the CPU."""
-    check_is_fitted(model)
-    X = validate_data(model, X, dtype=[np.float64, np.float32], accept_sparse="csr" if sparse else False, reset=False)
-    rows = as_rows(X, model.device)
-    return model.decide(rows.rows if isinstance(rows, SparseRows) else rows).cpu()
 
 
 def _above_zero(name: str, value: float) -> None:

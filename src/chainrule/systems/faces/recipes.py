@@ -73,6 +73,7 @@ def facenet(
     from chainrule.data.images.faces import load_faces
     from chainrule.models import build
     from chainrule.nn.fitted import Fitted
+    from chainrule.optim.schedule import cosine_schedule
     from chainrule.systems.classical.pca import PCA
     from chainrule.systems.faces.face_net_small import FaceNetSmall
     from chainrule.systems.faces.jitter import face_jitter
@@ -88,14 +89,13 @@ def facenet(
         model = build(network, embedding=embedding, in_channels=spec["channels"], dropout=dropout)
     model = run.place(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=weight_decay)
-    steps = epochs * -(-spec["counts"]["train"] // (persons * pictures))
     return FaceEmbedding(
         run,
         data=data,
         model=model,
         eigenfaces=Fitted(PCA()),
         optimizer=optimizer,
-        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
+        schedule=cosine_schedule(optimizer, epochs, spec["counts"]["train"], persons * pictures),
         epochs=epochs,
         persons=persons,
         pictures=pictures,

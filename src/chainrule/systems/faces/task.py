@@ -20,8 +20,8 @@ from chainrule.functional.losses import triplet
 from chainrule.loops.supervised import fit
 from chainrule.nn.fitted import Fitted
 from chainrule.nn.normalization.normalize import Normalize
+from chainrule.run.input_normalization import input_normalization
 from chainrule.run.run import Run
-from chainrule.run.weights.provenance import input_normalization
 from chainrule.systems.faces import figures as face_figures
 from chainrule.systems.faces.identity_batches import IdentityBatches
 from chainrule.systems.faces.triplets import (
@@ -349,6 +349,9 @@ class FaceEmbedding:
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
         x = decode_files(inputs, self.data.spec)
         return {"model": (self.normalize(x.to(self.run.device)),), "eigenfaces": (self._rows(x),)}
+
+    def test_images(self) -> Tensor:
+        return self.data.test.x
 
     def training_batch(self) -> TrainingBatch:
         """The first batch of the first epoch."""

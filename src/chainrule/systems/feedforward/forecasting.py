@@ -16,8 +16,8 @@ from chainrule.data.tables.series import SeriesSplit, Window, check_log, read_hi
 from chainrule.run.run import Run
 from chainrule.systems.feedforward import forecast_errors as forecasting
 from chainrule.systems.feedforward import forecast_figures as series_figures
-from chainrule.tasks.tables.learning import Learn
-from chainrule.tasks.tables.rows import row_protocol
+from chainrule.tasks.tables.common import selection_protocol
+from chainrule.tasks.tables.training import Learn
 
 BASELINES = ("naive", "seasonal", "drift")
 
@@ -94,7 +94,7 @@ class Forecaster:
             f"at each time of it everything before is known; a forecast over {self.horizon} begins at each; "
             f"mase is in mean steps of the training part, {spec['mean_step']:.4g}"
         )
-        return row_protocol(self.run, spec, f"{how}; {self.how}" if self.how else how)
+        return selection_protocol(self.run, spec, f"{how}; {self.how}" if self.how else how)
 
     def example(self) -> dict[str, tuple[Tensor, ...]]:
         return {"model": (torch.zeros(1, self.data.spec["lags"], dtype=self.dtype, device=self.run.device),)}

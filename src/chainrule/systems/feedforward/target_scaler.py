@@ -1,4 +1,4 @@
-"""A model of standardised numbers as one that answers in units."""
+"""Un-standardises what a model gives: it learns a standardised target, the caller reads its units."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from chainrule.core.errors import UserError
 
 
 class TargetScaler(nn.Module):
-    """y = mean + std * model(x): the model learns a number of mean 0 and deviation 1, the caller reads units.
+    """Un-standardises the output: y = mean + std * model(x), so that the model learns a target of mean 0 and deviation 1.
 
     Args:
         model: (B, ...) to (B, 1) or (B,).

@@ -77,7 +77,7 @@ class Generator(nn.Module):
         init_dcgan(self)
 
     def forward(self, z: Tensor) -> Tensor:  # (B, Z) -> (B, C, S, S)
-        return self.layers(z[:, :, None, None])
+        return self.layers(z[:, :, None, None])  # (B, Z) -> (B, Z, 1, 1) -> (B, C, S, S)
 
 
 class Discriminator(nn.Module):
@@ -103,7 +103,7 @@ class Discriminator(nn.Module):
         init_dcgan(self)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, S, S) -> (B,)
-        return self.logit(self.layers(x).flatten(1))[:, 0]
+        return self.logit(self.layers(x).flatten(1))[:, 0]  # (B, maps * side * side) -> (B, 1) -> (B,)
 
 
 _SOURCE = (

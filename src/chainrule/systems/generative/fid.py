@@ -1,4 +1,4 @@
-"""How near a set of generated images is to a set of real ones, seen through a classifier."""
+"""Frechet distance and inception score: how near generated images are to real ones, in the features of a classifier."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def feature_statistics(features: Tensor) -> tuple[Tensor, Tensor]:
     x = features.double()
     mean = x.mean(0)
     centred = x - mean
-    return mean, centred.T @ centred / (len(x) - 1)
+    return mean, centred.T @ centred / (len(x) - 1)  # (D, N) @ (N, D) -> (D, D)
 
 
 def frechet_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covariance2: Tensor) -> Tensor:
     """Frechet (2-Wasserstein) distance, squared, of two Gaussians: |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)).
 
-    S1 S2 has the eigenvalues of S1^(1/2) S2 S1^(1/2), which is symmetric and has no negative ones; the trace of the
-    root is the sum of their roots, so no root of a matrix that is not symmetric is taken. Computed in float64.
+    S1 S2 has the eigenvalues of S1^(1/2) S2 S1^(1/2), which is symmetric and positive semi-definite. The trace of the
+    root is the sum of their roots, so that no root of an asymmetric matrix is needed. Computed in float64.
 
     Args:
         mean1, mean2: (D,).
@@ -40,8 +40,10 @@ def frechet_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covarian
     10.0
     """
     mean1, mean2, covariance1, covariance2 = (t.double() for t in (mean1, mean2, covariance1, covariance2))
+    # S1^(1/2) from the eigenvalues of S1
     values, vectors = torch.linalg.eigh(covariance1)
-    root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+    root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T  # (D, D)
+    # tr (S1 S2)^(1/2): the roots of the eigenvalues of S1^(1/2) S2 S1^(1/2), made symmetric against rounding
     product = root @ covariance2 @ root
     trace_of_root = torch.linalg.eigvalsh((product + product.T) / 2).clamp_min(0).sqrt().sum()
     distance = (mean1 - mean2).square().sum() + covariance1.trace() + covariance2.trace() - 2 * trace_of_root
@@ -49,10 +51,10 @@ def frechet_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covarian
 
 
 def classifier_score(log_probs: Tensor) -> Tensor:
-    """exp of the mean over samples of KL(p(y|x) || p(y)), from log p(y|x) (N, K): between 1 and K, higher is better.
+    """The inception score, exp of the mean over samples of KL(p(y|x) || p(y)), from log p(y|x) (N, K): 1 to K.
 
-    It is K where every image is surely of one class and all classes come equally often, and 1 where the images
-    tell nothing. With Inception-v3 as the classifier this is the inception score; here any classifier will do.
+    It is K where every image is of one class with certainty and all classes are equally frequent, and 1 where the
+    answers do not depend on the image. The published scores take Inception-v3 as the classifier; any other will do.
 
     Source: Salimans et al. 2016 (arXiv 1606.03498), section 4.
 
@@ -61,8 +63,8 @@ def classifier_score(log_probs: Tensor) -> Tensor:
     """
     log_probs = log_probs.double()
     probs = log_probs.exp()
-    marginal = probs.mean(0)
-    # H(y) - mean H(y|x); entr(0) = 0, so that a probability of exactly zero is no trouble.
+    marginal = probs.mean(0)  # p(y), (K,)
+    # mean KL = H(y) - mean H(y|x); entr(0) = 0, so that a probability of exactly zero does no harm.
     return (torch.special.entr(marginal).sum() - torch.special.entr(probs).sum(1).mean()).exp()
 
 

@@ -1,7 +1,8 @@
-"""A small classifier of digits through whose eyes generators are scored: its 64 features, its ten probabilities.
+"""A small classifier of digits by which generators are scored: its 64 features, its ten probabilities.
 
 Inception-v3, which the published scores use, is 100 MB and was trained on photographs; for 28-pixel digits a network
-of 47,034 weights trained on digits tells more, and fits into the package. Scores by it compare with each other only.
+of 47,034 weights trained on digits discriminates better, and fits into the package. Its scores compare only with
+each other.
 
 Shapes: B batch, K classes.
 """
@@ -37,30 +38,30 @@ class ScoreNet(nn.Module):
         x = F.max_pool2d(F.relu(self.conv1(x)), 2)  # (B, 16, 14, 14)
         x = F.max_pool2d(F.relu(self.conv2(x)), 2)  # (B, 32, 7, 7)
         x = F.max_pool2d(F.relu(self.conv3(x)), 2)  # (B, 48, 3, 3)
-        return F.relu(self.hidden(x.flatten(1)))
+        return F.relu(self.hidden(x.flatten(1)))  # (B, 48 * 3 * 3) -> (B, 64)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x))
 
 
 class DigitScorer(nn.Module):
-    """The published ScoreNet, from bytes on: grey images (B, 1, H, W) in 0 to 255 to (features (B, 64), log-probs (B, 10)).
+    """The trained ScoreNet of this package, on bytes.
 
-    Images of another side than 28 are resampled to it.
+    Takes grey images (B, 1, H, W) in 0 to 255, resampled to 28 x 28; gives features (B, 64), log-probabilities (B, 10).
     """
 
     def __init__(self) -> None:
         super().__init__()
         folder = resources.files("chainrule.systems.generative") / "assets"
-        self.origin: dict[str, Any] = json.loads((folder / "score-net-mnist.json").read_text("utf-8"))
-        self.normalize = Normalize(self.origin["mean"], self.origin["std"])
+        self.provenance: dict[str, Any] = json.loads((folder / "score-net-mnist.json").read_text("utf-8"))
+        self.normalize = Normalize(self.provenance["mean"], self.provenance["std"])
         self.net = ScoreNet()
         self.net.load_state_dict(safetensors.torch.load((folder / "score-net-mnist.safetensors").read_bytes()))
         self.eval().requires_grad_(False)
 
     @property
     def name(self) -> str:
-        return f"a digit classifier (score-net, MNIST test accuracy {self.origin['test_accuracy']})"
+        return f"a digit classifier (score-net, MNIST test accuracy {self.provenance['test_accuracy']})"
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         if pixels.shape[-2:] != (28, 28):

@@ -1,16 +1,13 @@
-"""Images out of noise: a generator that learns from a discriminator."""
+"""The task of a generative adversarial network: images from noise."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
-from itertools import islice
-from math import isqrt
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
@@ -22,11 +19,17 @@ from chainrule.data.images.unlabelled import read_other_unlabelled
 from chainrule.reporting import plots as figures
 from chainrule.run.run import Run
 from chainrule.systems.generative.fid import classifier_score, feature_statistics, frechet_distance
-from chainrule.systems.generative.loop import discriminator_loss, non_saturating_loss, play
+from chainrule.systems.generative.images import ToPixels, from_bytes, grid, grid_columns, nearest, to_bytes, to_image
+from chainrule.systems.generative.loop import (
+    FullBatches,
+    discriminator_loss,
+    non_saturating_loss,
+    train_gan,
+    update_average,
+)
 
 EVALUATION_BATCH = 500
 MOST_SCORED = 10_000
-GRID_BYTES = 100_000  # of a grid's pixels, about what its file takes
 
 
 class ImageGan:
@@ -36,14 +39,14 @@ class ImageGan:
         run: the run it belongs to.
         data: what `load_unlabelled` gave.
         generator, discriminator: the players, on the run's device.
-        average: a copy of the generator that follows it as a moving average and makes the images, if any.
+        average: a copy of the generator, the moving average of its weights, which then makes the images; or None.
         generator_optimizer, discriminator_optimizer: their update rules.
         scorer: bytes (B, 1, H, W) to (features, log-probabilities), if there is one for such images.
-        scorer_name: it in words, for the protocol.
+        scorer_name: a description of it, for the protocol.
         steps, batch_size, discriminator_steps: the optimisation; a step is a batch.
         noise, noise_size: `uniform` in [-1, 1] or `normal`, and Z.
-        ema: the share of the old in the moving average.
-        sample_every: steps between two images of samples; 0: none.
+        ema: decay of the moving average.
+        sample_every: steps between two grids of samples; 0: none.
     """
 
     def __init__(
@@ -66,13 +69,8 @@ class ImageGan:
         ema: float,
         sample_every: int,
     ) -> None:
-        self.run, self.data, self.generator, self.discriminator, self.average = (
-            run,
-            data,
-            generator,
-            discriminator,
-            average,
-        )
+        self.run, self.data = run, data
+        self.generator, self.discriminator, self.average = generator, discriminator, average
         self.generator_optimizer, self.discriminator_optimizer = generator_optimizer, discriminator_optimizer
         self.scorer, self.scorer_name = scorer, scorer_name
         self.steps, self.batch_size, self.discriminator_steps = steps, batch_size, discriminator_steps
@@ -84,7 +82,7 @@ class ImageGan:
 
     @property
     def sampler(self) -> nn.Module:
-        """The network that makes the images one sees: the average where there is one."""
+        """The network that makes the images: the average where there is one."""
         return self.generator if self.average is None else self.average
 
     # -- training -------------------------------------------------------------------------------------------------
@@ -93,16 +91,16 @@ class ImageGan:
         run.require_one_process()
         self._images_to_score(self.data.test, self.data.spec["where"])
         x, y = self.data.train.x.to(run.device), self.data.train.y.to(run.device)
-        batches = WholeBatches(Batches(x, y, self.batch_size, seed=run.seed))
+        batches = FullBatches(Batches(x, y, self.batch_size, seed=run.seed))
         fixed = self.fixed_noise(grid_columns(self.data.spec) ** 2)
 
         def after_step(step: int) -> None:
             if self.average is not None and step % self.discriminator_steps == 0:
-                follow(self.average, self.generator, self.ema, step // self.discriminator_steps)
+                update_average(self.average, self.generator, self.ema, step // self.discriminator_steps)
             if self.sample_every and (step % self.sample_every == 0 or step == self.steps):
                 run.save_image(f"samples-{step:06d}", grid(self.draw(fixed)))
 
-        play(
+        train_gan(
             run,
             generator=self.generator,
             discriminator=self.discriminator,
@@ -118,7 +116,7 @@ class ImageGan:
         )
 
     def discriminator_objective(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Real and fake images pass one after the other, so that batch norm sees each kind by itself."""
+        """Real and fake images are passed separately, so that batch norm sees each kind by itself."""
         with torch.no_grad():
             fake = self.generator(self.noise(len(batch.x)))
         real_logits, fake_logits = self.discriminator(from_bytes(batch.x)), self.discriminator(fake)
@@ -138,12 +136,12 @@ class ImageGan:
         return z.to(self.run.device)
 
     def fixed_noise(self, count: int, stream: int = 0) -> Tensor:
-        """Noise that is a function of the run's seed and the number of a stream alone."""
+        """Noise that depends on the run's seed and the number of a stream alone."""
         return self.noise(count, torch.Generator().manual_seed((self.run.seed + 1) * 1_000_033 + stream))
 
     @torch.inference_mode()
     def draw(self, z: Tensor) -> Tensor:
-        """Byte images (N, C, S, S), on the CPU, for noise (N, Z); in eval mode, so none depends on its neighbours."""
+        """Byte images (N, C, S, S), on the CPU, for noise (N, Z); in eval mode, so that none depends on the others."""
         network, was_training = self.sampler, self.sampler.training
         network.eval()
         parts = []
@@ -163,11 +161,13 @@ class ImageGan:
         metrics = self._losses(real, fake)
         if self.scorer is None:
             return metrics
-        some = torch.randperm(len(self.data.train), generator=torch.Generator().manual_seed(self.run.seed))[: len(real)]
+        chosen = torch.randperm(len(self.data.train), generator=torch.Generator().manual_seed(self.run.seed))[
+            : len(real)
+        ]
         scored = {
             "real": self._scored(real),
             "fake": self._scored(fake),
-            "train": self._scored(self.data.train.x[some]),
+            "train": self._scored(self.data.train.x[chosen]),
         }
         statistics = {name: feature_statistics(features) for name, (features, _) in scored.items()}
         return {
@@ -196,8 +196,8 @@ class ImageGan:
     def _losses(self, real: Tensor, fake: Tensor) -> dict[str, float]:
         """Both players' losses on byte images, in batches as in training.
 
-        Batch norm takes the batch's own statistics: its running ones mix real and fake, and with them the
-        discriminator knows neither. A copy of it is asked, so that they stay.
+        Batch norm takes the batch's own statistics: its running ones mix real and fake, and fit neither. A copy of the
+        discriminator is evaluated, so that they do not change.
         """
         discriminator = copy.deepcopy(self.discriminator).train()
         logits = []
@@ -226,7 +226,7 @@ class ImageGan:
     def _images_to_score(self, split: ImageSplit, where: str) -> Tensor:
         if len(split) < 2:
             raise UserError(
-                "the test split is too small to measure a spread on",
+                "the test split is too small for a covariance",
                 where=where,
                 expected="2 images or more",
                 found=len(split),
@@ -238,13 +238,13 @@ class ImageGan:
 
     def generate(self, count: int, out: Path) -> list[dict[str, Any]]:
         """`count` images sample-0001.png, ... and all of them in grid.png, below `out`."""
-        some_images = self.draw(self.noise(count, torch.default_generator))
+        images = self.draw(self.noise(count, torch.default_generator))
         try:
             out.mkdir(parents=True, exist_ok=True)
             files = [out / f"sample-{number:04d}.png" for number in range(1, count + 1)]
-            for file, image in zip(files, some_images, strict=True):
+            for file, image in zip(files, images, strict=True):
                 to_image(image).save(file)
-            grid(some_images).save(out / "grid.png")
+            grid(images).save(out / "grid.png")
         except OSError as error:
             raise UserError(
                 "the images cannot be written", where=out, found=error.strerror, cure="another --out"
@@ -297,11 +297,11 @@ class ImageGan:
         return result
 
     def _class_table(self) -> Figure:
-        """How often the classifier sees each of its classes: a class that is never made shows as a zero."""
+        """How often the classifier answers each class: mode collapse shows as zeros."""
         real = self._images_to_score(self.data.test, self.data.spec["where"])
         shares = []
-        for some_images in (self.draw(self.fixed_noise(len(real), stream=1)), real):
-            answer = self._scored(some_images)[1]
+        for images in (self.draw(self.fixed_noise(len(real), stream=1)), real):
+            answer = self._scored(images)[1]
             shares.append(torch.bincount(answer.argmax(1), minlength=answer.shape[1]) / len(answer))
         rows = [
             [str(k), f"{float(fake):.3f}", f"{float(true):.3f}"]
@@ -312,81 +312,3 @@ class ImageGan:
             f"Shares of the answers of {self.scorer_name}.",
             table=[["class", "generated", "test split"], *rows],
         )
-
-
-class WholeBatches:
-    """The batches that are full: batch norm would see a last one of few images otherwise than all the others."""
-
-    def __init__(self, batches: Batches) -> None:
-        self.batches = batches
-
-    def __len__(self) -> int:
-        return len(self.batches.x) // self.batches.batch_size
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        return islice(self.batches.epoch(epoch, start), len(self) - start)
-
-
-class ToPixels(nn.Module):
-    """A generator whose images are floats in [0, 255]."""
-
-    def __init__(self, generator: nn.Module) -> None:
-        super().__init__()
-        self.generator = generator
-
-    def forward(self, noise: Tensor) -> Tensor:
-        return (self.generator(noise) + 1) * 127.5
-
-
-def from_bytes(x: Tensor) -> Tensor:
-    """Bytes to [-1, 1], the range of tanh, channels-last as the networks are."""
-    return (x.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-
-
-def to_bytes(x: Tensor) -> Tensor:
-    return ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-
-
-@torch.no_grad()
-def follow(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    """average <- d average + (1 - d) network, with d = min(decay, (1 + step) / (10 + step)); statistics of batch norm too.
-
-    The smaller d of the first steps lets the average forget where it began.
-    """
-    share = 1 - min(decay, (1 + step) / (10 + step))
-    for mean, value in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-        if value.is_floating_point():
-            mean.lerp_(value, share)
-        else:
-            mean.copy_(value)
-
-
-def nearest(image: Tensor, some_images: Tensor, count: int) -> Tensor:
-    """Indices of the `count` images (N, C, H, W) at the least Euclidean distance from one (C, H, W)."""
-    one = image.flatten().float()
-    distance = torch.cat([(chunk.flatten(1).float() - one).square().sum(1) for chunk in some_images.split(4096)])
-    return distance.topk(min(count, len(some_images)), largest=False).indices
-
-
-def grid_columns(spec: Mapping[str, Any]) -> int:
-    """Columns of a square grid of samples: 8, fewer where the images are large, 4 at least."""
-    return max(4, min(8, isqrt(GRID_BYTES // (spec["channels"] * spec["size"] ** 2))))
-
-
-def to_image(image: Tensor) -> Image.Image:
-    """Bytes (C, H, W) as an image."""
-    pixels = image.permute(1, 2, 0).contiguous().numpy()
-    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-
-
-def grid(some_images: Tensor) -> Image.Image:
-    """Byte images (N, C, H, W) side by side, in about as many rows as columns, with two pixels between."""
-    count, channels, height, width = some_images.shape
-    columns = isqrt(count - 1) + 1
-    canvas = torch.full(
-        (channels, -(-count // columns) * (height + 2) + 2, columns * (width + 2) + 2), 96, dtype=torch.uint8
-    )
-    for number, image in enumerate(some_images):
-        top, left = 2 + number // columns * (height + 2), 2 + number % columns * (width + 2)
-        canvas[:, top : top + height, left : left + width] = image
-    return to_image(canvas)

@@ -60,7 +60,7 @@ def em(
     """Maximises the likelihood of x by E-steps and M-steps, from each of several starts, and keeps the best.
 
     Args:
-        run: minds everything around the loop.
+        run: checkpoints, metrics, signals.
         model: what is estimated.
         modules: the modules by name that hold its parameters.
         x: the training samples (N, ...).

@@ -16,7 +16,7 @@ from chainrule.core.errors import UserError
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
 from chainrule.data.tables.loading import TableSplit, kept_columns, original_rows, read_other, read_rows
-from chainrule.data.tables.row_encoder import TakesRows
+from chainrule.data.tables.row_encoder import RawRowModel
 from chainrule.run.run import Run
 from chainrule.systems.graphical.em import em
 from chainrule.tasks.tables import density_figures
@@ -187,7 +187,7 @@ class MixtureDensity:
         """Rows as the table has them into log-density and responsibilities, both as `predict` gives them."""
         spec = self.data.spec
         columns = spec["columns"]
-        module = TakesRows(DensityAndComponents(self.model), spec, torch.float64).cpu().eval()
+        module = RawRowModel(DensityAndComponents(self.model), spec, torch.float64).cpu().eval()
         rows = original_rows(self.data_like(64).cpu(), spec).float()
         return Deployable(
             module,

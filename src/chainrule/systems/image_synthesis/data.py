@@ -1,8 +1,9 @@
-"""One image to make another of: any file, in colours, its proportions kept."""
+"""The content image and the reference image (a style or a guide) of a run: any files, in colour, proportions kept."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,14 +11,49 @@ from PIL import Image
 from torch import Tensor
 
 from chainrule.core.errors import UserError
+from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.images.decoding import UNREADABLE, decode, without_warnings
+from chainrule.data.splits import fingerprint
+from chainrule.run.run import Run
 
 SHIPPED = ("china", "flower")  # photographs inside scikit-learn
-ORIENTATION = 0x0112  # the tag of EXIF that says how the camera was held; from 5 on it lay on its side
+ORIENTATION = 0x0112  # EXIF's tag for how the camera was held; 5 and above swap height and width
 
 
-def read_one_image(name: str, size: int) -> Tensor:
-    """An image as bytes (3, H, W), its longer side brought down to `size` pixels; a smaller one stays as it is.
+def load_content_and_reference(
+    run: Run, *, size: int, reference: tuple[str, str] | None
+) -> Dataset[tuple[Tensor, ...]]:
+    """The run's content image and its reference image: the split `train` is a tuple of one or both, bytes (3, H, W).
+
+    Args:
+        run: its --data names the content image.
+        size: of the longer sides, in pixels.
+        reference: what the second image is ("style", "guide"), and its name or file; None where there is none.
+    """
+    place = run.record["data"]
+
+    def read() -> tuple[dict[str, Any], dict[str, tuple[Tensor, ...]]]:
+        names = {"content": place["source"], **({reference[0]: reference[1]} if reference else {})}
+        images = tuple(read_image(name, size) for name in names.values())
+        shapes = [
+            {"where": name, "height": image.shape[1], "width": image.shape[2]}
+            for name, image in zip(names.values(), images, strict=True)
+        ]
+        spec = {
+            **shapes[0],
+            "size": size,
+            "channels": 3,
+            "counts": dict.fromkeys(names, 1),
+            "splits": dict.fromkeys(names, "the whole image"),
+            "fingerprint": fingerprint(*images),
+        }
+        return {**spec, "other": shapes[1]} if reference else spec, {"train": images}
+
+    return dataset_of(place, read)
+
+
+def read_image(name: str, size: int) -> Tensor:
+    """An image as bytes (3, H, W), its longer side reduced to `size` pixels; a smaller one stays as it is.
 
     Grey becomes colour, transparency white, as every reader of images has it.
 
@@ -28,7 +64,7 @@ def read_one_image(name: str, size: int) -> Tensor:
     Raises:
         UserError: there is no such file, it is a folder, or no image that can be read.
 
-    >>> read_one_image("china", 64).shape
+    >>> read_image("china", 64).shape
     torch.Size([3, 43, 64])
     """
     file = _file(name)
@@ -45,7 +81,7 @@ def read_one_image(name: str, size: int) -> Tensor:
     fitted = (max(1, round(height * scale)), max(1, round(width * scale)))
     with without_warnings():
         pixels = decode(file, 3, fitted)
-    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1).contiguous()  # (H, W, 3) -> (3, H, W)
 
 
 def _file(name: str) -> Path:

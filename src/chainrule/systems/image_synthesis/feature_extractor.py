@@ -1,37 +1,44 @@
-"""A network asked for what some of its layers give; it runs no further than the last of them."""
+"""A network as a feature extractor: the outputs of some of its layers; it runs no further than the last of them."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError, unknown
+from chainrule.introspection.attribution.target import layers_with_maps
+from chainrule.nn.normalization.normalize import Normalize
 from chainrule.nn.pooling import CaffeAvgPool2d, CaffeMaxPool2d
 
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+Features = Callable[[Tensor], dict[str, Tensor]]  # pixels (1, 3, H, W) in [0, 255] to the outputs of layers, by name
 
-class LayerOutputs(nn.Module):
-    """Images to the outputs of the named layers of a network, by name, with autograd's history.
+
+class FeatureExtractor(nn.Module):
+    """Inputs of a network to the outputs of some of its layers, by name, with autograd's history.
 
     The forward pass ends where all of them have answered: so a network whose last layers take one size of image alone
-    can be asked about those before them with any. Of a layer that is called more than once the first output is given.
+    gives the features of those before them for any. Of a layer that is called more than once the first output is given.
 
     Args:
         network: any module.
         layers: names of layers as `named_modules` has them.
+        preprocess: pixels to inputs of the network, for `features`; see `preprocessing`.
 
     Raises:
         UserError: no layer, or none of such a name; when called, a layer that was not reached or gives no tensor.
 
     >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
-    >>> LayerOutputs(net, ["1"])(torch.zeros(1, 1, 9, 9))["1"].shape  # the linear layer would not take it
+    >>> FeatureExtractor(net, ["1"])(torch.zeros(1, 1, 9, 9))["1"].shape  # the linear layer would not take it
     torch.Size([1, 2, 7, 7])
     """
 
-    def __init__(self, network: nn.Module, layers: Sequence[str]) -> None:
+    def __init__(
+        self, network: nn.Module, layers: Sequence[str], preprocess: Callable[[Tensor], Tensor] = lambda pixels: pixels
+    ) -> None:
         super().__init__()
         known = [name for name, _ in network.named_modules() if name]
         if not layers:
@@ -39,34 +46,38 @@ class LayerOutputs(nn.Module):
         for name in layers:
             if name not in known:
                 raise unknown("there is no layer", name, known)
-        self.network, self.layers = network, tuple(dict.fromkeys(layers))
+        self.network, self.layers, self.preprocess = network, tuple(dict.fromkeys(layers)), preprocess
+
+    def features(self, pixels: Tensor) -> dict[str, Tensor]:
+        """The outputs of the layers for pixels (B, 3, H, W) in [0, 255]."""
+        return self(self.preprocess(pixels))
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        seen: dict[str, Tensor] = {}
+        outputs: dict[str, Tensor] = {}
 
-        def keeping(name: str) -> Any:
+        def record(name: str) -> Callable[[nn.Module, object, object], Tensor | None]:
             def hook(layer: nn.Module, args: object, output: object) -> Tensor | None:
-                if name in seen or not isinstance(output, Tensor):
+                if name in outputs or not isinstance(output, Tensor):
                     return None
-                seen[name] = output
-                if len(seen) == len(self.layers):
-                    raise _Enough
-                return output.clone()  # what works in place behind it does not write over it
+                outputs[name] = output
+                if len(outputs) == len(self.layers):
+                    raise _AllRecorded
+                return output.clone()  # an in-place operation behind this layer does not write over its output
 
             return hook
 
         with contextlib.ExitStack() as hooks:
             for name in self.layers:
-                hooks.enter_context(self.network.get_submodule(name).register_forward_hook(keeping(name)))
-            with contextlib.suppress(_Enough):
+                hooks.enter_context(self.network.get_submodule(name).register_forward_hook(record(name)))
+            with contextlib.suppress(_AllRecorded):
                 self.network(x)
         for name in self.layers:
-            if name not in seen:
+            if name not in outputs:
                 raise UserError("the layer gives no tensor in this network's forward pass", where=name)
-        return {name: seen[name] for name in self.layers}
+        return {name: outputs[name] for name in self.layers}
 
-    def drop_unused(self, x: Tensor) -> None:
-        """Takes the layers out that are not called on the way, with their weights; `x` is an example."""
+    def drop_unused_layers(self, x: Tensor) -> None:
+        """Removes the layers that `forward` does not call, with their weights; `x` is an example of its input."""
         called: set[nn.Module] = set()
         with contextlib.ExitStack() as hooks, torch.no_grad():
             for layer in self.network.modules():
@@ -79,14 +90,38 @@ class LayerOutputs(nn.Module):
                     setattr(parent, name, nn.Identity())
 
 
-class _Enough(Exception):
-    """All layers have answered: the rest of the forward pass is left out."""
+class _AllRecorded(Exception):
+    """Every layer's output is known: the rest of the forward pass is left out."""
+
+
+def preprocessing(normalize: Normalize, channels: int) -> Callable[[Tensor], Tensor]:
+    """Pixels (B, 3, H, W) in [0, 255] to what a network was trained on; one of grey images sees their luma."""
+
+    def preprocess(pixels: Tensor) -> Tensor:
+        if channels == 1:
+            pixels = (pixels * pixels.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)  # (B, 1, H, W)
+        return normalize(pixels)
+
+    return preprocess
+
+
+def last_layer_of_each_size(network: nn.Module, example: Tensor) -> tuple[str, ...]:
+    """For each size of feature maps that an example (1, C, H, W) has in the network, the last layer with it, in order.
+
+    >>> net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(2, 2, 1), nn.AdaptiveAvgPool2d(1))
+    >>> last_layer_of_each_size(net, torch.zeros(1, 1, 8, 8))
+    ('1', '3')
+    """
+    found = {(height, width): name for name, (_, height, width) in layers_with_maps(network, example, least=2).items()}
+    if not found:
+        raise UserError("the network has no layers with maps", where=type(network).__name__, expected="convolutions")
+    return tuple(found.values())
 
 
 def average_pooling(network: nn.Module) -> int:
-    """Puts pooling by the mean in the place of pooling by the maximum, in the network itself; gives how often it did.
+    """Replaces max pooling by average pooling in the network itself; gives how many layers it replaced.
 
-    Source: Gatys, Ecker, Bethge 2016, section 2: gradients flow better, and images made this way please more.
+    Source: Gatys, Ecker, Bethge 2016, section 2: it gives slightly more appealing results.
 
     >>> net = nn.Sequential(nn.MaxPool2d(2))
     >>> average_pooling(net), net(torch.tensor([[[[1.0, 3.0], [0.0, 0.0]]]])).item()

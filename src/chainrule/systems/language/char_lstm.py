@@ -1,4 +1,4 @@
-"""A character-level language model: LSTM layers that read a text and give the odds of its next character.
+"""A character-level language model: LSTM layers that read a text and predict its next character.
 
 Shapes: B streams, T characters, V distinct characters, H hidden units, L layers.
 """
@@ -57,16 +57,16 @@ class CharLSTM(nn.Module):
             nn.init.uniform_(self.lstm.all_weights[0][0], -1.0, 1.0)  # of its inputs one is not zero: 1 / sqrt(1)
         with torch.no_grad():
             for name, parameter in self.lstm.named_parameters():
-                if name.startswith("bias"):  # gates stand in the order i, f, g, o; two biases are added in each
+                if name.startswith("bias"):  # gates are in the order i, f, g, o; each has two biases
                     parameter.zero_()
                     parameter[hidden_size : 2 * hidden_size] = 1.0 if name.startswith("bias_ih") else 0.0
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Logits (B, T, V) of the character after each of x (B, T), and the state behind the last; None: zeros."""
+        """Logits (B, T, V) of the character after each of x (B, T), and the state after the last; None: zeros."""
         if state is not None and x.shape[1] == 1 and x.device.type == "cpu" and not self.training:
-            logits, state = self.step(x[:, 0], state)  # seven times as quick: oneDNN lays its weights out in each call
+            logits, state = self.step(x[:, 0], state)  # seven times as fast: oneDNN packs its weights in each call
             return logits[:, None], state
-        h, state = self.lstm(self.vectors(x), state)
+        h, state = self.lstm(self.vectors(x), state)  # (B, T, H)
         return self.output(self.dropout(h)), state
 
     def vectors(self, x: Tensor) -> Tensor:
@@ -92,12 +92,13 @@ class CharLSTM(nn.Module):
                 inputs = F.linear(self.embedding(x), w_ih)
             else:
                 inputs = F.embedding(x, w_ih.t())  # a matrix times a one-hot vector is one of its columns
+            # (B, 4 H) -> four of (B, H)
             i, f, g, o = (inputs + b_ih + F.linear(state[0][layer], w_hh, b_hh)).chunk(4, dim=-1)
             c = torch.sigmoid(f) * state[1][layer] + torch.sigmoid(i) * torch.tanh(g)
             lower = torch.sigmoid(o) * torch.tanh(c)
             hiddens.append(lower)
             cells.append(c)
-        return self.output(hiddens[-1]), (torch.stack(hiddens), torch.stack(cells))
+        return self.output(hiddens[-1]), (torch.stack(hiddens), torch.stack(cells))  # (B, V), each (L, B, H)
 
 
 CHAR_LSTM = Card(
@@ -117,7 +118,7 @@ CHAR_LSTM = Card(
         "Trained by Adam with a cosine rate and a bound on the gradient's norm, not by RMSprop with a rate that decays "
         "after ten epochs and a bound on each element.",
         "Weights begin uniform within 1 / sqrt(n), n the inputs that are not zero, where char-rnn has 0.08 for all: of a "
-        "one-hot input one is not zero, and the first layer hears it from the first step. Biases begin at 0, those of the "
+        "one-hot input one is not zero, and the first layer depends on it from the first step. Biases begin at 0, those of the "
         "forget gates at 1, as in char-rnn.",
     ),
     topics=(

@@ -1,4 +1,4 @@
-"""Text, a character at a time: how likely each character is after those before it."""
+"""The task of a character-level language model: how likely each character is, given those before it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from chainrule.core import atomic
 from chainrule.core.course import Topic
-from chainrule.core.device import World
 from chainrule.core.errors import UserError
 from chainrule.core.settings import Count, NonNegative
 from chainrule.core.task import Deployable, Figure, TrainingBatch
@@ -32,12 +31,12 @@ from chainrule.data.text.characters import (
 )
 from chainrule.loops.supervised import fit
 from chainrule.run.run import Run
-from chainrule.tasks.text.figures import heat_strip, text_page
+from chainrule.systems.language.carried_state import CarriedState
+from chainrule.systems.language.char_lstm import State
+from chainrule.systems.language.figures import characters_figure, heat_strip, text_page
 
-State = tuple[Tensor, Tensor]  # hidden state and cell, each (L, B, H)
-
-EVALUATION_STREAMS, EVALUATION_LENGTH = 32, 200  # stretches read side by side, and characters at once
-CONTEXT = 200  # characters that a stretch reads before its own, so that its state is not that of a beginning
+EVALUATION_STREAMS, EVALUATION_LENGTH = 32, 200  # parts of a text read in parallel, and characters of a window
+CONTEXT = 200  # characters before its own that a part reads first, so that it does not start from an empty state
 PASSAGE = 500  # characters shown in figures
 
 
@@ -46,15 +45,15 @@ class CharLanguageModel:
 
         loss = -1/N sum over t of log p(x_t | x_1 ... x_{t-1})          nats a character
 
-    The text is read in windows. The state behind a window goes into the next one, its gradient does not: the forward
-    pass is that of the unbroken text, the backward pass ends at the window's beginning.
+    The text is read in windows. The state after a window is carried into the next one, its gradient is not: the forward
+    pass is that of the whole text, the backward pass ends at the beginning of the window (Williams, Peng 1990).
 
     Args:
         run: the run it belongs to.
         data: what `load_text` gave.
         model: `model(x (B, T), state)` gives logits (B, T, V) and the state; `model.step(x (B,), state)` one character.
         optimizer, schedule, epochs: the optimisation.
-        batch_size, length: streams read side by side, and the most characters of a window.
+        batch_size, length: streams read in parallel, and the most characters of a window.
         clip: bound of the gradient's norm; 0 is none.
     """
 
@@ -82,14 +81,15 @@ class CharLanguageModel:
     def train(self, run: Run) -> None:
         self._check_autocast()
         streams = Streams(self.data.train.codes.to(run.device), self.batch_size, self.length, world=run.world)
-        network, hidden = (
-            run.wrap_distributed(self.model),
-            CarriedState(run.device, streams.mine, self.batch_size, run.world),
-        )
+        network = run.wrap_distributed(self.model)
+        hidden = CarriedState(run.device, streams.mine, self.batch_size, run.world)
 
         def objective(batch: Batch) -> Tensor:
+            # Truncated back-propagation through time, one window: forward from the state that the last window left,
+            # keep the new state without its graph, and differentiate this window's loss alone.
             logits, state = network(batch.x, hidden.before(run.step, at_beginning=run.position == 0))
             hidden.after(state)
+            # (B, T, V) -> (B, V, T) for cross_entropy, which gives (B, T); the mean of each stream is (B,)
             return batch.mean(F.cross_entropy(logits.transpose(1, 2), batch.y, reduction="none").mean(1))
 
         fit(
@@ -141,31 +141,36 @@ class CharLanguageModel:
     def read(self, codes: Tensor) -> tuple[Tensor, State]:
         """Losses in nats (N - 1,) of all characters but the first, in order, and the state before the last of them.
 
-        A long text is read as parallel stretches; each but the first begins `CONTEXT` characters early, unmeasured.
+        A long text is cut into parts that are read in parallel; each but the first begins `CONTEXT` characters early,
+        unmeasured.
         """
         self.model.eval()
         codes = codes.to(self.run.device)
         count = len(codes) - 1
+        # 1. Cut the text into parts of `size` characters.
         streams = max(1, min(EVALUATION_STREAMS, count // (4 * CONTEXT)))
         size, starts = stream_size(len(codes), streams), stream_starts(len(codes), streams).to(codes.device)
         early = CONTEXT if streams > 1 else 0
         positions = starts[:, None] + torch.arange(-early, size + 1, device=codes.device)
-        rows = codes[positions.clamp_min(0)]
+        rows = codes[positions.clamp_min(0)]  # (streams, early + size + 1)
+        # 2. Read the context of each part, for its state alone.
         losses, state = [], None
         if early:
             _, state = self._forward(rows[:, :early].long(), None)
             for part in state:
-                part[:, 0] = 0.0  # the first stretch is the text's beginning
+                part[:, 0] = 0.0  # the first part is the beginning of the text
+        # 3. Read window after window, the state carried along.
         for begin in range(early, early + size, EVALUATION_LENGTH):
             window = rows[:, begin : min(begin + EVALUATION_LENGTH, early + size) + 1].long()
             logits, state = self._forward(window[:, :-1], state)
-            losses.append(F.cross_entropy(logits.transpose(1, 2), window[:, 1:], reduction="none"))
-        together = torch.cat(losses, 1)
+            losses.append(F.cross_entropy(logits.transpose(1, 2), window[:, 1:], reduction="none"))  # (streams, T)
+        # 4. Join the parts in the order of the text; where two overlap, the later one counts.
+        together = torch.cat(losses, 1)  # (streams, size)
         result = together.new_empty(count)
         for start, values in zip(starts.tolist(), together, strict=True):
             result[start : start + size] = values
         assert state is not None
-        return result, (state[0][:, -1:], state[1][:, -1:])
+        return result, (state[0][:, -1:], state[1][:, -1:])  # that of the last part, (L, 1, H) each
 
     def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
         """For each text, or file of text: how likely it is, and which characters are likeliest to come next."""
@@ -174,10 +179,10 @@ class CharLanguageModel:
     def generate(
         self, count: int, out: Path, *, prompt: str = "", length: Count = 500, temperature: NonNegative = 1.0
     ) -> list[dict[str, Any]]:
-        """Texts that go on from `prompt` by `length` characters, written into `out` too.
+        """Texts that continue `prompt` by `length` characters, also written into `out`.
 
-        Logits are divided by `temperature` before the draw; at 0 the likeliest character is taken. Without a prompt a
-        text begins as after a line break.
+        Logits are divided by `temperature` before the draw; at 0 the likeliest character is taken. Without a prompt
+        a text begins as after a line break.
         """
         texts = self.sample(count, prompt, length, temperature)
         with atomic.told_in_words(out):
@@ -200,10 +205,10 @@ class CharLanguageModel:
             drawn.append(draw(last, temperature, generator))
             logits, state = self._forward(drawn[-1][:, None], state)
             last = logits[:, 0]
-        return [prompt + decode(codes, self.vocabulary) for codes in torch.stack(drawn, 1).cpu()]
+        return [prompt + decode(codes, self.vocabulary) for codes in torch.stack(drawn, 1).cpu()]  # (count, length)
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
-        """The texts, or files of text, as far as the shortest goes, and no further than a window."""
+        """The texts, or files of text, cut to the shortest of them and at most a window."""
         texts = [self._text(name) for name in inputs]
         length = min(self.length, *(len(text) for text, _ in texts))
         codes = [encode(text[:length], self.vocabulary, where) for text, where in texts]
@@ -249,7 +254,7 @@ class CharLanguageModel:
             unit="nats",
             caption="The beginning of the test split; the shade is -ln p of the character after those before it.",
         )
-        return [strip, self._samples_figure(), self._characters_figure()]
+        return [strip, self._samples_figure(), characters_figure(codes[1:].long(), self._test_losses, self.vocabulary)]
 
     # -- inside -------------------------------------------------------------------------------------------------
 
@@ -259,7 +264,7 @@ class CharLanguageModel:
         return logits.float(), (h.float(), c.float())
 
     def _check_autocast(self) -> None:
-        """Not every CPU that computes products in bfloat16 has an LSTM in it: UserError before the first step."""
+        """Not every CPU that multiplies in bfloat16 has an LSTM in it: UserError before the first step."""
         if self.run.common["autocast"] != "yes":
             return
         try:
@@ -274,13 +279,15 @@ class CharLanguageModel:
             ) from error
 
     def _validate(self) -> dict[str, float]:
-        """Metrics on the validation split; a sample of each epoch goes into figures/, where it makes a film."""
-        text = self.sample(1, "", PASSAGE, 0.8, self._generator())[0]  # by every process: their parts of the model join
+        """Metrics on the validation split; a sample of each epoch goes into figures/, so that they can be compared."""
+        text = self.sample(1, "", PASSAGE, 0.8, self._generator())[
+            0
+        ]  # in every process: with FSDP all take part in a forward pass
         self.run.save_image(f"sample-epoch-{self.run.epoch + 1:04d}", text_page(text))
         return self.measure(self.data.val)
 
     def _generator(self) -> torch.Generator:
-        """For samples that must not move the random numbers of the training."""
+        """For samples that must not change the random numbers of training."""
         return torch.Generator(self.run.device).manual_seed(self.run.seed)
 
     def _text(self, name: str) -> tuple[str, object]:
@@ -322,76 +329,14 @@ class CharLanguageModel:
             text = self.sample(1, "", PASSAGE // 2, temperature, self._generator())[0]
             rows.append([f"{temperature:g}", text])
         return Figure(
-            "Samples", "At 0 the likeliest character is taken each time; at 1 as the model believes.", table=rows
+            "Samples",
+            "At 0 the likeliest character is taken each time; at 1 characters are drawn from the model's probabilities.",
+            table=rows,
         )
-
-    def _characters_figure(self) -> Figure:
-        """Which characters the loss comes from, the largest part first."""
-        targets, losses = self.data.test.codes[1:].long(), self._test_losses.double()
-        counts = torch.bincount(targets, minlength=len(self.vocabulary))
-        totals = torch.zeros(len(self.vocabulary), dtype=torch.float64).index_add_(0, targets, losses)
-        rows = [["character", "share of the text", "mean nats", "share of the loss"]]
-        for code in totals.argsort(descending=True).tolist()[:15]:
-            if counts[code]:
-                n, total = int(counts[code]), float(totals[code])
-                rows.append(
-                    [
-                        repr(self.vocabulary[code]),
-                        f"{n / len(targets):.4f}",
-                        f"{total / n:.3f}",
-                        f"{total / float(losses.sum()):.4f}",
-                    ]
-                )
-        caption = f"On the test split; the vocabulary has {len(self.vocabulary)} characters."
-        return Figure("Where the loss comes from", caption, table=rows)
-
-
-class CarriedState:
-    """The state that goes from one batch to the next: without its gradient, and from zero where an epoch begins.
-
-    With several processes each holds that of its own streams; `state_dict` has that of all.
-
-    Args:
-        device: where the streams are read.
-        mine: the numbers of this process's streams.
-        streams: how many there are.
-        world: the processes.
-    """
-
-    def __init__(self, device: torch.device, mine: Tensor, streams: int, world: World) -> None:
-        self.device, self.mine, self.streams, self.world = device, mine.to(device), streams, world
-        self._before: State | None = None
-        self._after: State | None = None
-        self._step = -1
-
-    def before(self, step: int, at_beginning: bool) -> State | None:
-        """The state that batch `step` begins with, also where the batch is computed a second time."""
-        if step != self._step:
-            self._before, self._step = None if at_beginning else self._after, step
-        return self._before
-
-    def after(self, state: State) -> None:
-        self._after = (state[0].detach().float(), state[1].detach().float())
-
-    def state_dict(self) -> dict[str, Any]:
-        if self._after is None or self.world.size == 1:
-            return {"state": self._after}
-        whole = [part.new_zeros(part.shape[0], self.streams, part.shape[2]) for part in self._after]
-        for part, own in zip(whole, self._after, strict=True):
-            part[:, self.mine] = own
-            torch.distributed.all_reduce(part)
-        return {"state": tuple(whole)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        saved: State | None = state["state"]
-        self._after, self._step = None, -1
-        if saved is not None:
-            h, c = (part.to(self.device)[:, self.mine] for part in saved)
-            self._after = (h, c)
 
 
 class Step(nn.Module):
-    """One character further, with the batch first in all: character (B,), h and c (B, L, H) to logits, h and c."""
+    """One step for export, batch first everywhere: character (B,), h and c (B, L, H) to logits (B, V), h and c."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -399,7 +344,7 @@ class Step(nn.Module):
 
     def forward(self, character: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         step: Callable[[Tensor, State], tuple[Tensor, State]] = self.model.step  # type: ignore[assignment]
-        logits, (h, c) = step(character, (h.transpose(0, 1), c.transpose(0, 1)))
+        logits, (h, c) = step(character, (h.transpose(0, 1), c.transpose(0, 1)))  # (B, L, H) -> (L, B, H)
         return logits, h.transpose(0, 1), c.transpose(0, 1)
 
 

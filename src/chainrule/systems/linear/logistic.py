@@ -22,7 +22,8 @@ from torch import Tensor
 from chainrule.core.card import Card
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
-from chainrule.functional.sparse_rows import SparseRows, as_rows
+from chainrule.functional.sparse_rows import AcceptsSparse, SparseRows, as_rows
+from chainrule.nn.fitted import example_rows
 from chainrule.optim.lbfgs import Minimum
 from chainrule.systems.linear.separability import separation
 from chainrule.systems.linear.solvers.gradient_descent import gradient_descent
@@ -35,7 +36,7 @@ SOLVERS = ("lbfgs", "newton", "gradient")
 SURE = 10.0  # a margin in logits from which on separation is suspected
 
 
-class LogisticRegression(ClassifierMixin, BaseEstimator):
+class LogisticRegression(AcceptsSparse, ClassifierMixin, BaseEstimator):
     """Classes from log-odds that are linear in the columns, by the largest penalised likelihood.
 
     Two classes: p(1 | x) = 1 / (1 + exp(-(w . x + b))). More: p(k | x) = softmax(W x + b)_k. Minimises
@@ -199,11 +200,6 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
             if not value > 0:
                 raise UserError(f"{name} is out of range", expected="above 0", found=value)
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
 
 class SoftmaxRegression(LogisticRegression):
     """`LogisticRegression` with weights for every class, for two classes too: p(k | x) = softmax(W x + b)_k.
@@ -261,15 +257,11 @@ def _refuse_separation(objective: LogisticObjective, found: Minimum) -> None:
         )
 
 
-def _example(count: int) -> tuple[Tensor]:
-    return (torch.randn(count, 4, dtype=torch.float64),)
-
-
 LOGISTIC_REGRESSION = Card(
     name="logistic-regression",
     source="Cox: The regression analysis of binary sequences, 1958; Bishop 2006, sections 4.3.2 and 4.3.3",
     build=LogisticRegression,
-    example=_example,
+    example=example_rows,
     deviations=("A squared penalty of the weights, which the sources have as a prior (Bishop 4.3.4 leaves it out).",),
     topics=(
         Topic(
@@ -284,7 +276,7 @@ SOFTMAX_REGRESSION = Card(
     name="softmax-regression",
     source="Bishop: Pattern Recognition and Machine Learning, 2006, section 4.3.4",
     build=SoftmaxRegression,
-    example=_example,
+    example=example_rows,
     deviations=("A squared penalty of the weights, so that one of the equivalent solutions is chosen.",),
     topics=(Topic("Logistic and softmax regression", command="chainrule train softmax-regression"),),
 )

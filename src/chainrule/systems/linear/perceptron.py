@@ -20,6 +20,7 @@ from torch import Tensor
 from chainrule.core.card import Card
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
+from chainrule.nn.fitted import example_rows
 from chainrule.systems.linear.separability import hard_margin, separable
 from chainrule.systems.linear.solvers.perceptron import perceptron
 
@@ -32,7 +33,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):
     """Classes by the sign of w . x + b, or by the highest of K such scores; weights are sums of rows answered wrongly.
 
     Where a hyperplane separates two classes, the algorithm makes at most (R / margin)^2 mistakes, whatever the order and
-    however many the rows (Novikoff); `bound` computes that number. Where none does, it goes on making mistakes, and `separable_`
+    however many the rows (Novikoff); `bound` computes that number. Where none does, it never stops making mistakes, and `separable_`
     says so: a linear programme finds it out. For `last`, whose weights are then arbitrary, a ConvergenceWarning says it too;
     averages and votes are made for that case.
 
@@ -198,15 +199,11 @@ class Perceptron(ClassifierMixin, BaseEstimator):
         return answer
 
 
-def _example(count: int) -> tuple[Tensor]:
-    return (torch.randn(count, 4, dtype=torch.float64),)
-
-
 PERCEPTRON = Card(
     name="perceptron",
     source="Rosenblatt: The perceptron, 1958; Freund and Schapire 1999, section 2",
     build=Perceptron,
-    example=_example,
+    example=example_rows,
     deviations=(
         "More than two classes by Collins's rule (2002): the right class's weights grow, the highest wrong one's shrink.",
     ),

@@ -19,6 +19,7 @@ from torch import Tensor
 from chainrule.core.card import Card
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
+from chainrule.nn.fitted import example_rows
 from chainrule.systems.linear.solvers.coordinate_descent import lasso
 from chainrule.systems.linear.solvers.least_squares import (
     least_squares_descent,
@@ -31,7 +32,26 @@ Solver = Literal["qr", "normal", "gradient"]
 SOLVERS = ("qr", "normal", "gradient")
 
 
-class LinearRegression(RegressorMixin, BaseEstimator):
+class _LinearValues:
+    """Mixin of a fitted model with `coef_` and `intercept_`: w . x + b."""
+
+    coef_: NDArray[Any]
+    intercept_: Any
+    device: str
+
+    def decide(self, x: Tensor) -> Tensor:
+        """Values (N,) of rows x (N, D)."""
+        return x @ torch.as_tensor(self.coef_, dtype=x.dtype, device=x.device) + float(self.intercept_)
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Values (N,) of rows X (N, D)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        found: NDArray[Any] = self.decide(torch.tensor(X, device=self.device)).cpu().numpy()
+        return found
+
+
+class LinearRegression(_LinearValues, RegressorMixin, BaseEstimator):
     """Least squares: minimises sum_n s_n (y_n - w . x_n - b)^2.
 
     Args:
@@ -96,16 +116,8 @@ class LinearRegression(RegressorMixin, BaseEstimator):
         self.coef_, self.intercept_ = centred.weights(w)
         return self
 
-    def decide(self, x: Tensor) -> Tensor:
-        """Values (N,) of rows x (N, D)."""
-        return _values(self, x)
 
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Values (N,) of rows X (N, D)."""
-        return _predict(self, X)
-
-
-class Ridge(RegressorMixin, BaseEstimator):
+class Ridge(_LinearValues, RegressorMixin, BaseEstimator):
     """Least squares with a squared penalty: minimises sum_n s_n (y_n - w . x_n - b)^2 + alpha |w|^2; b is not penalised.
 
     Args:
@@ -159,16 +171,8 @@ class Ridge(RegressorMixin, BaseEstimator):
         self.coef_, self.intercept_ = centred.weights(w)
         return self
 
-    def decide(self, x: Tensor) -> Tensor:
-        """Values (N,) of rows x (N, D)."""
-        return _values(self, x)
 
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Values (N,) of rows X (N, D)."""
-        return _predict(self, X)
-
-
-class Lasso(RegressorMixin, BaseEstimator):
+class Lasso(_LinearValues, RegressorMixin, BaseEstimator):
     """Least squares with a penalty that sets weights to 0: minimises sum_n (y_n - w . x_n - b)^2 / (2 N) + alpha |w|_1.
 
     Args:
@@ -220,14 +224,6 @@ class Lasso(RegressorMixin, BaseEstimator):
         if not found.converged:
             _warn(f"coordinate descent ended at a duality gap of {found.gap:.3g} after {self.max_iter} sweeps")
         return self
-
-    def decide(self, x: Tensor) -> Tensor:
-        """Values (N,) of rows x (N, D)."""
-        return _values(self, x)
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Values (N,) of rows X (N, D)."""
-        return _predict(self, X)
 
 
 class _Centred:
@@ -284,26 +280,11 @@ def _check_numbers(**numbers: float) -> None:
             raise UserError(f"{name} is out of range", expected="a number above 0", found=value)
 
 
-def _values(model: Any, x: Tensor) -> Tensor:
-    return x @ torch.as_tensor(model.coef_, dtype=x.dtype, device=x.device) + float(model.intercept_)
-
-
-def _predict(model: Any, X: Any) -> NDArray[Any]:
-    check_is_fitted(model)
-    X = validate_data(model, X, dtype=(np.float64, np.float32), reset=False)
-    found: NDArray[Any] = model.decide(torch.tensor(X, device=model.device)).cpu().numpy()
-    return found
-
-
-def _example(count: int) -> tuple[Tensor]:
-    return (torch.randn(count, 4, dtype=torch.float64),)
-
-
 LINEAR_REGRESSION = Card(
     name="linear-regression",
     source="Golub and Van Loan: Matrix Computations, 4th edition, 2013, sections 5.3 and 5.5",
     build=LinearRegression,
-    example=_example,
+    example=example_rows,
     topics=(
         Topic(
             "Linear regression: normal equations, QR, descent",
@@ -317,7 +298,7 @@ RIDGE = Card(
     name="ridge",
     source="Hoerl and Kennard: Ridge regression: biased estimation for nonorthogonal problems, 1970",
     build=Ridge,
-    example=_example,
+    example=example_rows,
     deviations=("The intercept is not penalised, and columns are not standardised by the estimator.",),
     topics=(
         Topic(
@@ -332,7 +313,7 @@ LASSO = Card(
     name="lasso",
     source="Tibshirani: Regression shrinkage and selection via the lasso, 1996",
     build=Lasso,
-    example=_example,
+    example=example_rows,
     deviations=("Coordinate descent on a working set (Friedman et al. 2010) in place of quadratic programming.",),
     tiny={"alpha": 0.01},
     topics=(Topic("Penalties: ridge, lasso (L1)", command="chainrule train lasso"),),

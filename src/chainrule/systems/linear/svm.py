@@ -23,14 +23,15 @@ from torch import Tensor
 from chainrule.core.card import Card
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
-from chainrule.functional.sparse_rows import SparseRows, csr_tensor
+from chainrule.functional.sparse_rows import AcceptsSparse, SparseRows, csr_tensor
+from chainrule.nn.fitted import example_rows
 from chainrule.systems.linear.solvers.pegasos import pegasos
 from chainrule.systems.linear.solvers.svm_newton import LOSSES, svm_newton
 
 NEWTON_STEPS, PEGASOS_EPOCHS = 500, 100  # what max_iter=None stands for
 
 
-class LinearSVM(ClassifierMixin, BaseEstimator):
+class LinearSVM(AcceptsSparse, ClassifierMixin, BaseEstimator):
     """The linear support vector machine: the widest margin, with slack, by Newton's method or by Pegasos.
 
     For each machine minimise 1/2 (|w|^2 + v^2) + C sum_i loss(y_i (w.x_i + b)), b = intercept_scaling v, where the loss
@@ -90,11 +91,6 @@ class LinearSVM(ClassifierMixin, BaseEstimator):
         self.C, self.loss, self.solver, self.class_weight = C, loss, solver, class_weight
         self.fit_intercept, self.intercept_scaling, self.tol = fit_intercept, intercept_scaling, tol
         self.max_iter, self.batch_size, self.random_state, self.device = max_iter, batch_size, random_state, device
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
 
     def fit(self, X: Any, y: Any) -> LinearSVM:
         """Fits rows X (N, D), dense or sparse, and their classes y (N,)."""
@@ -203,15 +199,11 @@ class LinearSVM(ClassifierMixin, BaseEstimator):
         return weights
 
 
-def _example(count: int) -> tuple[Tensor]:
-    return (torch.randn(count, 4, dtype=torch.float64),)
-
-
 LINEAR_SVM = Card(
     name="linear-svm",
     source="Cortes and Vapnik: Support-vector networks, 1995; the primal as LIBLINEAR has it (Fan et al., JMLR 9, 2008)",
     build=LinearSVM,
-    example=_example,
+    example=example_rows,
     deviations=(
         "Newton's method on the primal (with multipliers for the hinge) in place of LIBLINEAR's dual coordinate descent.",
         "Classes against the rest; the machine of Crammer and Singer is not there.",

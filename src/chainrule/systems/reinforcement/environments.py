@@ -1,8 +1,8 @@
-"""Environments of gymnasium, several at once, whose state can be saved though they offer no way to save it.
+"""Environments of gymnasium, several at once, whose state can be saved although gymnasium cannot save it.
 
 Each episode begins by a reset with a seed that is a function of (seed, split, environment, episode number), and the
-actions since are remembered. An environment that is deterministic given its seed, as gymnasium asks, is then taken
-back to where it was by the same reset and the same actions.
+actions since are remembered. An environment that is deterministic given its seed, as gymnasium requires, is then
+restored by the same reset and the same actions.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Episodes:
 
     Args:
         spec: of the environment, as `environment_spec` gives it.
-        split: train, val or test; their seeds have no number in common.
+        split: train, val or test; no seed is in two splits.
         seed: decides the seeds. Training takes the run's, so that runs see different episodes; validation and test
             take 0, so that all runs are measured on the same.
     """
@@ -63,19 +63,20 @@ class Episodes:
             self._pool.append(make(self.spec["id"]))
         start, dtype = self.spec["action_start"], np.float32
         returns, lengths = [0.0] * len(numbers), [0] * len(numbers)
+        # All episodes at once; one that ends drops out, and the policy answers for those that remain.
         live = [(i, self._pool[i]) for i in range(len(numbers))]
         obs = np.array([env.reset(seed=self.seed_of(numbers[i]))[0] for i, env in live], dtype)
         while live:
             actions = policy(torch.from_numpy(obs)).tolist()
-            going, rows = [], []
+            remaining, rows = [], []
             for (i, env), action in zip(live, actions, strict=True):
                 row, reward, terminated, truncated, _ = env.step(action + start)
                 returns[i] += float(reward)
                 lengths[i] += 1
                 if not (terminated or truncated):
-                    going.append((i, env))
+                    remaining.append((i, env))
                     rows.append(row)
-            live, obs = going, np.array(rows, dtype)
+            live, obs = remaining, np.array(rows, dtype)
         return torch.tensor(returns, dtype=torch.float64), torch.tensor(lengths)
 
 
@@ -123,6 +124,7 @@ class Environments:
             self._return[lane] += float(r)
             if over or cut:
                 ended.append(lane)
+        # An environment whose episode ended is reset: it shows the first observation of the next episode.
         self.obs = next_obs
         if ended:
             self.obs = next_obs.copy()  # next_obs itself keeps the last observation of the old episode
@@ -132,7 +134,7 @@ class Environments:
         return Step(next_obs, reward, terminated, truncated)
 
     def state_dict(self) -> dict[str, Any]:
-        """The number of each environment's episode and the actions since its reset; `obs` to check the replay by."""
+        """The number of each environment's episode and the actions since its reset; `obs` to check the replay against."""
         return {
             "number": list(self._number),
             "actions": [np.array(actions, np.int64) for actions in self._actions],
@@ -141,6 +143,7 @@ class Environments:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        # The same reset and the same actions lead back to the same state.
         for lane, (number, actions) in enumerate(zip(state["number"], state["actions"], strict=True)):
             self._begin(lane, number)
             row: Any = self.obs[lane]
@@ -150,7 +153,7 @@ class Environments:
             self.obs[lane], self._actions[lane] = row, actions.tolist()
         if not np.array_equal(self.obs, state["obs"], equal_nan=True):
             raise RunFailed(
-                f"{self.episodes.spec['id']} did not come back to where it was by the same seed and the same actions: "
+                f"{self.episodes.spec['id']} was not restored by the same seed and the same actions: "
                 "it draws numbers elsewhere than from its own generator, and a run in it cannot be resumed"
             )
         self.finished = [tuple(pair) for pair in state["finished"]]
@@ -172,10 +175,11 @@ def load_environment(run: Run) -> Dataset[Episodes]:
 
 
 def environment_spec(name: str) -> dict[str, Any]:
-    """What a run must know of an environment: id, sizes, limits, whether it can be learnt here.
+    """What a run must know of an environment: id, sizes of its spaces, limits.
 
     Raises:
-        UserError: for an unknown environment, actions that are not a choice of a few, observations that are no vector.
+        UserError: for an unknown environment, an action space that is not discrete, an observation space that is no
+            vector of numbers.
     """
     env = make(name)
     from gymnasium.spaces import Box, Discrete
@@ -183,7 +187,7 @@ def environment_spec(name: str) -> dict[str, Any]:
     obs, action = env.observation_space, env.action_space
     if not isinstance(action, Discrete):
         raise UserError(
-            f"the actions of {name} are not a choice of a few",
+            f"the action space of {name} is not discrete",
             where="action space",
             expected="Discrete: Q-learning takes the largest of one value for each action",
             found=action,
@@ -191,7 +195,7 @@ def environment_spec(name: str) -> dict[str, Any]:
         )
     if not isinstance(obs, Box) or len(obs.shape) != 1:
         raise UserError(
-            f"the observations of {name} are no vectors",
+            f"the observations of {name} are not vectors",
             where="observation space",
             expected="Box of shape (D,)",
             found=obs,
@@ -226,9 +230,7 @@ def make(name: str, images: bool = False) -> Any:
     except ModuleNotFoundError:
         raise missing_extra("gymnasium", "rl") from None
     try:
-        options: dict[str, Any] = (
-            {"render_mode": "rgb_array"} if images else {}
-        )  # an environment need not know the word
+        options: dict[str, Any] = {"render_mode": "rgb_array"} if images else {}  # an environment need not accept it
         return gymnasium.make(name, disable_env_checker=True, **options)
     except gymnasium.error.DependencyNotInstalled as error:
         if "box2d" in str(error).lower():

@@ -72,8 +72,8 @@ def dqn(
 ) -> QAgent:
     """A deep Q-network: replay memory, a target network, epsilon-greedy exploration; Double DQN by a setting.
 
-    The defaults are for CartPole. The value of a state is near 100 there, and each move of the target network adds
-    one step's reward to it, so the network is small, the rate high and the moves are frequent. The error is squared;
+    The defaults are for CartPole. The value of a state is near 100 there, and each update of the target network
+    adds one step's reward to it, so the network is small, the learning rate high, and these updates are frequent. The error is squared;
     loss=huber is the clipped error of the paper, which bounds the gradient and with it how fast such values are reached.
     """
     import torch
@@ -85,7 +85,7 @@ def dqn(
 
     data = load_environment(run)
     q = run.place(QNetwork(data.spec["obs_size"], data.spec["num_actions"], hidden))
-    numbers = DQNConfig(
+    config = DQNConfig(
         total_steps=total_steps,
         learning_starts=learning_starts,
         train_every=train_every,
@@ -106,7 +106,7 @@ def dqn(
         data=data,
         q=q,
         optimizer=torch.optim.Adam(q.parameters(), lr, fused=True),
-        numbers=numbers,
+        config=config,
         environments=envs,
         memory_size=memory,
         evaluation_episodes=evaluation_episodes,

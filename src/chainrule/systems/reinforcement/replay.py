@@ -1,4 +1,4 @@
-"""Replay memory: the last transitions of an agent, from which it learns again and again."""
+"""Replay memory: the last transitions of an agent, from which it learns more than once."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Transitions(NamedTuple):
 
 
 class ReplayMemory:
-    """The last `capacity` transitions in tensors made once; the oldest give way (Mnih et al. 2015, Algorithm 1).
+    """The last `capacity` transitions in a ring buffer: D, of capacity N, in Algorithm 1 of Mnih et al. 2015.
 
-    Of how an episode ended only `terminated` is kept: where it was cut off by a time limit, the value of `next_obs`
-    still counts.
+    Of how an episode ended only `terminated` is kept: where a time limit truncated it, the value of `next_obs` still
+    counts.
 
     Args:
         capacity: how many transitions it holds.
         obs_size: numbers in an observation.
-        device: where it lives; the network's, so that no sample travels.
+        device: where it lies; the network's, so that no sample is copied between devices.
 
     >>> memory = ReplayMemory(capacity=3, obs_size=1)
     >>> for x in range(5):
@@ -58,7 +58,8 @@ class ReplayMemory:
     ) -> None:
         """Stores n transitions, n at most the capacity; where the end is reached, the rest goes to the beginning."""
         count = len(action)
-        values = (*map(torch.from_numpy, (obs,)), action, *map(torch.from_numpy, (reward, terminated, next_obs)))
+        values = Transitions(torch.from_numpy(obs), action, *map(torch.from_numpy, (reward, terminated, next_obs)))
+        # Up to the end of the buffer; the rest overwrites the oldest, at its beginning.
         first = min(count, self.capacity - self.position)
         for part, value in zip(self._parts, values, strict=True):
             part[self.position : self.position + first] = value[:first]
@@ -70,7 +71,7 @@ class ReplayMemory:
     def sample(self, count: int) -> Transitions:
         """`count` transitions, each drawn uniformly from all that are stored, by torch's generator."""
         device = self._parts.obs.device
-        index = torch.randint(self.size, (count,)).to(device)
+        index = torch.randint(self.size, (count,)).to(device)  # with replacement, drawn on the CPU: devices agree
         return Transitions(*(part.index_select(0, index) for part in self._parts))
 
     def stored(self) -> Transitions:

@@ -1,4 +1,4 @@
-"""Acting in an environment by the values of its actions."""
+"""The task of deep Q-learning: an agent that acts in an environment by the values of its actions."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class QAgent:
         data: what `load_environment` gave.
         q: the network.
         optimizer: its update rule.
-        numbers: of the learning algorithm.
+        config: of the learning algorithm.
         environments: how many copies of the environment it acts in at once.
-        memory_size: transitions that it remembers.
+        memory_size: transitions that the replay memory holds.
         evaluation_episodes: episodes of a validation.
         stop_at: mean return over 100 validation episodes at which training ends; 0 is never.
     """
@@ -46,19 +46,19 @@ class QAgent:
         data: Dataset[Episodes],
         q: nn.Module,
         optimizer: torch.optim.Optimizer,
-        numbers: DQNConfig,
+        config: DQNConfig,
         environments: int,
         memory_size: int,
         evaluation_episodes: int,
         stop_at: float,
     ) -> None:
         run.require_one_process()
-        if numbers.train_every % environments:
+        if config.train_every % environments:
             raise UserError(
-                "a phase of learning would come in the middle of a round of the environments",
+                "a learning phase would begin in the middle of a round of the environments",
                 expected=f"train_every a multiple of envs={environments}",
-                found=f"train_every={numbers.train_every}",
-                cure=f"train_every={-(-numbers.train_every // environments) * environments}",
+                found=f"train_every={config.train_every}",
+                cure=f"train_every={-(-config.train_every // environments) * environments}",
             )
         if memory_size < environments:
             raise UserError(
@@ -66,7 +66,7 @@ class QAgent:
                 expected=f"memory={environments} or more",
                 found=f"memory={memory_size}",
             )
-        self.run, self.data, self.q, self.optimizer, self.numbers = run, data, q, optimizer, numbers
+        self.run, self.data, self.q, self.optimizer, self.config = run, data, q, optimizer, config
         self.environments, self.memory_size = environments, memory_size
         self.evaluation_episodes, self.stop_at = evaluation_episodes, stop_at
 
@@ -74,7 +74,7 @@ class QAgent:
         return {"q": self.q}
 
     def train(self, run: Run) -> None:
-        capacity = min(self.memory_size, self.numbers.total_steps + self.environments)
+        capacity = min(self.memory_size, self.config.total_steps + self.environments)
         q_learning(
             run,
             q=self.q,
@@ -82,14 +82,14 @@ class QAgent:
             optimizer=self.optimizer,
             environments=self.data.train.environments(self.environments),
             memory=ReplayMemory(capacity, self.data.spec["obs_size"], run.device),
-            numbers=self.numbers,
+            config=self.config,
             validate=self.validate,
         )
 
     def validate(self) -> tuple[dict[str, float], bool]:
         """Mean return on the first validation episodes, and whether the task is solved.
 
-        Where these few reach `stop_at`, a hundred are played, and their mean stands and decides.
+        Where these few reach `stop_at`, a hundred are played, and their mean is reported and decides.
         """
         returns, lengths = self.data.val.play(self.act, range(self.evaluation_episodes))
         solved = bool(self.stop_at and returns.mean() >= self.stop_at)
@@ -113,7 +113,7 @@ class QAgent:
         ended = f", and ended training where {CONFIRMING_EPISODES} reached {self.stop_at:g}" if self.stop_at else ""
         return (
             f"mean return of the greedy policy on {self.evaluation_episodes} validation episodes, every "
-            f"{self.numbers.evaluate_every} environment steps, chose the weights{ended}; {TEST_EPISODES} test episodes "
+            f"{self.config.evaluate_every} environment steps, chose the weights{ended}; {TEST_EPISODES} test episodes "
             "(other reset seeds, the same for every run) measured once, at the end"
         )
 
@@ -242,10 +242,10 @@ class QAgent:
             row = []
         if len(row) != size or not all(map(math.isfinite, row)):
             raise UserError(
-                "an observation is not understood",
+                "the observation cannot be read",
                 where=text,
-                expected=f"{size} numbers with commas between them, as {self.data.spec['id']} gives them",
-                found=f"{len(row)} numbers" if row else "something else than numbers",
+                expected=f"{size} comma-separated numbers, as {self.data.spec['id']} gives them",
+                found=f"{len(row)} numbers" if row else "text that is not numeric",
             )
         return row
 

@@ -14,7 +14,7 @@ from chainrule.run.run import Run
 
 
 @dataclass(frozen=True)
-class Rows:
+class LabelledRows:
     """Normalised pixels x (N, channels * size * size) and classes y (N,), on the run's device."""
 
     x: Tensor
@@ -22,7 +22,7 @@ class Rows:
 
 
 class ImageRows:
-    """The run's images at one size; splits are read and normalised when they are asked for.
+    """The run's images at one size; splits are read and normalised on demand.
 
     Args:
         run: whose data and device.
@@ -37,7 +37,7 @@ class ImageRows:
         self.width = self.data.spec["channels"] * size * size
 
     @property
-    def train(self) -> Rows:
+    def train(self) -> LabelledRows:
         split = self.data.train
         if 0 < self.samples < len(split):
             order = torch.randperm(len(split), generator=torch.Generator().manual_seed(self.run.seed))[: self.samples]
@@ -45,16 +45,14 @@ class ImageRows:
         return self._rows(split)
 
     @property
-    def val(self) -> Rows:
+    def val(self) -> LabelledRows:
         return self._rows(self.data.val)
 
     @property
-    def test(self) -> Rows:
+    def test(self) -> LabelledRows:
         return self._rows(self.data.test)
 
-    def _rows(self, split: ImageSplit) -> Rows:
-        normalize, device = (
-            Normalize(self.data.spec["mean"], self.data.spec["std"]).to(self.run.device),
-            self.run.device,
-        )
-        return Rows(normalize(split.x.to(device)).flatten(1), split.y.to(device))
+    def _rows(self, split: ImageSplit) -> LabelledRows:
+        spec, device = self.data.spec, self.run.device
+        normalize = Normalize(spec["mean"], spec["std"]).to(device)
+        return LabelledRows(normalize(split.x.to(device)).flatten(1), split.y.to(device))  # (N, C, S, S) -> (N, C S S)

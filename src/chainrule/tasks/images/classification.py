@@ -21,11 +21,11 @@ from chainrule.data.images.loading import ImageSplit, decode_files, read_other_i
 from chainrule.functional.metrics.calibration import expected_calibration_error
 from chainrule.loops.supervised import fit
 from chainrule.nn.frozen import Frozen
-from chainrule.nn.normalization.batch_norm import lone_number
+from chainrule.nn.normalization.batch_norm import single_value_layer
 from chainrule.nn.normalization.normalize import Normalize
 from chainrule.run.compiling import compiled
+from chainrule.run.input_normalization import input_normalization
 from chainrule.run.run import Run
-from chainrule.run.weights.provenance import input_normalization
 from chainrule.tasks.images import figures as class_figures
 
 EVALUATION_BATCH = {"cpu": 100}  # what stays in a CPU's cache; elsewhere 1000
@@ -45,7 +45,7 @@ class ImageClassifier:
         changes: to the images of a training batch, in turn (`chainrule.data.images.augment`): bytes (B, C, H, W) to pixels.
         mix: alpha of mixup (`chainrule.data.images.augment.mixup`); 0 mixes nothing.
         views: the network to one whose answers are means over several views of an image (`chainrule.systems.image_classification.test_time_augmentation`).
-        pixels: mean and deviation a channel that belong to published weights; see `chainrule.run.weights.provenance.input_normalization`.
+        pixels: mean and deviation a channel that belong to published weights; see `chainrule.run.input_normalization`.
         frozen, thaw: parts that do not learn before this share of training is done.
         learn: what learns from the batches instead of autograd and `fit`; given this system and them.
     """
@@ -123,7 +123,7 @@ class ImageClassifier:
             return
         sides = [side for change in self.changes if isinstance(change, Growing) for side in change.sizes]
         (x,) = self.example()["model"]
-        layer = lone_number(self.model.eval(), x[:, :, : min(sides), : min(sides)] if sides else x)
+        layer = single_value_layer(self.model.eval(), x[:, :, : min(sides), : min(sides)] if sides else x)
         if layer is not None:
             raise UserError(
                 "a batch of one image cannot be normalised: the images are so small that one number of each is left",
@@ -209,6 +209,9 @@ class ImageClassifier:
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
         x = decode_files(list(_images(inputs)), self.data.spec)
         return {"model": (self.normalize(x.to(self.run.device)),)}
+
+    def test_images(self) -> Tensor:
+        return self.data.test.x
 
     def training_batch(self) -> TrainingBatch:
         """The beginning of the first batch, at most 64 samples; UserError where the network is not learnt by autograd."""

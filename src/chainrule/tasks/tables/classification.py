@@ -15,8 +15,8 @@ from chainrule.data.tables.loading import TableSplit, read_labelled, read_rows
 from chainrule.reporting import plots as figures
 from chainrule.run.run import Run
 from chainrule.tasks.tables import figures as row_figures
-from chainrule.tasks.tables.learning import Learn
-from chainrule.tasks.tables.rows import EVALUATION_BATCH, deployable_rows, row_protocol
+from chainrule.tasks.tables.common import EVALUATION_BATCH, deployable_row_model, selection_protocol
+from chainrule.tasks.tables.training import Learn
 
 
 class TableClassifier:
@@ -59,7 +59,7 @@ class TableClassifier:
         return self._metrics(self._test_scores, self.data.test.y)
 
     def protocol(self) -> str:
-        return row_protocol(self.run, self.data.spec, self.how)
+        return selection_protocol(self.run, self.data.spec, self.how)
 
     def example(self) -> dict[str, tuple[Tensor, ...]]:
         width = len(self.data.spec["mean"])
@@ -104,13 +104,13 @@ class TableClassifier:
         last = nn.Softmax(1) if self.probabilistic else nn.Identity()
         word = "probs" if self.probabilistic else "scores"
         notes = {"classes": self.classes}
-        return deployable_rows(nn.Sequential(self.model, last), self.data.spec, self.dtype, word, notes)
+        return deployable_row_model(nn.Sequential(self.model, last), self.data.spec, self.dtype, word, notes)
 
     def figures(self) -> list[Figure]:
         spec, y = self.data.spec, self.data.test.y
         assert y is not None
         found = [figures.confusion_matrix(y, self._test_scores.argmax(1), self.classes)]
-        found += row_figures.of_model(self.model, spec, self.classes)
+        found += row_figures.model_figures(self.model, spec, self.classes)
         if self.data.test.x.shape[1] == 2:
             found.append(row_figures.decision_surface(self.scores, self.data.train, self.classes, spec))
         return found

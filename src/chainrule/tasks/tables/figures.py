@@ -24,7 +24,7 @@ GRID = 200  # points along each side of a surface
 _IMAGES = {"cluster_centers_": "Centres", "components_": "Components", "means_": "Means", "theta_": "Means"}
 
 
-def of_model(model: nn.Module, spec: dict[str, Any], classes: Sequence[str] | None) -> list[Figure]:
+def model_figures(model: nn.Module, spec: dict[str, Any], classes: Sequence[str] | None) -> list[Figure]:
     """What a fitted estimator holds, as images where the rows are images and as a table of the largest else."""
     found: list[Figure] = []
     if isinstance(model, Preprocessed):  # coefficients of whitened rows are none of the columns'
@@ -166,7 +166,7 @@ def fitted_curve(answers: Callable[[Tensor], Tensor], split: TableSplit, spec: d
     return Figure("Fitted curve", "The answers as a line over the training rows.", svg=svg)
 
 
-def of_answers(split: TableSplit, answers: list[dict[str, Any]], spec: dict[str, Any]) -> list[Figure]:
+def cluster_figures(split: TableSplit, answers: list[dict[str, Any]], spec: dict[str, Any]) -> list[Figure]:
     """Groups over the first two principal axes, and against the classes where there are any."""
     found: list[Figure] = []
     if answers and "cluster" in answers[0]:

@@ -14,8 +14,8 @@ from chainrule.data.dataset import Dataset
 from chainrule.data.tables.loading import TableSplit, read_labelled, read_rows
 from chainrule.run.run import Run
 from chainrule.tasks.tables import figures as row_figures
-from chainrule.tasks.tables.learning import Learn
-from chainrule.tasks.tables.rows import EVALUATION_BATCH, deployable_rows, row_protocol
+from chainrule.tasks.tables.common import EVALUATION_BATCH, deployable_row_model, selection_protocol
+from chainrule.tasks.tables.training import Learn
 
 
 class TableRegressor:
@@ -46,7 +46,7 @@ class TableRegressor:
         return _metrics(self._test_answers, self.data.test.y)
 
     def protocol(self) -> str:
-        return row_protocol(self.run, self.data.spec, self.how)
+        return selection_protocol(self.run, self.data.spec, self.how)
 
     def example(self) -> dict[str, tuple[Tensor, ...]]:
         width = len(self.data.spec["mean"])
@@ -73,13 +73,15 @@ class TableRegressor:
         return {"model": (read_rows(inputs, self.data.spec)[1].to(self.run.device, self.dtype),)}
 
     def deployable(self) -> Deployable:
-        return deployable_rows(self.model, self.data.spec, self.dtype, "value", {"target": self.data.spec["target"]})
+        return deployable_row_model(
+            self.model, self.data.spec, self.dtype, "value", {"target": self.data.spec["target"]}
+        )
 
     def figures(self) -> list[Figure]:
         y = self.data.test.y
         assert y is not None
         found = [row_figures.answers_against_targets(self._test_answers, y, str(self.data.spec["target"]))]
-        found += row_figures.of_model(self.model, self.data.spec, None)
+        found += row_figures.model_figures(self.model, self.data.spec, None)
         if self.data.test.x.shape[1] == 1:
             found.append(row_figures.fitted_curve(self.answers, self.data.train, self.data.spec))
         return found

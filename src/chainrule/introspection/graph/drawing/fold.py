@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from chainrule.core.errors import unknown
-from chainrule.introspection.graph.record import Node
+from chainrule.introspection.graph.record import Graph, Node
 from chainrule.introspection.graph.rules import RULES
-
-if TYPE_CHECKING:
-    from chainrule.introspection.graph.trace import Graph
 
 MOST_BOXES = 30  # modules are opened, the small ones first, as long as a figure has no more than this
 FOLDS_FROM = 6  # operations that a repeat must cover: two layers that happen to be alike are no repeat
@@ -23,7 +19,7 @@ class Box:
     """One rectangle of a figure.
 
     Attributes:
-        kind: input, parameter, constant, operation, hidden, module, repeat, or port (where another figure goes on).
+        kind: input, parameter, constant, operation, hidden, module, repeat, or port (where another figure continues).
         title, subtitle: what stands in it.
         nodes: the indices of the nodes in it, parameters that only it uses included.
         exit: the node whose value and gradient it shows: the last one in it.

@@ -4,35 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chainrule.core.version import __version__
+from chainrule.introspection.graph.diagnose import diagnose_graph
 from chainrule.introspection.graph.drawing.fold import Box, View, view
 from chainrule.introspection.graph.drawing.numbers import brief, shape_of, short
 from chainrule.introspection.graph.drawing.steps import arriving_line, forward_line, handing_lines
 from chainrule.introspection.graph.drawing.svg import STYLE, draw
-from chainrule.introspection.graph.record import Node
-
-if TYPE_CHECKING:
-    from chainrule.introspection.graph.diagnose import Finding
-    from chainrule.introspection.graph.trace import Graph
+from chainrule.introspection.graph.record import Graph, Node
+from chainrule.reporting import page
 
 MOST_LINES = 40  # sentences for one step; a module with more operations is opened to see them
 
 
-def write(graph: Graph, out: Path, findings: list[Finding] | None = None) -> Path:
-    """Writes the page of one graph; `out` may be a folder."""
-    from chainrule.reporting.page import write_page
-
-    place = out / f"graph-{graph.title}.html" if out.is_dir() else out
-    found = graph.diagnose() if findings is None else findings
-    return write_page(
+def write_page(graph: Graph, out: str | Path) -> Path:
+    """Writes one HTML file, offline, that steps forward and backward through the graph; `out` may be a folder."""
+    place = Path(out)
+    return page.write_page(
         "graph.html.j2",
-        place,
+        place / f"graph-{graph.title}.html" if place.is_dir() else place,
         version=__version__,
         title=graph.title,
         shown=section(graph),
-        findings=found,
+        findings=diagnose_graph(graph),
         graph_style=STYLE,
     )
 

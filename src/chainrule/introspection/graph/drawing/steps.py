@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from chainrule.introspection.graph.drawing.numbers import brief, listed, shape_of, short
-from chainrule.introspection.graph.record import Edge, Node
-
-if TYPE_CHECKING:
-    from chainrule.introspection.graph.trace import Graph
+from chainrule.introspection.graph.record import Edge, Graph, Node
+from chainrule.introspection.graph.rules import RULES
 
 
 def forward_line(node: Node) -> str:
@@ -81,11 +77,5 @@ def _product(node: Node, edge: Edge, source: Node) -> str:
         size = listed(edge.passed)
     if not edge.rule:
         return f"{size}, by autograd of {node.op} alone"
-    rule = edge.rule if node.op not in _elementwise() else f"g × ({edge.rule})"
+    rule = edge.rule if node.op not in RULES else f"g × ({edge.rule})"
     return f"{rule}; {size}"
-
-
-def _elementwise() -> set[str]:
-    from chainrule.introspection.graph.rules import RULES
-
-    return set(RULES)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
-from chainrule.introspection.graph.drawing.fold import Arrow, Box, View
+from chainrule.introspection.graph.drawing.fold import Arrow, Box, View, view
 from chainrule.introspection.graph.drawing.layout import arrange
 from chainrule.introspection.graph.drawing.numbers import brief, shape_of, short
-
-if TYPE_CHECKING:
-    from chainrule.introspection.graph.trace import Graph
+from chainrule.introspection.graph.record import Graph
 
 WIDE = 14  # a figure of more layers goes down the page instead of across
 LINE = 16
@@ -32,12 +30,21 @@ STYLE = """
 """
 
 
-def draw(graph: Graph, view: View, inside_page: bool = False) -> str:
+def to_svg(graph: Graph, unfold: bool | Sequence[str] = ()) -> str:
+    """The figure of a graph, alone in a file or in a page. `unfold`: the names of boxes to open, or True for all.
+
+    Raises:
+        UserError: there is no box of that name.
+    """
+    return draw(graph, view(graph, unfold))
+
+
+def draw(graph: Graph, shown: View, inside_page: bool = False) -> str:
     """The SVG of one view; for a page without its own style, which the page has once."""
-    texts = [_lines(graph, box) for box in view.boxes]
+    texts = [_lines(graph, box) for box in shown.boxes]
     widths = [max(50.0, *(_width(kind, text) for kind, text in lines)) + 18 for lines in texts]
     heights = [LINE * len(lines) + 14.0 for lines in texts]
-    arrows = [(a.source, a.target) for a in view.arrows]
+    arrows = [(a.source, a.target) for a in shown.arrows]
     flat = arrange(widths, heights, arrows, 54)
     down = max(flat.layers, default=0) >= WIDE
     if down:
@@ -45,15 +52,15 @@ def draw(graph: Graph, view: View, inside_page: bool = False) -> str:
     turn = (lambda p: (p[1] + 12, p[0] + 10)) if down else (lambda p: (p[0] + 12, p[1] + 10))
     size = (flat.size[1], flat.size[0]) if down else flat.size
     parts = [
-        _arrow(graph, arrow, [turn(p) for p in route], (widths, heights), (down, _head(graph, view)))
-        for arrow, route in zip(view.arrows, flat.routes, strict=True)
+        _arrow(graph, arrow, [turn(p) for p in route], (widths, heights), (down, _head(graph, shown)))
+        for arrow, route in zip(shown.arrows, flat.routes, strict=True)
     ]
-    for place, (box, lines) in enumerate(zip(view.boxes, texts, strict=True)):
+    for place, (box, lines) in enumerate(zip(shown.boxes, texts, strict=True)):
         x, y = turn(flat.centres[place])
         parts.append(_box(graph, place, box, lines, (x, y, widths[place], heights[place])))
     wide, tall = size[0] + 24, size[1] + 20
-    head = _head(graph, view)
-    name = html.escape(f"computational graph of {view.name or graph.title}")
+    head = _head(graph, shown)
+    name = html.escape(f"computational graph of {shown.name or graph.title}")
     tip = (
         f'<defs><marker id="{head}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="9" markerHeight="9" markerUnits="userSpaceOnUse" orient="auto">'
         '<path d="M0 0 L8 4 L0 8z"/></marker></defs>'
@@ -65,9 +72,9 @@ def draw(graph: Graph, view: View, inside_page: bool = False) -> str:
     )
 
 
-def _head(graph: Graph, view: View) -> str:
+def _head(graph: Graph, shown: View) -> str:
     """A name for the arrow head that no other figure of a page has."""
-    return "head-" + "".join(f"{ord(c):x}" for c in f"{graph.title}/{view.name}")
+    return "head-" + "".join(f"{ord(c):x}" for c in f"{graph.title}/{shown.name}")
 
 
 def _lines(graph: Graph, box: Box) -> list[tuple[str, str]]:

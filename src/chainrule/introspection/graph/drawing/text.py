@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from chainrule.introspection.graph.drawing.fold import view
 from chainrule.introspection.graph.drawing.numbers import brief, shape_of, short
 from chainrule.introspection.graph.drawing.steps import amount, arriving_line, forward_line, handing_lines
-
-if TYPE_CHECKING:
-    from chainrule.introspection.graph.trace import Graph
+from chainrule.introspection.graph.record import Graph
 
 TOLD_WHOLE = 40  # a computation of no more nodes without modules is told node by node
 
 
-def as_text(graph: Graph) -> str:
-    """Node by node with the local rules, where it is a small function; else a table, a line a box."""
+def to_text(graph: Graph) -> str:
+    """The graph as text, which `explain` prints. Node by node with the local rules, where it is a small function; else a table, a line a box."""
     head = [f"{graph.title}: L is {graph.objective}"]
     if len(graph.nodes) <= TOLD_WHOLE and len(graph.calls) == 1 and not graph.calls[0].kind:
         body = _told(graph)

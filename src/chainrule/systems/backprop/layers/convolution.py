@@ -7,8 +7,8 @@ Shapes: B batch, C input channels, O output channels, G groups, k the kernel's a
     forward   Z = W X + b                           (G, O/G, B * prod n)
     backward  dE/dW = D X^T,  dE/db = sum of D,  dE/dX = W^T D
 
-where D is the delta of Z. dE/dX says for each window what the delta of each of its cells is; an input cell stands in
-several windows, and its delta is the sum over them (col2im). For stride 1 that sum is the convolution of the delta with
+where D is the delta of Z. dE/dX has for each window the delta of each of its cells; an input cell lies in several windows,
+and its delta is the sum over them (col2im). For stride 1 that sum is the convolution of the delta with
 the kernels turned by 180 degrees.
 
 The transposed convolution is the same arithmetic with the two directions exchanged.
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from chainrule.core.course import Topic
 from chainrule.systems.backprop.layers.layer import Layer, uniform, without_graph
-from chainrule.systems.backprop.layers.windows import Sizes, cells, each, inside, output_size, padded
+from chainrule.systems.backprop.layers.windows import Sizes, cells, each, output_size, padded, unpadded
 
 
 class Geometry:
@@ -38,47 +38,55 @@ class Geometry:
     def columns(self, x: Tensor, kernel: tuple[int, ...]) -> tuple[Tensor, tuple[int, ...]]:
         """The windows of x (B, C, *size) as a matrix (G, C/G * prod k, B * prod n), and n."""
         batch, channels, *size = x.shape
+        # How many windows fit along each axis, and the padded input that they reach.
         along = zip(size, kernel, self.stride, self.padding, self.dilation, strict=True)
         out = tuple(output_size(*axis) for axis in along)
         x = padded(x, kernel, self.stride, self.padding, self.dilation, out)
+        # Axis by axis, each position becomes a window of k cells, d apart: a view, nothing is copied yet.
         for axis, (k, s, d) in enumerate(zip(kernel, self.stride, self.dilation, strict=True)):
-            x = x.unfold(2 + axis, d * (k - 1) + 1, s)[..., ::d]  # a view: (B, C, *n, *k) in the end
+            x = x.unfold(2 + axis, d * (k - 1) + 1, s)[..., ::d]  # in the end (B, C, *n, *k)
+        # im2col: what a window holds goes along the rows, which window it is along the columns.
         axes = range(2, 2 + len(size))
-        x = x.permute(1, *(axis + len(size) for axis in axes), 0, *axes)
+        x = x.permute(1, *(axis + len(size) for axis in axes), 0, *axes)  # (B, C, *n, *k) -> (C, *k, B, *n)
         rows = channels // self.groups * math.prod(kernel)
-        return x.reshape(self.groups, rows, batch * math.prod(out)), out
+        return x.reshape(self.groups, rows, batch * math.prod(out)), out  # (G, C/G prod k, B prod n)
 
     def output(self, weight: Tensor, columns: Tensor, batch: int, out: tuple[int, ...]) -> Tensor:
         """W X, as (B, O, *n)."""
-        z = weight.reshape(self.groups, len(weight) // self.groups, -1) @ columns
-        return z.reshape(len(weight), batch, *out).transpose(0, 1)
+        z = weight.reshape(self.groups, len(weight) // self.groups, -1) @ columns  # (G, O/G, B prod n)
+        return z.reshape(len(weight), batch, *out).transpose(0, 1)  # (O, B, *n) -> (B, O, *n)
 
     def weight_gradient(self, delta: Tensor, columns: Tensor, shape: torch.Size) -> Tensor:
         """D X^T, in the weight's shape."""
+        # (G, O/G, B prod n) @ (G, B prod n, C/G prod k) -> (G, O/G, C/G prod k) -> (O, C/G, *k)
         return (self._matrix(delta) @ columns.transpose(1, 2)).reshape(shape)
 
     def input_delta(self, delta: Tensor, weight: Tensor, size: tuple[int, ...]) -> Tensor:
         """W^T D, each cell's share added where the cell lies: (B, C, *size)."""
         kernel, out = tuple(weight.shape[2:]), tuple(delta.shape[2:])
+        # W^T D: for each window, the delta of each of its cells.
+        # (G, C/G prod k, O/G) @ (G, O/G, B prod n) -> (G, C/G prod k, B prod n)
         shares = weight.reshape(self.groups, len(weight) // self.groups, -1).transpose(1, 2) @ self._matrix(delta)
         channels = weight.shape[1] * self.groups
-        shares = shares.reshape(channels, math.prod(kernel), delta.shape[0], *out)
+        shares = shares.reshape(channels, math.prod(kernel), delta.shape[0], *out)  # (C, prod k, B, *n)
+        # col2im: an input cell lies in several windows, and its delta is the sum over them.
         reach = (
             (n - 1) * s + d * (k - 1) + 1 for n, k, s, d in zip(out, kernel, self.stride, self.dilation, strict=True)
         )
-        total = delta.new_zeros(channels, delta.shape[0], *reach)
+        total = delta.new_zeros(channels, delta.shape[0], *reach)  # (C, B, *padded size)
         for number, (_, at) in enumerate(cells(kernel, self.stride, self.dilation, out)):
-            total[at] += shares[:, number]
-        return inside(total, size, self.padding).transpose(0, 1)
+            total[at] += shares[:, number]  # this cell of the kernel, in all windows at once: (C, B, *n)
+        return unpadded(total, size, self.padding).transpose(0, 1)  # (C, B, *size) -> (B, C, *size)
 
     def _matrix(self, delta: Tensor) -> Tensor:
+        """D: (B, O, *n) -> (G, O/G, B prod n), in the order of the columns."""
         batch, channels, *out = delta.shape
         return delta.transpose(0, 1).reshape(self.groups, channels // self.groups, batch * math.prod(out))
 
 
 def per_channel(bias: Tensor, like: Tensor) -> Tensor:
-    """A number a channel, laid along the second axis."""
-    return bias.reshape(-1, *[1] * (like.dim() - 2))
+    """A number a channel, laid along the second axis of `like`."""
+    return bias.reshape(-1, *[1] * (like.dim() - 2))  # (C,) -> (C, 1, ...)
 
 
 def _check(layer: Layer, in_channels: int, out_channels: int, groups: int) -> None:
@@ -102,6 +110,7 @@ def _convolve(layer: Conv1d | Conv2d, x: Tensor) -> Tensor:
         f"(B, {layer.in_channels}, {'H, W' if dimensions == 2 else 'L'})",
         tuple(x.shape),
     )
+    # Z = W X + b
     columns, out = layer.geometry.columns(x, tuple(layer.weight.shape[2:]))
     z = layer.geometry.output(layer.weight, columns, x.shape[0], out)
     if layer.bias is not None:
@@ -112,9 +121,10 @@ def _convolve(layer: Conv1d | Conv2d, x: Tensor) -> Tensor:
 def _convolve_back(layer: Conv1d | Conv2d, delta: Tensor) -> Tensor:
     columns, size = layer.recall(delta)
     layer.add_gradients(
-        weight=layer.geometry.weight_gradient(delta, columns, layer.weight.shape),
-        bias=delta.transpose(0, 1).flatten(1).sum(1),
+        weight=layer.geometry.weight_gradient(delta, columns, layer.weight.shape),  # dE/dW = D X^T
+        bias=delta.transpose(0, 1).flatten(1).sum(1),  # (B, O, *n) -> (O, B prod n) -> (O,)
     )
+    # dE/dX = W^T D
     return layer.geometry.input_delta(delta, layer.weight, size)
 
 
@@ -123,7 +133,7 @@ class Conv2d(Layer):
 
         z[o, p] = b[o] + sum over c, i of w[o, c, i] x[c, s p + d i - padding]
 
-    with two-dimensional places p of the output and i of the kernel. The equations of the backward pass stand at the top
+    with two-dimensional places p of the output and i of the kernel. The equations of the backward pass are at the top
     of this file.
 
     Args:
@@ -211,7 +221,7 @@ class Conv1d(Layer):
 
 
 class ConvTranspose2d(Layer):
-    """A transposed convolution: its forward pass is the backward pass of a convolution, and the other way round.
+    """A transposed convolution: its forward pass is the backward pass of a convolution, and vice versa.
 
     Each input cell paints the kernel, times its value, into the output, `stride` pixels from its neighbour's. With X the
     columns of the *delta* and W (C, O/G, k) the weights:
@@ -275,6 +285,7 @@ class ConvTranspose2d(Layer):
         axes = zip(x.shape[2:], kernel, g.stride, g.padding, g.dilation, self.output_padding, strict=True)
         size = tuple((n - 1) * s - 2 * p + d * (k - 1) + 1 + more for n, k, s, p, d, more in axes)
         self.require(min(size) > 0, "the padding cuts the whole output away", "an output of at least 1 pixel", size)
+        # Forward is the backward pass of a convolution: col2im(W^T x).
         z = g.input_delta(x, self.weight, size)
         if self.bias is not None:
             z = z + per_channel(self.bias, z)
@@ -283,12 +294,13 @@ class ConvTranspose2d(Layer):
     @without_graph
     def backward(self, delta: Tensor) -> Tensor:
         (x,) = self.recall(delta)
+        # Backward is the forward pass of a convolution, with the delta in the place of its input.
         columns, out = self.geometry.columns(delta, tuple(self.weight.shape[2:]))
         self.add_gradients(
-            weight=self.geometry.weight_gradient(x, columns, self.weight.shape),
-            bias=delta.transpose(0, 1).flatten(1).sum(1),
+            weight=self.geometry.weight_gradient(x, columns, self.weight.shape),  # dE/dW = x X^T
+            bias=delta.transpose(0, 1).flatten(1).sum(1),  # (B, O, H, W) -> (O, B H W) -> (O,)
         )
-        return self.geometry.output(self.weight, columns, x.shape[0], out)
+        return self.geometry.output(self.weight, columns, x.shape[0], out)  # dE/dx = W X
 
 
 TOPICS = (

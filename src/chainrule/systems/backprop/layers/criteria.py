@@ -13,8 +13,8 @@ from chainrule.systems.backprop.layers.layer import Layer, without_graph
 class CrossEntropy(Layer):
     """Softmax and cross entropy in one: E = -log p_y with p = softmax(z), for logits z and the true class y.
 
-    Each alone has a derivative with a division in it; together it is the difference of what the network says and what
-    is true:
+    Each alone has a derivative with a division in it; together it is the difference of the prediction and the
+    truth:
 
         dE/dz_k = p_k - (k = y)
 
@@ -23,8 +23,8 @@ class CrossEntropy(Layer):
     logits (*, K).
 
     Raises:
-        UserError: where the shapes do not fit, the target is not whole numbers, or (on the CPU, where looking costs
-            nothing) a class is out of range.
+        UserError: where the shapes do not fit, the target is not whole numbers, or (checked on the CPU, where
+            it costs nothing) a class is out of range.
 
     >>> criterion = CrossEntropy()
     >>> criterion(torch.zeros(1, 4), torch.tensor([2]))
@@ -42,13 +42,13 @@ class CrossEntropy(Layer):
             low, high, count = int(target.min()), int(target.max()), logits.shape[-1]
             self.require(low >= 0 and high < count, "a class is out of range", f"0 to {count - 1}", f"{low} to {high}")
         log_probs = torch.log_softmax(logits, -1)
-        losses = -log_probs.gather(-1, target[..., None])[..., 0]
+        losses = -log_probs.gather(-1, target[..., None])[..., 0]  # (*, K) -> (*, 1) -> (*)
         return self.keep(losses, log_probs, target)
 
     @without_graph
     def backward(self, delta: Tensor) -> Tensor:
         log_probs, target = self.recall(delta)
-        difference = log_probs.exp()
+        difference = log_probs.exp()  # p_k - (k = y), (*, K)
         difference.scatter_add_(-1, target[..., None], difference.new_full((*target.shape, 1), -1.0))
         return difference * delta[..., None]
 
@@ -76,9 +76,10 @@ class SquaredError(Layer):
             tuple(target.shape),
         )
         difference = y - target
-        return self.keep(difference.square().reshape(len(y), math.prod(y.shape[1:])).sum(1) / 2, difference)
+        flat = difference.square().reshape(len(y), math.prod(y.shape[1:]))  # (B, K), also where B is 0
+        return self.keep(flat.sum(1) / 2, difference)
 
     @without_graph
     def backward(self, delta: Tensor) -> Tensor:
         (difference,) = self.recall(delta)
-        return difference * delta.reshape(-1, *[1] * (difference.dim() - 1))
+        return difference * delta.reshape(-1, *[1] * (difference.dim() - 1))  # (B, ...) * (B, 1, ...)

@@ -1,4 +1,4 @@
-"""Dropout: the delta goes back through the units that spoke, and through no other."""
+"""Dropout: the delta goes back through the units that were kept, and through no other."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class Embedding(Layer):
         embedding_dim: size of a row; an index (*) gives (*, embedding_dim).
 
     Raises:
-        UserError: where an index is no whole number, or (looked at on the CPU) out of range.
+        UserError: where an index is no whole number, or (checked on the CPU) out of range.
 
     >>> layer = Embedding(3, 1)
     >>> _ = layer(torch.tensor([2, 0, 2]))
@@ -56,6 +56,6 @@ class Embedding(Layer):
     def backward(self, delta: Tensor) -> Tensor:
         (index,) = self.recall(delta)
         gradient = torch.zeros_like(self.weight, dtype=delta.dtype)
-        gradient.index_add_(0, index.flatten(), delta.reshape(-1, self.embedding_dim))
+        gradient.index_add_(0, index.flatten(), delta.reshape(-1, self.embedding_dim))  # row i += delta where i stood
         self.add_gradients(weight=gradient)
         return delta.new_zeros(index.shape)

@@ -17,7 +17,7 @@ Method = TypeVar("Method", bound=Callable[..., Tensor])
 def without_graph(method: Method) -> Method:
     """For every `forward` and `backward`: no graph for autograd is recorded.
 
-    While a network is exported nothing is recorded either, and switching would be written into the exported program.
+    During export nothing is recorded either, and switching the mode would be traced into the exported program.
     """
 
     @functools.wraps(method)
@@ -52,20 +52,20 @@ class Layer(nn.Module):
         self._output_shape: torch.Size | None = None
 
     def keep(self, output: Tensor, *needed: Any) -> Tensor:
-        """Keeps what `backward` needs, and gives `output` back. As with autograd, nothing is kept in inference mode."""
+        """Keeps what `backward` needs, and returns `output`. As with autograd, nothing is kept in inference mode."""
         if not (torch.is_inference_mode_enabled() or torch.compiler.is_exporting()):
             self._kept, self._output_shape = needed, output.shape
         return output
 
     def recall(self, delta: Tensor) -> tuple[Any, ...]:
-        """What `forward` kept, once; then it is let go.
+        """What `forward` kept; it is released, so that a second call fails.
 
         Raises:
             UserError: where no forward pass came before, or `delta` has another shape than its output.
         """
         if self._kept is None:
             raise UserError(
-                f"{type(self).__name__} has nothing to go back through",
+                f"{type(self).__name__} has no forward pass to go back through",
                 expected="one forward pass before each backward pass",
                 cure="call the layer, outside torch.inference_mode(), and then backward once",
             )
@@ -79,7 +79,7 @@ class Layer(nn.Module):
         return kept
 
     def add_gradients(self, **gradients: Tensor | None) -> None:
-        """Adds to the `.grad` of the parameters so named, as autograd does; one that is not there is passed over."""
+        """Adds to the `.grad` of the parameters so named, as autograd does; one that is None is skipped."""
         for name, gradient in gradients.items():
             parameter = getattr(self, name)
             if parameter is not None and gradient is not None:

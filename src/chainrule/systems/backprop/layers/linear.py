@@ -67,9 +67,9 @@ class Linear(Layer):
     @without_graph
     def backward(self, delta: Tensor) -> Tensor:
         (x,) = self.recall(delta)
-        rows = delta.reshape(-1, self.out_features)
-        self.add_gradients(weight=rows.T @ x.reshape(-1, self.in_features), bias=rows.sum(0))
-        return delta @ self.weight
+        rows = delta.reshape(-1, self.out_features)  # (*, O) -> (N, O): samples and any axes between together
+        self.add_gradients(weight=rows.T @ x.reshape(-1, self.in_features), bias=rows.sum(0))  # (O, N) @ (N, I); (O,)
+        return delta @ self.weight  # (*, O) @ (O, I) -> (*, I)
 
 
 class Flatten(Layer):
@@ -83,7 +83,7 @@ class Flatten(Layer):
     @without_graph
     def backward(self, delta: Tensor) -> Tensor:
         (shape,) = self.recall(delta)
-        return delta.reshape(shape)
+        return delta.reshape(shape)  # (B, F) -> (B, ...)
 
 
 class Rows(Layer):
@@ -92,11 +92,12 @@ class Rows(Layer):
     @without_graph
     def forward(self, x: Tensor) -> Tensor:
         self.require(x.dim() == 4, "the input does not fit", "(B, C, H, W)", tuple(x.shape))
-        return self.keep(x.transpose(1, 2).flatten(2), x.shape)
+        return self.keep(x.transpose(1, 2).flatten(2), x.shape)  # (B, C, H, W) -> (B, H, C, W) -> (B, H, C W)
 
     @without_graph
     def backward(self, delta: Tensor) -> Tensor:
         (shape,) = self.recall(delta)
+        # (B, H, C W) -> (B, H, C, W) -> (B, C, H, W)
         return delta.reshape(shape[0], shape[2], shape[1], shape[3]).transpose(1, 2)
 
 

@@ -1,7 +1,7 @@
 """Normalisation: every value depends on the mean and the deviation of a group, and so does its delta.
 
 For a group of m values, with x^ = (x - mean) / s, s = sqrt(var + eps) and g the delta of x^, the derivative goes back
-by three ways, through x itself, through the mean and through the variance. Together they are
+along three paths, through x itself, through the mean and through the variance. Together they are
 
     dE/dx = (g - mean(g) - x^ mean(g x^)) / s
 
@@ -96,7 +96,7 @@ class BatchNorm(Layer):
         self.num_batches_tracked += 1
 
     def _channels(self, values: Tensor, like: Tensor) -> Tensor:
-        return values.reshape(1, -1, *[1] * (like.dim() - 2))
+        return values.reshape(1, -1, *[1] * (like.dim() - 2))  # (C,) -> (1, C, 1, ...)
 
 
 class LayerNorm(Layer):

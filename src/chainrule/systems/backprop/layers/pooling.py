@@ -7,7 +7,7 @@ from torch import Tensor
 
 from chainrule.core.course import Topic
 from chainrule.systems.backprop.layers.layer import Layer, without_graph
-from chainrule.systems.backprop.layers.windows import Sizes, cells, each, inside, output_size, padded
+from chainrule.systems.backprop.layers.windows import Sizes, cells, each, output_size, padded, unpadded
 
 
 def _check_padding(layer: Layer, kernel: tuple[int, ...], padding: tuple[int, ...]) -> None:
@@ -55,34 +55,36 @@ class MaxPool2d(Layer):
     def forward(self, x: Tensor) -> Tensor:
         self.require(x.dim() == 4, "the input does not fit", "(B, C, H, W)", tuple(x.shape))
         axes = zip(x.shape[2:], self.kernel, self.stride, self.padding, self.dilation, strict=True)
-        out = tuple(output_size(*axis, self.ceil_mode) for axis in axes)
+        out = tuple(output_size(*axis, self.ceil_mode) for axis in axes)  # H', W'
         wide = padded(x, self.kernel, self.stride, self.padding, self.dilation, out, -torch.inf)
+        # The largest value so far and where it stood, of all windows at once: (B, C, H', W').
         largest = wide.new_full((*x.shape[:2], *out), -torch.inf)
         switches = self._first_cells(out, x).expand(largest.shape)
-        places = self._places(out, x)
-        for place, at in cells(self.kernel, self.stride, self.dilation, out):
-            value = wide[at]
+        corners = self._corners(out, x)
+        # Cell after cell of the window, in reading order: a later one wins only if it is larger.
+        for (row, column), at in cells(self.kernel, self.stride, self.dilation, out):
+            value = wide[at]  # (B, C, H', W'): what each window has in this cell
             wins = (value > largest) | value.isnan()
             largest = torch.where(wins, value, largest)
-            switches = torch.where(
-                wins, places + (place[0] * self.dilation[0] * x.shape[3] + place[1] * self.dilation[1]), switches
-            )
+            index = corners + (row * self.dilation[0] * x.shape[3] + column * self.dilation[1])  # row * W + column
+            switches = torch.where(wins, index, switches)
         return self.keep(largest, switches, x.shape)
 
     @without_graph
     def backward(self, delta: Tensor) -> Tensor:
         switches, shape = self.recall(delta)
-        total = delta.new_zeros(shape).flatten(2)
-        return total.scatter_add_(2, switches.flatten(2), delta.flatten(2)).reshape(shape)
+        # Each delta is added where its switch points; windows that share a winner meet there.
+        total = delta.new_zeros(shape).flatten(2)  # (B, C, H W)
+        return total.scatter_add_(2, switches.flatten(2), delta.flatten(2)).reshape(shape)  # (B, C, H, W)
 
-    def _places(self, out: tuple[int, ...], x: Tensor) -> Tensor:
-        """The number in the unpadded image of each window's first cell; outside of it where that is padding."""
+    def _corners(self, out: tuple[int, ...], x: Tensor) -> Tensor:
+        """The index row * W + column of each window's first cell (H', W'); outside the image where that is padding."""
         top = torch.arange(out[0], device=x.device) * self.stride[0] - self.padding[0]
         left = torch.arange(out[1], device=x.device) * self.stride[1] - self.padding[1]
         return top[:, None] * x.shape[3] + left
 
     def _first_cells(self, out: tuple[int, ...], x: Tensor) -> Tensor:
-        """The number of each window's first cell that is no padding: the winner where all are minus infinity."""
+        """The index of each window's first cell that is no padding (H', W'): the winner where all are minus infinity."""
         firsts = []
         for n, s, p, d in zip(out, self.stride, self.padding, self.dilation, strict=True):
             first = torch.arange(n, device=x.device) * s - p
@@ -117,19 +119,17 @@ class AvgPool2d(Layer):
         super().__init__()
         self.kernel = each(kernel_size, 2, "kernel_size", 1)
         self.stride = each(kernel_size if stride is None else stride, 2, "stride", 1)
-        self.padding, self.ceil_mode, self.count_include_pad = (
-            each(padding, 2, "padding", 0),
-            ceil_mode,
-            count_include_pad,
-        )
+        self.padding = each(padding, 2, "padding", 0)
+        self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
         _check_padding(self, self.kernel, self.padding)
 
     @without_graph
     def forward(self, x: Tensor) -> Tensor:
         self.require(x.dim() == 4, "the input does not fit", "(B, C, H, W)", tuple(x.shape))
         axes = zip(x.shape[2:], self.kernel, self.stride, self.padding, strict=True)
-        out = tuple(output_size(*axis, 1, self.ceil_mode) for axis in axes)
+        out = tuple(output_size(*axis, 1, self.ceil_mode) for axis in axes)  # H', W'
         wide = padded(x, self.kernel, self.stride, self.padding, (1, 1), out)
+        # The sum of each window, cell after cell of all windows at once: (B, C, H', W').
         total = wide.new_zeros(*x.shape[:2], *out)
         for _, at in cells(self.kernel, self.stride, (1, 1), out):
             total = total + wide[at]
@@ -138,11 +138,12 @@ class AvgPool2d(Layer):
     @without_graph
     def backward(self, delta: Tensor) -> Tensor:
         x, wide = self.recall(delta)
-        share = delta / self._counts(tuple(delta.shape[2:]), x)
+        # Every cell of a window gets the same share of its delta; cells of several windows get the sum.
+        share = delta / self._counts(tuple(delta.shape[2:]), x)  # (B, C, H', W')
         total = delta.new_zeros(wide)
         for _, at in cells(self.kernel, self.stride, (1, 1), tuple(delta.shape[2:])):
             total[at] += share
-        return inside(total, tuple(x.shape[2:]), self.padding)
+        return unpadded(total, tuple(x.shape[2:]), self.padding)
 
     def _counts(self, out: tuple[int, ...], x: Tensor) -> Tensor:
         """How many cells each window's sum is divided by, (H', W')."""
@@ -165,7 +166,7 @@ class GlobalAvgPool2d(Layer):
     @without_graph
     def backward(self, delta: Tensor) -> Tensor:
         (shape,) = self.recall(delta)
-        return (delta / (shape[2] * shape[3]))[:, :, None, None].expand(shape).clone()
+        return (delta / (shape[2] * shape[3]))[:, :, None, None].expand(shape).clone()  # (B, C) -> (B, C, H, W)
 
 
 class GlobalMaxPool2d(Layer):
@@ -174,8 +175,8 @@ class GlobalMaxPool2d(Layer):
     @without_graph
     def forward(self, x: Tensor) -> Tensor:
         self.require(x.dim() == 4 and min(x.shape[2:]) > 0, "the input does not fit", "(B, C, H, W)", tuple(x.shape))
-        flat = x.flatten(2)
-        switches = flat.argmax(2, keepdim=True)
+        flat = x.flatten(2)  # (B, C, H W)
+        switches = flat.argmax(2, keepdim=True)  # (B, C, 1)
         return self.keep(flat.gather(2, switches)[..., 0], switches, x.shape)
 
     @without_graph

@@ -31,8 +31,8 @@ def each(value: Sizes, dimensions: int, what: str, least: int) -> tuple[int, ...
 def output_size(size: int, kernel: int, stride: int, padding: int, dilation: int = 1, ceil_mode: bool = False) -> int:
     """How many windows fit along an axis: floor((n + 2p - d (k - 1) - 1) / s) + 1.
 
-    With `ceil_mode` a last window may hang over the end, but one that would begin behind the input and its first padding
-    is left out, as Caffe and PyTorch do.
+    With `ceil_mode` a last window may hang over the end, but one that would begin beyond the input and its first padding
+    is left out, as in Caffe and PyTorch.
 
     >>> [output_size(6, 3, 2, 0, ceil_mode=mode) for mode in (False, True)]
     [2, 3]
@@ -60,10 +60,10 @@ def padded(
     out: tuple[int, ...],
     value: float = 0.0,
 ) -> Tensor:
-    """x (B, C, *size) with `value` around it, exactly as long along each axis as `out` windows reach."""
+    """x (B, C, *size) with `value` around it, along each axis exactly as long as `out` windows reach."""
     widths: list[int] = []
     for size, k, s, p, d, n in zip(x.shape[2:], kernel, stride, padding, dilation, out, strict=True):
-        reach = (n - 1) * s + d * (k - 1) + 1
+        reach = (n - 1) * s + d * (k - 1) + 1  # from the first cell of the first window to the last cell of the last
         widths = [p, reach - size - p, *widths]  # the last axis comes first; a negative width cuts what no window sees
     return torch.nn.functional.pad(x, widths, value=value) if any(widths) else x
 
@@ -71,18 +71,19 @@ def padded(
 def cells(
     kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...], out: tuple[int, ...]
 ) -> Iterator[tuple[tuple[int, ...], tuple[Any, ...]]]:
-    """For each cell of the kernel: its place in the kernel, and the index of what all windows see there in the padded input.
+    """For each cell of the kernel: its place there, and the index into the padded input of what all windows see in it.
 
     >>> [at[-1].indices(5) for _, at in cells((2,), (2,), (1,), (2,))]
     [(0, 3, 2), (1, 4, 2)]
     """
     for place in itertools.product(*map(range, kernel)):
         axes = zip(place, stride, dilation, out, strict=True)
+        # Cell i of window m lies at m s + i d: a slice with n entries, s apart.
         yield place, (..., *(slice(i * d, i * d + (n - 1) * s + 1, s) for i, s, d, n in axes))
 
 
-def inside(total: Tensor, size: tuple[int, ...], padding: tuple[int, ...]) -> Tensor:
-    """Cuts the padding off a tensor whose last axes are as long as `padded` made them; zeros where `padded` had cut."""
+def unpadded(total: Tensor, size: tuple[int, ...], padding: tuple[int, ...]) -> Tensor:
+    """Cuts the padding off again: last axes as long as `padded` made them become `size`."""
     widths: list[int] = []
     for length, n, p in zip(total.shape[-len(size) :], size, padding, strict=True):
         widths = [-p, n + p - length, *widths]

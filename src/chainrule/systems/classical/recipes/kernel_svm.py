@@ -46,24 +46,10 @@ def kernel_svm(
     val_fraction: Fraction = 0.1,
 ) -> TableClassifier:
     """The support vector machine with a kernel, by SMO; the validation split chooses C and gamma, of equals the smallest C."""
-    import torch
-
-    from chainrule.data.preprocess import preprocessed
-    from chainrule.data.tables.loading import load_table
-    from chainrule.nn.fitted import Fitted
     from chainrule.systems.classical.kernel_svm import KernelSVM
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import grid_search
+    from chainrule.tasks.tables.estimators import estimator_task
 
-    data = load_table(
-        run,
-        task="classification",
-        dtype=torch.float64,
-        standardize=preprocess == "standardize",
-        encode=encode,
-        missing=missing,
-        val_fraction=val_fraction,
-    )
     model = KernelSVM(
         kernel=kernel,
         degree=degree,
@@ -75,10 +61,18 @@ def kernel_svm(
         device=str(run.device),
     )
     widths = gamma if kernel != "linear" else gamma[:1]  # which a linear kernel has none of
-    candidates = [
-        {"C": one, "gamma": width} for one in sorted(c, reverse=True) for width in reversed(widths)
-    ]  # see above
-    learn = grid_search(candidates, choose_by=("error", True))
-    return TableClassifier(
-        run, data=data, model=preprocessed(Fitted(model), preprocess, data.spec), learn=learn, probabilistic=False
+    # A run keeps the last of equals: that of the smallest C, and the first gamma.
+    candidates = [{"C": one, "gamma": width} for one in sorted(c, reverse=True) for width in reversed(widths)]
+    return estimator_task(
+        TableClassifier,
+        run,
+        model,
+        candidates,
+        task="classification",
+        choose_by="error",
+        preprocess=preprocess,
+        encode=encode,
+        missing=missing,
+        val_fraction=val_fraction,
+        probabilistic=False,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from chainrule.core.errors import UserError
 from chainrule.core.recipe import recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Preprocessing
 
@@ -37,23 +36,10 @@ def naive_bayes(
     val_fraction: Fraction = 0.1,
 ) -> TableClassifier:
     """Naive Bayes; the validation split chooses the smoothing (a share of the largest variance, or what counts begin with)."""
-    import torch
-
-    from chainrule.data.tables.loading import load_table
-    from chainrule.nn.fitted import Fitted
     from chainrule.systems.classical.naive_bayes import BernoulliNaiveBayes, GaussianNaiveBayes, MultinomialNaiveBayes
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import grid_search
+    from chainrule.tasks.tables.estimators import estimator_task
 
-    data = load_table(
-        run,
-        task="classification",
-        dtype=torch.float64,
-        standardize=kind == "gaussian",
-        encode=encode,
-        missing=missing,
-        val_fraction=val_fraction,
-    )
     shared: dict[str, Any] = {"priors": None if priors == "frequency" else priors, "device": str(run.device)}
     model: GaussianNaiveBayes | MultinomialNaiveBayes | BernoulliNaiveBayes
     if kind == "gaussian":
@@ -66,8 +52,18 @@ def naive_bayes(
             if kind == "multinomial"
             else BernoulliNaiveBayes(binarize=binarize, **shared)
         )
-    learn = grid_search([{name: value} for value in values], choose_by=("loss", True))
-    return TableClassifier(run, data=data, model=Fitted(model), learn=learn)
+    return estimator_task(
+        TableClassifier,
+        run,
+        model,
+        [{name: value} for value in values],
+        task="classification",
+        choose_by="loss",
+        preprocess=kind == "gaussian",
+        encode=encode,
+        missing=missing,
+        val_fraction=val_fraction,
+    )
 
 
 @recipe(
@@ -89,28 +85,23 @@ def lda(
     val_fraction: Fraction = 0.1,
 ) -> TableClassifier:
     """Linear discriminant analysis; the validation split chooses how far the covariance is shrunk."""
-    import torch
-
-    from chainrule.data.preprocess import preprocessed
-    from chainrule.data.tables.loading import load_table
-    from chainrule.nn.fitted import Fitted
     from chainrule.systems.classical.discriminant import LinearDiscriminant
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import grid_search
+    from chainrule.tasks.tables.estimators import estimator_task
 
-    data = load_table(
+    model = LinearDiscriminant(device=str(run.device))
+    return estimator_task(
+        TableClassifier,
         run,
+        model,
+        [{"shrinkage": None if share == "none" else share} for share in shrinkage],
         task="classification",
-        dtype=torch.float64,
-        standardize=preprocess == "standardize",
+        choose_by="loss",
+        preprocess=preprocess,
         encode=encode,
         missing=missing,
         val_fraction=val_fraction,
     )
-    candidates = [{"shrinkage": None if share == "none" else share} for share in shrinkage]
-    learn = grid_search(candidates, choose_by=("loss", True))
-    model = Fitted(LinearDiscriminant(device=str(run.device)))
-    return TableClassifier(run, data=data, model=preprocessed(model, preprocess, data.spec), learn=learn)
 
 
 @recipe(
@@ -133,32 +124,27 @@ def nearest_neighbours(
     val_fraction: Fraction = 0.1,
 ) -> TableClassifier:
     """The class of most of the nearest training rows; the validation split chooses how many are asked, of equals the fewest."""
-    import torch
-
-    from chainrule.data.preprocess import preprocessed
-    from chainrule.data.tables.loading import load_table
-    from chainrule.nn.fitted import Fitted
     from chainrule.systems.classical.neighbours import NearestNeighbours
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import grid_search
+    from chainrule.tasks.tables.estimators import at_most, estimator_task
 
-    data = load_table(
+    def candidates(data: Dataset[TableSplit]) -> list[dict[str, int]]:
+        at_most("neighbours", neighbours, data, "training rows", data.spec["counts"]["train"])
+        return [{"n_neighbors": count} for count in sorted(neighbours, reverse=True)]  # a run keeps the last of equals
+
+    model = NearestNeighbours(weights=voting, device=str(run.device))
+    return estimator_task(
+        TableClassifier,
         run,
+        model,
+        candidates,
         task="classification",
-        dtype=torch.float64,
-        standardize=preprocess == "standardize",
+        choose_by="error",
+        preprocess=preprocess,
         encode=encode,
         missing=missing,
         val_fraction=val_fraction,
-    )
-    _at_most("neighbours", neighbours, data, "training rows", data.spec["counts"]["train"])
-    model = Fitted(NearestNeighbours(weights=voting, device=str(run.device)))
-    candidates = [
-        {"n_neighbors": count} for count in sorted(neighbours, reverse=True)
-    ]  # a run keeps the last of equals
-    learn = grid_search(candidates, choose_by=("error", True))
-    return TableClassifier(
-        run, data=data, model=preprocessed(model, preprocess, data.spec), learn=learn, probabilistic=False
+        probabilistic=False,
     )
 
 
@@ -184,28 +170,29 @@ def k_means(
     val_fraction: Fraction = 0.1,
 ) -> TableExplorer:
     """k-means from k-means++; of several numbers of clusters the validation split takes that of least mean square."""
-    import torch
-
-    from chainrule.data.tables.loading import load_table
-    from chainrule.nn.fitted import Fitted
     from chainrule.systems.classical.exploration import TableExplorer
     from chainrule.systems.classical.k_means import KMeans
-    from chainrule.tasks.tables.learning import grid_search
+    from chainrule.tasks.tables.estimators import at_most, estimator_task
 
-    data = load_table(
+    def candidates(data: Dataset[TableSplit]) -> list[dict[str, int]]:
+        at_most("clusters", clusters, data, "training rows", data.spec["counts"]["train"])
+        return [{"n_clusters": count} for count in clusters]
+
+    model = KMeans(n_init=starts, max_iter=max_iterations, tol=tolerance, random_state=run.seed, device=str(run.device))
+    return estimator_task(
+        TableExplorer,
         run,
+        model,
+        candidates,
         task="density",
-        dtype=torch.float64,
-        standardize=standardize,
+        choose_by="mean_square",
+        preprocess=standardize,
         encode=encode,
         missing=missing,
         val_fraction=val_fraction,
+        output="distances",
+        how=f"of {starts} starts that of least inertia on the training split",
     )
-    _at_most("clusters", clusters, data, "training rows", data.spec["counts"]["train"])
-    model = KMeans(n_init=starts, max_iter=max_iterations, tol=tolerance, random_state=run.seed, device=str(run.device))
-    learn = grid_search([{"n_clusters": count} for count in clusters], choose_by=("mean_square", True))
-    how = f"of {starts} starts that of least inertia on the training split"
-    return TableExplorer(run, data=data, model=Fitted(model), learn=learn, output="distances", how=how)
 
 
 @recipe(
@@ -228,29 +215,30 @@ def pca(
     val_fraction: Fraction = 0.1,
 ) -> TableExplorer:
     """Principal components; the validation split chooses how many (1 to 60, if none are named) by their Gaussian's density."""
-    import torch
-
-    from chainrule.data.tables.loading import load_table
-    from chainrule.nn.fitted import Fitted
     from chainrule.systems.classical.exploration import TableExplorer
     from chainrule.systems.classical.pca import PCA
-    from chainrule.tasks.tables.learning import grid_search
+    from chainrule.tasks.tables.estimators import at_most, estimator_task
 
-    data = load_table(
+    def candidates(data: Dataset[TableSplit]) -> list[dict[str, int]]:
+        most = min(len(data.spec["mean"]), data.spec["counts"]["train"])
+        at_most("components", components or (1,), data, "columns and training rows", most)
+        counts = components or [count for count in (1, 2, 5, 10, 20, 30, 40, 50, 60) if count <= most]
+        return [{"n_components": count} for count in counts]
+
+    model = PCA(whiten=whiten, device=str(run.device))
+    return estimator_task(
+        TableExplorer,
         run,
+        model,
+        candidates,
         task="density",
-        dtype=torch.float64,
-        standardize=standardize,
+        choose_by="nll_nats",
+        preprocess=standardize,
         encode=encode,
         missing=missing,
         val_fraction=val_fraction,
+        output="coordinates",
     )
-    most = min(len(data.spec["mean"]), data.spec["counts"]["train"])
-    _at_most("components", components or (1,), data, "columns and training rows", most)
-    counts = components or [count for count in (1, 2, 5, 10, 20, 30, 40, 50, 60) if count <= most]
-    learn = grid_search([{"n_components": count} for count in counts], choose_by=("nll_nats", True))
-    model = Fitted(PCA(whiten=whiten, device=str(run.device)))
-    return TableExplorer(run, data=data, model=model, learn=learn, output="coordinates")
 
 
 @recipe(
@@ -286,26 +274,24 @@ def kernel_density(
 
     The kernels of bounded support are left to Python: a row farther than a bandwidth from all others has no density at all.
     """
-    import torch
-
-    from chainrule.data.tables.loading import load_table
-    from chainrule.nn.fitted import Fitted
     from chainrule.systems.classical.exploration import TableExplorer
     from chainrule.systems.classical.kernel_density import KernelDensity
-    from chainrule.tasks.tables.learning import grid_search
+    from chainrule.tasks.tables.estimators import estimator_task
 
-    data = load_table(
+    model = KernelDensity(kernel=kernel, device=str(run.device))
+    return estimator_task(
+        TableExplorer,
         run,
+        model,
+        [{"bandwidth": width} for width in bandwidth],
         task="density",
-        dtype=torch.float64,
-        standardize=standardize,
+        choose_by="nll_nats",
+        preprocess=standardize,
         encode=encode,
         missing=missing,
         val_fraction=val_fraction,
+        output="log_density",
     )
-    learn = grid_search([{"bandwidth": width} for width in bandwidth], choose_by=("nll_nats", True))
-    model = Fitted(KernelDensity(kernel=kernel, device=str(run.device)))
-    return TableExplorer(run, data=data, model=model, learn=learn, output="log_density")
 
 
 @recipe(
@@ -330,34 +316,21 @@ def sparse_coding(
     val_fraction: Fraction = 0.1,
 ) -> TableExplorer:
     """A dictionary of which every row is a sum of few atoms, by coordinate descent on codes and atoms in turn."""
-    import torch
-
-    from chainrule.data.tables.loading import load_table
-    from chainrule.nn.fitted import Fitted
     from chainrule.systems.classical.exploration import TableExplorer
     from chainrule.systems.classical.sparse_coding import SparseCoding
-    from chainrule.tasks.tables.learning import grid_search
+    from chainrule.tasks.tables.estimators import estimator_task
 
-    data = load_table(
-        run,
-        task="density",
-        dtype=torch.float64,
-        standardize=standardize,
-        encode=encode,
-        missing=missing,
-        val_fraction=val_fraction,
-    )
     model = SparseCoding(
         n_components=atoms, alpha=alpha, max_iter=max_iterations, tol=tolerance, code_tol=1e-6, device=str(run.device)
     )
-    return TableExplorer(run, data=data, model=Fitted(model), learn=grid_search(), output="codes")
-
-
-def _at_most(name: str, values: tuple[int, ...], data: Dataset[TableSplit], of: str, most: int) -> None:
-    if max(values) > most:
-        raise UserError(
-            f"the setting {name} is more than there are {of}",
-            where=data.spec["where"],
-            expected=f"{most} at most",
-            found=max(values),
-        )
+    return estimator_task(
+        TableExplorer,
+        run,
+        model,
+        task="density",
+        preprocess=standardize,
+        encode=encode,
+        missing=missing,
+        val_fraction=val_fraction,
+        output="codes",
+    )

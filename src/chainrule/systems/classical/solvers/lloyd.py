@@ -1,4 +1,8 @@
-"""Lloyd's k-means with bounds on distances: the same steps as the plain algorithm, and most distances never computed.
+"""Lloyd's k-means with Elkan's and Yinyang's bounds: the steps of the plain algorithm, and most distances never computed.
+
+A row keeps one upper bound u of the distance to its own centre, and lower bounds l of those to the others: Elkan keeps one
+a centre, Hamerly one for all, Yinyang one a group of centres. By the triangle inequality, if u < l for every group, or
+u is below half the distance from its centre to the nearest other centre, the label stands and nothing is measured.
 
 Shapes: N rows, D columns, K clusters, G groups of centres, B rows of a block, M rows whose bounds fail.
 """
@@ -39,10 +43,9 @@ class Clustering(NamedTuple):
 def lloyd(x: Tensor, start: Tensor, *, max_iterations: int = 300, tolerance: float = 1e-4) -> Clustering:
     """Minimises sum_n |x_n - c_(label n)|^2 by turns: each row to its nearest centre, each centre to its rows' mean.
 
-    A row keeps an upper bound of the distance to its centre and lower bounds of those to the others, one a group of
-    centres. Where the centres move, the bounds move by as much. Only rows whose bounds leave the label open are
-    measured again, by a matrix product with all centres, so the steps are those of the plain algorithm. Bounds are
-    rounded outwards, and the sums of each cluster are kept in float64 and changed by the rows that move.
+    Where the centres move, the bounds move by as much. Only rows whose bounds leave the label open are measured again,
+    by a matrix product with all centres, so the steps are those of the plain algorithm. Bounds are rounded outwards,
+    and the sums of each cluster are kept in float64 and changed by the rows that move.
 
     Args:
         x: rows (N, D), float32 or float64, finite.
@@ -51,14 +54,15 @@ def lloyd(x: Tensor, start: Tensor, *, max_iterations: int = 300, tolerance: flo
         tolerance: ends where the squared movements of the centres sum to this times the mean variance of the columns.
             No label that changes ends it too.
 
-    A row stays with its centre where another is as near, and begins with the lowest number among equals. A cluster without rows takes the row that is farthest from its
-    own centre, as scikit-learn does; where all rows lie on their centres, it takes the place of the largest cluster.
+    A row stays with its centre where another is as near, and begins with the lowest number among equals. A cluster
+    without rows takes the row that is farthest from its own centre, as scikit-learn does; where all rows lie on their
+    centres, it takes the place of the largest cluster.
     Torch's threads each take parts of the rows; while it runs, torch itself is held to one thread, all over the process.
     Memory beside x: N (G + 3) numbers, where G is K for wide rows and K / 10 for narrow ones, and a copy of x where
     its mean is larger than its spread.
 
-    Source: Lloyd 1982; Elkan, Using the triangle inequality to accelerate k-means, 2003; Ding et al., Yinyang k-means,
-    2015, for groups.
+    Source: Lloyd 1982; Elkan, Using the triangle inequality to accelerate k-means, 2003; Hamerly, Making k-means even
+    faster, 2010; Ding et al., Yinyang k-means, 2015, for groups.
 
     >>> x = torch.tensor([[0.0], [1.0], [9.0], [11.0]])
     >>> found = lloyd(x, torch.tensor([[0.0], [1.0]]))
@@ -78,11 +82,11 @@ def lloyd(x: Tensor, start: Tensor, *, max_iterations: int = 300, tolerance: flo
         state = _Bounds(x, (start.double() - offset).to(x.dtype), parts, over_parts)
         enough = tolerance * float(variance.mean())
         path, measured, settled = [], [], False
-        total_square = float(variance.sum() + (mean - offset).square().sum()) * len(x)
+        total_square = float(variance.sum() + (mean - offset).square().sum()) * len(x)  # sum_n |x_n|^2
         for _ in range(max_iterations):
-            changed = state.assign()
-            movement = state.update()
-            path.append(total_square - state.explained())
+            changed = state.assign()  # the assignment step
+            movement = state.update()  # the update step (K,)
+            path.append(total_square - state.explained())  # inertia = sum_n |x_n|^2 - sum_k n_k |c_k|^2
             measured.append(state.measured)
             settled = not changed
             if settled or float(movement.square().sum()) <= enough:
@@ -120,10 +124,10 @@ class _Bounds:
         self.places = self.order.argsort()
         self.centres, self.sizes = centres[self.order], [len(group) for group in groups]
         self.labels = torch.full((N,), -1, device=x.device)
-        self.upper = x.new_full((N,), math.inf)
-        self.lower = x.new_full((len(self.sizes), N), -math.inf)
+        self.upper = x.new_full((N,), math.inf)  # u(n) >= |x_n - c_(label n)|
+        self.lower = x.new_full((len(self.sizes), N), -math.inf)  # (G, N): l(g, n) <= |x_n - c| of every other c in g
         self.movement = x.new_zeros(K)  # which the bounds have not followed yet
-        self.sums = torch.zeros(centres.shape, dtype=torch.float64, device=x.device)
+        self.sums = torch.zeros(centres.shape, dtype=torch.float64, device=x.device)  # (K, D)
         self.counts = torch.zeros(K, dtype=torch.int64, device=x.device)
         self.measured = 0
 
@@ -131,9 +135,13 @@ class _Bounds:
 
     def assign(self) -> bool:
         """Each row to its nearest centre; whether a label changed. Only rows that could have changed are measured."""
+        # s(k) = half the distance from c_k to the nearest other centre (Elkan, step 1): a row nearer than that stays.
         gaps = torch.cdist(self.centres.double(), self.centres.double(), compute_mode="donot_use_mm_for_euclid_dist")
-        half_gap = 0.5 * gaps.fill_diagonal_(math.inf).amin(1) - self._rounding()  # nearer than this: no other is near
-        self.half_gap, self.half_norms = half_gap.to(self.x.dtype), 0.5 * self.centres.square().sum(1)[:, None]
+        half_gap = 0.5 * gaps.fill_diagonal_(math.inf).amin(1) - self._rounding()  # (K, K) -> (K,)
+        self.half_gap, self.half_norms = (
+            half_gap.to(self.x.dtype),
+            0.5 * self.centres.square().sum(1)[:, None],
+        )  # (K, 1)
         self.slack, self.measured, changed = self._slack(), 0, False
         for measured, moves in self.over_parts(self._assign_part, self.parts):
             self.measured += measured
@@ -149,8 +157,11 @@ class _Bounds:
         if bool((labels[:1] < 0).any()):  # there are no labels yet, nor bounds
             found = torch.arange(len(labels), device=labels.device)
         else:
+            # The bounds follow the centres: u grows by how far its own centre moved, l shrinks by the farthest move of
+            # its group (Elkan, steps 5 and 6; Yinyang's group filter).
             upper += self.movement[labels]
-            lower -= torch.stack([group.amax() for group in self.movement.split(self.sizes)])[:, None]
+            lower -= torch.stack([group.amax() for group in self.movement.split(self.sizes)])[:, None]  # (G, 1)
+            # The global filter: u(n) < min_g l(g, n), or u(n) < s(label n), leaves the label as it is.
             found = (upper >= torch.maximum(lower.amin(0), self.half_gap[labels])).nonzero()[:, 0]
         if not len(found):
             return 0, None
@@ -159,22 +170,25 @@ class _Bounds:
         found = torch.arange(len(x), device=x.device) if everything else found
         distances, gathered = x.new_empty(K * self.rows), x.new_empty(0 if everything else self.rows, x.shape[1])
         moves: tuple[Tensor, Tensor] | None = None
-        for place in found.split(self.rows):
+        for place in found.split(self.rows):  # (B,) of the rows that no bound settles
             if everything:
                 block = x[int(place[0]) : int(place[0]) + len(place)]
             else:
                 block = torch.index_select(x, 0, place, out=gathered[: len(place)])
-            out = distances[: K * len(block)].view(K, len(block))
+            # All their distances, by one matrix product.
+            out = distances[: K * len(block)].view(K, len(block))  # (K * B,) -> (K, B)
             torch.addmm(self.half_norms, self.centres, block.T, alpha=-1, out=out)  # (|x - c|^2 - |x|^2) / 2, (K, B)
             new, least = self._nearest(out, old := labels[place])
+            # Rows that change cluster change its sum and count.
             if len(moved := (new != old).nonzero()[:, 0]):
                 moves = (torch.zeros_like(self.sums), torch.zeros_like(self.counts)) if moves is None else moves
                 _move(moves, block.index_select(0, moved).double(), old[moved], new[moved])
                 labels[place] = new
+            # Both bounds are exact again: u the distance to the own centre, l to the nearest other one of each group.
             out.scatter_(0, new[None], math.inf)
             if len(self.sizes) < K:
-                out = torch.stack([group.amin(0) for group in out.split(self.sizes)])
-            norm = norms[place]
+                out = torch.stack([group.amin(0) for group in out.split(self.sizes)])  # (K, B) -> (G, B)
+            norm = norms[place]  # |x|^2, which turns what the product gave into squared distances
             upper[place] = least.mul_(2).add_(norms[place]).add_(self.slack).clamp_min_(0).sqrt_()
             lower.index_copy_(1, place, out.mul_(2).add_(norm).sub_(self.slack).clamp_min_(0).sqrt_())
         return len(found), moves
@@ -182,11 +196,11 @@ class _Bounds:
     def _nearest(self, distances: Tensor, old: Tensor) -> tuple[Tensor, Tensor]:
         """Label (B,) and distance (B,) of the nearest centre, from distances (K, B) and the labels before."""
         least = distances.amin(0)
-        own = distances.gather(0, old.clamp_min(0)[None])[0]
+        own = distances.gather(0, old.clamp_min(0)[None])[0]  # (K, B) at (1, B) -> (B,)
         nearer = ((own > least) | (old < 0)).nonzero()[:, 0]
         if not len(nearer):
             return old, least
-        equal = distances.index_select(1, nearer) == least[nearer]
+        equal = distances.index_select(1, nearer) == least[nearer]  # (K, M)
         first = self.places[torch.where(equal, self.order[:, None], len(self.order)).amin(0)]  # the lowest number
         return old.index_copy(0, nearer, first), least
 

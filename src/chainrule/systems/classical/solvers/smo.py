@@ -11,7 +11,9 @@ Shapes: N rows, Q of them in a working set. f = dF/db = K b - y, (N,).
 Because the b_i sum to a constant, no less than two can move: one goes up by t, another goes down by t. Along that
 line F is a parabola whose minimum is known. `smo` repeats this on a kernel matrix that is at hand; it is the algorithm
 of the textbooks. `smo_in_blocks` is for matrices too large for that: it picks Q rows, solves their problem by the same
-pairs, and carries the change into f by one matrix product. Both end by the rule of LIBSVM.
+pairs, and carries the change into f by one matrix product: decomposition, with a cache of kernel rows. There is no
+shrinking; a row that never violates optimality is never looked up. Both end by the rule of LIBSVM.
+In the papers' words: `up` is I_up, `down` I_low, f_i is y_i G_i, and a pair (i, j) is the working set B.
 
 Sources:
 - Platt: Fast training of support vector machines using sequential minimal optimization, 1998.
@@ -50,7 +52,8 @@ class DualSolution:
 
     `coef` (N,) are b_i = y_i alpha_i, float64; `bias` makes the decision sum_i coef_i k(x_i, x) + bias; `objective` is
     F, the negative of the dual's value; `violation` is what the stopping rule compares with the tolerance; `steps`
-    counts pairs; `objective_path` is F at the start and after each block; `converged` says whether the violation fell below the tolerance.
+    counts pairs; `objective_path` is F at the start and after each block; `converged` says whether the violation fell below the
+    tolerance.
     """
 
     coef: Tensor
@@ -74,7 +77,7 @@ def smo(kernel: Tensor, y: Tensor, upper: Tensor, *, tol: float = 1e-3, max_step
 
     Raises:
         UserError: for shapes that do not fit, values of y other than +1 and -1, one class alone, bounds that are
-            not above zero, a matrix with entries that are no numbers.
+            not above zero, a matrix with entries that are NaN or infinite.
 
     Source: Fan, Chen, Lin 2005, algorithm 2 (WSS 2).
 
@@ -107,24 +110,29 @@ def pair_steps(kernel: Floats, b: Floats, f: Floats, low: Floats, high: Floats, 
     With up = {b < high} and down = {b > low}, b is optimal when no f of down is above an f of up. The pair is
     i = argmin f over up, and j in down which lets F fall the most, (f_j - f_i)^2 / (2 eta), eta = K_ii + K_jj - 2 K_ij.
     """
-    diagonal = kernel.diagonal()
-    gain = 1.0 / np.maximum(diagonal[:, None] + diagonal - 2.0 * kernel, FLAT)
+    # 1 / a_ij, a_ij = K_ii + K_jj - 2 K_ij: the curvature along each pair, tau where there is none (Fan, Chen, Lin, (6)).
+    diagonal = kernel.diagonal()  # (Q,)
+    gain = 1.0 / np.maximum(diagonal[:, None] + diagonal - 2.0 * kernel, FLAT)  # (Q, Q)
     not_up = np.where(b < high, 0.0, np.inf)  # added to f, it takes a variable out of the choice
     not_down = np.where(b > low, 0.0, -np.inf)
     scratch = np.empty_like(f)
     least, most = low.tolist(), high.tolist()  # Python's numbers: a scalar of an array costs more than the arithmetic
     for step in range(max_steps):
+        # Working set selection (WSS 2): i is the maximal violator, the least f over I_up.
         i = int(np.add(f, not_up, out=scratch).argmin())
         lowest = float(scratch[i])
+        # The stopping rule: no f of I_low is above that by tol, m(b) - M(b) < tol.
         np.add(f, not_down, out=scratch)
         scratch -= lowest
         if scratch.max() < tol:
             return step
+        # j is the partner in I_low that lets F fall the most, by second order: (f_j - f_i)^2 / a_ij.
         np.maximum(scratch, 0.0, out=scratch)
         scratch *= scratch
         scratch *= gain[i]
         j = int(scratch.argmax())
 
+        # The two-variable problem: the minimum of the parabola along b_i + t, b_j - t, clipped to the box (Platt).
         b_i, b_j = float(b[i]), float(b[j])
         t = min((float(f[j]) - lowest) * float(gain[i, j]), most[i] - b_i, b_j - least[j])
         b_i = most[i] if t == most[i] - b_i else b_i + t  # exactly at the bound, so that comparisons hold
@@ -132,6 +140,7 @@ def pair_steps(kernel: Floats, b: Floats, f: Floats, low: Floats, high: Floats, 
         if b_i == b[i] and b_j == b[j]:  # the step is below the last digit of both
             return step
         b[i], b[j] = b_i, b_j
+        # The gradient follows, f += t (K_i - K_j); then I_up and I_low, as a variable met its bound or left it.
         np.subtract(kernel[i], kernel[j], out=scratch)
         scratch *= t
         f += scratch
@@ -145,7 +154,7 @@ def pair_steps(kernel: Floats, b: Floats, f: Floats, low: Floats, high: Floats, 
 def solve_block(kernel: Floats, b: Floats, f: Floats, low: Floats, high: Floats, *, tol: float, max_steps: int) -> int:
     """`pair_steps`, helped where pairs creep: each moves along an axis pair, and a narrow valley takes very many.
 
-    After CREEPING pairs a row without an end, the free variables move together by Newton's method, then pairs go on.
+    After CREEPING pairs a row without an end, the free variables move together by Newton's method, then pairs continue.
     Arguments and what comes back are those of `pair_steps`.
     """
     steps, patience = 0, CREEPING * len(b)
@@ -167,17 +176,19 @@ def joint_step(kernel: Floats, b: Floats, f: Floats, low: Floats, high: Floats) 
     beside K and lets equal rows be. Nothing moves where F does not fall that way, as a kernel that is no inner product
     can have it.
     """
-    free = np.flatnonzero((b > low) & (b < high))
+    free = np.flatnonzero((b > low) & (b < high))  # free support vectors, V of them
     if len(free) < 2:
         return False
-    k = kernel[np.ix_(free, free)]
+    # Newton's direction under sum d = 0: solve for -f and for 1, and mix them so that the sum vanishes.
+    k = kernel[np.ix_(free, free)]  # (V, V)
     task = k + max(1e-12 * float(np.abs(k.diagonal()).max()), FLAT) * np.eye(len(free))
-    both = np.linalg.solve(task, np.stack([-f[free], np.ones(len(free))], 1))
+    both = np.linalg.solve(task, np.stack([-f[free], np.ones(len(free))], 1))  # (V, 2)
     direction = both[:, 0] - both[:, 1] * (both[:, 0].sum() / both[:, 1].sum())
     direction -= direction.mean()
     slope, curvature = float(f[free] @ direction), float(direction @ k @ direction)
     if not (slope < 0 and np.isfinite(direction).all()):
         return False
+    # How far each may go until it meets its bound; the first that does ends the step, if F is not least before.
     with np.errstate(divide="ignore", invalid="ignore"):
         room = np.where(direction > 0, (high[free] - b[free]) / direction, (low[free] - b[free]) / direction)
     room[direction == 0] = np.inf
@@ -188,7 +199,7 @@ def joint_step(kernel: Floats, b: Floats, f: Floats, low: Floats, high: Floats) 
     hit = t < best
     if hit:
         moved[nearest] = (high if direction[nearest] > 0 else low)[free[nearest]]
-    f += kernel[:, free] @ (moved - b[free])
+    f += kernel[:, free] @ (moved - b[free])  # (Q, V) @ (V,)
     b[free] = moved
     return hit
 
@@ -222,9 +233,10 @@ class RowCache:
         self.last_used[slots[slots >= 0]] = self.calls
         missing = index[slots < 0]
         if len(missing):
-            fresh = self.compute(torch.from_numpy(missing))
+            fresh = self.compute(torch.from_numpy(missing))  # (missing, N)
             if self.store is None:
                 self.store = fresh.new_empty(len(self.row_in), len(self.slot_of))
+            # The slots of the rows that nobody has asked for the longest (least recently used) are taken.
             taken = np.argsort(self.last_used, kind="stable")[: len(missing)]
             evicted = self.row_in[taken]
             self.slot_of[evicted[evicted >= 0]] = -1
@@ -280,17 +292,20 @@ def smo_in_blocks(
     cache = RowCache(rows, len(y), max(size, min(fit, len(y))))
     held, steps, path = np.empty(0, np.int64), 0, [0.0]
     while steps < max_steps:
-        up, down = b < high, b > low
+        # The stopping rule over all rows: the largest violation.
+        up, down = b < high, b > low  # I_up, I_low
         worst = violation_of(f, up, down)
         if worst < tol:
             break
+        # The working set, and its kernel rows, from the cache where they are.
         held = _next_block(f.numpy(), up.numpy(), down.numpy(), held, size)
         block = torch.from_numpy(held)
-        k = cache(held)
+        k = cache(held)  # (Q, N)
+        # Its own dual problem, all other variables fixed: their part of the gradient is in f.
         before = b[block]
         part_b, part_f = before.numpy().copy(), f[block].numpy().copy()
         taken = solve_block(
-            _numbers(k[:, block.to(k.device)]),
+            _numbers(k[:, block.to(k.device)]),  # (Q, Q)
             part_b,
             part_f,
             low[block].numpy(),
@@ -302,9 +317,10 @@ def smo_in_blocks(
         moved = change.nonzero()[:, 0]
         if not len(moved):  # the arithmetic has no digits left for this block
             break
+        # The gradient of all rows follows what moved.
         steps += taken
         b[block] += change
-        f += (change[moved].to(k.device) @ k[moved.to(k.device)].double()).cpu()
+        f += (change[moved].to(k.device) @ k[moved.to(k.device)].double()).cpu()  # (M,) @ (M, N)
         path.append(_objective(b, f, sign))
     return _solution(b, f, sign, bound, steps, tol, path)
 
@@ -363,7 +379,7 @@ def _check(y: Tensor, upper: Tensor) -> None:
 
 
 def _numbers(values: Tensor) -> Floats:
-    """As float64 on the processor; an error where one is not a number."""
+    """As float64 on the processor; an error where one is NaN or infinite."""
     result: Floats = values.detach().double().cpu().numpy()
     if not np.isfinite(result).all():
         raise UserError(

@@ -59,6 +59,7 @@ def mlp(
 
     from chainrule.data.images.loading import load_images
     from chainrule.optim.by_name import optimizer_of
+    from chainrule.optim.schedule import cosine_schedule
     from chainrule.systems.feedforward.mlp import MLP
     from chainrule.tasks.images.classification import ImageClassifier
 
@@ -66,14 +67,13 @@ def mlp(
     inputs, classes = data.spec["channels"] * size * size, len(data.spec["classes"])
     model = run.place(MLP(inputs, classes, hidden or (), activation, dropout, input_dropout, init))
     rule = optimizer_of(optimizer, model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
-    steps = epochs * -(-data.spec["counts"]["train"] // batch_size)
     return ImageClassifier(
         run,
         data=data,
         model=model,
         criterion=lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
         optimizer=rule,
-        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(rule, steps),
+        schedule=cosine_schedule(rule, epochs, data.spec["counts"]["train"], batch_size),
         epochs=epochs,
         batch_size=batch_size,
     )
@@ -113,11 +113,10 @@ def mlp_table(
 
     from chainrule.data.preprocess import preprocessed
     from chainrule.data.tables.loading import load_table
-    from chainrule.optim import as_schedule, fixed
     from chainrule.optim.by_name import optimizer_of
     from chainrule.systems.feedforward.mlp import MLP
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import fit_by_sgd
+    from chainrule.tasks.tables.training import fit_by_sgd
 
     data = load_table(
         run,
@@ -134,7 +133,6 @@ def mlp_table(
     learn = fit_by_sgd(
         lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
         rule,
-        as_schedule(rule, fixed(lr)),
         epochs=epochs,
         batch_size=batch_size,
         choose_by=("loss", True),
@@ -174,12 +172,11 @@ def mlp_regression(
 ) -> TableRegressor:
     """Rows of a table into a number, or a function fitted to points; learnt in deviations of the target, told in its units."""
     from chainrule.data.tables.loading import load_table
-    from chainrule.optim import as_schedule, fixed
     from chainrule.optim.by_name import optimizer_of
     from chainrule.systems.feedforward.mlp import MLP
     from chainrule.systems.feedforward.target_scaler import TargetScaler
-    from chainrule.tasks.tables.learning import fit_by_sgd
     from chainrule.tasks.tables.regression import TableRegressor
+    from chainrule.tasks.tables.training import fit_by_sgd
 
     data = load_table(
         run, task="regression", standardize=standardize, encode=True, missing=missing, val_fraction=val_fraction
@@ -197,7 +194,6 @@ def mlp_regression(
     learn = fit_by_sgd(
         criterion,
         rule,
-        as_schedule(rule, fixed(lr)),
         epochs=epochs,
         batch_size=batch_size,
         choose_by=("rmse" if loss == "squared" else "mae", True),

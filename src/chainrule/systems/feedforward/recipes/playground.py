@@ -58,22 +58,20 @@ def playground(
     import torch
 
     from chainrule.data.tables.loading import kept_features, load_table
-    from chainrule.nn.features import OverFeatures, features_of
-    from chainrule.optim import as_schedule, fixed
+    from chainrule.nn.features import BasisExpansion, features_of
     from chainrule.optim.by_name import optimizer_of
     from chainrule.systems.feedforward.mlp import MLP
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import fit_by_sgd
+    from chainrule.tasks.tables.training import fit_by_sgd
 
     data = load_table(run, task="classification", encode=True, val_fraction=val_fraction)
     chosen = features_of(features, degree, len(kept_features(data.spec)))
     network = MLP(len(chosen), len(data.spec["classes"]), hidden or (), activation, dropout, init=init)
-    model = run.place(OverFeatures(chosen, network))
+    model = run.place(BasisExpansion(chosen, network))
     rule = optimizer_of(optimizer, model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
     learn = fit_by_sgd(
         lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
         rule,
-        as_schedule(rule, fixed(lr)),
         epochs=epochs,
         batch_size=batch_size,
         choose_by=("loss", True),

@@ -54,11 +54,10 @@ def mlp_series(
 ) -> Forecaster:
     """The next values of a series from the last `lags`; hidden=none is a linear autoregression, period= adds its naive rival."""
     from chainrule.data.tables.series import load_series
-    from chainrule.optim import as_schedule, fixed
     from chainrule.optim.by_name import optimizer_of
     from chainrule.systems.feedforward.forecasting import Forecaster
     from chainrule.systems.feedforward.mlp import MLP
-    from chainrule.tasks.tables.learning import fit_by_sgd
+    from chainrule.tasks.tables.training import fit_by_sgd
 
     data = load_series(
         run, lags=lags, difference=difference, log=log, val_fraction=val_fraction, test_fraction=test_fraction
@@ -68,7 +67,6 @@ def mlp_series(
     learn = fit_by_sgd(
         lambda answers, y: (answers.flatten() - y).square(),
         rule,
-        as_schedule(rule, fixed(lr)),
         epochs=epochs,
         batch_size=batch_size,
         choose_by=("rmse", True),

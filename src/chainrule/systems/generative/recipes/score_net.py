@@ -1,4 +1,4 @@
-"""The classifier through whose features generators of digits are scored."""
+"""The classifier whose features score generators of digits."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ def score_net(
     weight_decay: NonNegative = 1e-2,
     val_fraction: Fraction = 1 / 12,
 ) -> ImageClassifier:
-    """Three convolutions, 64 features (47,034 parameters): AdamW, a rate that falls to zero as a cosine."""
+    """Three convolutions, 64 features (47,034 parameters): AdamW, a cosine schedule."""
     import torch
 
     from chainrule.data.images.loading import load_images
+    from chainrule.optim.schedule import cosine_schedule
     from chainrule.systems.generative.score_net import ScoreNet
     from chainrule.tasks.images.classification import ImageClassifier
 
     data = load_images(run, size=28, channels=1, val_fraction=val_fraction)
     model = run.place(ScoreNet(len(data.spec["classes"])))
     optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=weight_decay)
-    steps = epochs * -(-data.spec["counts"]["train"] // batch_size)
     return ImageClassifier(
         run,
         data=data,
         model=model,
         criterion=lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
         optimizer=optimizer,
-        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
+        schedule=cosine_schedule(optimizer, epochs, data.spec["counts"]["train"], batch_size),
         epochs=epochs,
         batch_size=batch_size,
     )

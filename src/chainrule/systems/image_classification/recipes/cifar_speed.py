@@ -63,6 +63,7 @@ def cifar_speed(
     from chainrule.data.images.augment import AlternatingFlip, of_images, shift
     from chainrule.data.images.loading import load_images
     from chainrule.optim.muon import Muon
+    from chainrule.optim.schedule import total_steps
     from chainrule.systems.image_classification.cifar_net import CifarNet
     from chainrule.systems.image_classification.test_time_augmentation import FlipShiftAverage
     from chainrule.tasks.images.classification import ImageClassifier
@@ -96,7 +97,7 @@ def cifar_speed(
         keep_norm=True,
         steps=3,
     )
-    steps = epochs * -(-count // batch_size)
+    steps = total_steps(epochs, count, batch_size)
     falling, ended = (partial(_fall, steps=share * steps) for share in (1.0, whitening))
     task = ImageClassifier(
         run,

@@ -27,6 +27,7 @@ Optimizer = Literal["sgd", "nesterov", "adam", "adamw"]
     data="digits",
     source="He et al. 2016 for the network; Szegedy et al. 2015, DeVries and Taylor 2017, Zhang et al. 2018 for augmentation",
     model="resnet18",
+    model_setting="network",
     tiny={
         "network": "lenet-caffe",
         "size": 28,
@@ -89,7 +90,7 @@ def image_classifier(
     from chainrule.optim.by_name import optimizer_of
     from chainrule.optim.policies import cosine
     from chainrule.optim.policies import warmup as rising
-    from chainrule.optim.schedule import as_schedule
+    from chainrule.optim.schedule import as_schedule, total_steps
     from chainrule.systems.backprop.chain import Chain
     from chainrule.systems.image_classification.test_time_augmentation import FlipAverage
     from chainrule.tasks.images.classification import ImageClassifier
@@ -125,7 +126,7 @@ def image_classifier(
         momentum=momentum if optimizer in ("sgd", "nesterov") else 0.0,
         weight_decay=weight_decay,
     )
-    steps = epochs * -(-data.spec["counts"]["train"] // batch_size)
+    steps = total_steps(epochs, data.spec["counts"]["train"], batch_size)
     rise = round(warmup * steps)
     return ImageClassifier(
         run,

@@ -41,20 +41,20 @@ def lenet_caffe(
     import torch
 
     from chainrule.data.images.loading import load_images
+    from chainrule.optim.schedule import cosine_schedule
     from chainrule.systems.image_classification.lenet import LeNetCaffe
     from chainrule.tasks.images.classification import ImageClassifier
 
     data = load_images(run, size=28, channels=channels, val_fraction=val_fraction)
     model = run.place(LeNetCaffe(len(data.spec["classes"]), data.spec["channels"]))
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum, weight_decay=weight_decay)
-    steps = epochs * -(-data.spec["counts"]["train"] // batch_size)
     return ImageClassifier(
         run,
         data=data,
         model=model,
         criterion=lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
         optimizer=optimizer,
-        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
+        schedule=cosine_schedule(optimizer, epochs, data.spec["counts"]["train"], batch_size),
         epochs=epochs,
         batch_size=batch_size,
     )
@@ -95,6 +95,7 @@ def lenet5(
     import torch
 
     from chainrule.data.images.loading import load_images
+    from chainrule.optim.schedule import cosine_schedule
     from chainrule.systems.image_classification.lenet import LeNet5
     from chainrule.tasks.images.classification import ImageClassifier
 
@@ -106,14 +107,13 @@ def lenet5(
     data = load_images(run, size=32, channels=channels, val_fraction=val_fraction)
     model = run.place(LeNet5(len(data.spec["classes"]), data.spec["channels"]))
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum)
-    steps = epochs * -(-data.spec["counts"]["train"] // batch_size)
     return ImageClassifier(
         run,
         data=data,
         model=model,
         criterion=map_criterion,
         optimizer=optimizer,
-        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
+        schedule=cosine_schedule(optimizer, epochs, data.spec["counts"]["train"], batch_size),
         epochs=epochs,
         batch_size=batch_size,
     )

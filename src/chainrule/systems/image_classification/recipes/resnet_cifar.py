@@ -63,7 +63,8 @@ def resnet20(
 
     from chainrule.data.images.augment import Growing, flip, of_images, shift
     from chainrule.data.images.loading import load_images
-    from chainrule.optim.fused import has_fused
+    from chainrule.optim.by_name import has_fused
+    from chainrule.optim.schedule import total_steps
     from chainrule.systems.image_classification.resnet_cifar import ResNetCifar
     from chainrule.tasks.images.classification import ImageClassifier
 
@@ -71,7 +72,7 @@ def resnet20(
     model = run.place(ResNetCifar(depth, len(data.spec["classes"]), data.spec["channels"]))
     parameters = list(model.parameters())
     optimizer = torch.optim.SGD(parameters, lr, momentum, weight_decay=weight_decay, fused=has_fused("sgd", parameters))
-    steps = epochs * -(-data.spec["counts"]["train"] // batch_size)
+    steps = total_steps(epochs, data.spec["counts"]["train"], batch_size)
     if schedule == "linear":
         falling: LRScheduler = LinearLR(optimizer, 1.0, 0.0, steps)
     else:

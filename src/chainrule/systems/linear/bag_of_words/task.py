@@ -19,9 +19,9 @@ from chainrule.loops.selection import select
 from chainrule.nn.fitted import Fitted
 from chainrule.reporting import plots as figures
 from chainrule.run.run import Run
+from chainrule.systems.linear.bag_of_words.figures import speaking_words, wrong_texts
 from chainrule.systems.linear.bag_of_words.vectorizer import BagOfWords
-from chainrule.tasks.tables.rows import EVALUATION_BATCH, row_protocol
-from chainrule.tasks.text import figures as text_figures
+from chainrule.tasks.tables.common import EVALUATION_BATCH, selection_protocol
 
 SPOKE = 5  # words that a prediction names
 SHOWN_WORDS = 15  # of a class, in the report
@@ -116,7 +116,7 @@ class TextClassifier:
 
     def protocol(self) -> str:
         bag = self.model.bag
-        return row_protocol(
+        return selection_protocol(
             self.run, self.data.spec, f"vocabulary: {len(bag.vocabulary):,} {bag.unit}s of the training split"
         )
 
@@ -192,8 +192,8 @@ class TextClassifier:
     def figures(self) -> list[Figure]:
         test = self.data.test
         found = [figures.confusion_matrix(test.y, self._test_scores.argmax(1), self.classes)]
-        found.append(text_figures.speaking_words(self._speaks, self.model.bag.vocabulary, self.classes, SHOWN_WORDS))
-        return found + text_figures.wrong_texts(
+        found.append(speaking_words(self._speaks, self.model.bag.vocabulary, self.classes, SHOWN_WORDS))
+        return found + wrong_texts(
             test.texts, test.y, self._test_scores, self.classes, SHOWN_TEXTS, probabilities=self.probabilistic
         )
 

@@ -36,25 +36,21 @@ def linear_regression(
     val_fraction: Fraction = 0.1,
 ) -> TableRegressor:
     """Least squares, by QR, the normal equations or gradient descent."""
-    import torch
-
-    from chainrule.data.tables.loading import load_table
-    from chainrule.nn.fitted import Fitted
     from chainrule.systems.linear.regression import LinearRegression
-    from chainrule.tasks.tables.learning import grid_search
+    from chainrule.tasks.tables.estimators import estimator_task
     from chainrule.tasks.tables.regression import TableRegressor
 
-    data = load_table(
+    model = LinearRegression(solver=solver, tol=tol, max_iter=max_iter, device=str(run.device))
+    return estimator_task(
+        TableRegressor,
         run,
+        model,
         task="regression",
-        dtype=torch.float64,
-        standardize=standardize,
+        preprocess=standardize,
         encode=encode,
         missing=missing,
         val_fraction=val_fraction,
     )
-    model = LinearRegression(solver=solver, tol=tol, max_iter=max_iter, device=str(run.device))
-    return TableRegressor(run, data=data, model=Fitted(model), learn=grid_search())
 
 
 @recipe(
@@ -79,26 +75,23 @@ def ridge(
     val_fraction: Fraction = 0.1,
 ) -> TableRegressor:
     """Least squares with a squared penalty; the validation split chooses how much."""
-    import torch
-
-    from chainrule.data.tables.loading import load_table
-    from chainrule.nn.fitted import Fitted
     from chainrule.systems.linear.regression import Ridge
-    from chainrule.tasks.tables.learning import grid_search
+    from chainrule.tasks.tables.estimators import estimator_task
     from chainrule.tasks.tables.regression import TableRegressor
 
-    data = load_table(
+    model = Ridge(solver=solver, tol=tol, max_iter=max_iter, device=str(run.device))
+    return estimator_task(
+        TableRegressor,
         run,
+        model,
+        [{"alpha": one} for one in alpha],
         task="regression",
-        dtype=torch.float64,
-        standardize=standardize,
+        choose_by="mse",
+        preprocess=standardize,
         encode=encode,
         missing=missing,
         val_fraction=val_fraction,
     )
-    model = Ridge(solver=solver, tol=tol, max_iter=max_iter, device=str(run.device))
-    learn = grid_search([{"alpha": one} for one in alpha], choose_by=("mse", True))
-    return TableRegressor(run, data=data, model=Fitted(model), learn=learn)
 
 
 @recipe(
@@ -122,26 +115,23 @@ def lasso(
     val_fraction: Fraction = 0.1,
 ) -> TableRegressor:
     """Least squares with a penalty that sets weights to 0; the validation split chooses how much."""
-    import torch
-
-    from chainrule.data.tables.loading import load_table
-    from chainrule.nn.fitted import Fitted
     from chainrule.systems.linear.regression import Lasso
-    from chainrule.tasks.tables.learning import grid_search
+    from chainrule.tasks.tables.estimators import estimator_task
     from chainrule.tasks.tables.regression import TableRegressor
 
-    data = load_table(
+    model = Lasso(tol=tol, max_iter=max_iter, device=str(run.device))
+    return estimator_task(
+        TableRegressor,
         run,
+        model,
+        [{"alpha": one} for one in alpha],
         task="regression",
-        dtype=torch.float64,
-        standardize=standardize,
+        choose_by="mse",
+        preprocess=standardize,
         encode=encode,
         missing=missing,
         val_fraction=val_fraction,
     )
-    model = Lasso(tol=tol, max_iter=max_iter, device=str(run.device))
-    learn = grid_search([{"alpha": one} for one in alpha], choose_by=("mse", True))
-    return TableRegressor(run, data=data, model=Fitted(model), learn=learn)
 
 
 @recipe(
@@ -167,29 +157,25 @@ def logistic_regression(
     val_fraction: Fraction = 0.1,
 ) -> TableClassifier:
     """Log-odds that are linear in the columns: one row of weights for two classes; the validation split chooses C."""
-    import torch
-
-    from chainrule.data.preprocess import preprocessed
-    from chainrule.data.tables.loading import load_table
-    from chainrule.nn.fitted import Fitted
     from chainrule.systems.linear.logistic import LogisticRegression
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import grid_search
+    from chainrule.tasks.tables.estimators import estimator_task
 
-    data = load_table(
+    model = LogisticRegression(
+        solver=solver, class_weight=class_weight, tol=tol, max_iter=max_iter, device=str(run.device)
+    )
+    return estimator_task(
+        TableClassifier,
         run,
+        model,
+        [{"C": one} for one in c],
         task="classification",
-        dtype=torch.float64,
-        standardize=preprocess == "standardize",
+        choose_by="loss",
+        preprocess=preprocess,
         encode=encode,
         missing=missing,
         val_fraction=val_fraction,
     )
-    model = LogisticRegression(
-        solver=solver, class_weight=class_weight, tol=tol, max_iter=max_iter, device=str(run.device)
-    )
-    learn = grid_search([{"C": one} for one in c], choose_by=("loss", True))
-    return TableClassifier(run, data=data, model=preprocessed(Fitted(model), preprocess, data.spec), learn=learn)
 
 
 @recipe(
@@ -225,27 +211,26 @@ def softmax_regression(
     """A linear score for each class and the softmax of them; the validation split chooses C."""
     import torch
 
-    from chainrule.data.preprocess import preprocessed
-    from chainrule.data.tables.loading import load_table
-    from chainrule.nn.fitted import Fitted
     from chainrule.systems.linear.logistic import SoftmaxRegression
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import grid_search
+    from chainrule.tasks.tables.estimators import estimator_task
 
-    data = load_table(
+    model = SoftmaxRegression(
+        solver=solver, class_weight=class_weight, tol=tol, max_iter=max_iter, device=str(run.device)
+    )
+    return estimator_task(
+        TableClassifier,
         run,
+        model,
+        [{"C": one} for one in c],
         task="classification",
+        choose_by="loss",
+        preprocess=preprocess,
         dtype=getattr(torch, dtype),
-        standardize=preprocess == "standardize",
         encode=encode,
         missing=missing,
         val_fraction=val_fraction,
     )
-    model = SoftmaxRegression(
-        solver=solver, class_weight=class_weight, tol=tol, max_iter=max_iter, device=str(run.device)
-    )
-    learn = grid_search([{"C": one} for one in c], choose_by=("loss", True))
-    return TableClassifier(run, data=data, model=preprocessed(Fitted(model), preprocess, data.spec), learn=learn)
 
 
 @recipe(
@@ -269,23 +254,21 @@ def perceptron(
     val_fraction: Fraction = 0.1,
 ) -> TableClassifier:
     """Weights that are sums of the rows answered wrongly; the validation split chooses after how many epochs to stop."""
-    import torch
-
-    from chainrule.data.tables.loading import load_table
-    from chainrule.nn.fitted import Fitted
     from chainrule.systems.linear.perceptron import Perceptron
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import grid_search
+    from chainrule.tasks.tables.estimators import estimator_task
 
-    data = load_table(
+    model = Perceptron(average=average, random_state=run.seed, device=str(run.device))
+    return estimator_task(
+        TableClassifier,
         run,
+        model,
+        [{"max_iter": count} for count in epochs],
         task="classification",
-        dtype=torch.float64,
-        standardize=standardize,
+        choose_by="error",
+        preprocess=standardize,
         encode=encode,
         missing=missing,
         val_fraction=val_fraction,
+        probabilistic=False,
     )
-    model = Perceptron(average=average, random_state=run.seed, device=str(run.device))
-    learn = grid_search([{"max_iter": count} for count in epochs], choose_by=("error", True))
-    return TableClassifier(run, data=data, model=Fitted(model), learn=learn, probabilistic=False)

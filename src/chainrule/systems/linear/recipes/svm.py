@@ -43,24 +43,10 @@ def linear_svm(
     val_fraction: Fraction = 0.1,
 ) -> TableClassifier:
     """The linear support vector machine, each class against the rest; the validation split chooses C, of equals the smallest."""
-    import torch
-
-    from chainrule.data.preprocess import preprocessed
-    from chainrule.data.tables.loading import load_table
-    from chainrule.nn.fitted import Fitted
     from chainrule.systems.linear.svm import LinearSVM
     from chainrule.tasks.tables.classification import TableClassifier
-    from chainrule.tasks.tables.learning import grid_search
+    from chainrule.tasks.tables.estimators import estimator_task
 
-    data = load_table(
-        run,
-        task="classification",
-        dtype=torch.float64,
-        standardize=preprocess == "standardize",
-        encode=encode,
-        missing=missing,
-        val_fraction=val_fraction,
-    )
     model = LinearSVM(
         loss=loss,
         solver=solver,
@@ -70,8 +56,16 @@ def linear_svm(
         random_state=run.seed,
         device=str(run.device),
     )
-    candidates = [{"C": one} for one in sorted(c, reverse=True)]  # a run keeps the last of equals
-    learn = grid_search(candidates, choose_by=("error", True))
-    return TableClassifier(
-        run, data=data, model=preprocessed(Fitted(model), preprocess, data.spec), learn=learn, probabilistic=False
+    return estimator_task(
+        TableClassifier,
+        run,
+        model,
+        [{"C": one} for one in sorted(c, reverse=True)],  # a run keeps the last of equals
+        task="classification",
+        choose_by="error",
+        preprocess=preprocess,
+        encode=encode,
+        missing=missing,
+        val_fraction=val_fraction,
+        probabilistic=False,
     )

@@ -77,18 +77,21 @@ def lasso(
     path: list[float] = []
     sweeps, size, gap = 0, GROWTH, float("inf")
     while True:
-        residual = y - x @ w.to(x.dtype)
-        correlation = (x.T @ residual).double() / N
+        # The duality gap over all columns: the stopping rule.
+        residual = y - x @ w.to(x.dtype)  # (N,)
+        correlation = (x.T @ residual).double() / N  # (D,)
         value, gap = _gap(residual, correlation, w, y, alpha)
         path.append(value)
         if gap <= target or sweeps >= max_sweeps:
             return Lasso(w, gap, path, sweeps, gap <= target)
+        # The working set: all columns with weights, then those that violate |correlation| <= alpha the most.
         support = int((w != 0).sum())
         size = min(x.shape[1], max(size, 2 * support, GROWTH))
         rank = torch.where(w != 0, torch.inf, correlation.abs())
         chosen = rank.topk(size).indices
-        part = x[:, chosen].double()
-        gram, aims = part.T @ part / N, part.T @ y.double() / N
+        # The problem on it, by inner products alone, to 0.3 of the gap that is allowed (Celer).
+        part = x[:, chosen].double()  # (N, A)
+        gram, aims = part.T @ part / N, part.T @ y.double() / N  # (A, A), (A,)
         solved, used = _sweep(
             gram.cpu().numpy(),
             aims.cpu().numpy(),
@@ -138,6 +141,7 @@ def _sweep(
     while used < most:
         for _ in range(min(SWEEPS, most - used)):
             used += 1
+            # One sweep: each weight to its own optimum, by soft thresholding.
             for j in np.flatnonzero(diagonal > 0).tolist():
                 old = w[j]
                 pull = slope[j] + diagonal[j] * old
@@ -145,6 +149,7 @@ def _sweep(
                 if new != old:
                     slope -= gram[j] * (new - old)
                     w[j] = new
+        # Perhaps the signs have settled; then the gap on these columns says whether to stop.
         w = _settled(gram, aims, w, alpha)
         slope = aims - gram @ w
         shrunk = alpha * np.abs(w).sum() - slope @ w  # the gap but for what the columns outside add

@@ -24,7 +24,7 @@ def gradient_descent(
         max_iterations: most steps.
 
     Raises:
-        UserError: a value is no number any more: the step is too long.
+        UserError: a value is NaN or infinite: the step is too long.
 
     Source: Nesterov: Lectures on Convex Optimization, 2018, theorem 2.1.14.
 

@@ -57,9 +57,11 @@ def logistic_lbfgs(objective: LogisticObjective, *, tolerance: float = 1e-6, max
         return _fit(objective, objective.start(), _by_diagonal(columns), tolerance, max_iterations)
     start = objective.start()
     if count < SAMPLE_FROM:
+        # Few rows: Boehning's bound for the preconditioner, from all of them.
         sample, shrink = objective, 0.0
         precondition = _by_blocks(sample.curvature_bound()[None], columns, shrink)
     else:
+        # Many rows: fit a sixteenth of them, then a quarter; then measure the curvature there, on rows not seen so far.
         order = torch.randperm(count, generator=torch.Generator().manual_seed(SEED)).to(objective.y.device)
         wanted, shrink = min(max(2000, 10 * objective.shape[1]), count // 4), SHRINK
         bound = _by_blocks(objective.part(order[:wanted]).curvature_bound()[None], columns, shrink)
@@ -72,6 +74,7 @@ def logistic_lbfgs(objective: LogisticObjective, *, tolerance: float = 1e-6, max
     path: list[float] = []
     while True:
         left = max_iterations - len(path)
+        # ROUND iterations on all rows; then the curvature is measured anew.
         found = _fit(objective, start, precondition, tolerance, min(ROUND, left), decrement)
         path += found.path
         if found.converged or len(path) >= max_iterations:
@@ -111,7 +114,7 @@ def _by_curvature(sample: LogisticObjective, w: Tensor, columns: Tensor, shrink:
         return _by_blocks(sample.hessian_blocks(w), columns, shrink)
     whole = without_shifts(sample.hessian(w), M)[None]
     solve = _by_blocks(whole, columns.repeat(M), shrink)
-    return lambda v: solve(v.reshape(1, -1)).reshape(M, D1)
+    return lambda v: solve(v.reshape(1, -1)).reshape(M, D1)  # (M, D + 1) -> (1, M (D + 1)) and back
 
 
 def _is_small(objective: LogisticObjective) -> bool:
@@ -133,9 +136,9 @@ def _by_blocks(blocks: Tensor, columns: Tensor, shrink: float) -> Preconditioner
 
     def solve(v: Tensor) -> Tensor:  # (M, D + 1)
         if len(factors) == 1:
-            found = torch.cholesky_solve(v.T, factors[0]).T
+            found = torch.cholesky_solve(v.T, factors[0]).T  # (D + 1, M) -> (M, D + 1)
         else:
-            found = torch.cholesky_solve(v[:, :, None], factors)[:, :, 0]
+            found = torch.cholesky_solve(v[:, :, None], factors)[:, :, 0]  # (M, D + 1, 1) -> (M, D + 1)
         return (
             found if len(found) == 1 else found - found.mean(0)
         )  # no shift of all classes, which softmax does not feel

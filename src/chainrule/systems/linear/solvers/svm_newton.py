@@ -87,6 +87,7 @@ def svm_newton(
     steps, growth = 0, 1.0
     path = [float(cost.sum())]  # P(0)
     while True:
+        # The inner problem: the smooth phi of this shift and slope, by Newton's method from the last w.
         problem = _Smooth(x, y, shift, slope, bound)
         state = problem.at(w)
         while True:
@@ -101,10 +102,12 @@ def svm_newton(
             if following is None:  # no step lowers phi any more: the digits have ended
                 break
             state = following
+        # The duality gap: alpha is feasible for the dual, so its value bounds the minimum from below.
         dual = float(alpha.sum() - 0.5 * pull @ pull - ((alpha.square() / (4.0 * cost)).sum() if squared else 0.0))
         gap = primal - dual
         if squared or gap <= tol * primal or steps >= max_steps or growth >= STEEPEST:
             return PrimalSolution(w, alpha, primal, gap, steps, gap <= tol * primal, path)
+        # The outer step (of the hinge): a steeper phi, shifted by the multipliers found (proximal, augmented Lagrangian).
         growth *= STEEPER
         shift, slope = alpha, cost * growth
 
@@ -133,9 +136,10 @@ class _Smooth:
     def newton(self, state: State) -> State | None:
         """The state after a Newton step to the lowest phi along its direction; None where phi falls no more."""
         w, slack, alpha, pull = state
+        # The generalised Hessian: I + X' diag(s) X over the rows strictly between the bounds.
         inside = self.slope * ((alpha > 0) & (alpha < self.bound))
         direction = self._solve(inside, pull - w)
-        change = -self.y * times(self.x, direction)
+        change = -self.y * times(self.x, direction)  # (N,), of the slack along the direction
         size = self._lowest(w, slack, direction, change)
         found = self._state(w + size * direction, slack + size * change)
         return found if self.value(found) < self.value(state) else None
@@ -167,8 +171,8 @@ class _Smooth:
         """(I + X' diag(weight) X) d = right, by Cholesky where that is small and dense."""
         if isinstance(self.x, Tensor) and self.x.shape[1] <= FACTORED:
             rows = weight.nonzero()[:, 0]
-            picked = self.x[rows]
-            hessian = picked.T @ (weight[rows, None] * picked)
+            picked = self.x[rows]  # (M, D)
+            hessian = picked.T @ (weight[rows, None] * picked)  # (D, D)
             hessian.diagonal().add_(1.0)
             return torch.cholesky_solve(right[:, None], torch.linalg.cholesky(hessian))[:, 0]
         squares = self.x.square_columns(weight.sqrt()) if isinstance(self.x, SparseRows) else weight @ self.x.square()

@@ -14,7 +14,7 @@ from chainrule.core.errors import UserError
 
 @dataclass(frozen=True)
 class BumpWeights:
-    """Weights of layers, each (out, in) with its bias (out,), in the order of the network; sigmoids stand between."""
+    """Weights of layers, each (out, in) with its bias (out,), in the order of the network; a sigmoid is between two layers."""
 
     weights: tuple[Tensor, ...]
     biases: tuple[Tensor, ...]
@@ -68,9 +68,9 @@ def bumps(values: Tensor, low: float, high: float, sharpness: float) -> BumpWeig
     edges = _edges(len(values), low, high, sharpness)
     steepness = sharpness * len(values) / (high - low)
     left, right = edges[:-1], edges[1:]
-    places = torch.stack([left, right], 1).reshape(-1)
+    places = torch.stack([left, right], 1).reshape(-1)  # (2 n,): left and right edge of each cell in turn
     heights = values.double().reshape(-1)
-    signed = torch.stack([heights, -heights], 1).reshape(1, -1)
+    signed = torch.stack([heights, -heights], 1).reshape(1, -1)  # (1, 2 n): up at the left edge, down at the right
     return BumpWeights(
         (torch.full((len(places), 1), steepness, dtype=torch.float64), signed),
         (-steepness * places, torch.zeros(1, dtype=torch.float64)),
@@ -106,19 +106,20 @@ def towers(values: Tensor, low: float, high: float, sharpness: float, second: fl
     count = len(values)
     if values.shape != (count, count) or second <= 0:
         raise UserError(
-            "towers stand on a square of cells",
+            "towers need a square of cells",
             expected="values (n, n) and second above 0",
             found=f"{tuple(values.shape)}, second={second:g}",
         )
     edges = _edges(count, low, high, sharpness)[:-1]
     steepness = sharpness * count / (high - low)
     first = torch.zeros(2 * count, 2, dtype=torch.float64)
-    first[:count, 0] = first[count:, 1] = steepness
-    pairs = torch.zeros(count, count, 2 * count, dtype=torch.float64)
+    first[:count, 0] = first[count:, 1] = steepness  # n edges of x, then n edges of y
+    pairs = torch.zeros(count, count, 2 * count, dtype=torch.float64)  # unit ij takes edge i of x and edge j of y
     rows = torch.arange(count)
     pairs[rows, :, rows] = second
     pairs[:, rows, count + rows] = second
     return BumpWeights(
+        # (2 n, 2), (n^2, 2 n), (1, n^2)
         (first, pairs.reshape(count * count, -1), _mixed_differences(values).reshape(1, -1)),
         (
             -steepness * torch.cat([edges, edges]),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from chainrule.core.errors import UserError
 from chainrule.core.task import Figure
 from chainrule.loops.experiment import descend
-from chainrule.optim import Adam
+from chainrule.optim import optimizer_of
 from chainrule.run.run import Run
 from chainrule.systems.studies.approximation.figures import built_figure, sawtooth_figure, trained_figure
 from chainrule.systems.studies.approximation.linear_pieces import (
@@ -42,7 +42,7 @@ def depth_width_study(
     steps: int,
     lr: float,
 ) -> Study:
-    """Builds and trains nets of the given shapes; the recipe `depth-width` tells the settings."""
+    """Builds and trains nets of the given shapes; the recipe `depth-width` explains the settings."""
     for name, value, most in (("built", built, 11), ("folds", folds, 8)):
         if value > most:
             raise UserError(
@@ -128,7 +128,7 @@ def measure_trained(depth: int, width: int, folds: int, steps: int, lr: float) -
     network = rectified(depth, width).double()
     x = torch.linspace(0, 1, 2**folds * SAMPLES_OF_A_PIECE + 1, dtype=torch.float64)
     y, seen = sawtooth(x, folds), (2 * x - 1) * EDGE
-    optimizer = Adam(network.parameters(), lr)
+    optimizer = optimizer_of("adam", network.parameters(), lr)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     descend(
         network,

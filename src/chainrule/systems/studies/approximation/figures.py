@@ -172,67 +172,6 @@ def sawtooth_figure(x: Tensor, truth: Tensor, curves: Mapping[str, Sequence[floa
         return Figure(title, "Grey: the sawtooth. Of each depth the best of its starts.", svg=to_svg(canvas, title))
 
 
-def speed_figure(rows: Sequence[Row], goal: float, best: Mapping[str, float]) -> Figure:
-    """Training error over epochs of each activation at its best learning rate: Krizhevsky's figure 1.
-
-    Args:
-        rows: a net each: `activation`, `lr`, `epochs_measured` and `errors`.
-        goal: the error that is aimed at.
-        best: of each activation the best rate.
-    """
-    title = "Training error over epochs, each activation at its best learning rate"
-    with _drawing(title):
-        canvas = _figure(6.4, 3.5)
-        axes = canvas.add_subplot()
-        for index, (activation, lr) in enumerate(best.items()):
-            for number, row in enumerate(r for r in rows if (r["activation"], r["lr"]) == (activation, lr)):
-                axes.plot(
-                    row["epochs_measured"],
-                    row["errors"],
-                    color=COLOURS[index],
-                    linewidth=1.4,
-                    alpha=0.8,
-                    label=f"{activation}, lr {lr:g}" if not number else None,
-                )
-        axes.axhline(goal, color=BLACK, linewidth=0.9, linestyle=(0, (4, 2)), label=f"error {goal:g}")
-        axes.set_ylim(bottom=0)
-        _labels(axes, "epoch", "training error (fraction)")
-        return Figure(title, "A line is a net from its own random start.", svg=to_svg(canvas, title))
-
-
-def rates_figure(rows: Sequence[Row], max_epochs: int) -> Figure:
-    """Epochs to the goal over the learning rate, a point a net."""
-    title = "Epochs to the error over learning rates"
-    with _drawing(title):
-        canvas = _figure(6.4, 3.3)
-        axes = canvas.add_subplot()
-        for index, activation in enumerate(dict.fromkeys(r["activation"] for r in rows)):
-            some = [r for r in rows if r["activation"] == activation]
-            reached = [r for r in some if r["epochs"] is not None]
-            missed = [r for r in some if r["epochs"] is None]
-            axes.plot(
-                [r["lr"] for r in reached],
-                [r["epochs"] for r in reached],
-                color=COLOURS[index],
-                marker="o",
-                markersize=4,
-                linestyle="",
-                label=activation,
-            )
-            axes.plot(
-                [r["lr"] for r in missed],
-                [max_epochs * 1.2] * len(missed),
-                color=COLOURS[index],
-                marker="x",
-                markersize=5,
-                linestyle="",
-            )
-        axes.set_ylim(min((r["epochs"] for r in rows if r["epochs"]), default=max_epochs) / 1.5, max_epochs * 1.6)
-        _log_log(axes)
-        _labels(axes, "learning rate", "epochs")
-        return Figure(title, f"A cross at the top: not within {max_epochs} epochs.", svg=to_svg(canvas, title))
-
-
 def _log_log(axes: Any) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")

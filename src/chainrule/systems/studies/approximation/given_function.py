@@ -27,7 +27,7 @@ def read_function(text: str, where: str) -> Function:
     """The function of x (N,) that a setting means: a name of `NAMED`, or a formula of x.
 
     Errors: a UserError for what is no formula, for another variable than x, and, when the function is called, for a
-    value that is no number.
+    value that is NaN or infinite.
 
     >>> read_function("x^2 + 1", "function")(torch.tensor([2.0])).tolist()
     [5.0]
@@ -54,7 +54,9 @@ def _formula(
     expression = Expression(text)
     strange = [name for name in expression.names if name not in names]
     if strange:
-        raise UserError("the function is of something else", where=where, expected=expected, found=", ".join(strange))
+        raise UserError(
+            "the function has an unknown variable", where=where, expected=expected, found=", ".join(strange)
+        )
 
     def value(given: dict[str, Tensor], like: Tensor) -> Tensor:
         result = expression(*(given[name] for name in expression.names))
@@ -63,7 +65,7 @@ def _formula(
             first = int((~torch.isfinite(result)).reshape(-1).nonzero()[0])
             place = ", ".join(f"{name} = {given[name].reshape(-1)[first]:g}" for name in names)
             raise UserError(
-                "the function is no number somewhere",
+                "the function is NaN or infinite somewhere",
                 where=f"{where}, at {place}",
                 expected="a finite value",
                 found=float(result.reshape(-1)[first]),

@@ -13,7 +13,7 @@ from chainrule.core.task import Figure
 from chainrule.data.tables import plane
 from chainrule.functional.features import polynomial
 from chainrule.loops.experiment import Row, descend
-from chainrule.nn.features import OverFeatures
+from chainrule.nn.features import BasisExpansion
 from chainrule.reporting.plots import curves
 from chainrule.run.run import Run
 from chainrule.tasks.study import Study
@@ -22,7 +22,7 @@ CURVE = 40  # points of a learning curve
 TEST = 2000  # points that measure
 CLAIM = (
     "Without a hidden layer the border between two classes is a straight line, however long it learns; a hidden layer "
-    "of a few units bends it, and so do features made by hand."
+    "of a few units bends it, and so do polynomial features."
 )
 
 
@@ -48,7 +48,7 @@ def hidden_layers_study(
         test_x, test_y = _points(point["problem"], TEST, noise, run.seed + 1_000_003)
         degree, sizes = forms[point["network"]]
         features = polynomial(2, degree, bias=False)
-        network = OverFeatures(features, build(len(features), sizes)).to(run.device)
+        network = BasisExpansion(features, build(len(features), sizes)).to(run.device)
         wrong: list[Tensor] = []
 
         def criterion(logits: Tensor, target: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ def hidden_layers_study(
         }
 
     points = [{"problem": problem, "network": form} for problem in problems for form in forms]
-    plane.make(problems[0], count, noise)  # a wrong count is told now
+    plane.make(problems[0], count, noise)  # a wrong count fails now
     return Study(
         run,
         points=points,

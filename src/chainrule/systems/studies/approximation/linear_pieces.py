@@ -28,8 +28,8 @@ def breakpoints(layers: Sequence[Layer], low: float, high: float, tolerance: flo
     its two ends. At last breaks without a change of the answer's slope are dropped.
 
     Args:
-        layers: (weight (out, in), bias (out,)) each; the first takes one input, the last gives one output, and between
-            them stands max(0, x).
+        layers: (weight (out, in), bias (out,)) each; the first takes one input, the last gives one output, and max(0, x)
+            is between them.
         low, high: the ends of the interval.
         tolerance: slopes that differ by less, relative to the steepest, are one.
 
@@ -51,15 +51,17 @@ def breakpoints(layers: Sequence[Layer], low: float, high: float, tolerance: flo
         )
     if not low < high:
         raise UserError("the interval has no length", expected="low < high", found=f"{low:g}, {high:g}")
-    x = torch.tensor([low, high], dtype=torch.float64)
+    x = torch.tensor([low, high], dtype=torch.float64)  # the breaks so far, and both ends
     for depth in range(1, len(layers)):
-        sums = _hidden(layers[:depth], x)
+        sums = _hidden(layers[:depth], x)  # (breaks, units)
         before, after = sums[:-1], sums[1:]
+        # A unit whose sum changes sign between two breaks adds a break where the straight line crosses zero.
         piece, unit = torch.nonzero(before * after < 0, as_tuple=True)
         share = before[piece, unit] / (before[piece, unit] - after[piece, unit])
         # A crossing that rounding puts on an end is that end: a piece without length has no slope.
         x = torch.cat([x, x[piece] + share * (x[piece + 1] - x[piece])]).unique()
         x = x[torch.cat([torch.tensor([True]), x.diff() > 1e-13 * (high - low)])]
+    # Keep the breaks at which the slope of the answer really changes.
     answer = _hidden(layers, x)[:, 0]
     slopes = answer.diff() / x.diff()
     changes = slopes.diff().abs() > tolerance * slopes.abs().max().clamp_min(1e-300)
@@ -67,7 +69,7 @@ def breakpoints(layers: Sequence[Layer], low: float, high: float, tolerance: flo
 
 
 def linear_pieces(layers: Sequence[Layer], low: float, high: float) -> int:
-    """Of how many straight pieces a network consists on [low, high]: its breakpoints and one. See `breakpoints`."""
+    """The number of linear pieces of a network on [low, high]: its `breakpoints` and one."""
     return len(breakpoints(layers, low, high)) + 1
 
 
@@ -137,7 +139,7 @@ def least_alternating_error(points: int, pieces: int) -> float:
 
 def _check_depth(depth: int) -> None:
     if not 1 <= depth <= 20:
-        raise UserError("the sawtooth is applied that often", expected="from 1 to 20", found=depth)
+        raise UserError("the depth of the sawtooth is out of range", expected="from 1 to 20", found=depth)
 
 
 TOPICS = (

@@ -1,4 +1,4 @@
-"""What networks can approximate, measured: sigmoid bumps, depth against width."""
+"""What networks can represent, measured: sigmoid bumps, depth against width, hidden layers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,6 @@ from chainrule.core.settings import Count, NonNegative, Positive
 if TYPE_CHECKING:
     from torch import nn
 
-    from chainrule.run.run import Run
-    from chainrule.tasks.study import Study
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
     from chainrule.run.run import Run
     from chainrule.tasks.study import Study
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from chainrule.core.errors import UserError
 from chainrule.core.task import Figure
 from chainrule.loops.experiment import descend
-from chainrule.optim import Adam
+from chainrule.optim import optimizer_of
 from chainrule.run.run import Run
 from chainrule.systems.studies.approximation.bumps import (
     BumpWeights,
@@ -28,7 +28,7 @@ from chainrule.systems.studies.approximation.given_function import read_function
 from chainrule.tasks.study import Study
 
 LOW, HIGH = -1.0, 1.0
-SAMPLES, SIDE = 4096, 96  # about so many intervals has the grid on which the largest error is found
+SAMPLES, SIDE = 4096, 96  # intervals, about, of the grids on which the largest error is sought
 SECOND = 60.0  # steepness of the second layer of towers
 MOST_BUMPS, MOST_CELLS = 2048, 32
 TRAINED_ON = 513  # points of the function that a trained net sees
@@ -46,7 +46,7 @@ def sigmoid_bumps_study(
     steps: int,
     lr: float,
 ) -> Study:
-    """Builds and trains nets of the given sizes; the recipe `sigmoid-bumps` tells the settings."""
+    """Builds and trains nets of the given sizes; the recipe `sigmoid-bumps` explains the settings."""
     _check_sizes("counts", counts, MOST_BUMPS)
     _check_sizes("trained", trained, MOST_BUMPS)
     _check_sizes("cells", cells, MOST_CELLS)
@@ -54,9 +54,8 @@ def sigmoid_bumps_study(
         raise UserError("there is nothing to measure", where="sharpness", expected="one or more")
     counts, cells, sharpness = tuple(sorted({*counts})), tuple(sorted({*cells})), tuple(sorted({*sharpness}))
     f, g = read_function(function, "function"), read_function_of_two(function_2d, "function_2d")
-    f(
-        torch.linspace(LOW, HIGH, SAMPLES + 1, dtype=torch.float64)
-    )  # what is wrong with it is told before the first step
+    # A function that is NaN or infinite somewhere fails here, before the first step.
+    f(torch.linspace(LOW, HIGH, SAMPLES + 1, dtype=torch.float64))
     g(*_square(SIDE + 1))
 
     def measure(point: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,7 +161,7 @@ def measure_trained(f: Any, count: int, sharpness: float, start: str, steps: int
             return (network(fine[:, None])[:, 0] - f(fine)).abs()
 
     before = float(errors().max())
-    optimizer = Adam(network.parameters(), lr)
+    optimizer = optimizer_of("adam", network.parameters(), lr)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     descend(
         network,
@@ -202,7 +201,7 @@ def _square(side: int) -> tuple[Tensor, Tensor]:
 
 
 def _of_square(net: BumpWeights, side: int) -> Tensor:
-    places = torch.stack([axis.reshape(-1) for axis in _square(side)], 1)
+    places = torch.stack([axis.reshape(-1) for axis in _square(side)], 1)  # (side * side, 2)
     return torch.cat([net(part) for part in places.split(2048)]).reshape(side, side)
 
 

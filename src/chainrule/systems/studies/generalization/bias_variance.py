@@ -19,7 +19,7 @@ from chainrule.systems.studies.generalization.bias_variance_decomposition import
     legendre,
     linear_bias_variance,
 )
-from chainrule.systems.studies.generalization.ensemble_linear import MemberLinear
+from chainrule.systems.studies.generalization.ensemble_linear import EnsembleLinear
 from chainrule.tasks.study import Study
 
 GRID = 201  # inputs at which answers are compared with the function
@@ -45,7 +45,7 @@ def bias_variance_study(
     """Polynomials of each degree, and nets of each hidden size, fitted to `sets` training sets each.
 
     The training inputs are the same in every set, evenly spaced; the noise of the targets is drawn anew. So the closed
-    form for least squares holds exactly, and stands beside what was measured.
+    form for least squares holds exactly, and is reported beside what was measured.
     """
     if sets < 2:
         raise UserError("a variance needs several training sets", expected="sets=2 or more", found=f"sets={sets}")
@@ -98,11 +98,11 @@ def net_answers(x: Tensor, targets: Tensor, grid: Tensor, *, hidden: int, steps:
     The training inputs x are (n,), the same for all nets, or (S, n).
     """
     sets = len(targets)
-    first = MemberLinear(sets, 1, hidden)
+    first = EnsembleLinear(sets, 1, hidden)
     with torch.no_grad():  # inputs fill [-1, 1]: bends must lie there, and be as sharp as the function's
         first.weight.mul_(6.0)
         first.bias.mul_(6.0)
-    network = nn.Sequential(first, nn.Tanh(), MemberLinear(sets, hidden, 1)).double()
+    network = nn.Sequential(first, nn.Tanh(), EnsembleLinear(sets, hidden, 1)).double()
     optimizer = torch.optim.Adam(network.parameters(), lr)
     descend(
         network,

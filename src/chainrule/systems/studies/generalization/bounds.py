@@ -13,11 +13,11 @@ from chainrule.core.errors import UserError
 def pac_sample_size(epsilon: float, delta: float, num_hypotheses: float, *, realisable: bool = False) -> int:
     """Samples that are enough for a finite class of hypotheses to be learnt probably, approximately correctly.
 
-    Agnostic, by Hoeffding's inequality and the union bound: with probability 1 - delta the empirical risk of every one of the
-    hypotheses is within epsilon of its risk, from n >= (ln |H| + ln(2 / delta)) / (2 epsilon^2) on.
+    Agnostic, by Hoeffding's inequality and the union bound: with probability 1 - delta the empirical risk of every
+    hypothesis is within epsilon of its risk, from n >= (ln |H| + ln(2 / delta)) / (2 epsilon^2) on.
 
-    Realisable, where one hypothesis makes no error at all: with probability 1 - delta every hypothesis without error on the
-    sample has risk at most epsilon, from n >= (ln |H| + ln(1 / delta)) / epsilon on.
+    Realisable, where one hypothesis makes no error at all: with probability 1 - delta every hypothesis without error
+    on the sample has risk at most epsilon, from n >= (ln |H| + ln(1 / delta)) / epsilon on.
 
     Args:
         epsilon: how far off, in (0, 1).
@@ -97,10 +97,11 @@ def majority_error_bound(error: float, num_classifiers: int) -> float:
 
 
 def ambiguity_decomposition(predictions: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Squared error of an average, mean squared error of its members, and their ambiguity: the first is their difference.
+    """Squared error of an average, mean squared error of its members, their ambiguity: the first is the difference.
 
-    (f - y)^2 = mean_m (f_m - y)^2 - mean_m (f_m - f)^2 with f = mean_m f_m, at every sample, so an average is never worse than
-    its members are on average. Where their errors are uncorrelated and of mean zero, its expected error is 1/M of theirs.
+    (f - y)^2 = mean_m (f_m - y)^2 - mean_m (f_m - f)^2 with f = mean_m f_m, at every sample, so an average is never
+    worse than its members are on average. Where their errors are uncorrelated and of mean zero, its expected error is 1/M
+    of theirs.
 
     Args:
         predictions: of each member (M, N).

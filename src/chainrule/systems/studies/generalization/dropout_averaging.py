@@ -23,7 +23,7 @@ from chainrule.tasks.study import Study
 MOST_ENUMERATED = 12  # units, so that 4096 masks are made
 ENUMERATED_ROWS = 200  # test samples that all masks are tried on
 CLAIM = (
-    "A pass without dropout stands for the geometric mean over all thinned networks: exactly where the masks are before "
+    "A pass without dropout approximates the geometric mean over all thinned networks: exactly where the masks are before "
     "a softmax layer, nearly elsewhere. The arithmetic mean over sampled masks needs some 50 passes to err as little."
 )
 
@@ -64,7 +64,7 @@ def dropout_study(
         descend(network, train.x, train.y, cross_entropy, optimizer, steps=steps, batch_size=batch_size)
         network.eval()
         with torch.no_grad():
-            if not wide:  # the two sides are equal to the last digits, so these are kept
+            if not wide:  # in float64: the two sides agree to the last digits
                 network.double()
             scaled = network(test.x.to(next(network.parameters()).dtype)).double().log_softmax(1)
             found = quality(scaled, test.y, "scaled")
@@ -105,10 +105,10 @@ def enumerate_masks(network: nn.Sequential, x: Tensor, rate: float) -> tuple[Ten
     """Log-probabilities of a net in float64 under every mask (M, N, K) and the masks' probabilities (M,)."""
     linear = [part for part in network if isinstance(part, nn.Linear)]
     widths = [layer.out_features for layer in linear[:-1]]
-    masks, probabilities = all_masks(sum(widths), rate)
+    masks, probabilities = all_masks(sum(widths), rate)  # (M, units), (M,)
     answers: Tensor = x.double()
     for layer, mask in zip(linear, masks.to(x.device).split(widths, 1), strict=False):
-        answers = layer(answers).relu() * mask[:, None]
+        answers = layer(answers).relu() * mask[:, None]  # (M, N, units of the layer), one net a mask
     return linear[-1](answers).log_softmax(-1), probabilities.to(x.device)
 
 

@@ -38,7 +38,7 @@ def all_masks(units: int, p: float, dtype: torch.dtype = torch.float64) -> tuple
         )
     if not 0 < p < 1:
         raise UserError("p is out of range", expected="above 0 and below 1, the probability to leave out", found=p)
-    kept = ((torch.arange(2**units)[:, None] >> torch.arange(units)) & 1).double()
+    kept = ((torch.arange(2**units)[:, None] >> torch.arange(units)) & 1).double()  # bits of 0 ... 2^units - 1
     probabilities = (kept * (1 - p) + (1 - kept) * p).prod(1)
     return (kept / (1 - p)).to(dtype), probabilities.to(dtype)
 
@@ -46,8 +46,8 @@ def all_masks(units: int, p: float, dtype: torch.dtype = torch.float64) -> tuple
 def geometric_mean(log_probs: Tensor, weights: Tensor) -> Tensor:
     """The weighted geometric mean of distributions, normalised: log softmax of sum_m w_m log p_m.
 
-    For a softmax on a linear layer it is what the weights give that dropout's expectation scales: dropping its inputs
-    and taking this mean over all masks equals one pass without dropout.
+    For a softmax on a linear layer it equals one pass without dropout: the mean over all masks of its inputs is the
+    pass with weights scaled by their expectation.
 
     Args:
         log_probs: of M distributions (M, ..., K).
@@ -66,7 +66,7 @@ def geometric_mean(log_probs: Tensor, weights: Tensor) -> Tensor:
     tensor([0.7500, 0.2500])
     """
     _expect_weights(log_probs, weights)
-    return torch.tensordot(weights, log_probs, 1).log_softmax(-1)
+    return torch.tensordot(weights, log_probs, 1).log_softmax(-1)  # (M,) and (M, ..., K) to (..., K)
 
 
 def arithmetic_mean(log_probs: Tensor, weights: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ def arithmetic_mean(log_probs: Tensor, weights: Tensor) -> Tensor:
     tensor([0.7000, 0.3000])
     """
     _expect_weights(log_probs, weights)
-    shape = (-1, *[1] * (log_probs.dim() - 1))
+    shape = (-1, *[1] * (log_probs.dim() - 1))  # (M,) -> (M, 1, ..., 1)
     return torch.logsumexp(log_probs + weights.log().reshape(shape), 0)
 
 

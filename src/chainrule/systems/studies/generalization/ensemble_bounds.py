@@ -20,7 +20,7 @@ from chainrule.systems.studies.generalization.bounds import (
     majority_error,
     majority_error_bound,
 )
-from chainrule.systems.studies.generalization.ensemble_linear import MemberLinear
+from chainrule.systems.studies.generalization.ensemble_linear import EnsembleLinear
 from chainrule.systems.studies.generalization.voting import error_correlation, wrong_majority
 from chainrule.systems.studies.image_rows import ImageRows
 from chainrule.tasks.study import Study
@@ -40,7 +40,7 @@ CLAIM = (
 def ensemble_study(
     run: Run, *, members: int, hidden: int, size: int, samples: int, steps: int, lr: float, noise: float
 ) -> Study:
-    """Nets that tell the first half of the classes from the second, made independent in three ways; and regressors."""
+    """Nets that separate the first half of the classes from the second, diversified in three ways; and regressors."""
     if members < 3 or members % 2 == 0:
         raise UserError(
             "a vote needs an odd number of members", expected="members=3, 5, ...", found=f"members={members}"
@@ -59,7 +59,7 @@ def ensemble_study(
         half = rows.num_classes // 2
         weights = member_weights(point["members"], members, len(train.x)).to(run.device)
         network = nn.Sequential(
-            MemberLinear(members, rows.width, hidden), nn.Tanh(), MemberLinear(members, hidden, 1)
+            EnsembleLinear(members, rows.width, hidden), nn.Tanh(), EnsembleLinear(members, hidden, 1)
         ).to(run.device)
 
         def criterion(logits: Tensor, y: Tensor) -> Tensor:

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from chainrule.core.errors import UserError
 
 
-class MemberLinear(nn.Module):
+class EnsembleLinear(nn.Module):
     """A linear layer for each of `members` networks: answers[m] = x[m] W[m] + b[m].
 
-    One product of matrices does for all members what a Python loop would do for each. Weights start as those of
+    One batched matrix product computes all members at once. Weights start as those of
     `torch.nn.Linear`, uniform in +-1 / sqrt(in_features), drawn for each member.
 
     Args:
@@ -23,7 +23,7 @@ class MemberLinear(nn.Module):
     Raises:
         UserError: a count below one.
 
-    >>> layer = MemberLinear(3, 4, 2)
+    >>> layer = EnsembleLinear(3, 4, 2)
     >>> layer(torch.zeros(5, 4)).shape, layer(torch.zeros(3, 5, 4)).shape
     (torch.Size([3, 5, 2]), torch.Size([3, 5, 2]))
     """
@@ -41,7 +41,7 @@ class MemberLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(members, 1, out_features).uniform_(-reach, reach))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.matmul(x, self.weight) + self.bias
+        return torch.matmul(x, self.weight) + self.bias  # (M, B, in) @ (M, in, out) + (M, 1, out)
 
     def extra_repr(self) -> str:
         members, in_features, out_features = self.weight.shape

@@ -1,4 +1,4 @@
-"""Why what was learnt holds elsewhere: bias and variance, ensembles, random labels, each measured."""
+"""Why a fitted model generalises, measured: bias and variance, ensembles, random labels, averaging by dropout."""
 
 from __future__ import annotations
 
@@ -6,15 +6,7 @@ from typing import TYPE_CHECKING
 
 from chainrule.core.course import Topic
 from chainrule.core.recipe import recipe
-from chainrule.core.settings import Count, Fraction, Positive, Size
-
-if TYPE_CHECKING:
-    from chainrule.run.run import Run
-    from chainrule.tasks.study import Study
-
-from typing import TYPE_CHECKING
-
-from chainrule.core.settings import NonNegative
+from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
 
 if TYPE_CHECKING:
     from chainrule.run.run import Run

@@ -15,10 +15,12 @@ from chainrule.loops.experiment import Row, descend
 from chainrule.nn.normalization.batch_norm import BatchNorm
 from chainrule.reporting.line_plots import DASHED, SOLID, Line, lines
 from chainrule.run.run import Run
-from chainrule.systems.studies.image_rows import ImageRows, Rows
+from chainrule.systems.studies.image_rows import ImageRows, LabelledRows
 from chainrule.tasks.study import Study
 
-CLAIM = "With batch normalisation a net reaches the same accuracy in a fraction of the steps, and bears larger rates."
+CLAIM = (
+    "With batch normalisation a net reaches the same accuracy in a fraction of the steps, and tolerates larger rates."
+)
 
 
 def batch_norm_study(
@@ -93,8 +95,8 @@ def perceptron(width: int, hidden: int, depth: int, num_classes: int, batch_norm
 def speed(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
-    train: Rows,
-    val: Rows,
+    train: LabelledRows,
+    val: LabelledRows,
     *,
     accuracy: float,
     steps: int,

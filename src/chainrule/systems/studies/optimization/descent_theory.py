@@ -1,4 +1,4 @@
-"""What is known of descent on a quadratic: the best settings, the contraction a step, the steps out of a saddle."""
+"""Theory of descent on a quadratic: optimal settings, contraction a step, steps to escape a saddle."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def factor(curvature: float, lr: float, momentum: float = 0.0, *, nesterov: bool
 
     It is the largest modulus of the roots z of z^2 - b z + c = 0, which the two-step recursion of the coordinate has:
     b = 1 + mu - lr h and c = mu for the heavy ball, b = (1 + mu)(1 - lr h) and c = mu (1 - lr h) for Nesterov's form.
-    Below 1 the direction converges, above it runs away. A negative curvature is a direction out of a saddle.
+    Below 1 the direction converges, above it diverges. A negative curvature is a direction out of a saddle.
 
     Args:
         curvature: the second derivative h along the direction, of any sign.
@@ -82,11 +82,11 @@ def factor(curvature: float, lr: float, momentum: float = 0.0, *, nesterov: bool
 
 
 def escape_steps(distance: float, radius: float, lr: float, curvature: float) -> int:
-    """After how many steps plain descent has gone from `distance` to `radius` along a direction of negative curvature.
+    """The steps that plain descent takes from `distance` to `radius` along a direction of negative curvature.
 
         steps = ceil( log(radius / distance) / log(1 + lr |curvature|) )
 
-    A start so near costs only the logarithm of how near it is; a start at distance 0 never leaves.
+    The steps grow only with the logarithm of 1 / distance; a start at distance 0 never leaves.
 
     Args:
         distance: from the saddle along the direction at the start, above 0.

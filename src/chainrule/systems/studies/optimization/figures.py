@@ -1,4 +1,4 @@
-"""Figures of descent: paths on contour lines, steps over learning rates and over distances, contraction."""
+"""Figures of descent: paths on contour lines, steps over rates and distances, contraction, error over epochs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from chainrule.reporting.plots import COLOURS, _drawing, _figure, _tidy, to_svg
 
 GREY = "#4b5563"
 Steps = float | None
+Row = Mapping[str, Any]
 
 
 def path_figure(
@@ -71,9 +72,10 @@ def steps_over_rates(series: Mapping[str, tuple[Sequence[float], Sequence[Steps]
         axes = canvas.add_subplot()
         for index, (name, (rates, steps)) in enumerate(series.items()):
             _steps_line(axes, rates, steps, name, COLOURS[index])
-        axes.set_xlabel("learning rate", color=GREY)
-        _finish(axes, max((s for _, steps in series.values() for s in steps if s is not None), default=1.0))
-        caption = f"No point: not within {limit}, or run away. Rules with momentum at the best momentum for each rate."
+        _finish(
+            axes, "learning rate", max((s for _, steps in series.values() for s in steps if s is not None), default=1.0)
+        )
+        caption = f"No point: not within {limit}, or diverged. Rules with momentum at the best momentum for each rate."
         return Figure(title, caption, svg=to_svg(canvas, title))
 
 
@@ -90,8 +92,11 @@ def escape_figure(
         for index, (name, steps) in enumerate(theory.items()):
             axes.plot(distances, steps, color="#111827", linestyle=((0, (4, 2)), ":")[index], linewidth=1.2, label=name)
         axes.invert_xaxis()
-        axes.set_xlabel("distance from the saddle at the start", color=GREY)
-        _finish(axes, max((s for steps in drawn.values() for s in steps if s is not None), default=1.0))
+        _finish(
+            axes,
+            "distance from the saddle at the start",
+            max((s for steps in drawn.values() for s in steps if s is not None), default=1.0),
+        )
         never = [name for name in series if name not in drawn]
         caption = f"Never left, from any distance: {', '.join(never)}." if never else ""
         return Figure(title, caption, svg=to_svg(canvas, title))
@@ -120,15 +125,82 @@ def contraction_figure(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
         )
 
 
+def speed_figure(rows: Sequence[Row], goal: float, best: Mapping[str, float]) -> Figure:
+    """Training error over epochs of each activation at its best learning rate: Krizhevsky's figure 1.
+
+    Args:
+        rows: a net each: `activation`, `lr`, `epochs_measured` and `errors`.
+        goal: the error that is aimed at.
+        best: of each activation the best rate.
+    """
+    title = "Training error over epochs, each activation at its best learning rate"
+    with _drawing(title):
+        canvas = _figure(6.4, 3.5)
+        axes = canvas.add_subplot()
+        for index, (activation, lr) in enumerate(best.items()):
+            for number, row in enumerate(r for r in rows if (r["activation"], r["lr"]) == (activation, lr)):
+                axes.plot(
+                    row["epochs_measured"],
+                    row["errors"],
+                    color=COLOURS[index],
+                    linewidth=1.4,
+                    alpha=0.8,
+                    label=f"{activation}, lr {lr:g}" if not number else None,
+                )
+        axes.axhline(goal, color="#111827", linewidth=0.9, linestyle=(0, (4, 2)), label=f"error {goal:g}")
+        axes.set_ylim(bottom=0)
+        _label(axes, "epoch", "training error (fraction)")
+        return Figure(title, "A line is a net from its own random start.", svg=to_svg(canvas, title))
+
+
+def rates_figure(rows: Sequence[Row], max_epochs: int) -> Figure:
+    """Epochs to the goal over the learning rate, a point a net."""
+    title = "Epochs to the error over learning rates"
+    with _drawing(title):
+        canvas = _figure(6.4, 3.3)
+        axes = canvas.add_subplot()
+        for index, activation in enumerate(dict.fromkeys(r["activation"] for r in rows)):
+            some = [r for r in rows if r["activation"] == activation]
+            reached = [r for r in some if r["epochs"] is not None]
+            missed = [r for r in some if r["epochs"] is None]
+            axes.plot(
+                [r["lr"] for r in reached],
+                [r["epochs"] for r in reached],
+                color=COLOURS[index],
+                marker="o",
+                markersize=4,
+                linestyle="",
+                label=activation,
+            )
+            axes.plot(
+                [r["lr"] for r in missed],
+                [max_epochs * 1.2] * len(missed),
+                color=COLOURS[index],
+                marker="x",
+                markersize=5,
+                linestyle="",
+            )
+        axes.set_ylim(min((r["epochs"] for r in rows if r["epochs"]), default=max_epochs) / 1.5, max_epochs * 1.6)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        _label(axes, "learning rate", "epochs")
+        return Figure(title, f"A cross at the top: not within {max_epochs} epochs.", svg=to_svg(canvas, title))
+
+
 def _steps_line(axes: Any, x: Sequence[float], steps: Sequence[Steps], name: str, colour: str) -> None:
     values = [math.nan if s is None else max(s, 0.8) for s in steps]
     axes.plot(x, values, color=colour, linewidth=1.5, marker="o", markersize=3, label=name)
 
 
-def _finish(axes: Any, most: float) -> None:
+def _finish(axes: Any, x: str, most: float) -> None:
     axes.set_xscale("log")
     axes.set_ylim(0.7, most * 1.5)  # before the scale: where nothing was reached there is nothing to scale by
     axes.set_yscale("log")
+    _label(axes, x, "steps")
+
+
+def _label(axes: Any, x: str, y: str) -> None:
     _tidy(axes)
-    axes.set_ylabel("steps", color=GREY)
+    axes.set_xlabel(x, color=GREY)
+    axes.set_ylabel(y, color=GREY)
     axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, borderaxespad=0.2)

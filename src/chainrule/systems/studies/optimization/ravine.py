@@ -24,7 +24,7 @@ METHODS: dict[str, Method] = {
     "nesterov": "nesterov",
 }  # with a closed form
 SHOWN_STEPS = 300  # of a path
-PATIENCE = 20  # walks that need more than so many times the steps of the fastest are given up
+PATIENCE = 20  # walks that need more than this many times the steps of the fastest are given up
 HOLD = 20  # steps that a walk must stay at the minimum: at a high rate some pass through it by luck
 # Not on a diagonal of the ravine: the first steps of adaptive rules are equal in both coordinates, straight along one.
 PLACES = {
@@ -44,9 +44,9 @@ def ravine_study(
     max_steps: int,
     contraction_steps: int,
 ) -> Study:
-    """Measures every rule on the quadratic ravine and in Rosenbrock's valley; the recipe `ravine` tells the settings."""
+    """Measures every rule on the quadratic ravine and in Rosenbrock's valley; the recipe `ravine` explains the settings."""
     if condition <= 1:
-        raise UserError("that is no ravine", where="condition", expected="above 1", found=condition)
+        raise UserError("this quadratic is no ravine", where="condition", expected="above 1", found=condition)
     if not momenta or not all(0 < m < 1 for m in momenta):
         raise UserError(
             "a momentum is out of range",
@@ -111,7 +111,7 @@ def ravine_study(
 
 
 def conclude(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """The numbers of the result. A rule that never arrived has no number of steps."""
+    """The numbers of the result. A rule that never arrived has no entry."""
     found: dict[str, float] = {}
     for row in rows:
         if row["what"] == "contraction":

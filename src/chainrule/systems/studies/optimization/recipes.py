@@ -1,4 +1,4 @@
-"""What makes descent fast, measured: momentum in a ravine, the way out of a saddle, ReLU instead of tanh."""
+"""What makes descent fast or slow, measured: ravines, saddles, the activation, batch normalisation, depth."""
 
 from __future__ import annotations
 
@@ -14,17 +14,6 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from chainrule.run.run import Run
-    from chainrule.tasks.study import Study
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from chainrule.run.run import Run
-    from chainrule.tasks.study import Study
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
     from chainrule.run.run import Run
     from chainrule.tasks.study import Study
 
@@ -137,7 +126,7 @@ def tanh_relu(
     """Epochs that a four-layer convolutional net needs to a training error with ReLU and with tanh.
 
     Learning rates are chosen for each of the two by the speed of training, and nothing regularises, as in figure 1 of
-    the paper, which tells of six times fewer epochs to an error of 0.25 on CIFAR-10. At that scale:
+    the paper, which reports six times fewer epochs to an error of 0.25 on CIFAR-10. At that scale:
     `chainrule train tanh-relu --data cifar10 size=32 width=32 error=0.25 measure_every=39 init=torch`, and `train_size`
     takes a part of the images. `init` is He's for ReLU and Glorot's for tanh, or PyTorch's own for both.
     """
@@ -244,7 +233,7 @@ def vanishing_gradient(
         for depth in depths
     ]
     for point in points[:: len(depths)]:
-        build(point)  # what is unknown is told now, not after minutes
+        build(point)  # an unknown activation or initialisation fails now, not after minutes
     return vanishing_gradient_study(
         run, data=data, build=build, points=points, steps=steps, batch_size=batch_size, lr=lr, momentum=momentum
     )

@@ -1,4 +1,4 @@
-"""Out of a saddle: how many steps each rule needs, against how near to it the walk begins."""
+"""Escape from a saddle: the steps that each rule needs, against how near to it the walk starts."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ WINDOW = {"start": (0.0, 0.0), "end": (0.0, 0.0), "window": (-1.1, 1.1, -1.1, 1.
 def saddle_study(
     run: Run, *, distances: tuple[float, ...], lr: float, momentum: float, noise: float, repeats: int, max_steps: int
 ) -> Study:
-    """Measures every rule on both saddles; the recipe `saddle-escape` tells the settings."""
+    """Measures every rule on both saddles; the recipe `saddle-escape` explains the settings."""
     if len(distances) < 2 or not all(0 < d < RADIUS for d in distances) or len(set(distances)) < len(distances):
         raise UserError(
-            "these are no distances to begin at",
+            "the distances are out of range",
             where="distances",
             expected="two or more, different, above 0 and below 1",
             found=", ".join(f"{d:g}" for d in distances) or "none",

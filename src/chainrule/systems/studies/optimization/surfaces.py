@@ -1,4 +1,4 @@
-"""Functions of the plane on which update rules are watched: a ravine, a curved valley, two saddles."""
+"""Test functions of the plane for update rules: a ravine, a curved valley, two saddles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Surface = Callable[[Tensor], Tensor]
 
 def _coordinates(points: Tensor) -> tuple[Tensor, Tensor]:
     if points.shape[-1:] != (2,):
-        raise UserError("these are no points of the plane", expected="(..., 2)", found=tuple(points.shape))
+        raise UserError("the points are not of the plane", expected="(..., 2)", found=tuple(points.shape))
     return points[..., 0], points[..., 1]
 
 

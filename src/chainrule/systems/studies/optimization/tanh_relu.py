@@ -18,14 +18,14 @@ from chainrule.data.images.loading import ImageSplit
 from chainrule.functional.activations import relu, tanh
 from chainrule.loops.experiment import descend
 from chainrule.nn.normalization.normalize import Normalize
-from chainrule.optim import SGD, initialise
+from chainrule.optim import initialise, optimizer_of
 from chainrule.run.run import Run
-from chainrule.systems.studies.approximation.figures import rates_figure, speed_figure
+from chainrule.systems.studies.optimization.figures import rates_figure, speed_figure
 from chainrule.tasks.study import Study
 
 ACTIVATIONS = {"relu": relu, "tanh": tanh}
 MEASURED = 2000  # images whose error is the training error; all of fewer
-INITIALISERS = {"relu": "msra", "tanh": "xavier"}  # that keep the variance of what passes each of the two
+INITIALISERS = {"relu": "msra", "tanh": "xavier"}  # each keeps the variance of the signal through its activation
 
 
 class FourLayers(nn.Module):
@@ -72,7 +72,7 @@ def tanh_relu_study(
     train_size: int,
     measure_every: int,
 ) -> Study:
-    """Trains the net with both activations at every rate; the recipe `tanh-relu` tells the settings."""
+    """Trains the net with both activations at every rate; the recipe `tanh-relu` explains the settings."""
     if not rates:
         raise UserError("there is nothing to measure", where="rates", expected="one learning rate or more")
     if not 0 < goal < 1:
@@ -163,7 +163,7 @@ def train_to(
     batch_size: int,
     measure_every: int,
 ) -> dict[str, Any]:
-    """Trains until the training error is at most `goal`, or the epochs are over, or the loss is no number.
+    """Trains until the training error is at most `goal`, or the epochs are over, or the loss is NaN or infinite.
 
     Returns:
         `epochs`: to the goal, None for never; `errors` at `epochs_measured`.
@@ -181,7 +181,7 @@ def train_to(
         errors.append(training_error(network, x, y))
         return errors[-1] <= goal
 
-    optimizer = SGD(network.parameters(), lr, momentum)
+    optimizer = optimizer_of("sgd", network.parameters(), lr, momentum=momentum)
     descend(
         network,
         x,

@@ -1,4 +1,4 @@
-"""The gradient on its way down through a deep network: how much of it arrives, and what that does to learning."""
+"""Vanishing gradients: how much of the gradient reaches the first layer, and what that does to learning."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class LayerGradients:
 
     @property
     def ratio(self) -> float:
-        """First over last; 0 where nothing arrives."""
+        """The norm at the first hidden layer over that at the last; 0 where nothing arrives."""
         return self.norms[0] / self.norms[-1] if self.norms[-1] > 0 else 0.0
 
 
@@ -111,6 +111,7 @@ def layer_gradients(network: nn.Module, x: Tensor, y: Tensor) -> LayerGradients:
         if slope_of(layer) is not None:
             shares.append(saturated_share(layer, args[0].detach()))
 
+    # The input of what follows each linear layer is the net input a_l of hidden layer l.
     following = [layer for before, layer in _pairs(network) if isinstance(before, nn.Linear)]
     hooks = [layer.register_forward_pre_hook(see) for layer in following]
     try:

@@ -1,4 +1,4 @@
-"""Walks down a surface of the plane by update rules, many at once, each until it has arrived, left or run away."""
+"""Walks down a surface of the plane by update rules, many at once, each until it arrives, leaves or diverges."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from chainrule.optim import SGD, AdaGrad, Adam, Newton, RMSProp
+from chainrule.optim import Newton, optimizer_of
 from chainrule.systems.studies.optimization.surfaces import Surface, gradients, newton_step
 
-RUNAWAY = 1e6  # from the origin: such a walk never comes back
+DIVERGED = 1e6  # distance from the origin from which no walk comes back
 RULES = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam")
 LABELS = {
     "sgd": "gradient descent",
@@ -40,9 +40,8 @@ class Walk:
 
 def direction_of(rule: str, points: nn.Parameter, momentum: float) -> torch.optim.Optimizer:
     """The rule at a rate of 1: its step is the direction that it takes, which every walk takes at its own rate."""
-    if rule in HAS_MOMENTUM:
-        return SGD([points], 1.0, momentum, nesterov=rule == "nesterov")
-    return {"sgd": SGD, "noise": SGD, "adagrad": AdaGrad, "rmsprop": RMSProp, "adam": Adam}[rule]([points], lr=1.0)
+    name = {"momentum": "sgd", "noise": "sgd"}.get(rule, rule)
+    return optimizer_of(name, [points], 1.0, momentum=momentum if rule in HAS_MOMENTUM else 0.0)
 
 
 def walk(
@@ -65,13 +64,13 @@ def walk(
     Args:
         surface: (N, 2) to heights.
         rule: a name of `RULES`, or "noise": gradient descent on a gradient with Gaussian noise.
-        walks: what is walked; filled.
-        done: points (N, 2) to truth (N,).
+        walks: the walks; their `steps` and `path` are filled in.
+        done: points (N, 2) to bool (N,).
         max_steps: how many steps a walk may take.
         noise: standard deviation of what "noise" adds to each coordinate of the gradient.
         keep: how many points of each path are kept, from the start.
         hold: how many points in a row must be done; the first of them counts.
-        patience: who needs so many times the steps of the first to be done is given up; 0 gives up nobody.
+        patience: a walk that needs this many times the steps of the first to be done is given up; 0 gives up none.
     """
     for momentum in dict.fromkeys(w.momentum for w in walks):
         alike = [w for w in walks if w.momentum == momentum]
@@ -103,30 +102,33 @@ def _walk(
     hold: int,
     patience: int,
 ) -> None:
-    rates = torch.tensor([[w.lr] for w in walks], dtype=points.dtype)
-    streak, goes = torch.zeros(len(walks), dtype=torch.int64), torch.ones(len(walks), dtype=torch.bool)
+    rates = torch.tensor([[w.lr] for w in walks], dtype=points.dtype)  # (walks, 1)
+    streak, active = torch.zeros(len(walks), dtype=torch.int64), torch.ones(len(walks), dtype=torch.bool)
     last = max_steps
     for step in range(max_steps + hold):
         if step >= last + hold:
             return
-        lost = ~(points.abs().amax(1) < RUNAWAY)
+        # Which walks have diverged, and for how many points in a row each has been done.
+        lost = ~(points.abs().amax(1) < DIVERGED)
         streak = torch.where(done(points), streak + 1, 0)
         if step < keep:
-            for i in (goes & ~lost).nonzero()[:, 0].tolist():
+            for i in (active & ~lost).nonzero()[:, 0].tolist():
                 walks[i].path.append(points[i].tolist())
-        ends = goes & (lost | (streak == hold))
+        # A walk ends when it diverges, or has been done `hold` times in a row: the first of these counts.
+        ends = active & (lost | (streak == hold))
         if bool(ends.any()):
             for i in (ends & ~lost).nonzero()[:, 0].tolist():
                 walks[i].steps = step + 1 - hold
                 if patience:
                     last = min(last, patience * (step + 1))
-            goes &= ~ends
-            if not bool(goes.any()):
+            active &= ~ends
+            if not bool(active.any()):
                 return
+        # One step of the rule at rate 1 gives the direction; each walk that is still active takes it at its own rate.
         before, slope = points.clone(), gradients(surface, points)
         points.grad = slope + noise * torch.randn_like(slope) if noise else slope
         direction.step()
-        points.copy_(torch.where(goes[:, None], before + rates * (points - before), before))
+        points.copy_(torch.where(active[:, None], before + rates * (points - before), before))
 
 
 def walk_newton(surface: Surface, start: Tensor, steps: int, *, damped: bool, done: Callable[[Tensor], Tensor]) -> Walk:

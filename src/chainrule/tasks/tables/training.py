@@ -1,0 +1,130 @@
+"""How the model of a task over rows is trained: by a search over candidates, or by gradient descent."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from chainrule.data.batches import Batch, Batches
+from chainrule.data.dataset import Dataset
+from chainrule.data.preprocess import Preprocessed
+from chainrule.data.tables.loading import TableSplit
+from chainrule.introspection.watching import watched
+from chainrule.loops.selection import select
+from chainrule.loops.supervised import fit
+from chainrule.nn.fitted import Fitted
+from chainrule.optim.policies import fixed
+from chainrule.optim.schedule import as_schedule
+from chainrule.run.run import Run
+
+Choice = tuple[str, bool]  # a validation metric, and whether lower is better
+
+
+class RowTask(Protocol):
+    """What a way of training asks of its task."""
+
+    data: Dataset[TableSplit]
+    model: nn.Module
+
+    def modules(self) -> dict[str, nn.Module]: ...
+    def measure(self, split: TableSplit) -> dict[str, float]: ...
+
+
+Learn = Callable[[Run, Any], None]
+
+
+def grid_search(candidates: Sequence[Mapping[str, Any]] = ({},), choose_by: Choice | None = None) -> Learn:
+    """Fits the task's `Fitted` model with each candidate's settings; the validation split chooses among several.
+
+    Args:
+        candidates: settings of the estimator's constructor, one dictionary a candidate.
+        choose_by: the metric of the task that chooses; needed where there are several.
+    """
+    if len(candidates) > 1 and choose_by is None:
+        raise ValueError("several candidates need a metric that chooses")
+
+    def learn(run: Run, task: RowTask) -> None:
+        run.require_one_process()
+        train, val = task.data.train, task.data.val
+        x = _fit_preprocess(task.model, train.x)
+        model = task.model.model if isinstance(task.model, Preprocessed) else task.model
+        assert isinstance(model, Fitted)
+
+        def fit_one(settings: Mapping[str, Any]) -> dict[str, Any]:
+            model.fit(x, train.y, **settings)
+            iterations = getattr(model.estimator, "n_iter_", None)
+            return {} if iterations is None else {"iterations": int(torch.as_tensor(iterations).max())}
+
+        select(
+            run,
+            modules=task.modules(),
+            candidates=candidates,
+            fit=fit_one,
+            validate=lambda: task.measure(val) if len(val) else {},
+            choose_by=choose_by if len(val) else None,
+        )
+
+    return learn
+
+
+def fit_by_sgd(
+    criterion: Callable[[Tensor, Tensor], Tensor],
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
+    *,
+    epochs: int,
+    batch_size: int,
+    choose_by: Choice,
+    patience: int = 0,
+    watch: bool = False,
+) -> Learn:
+    """Stochastic gradient descent on `criterion`.
+
+    Args:
+        criterion: (answers, targets) to a loss per sample (B,).
+        optimizer: the update rule.
+        schedule: moves its rate once a step; without one the rate stays.
+        epochs, batch_size: how long, and how many rows a step.
+        choose_by: the metric of the task on the validation split that chooses the epoch.
+        patience: epochs without a better validation metric after which it stops; 0 is never.
+        watch: whether the gradient and the saturation of each layer are tracked as well.
+    """
+    moving = schedule or as_schedule(optimizer, fixed(optimizer.param_groups[0]["lr"]))
+
+    def learn(run: Run, task: RowTask) -> None:
+        train, val = task.data.train, task.data.val
+        assert train.y is not None
+        x, y = train.x.to(run.device), train.y.to(run.device)
+        _fit_preprocess(task.model, train.x)
+        network = run.wrap_distributed(task.model)
+        with watched(task.model, run.track) if watch else contextlib.nullcontext():
+            fit(
+                run,
+                modules=task.modules(),
+                objective=lambda batch: _loss(batch, network, criterion),
+                optimizer=optimizer,
+                schedule=moving,
+                epochs=epochs,
+                train=Batches(x, y, batch_size, seed=run.seed, world=run.world),
+                patience=patience,
+                validate=lambda: task.measure(val) if len(val) else {},
+                choose_by=choose_by if len(val) else None,
+            )
+
+    return learn
+
+
+def _fit_preprocess(model: nn.Module, x: Tensor) -> Tensor:
+    """Fits the preprocessing that stands before the model, if any, to the training rows; gives them preprocessed."""
+    if not isinstance(model, Preprocessed):
+        return x
+    model.preprocess.fit(x.to(model.preprocess.shift.device))
+    return model.preprocess(x.to(model.preprocess.shift.device)).to(x.device)
+
+
+def _loss(batch: Batch, network: Any, criterion: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    return batch.mean(criterion(network(batch.x), batch.y))

@@ -1,0 +1,98 @@
+"""A run that is stopped between two steps and resumed gives, bit for bit, the numbers of one that was never stopped.
+
+The stops are made in this process, at boundaries between steps that the test chooses: every recipe is stopped at its
+first, its middle and its last step, one of each family and task at every step (evenly spread ones where it has more
+than `MOST`). Processes that are really killed stand in test_kill_and_resume.py.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Collection
+from pathlib import Path
+
+import pytest
+
+import chainrule
+from chainrule.core.errors import Interrupted
+from chainrule.core.recipe import Recipe
+from chainrule.run.run import Run
+from tests.contracts.endurance import assert_same, is_done, numbers
+from tests.contracts.every_recipe import RECIPES, first_of_each, result, task_class, trained
+
+MOST = 24
+AT_EVERY_STEP = first_of_each(lambda recipe: (recipe.family, task_class(recipe)))
+
+
+class Died(BaseException):
+    """The process is gone; what it would still write must not be needed."""
+
+
+@pytest.fixture(params=RECIPES.values(), ids=lambda recipe: recipe.name)
+def recipe(request: pytest.FixtureRequest) -> Recipe:
+    return request.param
+
+
+def spread(steps: int, most: int) -> set[int]:
+    """At most `most` of the steps 1 to `steps`, first and last among them."""
+    count = min(steps, most)
+    return {1 + round(index * (steps - 1) / max(1, count - 1)) for index in range(count)}
+
+
+def test_spread() -> None:
+    assert spread(1, 3) == {1} and spread(2, 3) == {1, 2} and spread(4, 4) == {1, 2, 3, 4} and spread(9, 3) == {1, 5, 9}
+
+
+def stop_at(steps: Collection[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ends runs at the boundaries after these steps and, where one ends its epoch, at the boundary of that too.
+
+    By turns: interrupted, as Ctrl-C does; and saved but dead at the next boundary, whose lines and step are then made
+    once more. At every boundary that a run is resumed from, it was saved.
+    """
+    between_steps, set_status = Run._between_steps, Run.set_status
+    seen: set[tuple[int, int, int]] = set()
+    dying: set[Run] = set()
+
+    def stopping(run: Run, boundary: bool = False) -> None:
+        place = (run.step, run.epoch, run.position)
+        dies = run in dying
+        if not dies and run.step in steps and place not in seen:
+            seen.add(place)
+            if len(seen) % 2:
+                run._signals.caught = signal.SIGINT
+            else:
+                run._saved_at = -math.inf  # so a checkpoint is due
+                dying.add(run)
+        between_steps(run, boundary)
+        if dies:
+            raise Died
+
+    def silent(run: Run, status: str, reason: str | None = None) -> None:
+        if status != "failed":
+            set_status(run, status, reason)
+
+    monkeypatch.setattr(Run, "_between_steps", stopping)
+    monkeypatch.setattr(Run, "set_status", silent)
+
+
+def test_stopped_and_resumed(
+    recipe: Recipe, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, folder = trained(recipe, tmp_path_factory), tmp_path / "run"
+    steps = spread(result(whole)["steps"], MOST if recipe.name in AT_EVERY_STEP else 3)
+    stop_at(steps, monkeypatch)
+    lives = 0
+    while not is_done(folder):
+        lives += 1
+        assert lives <= 2 * MOST + 2, "it does not come to its end"
+        try:
+            if lives == 1:
+                # No checkpoint comes by the clock: what is saved is what the test has saved.
+                chainrule.train(recipe.name, out=folder, device="cpu", seed=3, **{"checkpoint_s": 1e9, **recipe.tiny})
+            else:
+                chainrule.resume(folder, device="cpu")
+        except (Interrupted, Died):
+            pass
+    assert lives > len(steps), "it was stopped at fewer boundaries than asked for"
+    assert_same(numbers(whole), numbers(folder))
