@@ -81,7 +81,8 @@ def test_the_added_family_keeps_every_contract(tmp_path: Path) -> None:
     *_, contracts, write_documents = follow_the_guide(tmp_path)
     run_in(tmp_path, write_documents)
     assert "passed" in run_in(tmp_path, [*contracts, "-m", "slow or not slow"])
-    assert "passed" in run_in(tmp_path, ["pytest", "tests/contracts/test_imports.py"])
+    rooms_and_habits = ["tests/contracts/test_rooms.py", "tests/contracts/test_habits.py"]
+    assert "passed" in run_in(tmp_path, ["pytest", *rooms_and_habits])
     assert "passed" in run_in(
         tmp_path, ["pytest", "tests/test_documents.py", "-k", "not guide and not added and not example"]
     )
