@@ -279,7 +279,7 @@ ERRORS: dict[str, tuple[Callable[[], object], str]] = {
     "lrn beta": (lambda: N.lrn_across_channels(X, beta=math.nan), "beta is out of range"),
     "lrn k": (lambda: N.lrn_across_channels(X, k=0.0), "k is out of range"),
     "lrn of bytes": (lambda: N.lrn_across_channels(X.byte()), "floating(.|\n)*uint8"),
-    "no channels": (lambda: N.lrn_across_channels(X[0, 0, 0]), "channels expected"),
+    "no channels": (lambda: N.lrn_across_channels(X[0, 0, 0]), "expected channels"),
     "batch of one": (lambda: BatchNorm(4).double()(X[:1, :, 0, 0]), "more than one number a channel(.|\n)*last one"),
     "batch of none": (lambda: BatchNorm(4).double()(X[:0]), "more than one number"),
     "caffe's batch of none": (lambda: CaffeBatchNorm(4).double()(X[:0]), "empty batch"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -71,6 +73,27 @@ def hold_out(
         made |= {"train": "the rest", name: f"{fraction:.4g} of train{how}, seed {seed}, indices {fingerprint(held)}"}
         indices[name], rest = rest[held], rest[kept]
     return {**indices, "train": rest}, made
+
+
+def held_out_counts(
+    labels: dict[str, np.ndarray], fractions: dict[str, float], by_class: bool = True
+) -> dict[str, Any]:
+    """What training would hold out of `train` where val or test are not given, and the counts that result."""
+    left = torch.from_numpy(labels["train"]).long()
+    counts = {name: len(part) for name, part in labels.items()}
+    made = {}
+    for name, fraction in fractions.items():
+        if name not in labels:
+            kept, held = stratified(left, fraction, 0)
+            left, counts[name] = left[kept], len(held)
+            made[name] = f"{fraction:.3g} of train{', stratified' if by_class else ''}, by the seed"
+    counts["train"] = len(left)
+    after = {name: counts[name] for name in ("train", "val", "test")}
+    empty = [name for name in made if not after[name]]
+    warning = {
+        "warning": f"too few samples: {' and '.join(empty)} would be empty; give more, or a folder for each split"
+    }
+    return {"made": made or "none", "after": after, **(warning if empty else {})}
 
 
 def fingerprint(*tensors: Tensor) -> str:

@@ -149,7 +149,7 @@ def _attribution_settings(task: object, target: int | str | None) -> dict[str, A
 
 
 def _training_batch(run: Run, task: object) -> dict[str, Any] | None:
-    """The graph of the loss on a real batch, and what is ill in it; None where a system shows no batch.
+    """The graph of the loss on a real batch, and what is wrong in it; None where a task shows no batch.
 
     A run that is done has learnt what it could: its steps are small for a good reason and are not measured.
     """

@@ -13,8 +13,8 @@ from PIL import Image
 from chainrule.core.errors import UserError
 from chainrule.data.images import loading as images
 from chainrule.data.images.decoding import colour_channels, decode
-from chainrule.data.images.files import read_idx
 from chainrule.data.images.loading import decode_files, pixel_statistics
+from chainrule.data.images.published import read_idx
 from chainrule.data.splits import fingerprint
 from tests.data.image_sets import cifar_folder, idx_bytes, idx_folder, read, refused, stripes, write_images
 

@@ -12,8 +12,10 @@ from sklearn.datasets import load_digits, load_iris
 from sklearn.preprocessing import StandardScaler
 
 from chainrule.core.errors import UserError
-from chainrule.data.tables.loading import original_rows, read_labelled, read_other, read_rows, read_table_splits
+from chainrule.data.tables.loading import read_table_splits
+from chainrule.data.tables.new_rows import read_labelled, read_other, read_rows
 from chainrule.data.tables.row_encoder import RowEncoder
+from chainrule.data.tables.spec import original_rows
 
 TABLE = "a,b,c,label\n" + "".join(f"{i},{i * i % 7},{(i * 5) % 11},{'xy'[i % 2]}\n" for i in range(40))
 
@@ -88,7 +90,7 @@ def test_csv_with_label_named_target_or_none() -> None:
     spec, splits = read(write(TABLE))
     assert (spec["columns"], spec["classes"], spec["target"]) == (["a", "b", "c"], ["x", "y"], "label")
     assert read(write(TABLE.replace("label", "kind")), target="kind")[0]["columns"] == ["a", "b", "c"]
-    assert "column 'label'" in refused(write(TABLE), target="c")  # then the labels are a column of x, and no numbers
+    assert "column 'label'" in refused(write(TABLE), target="c")  # then the labels are a column of x, and not numeric
     spec, splits = read(write("a;b\n" + "".join(f"{i};{i % 3}\n" for i in range(10))))
     assert (spec["columns"], spec["classes"], splits["train"].y) == (["a", "b"], None, None)
     assert spec["splits"]["train"] == "the rest"
@@ -109,7 +111,9 @@ def test_classification_takes_the_last_column_and_regression_numbers() -> None:
     path = write("a,b\n" + "".join(f"{i},{i / 2}\n" for i in range(20)))
     spec, splits = read(path, task="regression", standardize=False)
     assert torch.equal(splits["train"].y, splits["train"].x[:, 0] / 2)
-    assert "a target is no number" in refused(write("a,b\n" + "".join(f"{i},v\n" for i in range(9))), task="regression")
+    assert "a target is not numeric" in refused(
+        write("a,b\n" + "".join(f"{i},v\n" for i in range(9))), task="regression"
+    )
 
 
 def test_a_folder_keeps_its_own_splits_and_column_order_is_by_name() -> None:
@@ -138,7 +142,7 @@ def test_npz() -> None:
     [
         ({"x": np.array([[1, "a"]], dtype=object)}, "a pickle"),
         ({"x": np.zeros(5)}, "x[:, None]"),
-        ({"x": np.zeros((5, 2), dtype="U1")}, "holds no numbers"),
+        ({"x": np.zeros((5, 2), dtype="U1")}, "is not numeric"),
         ({"x": np.array([[1.0, 2.0], [np.nan, 1.0]])}, "x[1, 0]"),
         ({"x": np.zeros((5, 2)), "y": np.zeros((5, 1))}, "y[:, 0]"),
         ({"z": np.zeros((5, 2))}, "lacks its arrays"),
@@ -174,7 +178,7 @@ def test_csv_mistakes(text: str, said: str) -> None:
 
 def test_other_mistakes() -> None:
     assert "no column 'speces'" in refused(write(TABLE), target="speces")
-    assert "this is no table" in refused(write("a", "notes.rst"))
+    assert "this is not a table" in refused(write("a", "notes.rst"))
     Path("bytes.csv").write_bytes(b"a,b\n\xff\xfe,1\n")
     assert "cannot be read" in refused("bytes.csv")
     assert "a set of text" in refused("pydoc-topics")
@@ -233,7 +237,7 @@ def test_categories_are_a_feature_each(tmp_path: Path) -> None:
 
 
 def test_text_is_refused_unless_it_is_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="a cell is no number") as error:
+    with pytest.raises(UserError, match="a cell is not numeric") as error:
         read_people(people(tmp_path), encode=False, missing="refuse")
     assert "line 2, column 'colour'" in str(error.value) and "red" in str(error.value)
 

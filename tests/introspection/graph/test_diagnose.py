@@ -1,4 +1,4 @@
-"""Each illness of a network and its healthy twin: found in the one, with its number and layer, and not in the other."""
+"""Each problem of a network and its healthy twin: found in the one, with its number and layer, and not in the other."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_saturated_units(act: Callable[[], nn.Module]) -> None:
     assert finding.layer in ("1", "3") and finding.number > 0.8
 
 
-def test_a_sure_answer_is_no_illness() -> None:
+def test_a_sure_answer_is_no_problem() -> None:
     net = nn.Sequential(nn.Linear(32, 4), nn.Tanh())
     with torch.no_grad():
         net[0].weight *= 1000
@@ -204,7 +204,7 @@ class Logarithm(nn.Module):
 def test_the_first_value_that_is_no_number() -> None:
     torch.manual_seed(0)
     net, (x, y) = Logarithm(), data()
-    findings = [f for f in diagnose(net, (x, y), F.cross_entropy) if f.what == "no finite number"]
+    findings = [f for f in diagnose(net, (x, y), F.cross_entropy) if f.what == "NaN or infinite value"]
     assert len(findings) == 1 and "log" in findings[0].meaning
     assert findings[0].number == int((net.linear(x) <= 0).sum()) > 0
 

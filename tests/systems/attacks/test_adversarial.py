@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
-from chainrule.systems.attacks.perturbations import fast_gradient_sign, iterative_gradient_sign, universal_perturbation
+from chainrule.systems.attacks.perturbations import fgsm, pgd, universal_perturbation
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def linear(weight: Tensor) -> nn.Linear:
 
 def test_a_linear_loss_rises_by_epsilon_times_the_sum_of_weights() -> None:
     w, x = torch.randn(6, dtype=torch.float64), 0.3 + 0.4 * torch.rand(5, 6, dtype=torch.float64)
-    for attack in (fast_gradient_sign, lambda *a, **k: iterative_gradient_sign(*a, steps=7, random_start=True, **k)):
+    for attack in (fgsm, lambda *a, **k: pgd(*a, steps=7, random_start=True, **k)):
         found = attack(lambda z: z @ w, x, 0.1)
         assert torch.allclose((found - x) @ w, 0.1 * w.abs().sum().expand(5))
 
@@ -34,8 +34,8 @@ def test_no_corner_of_the_cube_is_better_on_a_linear_loss() -> None:
     w, x, epsilon = torch.randn(4, dtype=torch.float64), torch.rand(1, 4, dtype=torch.float64), 0.3
     corners = torch.tensor(list(itertools.product([-epsilon, epsilon], repeat=4)), dtype=torch.float64)
     best = float(((x + corners).clamp(0, 1) @ w).max())
-    assert float(fast_gradient_sign(lambda z: z @ w, x, epsilon) @ w) == pytest.approx(best)
-    assert float(iterative_gradient_sign(lambda z: z @ w, x, epsilon, steps=5) @ w) == pytest.approx(best)
+    assert float(fgsm(lambda z: z @ w, x, epsilon) @ w) == pytest.approx(best)
+    assert float(pgd(lambda z: z @ w, x, epsilon, steps=5) @ w) == pytest.approx(best)
 
 
 def test_steps_beat_one_step_where_the_loss_bends_and_all_stay_within_bounds() -> None:
@@ -45,15 +45,13 @@ def test_steps_beat_one_step_where_the_loss_bends_and_all_stay_within_bounds() -
     def loss(z: Tensor) -> Tensor:
         return nn.functional.cross_entropy(network(3 * z), y, reduction="none")
 
-    once, often = fast_gradient_sign(loss, x, 0.2), iterative_gradient_sign(loss, x, 0.2, steps=20)
+    once, often = fgsm(loss, x, 0.2), pgd(loss, x, 0.2, steps=20)
     means = [float(loss(z).detach().mean()) for z in (x, once, often)]
     assert means == sorted(means) and means[0] < means[1] < means[2]
-    for found in (once, often, iterative_gradient_sign(loss, x, 0.2, steps=3, random_start=True)):
+    for found in (once, often, pgd(loss, x, 0.2, steps=3, random_start=True)):
         assert float((found - x).abs().max()) <= 0.2 + 1e-6 and float(found.min()) >= 0 and float(found.max()) <= 1
     wanted = (y + 1) % 3
-    towards = iterative_gradient_sign(
-        lambda z: -nn.functional.cross_entropy(network(3 * z), wanted, reduction="none"), x, 0.2, steps=20
-    )
+    towards = pgd(lambda z: -nn.functional.cross_entropy(network(3 * z), wanted, reduction="none"), x, 0.2, steps=20)
     before, after = (network(3 * z).argmax(1) == wanted for z in (x, towards))
     assert int(after.sum()) > int(before.sum())
     assert all(p.grad is None and p.requires_grad for p in network.parameters())
@@ -72,14 +70,14 @@ def test_one_change_for_all() -> None:
 
 def test_no_room_no_change() -> None:
     x = torch.rand(3, 4)
-    assert torch.equal(fast_gradient_sign(lambda z: z.sum(1), x, 0.0), x)
-    assert torch.equal(iterative_gradient_sign(lambda z: z.sum(1), x, 0.0, steps=2), x)
+    assert torch.equal(fgsm(lambda z: z.sum(1), x, 0.0), x)
+    assert torch.equal(pgd(lambda z: z.sum(1), x, 0.0, steps=2), x)
 
 
 def test_bounds_out_of_range() -> None:
     with pytest.raises(UserError, match="epsilon of 0 or more"):
-        fast_gradient_sign(lambda z: z.sum(1), torch.rand(1, 2), -0.1)
+        fgsm(lambda z: z.sum(1), torch.rand(1, 2), -0.1)
     with pytest.raises(UserError, match="low below high"):
-        iterative_gradient_sign(lambda z: z.sum(1), torch.rand(1, 2), 0.1, steps=1, low=1.0, high=0.0)
+        pgd(lambda z: z.sum(1), torch.rand(1, 2), 0.1, steps=1, low=1.0, high=0.0)
     with pytest.raises(UserError, match="steps of 1 or more"):
-        iterative_gradient_sign(lambda z: z.sum(1), torch.rand(1, 2), 0.1, steps=0)
+        pgd(lambda z: z.sum(1), torch.rand(1, 2), 0.1, steps=0)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import chainrule
 from chainrule.core.errors import UserError
 from chainrule.models import build
-from chainrule.reporting.report import group_of
+from chainrule.reporting.learning_curves import group_of
 from chainrule.systems.backprop.chain import Chain
 from chainrule.systems.backprop.layers.criteria import CrossEntropy
 from chainrule.systems.backprop.loop import delta_norms

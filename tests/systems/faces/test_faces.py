@@ -24,8 +24,8 @@ from chainrule.functional.losses import triplet
 from chainrule.run.run import Run
 from chainrule.systems.faces.face_net_small import FaceNetSmall
 from chainrule.systems.faces.jitter import face_jitter
-from chainrule.systems.faces.task import MirrorMean
-from chainrule.systems.faces.triplets import violating_triplets
+from chainrule.systems.faces.task import FlipAveragedEmbedding
+from chainrule.systems.faces.triplets import batch_all_triplets
 from tests.conftest import mirror
 
 SMALL: dict[str, Any] = {
@@ -267,25 +267,27 @@ def test_embeddings_have_length_one() -> None:
 def test_a_face_and_its_mirror_image_are_one() -> None:
     torch.manual_seed(0)
     net, x = FaceNetSmall(8, 1, 16, width=4).eval(), torch.randn(5, 1, 16, 16)
-    found = MirrorMean(net)(x)
-    assert torch.allclose(found, MirrorMean(net)(x.flip(3)), atol=1e-6) and not torch.allclose(net(x), net(x.flip(3)))
+    found = FlipAveragedEmbedding(net)(x)
+    assert torch.allclose(found, FlipAveragedEmbedding(net)(x.flip(3)), atol=1e-6) and not torch.allclose(
+        net(x), net(x.flip(3))
+    )
     by_hand = net(x) + net(torch.from_numpy(x.numpy()[..., ::-1].copy()))
     assert torch.allclose(found, by_hand / by_hand.norm(dim=1, keepdim=True), atol=1e-6)
 
 
-def test_a_image_too_small() -> None:
+def test_an_image_too_small() -> None:
     with pytest.raises(UserError, match="too small"):
         FaceNetSmall(size=15)
 
 
-def test_one_batch_is_learnt_by_heart() -> None:
+def test_one_batch_is_overfit() -> None:
     """Noise images of three persons: after it no triplet violates the margin."""
     torch.manual_seed(0)
     net, x, y = FaceNetSmall(8, 1, 16, width=4), torch.randn(9, 1, 16, 16), torch.arange(9) // 3
     optimizer = torch.optim.Adam(net.parameters(), 1e-2)
     for _ in range(80):
         z = net(x)
-        a, p, n = violating_triplets(z, y)
+        a, p, n = batch_all_triplets(z, y)
         if not len(a):
             return
         optimizer.zero_grad()
@@ -309,7 +311,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _RUN[0]
 
 
-def test_it_learns_to_know_strangers(folder: Path) -> None:
+def test_it_verifies_persons_who_were_not_in_training(folder: Path) -> None:
     found = Run.load(folder).result()
     assert found is not None and found["chosen"]["metric"] == "val_auc"
     metrics = found["metrics"]
@@ -345,9 +347,9 @@ def test_the_metrics_are_scikit_learns(folder: Path) -> None:
 def test_the_threshold_is_the_validations(folder: Path) -> None:
     task: Any = Run.load(folder, "cpu").open_task()
     kept = float(task.threshold.value)
-    assert 0 < kept < 4 and isinstance(task.answering, MirrorMean)
+    assert 0 < kept < 4 and isinstance(task.embedder, FlipAveragedEmbedding)
     x = task.normalize(task.data.val.x)
-    assert torch.allclose(task.embed(task.data.val.x), task.answering(x), atol=1e-6)
+    assert torch.allclose(task.embed(task.data.val.x), task.embedder(x), atol=1e-6)
     best = task.validate()
     assert float(task.threshold.value) == kept, "the threshold belongs to other weights than those that were chosen"
     logged = [line for line in Run.load(folder).log_lines() if "val_auc" in line]
@@ -380,7 +382,7 @@ def test_other_mining_learns_too(tmp_path: Path, mining: str) -> None:
     settings = {**SMALL, "mining": mining, "epochs": 5, "margin": 0.3, "augment": False, "mirror": False}
     run = chainrule.train("facenet", data=str(data), out=tmp_path / "run", device="cpu", **settings)
     task: Any = run.task
-    assert task.answering is task.model, "mirror=no answers for the image alone"
+    assert task.embedder is task.model, "mirror=no answers for the image alone"
     losses = [line["loss"] for line in run.log_lines() if "loss" in line]
     result = run.result()
     assert losses[-1] < losses[0] and result is not None and result["metrics"]["auc"] > 0.9
@@ -433,7 +435,7 @@ def test_a_gallery(folder: Path, tmp_path: Path) -> None:
     assert spread == sorted(spread) and answers[2]["squared_distance"] == spread[0] > answers[2]["threshold"]
 
 
-def test_a_image_of_the_gallery_itself(folder: Path, tmp_path: Path) -> None:
+def test_an_image_of_the_gallery_itself(folder: Path, tmp_path: Path) -> None:
     own = image(tmp_path / "g" / "a" / "0.png", 60, 0)
     other = image(tmp_path / "g" / "a" / "1.png", 60, 1)
     (answer,) = chainrule.predict(folder, [str(own), str(tmp_path / "g")], device="cpu")
@@ -493,7 +495,7 @@ def test_settings_that_the_data_do_not_allow(tmp_path: Path) -> None:
     data = people(tmp_path / "data", [4] * 8)
     for wrong, words in (
         ({"persons": 20}, "fewer persons than a batch takes"),
-        ({"pictures": 9}, "images=4 or less"),
+        ({"pictures": 9}, "pictures=4 or less"),
         ({"size": 8}, "too small"),
     ):
         with pytest.raises(UserError, match=words):

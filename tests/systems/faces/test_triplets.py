@@ -10,20 +10,20 @@ from torch import Tensor
 
 from chainrule.core.errors import UserError
 from chainrule.functional.losses import triplet
-from chainrule.systems.faces.identity_batches import IdentityBatches
+from chainrule.systems.faces.pk_sampler import PKSampler
 from chainrule.systems.faces.triplets import (
     Triplets,
-    hardest_triplets,
+    batch_all_triplets,
+    batch_hard_triplets,
     pairwise_squared_distances,
     semi_hard_triplets,
-    violating_triplets,
 )
 
 MARGIN = 0.2
 MINERS: dict[str, Callable[[Tensor, Tensor], Triplets]] = {
     "semi-hard": lambda x, y: semi_hard_triplets(x, y, margin=MARGIN),
-    "hard": hardest_triplets,
-    "violating": lambda x, y: violating_triplets(x, y, margin=MARGIN),
+    "hard": batch_hard_triplets,
+    "violating": lambda x, y: batch_all_triplets(x, y, margin=MARGIN),
 }
 
 
@@ -90,7 +90,7 @@ def test_neither_bound_belongs_to_the_semi_hard() -> None:
         found = as_rows(semi_hard_triplets(torch.tensor([[0.0], [1.0], [place]]), y, margin=3.0))
         assert ((0, 1, 2) in found) == taken
     touching = torch.tensor([[0.0], [1.0], [2.0]])
-    assert (0, 1, 2) not in as_rows(violating_triplets(touching, y, margin=3.0)), "its loss is zero"
+    assert (0, 1, 2) not in as_rows(batch_all_triplets(touching, y, margin=3.0)), "its loss is zero"
 
 
 @pytest.mark.parametrize("kind", MINERS)
@@ -117,9 +117,7 @@ def test_every_mined_triplet_is_of_two_persons_and_costs(kind: str) -> None:
 def test_batches_without_a_triplet(kind: str, x: Tensor, y: Tensor) -> None:
     found = MINERS[kind](x, y)
     assert [part.dtype for part in found] == [torch.int64] * 3
-    if (
-        not x.isnan().any() or kind != "hard"
-    ):  # of what is no number, the hardest is anyone; the loss is nan, and is seen
+    if not x.isnan().any() or kind != "hard":  # of NaN, the hardest is anyone; the loss is NaN, and is seen
         assert [tuple(part.shape) for part in found] == [(0,)] * 3
 
 
@@ -158,9 +156,9 @@ def test_distances_keep_their_digits() -> None:
     ("call", "words"),
     [
         (lambda: semi_hard_triplets(torch.rand(4, 2), torch.arange(3)), "one person for each"),
-        (lambda: hardest_triplets(torch.rand(4, 2), torch.rand(4)), "whole numbers"),
+        (lambda: batch_hard_triplets(torch.rand(4, 2), torch.rand(4)), "whole numbers"),
         (lambda: semi_hard_triplets(torch.rand(4, 2), torch.arange(4), margin=0.0), "above 0"),
-        (lambda: violating_triplets(torch.rand(4, 2), torch.arange(4), margin=-1.0), "0 or more"),
+        (lambda: batch_all_triplets(torch.rand(4, 2), torch.arange(4), margin=-1.0), "0 or more"),
         (lambda: semi_hard_triplets(torch.rand(4, 2), torch.arange(4), margin=float("nan")), "above 0"),
         (lambda: pairwise_squared_distances(torch.arange(4)), "floating"),
         (lambda: pairwise_squared_distances(torch.rand(4, 2), torch.rand(4, 3)), "two lengths"),
@@ -183,7 +181,7 @@ def images_of(*counts: int) -> tuple[Tensor, Tensor]:
 
 def test_a_batch_has_p_persons_with_k_images() -> None:
     x, y = images_of(6, 5, 9, 4, 7)
-    batches = IdentityBatches(x, y, persons=3, pictures=4, seed=0)
+    batches = PKSampler(x, y, persons=3, images=4, seed=0)
     seen = set()
     for epoch in range(30):
         drawn = list(batches.epoch(epoch))
@@ -198,36 +196,36 @@ def test_a_batch_has_p_persons_with_k_images() -> None:
 
 def test_who_has_fewer_images_gives_all() -> None:
     x, y = images_of(1, 2, 8)
-    for found in IdentityBatches(x, y, persons=3, pictures=4, seed=1).epoch(0):
+    for found in PKSampler(x, y, persons=3, images=4, seed=1).epoch(0):
         assert found.y.bincount().tolist() == [1, 2, 4]
 
 
-def test_an_epoch_goes_on_where_it_stood() -> None:
+def test_an_epoch_resumes_where_it_stood() -> None:
     x, y = images_of(6, 5, 9, 4, 7)
-    batches = IdentityBatches(x, y, persons=2, pictures=3, seed=5)
+    batches = PKSampler(x, y, persons=2, images=3, seed=5)
     whole = [found.index.tolist() for found in batches.epoch(2)]
     assert len(whole) == 6 and [found.index.tolist() for found in batches.epoch(2, start=4)] == whole[4:]
-    again = IdentityBatches(x, y, persons=2, pictures=3, seed=5)
+    again = PKSampler(x, y, persons=2, images=3, seed=5)
     assert [found.index.tolist() for found in again.epoch(2)] == whole
     for seed, epoch in ((5, 3), (6, 2)):
-        other = IdentityBatches(x, y, persons=2, pictures=3, seed=seed)
+        other = PKSampler(x, y, persons=2, images=3, seed=seed)
         assert [found.index.tolist() for found in other.epoch(epoch)] != whole
     assert len({tuple(indices) for indices in whole}) == 6, "the batches of an epoch are one and the same"
 
 
 @pytest.mark.parametrize(
-    ("counts", "persons", "pictures", "words"),
+    ("counts", "persons", "images", "words"),
     [
         ((4, 4), 3, 2, r"fewer persons than a batch takes[\s\S]*persons=2 or less"),
         ((1, 1, 1), 2, 2, "nobody in the training split has two images"),
-        ((3, 2, 3), 2, 4, r"as many images[\s\S]*images=3 or less"),
+        ((3, 2, 3), 2, 4, r"as many images[\s\S]*pictures=3 or less"),
         ((4, 4), 1, 2, "no triplet"),
         ((4, 4), 2, 1, "no triplet"),
         ((), 2, 2, "fewer persons"),
     ],
     ids=["few persons", "one image each", "K too large", "P of one", "K of one", "empty"],
 )
-def test_batches_that_cannot_be(counts: tuple[int, ...], persons: int, pictures: int, words: str) -> None:
+def test_batches_that_cannot_be(counts: tuple[int, ...], persons: int, images: int, words: str) -> None:
     x, y = images_of(*counts) if counts else (torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64))
     with pytest.raises(UserError, match=words):
-        IdentityBatches(x, y, persons=persons, pictures=pictures, seed=0)
+        PKSampler(x, y, persons=persons, images=images, seed=0)

@@ -13,15 +13,15 @@ from torch import Tensor
 
 from chainrule.core.errors import UserError
 from chainrule.systems.faces.verification import (
-    accept_rate_at,
     area_under_roc,
     balanced_accuracy,
     best_threshold,
     equal_error_rate,
     fold_accuracy,
     pair_distances,
-    rank_one,
+    rank1_rate,
     roc,
+    val_at_far,
 )
 
 
@@ -71,7 +71,7 @@ def test_rates_by_hand() -> None:
     distances = torch.tensor([1.0, 2.0, 3.0, 4.0, 2.5, 3.5, 5.0, 6.0, 7.0, 8.0])
     same = torch.tensor([True] * 4 + [False] * 6)
     assert equal_error_rate(distances, same) == pytest.approx(0.25)  # at 3: 1 of 6; at 3.5: 2 of 6 and 1 of 4
-    assert accept_rate_at(distances, same, 1 / 6) == 0.75 and accept_rate_at(distances, same, 2 / 6) == 1.0
+    assert val_at_far(distances, same, 1 / 6) == 0.75 and val_at_far(distances, same, 2 / 6) == 1.0
     assert best_threshold(distances, same) == pytest.approx(4.5)  # 4 of 4 accepted, 4 of 6 refused
     assert balanced_accuracy(distances, same, 4.5) == pytest.approx(0.5 + 0.5 * 4 / 6)
 
@@ -79,12 +79,12 @@ def test_rates_by_hand() -> None:
 def test_kinds_that_are_apart_and_kinds_the_wrong_way_round() -> None:
     distances, same = torch.tensor([0.1, 0.2, 0.8, 0.9]), torch.tensor([True, True, False, False])
     assert (area_under_roc(distances, same), equal_error_rate(distances, same)) == (1.0, 0.0)
-    assert best_threshold(distances, same) == pytest.approx(0.5) and accept_rate_at(distances, same, 0.5) == 1.0
+    assert best_threshold(distances, same) == pytest.approx(0.5) and val_at_far(distances, same, 0.5) == 1.0
     assert (area_under_roc(distances, ~same), equal_error_rate(distances, ~same)) == (0.0, 1.0)
     assert best_threshold(distances, ~same) == pytest.approx(0.9)  # nothing is better than accepting all
     constant = torch.ones(4)
     assert (area_under_roc(constant, same), equal_error_rate(constant, same)) == (0.5, 0.5)
-    assert accept_rate_at(constant, same, 0.5) == 0.0, "a tie cannot be parted"
+    assert val_at_far(constant, same, 0.5) == 0.0, "a tie cannot be parted"
     assert best_threshold(constant, same) == 1.0
 
 
@@ -119,14 +119,14 @@ def test_the_accept_rate_tries_every_threshold(rate: float) -> None:
         accepted = distances <= threshold
         if float(accepted[~same].double().mean()) <= rate:
             best = max(best, float(accepted[same].double().mean()))
-    assert accept_rate_at(distances, same, rate) == pytest.approx(best)
+    assert val_at_far(distances, same, rate) == pytest.approx(best)
 
 
 def test_a_rate_that_rounds_below_its_count() -> None:
     """100 impostors, a rate of 0.29: 29 may be accepted, though 100 * 0.29 is a little less in binary."""
     distances = torch.arange(101.0)
     same = torch.arange(101) == 29
-    assert 100 * 0.29 < 29 and accept_rate_at(distances, same, 0.29) == 1.0
+    assert 100 * 0.29 < 29 and val_at_far(distances, same, 0.29) == 1.0
 
 
 def embedded(seed: int, counts: list[int], spread: float = 0.5) -> tuple[Tensor, Tensor]:
@@ -195,7 +195,7 @@ def test_rank_one_by_loops(seed: int) -> None:
     d, y = embedded(seed, [5, 4, 6, 3], spread=0.9)
     probes, gallery = torch.arange(0, 18, 2), torch.arange(1, 18, 2)
     hits = [y[min(gallery.tolist(), key=lambda g, q=q: float(d[q, g]))] == y[q] for q in probes.tolist()]
-    assert rank_one(d[probes][:, gallery], y[probes], y[gallery]) == pytest.approx(sum(map(int, hits)) / len(hits))
+    assert rank1_rate(d[probes][:, gallery], y[probes], y[gallery]) == pytest.approx(sum(map(int, hits)) / len(hits))
 
 
 def test_half_precision_and_single() -> None:
@@ -215,15 +215,15 @@ def test_half_precision_and_single() -> None:
         (lambda: roc(torch.rand(0), torch.zeros(0, dtype=torch.bool)), "one kind alone"),
         (lambda: roc(torch.rand(3), torch.tensor([1, 0, 0])), "for each pair"),
         (lambda: roc(torch.rand(2), torch.tensor([True, False, False])), "for each pair"),
-        (lambda: area_under_roc(torch.tensor([0.1, torch.nan]), torch.tensor([True, False])), "no number"),
-        (lambda: accept_rate_at(*pairs(0), 1e-3), r"too few pairs[\s\S]*1000 or more"),
-        (lambda: accept_rate_at(*pairs(0), 0.0), "out of range"),
+        (lambda: area_under_roc(torch.tensor([0.1, torch.nan]), torch.tensor([True, False])), "is NaN"),
+        (lambda: val_at_far(*pairs(0), 1e-3), r"too few pairs[\s\S]*1000 or more"),
+        (lambda: val_at_far(*pairs(0), 0.0), "out of range"),
         (lambda: pair_distances(torch.rand(3, 2), torch.arange(3)), r"\(3, 3\)"),
         (lambda: fold_accuracy(*embedded(0, [2, 2, 2, 1, 1])), r"4 or more[\s\S]*found:\s*3"),
         (lambda: fold_accuracy(*embedded(0, [2] * 6), num_folds=3), "4 or more"),
-        (lambda: rank_one(torch.rand(0, 3), torch.arange(0), torch.arange(3)), "one or more of each"),
-        (lambda: rank_one(torch.rand(3, 2), torch.arange(2), torch.arange(3)), "not those of probes"),
-        (lambda: rank_one(torch.tensor([[torch.nan, 1.0]]), torch.arange(1), torch.arange(2)), "no number"),
+        (lambda: rank1_rate(torch.rand(0, 3), torch.arange(0), torch.arange(3)), "one or more of each"),
+        (lambda: rank1_rate(torch.rand(3, 2), torch.arange(2), torch.arange(3)), "not those of probes"),
+        (lambda: rank1_rate(torch.tensor([[torch.nan, 1.0]]), torch.arange(1), torch.arange(2)), "is NaN"),
     ],
 )
 def test_wrong_arguments(call: Callable[[], object], words: str) -> None:

@@ -16,7 +16,7 @@ from chainrule.core.errors import UserError
 from chainrule.functional.activations import ACTIVATIONS
 from chainrule.introspection.watching import saturated_share, slope_of, watched
 from chainrule.optim.by_name import optimizer_of
-from chainrule.reporting.report import group_of
+from chainrule.reporting.learning_curves import group_of
 from chainrule.systems.feedforward.mlp import MLP, NO_GRADIENT, Activation
 from chainrule.systems.feedforward.target_scaler import TargetScaler
 from chainrule.systems.studies.optimization.vanishing_gradient import conclude, layer_gradients

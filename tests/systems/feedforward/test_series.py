@@ -284,7 +284,7 @@ def test_a_series_that_is_wrong(values: Any, options: dict[str, Any], words: str
         ({"target": "y", "data": "series.csv"}, "no column 'y'"),
         ({"period": 900}, "period is longer"),
         ({"horizon": 201}, "horizon is longer"),
-        ({"data": "series.csv", "target": "month"}, "no number"),
+        ({"data": "series.csv", "target": "month"}, "not numeric"),
     ],
 )
 def test_wrong_settings_end_before_the_first_step(settings: dict[str, Any], words: str) -> None:

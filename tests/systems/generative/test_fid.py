@@ -104,7 +104,7 @@ def test_the_scorer_takes_bytes_of_any_size_and_gives_features_and_log_probs() -
 
 
 def test_the_scorer_reads_real_digits() -> None:
-    from chainrule.data.images.files import read_idx
+    from chainrule.data.images.published import read_idx
 
     folder = mirror("mnist")
     x = torch.from_numpy(read_idx(folder / "t10k-images-idx3-ubyte.gz").copy())[:1000, None]

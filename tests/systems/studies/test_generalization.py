@@ -1,4 +1,4 @@
-"""Bias and variance, ensembles, dropout as averaging, batch normalisation, random labels: against closed forms."""
+"""The studies of generalisation: bias and variance, ensembles, dropout, random labels, against closed forms."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ from chainrule.systems.studies.generalization.bias_variance_decomposition import
 from chainrule.systems.studies.generalization.dropout_masks import all_masks, arithmetic_mean, geometric_mean
 from chainrule.systems.studies.generalization.ensemble_linear import EnsembleLinear
 from chainrule.systems.studies.generalization.voting import error_correlation, wrong_majority
-from chainrule.systems.studies.optimization import batch_norm_speed
 
 DOUBLE = torch.float64
 
@@ -199,6 +198,14 @@ def test_ensemble_bounds_measured(tmp_path: Path) -> None:
         metrics("ensemble-bounds", tmp_path / "even", members=4)
 
 
+def test_figures_where_nothing_erred() -> None:
+    """Logarithmic axes without a point that they could show."""
+    right = torch.ones(3, 4, dtype=torch.bool)
+    votes = {**ensemble_bounds.measure_votes(right.double(), right[0], [1, 3]), "members": "starts"}
+    assert votes["vote_error"] == votes["binomial_error"] == votes["correlation"] == 0.0
+    assert len(ensemble_bounds.draw([votes, {**votes, "members": "regressors"}])) == 3
+
+
 # -- dropout --------------------------------------------------------------------------------------------------------
 
 
@@ -304,68 +311,6 @@ def test_more_masks_are_groups_of_the_same_draws() -> None:
     assert found["sampled_error"][0] == pytest.approx(np.mean(singles))
     pair = [nn.functional.nll_loss(log_probs[i : i + 2].exp().mean(0).log(), y) for i in (0, 2)]
     assert found["sampled_nll_nats"][1] == pytest.approx(float(sum(pair)) / 2), "a fifth draw makes no pair"
-
-
-# -- batch normalisation --------------------------------------------------------------------------------------------
-
-
-def test_the_normalised_net_starts_from_the_same_weights() -> None:
-    torch.manual_seed(0)
-    plain = batch_norm_speed.perceptron(4, 3, 2, 2, False)
-    torch.manual_seed(0)
-    normed = batch_norm_speed.perceptron(4, 3, 2, 2, True)
-    assert [type(m).__name__ for m in normed] == ["Linear", "BatchNorm", "Sigmoid"] * 2 + ["Linear"]
-    layers = [[m for m in network if isinstance(m, nn.Linear)] for network in (plain, normed)]
-    for without, with_norm in zip(*layers, strict=True):
-        torch.testing.assert_close(without.weight, with_norm.weight, rtol=0, atol=0)
-        bound = math.sqrt(6 / (without.in_features + without.out_features))
-        assert without.weight.detach().abs().max() <= bound and not without.bias.detach().any()
-    assert [layer.bias is None for layer in layers[1]] == [True, True, False]
-
-
-def test_the_fastest_is_who_reached_first_else_who_came_nearest() -> None:
-    rows = [
-        {"reached": False, "steps_taken": 50, "val_accuracy": 0.7, "rate": 1},
-        {"reached": False, "steps_taken": 50, "val_accuracy": 0.8, "rate": 2},
-    ]
-    assert batch_norm_speed.fastest(rows)["rate"] == 2
-    rows += [
-        {"reached": True, "steps_taken": 50, "val_accuracy": 0.9, "rate": 3},
-        {"reached": True, "steps_taken": 30, "val_accuracy": 0.9, "rate": 4},
-    ]
-    assert batch_norm_speed.fastest(rows)["rate"] == 4
-
-
-def test_batch_norm_measured(tmp_path: Path) -> None:
-    found = metrics(
-        "batch-norm-speed", tmp_path, depths=(3,), rates=(0.3, 1.0), hidden=50, accuracy=0.9, steps=600, every=10
-    )
-    assert found["depth_3_reached_with"] == 1.0 and found["depth_3_steps_with"] < 150
-    assert found["depth_3_ratio_of_steps"] > 3
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"depths": (0,)}, "depths and rates"),
-        ({"rates": (-1.0,)}, "depths and rates"),
-        ({"batch_size": 1}, "no variance"),
-    ],
-)
-def test_batch_norm_refuses(settings: dict[str, Any], words: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=words):
-        metrics("batch-norm-speed", tmp_path, **settings)
-
-
-def test_figures_where_nothing_was_reached_or_nothing_erred() -> None:
-    """Logarithmic axes without a point that they could show."""
-    row = {"depth": 1, "reached": False, "steps_taken": 4, "val_accuracy": 0.0, "at": [2, 4], "accuracies": [0.0, 0.0]}
-    rows = [{**row, "rate": rate, "batch_norm": side} for rate in (0.1, 1.0) for side in (False, True)]
-    assert all("<svg" in (figure.svg or "") for figure in batch_norm_speed.draw(rows, 0.9))
-    right = torch.ones(3, 4, dtype=torch.bool)
-    votes = {**ensemble_bounds.measure_votes(right.double(), right[0], [1, 3]), "members": "starts"}
-    assert votes["vote_error"] == votes["binomial_error"] == votes["correlation"] == 0.0
-    assert len(ensemble_bounds.draw([votes, {**votes, "members": "regressors"}])) == 3
 
 
 # -- random labels --------------------------------------------------------------------------------------------------

@@ -14,14 +14,15 @@ from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import Source, resolve
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.images.decoding import SUFFIXES, image_files
-from chainrule.data.images.files import RawImageSet, read_images
+from chainrule.data.images.files import read_images
 from chainrule.data.images.loading import BORDER, check_range, pixel_statistics, to_tensor, usual_channels
+from chainrule.data.images.raw import RawImageSet
+from chainrule.data.layout import SPLITS, split_folders, subfolders
 from chainrule.data.splits import fingerprint
 
 if TYPE_CHECKING:
     from chainrule.run.run import Run
 
-SPLITS = ("train", "val", "test")
 # Of a split two persons at least, with two images each: one genuine pair and one pair of two persons.
 LEAST_PERSONS = 2
 # The ORL database has no published split; these are strangers to each other by number, as its papers have done it.
@@ -74,8 +75,7 @@ def read_face_splits(
     and test/, each of persons' folders, as it is; what is missing is made of the persons of train by the seed.
     """
     folder = resolve(source)
-    parts: dict[str, Source | Path] = {**_given_parts(folder)}
-    raws = {name: _read_persons(part, target) for name, part in (parts or {"train": folder}).items()}
+    raws = {name: _read_persons(part, target) for name, part in _parts(folder).items()}
     wanted = channels or _usual_channels(raws)
     given = {name: _whole(raw, size, wanted) for name, raw in raws.items()}
     splits, made = _orl(given["train"]) if source == "orl" else _made(given, seed, val_fraction, test_fraction)
@@ -102,7 +102,7 @@ def read_face_splits(
 def read_other_faces(source: str, target: str | None, spec: dict[str, Any]) -> FaceSplit:
     """Other persons, images as large and in the colours of `spec`: their own test split, else all of them."""
     folder = resolve(source)
-    raw = _read_persons(_given_parts(folder).get("test", folder), target)
+    raw = _read_persons(_parts(folder).get("test", folder), target)
     split = _whole(raw, spec["size"], spec["channels"], spec.get("border"))
     _check({"test": split}, source)
     return split
@@ -120,16 +120,14 @@ def read_gallery(folder: Path) -> tuple[list[Path], list[str]]:
     return files, [f.stem if f.parent == folder else f.relative_to(folder).parts[0] for f in files]
 
 
-def _given_parts(folder: Source | Path) -> dict[str, Path]:
-    """The folders of the splits, where there is a train/; else none."""
-    if not isinstance(folder, Path) or not (folder / "train").is_dir():
-        return {}
-    return {name: folder / name for name in SPLITS if (folder / name).is_dir()}
+def _parts(place: Source | Path) -> dict[str, Source | Path]:
+    """The place of each split: of persons, so that the splits are read on their own and not as parts of one set."""
+    return {**split_folders(place)} if isinstance(place, Path) else {"train": place}
 
 
 def _read_persons(place: Source | Path, target: str | None) -> RawImageSet:
     if isinstance(place, Path) and place.is_dir():
-        persons = [d for d in place.iterdir() if d.is_dir() and not d.name.startswith(".")]
+        persons = subfolders(place)
         if len(persons) == 1:
             raise UserError(
                 "there is only one person",

@@ -17,7 +17,9 @@ from chainrule.data.catalog.sources import resolve
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.images.cache import decoded
 from chainrule.data.images.decoding import mixed_kinds
-from chainrule.data.images.files import RawImages, RawImageSet, read_images
+from chainrule.data.images.files import read_images
+from chainrule.data.images.raw import RawImages, RawImageSet
+from chainrule.data.layout import SPLITS
 from chainrule.data.splits import fingerprint, hold_out
 
 if TYPE_CHECKING:
@@ -115,7 +117,6 @@ def image_spec(
     mean, std = pixel_statistics(splits["train"].x)
     if max(std) == 0.0:
         raise UserError("all training images are of one constant colour", where=raw.where)
-    names = ("train", "val", "test")
     return {
         "where": raw.where,
         "classes": classes,
@@ -124,9 +125,9 @@ def image_spec(
         "mean": mean,
         "std": [s or 1.0 for s in std],
         "border": 0 if raw.splits["train"].files else BORDER,
-        "counts": {name: len(splits[name]) for name in names},
-        "splits": {name: made[name] for name in names},
-        "fingerprint": fingerprint(*(t for name in names for t in (splits[name].x, splits[name].y))),
+        "counts": {name: len(splits[name]) for name in SPLITS},
+        "splits": {name: made[name] for name in SPLITS},
+        "fingerprint": fingerprint(*(t for name in SPLITS for t in (splits[name].x, splits[name].y))),
     }
 
 

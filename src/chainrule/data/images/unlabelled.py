@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +12,10 @@ from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import resolve
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.images.decoding import SUFFIXES, image_files
-from chainrule.data.images.files import RawImages, RawImageSet, read_images
+from chainrule.data.images.files import read_images
 from chainrule.data.images.loading import ImageSplit, image_spec, read_image_splits, to_tensor, usual_channels
+from chainrule.data.images.raw import RawImages, RawImageSet
+from chainrule.data.layout import Layout, layout_of, subfolders
 from chainrule.data.splits import hold_out
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ def read_unlabelled_splits(
     test_fraction: float = 0.2,
 ) -> tuple[dict[str, Any], dict[str, ImageSplit]]:
     """What `load_unlabelled` gives a run."""
-    folder = resolve(source)
-    if not (isinstance(folder, Path) and is_unlabelled(folder)):
+    layout = layout_of(resolve(source))
+    if not is_unlabelled(layout):
         return read_image_splits(
             source,
             target=target,
@@ -60,7 +61,7 @@ def read_unlabelled_splits(
             val_fraction=val_fraction,
             test_fraction=test_fraction,
         )
-    raw = _unlabelled_of(folder)
+    raw = read_unlabelled(layout, least=2)
     channels = channels or usual_channels(raw)
     splits = {name: _unlabelled(to_tensor(part, size, channels)) for name, part in raw.splits.items()}
     whole = splits["train"]
@@ -73,8 +74,8 @@ def read_unlabelled_splits(
 
 def read_other_unlabelled(source: str, target: str | None, spec: dict[str, Any]) -> ImageSplit:
     """Other images, of whatever classes, as large and in the colours of `spec`: their own test split, else all."""
-    folder = resolve(source)
-    raw = _unlabelled_of(folder) if isinstance(folder, Path) and is_unlabelled(folder) else read_images(folder, target)
+    layout = layout_of(resolve(source))
+    raw = read_unlabelled(layout, least=2) if is_unlabelled(layout) else read_images(layout.place, target)
     part = raw.splits.get("test", raw.splits["train"])
     return _unlabelled(to_tensor(part, spec["size"], spec["channels"], border=spec.get("border")))
 
@@ -83,26 +84,22 @@ def _unlabelled(x: Tensor) -> ImageSplit:
     return ImageSplit(x, torch.zeros(len(x), dtype=torch.int64))
 
 
-def is_unlabelled(folder: Path) -> bool:
-    """Whether `folder` is a plain folder of images with fewer than two class folders in it."""
-    known = ("train-images-idx3-ubyte", "train-images-idx3-ubyte.gz", "cifar-10-batches-bin", "train.csv")
-    if not folder.is_dir() or any((folder / name).exists() for name in known):
-        return False
-    train = folder / "train" if (folder / "train").is_dir() else folder
-    return sum(d.is_dir() and not d.name.startswith(".") for d in train.iterdir()) < 2
+def is_unlabelled(layout: Layout) -> bool:
+    """Whether it is a plain folder of images with fewer than two class folders in it."""
+    return layout.form == "folder" and len(subfolders(layout.train)) < 2
 
 
-def _unlabelled_of(folder: Path) -> RawImageSet:
-    made = {name: folder / name for name in ("train", "val", "test") if (folder / name).is_dir()}
+def read_unlabelled(layout: Layout, least: int = 0) -> RawImageSet:
+    """The image files below each split; UserError where a split has fewer than `least`."""
     splits = {}
-    for name, place in (made if "train" in made else {"train": folder}).items():
+    for name, place in layout.splits.items():
         files = image_files(place)
-        if len(files) < 2:
+        if len(files) < least:
             raise UserError(
                 "there are too few images",
                 where=place,
-                expected="2 or more, ending in " + " ".join(sorted(SUFFIXES)),
+                expected=f"{least} or more, ending in " + " ".join(sorted(SUFFIXES)),
                 found=len(files),
             )
         splits[name] = RawImages(np.zeros(len(files), dtype=np.int64), files=files)
-    return RawImageSet(splits, [], str(folder))
+    return RawImageSet(splits, [], str(layout.place))

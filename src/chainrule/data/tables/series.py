@@ -16,7 +16,7 @@ from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import Source, resolve
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.splits import fingerprint
-from chainrule.data.tables.files import read_csv, to_numbers
+from chainrule.data.tables.csv_files import column_of, read_csv, to_numbers
 from chainrule.data.tables.mackey_glass import mackey_glass
 
 if TYPE_CHECKING:
@@ -230,14 +230,7 @@ def read_column(file: Path, target: str | None) -> tuple[str, np.ndarray]:
     """The column named, else the last one, as float64 (T,), line after line."""
     header, rows, lines = read_csv(file)
     name = header[-1] if target is None else target
-    if name not in header:
-        raise UserError(
-            f"the table has no column {name!r}",
-            where=file,
-            expected="one of " + ", ".join(header[:20]),
-            cure="--target COLUMN",
-        )
-    return name, to_numbers(rows, header, [header.index(name)], file, lines)[:, 0]
+    return name, to_numbers(rows, header, [column_of(name, header, file)], file, lines)[:, 0]
 
 
 def read_history(text: str, spec: Mapping[str, Any]) -> Tensor:
@@ -260,7 +253,7 @@ def read_history(text: str, spec: Mapping[str, Any]) -> Tensor:
     needed = spec["lags"] + spec["difference"]
     if len(values) < needed:
         raise UserError(
-            "the series is too short to go on from",
+            "the series is too short to forecast from",
             where=text[:60],
             expected=f"{needed} values or more",
             found=len(values),

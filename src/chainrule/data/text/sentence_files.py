@@ -8,10 +8,10 @@ from pathlib import Path
 
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import Source, resolve
-from chainrule.data.tables.files import read_csv
+from chainrule.data.layout import Layout, layout_of, split_folders, subfolders
+from chainrule.data.tables.csv_files import read_csv
 from chainrule.data.text.characters import read_file
 
-SPLITS = ("train", "val", "test")
 TEXT_COLUMN = "text"
 _SST5 = ("very negative", "negative", "neutral", "positive", "very positive")
 # Topics of Python's reference manual with enough paragraphs of their own.
@@ -80,14 +80,12 @@ def read_sentences(source: str, target: str | None) -> RawSentences:
         return RawSentences({"train": _manual()}, place.name)
     if place != Path(source) and source in _PUBLISHED:
         return RawSentences(_PUBLISHED[source](place), str(place))
-    if place.is_file():
-        return _csv_sentences({"train": place}, place, target)
-    files = {name: place / f"{name}.csv" for name in SPLITS if (place / f"{name}.csv").is_file()}
-    if "train" in files:
-        return _csv_sentences(files, place, target)
+    layout = layout_of(place)
+    if layout.form == "csv" or place.is_file():
+        return _csv_sentences(layout, target)
     if _is_mr(place):
         return RawSentences(_movie_reviews(place), str(place))
-    parts = split_folders(place)
+    parts = text_folders(place)
     if parts:
         return RawSentences({name: _class_folders(part) for name, part in parts.items()}, str(place))
     raise UserError(
@@ -98,18 +96,17 @@ def read_sentences(source: str, target: str | None) -> RawSentences:
     )
 
 
-def split_folders(folder: Path) -> dict[str, Path]:
+def text_folders(folder: Path) -> dict[str, Path]:
     """The folders of class folders of texts in it: those of train, val, test, or itself as train; none where it is not so.
 
     A folder that has .txt files beside its subfolders is one text in parts, not classes.
     """
-    parts = {name: folder / name for name in SPLITS if (folder / name).is_dir()}
-    parts = parts if "train" in parts else {"train": folder}
+    parts = split_folders(folder)
     return parts if len(_classes(parts["train"])) > 1 and not any(parts["train"].glob("*.txt")) else {}
 
 
 def _classes(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".") and any(p.glob("*.txt")))
+    return [child for child in subfolders(folder) if any(child.glob("*.txt"))]
 
 
 def _class_folders(folder: Path) -> RawTexts:
@@ -121,9 +118,9 @@ def _class_folders(folder: Path) -> RawTexts:
     return found
 
 
-def _csv_sentences(files: dict[str, Path], where: Path, target: str | None) -> RawSentences:
+def _csv_sentences(layout: Layout, target: str | None) -> RawSentences:
     splits, label = {}, ""
-    for name, file in files.items():
+    for name, file in layout.splits.items():
         read_file(file)  # names the line that is not UTF-8
         header, rows, lines = read_csv(file)
         label = _label_column(header, target, file)
@@ -134,7 +131,7 @@ def _csv_sentences(files: dict[str, Path], where: Path, target: str | None) -> R
             if not row[of].strip():
                 raise UserError("a label is missing", where=f"{place}, column {label!r}", expected="a class")
             splits[name].add(row[text], row[of].strip(), place)
-    return RawSentences(splits, str(where), label)
+    return RawSentences(splits, str(layout.place), label)
 
 
 def _label_column(header: list[str], target: str | None, file: Path) -> str:

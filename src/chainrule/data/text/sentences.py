@@ -12,10 +12,11 @@ from torch import Tensor
 
 from chainrule.core.errors import UserError
 from chainrule.data.dataset import Dataset, dataset_of
+from chainrule.data.layout import SPLITS, sort_labels
 from chainrule.data.splits import fingerprint, hold_out
-from chainrule.data.tables.files import read_csv
+from chainrule.data.tables.csv_files import read_csv
 from chainrule.data.text.characters import read_file
-from chainrule.data.text.sentence_files import SPLITS, TEXT_COLUMN, RawSentences, read_sentences
+from chainrule.data.text.sentence_files import TEXT_COLUMN, RawSentences, read_sentences
 
 if TYPE_CHECKING:
     from chainrule.run.run import Run
@@ -131,7 +132,7 @@ def class_names(raw: RawSentences) -> list[str]:
             found=f"{counts[least]} of {least[:60]}",
             cure="remove it, or name another column with --target",
         )
-    return sorted(counts, key=lambda c: (not c.isdecimal(), int(c) if c.isdecimal() else 0, c))
+    return sort_labels(set(counts))
 
 
 def fold_of(y: Tensor, folds: int, fold: int, seed: int) -> Tensor:

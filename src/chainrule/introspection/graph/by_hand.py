@@ -8,14 +8,14 @@ from torch import Tensor
 from chainrule.introspection.graph.record import Edge, Graph, Node
 
 
-def handed_back(node: Node, edge: Edge) -> Tensor | None:
-    """Arriving gradient times local derivative, for one use of a value; None where either is not kept."""
+def vector_jacobian_product(node: Node, edge: Edge) -> Tensor | None:
+    """dL/dy dy/dv for one use of a value v in y, a vector-Jacobian product; None where a factor is not kept."""
     if node.gradient is None or edge.local is None:
         return None
     gradient, local = _wide(node.gradient), _wide(edge.local)
     if edge.elementwise:
         return gradient * local
-    return torch.tensordot(gradient, local, dims=gradient.dim())
+    return torch.tensordot(gradient, local, dims=gradient.dim())  # (y's shape) x (y's shape + v's shape)
 
 
 def _wide(tensor: Tensor) -> Tensor:
@@ -36,18 +36,22 @@ def check(graph: Graph) -> float:
     sums: dict[int, Tensor] = {
         node.index: _wide(node.seed) for node in graph.nodes if node.seed is not None and node.gradient is not None
     }
+    # Over edges: the product by hand against what autograd passed; summed up for the nodes.
     unknown: set[int] = set()
     for node in graph.nodes:
         for edge in node.edges:
-            by_hand = handed_back(node, edge)
+            by_hand = vector_jacobian_product(node, edge)
             if by_hand is not None and edge.passed is not None:
                 worst = max(worst, _difference(by_hand, edge.passed))
             part = by_hand if by_hand is not None else edge.passed
             part = None if part is None else _wide(part)
-            if (edge.passed_norm is not None and part is None) or (node.kind == "hidden" or not _heard(node, edge)):
+            if (edge.passed_norm is not None and part is None) or (
+                node.kind == "hidden" or not _is_complete(node, edge)
+            ):
                 unknown.add(edge.source)
             elif part is not None:
                 sums[edge.source] = sums[edge.source] + part if edge.source in sums else part
+    # Over nodes: the sum over the uses against the gradient that arrived, where every use is known.
     for index, total in sums.items():
         gradient = graph.nodes[index].gradient
         if index not in unknown and gradient is not None:
@@ -55,8 +59,8 @@ def check(graph: Graph) -> float:
     return worst
 
 
-def _heard(node: Node, edge: Edge) -> bool:
-    """Whether it is known what this use hands back: nothing, where no gradient came to the node at all."""
+def _is_complete(node: Node, edge: Edge) -> bool:
+    """Whether it is known what this use contributes: nothing, where no gradient came to the node at all."""
     return edge.sibling or edge.passed_norm is not None or node.gradient_norm is None or not node.differentiable
 
 

@@ -1,4 +1,4 @@
-"""What is ill in a network on a real batch: each finding with its number, its layer and what helps.
+"""What is wrong with a network on a real batch: each finding with its number, its layer and what helps.
 
 The limits, and why they are where they are:
 
@@ -105,19 +105,18 @@ def diagnose(
 
 
 def diagnose_graph(graph: Graph) -> list[Finding]:
-    """What the values and gradients of a graph show: numbers that are none, gradients that vanish or explode, dead and
-    saturated units."""
+    """What the values and gradients of a graph show: NaN, gradients that vanish or explode, dead and saturated units."""
     return [*_unusual(graph), *_from_layer_to_layer(graph), *_units(graph)]
 
 
-def place_of(graph: Graph, node: Node) -> str:
+def layer_name(graph: Graph, node: Node) -> str:
     """A layer's name for a node: its module's, or its own."""
     call = graph.calls[node.call].name
     root = graph.calls[1].name if len(graph.calls) > 1 and not graph.calls[0].kind else ""
     return call.removeprefix(f"{root}.") if call and call != root else node.name
 
 
-def layers(graph: Graph) -> list[Node]:
+def weight_layers(graph: Graph) -> list[Node]:
     """The operations that multiply by weights, in order: products and convolutions with a parameter of two dimensions."""
     return [
         node
@@ -134,8 +133,8 @@ def _unusual(graph: Graph) -> list[Finding]:
         if node.statistics is not None and node.statistics.unusual:
             return [
                 Finding(
-                    "no finite number",
-                    place_of(graph, node),
+                    "NaN or infinite value",
+                    layer_name(graph, node),
                     node.statistics.unusual,
                     "0 nan or infinite",
                     f"This is the first value with nan or infinity: {node.name}, {node.op or node.kind}.",
@@ -146,7 +145,7 @@ def _unusual(graph: Graph) -> list[Finding]:
 
 
 def _from_layer_to_layer(graph: Graph) -> list[Finding]:
-    norms = [(node, node.gradient_norm) for node in layers(graph) if node.gradient_norm is not None]
+    norms = [(node, node.gradient_norm) for node in weight_layers(graph) if node.gradient_norm is not None]
     if len(norms) < FEWEST_LAYERS:
         return []
     (first, low), (last, high) = norms[0], norms[-1]
@@ -161,11 +160,11 @@ def _from_layer_to_layer(graph: Graph) -> list[Finding]:
         return [
             Finding(
                 "vanishing gradient" if small else "exploding gradient",
-                place_of(graph, first),
+                layer_name(graph, first),
                 ratio,
                 f"{GRADIENT_RATIO:g} to {1 / GRADIENT_RATIO:g}",
-                f"The gradient's norm here over that at {place_of(graph, last)}: a factor of {mean:.3g} a layer over "
-                f"{len(norms)} layers, the worst at {place_of(graph, worst)}.",
+                f"The gradient's norm here over that at {layer_name(graph, last)}: a factor of {mean:.3g} a layer over "
+                f"{len(norms)} layers, the worst at {layer_name(graph, worst)}.",
                 "ReLU or tanh instead of the logistic function, Xavier or He initialisation, batch normalisation, shortcuts."
                 if small
                 else "Smaller initial weights (Xavier or He), batch normalisation, a lower rate, clipping of the gradient's norm.",
@@ -182,7 +181,7 @@ def _units(graph: Graph) -> list[Finding]:
             found.append(
                 Finding(
                     "dead units",
-                    place_of(graph, node),
+                    layer_name(graph, node),
                     node.dead,
                     f"at most {DEAD_SHARE:g}",
                     f"The share of units that are zero for all {node.shape[0]} samples of the batch; they get no gradient.",
@@ -193,7 +192,7 @@ def _units(graph: Graph) -> list[Finding]:
             found.append(
                 Finding(
                     "saturated units",
-                    place_of(graph, node),
+                    layer_name(graph, node),
                     node.saturated,
                     f"at most {SATURATED_SHARE:g}",
                     f"The share of values where {node.op} is nearly flat and lets no gradient through.",
@@ -204,9 +203,9 @@ def _units(graph: Graph) -> list[Finding]:
 
 
 def _feeds_a_layer(graph: Graph) -> set[int]:
-    """The nodes that a layer with weights comes after: an output that is sure of itself is no illness."""
+    """The nodes that a layer with weights comes after: an output that is sure of itself is no problem."""
     found: set[int] = set()
-    stack = [edge.source for node in layers(graph) for edge in node.edges]
+    stack = [edge.source for node in weight_layers(graph) for edge in node.edges]
     while stack:
         index = stack.pop()
         if index not in found:

@@ -1,4 +1,4 @@
-"""The backward half: one pass of autograd that every node and edge listens to, then each operation by itself."""
+"""The backward half: one pass of autograd whose gradients hooks note at nodes and edges; then each operation alone."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from chainrule.introspection.graph.record import MOST_NUMBERS, Node, norm_of
+from chainrule.introspection.graph.record import MAX_NUMBERS, Node, norm_of
 from chainrule.introspection.graph.rules import RULES
 from chainrule.introspection.graph.tape import Tape
 
 
 def differentiate(tape: Tape, outputs: list[Tensor], seeds: list[Tensor]) -> None:
     """Fills in the gradient that arrives at every node and goes along every edge, and the local derivatives."""
+    # One backward pass. The tape's hooks fill in the gradients at results of operations and along edges.
     leaves = list(tape.leaves.items())
-    tape.listening = True
+    tape.in_backward = True
     try:
         found = torch.autograd.grad(
             outputs, [tensor for _, tensor in leaves], seeds, retain_graph=True, allow_unused=True
@@ -23,13 +24,16 @@ def differentiate(tape: Tape, outputs: list[Tensor], seeds: list[Tensor]) -> Non
         error.add_note("in the graph: the forward pass ended well; this came up on the way back")
         raise
     finally:
-        tape.listening = False
+        tape.in_backward = False
+    # Leaves have no hook: their gradients are what the pass gives.
     for (index, _), gradient in zip(leaves, found, strict=True):
         if gradient is not None:
             node = tape.nodes[index]
             node.gradient_norm = norm_of(gradient)
-            if gradient.numel() <= MOST_NUMBERS and gradient.layout is torch.strided:
+            if gradient.numel() <= MAX_NUMBERS and gradient.layout is torch.strided:
                 node.gradient = gradient.detach().clone()
+    # Local derivatives, operation by operation. Of one with several results they are not to be had: the results hang on
+    # each other.
     siblings = {e.source for node in tape.nodes if node.differentiable for e in node.edges if e.sibling}
     for node in tape.nodes:
         if node.kind == "operation" and node.gradient_norm is not None and node.index not in siblings:
@@ -37,34 +41,28 @@ def differentiate(tape: Tape, outputs: list[Tensor], seeds: list[Tensor]) -> Non
 
 
 def _local_derivatives(tape: Tape, node: Node) -> None:
-    """The derivative of one operation's value by each argument, where both are small: no chain takes part in it."""
-    here = tape.arriving[node.index]
-    size = _size(node)
+    """dy/dv of one operation for each argument v, by autograd from y back to v alone: no chain takes part in it."""
+    y, here = node.value, tape.gradient_edges[node.index]
+    if y is None:  # too large
+        return
     for place, edge in enumerate(node.edges):
-        handle = tape.handed.get((node.index, place))
+        handle = tape.argument_edges.get((node.index, place))
         source = tape.nodes[edge.source]
-        if handle is None or size > MOST_NUMBERS:
+        if handle is None:
             continue
         if node.op in RULES and node.shape == source.shape:
-            edge.local, edge.elementwise = _pulled(here, handle, node, torch.ones), True
-        elif size * _size(source) <= MOST_NUMBERS:
-            rows = [_pulled(here, handle, node, torch.zeros, number) for number in range(size)]
+            # Element by element the Jacobian is diagonal: ones^T J is its diagonal, of y's shape.
+            edge.local, edge.elementwise = _vector_jacobian_product(here, handle, torch.ones_like(y)), True
+        elif y.numel() * torch.Size(source.shape).numel() <= MAX_NUMBERS:
+            # A unit vector for each number of y gives a row of the Jacobian, of v's shape.
+            units = torch.eye(y.numel(), dtype=y.dtype, device=y.device).view(y.numel(), *y.shape)
+            rows = [_vector_jacobian_product(here, handle, unit) for unit in units]
             if all(row is not None for row in rows):
-                edge.local = torch.stack([row for row in rows if row is not None]).reshape(node.shape + source.shape)
+                jacobian = torch.stack([row for row in rows if row is not None])  # (y's numbers, *v's shape)
+                edge.local = jacobian.reshape(node.shape + source.shape)  # (*y's shape, *v's shape)
 
 
-def _size(node: Node) -> int:
-    return int(torch.Size(node.shape).numel())
-
-
-def _pulled(
-    here: GradientEdge, handle: GradientEdge, node: Node, start: object, number: int | None = None
-) -> Tensor | None:
-    """A gradient at the operation's value, pulled back to one of its arguments."""
-    value = node.value
-    assert value is not None
-    gradient = torch.ones_like(value) if start is torch.ones else torch.zeros_like(value)
-    if number is not None:
-        gradient.view(-1)[number] = 1
+def _vector_jacobian_product(here: GradientEdge, handle: GradientEdge, gradient: Tensor) -> Tensor | None:
+    """A gradient at the operation's value, taken back to one of its arguments."""
     (found,) = torch.autograd.grad([here], [handle], [gradient], retain_graph=True, allow_unused=True)
     return found.detach() if found is not None else None

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from chainrule.core.errors import unknown
 
-MOST_NUMBERS = 64  # a tensor of more is told by its statistics; its numbers are not kept
+MAX_NUMBERS = 64  # of a larger tensor only statistics are kept
 
 
 @dataclass(frozen=True)

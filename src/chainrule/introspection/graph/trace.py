@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from chainrule.core.errors import UserError
 from chainrule.introspection.graph.calls import Calls
 from chainrule.introspection.graph.gradients import differentiate
-from chainrule.introspection.graph.record import MOST_NUMBERS, Call, Graph, Node
+from chainrule.introspection.graph.record import MAX_NUMBERS, Call, Graph, Node
 from chainrule.introspection.graph.rules import partial, written
 from chainrule.introspection.graph.tape import Tape
 
@@ -63,7 +63,7 @@ def graph(f: Callable[..., Any], *inputs: Any, seed: Tensor | Sequence[Tensor] |
         seeds = _seeds(outputs, seed)
         differentiate(tape, outputs, seeds)
     for index, start in zip(indices, seeds, strict=True):
-        if start.numel() <= MOST_NUMBERS:
+        if start.numel() <= MAX_NUMBERS:
             before = tape.nodes[index].seed
             tape.nodes[index].seed = start if before is None else before + start
     count = sum(t.numel() for t in outputs)
@@ -174,8 +174,8 @@ def _where_it_ended(tape: Tape) -> str:
 
 
 def _no_dependence(result: Any, tape: Tape, given: _Given) -> UserError:
-    if tape.left:
-        how = ", ".join(dict.fromkeys(tape.left))
+    if tape.exits:
+        how = ", ".join(dict.fromkeys(tape.exits))
         return UserError(
             "the output depends on no input: a number left the graph on the way",
             found=how,
@@ -200,7 +200,7 @@ def _finished(tape: Tape, title: str, outputs: list[int], objective: str) -> Gra
     wanted = _before(tape.nodes, outputs)
     wanted |= {node.index for node in tape.nodes if node.kind == "input"}
     kept = [node for node in tape.nodes if node.index in wanted]
-    decided = _before(tape.nodes, tape.branches) | _before(tape.nodes, tape.leaving)
+    decided = _before(tape.nodes, tape.branches) | _before(tape.nodes, tape.exit_nodes)
     without_effect = sum(_is_work(node) for node in tape.nodes if node.index not in wanted | decided)
     new = {node.index: place for place, node in enumerate(kept)}
     tests = [tape.nodes[index].op for index in tape.branches]
@@ -211,9 +211,9 @@ def _finished(tape: Tape, title: str, outputs: list[int], objective: str) -> Gra
     places = [new[index] for index in outputs]
     _name(kept, places, tape.calls.found)
     notes = []
-    if tape.left:
+    if tape.exits:
         notes.append(
-            f"numbers left the graph by {', '.join(dict.fromkeys(tape.left))}: no gradient comes back from them"
+            f"numbers left the graph by {', '.join(dict.fromkeys(tape.exits))}: no gradient comes back from them"
         )
     if without_effect:
         some = "1 operation has" if without_effect == 1 else f"{without_effect} operations have"

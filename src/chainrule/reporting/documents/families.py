@@ -14,7 +14,7 @@ from chainrule.core.card import Card
 from chainrule.core.course import Family
 from chainrule.core.discovery import all_recipes
 from chainrule.core.recipe import Recipe
-from chainrule.reporting.documents.source import Module, modules, stated
+from chainrule.reporting.documents.source import SourceFile, modules, stated
 from chainrule.reporting.ledger import read_entries
 from chainrule.reporting.ledger_page import Row, rows_of
 
@@ -36,7 +36,7 @@ class Room:
         return f"families/{self.name}.md"
 
     @property
-    def files(self) -> list[Module]:
+    def files(self) -> list[SourceFile]:
         """The files of the room, but those that are empty or hold its record."""
         found = [m for name, m in modules().items() if name.startswith(f"{self.module}.")]
         return [m for m in found if not m.path.endswith("__init__.py")]
@@ -61,7 +61,7 @@ def room_of(module: str) -> Room | None:
     return next((room for room in rooms() if f"{module}.".startswith(f"{room.module}.")), None)
 
 
-def cards(module: Module) -> list[Card]:
+def cards(module: SourceFile) -> list[Card]:
     """The cards that stand in a file, which is imported for them; most files have none and are not."""
     if not re.search(r"^from chainrule\.core\.card import .*\bCard\b", module.text, re.M):
         return []
@@ -80,7 +80,7 @@ def verbs(recipe: Recipe) -> list[str]:
     return [verb for verb, method in offers.items() if hasattr(kind, method)]
 
 
-def _imported_from(module: Module, name: str) -> list[str]:
+def _imported_from(module: SourceFile, name: str) -> list[str]:
     return re.findall(rf"^ *from (chainrule\.[\w.]+) import .*\b{name}\b", module.text, re.M)
 
 

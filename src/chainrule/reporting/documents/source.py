@@ -17,7 +17,7 @@ RECORDS = {"Topic": Topic, "Family": Family}
 
 
 @dataclass(frozen=True, eq=False)
-class Module:
+class SourceFile:
     """A file of the package."""
 
     name: str  # chainrule.optim.sgd
@@ -38,17 +38,17 @@ class Module:
 
 
 @functools.cache
-def modules() -> dict[str, Module]:
+def modules() -> dict[str, SourceFile]:
     """Every file of the package by the name of its module."""
     found = {}
     for file in sorted(PACKAGE.rglob("*.py")):
         path = file.relative_to(PACKAGE)
         name = ".".join(("chainrule", *path.with_suffix("").parts)).removesuffix(".__init__")
-        found[name] = Module(name, path.as_posix(), file.read_text("utf-8"))
+        found[name] = SourceFile(name, path.as_posix(), file.read_text("utf-8"))
     return found
 
 
-def stated(module: Module, name: str) -> Any:
+def stated(module: SourceFile, name: str) -> Any:
     """The record, or the tuple of records, that a module states as `name`, which is written with constants; else None."""
     for node in module.tree.body if f"{name} = " in module.text else ():
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
@@ -89,9 +89,9 @@ def reached(names: set[str]) -> set[str]:
     return found
 
 
-def in_reading_order(names: set[str]) -> list[Module]:
+def in_reading_order(names: set[str]) -> list[SourceFile]:
     """Modules so that each comes after those that it imports; of several that may come next, by name."""
-    done: dict[str, Module] = {}
+    done: dict[str, SourceFile] = {}
     begun: set[str] = set()
 
     def visit(name: str) -> None:
@@ -128,4 +128,4 @@ def _keys(node: ast.expr) -> Iterator[str]:
     if isinstance(node, ast.DictComp) and isinstance(node.key, ast.JoinedStr):
         start = node.key.values[0]
         if isinstance(start, ast.Constant) and isinstance(start.value, str):
-            yield start.value + "*"
+            yield f"{start.value}*"

@@ -1,13 +1,13 @@
-"""Adversarial examples: the smallest changes of an image that make a classifier wrong, and training against them.
+"""Adversarial examples: small changes of an image that make a classifier wrong, and training against them.
 
-Within |x' - x| <= epsilon at every pixel,
+Within the l-infinity ball, |x' - x| <= epsilon at every pixel,
 
-    one step       x' = x + epsilon sign(d loss / d x)
-    several        x <- the nearest image within the bound of x + step sign(d loss / d x)
-    targeted       the same, down the loss of a chosen wrong class
-    universal      one change for all images
+    FGSM, one step     x' = x + epsilon sign(d loss / d x)
+    BIM, PGD           x' <- the projection onto the ball of x' + step sign(d loss / d x'); PGD from a random start
+    targeted           the same, down the loss of a chosen wrong class
+    universal          one perturbation for all images
 
-`attack` measures the accuracy that is left; `adversarial-training` learns from the worst change of each batch.
+`attack` measures the robust accuracy; `adversarial-training` trains on PGD's adversarial examples of each batch.
 """
 
 from chainrule.core.course import Family

@@ -36,14 +36,15 @@ def attack(
     samples: Count = 500,
     epochs: Count = 5,
 ) -> Study:
-    """Accuracy of an image classifier against the largest change of a pixel: one step, several, targeted, universal.
+    """Robust accuracy of an image classifier, by epsilon: FGSM, its iterative form (BIM), targeted, and universal attacks.
 
     `of=RUN` attacks the network of that run on its own test images, for example after `adversarial-training`; without
-    it LeNet is trained first, on --data, for `epochs`. `epsilons` are levels of 0 to 255.
+    it LeNet is trained first, on --data, for `epochs`. `epsilons` are the largest change of a pixel, in levels of 0 to
+    255; `steps` are those of the iterative attacks; the first `samples` test images are attacked.
     """
     from functools import partial
 
-    from chainrule.systems.attacks.accuracy_under_attack import attack_study
+    from chainrule.systems.attacks.robust_accuracy import attack_study
     from chainrule.tasks.images.classification import classifier_of_run
 
     trained = partial(classifier_of_run, of, str(run.device)) if of else _lenet(run, epochs)
@@ -74,15 +75,15 @@ def adversarial_training(
     channels: Size = 0,
     val_fraction: Fraction = 1 / 12,
 ) -> ImageClassifier:
-    """LeNet (Caffe's form) trained on the worst change of each image within `epsilon` levels of 255, by projected ascent.
+    """Adversarial training of LeNet (Caffe's form): on PGD's examples within `epsilon` levels of 255, in `steps` steps.
 
-    Then `chainrule train attack of=RUN` says what it withstands. For photographs of ten classes the paper takes 8 levels.
+    Then `chainrule train attack of=RUN` measures its robust accuracy. For CIFAR-10 the paper takes 8 levels.
     """
     import torch
 
     from chainrule.data.images.loading import load_images
     from chainrule.optim.schedule import cosine_schedule
-    from chainrule.systems.attacks.perturbations import iterative_gradient_sign
+    from chainrule.systems.attacks.perturbations import pgd
     from chainrule.systems.image_classification.lenet import LeNetCaffe
     from chainrule.tasks.images.classification import ImageClassifier
 
@@ -93,9 +94,9 @@ def adversarial_training(
     def criterion(logits: Tensor, y: Tensor) -> Tensor:
         return torch.nn.functional.cross_entropy(logits, y, reduction="none")
 
-    def worst(x: Tensor, moment: Moment) -> Tensor:
-        """Images near those of a batch, in levels of 0 to 255, that the network of this moment answers worst."""
-        return iterative_gradient_sign(
+    def adversarial(x: Tensor, moment: Moment) -> Tensor:
+        """Adversarial examples of a batch for the network as it is now, in levels of 0 to 255: the inner maximisation."""
+        return pgd(
             lambda z: criterion(model(task.normalize(z)), moment.y),
             x.float(),
             epsilon,
@@ -114,7 +115,7 @@ def adversarial_training(
         schedule=cosine_schedule(optimizer, epochs, data.spec["counts"]["train"], batch_size),
         epochs=epochs,
         batch_size=batch_size,
-        changes=[worst],
+        changes=[adversarial],
     )
     return task
 

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from chainrule.core.errors import UserError
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
-from chainrule.data.tables.loading import TableSplit, read_other, read_rows
+from chainrule.data.tables.loading import TableSplit
+from chainrule.data.tables.new_rows import read_other, read_rows
 from chainrule.nn.fitted import Fitted
 from chainrule.run.run import Run
 from chainrule.tasks.tables import figures as row_figures
-from chainrule.tasks.tables.common import deployable_row_model, selection_protocol
+from chainrule.tasks.tables.row_model import deployable_row_model, selection_protocol
 from chainrule.tasks.tables.training import Learn
 
 

@@ -1,6 +1,6 @@
-"""A small network that embeds faces: for some hundred grey images, where Inception-ResNet-v1 would memorise them.
+"""A small network that embeds faces: for some hundred grey images, which Inception-ResNet-v1 would overfit.
 
-Shapes: B batch, C input channels, S side of an image, E numbers of an embedding.
+Shapes: B batch, C input channels, S side of an image, E dimensions of an embedding.
 """
 
 from __future__ import annotations
@@ -69,6 +69,6 @@ FACE_NET_SMALL = Card(
     tiny={"size": 16, "width": 4, "embedding": 8},
     tiny_example=images(16, 1),
     skip={
-        "overfit": "an answer of length 1 is bounded, so that its cross entropy cannot fall; tests/test_faces.py overfits by the triplet loss"
+        "overfit": "an answer of length 1 is bounded, so that its cross entropy cannot fall; tests/systems/faces/test_faces.py overfits by the triplet loss"
     },
 )

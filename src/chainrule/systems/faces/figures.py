@@ -1,4 +1,4 @@
-"""Figures of face verification: ROC curves, similarity matrices, nearest neighbours, pairs that are judged wrongly."""
+"""Figures of face verification: ROC curves, similarity matrices, nearest neighbours, the hardest pairs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def roc_curves(curves: Mapping[str, Roc]) -> Figure:
         axes.set_ylabel("genuine pairs accepted", color="#4b5563")
         axes.legend(frameon=False, loc="lower right")
         return Figure(
-            "Telling one person from two: ROC",
+            "Face verification: ROC",
             "All pairs of the test persons' images; each point is a threshold of the distance.",
             svg=to_svg(canvas, "roc"),
         )
@@ -74,13 +74,13 @@ def similarity_matrices(distances: Mapping[str, Tensor], labels: Tensor, names: 
         return Figure(
             "Similarity matrix",
             f"Squared distances between the test images, ordered by person{left_out}. Dark is near: squares along the "
-            "diagonal are persons whom the method knows again.",
+            "diagonal are persons whom the method recognises.",
             svg=to_svg(canvas, "similarity"),
         )
 
 
 def nearest_neighbours(images: Tensor, distances: Tensor, labels: Tensor, names: Sequence[str]) -> Figure:
-    """The first image of some persons, each followed by the test images nearest to it, itself left out."""
+    """The first image of each of some persons as a probe, followed by the other test images nearest to it."""
     others = distances.clone().fill_diagonal_(torch.inf)
     count = min(SHOWN_NEIGHBOURS, len(labels) - 1)
     probes = [int((labels == person).nonzero()[0, 0]) for person in labels.unique()[:SHOWN_PROBES]]
@@ -97,7 +97,7 @@ def nearest_neighbours(images: Tensor, distances: Tensor, labels: Tensor, names:
         images[torch.tensor(shown)],
         titles,
         "Nearest neighbours",
-        "On the left an image of a test person, then the others in order of their squared distance from it.",
+        "On the left a probe, an image of a test person, then the others in order of their squared distance from it.",
         columns=1 + count,
     )
 

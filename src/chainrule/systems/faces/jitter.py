@@ -1,4 +1,4 @@
-"""Random changes to whole batches of faces that leave them the same persons: a little turned, moved, nearer, lighter."""
+"""Augmentation of batches of faces: rotation, translation, scale, brightness, contrast and mirroring, within bounds."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch.nn import functional as F
 def face_jitter(
     x: Tensor, *, degrees: float = 10.0, shift: float = 0.05, zoom: float = 0.1, light: float = 0.2, mirror: bool = True
 ) -> Tensor:
-    """Each image turned, moved and scaled about its middle, its contrast and brightness changed, half of them mirrored.
+    """Each image rotated, translated and scaled about its middle, its contrast and brightness changed, half of them mirrored.
 
     All draws are uniform between minus and plus the bound; what comes in from outside repeats the edge.
 
     Args:
         x: bytes (B, C, H, W).
-        degrees: of the turn.
-        shift: of the move in either direction, in sides of the image.
+        degrees: of the rotation.
+        shift: of the translation in either direction, in sides of the image.
         zoom: of the scale's distance from 1.
         light: of the contrast's distance from 1, and of the brightness in parts of 255.
         mirror: whether half of them are mirrored.
@@ -40,8 +40,8 @@ def face_jitter(
     across, down = draw(2 * shift), draw(2 * shift)  # the grid reaches from -1 to 1, two units a side
     flip = torch.where(torch.rand(len(x), device=x.device) < (0.5 if mirror else 0.0), -1.0, 1.0)
     cos, sin = scale * angle.cos(), scale * angle.sin()
-    matrix = torch.stack([flip * cos, -sin, across, flip * sin, cos, down], 1).view(-1, 2, 3)
-    grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
+    matrix = torch.stack([flip * cos, -sin, across, flip * sin, cos, down], 1).view(-1, 2, 3)  # (B, 6) -> (B, 2, 3)
+    grid = F.affine_grid(matrix, list(x.shape), align_corners=False)  # (B, H, W, 2)
     moved = F.grid_sample(x.float(), grid, padding_mode="border", align_corners=False)
     contrast, brightness = (1 + draw(light)).view(-1, 1, 1, 1), (255 * draw(light)).view(-1, 1, 1, 1)
     middle = moved.mean((1, 2, 3), keepdim=True)

@@ -1,4 +1,4 @@
-"""FaceNet: faces as points of a sphere, learnt by triplets, judged on persons who were never seen."""
+"""FaceNet: embeddings of faces, learnt by triplets, measured on persons who were never seen in training."""
 
 from __future__ import annotations
 
@@ -67,7 +67,12 @@ def facenet(
     val_fraction: Fraction = 0.125,
     test_fraction: Fraction = 0.25,
 ) -> FaceEmbedding:
-    """FaceNet on a small network or Inception-ResNet-v1: triplets with semi-hard negatives, persons x images a batch."""
+    """FaceNet: face verification and identification by embeddings that are trained with the triplet loss.
+
+    A batch has `pictures` images of each of `persons` persons. `mining` chooses its triplets: semi-hard negatives as in the
+    paper, the hardest positive and negative of each anchor, or all with a loss. `network` is a small one for little data, or
+    Inception-ResNet-v1. `mirror` averages the embeddings of an image and its mirror image when it is asked.
+    """
     import torch
 
     from chainrule.data.images.faces import load_faces
@@ -89,16 +94,17 @@ def facenet(
         model = build(network, embedding=embedding, in_channels=spec["channels"], dropout=dropout)
     model = run.place(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=weight_decay)
+    P, K = (persons, pictures)  # of a batch: P persons, K images of each
     return FaceEmbedding(
         run,
         data=data,
         model=model,
         eigenfaces=Fitted(PCA()),
         optimizer=optimizer,
-        schedule=cosine_schedule(optimizer, epochs, spec["counts"]["train"], persons * pictures),
+        schedule=cosine_schedule(optimizer, epochs, spec["counts"]["train"], P * K),
         epochs=epochs,
-        persons=persons,
-        pictures=pictures,
+        persons=P,
+        images_per_person=K,
         margin=margin,
         mining=mining,
         augment=face_jitter if augment else None,

@@ -1,4 +1,4 @@
-"""Images of persons into points of a sphere, where one person's lie near each other: who is it, and is it the same?"""
+"""FaceNet: images of faces to embeddings of length 1, learnt by triplets, for verification and identification."""
 
 from __future__ import annotations
 
@@ -23,36 +23,34 @@ from chainrule.nn.normalization.normalize import Normalize
 from chainrule.run.input_normalization import input_normalization
 from chainrule.run.run import Run
 from chainrule.systems.faces import figures as face_figures
-from chainrule.systems.faces.identity_batches import IdentityBatches
+from chainrule.systems.faces.eigenfaces import fit_eigenfaces
+from chainrule.systems.faces.matching import identify, verify
+from chainrule.systems.faces.pk_sampler import PKSampler
 from chainrule.systems.faces.triplets import (
     Triplets,
-    hardest_triplets,
+    batch_all_triplets,
+    batch_hard_triplets,
     pairwise_squared_distances,
     semi_hard_triplets,
-    violating_triplets,
 )
 from chainrule.systems.faces.verification import (
-    accept_rate_at,
     area_under_roc,
     balanced_accuracy,
     best_threshold,
     equal_error_rate,
-    fold_accuracy,
+    first_as_gallery,
     pair_distances,
-    rank_one,
     roc,
+    verification_metrics,
 )
 
 Mining = Literal["semi-hard", "hard", "all"]
 EVALUATION_BATCH = 100
-RATES = {"tar_at_far_1e2": 1e-2, "tar_at_far_1e3": 1e-3}  # measured where there are pairs enough
-EIGENFACES = (5, 10, 20, 40, 80, 160)  # numbers of components that the validation persons choose among
-NEAREST = 5  # of the gallery, that an answer names
 METHODS = {"network": "", "eigenfaces": "_eigenfaces", "raw pixels": "_raw_pixels"}  # and what its metrics end in
 
 
 class Threshold(nn.Module):
-    """How far within the threshold a squared distance lies, (B,) to (B,): 0 or more is one person."""
+    """threshold - d for squared distances d, (B,) to (B,): a pair is accepted as the same person from 0 on."""
 
     value: Tensor
 
@@ -64,10 +62,11 @@ class Threshold(nn.Module):
         return self.value - squared_distance
 
 
-class MirrorMean(nn.Module):
-    """The mean of an image's embedding and its mirror image's, brought to length 1: (B, C, S, S) to (B, E).
+class FlipAveragedEmbedding(nn.Module):
+    """Test-time augmentation: the mean of the embeddings of an image and its mirror image, of length 1 again.
 
-    A face and its mirror image are one person, so what differs between their embeddings tells nothing.
+    (B, C, S, S) to (B, E). A face and its mirror image are the same person, so what differs between their embeddings is
+    noise.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -79,20 +78,19 @@ class MirrorMean(nn.Module):
 
 
 class FaceEmbedding:
-    """A network that gives embeddings (B, E) of length 1 for normalised images (B, C, S, S), learnt by triplets.
+    """FaceNet: normalised images (B, C, S, S) to embeddings (B, E) of length 1, trained with the triplet loss.
 
     Args:
         run: the run it belongs to.
         data: what `load_faces` gave.
         model: the network.
-        eigenfaces: principal components, the baseline; fitted to the training images, (B, C S S) to coordinates.
+        eigenfaces: the baseline, a PCA of the training images: (B, C S S) to components.
         optimizer, schedule, epochs: the optimisation.
-        persons, images: of a batch, P and K of `IdentityBatches`.
+        persons, images_per_person: P and K of `PKSampler`.
         margin: of the triplet loss, in squared distance.
-        mining: which triplets of a batch are learnt from: `semi_hard_triplets`, `hardest_triplets`,
-            `violating_triplets`.
+        mining: `semi_hard_triplets`, `batch_hard_triplets` or `batch_all_triplets`.
         augment: random changes to the images of a training batch, bytes to bytes.
-        mirror: whether answers are those of `MirrorMean`.
+        mirror: whether embeddings are those of `FlipAveragedEmbedding`, except in training.
     """
 
     def __init__(
@@ -106,7 +104,7 @@ class FaceEmbedding:
         schedule: torch.optim.lr_scheduler.LRScheduler,
         epochs: int,
         persons: int,
-        pictures: int,
+        images_per_person: int,
         margin: float,
         mining: Mining,
         augment: Callable[[Tensor], Tensor] | None = None,
@@ -114,8 +112,9 @@ class FaceEmbedding:
     ) -> None:
         self.run, self.data, self.model, self.eigenfaces = run, data, model, eigenfaces
         self.optimizer, self.schedule, self.epochs = optimizer, schedule, epochs
-        self.persons, self.pictures, self.margin, self.mining, self.augment = persons, pictures, margin, mining, augment
-        self.answering = MirrorMean(model) if mirror else model
+        self.persons, self.images_per_person = persons, images_per_person
+        self.margin, self.mining, self.augment = margin, mining, augment
+        self.embedder = FlipAveragedEmbedding(model) if mirror else model
         self.threshold = Threshold().to(run.device)
         self.normalize = Normalize(*input_normalization(run, (data.spec["mean"], data.spec["std"]))).to(run.device)
 
@@ -127,7 +126,13 @@ class FaceEmbedding:
     def train(self, run: Run) -> None:
         run.require_one_process()
         batches = self._batches()
-        self._fit_eigenfaces()
+        fit_eigenfaces(
+            self.eigenfaces,
+            self._rows(self.data.train.x).double(),
+            self._rows(self.data.val.x).double(),
+            self.data.val.y,
+        )
+        self.eigenfaces.to(run.device)
 
         def objective(batch: Batch) -> Tensor:
             return self.loss(self.model(self.inputs(batch.x)), batch.y)
@@ -144,10 +149,10 @@ class FaceEmbedding:
             choose_by=("auc", False),
         )
 
-    def _batches(self) -> IdentityBatches:
+    def _batches(self) -> PKSampler:
         train, device = self.data.train, self.run.device
         x, y = train.x.to(device, memory_format=torch.channels_last), train.y.to(device)
-        return IdentityBatches(x, y, persons=self.persons, pictures=self.pictures, seed=self.run.seed)
+        return PKSampler(x, y, persons=self.persons, images=self.images_per_person, seed=self.run.seed)
 
     def inputs(self, x: Tensor) -> Tensor:
         """What the network is given of a training batch: augmented and normalised."""
@@ -156,13 +161,13 @@ class FaceEmbedding:
     def triplets(self, embeddings: Tensor, labels: Tensor) -> Triplets:
         """Anchors, positives and negatives among the embeddings of a batch, as `mining` has them."""
         if self.mining == "hard":
-            return hardest_triplets(embeddings, labels)
-        mine = semi_hard_triplets if self.mining == "semi-hard" else violating_triplets
+            return batch_hard_triplets(embeddings, labels)
+        mine = semi_hard_triplets if self.mining == "semi-hard" else batch_all_triplets
         return mine(embeddings, labels, margin=self.margin)
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """The mean of the triplets' losses that are not zero (Hermans et al. 2017, section 2); 0 where there is none."""
-        if embeddings.dtype == torch.bfloat16:  # under autocast; distances differ in digits that it lacks
+        if embeddings.dtype == torch.bfloat16:  # under autocast; it lacks the digits in which distances differ
             embeddings = embeddings.float()
         anchor, positive, negative = self.triplets(embeddings, labels)
         losses = triplet(
@@ -173,25 +178,7 @@ class FaceEmbedding:
             normalization="unreduced",
         )
         mean = losses.sum() / (losses > 0).sum().clamp_min(1)
-        return mean + 0.0 * embeddings.sum()  # mining passes over what is no number, and the guard is to see it
-
-    def _fit_eigenfaces(self) -> None:
-        """As many components, and whitened or not, as tell the validation persons apart best."""
-        train, val = self._rows(self.data.train.x).double(), self._rows(self.data.val.x).double()
-        self.eigenfaces.fit(train)
-        variance = self.eigenfaces.get_buffer("explained_variance_").to(val.device)
-        coordinates, count = self.eigenfaces(val), int((variance > 1e-9 * variance[0]).sum())
-        counts = [number for number in EIGENFACES if number <= count] or [count]
-        best: tuple[float, int, bool] | None = None
-        for number in counts:
-            for whiten in (False, True):
-                rows = coordinates[:, :number] / (variance[:number].sqrt() if whiten else 1.0)
-                auc = area_under_roc(*pair_distances(pairwise_squared_distances(rows), self.data.val.y.to(rows.device)))
-                if best is None or auc > best[0]:
-                    best = (auc, number, whiten)
-        assert best is not None
-        self.eigenfaces.fit(train, n_components=best[1], whiten=best[2])
-        self.eigenfaces.to(self.run.device)
+        return mean + 0.0 * embeddings.sum()  # mining leaves NaN out, and the guard is to see it
 
     # -- measuring ----------------------------------------------------------------------------------------------
 
@@ -201,11 +188,7 @@ class FaceEmbedding:
         distances = pairwise_squared_distances(self.embed(self.data.val.x))
         pairs = pair_distances(distances, y)
         self.threshold.value.fill_(best_threshold(*pairs))
-        return {
-            "auc": area_under_roc(*pairs),
-            "eer": equal_error_rate(*pairs),
-            "rank1": _first_as_gallery(distances, y),
-        }
+        return {"auc": area_under_roc(*pairs), "eer": equal_error_rate(*pairs), "rank1": first_as_gallery(distances, y)}
 
     def evaluate(self, data: str | None = None) -> dict[str, float]:
         """Metrics of the network; those of the baselines end in `_eigenfaces` and `_raw_pixels`."""
@@ -218,7 +201,7 @@ class FaceEmbedding:
         found = {
             f"{metric}{METHODS[method]}": value
             for method, matrix in distances.items()
-            for metric, value in _verified(matrix, y).items()
+            for metric, value in verification_metrics(matrix, y).items()
         }
         pairs = pair_distances(distances["network"], y)
         return {"accuracy": balanced_accuracy(*pairs, float(self.threshold.value)), **found}
@@ -243,11 +226,11 @@ class FaceEmbedding:
     @torch.inference_mode()
     def embed(self, x: Tensor) -> Tensor:
         """Embeddings (N, E) in eval mode, for any number of byte images (N, C, S, S)."""
-        self.answering.eval()
+        self.embedder.eval()
         parts = []
         for chunk in x.split(EVALUATION_BATCH):
             with self.run.autocast():
-                parts.append(self.answering(self.normalize(chunk.to(self.run.device))).float())
+                parts.append(self.embedder(self.normalize(chunk.to(self.run.device))).float())
         return torch.cat(parts)
 
     def _rows(self, x: Tensor) -> Tensor:
@@ -261,9 +244,9 @@ class FaceEmbedding:
     # -- answers ------------------------------------------------------------------------------------------------
 
     def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
-        """Image files are compared with each other; with a folder among them, they are looked for in it.
+        """Image files are compared with each other (verification); with a folder they are probes, and it is the gallery.
 
-        The folder is the gallery: a subfolder a person, or loose images named after whom they show.
+        A gallery has a subfolder a person, or loose images named after whom they show.
         """
         folders = [Path(name) for name in inputs if Path(name).is_dir()]
         files = [Path(name) for name in inputs if not Path(name).is_dir()]
@@ -278,65 +261,16 @@ class FaceEmbedding:
                 "there is nobody to look for",
                 where=folders[0],
                 expected="image files, then the gallery's folder",
-                cure=f"chainrule predict {self.run.folder} Image {folders[0]}",
+                cure=f"chainrule predict {self.run.folder} IMAGE {folders[0]}",
             )
-        x = decode_files(files, self.data.spec)
+        embeddings, threshold = self.embed(decode_files(files, self.data.spec)), float(self.threshold.value)
         if folders:
-            return self._identify(files, self.embed(x), folders[0])
+            gallery, persons = read_gallery(folders[0])
+            known = self.embed(decode_files(gallery, self.data.spec))
+            return identify(files, gallery, persons, pairwise_squared_distances(embeddings, known).cpu(), threshold)
         if len(files) == 1:
-            return [{"input": str(files[0]), "embedding": [round(v, 6) for v in self.embed(x)[0].tolist()]}]
-        return self._compare(files, self.embed(x))
-
-    def _compare(self, files: list[Path], embeddings: Tensor) -> list[dict[str, Any]]:
-        """For each image, whom of the others it shows too; of two images, simply whether they show one person."""
-        distances = pairwise_squared_distances(embeddings).cpu()
-        threshold = float(self.threshold.value)
-        if len(files) == 2:
-            answer = "one person" if float(distances[0, 1]) <= threshold else "two persons"
-            shared = {
-                "answer": answer,
-                "squared_distance": round(float(distances[0, 1]), 6),
-                "threshold": round(threshold, 6),
-            }
-            one, other = map(str, files)
-            return [{"input": one, "with": other, **shared}, {"input": other, "with": one, **shared}]
-        answers = []
-        for i, file in enumerate(files):
-            others = {str(other): round(float(distances[i, j]), 6) for j, other in enumerate(files) if j != i}
-            alike = [str(other) for j, other in enumerate(files) if j != i and float(distances[i, j]) <= threshold]
-            answers.append(
-                {
-                    "input": str(file),
-                    "same_person_as": ", ".join(dict.fromkeys(alike)) or "none of the others",
-                    "squared_distances": others,
-                    "threshold": round(threshold, 6),
-                }
-            )
-        return answers
-
-    def _identify(self, files: list[Path], embeddings: Tensor, folder: Path) -> list[dict[str, Any]]:
-        """For each image, the nearest of the gallery, and whose it is; nobody where it is beyond the threshold."""
-        members, persons = read_gallery(folder)
-        gallery = self.embed(decode_files(members, self.data.spec))
-        distances = pairwise_squared_distances(embeddings, gallery).cpu()
-        threshold = float(self.threshold.value)
-        answers = []
-        for file, row in zip(files, distances, strict=True):
-            order = [i for i in row.argsort(stable=True).tolist() if members[i].resolve() != file.resolve()]
-            if not order:
-                raise UserError("the gallery holds nothing but the image itself", where=folder, found=file)
-            nearest = order[0]
-            answers.append(
-                {
-                    "input": str(file),
-                    "person": persons[nearest] if float(row[nearest]) <= threshold else "nobody in the gallery",
-                    "nearest": str(members[nearest]),
-                    "squared_distance": round(float(row[nearest]), 6),
-                    "threshold": round(threshold, 6),
-                    "top": {str(members[i]): round(float(row[i]), 6) for i in order[:NEAREST]},
-                }
-            )
-        return answers
+            return [{"input": str(files[0]), "embedding": [round(v, 6) for v in embeddings[0].tolist()]}]
+        return verify(files, pairwise_squared_distances(embeddings).cpu(), threshold)
 
     # -- looking inside -----------------------------------------------------------------------------------------
 
@@ -362,7 +296,7 @@ class FaceEmbedding:
         spec = self.data.spec
         shape = (spec["channels"], spec["size"], spec["size"])
         return Deployable(
-            nn.Sequential(self.normalize, self.answering).cpu().eval(),
+            nn.Sequential(self.normalize, self.embedder).cpu().eval(),
             lambda count: (torch.randint(0, 256, (count, *shape)).float(),),
             ("pixels",),
             ("embedding",),
@@ -387,7 +321,7 @@ class FaceEmbedding:
         ]
 
     def _table(self, distances: dict[str, Tensor]) -> Figure:
-        scores = {name: _verified(matrix, self.data.test.y) for name, matrix in distances.items()}
+        scores = {name: verification_metrics(matrix, self.data.test.y) for name, matrix in distances.items()}
         metrics = list(scores["network"])
         rows = [[name, *(f"{found[metric]:.4f}" for metric in metrics)] for name, found in scores.items()]
         estimator = self.eigenfaces.estimator.get_params()
@@ -397,22 +331,3 @@ class FaceEmbedding:
             f"({estimator['n_components']}{', whitened' if estimator['whiten'] else ''}), and by the pixels themselves.",
             table=[["distance of", *metrics], *rows],
         )
-
-
-def _verified(distances: Tensor, labels: Tensor) -> dict[str, float]:
-    """What a matrix of distances (N, N) between images of persons (N,) is worth."""
-    pairs = pair_distances(distances, labels)
-    found = {"auc": area_under_roc(*pairs), "eer": equal_error_rate(*pairs)}
-    impostors = int((~pairs[1]).sum())
-    found |= {name: accept_rate_at(*pairs, rate) for name, rate in RATES.items() if impostors * rate >= 1}
-    if int((torch.bincount(labels) > 1).sum()) >= 4:
-        found["verification_accuracy"] = fold_accuracy(distances, labels)
-    return {**found, "rank1": _first_as_gallery(distances, labels)}
-
-
-def _first_as_gallery(distances: Tensor, labels: Tensor) -> float:
-    """Rank-1 identification: the first image of each person is the gallery, all others are probes."""
-    first = torch.stack([(labels == person).nonzero()[0, 0] for person in labels.unique()])
-    rest = torch.ones_like(labels, dtype=torch.bool)
-    rest[first] = False
-    return rank_one(distances[rest][:, first], labels[rest], labels[first])

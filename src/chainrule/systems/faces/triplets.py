@@ -1,8 +1,7 @@
-"""Which triplets of a batch to learn from: an anchor, a positive of the same person, a negative of another.
+"""Triplet mining: which triplets of a batch to learn from, an anchor, a positive (same person) and a negative (another).
 
-Shapes: B embeddings of D numbers; the answers are three index tensors (T,), one entry a triplet. Distances are squared
-and Euclidean, d_ap = |f(a) - f(p)|^2. Nothing here carries a gradient: mining chooses, the loss of `losses.triplet`
-learns.
+Shapes: B embeddings of D dimensions; a miner gives three index tensors (T,), one entry a triplet. Distances are squared
+Euclidean, d_ap = |f(a) - f(p)|^2. Mining has no gradient; `losses.triplet` has.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ Triplets = tuple[Tensor, Tensor, Tensor]
 def pairwise_squared_distances(x: Tensor, z: Tensor | None = None) -> Tensor:
     """|x_i - z_j|^2 (B, M), from the differences themselves, so that near rows keep their digits and equal rows give 0.
 
-    |x|^2 + |z|^2 - 2 x.z is quicker for long rows and loses the digits that mining compares.
+    |x|^2 + |z|^2 - 2 x.z is faster for long rows and loses the digits that mining compares.
 
     Args:
         x: rows (B, D), floating; half precision is brought to float32 first.
@@ -48,12 +47,12 @@ def pairwise_squared_distances(x: Tensor, z: Tensor | None = None) -> Tensor:
 
 @torch.no_grad()
 def semi_hard_triplets(embeddings: Tensor, labels: Tensor, *, margin: float = 0.2) -> Triplets:
-    """Every pair of one person with its nearest semi-hard negative, d_ap < d_an < d_ap + margin.
+    """Every anchor and positive with their nearest semi-hard negative, d_ap < d_an < d_ap + margin.
 
-    Such a negative is farther than the positive, and yet within the margin, so that its loss is above zero. Of all
-    pairs (a, p) with a != p each is taken once in either order. A pair that has no semi-hard negative in the batch is
-    left out: its negatives lie beyond the margin, and there is nothing to learn, or nearer than the positive, and such
-    hard ones may collapse the embedding to a point early on.
+    A semi-hard negative is farther than the positive, but within the margin, so that the triplet's loss is above zero.
+    Each pair (a, p) with a != p is taken in either order. A pair without a semi-hard negative in the batch is left out:
+    its negatives are easy (beyond the margin, nothing to learn) or hard (nearer than the positive), and hard ones may
+    collapse the embedding to a point early in training.
 
     Args:
         embeddings: (B, D), floating.
@@ -76,21 +75,20 @@ def semi_hard_triplets(embeddings: Tensor, labels: Tensor, *, margin: float = 0.
     """
     if not margin > 0:
         raise UserError("the margin is out of range", expected="above 0", found=margin)
-    distances, same = _compared(embeddings, labels)
-    anchor, positive = _pairs(same)
-    near = distances[anchor, positive][:, None]
-    of_anchor = distances[anchor]  # (pairs, B)
-    allowed = ~same[anchor] & (of_anchor > near) & (of_anchor < near + margin)
-    kept = allowed.any(1)
+    distances, same = _distances_and_matches(embeddings, labels)
+    anchor, positive = _positive_pairs(same)  # (A,) each
+    d_ap, d_an = distances[anchor, positive][:, None], distances[anchor]  # (A, 1), (A, B)
+    semi_hard = ~same[anchor] & (d_an > d_ap) & (d_an < d_ap + margin)  # (A, B)
+    kept = semi_hard.any(1)
     if not kept.any():
         return anchor[kept], anchor[kept], anchor[kept]
-    negative = of_anchor.masked_fill(~allowed, torch.inf)[kept].argmin(1)
+    negative = d_an.masked_fill(~semi_hard, torch.inf)[kept].argmin(1)
     return anchor[kept], positive[kept], negative
 
 
 @torch.no_grad()
-def hardest_triplets(embeddings: Tensor, labels: Tensor) -> Triplets:
-    """Each anchor with its farthest positive and its nearest negative: at most one triplet an anchor.
+def batch_hard_triplets(embeddings: Tensor, labels: Tensor) -> Triplets:
+    """Batch hard: each anchor with its farthest positive and its nearest negative.
 
     Args:
         embeddings: (B, D), floating.
@@ -100,26 +98,25 @@ def hardest_triplets(embeddings: Tensor, labels: Tensor) -> Triplets:
         anchor, positive, negative: indices (T,); an anchor without a positive or without a negative is left out; of
         several equally far or near, the first.
 
-    Source: Hermans, Beyer, Leibe: In defense of the triplet loss for person re-identification, 2017, equation 5
-    (batch hard).
+    Source: Hermans, Beyer, Leibe: In defense of the triplet loss for person re-identification, 2017, equation 5.
 
     >>> x = torch.tensor([[0.0], [0.3], [0.5], [0.35]])
-    >>> [index.tolist() for index in hardest_triplets(x, torch.tensor([0, 0, 1, 2]))]
+    >>> [index.tolist() for index in batch_hard_triplets(x, torch.tensor([0, 0, 1, 2]))]
     [[0, 1], [1, 0], [3, 3]]
     """
-    distances, same = _compared(embeddings, labels)
-    others = same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)
-    (anchor,) = (others.any(1) & (~same).any(1)).nonzero(as_tuple=True)
+    distances, same = _distances_and_matches(embeddings, labels)
+    positives = same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)  # (B, B)
+    (anchor,) = (positives.any(1) & (~same).any(1)).nonzero(as_tuple=True)
     if not len(anchor):
         return anchor, anchor, anchor
-    farthest = distances.masked_fill(~others, -torch.inf)[anchor]
-    nearest = distances.masked_fill(same, torch.inf)[anchor]
-    return anchor, farthest.argmax(1), nearest.argmin(1)
+    d_ap = distances.masked_fill(~positives, -torch.inf)[anchor]  # (T, B)
+    d_an = distances.masked_fill(same, torch.inf)[anchor]
+    return anchor, d_ap.argmax(1), d_an.argmin(1)
 
 
 @torch.no_grad()
-def violating_triplets(embeddings: Tensor, labels: Tensor, *, margin: float = 0.2) -> Triplets:
-    """Every triplet of the batch whose loss is above zero, d_an < d_ap + margin: of all pairs, with all such negatives.
+def batch_all_triplets(embeddings: Tensor, labels: Tensor, *, margin: float = 0.2) -> Triplets:
+    """Batch all: every triplet of the batch whose loss is above zero, d_an < d_ap + margin.
 
     Of P persons with K images there are up to P K (K - 1) (P - 1) K.
 
@@ -131,23 +128,23 @@ def violating_triplets(embeddings: Tensor, labels: Tensor, *, margin: float = 0.
     Returns:
         anchor, positive, negative: indices (T,), ascending.
 
-    Source: FaceNet, equation 2; Hermans et al. 2017, equation 7 (batch all), of which only what is not zero is kept.
+    Source: FaceNet, equation 2; Hermans et al. 2017, equation 7, of which only what is not zero is kept.
 
     >>> x = torch.tensor([[0.0], [0.3], [0.5], [0.35]])
-    >>> [index.tolist() for index in violating_triplets(x, torch.tensor([0, 0, 1, 2]))]
+    >>> [index.tolist() for index in batch_all_triplets(x, torch.tensor([0, 0, 1, 2]))]
     [[0, 0, 1, 1], [1, 1, 0, 0], [2, 3, 2, 3]]
     """
     if not margin >= 0:
         raise UserError("the margin is out of range", expected="0 or more", found=margin)
-    distances, same = _compared(embeddings, labels)
-    anchor, positive = _pairs(same)
-    violated = ~same[anchor] & (distances[anchor] < distances[anchor, positive][:, None] + margin)
+    distances, same = _distances_and_matches(embeddings, labels)
+    anchor, positive = _positive_pairs(same)
+    violated = ~same[anchor] & (distances[anchor] < distances[anchor, positive][:, None] + margin)  # (A, B)
     pair, negative = violated.nonzero(as_tuple=True)
     return anchor[pair], positive[pair], negative
 
 
-def _compared(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared distances (B, B), and whether two are of one person (B, B)."""
+def _distances_and_matches(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared distances (B, B), and whether two embeddings are of the same person (B, B)."""
     if labels.shape != embeddings.shape[:1] or labels.is_floating_point():
         raise UserError(
             "there must be one person for each embedding",
@@ -157,10 +154,10 @@ def _compared(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return pairwise_squared_distances(embeddings), labels[:, None] == labels[None, :]
 
 
-def _pairs(same: Tensor) -> tuple[Tensor, Tensor]:
-    """All (a, p) of one person with a != p, in either order."""
-    others = same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)
-    anchor, positive = others.nonzero(as_tuple=True)
+def _positive_pairs(same: Tensor) -> tuple[Tensor, Tensor]:
+    """Anchor and positive (A,) of all pairs of the same person with a != p, in either order."""
+    positives = same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)
+    anchor, positive = positives.nonzero(as_tuple=True)
     return anchor, positive
 
 

@@ -1,7 +1,7 @@
-"""Do two images show one person, and whom does an image show: what a distance is worth as an answer.
+"""Face verification (do two images show the same person?) and identification (whom does a probe show?), measured.
 
-A pair is accepted as one person where its distance is at most a threshold. A pair of one person is genuine, one of two
-persons an impostor. Shapes: M pairs, N images, Q probes, G images of a gallery. Rates are fractions.
+A pair is accepted as the same person where its distance is at most a threshold. A pair of the same person is genuine, one
+of two persons an impostor. Shapes: M pairs, N images, Q probes, G images of a gallery. Rates are fractions.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from torch import Tensor
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 
+FALSE_ACCEPT_RATES = {"tar_at_far_1e2": 1e-2, "tar_at_far_1e3": 1e-3}  # of `verification_metrics`
+
 
 @dataclass(frozen=True)
 class Roc:
-    """The rates at every threshold that tells, ascending: T = 1 + the number of distinct distances.
+    """The rates at every threshold that makes a difference, ascending: T = 1 + the number of distinct distances.
 
     Attributes:
         thresholds: (T,); the first is -inf, which accepts nothing.
@@ -55,7 +57,7 @@ def roc(distances: Tensor, same: Tensor) -> Roc:
         same: whether a pair is genuine (M,), bool.
 
     Raises:
-        UserError: shapes that differ, a distance that is no number, no genuine pair or no impostor.
+        UserError: shapes that differ, a distance that is NaN, no genuine pair or no impostor.
 
     >>> found = roc(torch.tensor([0.1, 0.4, 0.4, 0.9]), torch.tensor([True, True, False, False]))
     >>> found.false_accept_rate.tolist(), found.true_accept_rate.tolist()
@@ -99,16 +101,16 @@ def equal_error_rate(distances: Tensor, same: Tensor) -> float:
     return float(far[after - 1] + share * (far[after] - far[after - 1]))
 
 
-def accept_rate_at(distances: Tensor, same: Tensor, false_accept_rate: float) -> float:
-    """The largest share of genuine pairs that a threshold accepts while it accepts at most that share of impostors.
+def val_at_far(distances: Tensor, same: Tensor, false_accept_rate: float) -> float:
+    """VAL at FAR: the largest share of genuine pairs that a threshold accepts while it accepts at most that share of impostors.
 
     Raises:
         UserError: as `roc`; or there are fewer than 1 / false_accept_rate impostors, so that nothing is known of so
             rare an event.
 
-    Source: FaceNet, section 4, equations 5 and 6 (VAL at FAR).
+    Source: FaceNet, section 4, equations 5 and 6.
 
-    >>> accept_rate_at(torch.tensor([0.1, 0.4, 0.3, 0.9]), torch.tensor([True, True, False, False]), 0.5)
+    >>> val_at_far(torch.tensor([0.1, 0.4, 0.3, 0.9]), torch.tensor([True, True, False, False]), 0.5)
     1.0
     """
     if not 0 < false_accept_rate <= 1:
@@ -160,12 +162,12 @@ def balanced_accuracy(distances: Tensor, same: Tensor, threshold: float) -> floa
 
 
 def fold_accuracy(distances: Tensor, labels: Tensor, *, num_folds: int = 10) -> float:
-    """Accuracy of telling one person from two, at thresholds that other persons chose.
+    """Verification accuracy by cross-validation: at thresholds that were chosen on other persons.
 
-    The persons, in the order of their labels and those of a single image last, are dealt into folds. For every two folds, `best_threshold` of the pairs
-    among all other folds' persons judges the genuine pairs within the two and the impostors between them; the answer is
-    the mean of the balanced accuracies. So no person takes part in choosing the threshold that judges him, every
-    impostor pair across folds is judged once, and with a person a fold that is every one there is.
+    The persons, in the order of their labels and those of a single image last, are dealt into folds. For every two folds,
+    `best_threshold` of the pairs among all other folds' persons judges the genuine pairs within the two and the impostors
+    between them; the result is the mean of the balanced accuracies. So no person takes part in choosing the threshold that
+    judges them, every impostor pair across folds is judged once, and with a person a fold that is every one there is.
 
     Args:
         distances: between all images (N, N), symmetric.
@@ -184,32 +186,34 @@ def fold_accuracy(distances: Tensor, labels: Tensor, *, num_folds: int = 10) -> 
     1.0
     """
     _check_square(distances, labels)
-    _, number, pictures = labels.unique(return_inverse=True, return_counts=True)
-    folds = min(num_folds, int((pictures > 1).sum()))
+    _, person, counts = labels.unique(return_inverse=True, return_counts=True)  # of each image, of each person
+    folds = min(num_folds, int((counts > 1).sum()))
     if folds < 4:
         raise UserError(
             "there are too few persons of two images, or folds, to choose a threshold by others",
             expected="4 or more",
             found=folds,
         )
-    place = (pictures == 1).long().argsort(stable=True).argsort()  # of a person in the deal
-    fold = place[number] % folds
+    place = (counts == 1).long().argsort(stable=True).argsort()  # of each person in the deal
+    fold = place[person] % folds  # (N,)
     scores = []
     for one in range(folds):
         for other in range(one + 1, folds):
+            # The threshold is chosen on all other folds.
             here, there = fold == one, fold == other
             rest = ~(here | there)
             threshold = best_threshold(*pair_distances(distances[rest][:, rest], labels[rest]))
+            # It judges the genuine pairs within the two folds and the impostors between them.
             within = [pair_distances(distances[part][:, part], labels[part]) for part in (here, there)]
             genuine = torch.cat([d[s] for d, s in within])
-            across = distances[here][:, there].flatten()
-            same = torch.arange(len(genuine) + len(across), device=across.device) < len(genuine)
-            scores.append(balanced_accuracy(torch.cat([genuine, across]), same, threshold))
+            impostors = distances[here][:, there].flatten()
+            same = torch.arange(len(genuine) + len(impostors), device=impostors.device) < len(genuine)
+            scores.append(balanced_accuracy(torch.cat([genuine, impostors]), same, threshold))
     return sum(scores) / len(scores)
 
 
-def rank_one(distances: Tensor, probe_labels: Tensor, gallery_labels: Tensor) -> float:
-    """The share of probes whose nearest image of the gallery shows the same person; of equally near ones, the first.
+def rank1_rate(distances: Tensor, probe_labels: Tensor, gallery_labels: Tensor) -> float:
+    """Rank-1 identification rate: the share of probes whose nearest gallery image shows the same person; of ties the first.
 
     Args:
         distances: of probes to the gallery (Q, G).
@@ -217,11 +221,11 @@ def rank_one(distances: Tensor, probe_labels: Tensor, gallery_labels: Tensor) ->
         gallery_labels: (G,).
 
     Raises:
-        UserError: shapes that do not fit, no probe, an empty gallery, or a distance that is no number.
+        UserError: shapes that do not fit, no probe, an empty gallery, or a distance that is NaN.
 
     Source: Phillips et al.: The FERET evaluation methodology for face-recognition algorithms, 2000, section 3.1.
 
-    >>> rank_one(torch.tensor([[0.1, 0.2], [0.3, 0.4]]), torch.tensor([0, 1]), torch.tensor([0, 1]))
+    >>> rank1_rate(torch.tensor([[0.1, 0.2], [0.3, 0.4]]), torch.tensor([0, 1]), torch.tensor([0, 1]))
     0.5
     """
     if distances.shape != (len(probe_labels), len(gallery_labels)) or not distances.numel():
@@ -230,8 +234,32 @@ def rank_one(distances: Tensor, probe_labels: Tensor, gallery_labels: Tensor) ->
             found=tuple(distances.shape),
             expected=f"({len(probe_labels)}, {len(gallery_labels)}), one or more of each",
         )
-    _check_numbers(distances)
+    _check_nan(distances)
     return float((gallery_labels[distances.argmin(1)] == probe_labels).double().mean())
+
+
+def first_as_gallery(distances: Tensor, labels: Tensor) -> float:
+    """`rank1_rate` where the first image of each person is the gallery and all others are probes.
+
+    >>> x = torch.tensor([0.0, 0.1, 1.0, 0.2])
+    >>> first_as_gallery((x[:, None] - x).square(), torch.tensor([0, 0, 1, 1]))
+    0.5
+    """
+    first = torch.stack([(labels == person).nonzero()[0, 0] for person in labels.unique()])  # (G,)
+    probe = torch.ones_like(labels, dtype=torch.bool)
+    probe[first] = False
+    return rank1_rate(distances[probe][:, first], labels[probe], labels[first])
+
+
+def verification_metrics(distances: Tensor, labels: Tensor) -> dict[str, float]:
+    """All metrics of distances (N, N) between images of persons (N,): what too few pairs cannot tell is left out."""
+    pairs = pair_distances(distances, labels)
+    found = {"auc": area_under_roc(*pairs), "eer": equal_error_rate(*pairs)}
+    impostors = int((~pairs[1]).sum())
+    found |= {name: val_at_far(*pairs, far) for name, far in FALSE_ACCEPT_RATES.items() if impostors * far >= 1}
+    if int((torch.bincount(labels) > 1).sum()) >= 4:
+        found["verification_accuracy"] = fold_accuracy(distances, labels)
+    return {**found, "rank1": first_as_gallery(distances, labels)}
 
 
 def _counts(distances: Tensor, same: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -249,7 +277,7 @@ def _check(distances: Tensor, same: Tensor) -> None:
             expected="(M,) numbers and (M,) bool",
             found=f"{tuple(distances.shape)} and {tuple(same.shape)} {same.dtype}",
         )
-    _check_numbers(distances)
+    _check_nan(distances)
     genuine = int(same.sum())
     if genuine in (0, len(same)):
         raise UserError(
@@ -259,9 +287,9 @@ def _check(distances: Tensor, same: Tensor) -> None:
         )
 
 
-def _check_numbers(distances: Tensor) -> None:
+def _check_nan(distances: Tensor) -> None:
     if distances.isnan().any():
-        raise UserError("a distance is no number", found=f"{int(distances.isnan().sum())} of {distances.numel()}")
+        raise UserError("a distance is NaN", found=f"{int(distances.isnan().sum())} of {distances.numel()}")
 
 
 def _check_square(distances: Tensor, labels: Tensor) -> None:

@@ -16,7 +16,7 @@ from chainrule.data.tables.series import SeriesSplit, Window, check_log, read_hi
 from chainrule.run.run import Run
 from chainrule.systems.feedforward import forecast_errors as forecasting
 from chainrule.systems.feedforward import forecast_figures as series_figures
-from chainrule.tasks.tables.common import selection_protocol
+from chainrule.tasks.tables.row_model import selection_protocol
 from chainrule.tasks.tables.training import Learn
 
 BASELINES = ("naive", "seasonal", "drift")

@@ -15,8 +15,10 @@ from chainrule.core import atomic
 from chainrule.core.errors import UserError
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
-from chainrule.data.tables.loading import TableSplit, kept_columns, original_rows, read_other, read_rows
+from chainrule.data.tables.loading import TableSplit
+from chainrule.data.tables.new_rows import read_other, read_rows
 from chainrule.data.tables.row_encoder import RawRowModel
+from chainrule.data.tables.spec import kept_columns, original_rows
 from chainrule.run.run import Run
 from chainrule.systems.graphical.em import em
 from chainrule.tasks.tables import density_figures

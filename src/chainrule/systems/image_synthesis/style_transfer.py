@@ -1,4 +1,4 @@
-"""Style transfer: an image with the content of one image and the style of another, by gradient descent on its pixels.
+"""Style transfer: an image with the content of one image and the style of another, by optimising the pixels.
 
 Source: Gatys, Ecker, Bethge: Image style transfer using convolutional neural networks, 2016. Its letters are used: p the
 content image, a the style image, x the generated image; F, P the feature maps of x and p; G, A the Gram matrices of x and

@@ -30,7 +30,7 @@ from chainrule.tasks.images import figures as class_figures
 
 EVALUATION_BATCH = {"cpu": 100}  # what stays in a CPU's cache; elsewhere 1000
 CHUNK = 256  # files that are in memory at a time, in predict
-LESSON = 64  # samples of a batch that is looked into
+EXPLAINED = 64  # samples of the training batch that `explain` looks into
 
 
 class ImageClassifier:
@@ -44,7 +44,8 @@ class ImageClassifier:
         optimizer, schedule, epochs, batch_size: the optimisation.
         changes: to the images of a training batch, in turn (`chainrule.data.images.augment`): bytes (B, C, H, W) to pixels.
         mix: alpha of mixup (`chainrule.data.images.augment.mixup`); 0 mixes nothing.
-        views: the network to one whose answers are means over several views of an image (`chainrule.systems.image_classification.test_time_augmentation`).
+        test_time_augmentation: the network to one that averages its logits over changed copies of an image; it serves the
+            test split, predictions and exports, not validation.
         pixels: mean and deviation a channel that belong to published weights; see `chainrule.run.input_normalization`.
         frozen, thaw: parts that do not learn before this share of training is done.
         learn: what learns from the batches instead of autograd and `fit`; given this system and them.
@@ -63,7 +64,7 @@ class ImageClassifier:
         batch_size: int,
         changes: Sequence[Change] = (),
         mix: float = 0.0,
-        views: Callable[[nn.Module], nn.Module] | None = None,
+        test_time_augmentation: Callable[[nn.Module], nn.Module] | None = None,
         pixels: tuple[Sequence[float], Sequence[float]] | None = None,
         frozen: Frozen | None = None,
         thaw: float = 1.0,
@@ -73,7 +74,7 @@ class ImageClassifier:
         self.optimizer, self.schedule, self.epochs, self.batch_size = optimizer, schedule, epochs, batch_size
         self.changes, self.mix, self.learn = list(changes), mix, learn
         self.frozen, self.thaw = frozen, thaw
-        self.answering: nn.Module = views(model) if views is not None else model
+        self.answering: nn.Module = test_time_augmentation(model) if test_time_augmentation is not None else model
         self.classes: list[str] = data.spec["classes"]
         self.normalize = Normalize(*input_normalization(run, (data.spec["mean"], data.spec["std"]), pixels)).to(
             run.device
@@ -159,7 +160,7 @@ class ImageClassifier:
         return {"model": (torch.zeros(1, spec["channels"], spec["size"], spec["size"], device=self.run.device),)}
 
     def measure(self, split: ImageSplit) -> dict[str, float]:
-        """Accuracy, error and mean loss on a split, of the network itself: several views are for the answers that count."""
+        """Accuracy, error and mean loss on a split, of the network itself, without test-time augmentation."""
         return self._scores(self.logits(split.x, self.model), split.y)
 
     def _scores(self, logits: Tensor, y: Tensor) -> dict[str, float]:
@@ -180,7 +181,7 @@ class ImageClassifier:
 
     @torch.inference_mode()
     def logits(self, x: Tensor, network: nn.Module | None = None) -> Tensor:
-        """Logits (N, K) in eval mode, for any number of byte images (N, C, H, W); by all views unless `network` is given."""
+        """Logits (N, K) in eval mode, for any number of byte images (N, C, H, W); with test-time augmentation unless `network` is given."""
         self.model.eval()
         answering = self.answering if network is None else network
         parts = []
@@ -218,7 +219,7 @@ class ImageClassifier:
         if self.learn is not None:
             raise UserError("autograd has no graph of this network: its backward pass is written out")
         x, y = self.data.train.x.to(self.run.device), self.data.train.y.to(self.run.device)
-        batch = next(Batches(x, y, min(self.batch_size, LESSON, len(x)), seed=self.run.seed).epoch(0))
+        batch = next(Batches(x, y, min(self.batch_size, EXPLAINED, len(x)), seed=self.run.seed).epoch(0))
         return TrainingBatch(
             self.model,
             (self.inputs(batch),),

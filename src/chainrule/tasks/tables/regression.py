@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
-from chainrule.data.tables.loading import TableSplit, read_labelled, read_rows
+from chainrule.data.tables.loading import TableSplit
+from chainrule.data.tables.new_rows import read_labelled, read_rows
 from chainrule.run.run import Run
 from chainrule.tasks.tables import figures as row_figures
-from chainrule.tasks.tables.common import EVALUATION_BATCH, deployable_row_model, selection_protocol
+from chainrule.tasks.tables.row_model import EVALUATION_BATCH, deployable_row_model, selection_protocol
 from chainrule.tasks.tables.training import Learn
 
 

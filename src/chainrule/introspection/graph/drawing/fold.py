@@ -9,7 +9,7 @@ from chainrule.core.errors import unknown
 from chainrule.introspection.graph.record import Graph, Node
 from chainrule.introspection.graph.rules import RULES
 
-MOST_BOXES = 30  # modules are opened, the small ones first, as long as a figure has no more than this
+MAX_BOXES = 30  # modules are opened, the small ones first, as long as a figure has no more than this
 FOLDS_FROM = 6  # operations that a repeat must cover: two layers that happen to be alike are no repeat
 LONGEST_PATTERN = 8
 
@@ -85,7 +85,7 @@ def view(graph: Graph, unfold: bool | Sequence[str] = ()) -> View:
     return _Folder(graph, names).view("", _loose(graph) + root.parts, whole=True)
 
 
-def tucked(graph: Graph) -> set[int]:
+def inlined(graph: Graph) -> set[int]:
     """Parameters and constants that are shown in the box that uses them: all, where there are modules."""
     if len(graph.calls) == 1 and not graph.calls[0].kind:
         return set()
@@ -97,7 +97,7 @@ def tucked(graph: Graph) -> set[int]:
 
 def _loose(graph: Graph) -> list[_Item]:
     """Inputs, and where there are no modules parameters and constants."""
-    hidden = tucked(graph)
+    hidden = inlined(graph)
     return [
         _Item(n.kind, n.name, n.name, (n.index,), (n.kind, n.index))
         for n in graph.nodes
@@ -117,7 +117,7 @@ def _tree(graph: Graph) -> _Item:
             place(graph.calls[index].parent)
             items[graph.calls[index].parent].parts.append(items[index])
 
-    hidden = tucked(graph)
+    hidden = inlined(graph)
     for node in graph.nodes:
         if node.kind in ("operation", "hidden"):
             place(node.call)
@@ -216,7 +216,7 @@ class _Folder:
         for node in graph.nodes:
             for edge in node.edges:
                 self.users.setdefault(edge.source, []).append(node.index)
-        self.tucked = tucked(graph)
+        self.inlined = inlined(graph)
         self.layers = {call.name for call in graph.calls[1:]}
         self.modules = len(graph.calls) > 1 or bool(graph.calls[0].kind)
 
@@ -237,7 +237,7 @@ class _Folder:
                 fitting = [
                     group
                     for group in classes.values()
-                    if len(items) + sum(len(item.parts) - 1 for item in group) <= MOST_BOXES
+                    if len(items) + sum(len(item.parts) - 1 for item in group) <= MAX_BOXES
                 ]
                 asked = {id(item) for item in min(fitting, key=lambda g: sum(len(i.parts) for i in g), default=[])}
             if not asked:
@@ -267,14 +267,14 @@ class _Folder:
 
     def _wired(self, name: str, boxes: list[Box], whole: bool) -> View:
         """Arrows between the boxes, and ports to what lies outside."""
-        home = {n: place for place, box in enumerate(boxes) for n in box.nodes if n not in self.tucked}
+        home = {n: place for place, box in enumerate(boxes) for n in box.nodes if n not in self.inlined}
         ports: dict[int, int] = {}
         entries: list[Box] = []
         arrows: dict[tuple[int, int], Arrow] = {}
         for place, box in enumerate(boxes):
             for index in box.nodes:
                 for number, edge in enumerate(self.graph.nodes[index].edges):
-                    if edge.source in self.tucked:
+                    if edge.source in self.inlined:
                         continue
                     source = home.get(edge.source)
                     if source is None:

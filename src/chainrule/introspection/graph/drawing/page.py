@@ -15,7 +15,7 @@ from chainrule.introspection.graph.drawing.svg import STYLE, draw
 from chainrule.introspection.graph.record import Graph, Node
 from chainrule.reporting import page
 
-MOST_LINES = 40  # sentences for one step; a module with more operations is opened to see them
+MAX_LINES = 40  # sentences for one step; a module with more operations is opened to see them
 
 
 def write_page(graph: Graph, out: str | Path) -> Path:
@@ -75,7 +75,7 @@ def _forward(graph: Graph, box: Box) -> list[str]:
     if box.inside is not None:
         count = f"{len(inside)} operations, seen when it is opened."
         return [count, f"It gives {shape_of(node)}: {brief(node)}."]
-    lines = [forward_line(n) for n in inside[:MOST_LINES]] or [forward_line(node)]
+    lines = [forward_line(n) for n in inside[:MAX_LINES]] or [forward_line(node)]
     for n in box.nodes:
         if graph.nodes[n].kind in ("parameter", "constant") and graph.nodes[n] is not node:
             part = graph.nodes[n]
@@ -88,7 +88,7 @@ def _backward(graph: Graph, box: Box) -> list[str]:
     lines = [arriving_line(graph, node)]
     inside = _operations(graph, box)
     if box.inside is None:
-        for n in reversed(inside[:MOST_LINES]):
+        for n in reversed(inside[:MAX_LINES]):
             lines += handing_lines(graph, n)
         return lines
     within = set(box.nodes)
@@ -99,7 +99,7 @@ def _backward(graph: Graph, box: Box) -> list[str]:
             f"It hands back a gradient of norm {short(total)}, over {len(entering)} use{'s' * (len(entering) > 1)} of what came in."
         )
     parameters = [graph.nodes[n] for n in box.nodes if graph.nodes[n].kind == "parameter"]
-    for p in parameters[:MOST_LINES]:
+    for p in parameters[:MAX_LINES]:
         reached = p.gradient_norm
         lines.append(f"{p.name}: " + (f"gradient of norm {short(reached)}" if reached is not None else "no gradient"))
     return lines

@@ -198,9 +198,9 @@ class LSTM(Layer):
             # net inputs of input gate, forget gate, candidate and output gate: (B, 4 H) -> four of (B, H)
             i, f, g, o = (step + h @ self.weight_hh_l0.T).chunk(4, 1)
             i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
-            # the cell keeps what the forget gate lets through, and takes in the candidate through the input gate
+            # the forget gate decides what the cell keeps, the input gate what it takes from the candidate
             c = f * c + i * g
-            # the output gate shows the cell to the outside
+            # the output gate decides how much of the cell is visible
             h = o * torch.tanh(c)
             states.append(h)
             cells.append(c)

@@ -57,7 +57,8 @@ def playground(
     """
     import torch
 
-    from chainrule.data.tables.loading import kept_features, load_table
+    from chainrule.data.tables.loading import load_table
+    from chainrule.data.tables.spec import kept_features
     from chainrule.nn.features import BasisExpansion, features_of
     from chainrule.optim.by_name import optimizer_of
     from chainrule.systems.feedforward.mlp import MLP

@@ -50,7 +50,7 @@ def cifar_speed(
     channels: Size = 0,
     val_fraction: Fraction = 0.1,
 ) -> ImageClassifier:
-    """A small net without shortcuts in 8 epochs: whitened patches, Muon for its convolutions, six views at the end.
+    """A small net without shortcuts in 8 epochs: whitened patches, Muon for its convolutions, test-time augmentation.
 
     Made for a GPU. For a CPU `widths=32,128,128 batch_size=500 lr=0.15` is a quarter of the work; smaller batches want
     smaller rates, about as the root of their size. The rates `bias_lr`, `head_lr` and `weight_decay` are a sample's: of
@@ -114,7 +114,7 @@ def cifar_speed(
             of_images(partial(shift, pad=pad, border="reflect")),
             *([AlternatingFlip(count, run.seed)] if flip else []),
         ],
-        views=FlipShiftAverage if flip else None,
+        test_time_augmentation=FlipShiftAverage if flip else None,
     )
     if run.fresh:
         model.whiten(task.normalize(data.train.x[:WHITENED].to(run.device)))

@@ -91,7 +91,6 @@ def image_classifier(
     from chainrule.optim.policies import cosine
     from chainrule.optim.policies import warmup as rising
     from chainrule.optim.schedule import as_schedule, total_steps
-    from chainrule.systems.backprop.chain import Chain
     from chainrule.systems.image_classification.test_time_augmentation import FlipAverage
     from chainrule.tasks.images.classification import ImageClassifier
 
@@ -103,6 +102,13 @@ def image_classifier(
         raise UserError(
             f"{network} is no network for images", expected="resnet18, vgg11, ...", found=f"network={network}"
         )
+    if "gradient" in card.skip:  # autograd has no graph of it
+        raise UserError(
+            f"{network} learns by hand, not by autograd",
+            expected="resnet18, vgg11, ...",
+            found=f"network={network}",
+            cure=f"chainrule train {network}",
+        )
     published = weights_named(network, run.record["weights"])
     data = load_images(
         run,
@@ -112,13 +118,6 @@ def image_classifier(
         margin=published.preprocessing.resize / published.preprocessing.size if published else None,
     )
     model = run.place(card.build(**_form(network, data.spec, heads)))
-    if isinstance(model, Chain):
-        raise UserError(
-            f"{network} learns by hand, not by autograd",
-            expected="resnet18, vgg11, ...",
-            found=f"network={network}",
-            cure=f"chainrule train {network}",
-        )
     rule = optimizer_of(
         optimizer,
         _groups(model, backbone_lr),
@@ -139,7 +138,7 @@ def image_classifier(
         batch_size=batch_size,
         changes=_changes(crop, flip, colour, round(cutout * data.spec["size"]), grow, data.spec["size"]),
         mix=mixup,
-        views=FlipAverage if test_flip else None,
+        test_time_augmentation=FlipAverage if test_flip else None,
         pixels=(published.preprocessing.mean, published.preprocessing.std) if published else None,
         frozen=Frozen(model, freeze) if freeze else None,
         thaw=thaw,

@@ -21,7 +21,7 @@ from chainrule.reporting import plots as figures
 from chainrule.run.run import Run
 from chainrule.systems.linear.bag_of_words.figures import speaking_words, wrong_texts
 from chainrule.systems.linear.bag_of_words.vectorizer import BagOfWords
-from chainrule.tasks.tables.common import EVALUATION_BATCH, selection_protocol
+from chainrule.tasks.tables.row_model import EVALUATION_BATCH, selection_protocol
 
 SPOKE = 5  # words that a prediction names
 SHOWN_WORDS = 15  # of a class, in the report

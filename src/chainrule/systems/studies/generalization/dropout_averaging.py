@@ -23,8 +23,8 @@ from chainrule.tasks.study import Study
 MOST_ENUMERATED = 12  # units, so that 4096 masks are made
 ENUMERATED_ROWS = 200  # test samples that all masks are tried on
 CLAIM = (
-    "A pass without dropout approximates the geometric mean over all thinned networks: exactly where the masks are before "
-    "a softmax layer, nearly elsewhere. The arithmetic mean over sampled masks needs some 50 passes to err as little."
+    "A pass without dropout is the geometric mean over all thinned networks where the masks are before a softmax layer, "
+    "and approximates it elsewhere. The arithmetic mean over sampled masks needs some 50 passes to err as little."
 )
 
 

@@ -1,4 +1,4 @@
-"""Adversarial examples of an image classifier: how accurate it stays when its inputs are changed on purpose."""
+"""Robust accuracy: that of an image classifier on adversarial examples, attack by attack and epsilon by epsilon."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from chainrule.loops.experiment import Row
 from chainrule.reporting.line_plots import Line, lines
 from chainrule.reporting.plots import gallery
 from chainrule.run.run import Run
-from chainrule.systems.attacks.perturbations import fast_gradient_sign, iterative_gradient_sign, universal_perturbation
+from chainrule.systems.attacks.perturbations import fgsm, pgd, universal_perturbation
 from chainrule.tasks.images.classification import ImageClassifier
 from chainrule.tasks.study import Study
 
-ATTACKS = ("fast gradient sign", "iterative", "targeted", "universal")
+ATTACKS = ("fast gradient sign", "iterative", "targeted", "universal")  # FGSM, BIM, BIM towards a class; in metrics
 CHUNK = 100
-PASSES = 10  # over the training images that the universal change is made on
+PASSES = 10  # over the training images that the universal perturbation is made on
 SHOWN = 6
 CLAIM = (
-    "Put to the test: how large must a change of each pixel be, one step along the sign of the gradient, before a "
-    "classifier errs; what do several steps add; can an answer be chosen; does one and the same change do for all images?"
+    "Put to the test: how far does accuracy fall, by epsilon, under one step along the sign of the gradient (FGSM); what do "
+    "several steps add (BIM); can the answer be chosen (targeted); does one universal perturbation do for all images?"
 )
 
 
 class Victim:
-    """A trained classifier, as attacks see it: pixels from 0 to 1 (B, C, H, W) to logits (B, K).
+    """The classifier that is attacked: pixels from 0 to 1 (B, C, H, W) to logits (B, K).
 
     Args:
         run: whose device.
         trained: gives the classifier and its data; called when it is first needed.
-        samples: at most so many of the test images are attacked, the first; and of the training images for the change
-            that is universal.
+        samples: at most so many of the test images are attacked, the first; and as many training images make the
+            universal perturbation.
     """
 
     def __init__(self, run: Run, trained: Callable[[], ImageClassifier], samples: int) -> None:
@@ -52,46 +52,45 @@ class Victim:
     def logits(self, x: Tensor) -> Tensor:
         return self.task.answering(self.task.normalize(x * 255))
 
-    def pixels(self, split: ImageSplit) -> tuple[Tensor, Tensor]:
+    def images(self, split: ImageSplit) -> tuple[Tensor, Tensor]:
         x, y = split.x[: self.samples], split.y[: self.samples]
         return x.to(self.run.device).float() / 255, y.to(self.run.device)
 
-    def attacked(self, attack: str, epsilon: float, steps: int, x: Tensor, y: Tensor) -> Tensor:
-        """The images x changed by at most epsilon a pixel; a targeted attack wants the class after the true one."""
-        wanted = (y + 1) % len(self.task.classes)
+    def adversarial_examples(self, attack: str, epsilon: float, steps: int, x: Tensor, y: Tensor) -> Tensor:
+        """x with perturbations in the l-infinity ball of radius epsilon; the target class is the one after the true one."""
         if attack == "universal":
             return (x + self._universal(epsilon)).clamp(0, 1)
+        target = (y + 1) % len(self.task.classes)
         parts = []
-        for part, true, target in zip(x.split(CHUNK), y.split(CHUNK), wanted.split(CHUNK), strict=True):
+        for part, true, wanted in zip(x.split(CHUNK), y.split(CHUNK), target.split(CHUNK), strict=True):
 
-            def rise(z: Tensor, true: Tensor = true) -> Tensor:
+            def untargeted(z: Tensor, true: Tensor = true) -> Tensor:
                 return nn.functional.cross_entropy(self.logits(z), true, reduction="none")
 
-            def nearness(z: Tensor, target: Tensor = target) -> Tensor:
-                return -nn.functional.cross_entropy(self.logits(z), target, reduction="none")
+            def targeted(z: Tensor, wanted: Tensor = wanted) -> Tensor:
+                return -nn.functional.cross_entropy(self.logits(z), wanted, reduction="none")
 
             if attack == "fast gradient sign":
-                parts.append(fast_gradient_sign(rise, part, epsilon))
+                parts.append(fgsm(untargeted, part, epsilon))
             else:
-                loss = nearness if attack == "targeted" else rise
-                parts.append(iterative_gradient_sign(loss, part, epsilon, steps=steps))
+                parts.append(pgd(targeted if attack == "targeted" else untargeted, part, epsilon, steps=steps))
         return torch.cat(parts)
 
     def _universal(self, epsilon: float) -> Tensor:
-        """Made on training images, so that those it is tried on are new to it."""
-        x, y = self.pixels(self.task.data.train)
-        order = [part for _ in range(PASSES) for part in torch.randperm(len(x)).to(x.device).split(CHUNK)]
+        """Made on training images, so that it is measured on others."""
+        x, y = self.images(self.task.data.train)
+        batches = [part for _ in range(PASSES) for part in torch.randperm(len(x)).to(x.device).split(CHUNK)]
 
         def loss(z: Tensor, index: Tensor) -> Tensor:
             return nn.functional.cross_entropy(self.logits(z), y[index], reduction="none")
 
-        return universal_perturbation(loss, x, order, epsilon, step=epsilon / 10)
+        return universal_perturbation(loss, x, batches, epsilon, step=epsilon / 10)
 
 
 def attack_study(
     run: Run, *, trained: Callable[[], ImageClassifier], epsilons: Sequence[float], steps: int, samples: int
 ) -> Study:
-    """Each attack at each epsilon, in pixel levels of 0 to 255, on the first test images of a trained classifier."""
+    """Accuracy under each attack at each epsilon, in pixel levels of 0 to 255, on the first test images."""
     if not epsilons or min(epsilons) <= 0 or max(epsilons) > 255:
         raise UserError(
             "an epsilon is out of range",
@@ -101,15 +100,15 @@ def attack_study(
     victim = Victim(run, trained, samples)
 
     def measure(point: Mapping[str, Any]) -> Row:
-        x, y = victim.pixels(victim.task.data.test)
-        wanted = (y + 1) % len(victim.task.classes)
+        x, y = victim.images(victim.task.data.test)
+        target = (y + 1) % len(victim.task.classes)
         if point["attack"] != "none":
-            x = victim.attacked(point["attack"], point["epsilon"] / 255, steps, x, y)
+            x = victim.adversarial_examples(point["attack"], point["epsilon"] / 255, steps, x, y)
         with torch.no_grad():
             answer = torch.cat([victim.logits(part) for part in x.split(CHUNK)]).argmax(1)
         return {
             "accuracy": float((answer == y).double().mean()),
-            "answers_class_after": float((answer == wanted).double().mean()),
+            "answers_class_after": float((answer == target).double().mean()),
         }
 
     points: list[dict[str, Any]] = [{"attack": "none", "epsilon": 0.0}]
@@ -121,8 +120,8 @@ def attack_study(
         conclude=conclude,
         draw=lambda rows: draw(rows, victim, steps),
         claim=CLAIM,
-        how=f"the first {samples} test images, {steps} steps where there are several; the universal change was made on as "
-        "many training images; targeted attacks want the class after the true one",
+        how=f"the first {samples} test images, {steps} steps of the iterative attacks; the universal perturbation was made "
+        "on as many training images; the target is the class after the true one",
     )
 
 
@@ -153,18 +152,18 @@ def draw(rows: list[Row], victim: Victim, steps: int) -> list[Figure]:
         )
     ]
     epsilons = sorted({row["epsilon"] for row in rows[1:]})
-    x, y = victim.pixels(victim.task.data.test)
+    x, y = victim.images(victim.task.data.test)
     x, y = x[:SHOWN], y[:SHOWN]
     classes, epsilon = victim.task.classes, epsilons[len(epsilons) // 2]
-    some_images, titles = [], []
+    images, titles = [], []
     for attack in ("none", *ATTACKS):
-        shown = x if attack == "none" else victim.attacked(attack, epsilon / 255, steps, x, y)
+        shown = x if attack == "none" else victim.adversarial_examples(attack, epsilon / 255, steps, x, y)
         with torch.no_grad():
             answers = victim.logits(shown).argmax(1)
-        some_images.append((shown * 255).round().to(torch.uint8).cpu())
+        images.append((shown * 255).round().to(torch.uint8).cpu())
         titles += [f"{attack.split()[0]}: {classes[int(k)]}" for k in answers]
     caption = (
         f"A row an attack, and what the network answers; changes of at most {epsilon:g} of 255. True: "
         + ", ".join(classes[int(k)] for k in y)
     )
-    return [*figures, gallery(torch.cat(some_images), titles, "Images under attack", caption, columns=len(x))]
+    return [*figures, gallery(torch.cat(images), titles, "Images under attack", caption, columns=len(x))]

@@ -1,0 +1,91 @@
+"""How data lie at a path, by its name and what stands there: every reader asks this before it reads.
+
+What a path means (images with classes, a table, a text) is asked by `check`, kind by kind; this says only how it is laid
+out, which several kinds share.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from chainrule.data.catalog.sources import Source
+from chainrule.data.tables.csv_files import read_csv
+
+SPLITS = ("train", "val", "test")
+IDX_FILE = "train-images-idx3-ubyte"  # with or without .gz
+CIFAR10_FOLDER = "cifar-10-batches-bin"
+
+Form = Literal["shipped", "idx", "cifar10", "csv", "npz", "folder", "file"]
+_FORMS: dict[str, Form] = {".csv": "csv", ".data": "csv", ".npz": "npz"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A place and how the data lie there.
+
+    Attributes:
+        place: a path, or a known data set that ships with a dependency.
+        form: `shipped`; `idx` and `cifar10` for folders of published files; `csv` for such a file or a folder with
+            train.csv; `npz`; else `folder` or `file`.
+        splits: the file or the folder of each split that the user has made, `train` at least. Without a folder of its
+            own train is the whole place.
+    """
+
+    place: Source | Path
+    form: Form
+    splits: dict[str, Path]
+
+    @property
+    def train(self) -> Path:
+        return self.splits["train"]
+
+    @cached_property
+    def csv(self) -> tuple[list[str], list[list[str]], list[int]]:
+        """Column names, rows and lines of the training split's CSV, as `read_csv` gives them."""
+        return read_csv(self.train)
+
+    @cached_property
+    def endings(self) -> Counter[str]:
+        """How many files below a folder end in what, in small letters; hidden files are not counted."""
+        assert isinstance(self.place, Path)
+        return Counter(f.suffix.lower() for f in self.place.rglob("*") if f.is_file() and not f.name.startswith("."))
+
+
+def layout_of(place: Source | Path) -> Layout:
+    """How the data lie at a place that `resolve` gave; nothing is opened."""
+    if isinstance(place, Source):
+        return Layout(place, "shipped", {})
+    if not place.is_dir():
+        return Layout(place, _FORMS.get(place.suffix.lower(), "file"), {"train": place})
+    if any((place / f"{IDX_FILE}{end}").is_file() for end in (".gz", "")):
+        return Layout(place, "idx", {"train": place})
+    if (place / CIFAR10_FOLDER).is_dir():
+        return Layout(place, "cifar10", {"train": place / CIFAR10_FOLDER})
+    tables = {name: place / f"{name}.csv" for name in SPLITS if (place / f"{name}.csv").is_file()}
+    if "train" in tables:
+        return Layout(place, "csv", tables)
+    return Layout(place, "folder", split_folders(place))
+
+
+def split_folders(folder: Path) -> dict[str, Path]:
+    """The folders train, val and test in a folder; where there is no train, the folder itself as train."""
+    parts = {name: folder / name for name in SPLITS if (folder / name).is_dir()}
+    return parts if "train" in parts else {"train": folder}
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder by name, hidden ones left out: the classes, where they hold images or texts."""
+    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+
+
+def sort_labels(labels: set[str]) -> list[str]:
+    """Labels in the order that their classes are numbered in: whole numbers by size, then texts by letters.
+
+    >>> sort_labels({"10", "9", "cat", "Cat"})
+    ['9', '10', 'Cat', 'cat']
+    """
+    return sorted(labels, key=lambda label: (not label.isdecimal(), int(label) if label.isdecimal() else 0, label))

@@ -1,0 +1,166 @@
+"""CSV files: the column names and the cells as text, and the cells as numbers, missing values and categories."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from chainrule.core.errors import UserError
+from chainrule.data.catalog.sources import SOURCES
+
+MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})  # what stands for no value, in any case
+MOST_CATEGORIES = 100  # of a column; more distinct texts are names or sentences, not categories
+
+
+def read_csv(file: Path) -> tuple[list[str], list[list[str]], list[int]]:
+    """Column names, the cells of each row as text, and the line that each row ends on.
+
+    Fields are separated by whichever of comma, semicolon and tab the first line has most of; empty lines are skipped.
+    A published file without a line of names, recognised by its own name, has those of `known_tables`.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            first = stream.readline()
+            stream.seek(0)
+            reader = csv.reader(stream, delimiter=max(",;\t", key=first.count), strict=True)
+            rows, lines = [], []
+            for row in reader:
+                if row:
+                    rows.append(row)
+                    lines.append(reader.line_num)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError("the table cannot be read", where=file, found=error) from None
+    known = next((s.columns for s in SOURCES.values() if s.columns and file.name in s.files), None)
+    if known is not None and rows and len(rows[0]) == len(known) and list(rows[0]) != list(known):
+        rows, lines = [list(known), *rows], [0, *lines]
+    if len(rows) < 2:
+        raise UserError(
+            "the table is empty",
+            where=file,
+            expected="a line of column names, then a line a sample",
+            found=f"{len(rows)} line{'' if len(rows) == 1 else 's'}",
+        )
+    header = [name.strip() for name in rows[0]]
+    if all(is_number(name) for name in header):
+        raise UserError(
+            "the first line holds numbers where column names belong",
+            where=f"{file}, line {lines[0]}",
+            found=", ".join(header[:5]),
+            cure="put a line of column names above",
+        )
+    for name in header:
+        if header.count(name) > 1:
+            raise UserError("two columns have one name", where=f"{file}, line {lines[0]}", found=repr(name))
+    for row, line in zip(rows[1:], lines[1:], strict=True):
+        if len(row) != len(header):
+            raise UserError(
+                "a line has another number of columns than the header",
+                where=f"{file}, line {line}",
+                expected=len(header),
+                found=len(row),
+            )
+    return header, rows[1:], lines[1:]
+
+
+def column_of(name: str, header: list[str], file: Path) -> int:
+    """The place of the column that --target names; UserError where there is none of this name."""
+    if name not in header:
+        raise UserError(
+            f"the table has no column {name!r}",
+            where=file,
+            expected="one of " + ", ".join(header[:20]),
+            cure="--target COLUMN",
+        )
+    return header.index(name)
+
+
+def to_numbers(
+    rows: list[list[str]],
+    columns: list[str],
+    places: list[int],
+    file: Path,
+    lines: list[int],
+    *,
+    categories: Mapping[str, list[str]] | None = None,
+    fill: bool = False,
+) -> np.ndarray:
+    """The cells of the columns at `places` as float64 (N, len(places)); UserError names the first that is not numeric or not finite.
+
+    A cell of a column in `categories` becomes the number of its category. With `fill` a missing value is nan.
+    """
+    chosen = [[row[place] for place in places] for row in rows]
+    known = {column: {c: i for i, c in enumerate(values)} for column, values in (categories or {}).items()}
+    try:
+        values = np.array(chosen, dtype=np.float64).reshape(len(rows), len(places))
+    except ValueError:
+        values = np.empty((len(rows), len(places)))
+        for index, place in enumerate(places):
+            numbers = known.get(columns[place])
+            cells = [row[index].strip() for row in chosen]
+            values[:, index] = [
+                numbers.get(c, np.nan) if numbers else float(c) if is_number(c) else np.nan for c in cells
+            ]
+    bad = ~np.isfinite(values)
+    for row, index in np.argwhere(bad).tolist():
+        cell, column = chosen[row][index].strip(), columns[places[index]]
+        if fill and cell.lower() in MISSING:
+            continue
+        _raise_bad_cell(cell, column, known.get(column), f"{file}, line {lines[row]}, column {column!r}")
+    return values
+
+
+def _raise_bad_cell(cell: str, column: str, numbers: Mapping[str, int] | None, where: str) -> None:
+    if cell.lower() in MISSING:
+        raise UserError(
+            "a value is missing or infinite",
+            where=where,
+            expected="a finite number" if numbers is None else "a category",
+            found=cell or "an empty cell",
+            cure="fill it in, remove the line, or missing=fill where the recipe has it",
+        )
+    if numbers is not None:
+        raise UserError(
+            "a category is not known", where=where, expected=f"one of {', '.join(list(numbers)[:20])}", found=cell
+        )
+    text = not is_number(cell)
+    raise UserError(
+        "a cell is not numeric" if text else "a value is missing or infinite",
+        where=where,
+        expected="a finite number",
+        found=cell,
+        cure="write categories as numbers, or remove the column" if text else "fill it in, or remove the line",
+    )
+
+
+def is_number(text: str) -> bool:
+    """Whether Python reads it as a float: also nan and inf."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def find_categories(
+    tables: Mapping[Path, tuple[list[str], list[list[str]]]], columns: Sequence[str], fill: bool
+) -> dict[str, list[str]]:
+    """The columns that hold text, with their distinct values over all files, sorted."""
+    found = {}
+    for column in columns:
+        cells = {row[header.index(column)].strip() for header, rows in tables.values() for row in rows}
+        given = {cell for cell in cells if not (fill and cell.lower() in MISSING)}
+        if all(is_number(cell) or cell.lower() in MISSING for cell in given):
+            continue
+        if len(given) > MOST_CATEGORIES:
+            raise UserError(
+                f"the column {column!r} holds {len(given)} distinct texts, too many for categories",
+                where=next(iter(tables)),
+                expected=f"numbers, or {MOST_CATEGORIES} categories at most",
+                found=", ".join(sorted(given)[:3]) + ", ...",
+                cure="remove the column",
+            )
+        found[column] = sorted(given)
+    return found

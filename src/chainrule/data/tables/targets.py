@@ -1,0 +1,94 @@
+"""The target column as classes or as numbers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chainrule.core.errors import UserError
+from chainrule.data.layout import sort_labels
+from chainrule.data.tables.files import RawRows, RawTable
+
+Task = Literal["density", "classification", "regression"]
+MIN_A_CLASS = 4  # rows of a class that can be split into train, val and test
+
+
+def read_targets(raw: RawTable, task: Task) -> tuple[list[str] | None, dict[str, Tensor | None]]:
+    """Class names, and y of each split, as the task needs them."""
+    nothing: dict[str, Tensor | None] = dict.fromkeys(raw.splits)
+    if raw.target is None:
+        return None, nothing
+    if task == "regression":
+        return None, {name: target_values(rows, raw.target) for name, rows in raw.splits.items()}
+    labels = {name: labels_as_text(rows.labels) for name, rows in raw.splits.items()}
+    found, counts = np.unique(labels["train"], return_counts=True)
+    classes = sort_labels(set(found.tolist()))
+    strangers = {name: ~np.isin(part, found) for name, part in labels.items()}
+    if task == "density":
+        if counts.min(initial=MIN_A_CLASS) < MIN_A_CLASS or any(s.any() for s in strangers.values()):
+            return None, nothing
+    else:
+        _check_classes(raw, found, counts, labels, strangers)
+    index = {name: number for number, name in enumerate(classes)}
+    return classes, {name: torch.tensor([index[c] for c in part.tolist()]) for name, part in labels.items()}
+
+
+def _check_classes(
+    raw: RawTable,
+    found: np.ndarray,
+    counts: np.ndarray,
+    labels: dict[str, np.ndarray],
+    strangers: dict[str, np.ndarray],
+) -> None:
+    if len(found) < 2:
+        raise UserError(
+            "there is only one class",
+            where=f"{raw.where}, column {raw.target!r}",
+            expected="two at least",
+            found=", ".join(found) or "none",
+            cure="--target COLUMN",
+        )
+    if len(raw.splits) == 1 and counts.min() < MIN_A_CLASS:
+        raise UserError(
+            "a class has too few rows to be split",
+            where=f"{raw.where}, column {raw.target!r}",
+            expected=f"{MIN_A_CLASS} or more a class",
+            found=f"{counts.min()} of {found[counts.argmin()]}",
+            cure="remove it, or name another column with --target",
+        )
+    for name, out in strangers.items():
+        if out.any():
+            row = int(out.argmax())
+            raise UserError(
+                "a label is out of range",
+                where=raw.splits[name].where(row),
+                expected=f"one of the {len(found)} in train",
+                found=labels[name][row],
+            )
+
+
+def labels_as_text(labels: np.ndarray | None) -> np.ndarray:
+    assert labels is not None
+    whole = labels.dtype.kind == "f" and bool((labels == np.floor(labels)).all())
+    return (labels.astype(np.int64) if whole else labels).astype(str)
+
+
+def target_values(rows: RawRows, target: str) -> Tensor:
+    assert rows.labels is not None
+    values = np.empty(len(rows.labels))
+    for row, cell in enumerate(rows.labels.tolist()):
+        try:
+            values[row] = float(cell)
+        except ValueError:
+            values[row] = np.nan
+        if not np.isfinite(values[row]):
+            raise UserError(
+                "a target is not numeric",
+                where=f"{rows.where(row)}, column {target!r}",
+                expected="a finite number",
+                found=cell or "an empty cell",
+            )
+    return torch.from_numpy(values)
