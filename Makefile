@@ -1,5 +1,6 @@
 # make demo   installs into .venv, trains LeNet-5 on the embedded digits, evaluates, predicts, reports
 # make test   the fast test suite in the same environment
+# make docs   writes the documents that are generated: the catalogue, the index, a page a family
 PYTHON ?= python3
 VENV   ?= .venv
 # On Windows, make finds the programs of a virtual environment in another folder.
@@ -7,7 +8,7 @@ BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 RUN    := $(BIN)/chainrule
 DEMO   := demo/lenet5
 
-.PHONY: help demo test test-slow check format clean
+.PHONY: help demo test test-slow check docs format clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -44,6 +45,9 @@ check: $(VENV)/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+docs: $(VENV)/installed
+	$(BIN)/python -m chainrule.reporting.documents
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix

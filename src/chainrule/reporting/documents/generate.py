@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from chainrule.core import atomic
 from chainrule.reporting.documents.catalogue import families_table, recipes_page
@@ -15,28 +17,45 @@ from chainrule.reporting.documents.words import LANGUAGES
 from chainrule.reporting.ledger import read_entries
 from chainrule.reporting.ledger_page import render
 
-BEGIN, END = "<!-- families -->", "<!-- /families -->"
 PAGES = "docs/families"
 
 
 def documents(root: Path) -> dict[str, str]:
-    """The text of every generated document by its path in the repository. README is given as it is but for its table."""
+    """The text of every generated document by its path in the repository. Of a page that is written by hand
+    (README, docs/architecture.md) a table alone is made."""
     rows = ledger_rows(root)
     made = {"docs/results.md": render(read_entries(root / "docs" / "results"))}
     for language in LANGUAGES:
         made[f"docs/recipes{language.ending}"] = recipes_page(language)
         made[f"docs/index{language.ending}"] = index_page(language)
         readme = (root / f"README{language.ending}").read_text("utf-8")
-        before, _, rest = readme.partition(BEGIN)
-        table = "\n".join(families_table(rows, language))
-        made[f"README{language.ending}"] = (
-            f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}" if rest else readme
-        )
+        made[f"README{language.ending}"] = filled(readme, "families", families_table(rows, language))
+    plan = root / "docs" / "rooms.toml"
+    if plan.is_file():
+        page = (root / "docs" / "architecture.md").read_text("utf-8")
+        made["docs/architecture.md"] = filled(page, "rooms", rooms_table(tomllib.loads(plan.read_text("utf-8"))))
     for room in rooms():
         made[f"docs/{room.page}"] = family_page(room, rows.get(room.name, []))
         for curve in filter(None, map(curve_of, rows.get(room.name, []))):
             made[f"{PAGES}/{CURVES}/{curve.file}"] = curve.svg
     return made
+
+
+def filled(text: str, name: str, lines: Sequence[str]) -> str:
+    """A page with these lines between its marks `<!-- name -->` and `<!-- end of name -->`; as it is, without marks.
+
+    >>> filled("a <!-- t --> old <!-- end of t --> b", "t", ["new"])
+    'a <!-- t -->\\nnew\\n<!-- end of t --> b'
+    """
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    before, _, rest = text.partition(begin)
+    return "\n".join([before + begin, *lines, end + rest.partition(end)[2]]) if end in rest else text
+
+
+def rooms_table(plan: Mapping[str, Any]) -> list[str]:
+    """The rooms of the package and their levels, from docs/rooms.toml."""
+    rows = [f"| {room['level']} | `{room['name']}` | {room['holds']} |" for room in plan["room"]]
+    return ["| level | room | holds |", "| ---: | --- | --- |", *rows]
 
 
 def stale(root: Path, made: Mapping[str, str]) -> list[str]:

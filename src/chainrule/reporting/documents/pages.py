@@ -61,7 +61,7 @@ def _deviations(room: Room) -> list[str]:
     lines: list[str] = []
     for number, (text, its) in enumerate(by_text.items(), 1):
         names = ", ".join(f"`{card.name}`" for card in its[:3]) + (f" and {len(its) - 3} more" if len(its) > 3 else "")
-        lines += wrapped(f"{number}. {names}: {text}", "   ")
+        lines += wrapped(f"{number}. {names}: {text}", " " * len(f"{number}. "))
     return lines
 
 
@@ -94,7 +94,7 @@ def _files(room: Room) -> list[str]:
     own = {module.name for module in room.files}
     lines: list[str] = []
     for number, module in enumerate(in_reading_order(own), 1):
-        lines += wrapped(f"{number}. `{module.path}`: {module.first_line}", "   ")
+        lines += wrapped(f"{number}. `{module.path}`: {module.first_line}", " " * len(f"{number}. "))
     others = sorted(set(_borrowed(own, room)))
     if others:
         lines += ["", *wrapped(f"From other families: {', '.join(f'`{path}`' for path in others)}.")]

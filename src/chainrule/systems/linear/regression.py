@@ -285,6 +285,14 @@ LINEAR_REGRESSION = Card(
     source="Golub and Van Loan: Matrix Computations, 4th edition, 2013, sections 5.3 and 5.5",
     build=LinearRegression,
     example=example_rows,
+    topics=(
+        Topic(
+            "Linear regression: normal equations, QR, descent",
+            "线性回归：正规方程、QR 分解、梯度下降",
+            lectures=(2, 3),
+            command="chainrule train linear-regression solver=normal",
+        ),
+    ),
 )
 RIDGE = Card(
     name="ridge",

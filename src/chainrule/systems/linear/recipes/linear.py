@@ -60,7 +60,7 @@ def linear_regression(
     source="Hoerl and Kennard 1970",
     model="ridge",
     tiny={"alpha": (0.1, 10.0)},
-    summary_zh="带平方惩罚的最小二乘",
+    summary_zh="岭回归：带平方惩罚的最小二乘",
 )
 def ridge(
     run: Run,
@@ -101,7 +101,7 @@ def ridge(
     source="Tibshirani 1996; Friedman, Hastie, Tibshirani 2010",
     model="lasso",
     tiny={"alpha": (0.1, 1.0)},
-    summary_zh="使权重变为 0 的惩罚，坐标下降",
+    summary_zh="lasso：惩罚使一部分权重变为 0，用坐标下降求解",
 )
 def lasso(
     run: Run,
@@ -192,7 +192,7 @@ def logistic_regression(
         "test split, once, after the validation split chose C",
     ),
     tiny={"c": (0.1,), "tol": 1e-2, "preprocess": "pca"},
-    summary_zh="每类一个得分，再取 softmax",
+    summary_zh="softmax 回归：每类一个线性得分，再取 softmax",
 )
 def softmax_regression(
     run: Run,
@@ -240,7 +240,7 @@ def softmax_regression(
     source="Rosenblatt 1958; Freund and Schapire 1999",
     model="perceptron",
     tiny={"epochs": (1, 5)},
-    summary_zh="Rosenblatt 的学习规则；末次、平均或投票的权重",
+    summary_zh="感知器：Rosenblatt 的学习规则；末次、平均或投票的权重",
     topics=(Topic("Perceptron, its bound on mistakes"),),
 )
 def perceptron(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         "on the splits of seeds 0, 1, 2: the validation split chose C, of equals the smallest; mean test error",
     ),
     tiny={"c": (0.1, 1.0), "tol": 1e-2},
-    summary_zh="支持向量机，牛顿法或 Pegasos",
+    summary_zh="线性支持向量机，牛顿法或 Pegasos",
 )
 def linear_svm(
     run: Run,
