@@ -22,7 +22,6 @@ from chainrule.run.run import Run
 from chainrule.systems.linear.bag_of_words.figures import speaking_words, wrong_texts
 from chainrule.systems.linear.bag_of_words.vectorizer import BagOfWords
 from chainrule.tasks.tables.evaluation import EVALUATION_BATCH, selection_protocol
-from chainrule.tasks.text import figures as text_figures
 
 SPOKE = 5  # words that a prediction names
 SHOWN_WORDS = 15  # of a class, in the report
