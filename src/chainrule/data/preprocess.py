@@ -89,7 +89,7 @@ class Preprocess(nn.Module):
 
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:
-        """HasTrainingBatch shift and factor from training rows x (N, D)."""
+        """Learns shift and factor from training rows x (N, D)."""
         if x.dim() != 2 or x.shape[1] != len(self.shift) or not len(x):
             raise UserError(
                 "the rows have another shape", expected=f"(N, {len(self.shift)}), N at least 1", found=tuple(x.shape)

@@ -42,7 +42,7 @@ class Training:
 def perceptron(
     x: Tensor, y: Tensor, num_classes: int, *, max_epochs: int, generator: torch.Generator, keep_all: bool = False
 ) -> Training:
-    """HasTrainingBatch weights w_k from rows in a random order, epoch after epoch, until one has no mistake.
+    """Learns weights w_k from rows in a random order, epoch after epoch, until one has no mistake.
 
     A row is a mistake where w_y . x <= w_k . x for some other class k; then w_y grows by x and the highest of the others
     shrinks by x. For two classes w_1 = -w_0 is the w of the lecture's form: with s = 1 or -1, a row is a mistake where
