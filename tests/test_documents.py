@@ -48,7 +48,7 @@ DOCUMENTS = (
     *GENERATED,
 )
 # Written by benchmarks; a checkout may be looked at before they were run.
-MADE = re.compile(r"docs/results\.md|docs/images/.*|(benchmarks/)?results/.*")
+MADE = re.compile(r"docs/results\.md|docs/figures/.*|(benchmarks/)?results/.*")
 # What stands in a run folder or in the user's own, not in the repository.
 ELSEWHERE = re.compile(
     r"(checkpoint|figures|export|samples|runs|train|val|test|images)/.*|.*\.(jsonl|html)|(run|result|latest)\.json"

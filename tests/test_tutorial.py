@@ -108,7 +108,7 @@ def test_a_wrong_page_would_be_seen(wrong: str, tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize("page", PAGES)
 def test_its_images_are_small_and_made_by_the_program(page: str) -> None:
     named = re.findall(IMAGES, text_of(page))
-    maker = (ROOT / "docs/images/make.py").read_text("utf-8")
+    maker = (ROOT / "docs/figures/make.py").read_text("utf-8")
     assert len(named) >= 3
     for title, path in named:
         file = ROOT / "docs" / path
