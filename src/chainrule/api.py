@@ -10,7 +10,7 @@ from chainrule.core.discovery import all_recipes, get_recipe
 from chainrule.core.errors import UserError
 from chainrule.core.recipe import Recipe
 from chainrule.core.settings import bind
-from chainrule.core.task import Borrows, Exports, Generates, HasNumParameters, Predicts
+from chainrule.core.task import Exports, Generates, HasNumParameters, HasPretrained, Predicts
 from chainrule.data.catalog.published_weights import find_weights
 from chainrule.models import PUBLISHERS, published_weights, recognise
 from chainrule.run.folder import read_record
@@ -76,7 +76,7 @@ def _train(run: Run, resume: bool = False) -> Run:
                 run.resume()
             task = run.task
             if run.record["weights"] and not run.step:
-                modules = task.borrowed() if isinstance(task, Borrows) else task.modules()
+                modules = task.pretrained_modules() if isinstance(task, HasPretrained) else task.modules()
                 run.start_from(_weights_file(run), modules, recognise)
             run.progress.line(_opening(run))
             task.train(run)
@@ -140,7 +140,7 @@ def _report(run: Run) -> None:
     """The report of the run that has just ended, on rank 0; figures of a sharded model need it whole, so opened anew."""
     run.world.barrier()
     leave_world()
-    if run.world.leads:
+    if run.world.is_main_process:
         from chainrule.reporting.report import write_report
 
         write_report([run if run.world.size == 1 else Run.load(run.folder, run.device.type)], None)

@@ -209,7 +209,7 @@ def resume(run: str, device: str | None, as_json: bool) -> None:
 def _done(run: Any, as_json: bool) -> None:
     from chainrule import api
 
-    if not run.world.leads:
+    if not run.world.is_main_process:
         return
     result = api.summary(run)
     if as_json:

@@ -15,7 +15,7 @@ from chainrule.core.errors import RunFailed
 
 
 @contextlib.contextmanager
-def told_in_words(path: Path) -> Iterator[None]:
+def explain_os_errors(path: Path) -> Iterator[None]:
     """Turns an operating system's refusal to write into a RunFailed that says the cause and the cure."""
     try:
         yield
@@ -44,7 +44,7 @@ def sync_folder(folder: Path) -> None:
 def write_bytes(path: Path, content: bytes) -> None:
     """Replaces `path` in one step; a kill leaves the old file or the new one."""
     partial = path.with_name(f".{path.name}.partial")
-    with told_in_words(path):
+    with explain_os_errors(path):
         try:
             with partial.open("wb") as file:
                 file.write(content)
@@ -70,7 +70,7 @@ def write_json(path: Path, value: Any) -> None:
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder that appears at `path` complete or not at all: write into what is given."""
     partial = path.with_name(f".{path.name}.partial")
-    with told_in_words(path):
+    with explain_os_errors(path):
         shutil.rmtree(partial, ignore_errors=True)
         try:
             partial.mkdir(parents=True)

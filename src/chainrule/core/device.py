@@ -45,7 +45,7 @@ class World:
     size: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main_process(self) -> bool:
         """Rank 0 alone writes."""
         return self.rank == 0
 
@@ -53,7 +53,7 @@ class World:
         if self.size > 1:
             dist.barrier()
 
-    def agree(self, value: Value) -> Value:
+    def broadcast(self, value: Value) -> Value:
         """Rank 0's value, on every rank."""
         if self.size == 1:
             return value

@@ -1,7 +1,7 @@
 """What a recipe builds: a model with its data, criterion and optimisation, that can be trained and asked.
 
-A system class is one kind of task (classify images, model text, act in an environment). Each has what `System` names;
-what else it has (`predict`, `generate`, `deployable`) the commands of those names use. Systems inherit nothing.
+A class is one kind of task: classify images, model text, act in an environment. Each has what `Task` names; what else it
+has (`predict`, `generate`, `deployable`) the commands of those names use. Tasks inherit nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Task(Protocol):
-    """What every command can ask of every system."""
+    """What every command can ask of every task."""
 
     def modules(self) -> dict[str, nn.Module]:
         """The networks by name: their weights are what training changes and what answers need."""
@@ -97,10 +97,10 @@ class Prepares(Protocol):
 
 
 @runtime_checkable
-class Borrows(Protocol):
+class HasPretrained(Protocol):
     """Begins with a network that others have trained: those that --weights fill, where they are not `modules` as they are."""
 
-    def borrowed(self) -> dict[str, nn.Module]: ...
+    def pretrained_modules(self) -> dict[str, nn.Module]: ...
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from chainrule.functional.activations import (
     saturation,
 )
 from chainrule.reporting.page import write_page
-from chainrule.reporting.plots import COLOURS, _drawing, _figure, _tidy, to_png, to_svg
+from chainrule.reporting.plots import COLOURS, drawing, new_figure, tidy_axes, to_png, to_svg
 
 EXTENT = 5.0  # of x in a panel
 LEVELS = (-2.4, 3.4)  # of y, the same in all panels, so that they compare
@@ -107,14 +107,14 @@ def _at_zero(name: str) -> str:
 def activation_canvas() -> Any:
     """All activations as small panels, the derivative dashed; a Matplotlib figure."""
     columns = 4
-    with _drawing("activations"):
+    with drawing("activations"):
         rows = -(-len(ACTIVATIONS) // columns)
-        canvas = _figure(11, 2.35 * rows + 0.4)
+        canvas = new_figure(11, 2.35 * rows + 0.4)
         canvas.set_layout_engine(None)  # to make room for twenty panels by trial takes seconds; the room is known
         canvas.subplots_adjust(left=0.03, right=0.99, bottom=0.025, top=0.95, wspace=0.06, hspace=0.17)
         panels = canvas.subplots(rows, columns, sharex=True, sharey=True).flat
         for panel, name in zip(panels, ACTIVATIONS, strict=False):
-            _tidy(panel)
+            tidy_axes(panel)
             panel.set_title(name, loc="left", fontsize=10, fontweight="bold", color="#111827")
             for value, slope, colour in _lines(name):
                 panel.plot(*_broken(value), color=COLOURS[colour], linewidth=1.8)
@@ -219,7 +219,7 @@ def write_topic(
     if place.suffix == ".html":
         figures = [Figure(heading, caption, svg=to_svg(canvas, heading)), Figure("Table", legend, table=table)]
         return write_page("functions.html.j2", place, title=title, figures=figures, version=__version__)
-    with atomic.told_in_words(place):
+    with atomic.explain_os_errors(place):
         place.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_bytes(place, to_png(canvas) if place.suffix == ".png" else to_svg(canvas, heading).encode())
     return place

@@ -62,7 +62,7 @@ def export_system(deployable: Deployable, to: str, out: Path | None, run: Run) -
         **deployable.notes,
     }
     partial = place.with_name(f".{place.name}.partial{place.suffix}")
-    with atomic.told_in_words(place):
+    with atomic.explain_os_errors(place):
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
             with torch.random.fork_rng(devices=[]):

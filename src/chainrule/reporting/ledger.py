@@ -48,7 +48,7 @@ def write_ledger(
             entry["data_note"] = (notes or {})[entry["data"]]
         entries[_key(entry)] = entry
     kept = [entries[key] for key in sorted(entries)]
-    with atomic.told_in_words(store):
+    with atomic.explain_os_errors(store):
         store.mkdir(parents=True, exist_ok=True)
     _write_entries(store, kept)
     atomic.write_text(page, render(kept, store.name))

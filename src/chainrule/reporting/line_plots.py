@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from chainrule.core.task import Figure
-from chainrule.reporting.plots import COLOURS, _drawing, _figure, _tidy, to_svg
+from chainrule.reporting.plots import COLOURS, drawing, new_figure, tidy_axes, to_svg
 
 Scale = Literal["linear", "log", "symlog"]
 Style = Literal["-", "--", ":", "o"]
@@ -54,8 +54,8 @@ def lines(
         linear_to: where a "symlog" x axis turns from linear to logarithmic.
         ticks: places that are named on the x axis; chosen by themselves where there are none.
     """
-    with _drawing(title):
-        canvas = _figure(6.2, 3.5)
+    with drawing(title):
+        canvas = new_figure(6.2, 3.5)
         axes = canvas.add_subplot()
         for name, line in series.items():
             x, y = np.asarray(line.x, dtype=np.float64), np.asarray(line.y, dtype=np.float64)
@@ -97,7 +97,7 @@ def lines(
             axes.text(0.5, 0.5, "no point", transform=axes.transAxes, ha="center", va="center", color="#4b5563")
             axes.set_yticks([])
             axes.set_yticks([], minor=True)
-        _tidy(axes)
+        tidy_axes(axes)
         axes.set_xlabel(xlabel, color="#4b5563")
         axes.set_ylabel(ylabel, color="#4b5563")
         axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, borderaxespad=0.2)

@@ -21,7 +21,7 @@ def write_page(template: str, out: Path, **context: Any) -> Path:
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.undefined = jinja2.StrictUndefined
     environment.filters.update(number=number, brief=brief, prose=prose, duration=duration, image=image, figure=figure)
-    with atomic.told_in_words(out):
+    with atomic.explain_os_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_text(out, environment.get_template(template).render(**context))
     return out

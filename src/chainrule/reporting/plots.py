@@ -46,7 +46,7 @@ def _fonts() -> list[str]:
 
 
 @contextlib.contextmanager
-def _drawing(salt: str = "") -> Iterator[None]:
+def drawing(salt: str = "") -> Iterator[None]:
     """Text stays text, ids are the same in every process, and a glyph that the font lacks is the browser's affair."""
     import matplotlib as mpl
 
@@ -62,13 +62,13 @@ def _drawing(salt: str = "") -> Iterator[None]:
         yield
 
 
-def _figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
     from matplotlib.figure import Figure as Canvas  # no pyplot: no state, no window system
 
     return Canvas(figsize=(width, height), layout="constrained")
 
 
-def _tidy(axes: Any) -> None:
+def tidy_axes(axes: Any) -> None:
     """Only the axes that carry numbers, in a quiet grey."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#9ca3af")
@@ -80,7 +80,7 @@ def _tidy(axes: Any) -> None:
 def to_svg(canvas: Any, salt: str = "") -> str:
     """A Matplotlib figure as an <svg> element. `salt` keeps its ids apart from those of others on the page."""
     buffer = io.StringIO()
-    with _drawing(salt):
+    with drawing(salt):
         canvas.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
@@ -89,7 +89,7 @@ def to_svg(canvas: Any, salt: str = "") -> str:
 def to_png(canvas: Any) -> bytes:
     """A Matplotlib figure as the bytes of a PNG."""
     buffer = io.BytesIO()
-    with _drawing():
+    with drawing():
         canvas.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
 
@@ -115,8 +115,8 @@ def curves(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], title:
     """Lines over steps; a logarithmic axis where the values are positive and span more than a hundred times."""
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
-    with _drawing(title):
-        canvas = _figure(5.6, 3.1)
+    with drawing(title):
+        canvas = new_figure(5.6, 3.1)
         axes = canvas.add_subplot()
         low, high, last = np.inf, 0.0, 0.0
         for index, (name, (x, y)) in enumerate(series.items()):
@@ -133,7 +133,7 @@ def curves(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], title:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         if last > 0 and all(min(x, default=0) > 0 for x, _ in series.values()):
             axes.set_xlim(left=0)
-        _tidy(axes)
+        tidy_axes(axes)
         axes.set_xlabel(xlabel, color="#4b5563")
         # Above the plot, where it hides no curve; as many columns as the longest name leaves room for.
         longest = max(map(len, series), default=0)
@@ -148,8 +148,8 @@ def confusion_matrix(target: Tensor, answer: Tensor, classes: Sequence[str]) -> 
     count = len(classes)
     matrix = torch.bincount(target * count + answer, minlength=count * count).reshape(count, count).numpy()
     side = min(max(3.6, 0.42 * count + 1.4), 11)
-    with _drawing("confusion"):
-        canvas = _figure(side, side)
+    with drawing("confusion"):
+        canvas = new_figure(side, side)
         axes = canvas.add_subplot()
         axes.imshow(matrix / np.maximum(matrix.sum(1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
         if count <= 25:
@@ -181,7 +181,7 @@ def gallery(images: Tensor, titles: Sequence[str], title: str, caption: str = ""
     rows = max(1, -(-len(images) // columns))
     lines = 1 + max((text.count("\n") for text in titles), default=0)
     cells, height = mosaic(images, columns, lines), 0.98 + 0.22 * lines
-    with _drawing(title):
+    with drawing(title):
         from matplotlib.figure import Figure as Canvas
 
         canvas = Canvas(figsize=(0.98 * columns, height * rows))

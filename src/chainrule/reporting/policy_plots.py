@@ -8,7 +8,7 @@ from typing import Any
 from chainrule.core.task import Figure
 from chainrule.optim import policies
 from chainrule.reporting.activation_tables import write_topic
-from chainrule.reporting.plots import COLOURS, _drawing, _figure, _tidy, curves
+from chainrule.reporting.plots import COLOURS, curves, drawing, new_figure, tidy_axes
 
 LAST = 1000  # iterations that are shown
 
@@ -47,15 +47,15 @@ def policies_table() -> list[list[str]]:
 
 def policies_canvas() -> Any:
     """All policies over the same iterations, a small plot each, as a Matplotlib figure."""
-    with _drawing("policies"):
-        canvas = _figure(9.6, 7.6)
+    with drawing("policies"):
+        canvas = new_figure(9.6, 7.6)
         panels = canvas.subplots(4, 3, sharex=True, sharey=True)
         for index, (panel, (policy, _)) in enumerate(zip(panels.flat, EXAMPLES, strict=True)):
             times = range(LAST + 1)
             panel.plot(times, [policy(t) for t in times], color=COLOURS[index % len(COLOURS)], linewidth=1.8)
             panel.set_title(_wrapped(str(policy)), fontsize=7.5, color="#374151", loc="left")
             panel.set_ylim(-0.004, 0.108)
-            _tidy(panel)
+            tidy_axes(panel)
         canvas.supxlabel("iteration", color="#4b5563", fontsize=9)
         canvas.supylabel("learning rate", color="#4b5563", fontsize=9)
         return canvas

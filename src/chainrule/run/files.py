@@ -33,10 +33,10 @@ class RunFiles:
     def write(self, name: str, write: Callable[[Path], None], step: int) -> None:
         """Has `write` make the file beside its place, and moves it there when it is whole."""
         path = self.folder / name
-        with self.naming_what_is_kept(name, step):
+        with self.mention_checkpoint(name, step):
             path.parent.mkdir(exist_ok=True)
             partial = path.with_name(f".{path.name}.partial")
-            with atomic.told_in_words(path):
+            with atomic.explain_os_errors(path):
                 try:
                     write(partial)
                     partial.replace(path)
@@ -45,10 +45,10 @@ class RunFiles:
                         partial.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def naming_what_is_kept(self, what: str, step: int) -> Iterator[None]:
+    def mention_checkpoint(self, what: str, step: int) -> Iterator[None]:
         """Adds to the error of a file that cannot be written that the last checkpoint is still there."""
         try:
-            with atomic.told_in_words(self.folder):
+            with atomic.explain_os_errors(self.folder):
                 yield
         except RunFailed as error:
             kept = f"\n  the last good checkpoint is kept; then: chainrule resume {self.folder}"

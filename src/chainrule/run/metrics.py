@@ -42,7 +42,7 @@ class Metrics:
         if self.path is None:
             return
         data = (json.dumps(line, allow_nan=True) + "\n").encode("utf-8")
-        with atomic.told_in_words(self.path), self.path.open("ab") as file:
+        with atomic.explain_os_errors(self.path), self.path.open("ab") as file:
             file.write(data)
         self.length += len(data)
 
@@ -60,7 +60,7 @@ class Metrics:
         size = self.path.stat().st_size if self.path.is_file() else 0
         if size < self.length:
             raise RunFailed(f"{self.path} is shorter than the checkpoint says ({size} < {self.length} bytes)")
-        with atomic.told_in_words(self.path), self.path.open("ab") as file:
+        with atomic.explain_os_errors(self.path), self.path.open("ab") as file:
             file.truncate(self.length)
 
 

@@ -62,9 +62,9 @@ class Run:
         self._walk = Walk(self._between_steps)
         self.seconds = 0.0
         self.best: dict[str, Any] | None = None
-        self.metrics = Metrics(folder / "metrics.jsonl" if world.leads else None)
-        self.progress = Progress(record["recipe"], quiet=not world.leads)
-        self._files = RunFiles(folder, writes=trains and world.leads)
+        self.metrics = Metrics(folder / "metrics.jsonl" if world.is_main_process else None)
+        self.progress = Progress(record["recipe"], quiet=not world.is_main_process)
+        self._files = RunFiles(folder, writes=trains and world.is_main_process)
         self._guard = Guard()
         self._made_folder = False
         self._parts: dict[str, Stateful] = {}
@@ -95,11 +95,11 @@ class Run:
         if common["threads"]:
             torch.set_num_threads(common["threads"])
         world = join_world(where)
-        folder, made = claim(recipe.name, out) if world.leads else (Path(), False)
+        folder, made = claim(recipe.name, out) if world.is_main_process else (Path(), False)
         record = new_record(recipe, settings, common, seed, data or recipe.data, target, weights)
         record |= {"device": str(where), "threads": torch.get_num_threads(), "processes": world.size}
         record |= {"hardware": hardware(where), **circumstances(), "status": "running"}
-        run = cls(Path(world.agree(str(folder))), record, recipe, where, world, trains=True)
+        run = cls(Path(world.broadcast(str(folder))), record, recipe, where, world, trains=True)
         run._made_folder = made
         run.write_record()
         return run
@@ -235,19 +235,21 @@ class Run:
 
     def keep_best(self, modules: Mapping[str, nn.Module], metric: str, value: float, lower_is_better: bool) -> bool:
         """Keeps the weights if `metric`, measured on the validation split, is the best so far; of equals, the later."""
-        value = self.world.agree(value)  # running means differ from process to process, and so may what they measure
+        value = self.world.broadcast(
+            value
+        )  # running means differ from process to process, and so may what they measure
         best = math.nan if self.best is None else self.best["value"]
         better = math.isnan(best) or (value <= best if lower_is_better else value >= best)
         if better:
             self.best = {"metric": metric, "value": value, "step": self.step, "epoch": self.epoch}
             weights = {name: parallel.full_state(module) for name, module in modules.items()}
-            if self.world.leads:
+            if self.world.is_main_process:
                 self._files.write("checkpoint/best.safetensors", lambda path: save_tree(weights, path), self.step)
         return better
 
     def save_image(self, name: str, image: Any) -> None:
         """Saves an image (PIL image) into figures/, where the report finds it."""
-        if self.world.leads:
+        if self.world.is_main_process:
             self._files.write(f"figures/{name}.png", lambda path: image.save(path, format="png"), self.step)
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
@@ -355,7 +357,7 @@ class Run:
         random = self.world.gather(random_state(self.device))
         now = time.monotonic()
         self.seconds, self._clock = self.seconds + now - self._clock, now
-        if self.world.leads:
+        if self.world.is_main_process:
             state = {
                 **self._walk.state_dict(),
                 "seconds": self.seconds,
@@ -364,7 +366,7 @@ class Run:
                 "random": random,
                 "parts": parts,
             }
-            with self._files.naming_what_is_kept("the checkpoint", self.step):
+            with self._files.mention_checkpoint("the checkpoint", self.step):
                 (self.folder / "checkpoint").mkdir(exist_ok=True)
                 checkpoint.save(self.folder / "checkpoint", self.step, weights, state)
         self.world.barrier()
@@ -380,7 +382,7 @@ class Run:
 
     def finish(self, result: dict[str, Any], report: Callable[[], object]) -> None:
         """Writes result.json and the report; then the run is done. A kill before that leaves a run that resumes."""
-        with self._files.naming_what_is_kept("the result", self.step):
+        with self._files.mention_checkpoint("the result", self.step):
             self._files.write_json("result.json", result)
         self._describe_status("done")
         report()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from chainrule.core.task import Figure
-from chainrule.reporting.plots import COLOURS, _drawing, _figure, _tidy, gallery, thin, to_svg
+from chainrule.reporting.plots import COLOURS, drawing, gallery, new_figure, thin, tidy_axes, to_svg
 from chainrule.systems.faces.verification import Roc
 
 SHOWN_IMAGES = 200  # along a side of a matrix
@@ -20,8 +20,8 @@ LEAST_RATE = 1e-4  # the left end of a ROC curve, where the axis is logarithmic
 
 def roc_curves(curves: Mapping[str, Roc]) -> Figure:
     """The share of genuine pairs accepted over the share of impostors accepted, a line a method."""
-    with _drawing("roc"):
-        canvas = _figure(5.6, 3.6)
+    with drawing("roc"):
+        canvas = new_figure(5.6, 3.6)
         axes = canvas.add_subplot()
         lowest = 1.0
         for colour, (name, found) in zip(COLOURS, curves.items(), strict=False):
@@ -31,7 +31,7 @@ def roc_curves(curves: Mapping[str, Roc]) -> Figure:
         axes.set_xscale("log")
         axes.set_xlim(max(lowest, LEAST_RATE), 1.0)
         axes.set_ylim(0.0, 1.02)
-        _tidy(axes)
+        tidy_axes(axes)
         axes.set_xlabel("impostors accepted (false accept rate)", color="#4b5563")
         axes.set_ylabel("genuine pairs accepted", color="#4b5563")
         axes.legend(frameon=False, loc="lower right")
@@ -55,8 +55,8 @@ def similarity_matrices(distances: Mapping[str, Tensor], labels: Tensor, names: 
     persons, starts = ordered.unique_consecutive(return_inverse=True)
     places = [float((starts == i).nonzero().float().mean()) for i in range(len(persons))]
     edges = (ordered[1:] != ordered[:-1]).nonzero()[:, 0] + 0.5
-    with _drawing("similarity"):
-        canvas = _figure(4.2 * len(distances), 4.4)
+    with drawing("similarity"):
+        canvas = new_figure(4.2 * len(distances), 4.4)
         for number, (name, matrix) in enumerate(distances.items()):
             axes = canvas.add_subplot(1, len(distances), number + 1)
             axes.imshow(matrix[order][:, order].cpu().numpy(), cmap="Blues_r", vmin=0.0)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from chainrule.core.task import Figure
-from chainrule.reporting.plots import COLOURS, _drawing, _figure, _tidy, curves, to_svg
+from chainrule.reporting.plots import COLOURS, curves, drawing, new_figure, tidy_axes, to_svg
 
 SHOWN = 400  # values of the test split
 
@@ -24,8 +24,8 @@ def forecasts(values: Tensor, start: int, answers: Tensor, ahead: Tensor, name: 
     """
     count = min(len(answers), SHOWN)
     first = max(0, start - count // 2)
-    with _drawing("forecast"):
-        canvas = _figure(7.2, 3.4)
+    with drawing("forecast"):
+        canvas = new_figure(7.2, 3.4)
         axes = canvas.add_subplot()
         axes.axvline(start, color="#d1d5db", linewidth=1)
         axes.plot(
@@ -38,7 +38,7 @@ def forecasts(values: Tensor, start: int, answers: Tensor, ahead: Tensor, name: 
         axes.set_ylim(low - 0.3 * (high - low), high + 0.3 * (high - low))  # a forecast that runs away leaves the image
         axes.set_xlabel("time", color="#4b5563")
         axes.set_ylabel(name, color="#4b5563")
-        _tidy(axes)
+        tidy_axes(axes)
         axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, borderaxespad=0.2)
         svg = to_svg(canvas, "forecast")
     more = f" The first {count} of {len(answers)} values." if count < len(answers) else ""

@@ -174,7 +174,7 @@ class MixtureDensity:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows.tolist())
-        with atomic.told_in_words(out):
+        with atomic.explain_os_errors(out):
             out.mkdir(parents=True, exist_ok=True)
         atomic.write_text(out / "samples.csv", text.getvalue())
         if self.data.spec["picture"]:

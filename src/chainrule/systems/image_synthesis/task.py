@@ -103,7 +103,7 @@ class ImageSynthesis:
         self._whole.drop_unused_layers(*self.example()["network"])
         return self._whole
 
-    def borrowed(self) -> dict[str, nn.Module]:
+    def pretrained_modules(self) -> dict[str, nn.Module]:
         """The whole network, which --weights fill before the first step."""
         return {"network": self._whole.network}
 

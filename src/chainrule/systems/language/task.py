@@ -185,7 +185,7 @@ class CharLanguageModel:
         a text begins as after a line break.
         """
         texts = self.sample(count, prompt, length, temperature)
-        with atomic.told_in_words(out):
+        with atomic.explain_os_errors(out):
             out.mkdir(parents=True, exist_ok=True)
         for number, text in enumerate(texts, start=1):
             atomic.write_text(out / f"sample-{number}.txt", text)

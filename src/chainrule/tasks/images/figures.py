@@ -14,7 +14,7 @@ from chainrule.core.course import Topic
 from chainrule.core.task import Figure
 from chainrule.functional.metrics.calibration import expected_calibration_error
 from chainrule.reporting.columns import columns_of, shortened
-from chainrule.reporting.plots import COLOURS, _drawing, _figure, _tidy, confusion_matrix, gallery, to_svg
+from chainrule.reporting.plots import COLOURS, confusion_matrix, drawing, gallery, new_figure, tidy_axes, to_svg
 
 MISTAKES = 24  # that are shown
 BINS = 15
@@ -58,8 +58,8 @@ def reliability(y: Tensor, probs: Tensor) -> Figure:
     middles = (torch.arange(BINS) + 0.5) / BINS
     held = count > 0
     error = float(expected_calibration_error(probs, y, BINS))
-    with _drawing("reliability"):
-        canvas = _figure(4.4, 3.9)
+    with drawing("reliability"):
+        canvas = new_figure(4.4, 3.9)
         upper, lower = canvas.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         upper.plot([0, 1], [0, 1], color="#9ca3af", linewidth=1, linestyle="--")
         upper.bar(middles[held].numpy(), right[held].numpy(), width=0.9 / BINS, color=COLOURS[0])
@@ -68,7 +68,7 @@ def reliability(y: Tensor, probs: Tensor) -> Figure:
         lower.set_ylabel("share", color="#4b5563")
         lower.set_xlabel("probability of the answer", color="#4b5563")
         for axes in (upper, lower):
-            _tidy(axes)
+            tidy_axes(axes)
             axes.set_xlim(0, 1)
         upper.set_ylim(0, 1)
         caption = (

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from chainrule.core.task import Figure
-from chainrule.reporting.plots import _figure, to_png, to_svg
+from chainrule.reporting.plots import new_figure, to_png, to_svg
 
 COLOURS = "tab20"
 
@@ -36,7 +36,7 @@ def mixture_scatter(x: Tensor, component: Tensor, means: Tensor, covariances: Te
     mean, axes, share = principal_axes(x)
     points, centres = (x - mean) @ axes, (means - mean) @ axes
     flat = axes.T @ covariances @ axes  # (K, 2, 2)
-    canvas = _figure(6, 5)
+    canvas = new_figure(6, 5)
     plot = canvas.add_subplot()
     colours = _colours(len(means))
     plot.scatter(points[:, 0], points[:, 1], s=6, c=[colours[int(k)] for k in component], alpha=0.6, linewidths=0)
@@ -58,7 +58,7 @@ def mixture_scatter(x: Tensor, component: Tensor, means: Tensor, covariances: Te
 
 def mixture_curve(x: Tensor, grid: Tensor, density: Tensor, column: str) -> Figure:
     """A histogram of the one column x (N,) with the density (G,) over `grid` (G,)."""
-    canvas = _figure(6, 3.2)
+    canvas = new_figure(6, 3.2)
     plot = canvas.add_subplot()
     plot.hist(x.numpy(), bins=40, density=True, color="0.8")
     plot.plot(grid, density, linewidth=1.6)
@@ -71,7 +71,7 @@ def image_grid(rows: Tensor, size: tuple[int, int], titles: Sequence[str], title
     """Rows (N, H*W) of pixels as images, all on one scale from white to black."""
     columns = min(10, len(rows))
     lines = -(-len(rows) // columns)
-    canvas = _figure(1.1 * columns, 1.3 * lines)
+    canvas = new_figure(1.1 * columns, 1.3 * lines)
     for index, (row, text) in enumerate(zip(rows, titles, strict=True)):
         plot = canvas.add_subplot(lines, columns, index + 1)
         plot.imshow(row.reshape(size).numpy(), cmap="gray_r", vmin=float(rows.min()), vmax=float(rows.max()))
@@ -104,7 +104,7 @@ def criterion_curve(counts: Sequence[int], values: Sequence[float], name: str, c
     best: dict[int, float] = {}
     for count, value in zip(counts, values, strict=True):
         best[count] = min(value, best.get(count, np.inf))
-    canvas = _figure(6, 3.2)
+    canvas = new_figure(6, 3.2)
     plot = canvas.add_subplot()
     plot.plot(counts, values, "o", markersize=3, color="0.6", label="a start")
     plot.plot(list(best), list(best.values()), linewidth=1.6, label="the best start")

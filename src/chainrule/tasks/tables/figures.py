@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from chainrule.core.task import Figure
 from chainrule.data.preprocess import Preprocessed
-from chainrule.reporting.plots import COLOURS, _drawing, _figure, _tidy, curves, to_png, to_svg
+from chainrule.reporting.plots import COLOURS, curves, drawing, new_figure, tidy_axes, to_png, to_svg
 from chainrule.tasks.tables.density_figures import image_grid, principal_axes
 
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ def decision_surface(
     assert split.y is not None
     y = split.y[:SHOWN_ROWS].numpy()
     features = [f for f in spec["features"] if f not in spec["dropped"]]
-    with _drawing(title):
-        canvas = _figure(5.2, 4.4)
+    with drawing(title):
+        canvas = new_figure(5.2, 4.4)
         axes = canvas.add_subplot()
         axes.imshow(shade, origin="lower", extent=extent, aspect="auto", interpolation="bilinear")
         for k, name in enumerate(classes):
@@ -133,14 +133,14 @@ def answers_against_targets(answers: Tensor, y: Tensor, target: str) -> Figure:
     """A point a test row: what was answered over what is true; right answers lie on the line."""
     answers, y = answers.double()[:SHOWN_ROWS], y.double()[:SHOWN_ROWS]
     ends = [float(torch.minimum(answers, y).min()), float(torch.maximum(answers, y).max())]
-    with _drawing("answers"):
-        canvas = _figure(4.6, 4.2)
+    with drawing("answers"):
+        canvas = new_figure(4.6, 4.2)
         axes = canvas.add_subplot()
         axes.plot(ends, ends, color="#9ca3af", linewidth=1)
         axes.scatter(y.numpy(), answers.numpy(), s=8, color=COLOURS[0], alpha=0.6, linewidth=0)
         axes.set_xlabel(f"{target}, true")
         axes.set_ylabel("answer")
-        _tidy(axes)
+        tidy_axes(axes)
         png = to_png(canvas)
     return Figure("Answers against targets", "Test rows; right answers lie on the grey line.", png=png)
 
@@ -152,8 +152,8 @@ def fitted_curve(answers: Callable[[Tensor], Tensor], split: TableSplit, spec: d
     grid = torch.linspace(low - 0.05 * (high - low), high + 0.05 * (high - low), 400, dtype=split.x.dtype)[:, None]
     mean, std = spec["mean"][0], spec["std"][0]
     feature = next(f for f in spec["features"] if f not in spec["dropped"])
-    with _drawing("fitted"):
-        canvas = _figure(5.6, 3.4)
+    with drawing("fitted"):
+        canvas = new_figure(5.6, 3.4)
         axes = canvas.add_subplot()
         axes.scatter(
             split.x[:SHOWN_ROWS, 0].double() * std + mean, split.y[:SHOWN_ROWS], s=9, color="#9ca3af", linewidth=0
@@ -161,7 +161,7 @@ def fitted_curve(answers: Callable[[Tensor], Tensor], split: TableSplit, spec: d
         axes.plot((grid[:, 0].double() * std + mean).numpy(), answers(grid).numpy(), color=COLOURS[0], linewidth=1.8)
         axes.set_xlabel(feature)
         axes.set_ylabel(str(spec["target"]))
-        _tidy(axes)
+        tidy_axes(axes)
         svg = to_svg(canvas, "fitted")
     return Figure("Fitted curve", "The answers as a line over the training rows.", svg=svg)
 
@@ -190,14 +190,14 @@ def cluster_figures(split: TableSplit, answers: list[dict[str, Any]], spec: dict
 def _groups(x: Tensor, group: Tensor) -> Figure:
     mean, axes, share = principal_axes(x.double())
     points = ((x.double() - mean) @ axes)[:SHOWN_ROWS]
-    with _drawing("groups"):
-        canvas = _figure(5.2, 4.4)
+    with drawing("groups"):
+        canvas = new_figure(5.2, 4.4)
         plot = canvas.add_subplot()
         colours = [COLOURS[int(k) % len(COLOURS)] for k in group[:SHOWN_ROWS]]
         plot.scatter(points[:, 0], points[:, 1], s=8, c=colours, alpha=0.7, linewidths=0)
         plot.set_xlabel(f"first principal axis ({float(share[0]):.0%} of the variance)")
         plot.set_ylabel(f"second ({float(share[1]):.0%})")
-        _tidy(plot)
+        tidy_axes(plot)
         png = to_png(canvas)
     return Figure("Clusters", "Test rows on their first two principal axes, coloured by cluster.", png=png)
 

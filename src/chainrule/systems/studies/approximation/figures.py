@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from chainrule.core.task import Figure
-from chainrule.reporting.plots import COLOURS, _drawing, _figure, _tidy, to_png, to_svg
+from chainrule.reporting.plots import COLOURS, drawing, new_figure, tidy_axes, to_png, to_svg
 
 GREY, BLACK = "#4b5563", "#111827"
 Row = Mapping[str, Any]
@@ -17,8 +17,8 @@ Row = Mapping[str, Any]
 
 def bump_figure(x: Tensor, truth: Tensor, nets: Mapping[str, Tensor], title: str) -> Figure:
     """A function and nets of few bumps that approximate it, one for each sharpness."""
-    with _drawing(title):
-        canvas = _figure(6.4, 3.4)
+    with drawing(title):
+        canvas = new_figure(6.4, 3.4)
         axes = canvas.add_subplot()
         axes.plot(x, truth, color=BLACK, linewidth=1.8, label="the function")
         for index, (name, y) in enumerate(nets.items()):
@@ -31,8 +31,8 @@ def bump_figure(x: Tensor, truth: Tensor, nets: Mapping[str, Tensor], title: str
 def error_figure(rows: Sequence[Row], title: str) -> Figure:
     """The largest error over the number of bumps: built with each sharpness, the bound dashed, and trained."""
     built = [r for r in rows if r["what"] == "built"]
-    with _drawing(title):
-        canvas = _figure(6.4, 3.7)
+    with drawing(title):
+        canvas = new_figure(6.4, 3.7)
         axes = canvas.add_subplot()
         for index, sharpness in enumerate(dict.fromkeys(r["sharpness"] for r in built)):
             some = [r for r in built if r["sharpness"] == sharpness]
@@ -68,8 +68,8 @@ def error_figure(rows: Sequence[Row], title: str) -> Figure:
 
 def tower_figure(side: Tensor, truth: Tensor, net: Tensor, title: str) -> Figure:
     """A function of the square, its net of towers, and their difference."""
-    with _drawing(title):
-        canvas = _figure(8.4, 2.9)
+    with drawing(title):
+        canvas = new_figure(8.4, 2.9)
         panels = canvas.subplots(1, 3)
         extent = [float(side[0]), float(side[-1])] * 2
         low, high = float(min(truth.min(), net.min())), float(max(truth.max(), net.max()))
@@ -95,8 +95,8 @@ def tower_figure(side: Tensor, truth: Tensor, net: Tensor, title: str) -> Figure
 def built_figure(rows: Sequence[Row]) -> Figure:
     """Parameters over the pieces of the sawtooth, deep and shallow."""
     title = "Parameters that the sawtooth needs, by construction"
-    with _drawing(title):
-        canvas = _figure(6.4, 3.3)
+    with drawing(title):
+        canvas = new_figure(6.4, 3.3)
         axes = canvas.add_subplot()
         pieces = [r["pieces"] for r in rows]
         axes.plot(
@@ -123,8 +123,8 @@ def built_figure(rows: Sequence[Row]) -> Figure:
 def trained_figure(widths: Sequence[Row], depths: Sequence[Row], parameters: int) -> Figure:
     """Error and pieces of trained nets: against the width of one hidden layer, and against depth at equal size."""
     title = "Trained on the sawtooth: wider against deeper"
-    with _drawing(title):
-        canvas = _figure(8.4, 4.6)
+    with drawing(title):
+        canvas = new_figure(8.4, 4.6)
         panels = canvas.subplots(2, 2, sharey="row", sharex="col")
         columns = (
             (widths, "width", "width of the only hidden layer"),
@@ -148,7 +148,7 @@ def trained_figure(widths: Sequence[Row], depths: Sequence[Row], parameters: int
                     panel.set_xscale("log", base=2)
                 else:
                     panel.set_xticks(sizes)
-                _tidy(panel)
+                tidy_axes(panel)
                 if line:
                     panel.set_xlabel(told, color=GREY)
                 if not column:
@@ -160,14 +160,14 @@ def trained_figure(widths: Sequence[Row], depths: Sequence[Row], parameters: int
 
 def sawtooth_figure(x: Tensor, truth: Tensor, curves: Mapping[str, Sequence[float]], title: str) -> Figure:
     """The sawtooth in grey, and a panel for each net that learnt it."""
-    with _drawing(title):
-        canvas = _figure(8.4, 1.5 * len(curves) + 0.4)
+    with drawing(title):
+        canvas = new_figure(8.4, 1.5 * len(curves) + 0.4)
         panels = canvas.subplots(len(curves), 1, squeeze=False, sharex=True)[:, 0]
         for index, (panel, (name, y)) in enumerate(zip(panels, curves.items(), strict=True)):
             panel.plot(x, truth, color="#cbd5e1", linewidth=2.5)
             panel.plot(x, y, color=COLOURS[index % len(COLOURS)], linewidth=1.3)
             panel.set_title(name, loc="left", fontsize=9, color=BLACK)
-            _tidy(panel)
+            tidy_axes(panel)
         panels[-1].set_xlabel("x", color=GREY)
         return Figure(title, "Grey: the sawtooth. Of each depth the best of its starts.", svg=to_svg(canvas, title))
 
@@ -178,7 +178,7 @@ def _log_log(axes: Any) -> None:
 
 
 def _labels(axes: Any, x: str, y: str, columns: int = 3) -> None:
-    _tidy(axes)
+    tidy_axes(axes)
     axes.set_xlabel(x, color=GREY)
     axes.set_ylabel(y, color=GREY)
     axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, borderaxespad=0.2)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from chainrule.core.task import Figure
-from chainrule.reporting.plots import COLOURS, _drawing, _figure, _tidy, to_svg
+from chainrule.reporting.plots import COLOURS, drawing, new_figure, tidy_axes, to_svg
 
 GREY = "#4b5563"
 Steps = float | None
@@ -38,10 +38,10 @@ def path_figure(
     height = surface(grid).numpy().reshape(x.shape)
     # Lines at equal distances of the root: close where it is steep, and some near the place of interest.
     level = np.sign(height) * np.sqrt(np.abs(height))
-    with _drawing(title):
+    with drawing(title):
         columns = 3
         rows = -(-len(paths) // columns)
-        canvas = _figure(8.4, 2.6 * rows)
+        canvas = new_figure(8.4, 2.6 * rows)
         panels = canvas.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         for index, (panel, (name, (path, steps))) in enumerate(zip(panels.flat, paths.items(), strict=False)):
             panel.contour(x, y, level, levels=14, colors="#cbd5e1", linewidths=0.7, linestyles="solid")
@@ -67,8 +67,8 @@ def path_figure(
 
 def steps_over_rates(series: Mapping[str, tuple[Sequence[float], Sequence[Steps]]], title: str, limit: str) -> Figure:
     """Steps to the minimum over the learning rate of each rule, both logarithmic; a gap where it was not reached."""
-    with _drawing(title):
-        canvas = _figure(6.4, 3.5)
+    with drawing(title):
+        canvas = new_figure(6.4, 3.5)
         axes = canvas.add_subplot()
         for index, (name, (rates, steps)) in enumerate(series.items()):
             _steps_line(axes, rates, steps, name, COLOURS[index])
@@ -83,8 +83,8 @@ def escape_figure(
     distances: Sequence[float], series: Mapping[str, Sequence[Steps]], theory: Mapping[str, Sequence[float]], title: str
 ) -> Figure:
     """Steps out of a saddle over the distance at the start; theory dashed. The axis of distances goes down."""
-    with _drawing(title):
-        canvas = _figure(6.4, 3.5)
+    with drawing(title):
+        canvas = new_figure(6.4, 3.5)
         axes = canvas.add_subplot()
         drawn = {name: steps for name, steps in series.items() if any(s is not None for s in steps)}
         for index, (name, steps) in enumerate(drawn.items()):
@@ -105,8 +105,8 @@ def escape_figure(
 def contraction_figure(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Distance to the minimum over steps, and dashed the line of the predicted contraction."""
     title = "Contraction at the best tuning: measured, and predicted (dashed)"
-    with _drawing(title):
-        canvas = _figure(6.4, 3.3)
+    with drawing(title):
+        canvas = new_figure(6.4, 3.3)
         axes = canvas.add_subplot()
         for index, (name, row) in enumerate(rows.items()):
             steps = np.arange(len(row["distance"]))
@@ -116,7 +116,7 @@ def contraction_figure(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
             axes.plot(steps, line, color=COLOURS[index], linewidth=1.0, linestyle=(0, (4, 2)))
         axes.set_yscale("log")
         axes.set_ylim(bottom=max(1e-20, min(min(row["distance"]) for row in rows.values()) / 10))
-        _tidy(axes)
+        tidy_axes(axes)
         axes.set_xlabel("step", color=GREY)
         axes.set_ylabel("distance to the minimum", color=GREY)
         axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.0), borderaxespad=0.2)
@@ -134,8 +134,8 @@ def speed_figure(rows: Sequence[Row], goal: float, best: Mapping[str, float]) ->
         best: of each activation the best rate.
     """
     title = "Training error over epochs, each activation at its best learning rate"
-    with _drawing(title):
-        canvas = _figure(6.4, 3.5)
+    with drawing(title):
+        canvas = new_figure(6.4, 3.5)
         axes = canvas.add_subplot()
         for index, (activation, lr) in enumerate(best.items()):
             for number, row in enumerate(r for r in rows if (r["activation"], r["lr"]) == (activation, lr)):
@@ -156,8 +156,8 @@ def speed_figure(rows: Sequence[Row], goal: float, best: Mapping[str, float]) ->
 def rates_figure(rows: Sequence[Row], max_epochs: int) -> Figure:
     """Epochs to the goal over the learning rate, a point a net."""
     title = "Epochs to the error over learning rates"
-    with _drawing(title):
-        canvas = _figure(6.4, 3.3)
+    with drawing(title):
+        canvas = new_figure(6.4, 3.3)
         axes = canvas.add_subplot()
         for index, activation in enumerate(dict.fromkeys(r["activation"] for r in rows)):
             some = [r for r in rows if r["activation"] == activation]
@@ -200,7 +200,7 @@ def _finish(axes: Any, x: str, most: float) -> None:
 
 
 def _label(axes: Any, x: str, y: str) -> None:
-    _tidy(axes)
+    tidy_axes(axes)
     axes.set_xlabel(x, color=GREY)
     axes.set_ylabel(y, color=GREY)
     axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, borderaxespad=0.2)
