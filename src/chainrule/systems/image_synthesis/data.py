@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from chainrule.core.errors import UserError
-from chainrule.data.images.decoding import UNREADABLE, decode, without_warnings
+from chainrule.data.images.decoding import UNREADABLE, decode, ignore_warnings
 
 SHIPPED = ("china", "flower")  # photographs inside scikit-learn
 ORIENTATION = 0x0112  # the tag of EXIF that says how the camera was held; from 5 on it lay on its side
@@ -33,7 +33,7 @@ def read_one_image(name: str, size: int) -> Tensor:
     """
     file = _file(name)
     try:
-        with without_warnings(), Image.open(file) as image:
+        with ignore_warnings(), Image.open(file) as image:
             width, height = image.size
             turned = image.getexif().get(ORIENTATION, 1) >= 5
     except UNREADABLE:
@@ -43,7 +43,7 @@ def read_one_image(name: str, size: int) -> Tensor:
         width, height = height, width
     scale = min(1.0, size / max(width, height))
     fitted = (max(1, round(height * scale)), max(1, round(width * scale)))
-    with without_warnings():
+    with ignore_warnings():
         pixels = decode(file, 3, fitted)
     return torch.from_numpy(np.array(pixels)).permute(2, 0, 1).contiguous()
 
