@@ -27,7 +27,7 @@ _HELD_OUT = {"test": 0.2, "val": 1 / 12}
 
 
 def _holds_images(layout: Layout, target: str | None) -> bool:
-    """Published files; a CSV of paths or of pixels; an npz unless it is a table; a folder of at least as many images as texts."""
+    """Published files; a CSV of paths or pixels; an npz unless it is a table; a folder with no more texts than images."""
     if layout.form == "folder":
         # class folders that are all empty: the reader says so
         return _more_images_than_texts(layout) or (not layout.endings and bool(subfolders(layout.train)))
