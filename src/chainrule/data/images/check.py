@@ -30,17 +30,17 @@ def _holds_images(layout: Layout, target: str | None) -> bool:
     """Published files; a CSV of paths or pixels; an npz unless it is a table; a folder with no more texts than images."""
     if layout.form == "folder":
         # class folders that are all empty: the reader says so
-        return _more_images_than_texts(layout) or (not layout.endings and bool(subfolders(layout.train)))
+        return _mostly_images(layout) or (not layout.endings and bool(subfolders(layout.train)))
     if layout.form == "csv":
         return PATH_COLUMN in layout.csv[0] or _holds_pixels(layout, target)
     return layout.form in ("idx", "cifar10") or (layout.form == "npz" and rank_of_inputs(layout.train) not in (0, 1, 2))
 
 
 def _holds_unlabelled(layout: Layout, target: str | None) -> bool:
-    return layout.form == "folder" and _more_images_than_texts(layout) and is_unlabelled(layout)
+    return layout.form == "folder" and _mostly_images(layout) and is_unlabelled(layout)
 
 
-def _more_images_than_texts(layout: Layout) -> bool:
+def _mostly_images(layout: Layout) -> bool:
     images = sum(count for ending, count in layout.endings.items() if ending in SUFFIXES)
     return 0 < images >= layout.endings[".txt"]
 
