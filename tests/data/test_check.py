@@ -178,3 +178,25 @@ def test_nothing_that_is_known(tmp_path: Path) -> None:
         check("one/0.png", None)
     with pytest.raises(UserError, match="did you mean digits"):
         check("digit", None)
+
+
+def test_damage_is_told_and_digits_of_other_kinds_are_no_pixels(tmp_path: Path) -> None:
+    np.savez(tmp_path / "whole.npz", x=np.zeros((8, 5, 6), np.uint8), y=np.arange(8) % 2)
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:-40])
+    with pytest.raises(UserError, match="npz file cannot be read"):
+        check("cut.npz", None)
+    header, row = ",".join(["label", *(f"p{i}" for i in range(25))]), ",".join(["0", *["²"] * 25])
+    (tmp_path / "odd.csv").write_text(f"{header}\n{row}\n{row}\n", "utf-8")
+    assert check("odd.csv", None)["kind"] == "table"  # "²".isdigit() holds, and int("²") fails
+
+
+def test_a_path_goes_before_a_known_name(tmp_path: Path) -> None:
+    some_images(tmp_path / "sunspots" / "a", 5)
+    some_images(tmp_path / "sunspots" / "b", 5)
+    assert check("sunspots", None)["classes"] == ["a", "b"]
+
+
+def test_a_table_in_a_file_ending_in_data(tmp_path: Path) -> None:
+    (tmp_path / "cal_housing.data").write_text("\n".join(",".join([str(i)] * 9) for i in range(9)), "utf-8")
+    found = check("cal_housing.data", None)
+    assert found["kind"] == "table" and found["columns"][-1] == "median_house_value"

@@ -1,7 +1,7 @@
 """How data lie at a path, by its name and what stands there: every reader asks this before it reads.
 
-What a path means (images with classes, a table, a text) is asked by `check`, kind by kind; this says only how it is laid
-out, which several kinds share.
+`check` asks kind by kind what a path means (images with classes, a table, a text); this says only how it is laid out,
+which several kinds share.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ def read_npz(file: Path, expected: str) -> dict[str, np.ndarray]:
     try:
         if not zipfile.is_zipfile(file):
             raise ValueError("it is no npz file, which is a zip archive of arrays")
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         found = "arrays of Python objects, which are a pickle" if "allow_pickle" in str(error) else str(error)
@@ -37,7 +37,7 @@ def split_arrays(names: Collection[str]) -> dict[str, tuple[str, str]]:
 def rank_of_inputs(file: Path) -> int | None:
     """How many axes x (or x_train) has; None where it is not there, or the file cannot be read."""
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             name = split_arrays(archive.files)["train"][0]
             return archive[name].ndim
     except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error):

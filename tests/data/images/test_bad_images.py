@@ -14,7 +14,7 @@ from PIL import Image
 
 from chainrule import cli
 from chainrule.data.check import check
-from chainrule.data.images.decoding import decode, without_warnings
+from chainrule.data.images.decoding import decode, ignore_warnings
 from chainrule.data.images.faces import read_other_faces
 from chainrule.data.images.loading import decode_files, read_other_images
 from chainrule.data.images.unlabelled import read_other_unlabelled
@@ -380,5 +380,5 @@ def test_large_images_are_checked_without_a_warning(tmp_path: Path) -> None:
     two_classes(tmp_path / "set")
     (tmp_path / "set" / "a" / "large.png").write_bytes(png(11_000, 8_200, kind=0, bits=1))
     assert check(str(tmp_path / "set"), None)["sizes"] == "8x8 to 11000x8200, 2 different"
-    with without_warnings():
+    with ignore_warnings():
         assert not decode(tmp_path / "set" / "a" / "large.png", 1, (4, 4)).any()

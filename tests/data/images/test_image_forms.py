@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from chainrule.core.errors import UserError
-from chainrule.data.images.decoding import decode, why_broken, without_warnings
+from chainrule.data.images.decoding import decode, decoding_error, ignore_warnings
 from chainrule.data.images.loading import decode_files
 from tests.data.image_sets import png
 
@@ -189,8 +189,8 @@ def test_spoiled_files_are_decoded_or_refused_in_words(form: str, tmp_path: Path
         for _ in range(turn % 3):
             content[rng.integers(len(content))] = rng.integers(256)
         file.write_bytes(content)
-        with without_warnings():
-            why = why_broken(file)
+        with ignore_warnings():
+            why = decoding_error(file)
             try:
                 decode(file, 3, (5, 5))
             except UserError as error:

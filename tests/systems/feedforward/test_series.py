@@ -249,7 +249,7 @@ def test_a_forecast_from_a_file_and_from_numbers_agree(small: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("1,2", "too short to go on"),
+        ("1,2", "too short to forecast"),
         ("1,b,3", "not understood"),
         ("1,nan,3", "missing or infinite"),
         ("1,0,3", "without a logarithm"),

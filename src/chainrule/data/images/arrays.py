@@ -12,7 +12,7 @@ from chainrule.data.npz import read_npz, split_arrays
 
 
 def read_npz_images(file: Path) -> RawImageSet:
-    """Arrays x and y, or x_train, y_train and so on: bytes, or floats in [0, 1]; (N, H, W), (N, H, W, C) or (N, C, H, W)."""
+    """Arrays x and y, or x_train, y_train and so on; x is (N, H, W), (N, H, W, C) or (N, C, H, W), see `as_bytes`."""
     content = read_npz(file, "numeric arrays x and y")
     names = split_arrays(content)
     splits = {}

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from chainrule.data.catalog.sources import cache_folder
-from chainrule.data.images.decoding import decode, without_warnings
+from chainrule.data.images.decoding import decode, ignore_warnings
 
 CACHED_FROM = 500  # images; fewer are decoded in a second or two
 MOST_BYTES = 20 * 2**30  # of all cached sets together; the least lately used go first
@@ -62,7 +62,7 @@ def decoded(
 
 def _decode_into(out: np.ndarray, files: Sequence[Path], margin: float | None, border: int) -> np.ndarray:
     one = partial(decode, channels=out.shape[3], size=(out.shape[1], out.shape[2]), margin=margin, border=border)
-    with without_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ignore_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
             for index, image in enumerate(pool.map(one, files)):
                 out[index] = image

@@ -11,7 +11,7 @@ from PIL import Image
 
 from chainrule.core.errors import UserError
 from chainrule.data.images.csv_images import PATH_COLUMN
-from chainrule.data.images.decoding import SUFFIXES, TOO_LARGE, is_hidden, why_broken, without_warnings
+from chainrule.data.images.decoding import SUFFIXES, TOO_LARGE, decoding_error, ignore_warnings, is_hidden
 from chainrule.data.images.files import read_images
 from chainrule.data.images.loading import check_labels, usual_channels
 from chainrule.data.images.raw import RawImageSet
@@ -27,20 +27,20 @@ _HELD_OUT = {"test": 0.2, "val": 1 / 12}
 
 
 def _holds_images(layout: Layout, target: str | None) -> bool:
-    """Published files; a CSV of paths or of pixels; an npz unless it is a table; a folder of at least as many images as texts."""
+    """Published files; a CSV of paths or pixels; an npz unless it is a table; a folder with no more texts than images."""
     if layout.form == "folder":
         # class folders that are all empty: the reader says so
-        return _more_images_than_texts(layout) or (not layout.endings and bool(subfolders(layout.train)))
+        return _mostly_images(layout) or (not layout.endings and bool(subfolders(layout.train)))
     if layout.form == "csv":
         return PATH_COLUMN in layout.csv[0] or _holds_pixels(layout, target)
     return layout.form in ("idx", "cifar10") or (layout.form == "npz" and rank_of_inputs(layout.train) not in (0, 1, 2))
 
 
 def _holds_unlabelled(layout: Layout, target: str | None) -> bool:
-    return layout.form == "folder" and _more_images_than_texts(layout) and is_unlabelled(layout)
+    return layout.form == "folder" and _mostly_images(layout) and is_unlabelled(layout)
 
 
-def _more_images_than_texts(layout: Layout) -> bool:
+def _mostly_images(layout: Layout) -> bool:
     images = sum(count for ending, count in layout.endings.items() if ending in SUFFIXES)
     return 0 < images >= layout.endings[".txt"]
 
@@ -99,8 +99,8 @@ def _check_unlabelled(name: str, layout: Layout, target: str | None) -> dict[str
 def _expect_readable(raw: RawImageSet) -> None:
     """Decodes every file: a header may be whole where the rest is cut short."""
     files = [file for part in raw.splits.values() for file in part.files]
-    with without_warnings():
-        broken = [(file, why) for file in files if (why := why_broken(file)) is not None]
+    with ignore_warnings():
+        broken = [(file, why) for file in files if (why := decoding_error(file)) is not None]
     if broken:
         named = [f"{file}: {why}" for file, why in broken[:_NAMED]]
         named += [f"and {len(broken) - _NAMED} more"] if len(broken) > _NAMED else []
@@ -146,7 +146,7 @@ def _passed_over(layout: Layout, raw: RawImageSet) -> dict[str, Any]:
 def _sizes(raw: RawImageSet) -> str:
     """Width x height of the images: the one there is, or the smallest and the largest."""
     sizes: set[tuple[int, int]] = set()
-    with without_warnings():
+    with ignore_warnings():
         for part in raw.splits.values():
             if part.arrays is not None:
                 sizes.add((part.arrays.shape[2], part.arrays.shape[1]))

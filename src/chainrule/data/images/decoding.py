@@ -51,7 +51,7 @@ def decode(
     return np.asarray(plain, dtype=np.uint8).reshape(height, width, channels)
 
 
-def why_broken(file: Path) -> str | None:
+def decoding_error(file: Path) -> str | None:
     """Why `decode` could not read a file, in a line; None where it can. The header may be whole and the rest not."""
     try:
         with Image.open(file) as image:
@@ -77,7 +77,7 @@ def is_hidden(file: Path, folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def without_warnings() -> Iterator[None]:
+def ignore_warnings() -> Iterator[None]:
     """Silences Pillow on odd metadata and large images: what hinders is told as an error. Not for threads."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -158,7 +158,7 @@ def _eight_bits(pixels: np.ndarray) -> np.ndarray:
 
 def mixed_kinds(files: Sequence[Path]) -> tuple[int, str | None]:
     """The channels that most images have, and the first that is of the other kind."""
-    with without_warnings():
+    with ignore_warnings():
         kinds = [colour_channels(file) for file in files]
     usual = Counter(kinds).most_common(1)[0][0]
     return usual, next((str(f) for f, k in zip(files, kinds, strict=True) if k != usual), None)

@@ -46,8 +46,9 @@ def load_images(
 ) -> Dataset[ImageSplit]:
     """The run's images, squared to `size`; a validation split is held out of the training part where none is given.
 
-    `channels` 0 takes what the images have; files are stretched, or with `margin` cut (`decode`). Spec: classes, channels, size, mean and std of a pixel in [0, 1] a
-    channel over the training split, counts, how the splits were made, fingerprint.
+    `channels` 0 takes what the images have; files are stretched, or with `margin` cut (`decode`). Spec: classes,
+    channels, size, mean and std of a pixel in [0, 1] a channel over the training split, counts, how the splits were
+    made, fingerprint.
     """
     place = run.record["data"]
 

@@ -87,7 +87,7 @@ def to_numbers(
     categories: Mapping[str, list[str]] | None = None,
     fill: bool = False,
 ) -> np.ndarray:
-    """The cells of the columns at `places` as float64 (N, len(places)); UserError names the first that is not numeric or not finite.
+    """The cells of the columns at `places` as float64 (N, len(places)); UserError names the first that will not do.
 
     A cell of a column in `categories` becomes the number of its category. With `fill` a missing value is nan.
     """

@@ -51,7 +51,8 @@ def load_table(
 
     Spec: columns, features (what x has: a category each of a column of text), those dropped as constant on the training
     split (with their value), mean and std a kept feature over the training split (0 and 1 with `standardize` off;
-    pixels share one std), target (with mean and std on the training split, for regression), class names, counts, how the splits were made, fingerprint.
+    pixels share one std), target (with mean and std on the training split, for regression), class names, counts, how
+    the splits were made, fingerprint.
 
     For `density` a column `label` or the named target is left out of x; its classes stratify the splits if each has
     four rows or more, and are else forgotten. The other tasks need a target, by default `label` or the last column.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from chainrule.core.errors import UserError
 from chainrule.data.dataset import Dataset, dataset_of
-from chainrule.data.images.decoding import UNREADABLE, decode, without_warnings
+from chainrule.data.images.decoding import UNREADABLE, decode, ignore_warnings
 from chainrule.data.splits import fingerprint
 from chainrule.run.run import Run
 
@@ -69,7 +69,7 @@ def read_image(name: str, size: int) -> Tensor:
     """
     file = _file(name)
     try:
-        with without_warnings(), Image.open(file) as image:
+        with ignore_warnings(), Image.open(file) as image:
             width, height = image.size
             turned = image.getexif().get(ORIENTATION, 1) >= 5
     except UNREADABLE:
@@ -79,7 +79,7 @@ def read_image(name: str, size: int) -> Tensor:
         width, height = height, width
     scale = min(1.0, size / max(width, height))
     fitted = (max(1, round(height * scale)), max(1, round(width * scale)))
-    with without_warnings():
+    with ignore_warnings():
         pixels = decode(file, 3, fitted)
     return torch.from_numpy(np.array(pixels)).permute(2, 0, 1).contiguous()  # (H, W, 3) -> (3, H, W)
 
