@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import chainrule
+from chainrule.run.run import Run
 
 SETTINGS = {"epochs": 2, "log_every": 1, "batch_size": 99, "threads": 1}  # 99: the two parts of a batch are unequal
 
@@ -21,10 +22,15 @@ def losses(folder: Path) -> list[float]:
     ]
 
 
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The same by a single process."""
+    return chainrule.train("lenet5", out=tmp_path_factory.mktemp("processes") / "one", device="cpu", **SETTINGS)
+
+
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 @pytest.mark.skipif(os.name != "posix", reason="torchrun with gloo")
-def test_two_processes_give_the_curve_of_one(parallel: str, tmp_path: Path) -> None:
-    one = chainrule.train("lenet5", out=tmp_path / "one", device="cpu", **SETTINGS)
+def test_two_processes_give_the_curve_of_one(parallel: str, one: Run, tmp_path: Path) -> None:
     words = [f"{name}={value}" for name, value in SETTINGS.items()]
     command = [
         sys.executable,
