@@ -19,7 +19,7 @@ COMMON = {"log_every": 4, "checkpoint_s": 1e9, "autocast": "no", "compile": "no"
 
 
 def new(folder: Path, seed: int = 0, **common: Any) -> Run:
-    plain = Recipe("toy", "toy", "toy", "digits", "toy", lambda run: None, "toy")
+    plain = Recipe("toy", "toy", "digits", "toy", lambda run: None, "toy")
     torch.manual_seed(seed)
     return Run.create(plain, {}, COMMON | common, seed=seed, data=None, target=None, device="cpu", out=folder)
 
