@@ -1,12 +1,13 @@
 """A run that is stopped between two steps and resumed gives, bit for bit, the numbers of one that was never stopped.
 
 The stops are made in this process, at boundaries between steps that the test chooses. Every recipe is stopped at its
-first, its middle and its last step; one of each family and task at `MOST` steps, first and last among them, so at every
-one where it has no more; by the slow tests at every step. Processes that are really killed: test_kill_and_resume.py.
+first, middle and last step and at its first validation; one of each family and task at `MOST` steps, so at every one
+where it has no more, and by the slow tests at every step. Processes that are really killed: test_kill_and_resume.py.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 from collections.abc import Collection
@@ -21,7 +22,7 @@ from chainrule.run.run import Run
 from tests.contracts.endurance import assert_same, is_done, numbers
 from tests.contracts.every_recipe import RECIPES, first_of_each, result, task_class, trained
 
-MOST = 16  # stops of a run in the fast tests
+MOST = 10  # stops of a run in the fast tests
 FOR_THE_OTHERS = first_of_each(lambda recipe: (recipe.family, task_class(recipe)))
 
 
@@ -77,8 +78,10 @@ def stop_at(steps: Collection[int], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check(recipe: Recipe, whole: Path, folder: Path, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trains into `folder` with stops at `most` steps, and compares with the run in `whole`."""
-    steps = spread(result(whole)["steps"], most)
+    """Trains into `folder` with stops at `most` steps and the first validation, and compares with the run in `whole`."""
+    lines = [json.loads(line) for line in (whole / "metrics.jsonl").read_text("utf-8").splitlines()]
+    validated = [line["step"] for line in lines if any(name.startswith("val_") for name in line)]
+    steps = spread(result(whole)["steps"], most) | set(validated[:1])
     stop_at(steps, monkeypatch)
     lives = 0
     while not is_done(folder):
