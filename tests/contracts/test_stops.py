@@ -1,12 +1,13 @@
 """A run that is stopped between two steps and resumed gives, bit for bit, the numbers of one that was never stopped.
 
-The stops are made in this process, at boundaries between steps that the test chooses: every recipe is stopped at its
-first, its middle and its last step, one of each family and task at every step (evenly spread ones where it has more
-than `MOST`). Processes that are really killed stand in test_kill_and_resume.py.
+The stops are made in this process, at boundaries between steps that the test chooses. Every recipe is stopped at its
+first, middle and last step and at its first validation; one of each family and task at `MOST` steps, so at every one
+where it has no more, and by the slow tests at every step. Processes that are really killed: test_kill_and_resume.py.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 from collections.abc import Collection
@@ -21,8 +22,8 @@ from chainrule.run.run import Run
 from tests.contracts.endurance import assert_same, is_done, numbers
 from tests.contracts.every_recipe import RECIPES, first_of_each, result, task_class, trained
 
-MOST = 24
-AT_EVERY_STEP = first_of_each(lambda recipe: (recipe.family, task_class(recipe)))
+MOST = 10  # stops of a run in the fast tests
+FOR_THE_OTHERS = first_of_each(lambda recipe: (recipe.family, task_class(recipe)))
 
 
 class Died(BaseException):
@@ -76,16 +77,16 @@ def stop_at(steps: Collection[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Run, "set_status", silent)
 
 
-def test_stopped_and_resumed(
-    recipe: Recipe, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole, folder = trained(recipe, tmp_path_factory), tmp_path / "run"
-    steps = spread(result(whole)["steps"], MOST if recipe.name in AT_EVERY_STEP else 3)
+def check(recipe: Recipe, whole: Path, folder: Path, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trains into `folder` with stops at `most` steps and the first validation, and compares with the run in `whole`."""
+    lines = [json.loads(line) for line in (whole / "metrics.jsonl").read_text("utf-8").splitlines()]
+    validated = [line["step"] for line in lines if any(name.startswith("val_") for name in line)]
+    steps = spread(result(whole)["steps"], most) | set(validated[:1])
     stop_at(steps, monkeypatch)
     lives = 0
     while not is_done(folder):
         lives += 1
-        assert lives <= 2 * MOST + 2, "it does not come to its end"
+        assert lives <= 4 * len(steps) + 4, "it does not come to its end"
         try:
             if lives == 1:
                 # No checkpoint comes by the clock: what is saved is what the test has saved.
@@ -96,3 +97,21 @@ def test_stopped_and_resumed(
             pass
     assert lives > len(steps), "it was stopped at fewer boundaries than asked for"
     assert_same(numbers(whole), numbers(folder))
+
+
+def test_stopped_and_resumed(
+    recipe: Recipe, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = trained(recipe, tmp_path_factory)
+    if recipe.name not in FOR_THE_OTHERS:  # the report is drawn from what is compared
+        monkeypatch.setattr("chainrule.api._report", lambda run: (run.folder / "report.html").touch())
+    check(recipe, whole, tmp_path / "run", MOST if recipe.name in FOR_THE_OTHERS else 3, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", [RECIPES[n] for n in FOR_THE_OTHERS], ids=FOR_THE_OTHERS, indirect=True)
+def test_stopped_at_every_step_and_resumed(
+    recipe: Recipe, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = trained(recipe, tmp_path_factory)
+    check(recipe, whole, tmp_path / "run", result(whole)["steps"], monkeypatch)

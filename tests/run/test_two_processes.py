@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 
-def together(act: Callable[[int], None]) -> None:
+def together(act: Callable[[int], None], seconds: float = 30) -> None:
     """Calls `act(rank)` in two processes as torchrun would start them; what one of them raises fails the test."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -56,7 +56,7 @@ def together(act: Callable[[int], None]) -> None:
     for process in processes:
         process.start()
     for process in processes:
-        process.join(30)
+        process.join(seconds)
     stuck = [process for process in processes if process.is_alive()]
     for process in stuck:
         process.kill()

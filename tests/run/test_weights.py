@@ -324,6 +324,13 @@ def test_without_network_the_error_names_file_address_and_place(tmp_path: Path) 
 # -- the command ----------------------------------------------------------------------------------------------------
 
 
+def few_images(file: Path, classes: int, size: int = 28, darkest: int = 0, brightest: int = 255) -> str:
+    """Sixty images by chance, of so many classes."""
+    x = np.random.default_rng(0).integers(darkest, brightest + 1, (60, size, size), dtype=np.uint8)
+    np.savez(file, x=x, y=np.arange(60) % classes)
+    return str(file)
+
+
 def test_a_training_that_starts_from_a_state_dict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.manual_seed(0)
     net = build("resnet20", depth=8, in_channels=1, num_classes=7)
@@ -337,7 +344,8 @@ def test_a_training_that_starts_from_a_state_dict(tmp_path: Path, capsys: pytest
 
 def test_weights_of_a_twin_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A plain network and a residual one have the same names and shapes; the run that learnt the weights says which."""
-    settings = {"data": "digits", "size": 16, "epochs": 1, "batch_size": 700, "flip": False}
+    data = few_images(tmp_path / "ten.npz", 10, 16)
+    settings = {"data": data, "size": 16, "epochs": 1, "batch_size": 16, "flip": False}
     api.train("image-classifier", network="plain20", out=tmp_path / "plain", **settings)
     best = str(tmp_path / "plain" / "checkpoint" / "best.safetensors")
     capsys.readouterr()
@@ -348,12 +356,10 @@ def test_weights_of_a_twin_are_told(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 def test_a_network_goes_on_with_the_pixels_that_it_learnt_on(tmp_path: Path) -> None:
     """Its own data have another mean; what the first layers expect is that of the run which taught them."""
-    generator = np.random.default_rng(0)
-    x, y = generator.integers(200, 256, (60, 28, 28), dtype=np.uint8), np.arange(60) % 3
-    np.savez(tmp_path / "bright.npz", x=x, y=y)
-    settings = {"epochs": 1, "log_every": 3}
-    first = api.train("lenet-caffe", out=tmp_path / "first", **settings)
-    other = {"data": str(tmp_path / "bright.npz"), "batch_size": 16, **settings}
+    settings = {"epochs": 1, "log_every": 3, "batch_size": 16, "lr": 1e-4}
+    dark = few_images(tmp_path / "dark.npz", 10, brightest=55)
+    first = api.train("lenet-caffe", data=dark, out=tmp_path / "first", **settings)
+    other = {"data": few_images(tmp_path / "bright.npz", 3, darkest=200), **settings}
     fresh = api.train("lenet-caffe", out=tmp_path / "fresh", **other)
     tuned = api.train("lenet-caffe", out=tmp_path / "tuned", weights=str(tmp_path / "first"), **other)
     again = api.train(
