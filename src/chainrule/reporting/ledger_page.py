@@ -17,7 +17,7 @@ Entry = Mapping[str, Any]
 
 OTHER = "other"  # the family of runs whose recipe is no longer there
 
-_SHOWN = 2  # metrics of a row whose recipe has no target
+_SHOWN = 3  # metrics of a row whose recipe has no target
 _TOLD = 18  # more that its note names
 _WIDTH = 118
 
@@ -27,11 +27,15 @@ _REPEATS = ("fold",)
 
 @dataclass(frozen=True)
 class Row:
-    """Runs that differ by nothing but the seed (or the fold), with the target of their recipe."""
+    """Runs that differ by nothing but the seed (or the fold), with the record of their recipe, if it is still there."""
 
     entries: tuple[Entry, ...]
     family: str
-    target: Target | None
+    record: Recipe | None
+
+    @property
+    def target(self) -> Target | None:
+        return self.record.target if self.record else None
 
     @property
     def recipe(self) -> str:
@@ -59,9 +63,12 @@ class Row:
 
     @property
     def shown(self) -> list[str]:
-        """The metrics of the table: that which the recipe aims at, else the first ones."""
+        """The metrics of the table: that which the recipe aims at, else the first of its headline, or of all."""
         shared = self.metrics
-        return [self.target.metric] if self.target and self.target.metric in shared else shared[:_SHOWN]
+        if self.target and self.target.metric in shared:
+            return [self.target.metric]
+        headline = self.record.headline.metrics if self.record and self.record.headline else ()
+        return ([name for name in headline if name in shared] or shared)[:_SHOWN]
 
     def figures(self, names: Sequence[str]) -> str:
         return "; ".join(f"{name} {self.figure(name)}" for name in names)
@@ -103,7 +110,7 @@ def rows_of(entries: Iterable[Entry]) -> list[Row]:
     for row in sorted(rows.values(), key=lambda row: (row[0]["recipe"], row[0]["data"], _row_key(row[0]))):
         row.sort(key=lambda entry: (entry["seed"], *_repeats(entry).values()))
         recipe = recipes.get(row[0]["recipe"])
-        found.append(Row(tuple(row), family_of(row[0], recipes), recipe.target if recipe else None))
+        found.append(Row(tuple(row), family_of(row[0], recipes), recipe))
     return found
 
 
