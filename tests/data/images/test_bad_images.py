@@ -15,10 +15,10 @@ from PIL import Image
 from chainrule import cli
 from chainrule.data.check import check
 from chainrule.data.images.decoding import decode, ignore_warnings
-from chainrule.data.images.faces import read_other_faces
 from chainrule.data.images.loading import decode_files, read_other_images
 from chainrule.data.images.unlabelled import read_other_unlabelled
 from chainrule.models import build
+from chainrule.systems.faces.data import read_other_faces
 from tests.data.image_sets import png, read, write_images
 
 # -- the three commands ------------------------------------------------------------------------------------------------

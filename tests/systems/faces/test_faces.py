@@ -19,9 +19,9 @@ from sklearn.neighbors import KNeighborsClassifier
 import chainrule
 from chainrule.cli import cli
 from chainrule.core.errors import UserError
-from chainrule.data.images.faces import FaceSplit, read_face_splits, read_gallery
 from chainrule.functional.losses import triplet
 from chainrule.run.run import Run
+from chainrule.systems.faces.data import FaceSplit, read_face_splits, read_gallery
 from chainrule.systems.faces.face_net_small import FaceNetSmall
 from chainrule.systems.faces.jitter import face_jitter
 from chainrule.systems.faces.task import FlipAveragedEmbedding

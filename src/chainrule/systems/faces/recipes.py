@@ -76,11 +76,11 @@ def facenet(
     """
     import torch
 
-    from chainrule.data.images.faces import load_faces
     from chainrule.models import build
     from chainrule.nn.fitted import Fitted
     from chainrule.optim.schedule import cosine_schedule
     from chainrule.systems.classical.pca import PCA
+    from chainrule.systems.faces.data import load_faces
     from chainrule.systems.faces.face_net_small import FaceNetSmall
     from chainrule.systems.faces.jitter import face_jitter
     from chainrule.systems.faces.task import FaceEmbedding

@@ -14,7 +14,6 @@ from chainrule.core.errors import UserError
 from chainrule.core.task import Deployable, Figure, TrainingBatch
 from chainrule.data.batches import Batch
 from chainrule.data.dataset import Dataset
-from chainrule.data.images.faces import FaceSplit, read_gallery, read_other_faces
 from chainrule.data.images.loading import decode_files
 from chainrule.functional.losses import triplet
 from chainrule.loops.supervised import fit
@@ -23,6 +22,7 @@ from chainrule.nn.normalization.normalize import Normalize
 from chainrule.run.input_normalization import input_normalization
 from chainrule.run.run import Run
 from chainrule.systems.faces import figures as face_figures
+from chainrule.systems.faces.data import FaceSplit, read_gallery, read_other_faces
 from chainrule.systems.faces.eigenfaces import fit_eigenfaces
 from chainrule.systems.faces.matching import identify, verify
 from chainrule.systems.faces.pk_sampler import PKSampler
