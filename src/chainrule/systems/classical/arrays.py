@@ -47,7 +47,8 @@ class LogProbabilityMixin:
 
     def predict(self, X: Any) -> NDArray[Any]:
         """The classes (N,) of rows X (N, D)."""
-        return self.classes_[self._log_probabilities(X).argmax(1).numpy()]
+        scores = self._log_probabilities(X)  # first, for it says when nothing is fitted
+        return self.classes_[scores.argmax(1).numpy()]
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """p(class | x) (N, K) of rows X (N, D)."""
