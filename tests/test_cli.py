@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from chainrule.cli import main
+from chainrule.cli import cli, main
 from chainrule.core.discovery import all_recipes
 from chainrule.core.errors import UserError
 from tests.data.image_sets import npz, write_images
@@ -73,7 +73,7 @@ def test_what_only_tells_loads_nothing_heavy(words: list[str]) -> None:
 
 def test_importing_loads_nothing_heavy() -> None:
     script = (
-        "import chainrule\nfrom chainrule.core.recipe import all_recipes\nassert all_recipes()\nchainrule.recipes\n"
+        "import chainrule\nfrom chainrule.core.discovery import all_recipes\nassert all_recipes()\nchainrule.inspect\n"
         + LOADED
     )
     done = child(script=script)
@@ -336,3 +336,21 @@ def test_an_interrupted_run_says_how_to_go_on_and_goes_on(
     ]
     assert steps == list(range(1, 8 * (stopped_in + 1) + 1))
     assert command("resume", "my run")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("chainrule train len", ["lenet-backprop", "lenet-caffe", "lenet5"]),
+        ("chainrule show facen", ["facenet"]),
+        ("chainrule train mlp epo", ["epochs="]),
+        ("chainrule train mlp log", ["log_every="]),
+        ("chainrule train mlp --data tiny", ["tiny-shakespeare"]),
+    ],
+)
+def test_a_shell_completes_what_the_records_have(words: str, expected: list[str]) -> None:
+    from click.shell_completion import BashComplete
+
+    *before, last = words.split()[1:]
+    found = BashComplete(cli, {}, "chainrule", "_CHAINRULE_COMPLETE").get_completions(before, last)
+    assert [item.value for item in found] == expected

@@ -13,9 +13,23 @@ from chainrule.core.version import __version__ as __version__
 if TYPE_CHECKING:
     from chainrule import models
     from chainrule.api import evaluate, explain, export, generate, predict, report, resume, train
+    from chainrule.core.errors import RunFailed, UserError
     from chainrule.run.run import Run
 
-__all__ = ["Run", "evaluate", "explain", "export", "generate", "models", "predict", "report", "resume", "train"]
+__all__ = [
+    "Run",
+    "RunFailed",
+    "UserError",
+    "evaluate",
+    "explain",
+    "export",
+    "generate",
+    "models",
+    "predict",
+    "report",
+    "resume",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -23,6 +37,8 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module("chainrule.api"), name)
     if name == "Run":
         return importlib.import_module("chainrule.run.run").Run
-    if name in ("models", "functional", "nn", "optim", "data", "introspection", "backprop"):
+    if name in ("UserError", "RunFailed"):
+        return getattr(importlib.import_module("chainrule.core.errors"), name)
+    if name in ("models", "functional", "nn", "optim", "data", "inspect", "backprop"):
         return importlib.import_module(f"chainrule.{name}")
     raise AttributeError(f"module 'chainrule' has no attribute {name!r}")

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from chainrule import completion
 from chainrule.core.errors import ChainruleError
 from chainrule.core.settings import describe, parameters, parse_pairs
 from chainrule.core.version import __version__
@@ -50,7 +51,7 @@ def list_(family: str | None, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("recipe", metavar="RECIPE|NETWORK|TOPIC|FILE.prototxt")
+@click.argument("recipe", metavar="RECIPE|NETWORK|TOPIC|FILE.prototxt", shell_complete=completion.recipes)
 @click.argument("inputs", nargs=-1, metavar="[NAME=C,H,W ...]")
 @click.option("--out", type=click.Path(), help="For a topic: a file for its images, .html, .svg or .png.")
 def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
@@ -164,9 +165,9 @@ _TOPICS = {"activations": _show_activations, "policies": _show_policies, "networ
 
 
 @cli.command(context_settings={"ignore_unknown_options": False})
-@click.argument("recipe")
-@click.argument("settings", nargs=-1, metavar="[KEY=VALUE ...]")
-@click.option("--data", help="A known data set (chainrule data list) or a path.")
+@click.argument("recipe", shell_complete=completion.recipes)
+@click.argument("settings", nargs=-1, metavar="[KEY=VALUE ...]", shell_complete=completion.settings)
+@click.option("--data", help="A known data set (chainrule data list) or a path.", shell_complete=completion.data)
 @click.option("--target", help="The column of labels, for tables.")
 @click.option("--out", type=click.Path(), help="The run folder, new or empty; runs/RECIPE-N by default.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides every random draw.")
