@@ -95,7 +95,8 @@ def check(recipe: Recipe, whole: Path, folder: Path, most: int, monkeypatch: pyt
                 chainrule.resume(folder, device="cpu")
         except (Interrupted, Died):
             pass
-    assert lives > len(steps), "it was stopped at fewer boundaries than asked for"
+    # One that is saved after the last step of all has no boundary left to die at.
+    assert lives >= len(steps), "it was stopped at fewer boundaries than asked for"
     assert_same(numbers(whole), numbers(folder))
 
 
