@@ -88,8 +88,8 @@ def test_list(command: Command) -> None:
     rows = json.loads(out.splitlines()[-1])
     assert status == 0 and err == "" and [row["name"] for row in rows] == list(all_recipes())
     assert all(set(row) == {"name", "family", "task", "data", "source"} and all(row.values()) for row in rows)
-    only = json.loads(command("list", "--family", "vision", "--json")[1])
-    assert only == [row for row in rows if row["family"] == "vision"] != []
+    only = json.loads(command("list", "--family", "image-classification", "--json")[1])
+    assert only == [row for row in rows if row["family"] == "image-classification"] != []
     text = command("list")[1]
     assert all(name in text for name in all_recipes())
 
@@ -207,7 +207,7 @@ def test_runs_of_one_name_in_two_folders_are_compared(command: Command, run_fold
         (["train", "lenet5", "--sed", "1"], ["--sed"]),
         (["train"], ["RECIPE"]),
         (["trane", "lenet5"], ["trane"]),
-        (["list", "--family", "visoin"], ["visoin", "vision"]),
+        (["list", "--family", "facse"], ["facse", "faces"]),
         (["resume", "nowhere"], ["no run folder", "nowhere"]),
         (["evaluate", "nowhere"], ["no run folder", "nowhere"]),
         (["predict", "nowhere", "x.png"], ["no run folder"]),
@@ -290,7 +290,7 @@ def test_wrong_questions_to_a_run(command: Command, run_folder: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
-def test_an_interrupted_run_says_how_to_go_on_and_goes_on(
+def test_an_interrupted_run_says_how_to_resume_and_resumes(
     number: int, status: int, command: Command, tmp_path: Path
 ) -> None:
     data = npz(tmp_path / "a.npz")
@@ -322,11 +322,11 @@ def test_an_interrupted_run_says_how_to_go_on_and_goes_on(
     record = Path("my run/run.json")
     edited = json.loads(record.read_text())
     stopped_in = json.loads(Path("my run/checkpoint/latest.json").read_text())["step"] // 8
-    edited["settings"]["epochs"] = stopped_in + 1  # it need not go on for long
+    edited["settings"]["epochs"] = stopped_in + 1  # it need not continue for long
     record.write_text(json.dumps(edited))
     code, out, err = command("resume", "my run", "--json")
     assert code == 0, err
-    assert re.search(r"^lenet-caffe: .*; my run; goes on at step \d+$", err, re.MULTILINE)
+    assert re.search(r"^lenet-caffe: .*; my run; resumes at step \d+$", err, re.MULTILINE)
     result = json.loads(out.splitlines()[-1])
     assert len(out.splitlines()) == 1 and result["run"] == "my run" and result["metrics"]["accuracy"] > 0.5
     steps = [

@@ -36,12 +36,12 @@ def cli(context: click.Context, debug: bool) -> None:
 def list_(family: str | None, as_json: bool) -> None:
     """The recipes."""
     from chainrule.core.discovery import all_recipes
-    from chainrule.core.errors import UserError
+    from chainrule.core.errors import unknown
 
     recipes = all_recipes().values()
     families = sorted({r.family for r in recipes})
     if family is not None and family not in families:
-        raise UserError(f"there is no family {family!r}", expected=", ".join(families))
+        raise unknown("there is no family", family, families)
     rows = [r for r in recipes if family in (None, r.family)]
     fields = ("name", "family", "task", "data", "source")
     if as_json:
