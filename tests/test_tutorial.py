@@ -19,7 +19,7 @@ PAGES = {  # by the pages and files that their commands leave
     "ground": ("graph.html", "neuron.html", "activations.png", "policies.svg", "plants.html"),
     "vision": ("why.html", "why-not-5.html", "runs/digits/export/model.onnx"),
 }
-IMAGES = r"!\[([^\]]+)\]\((images/[^)]+)\)"
+IMAGES = r"!\[([^\]]+)\]\((figures/[^)]+)\)"
 FLAGS = doctest.IGNORE_EXCEPTION_DETAIL
 
 pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="needs the repository")
