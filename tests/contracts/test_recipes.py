@@ -208,9 +208,9 @@ def test_generate(recipe: Recipe, locked: Path, tmp_path: Path) -> None:
 def test_explain(recipe: Recipe, locked: Path, tmp_path: Path) -> None:
     run = Run.load(locked, "cpu")
     if is_experiment(recipe):
-        with pytest.raises(UserError, match="an experiment"):
+        with pytest.raises(UserError, match="is a study"):
             chainrule.explain(recipe.name)
-        pytest.skip("an experiment has no one network")
+        pytest.skip("a study has no one network")
     pages = [chainrule.explain(locked, out=tmp_path / "run.html", device="cpu"), chainrule.explain(recipe.name)]
     if isinstance(run.task, Prepares):
         asked = question(record(locked)["data"]["spec"], tmp_path)

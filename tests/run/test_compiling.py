@@ -71,14 +71,14 @@ needs_compiler = pytest.mark.skipif(compiling.missing_compiler() is not None, re
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    advance = Run._advance
+    between_steps = Run._between_steps
 
-    def stop(run: Run) -> None:
-        if run.step + 1 == step:
+    def stop(run: Run, boundary: bool) -> None:
+        if run.step == step:
             run._signals.caught = 15
-        advance(run)
+        between_steps(run, boundary)
 
-    monkeypatch.setattr(Run, "_advance", stop)
+    monkeypatch.setattr(Run, "_between_steps", stop)
 
 
 @needs_compiler

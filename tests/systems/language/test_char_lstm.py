@@ -253,14 +253,14 @@ def test_figures_of_any_script(tmp_path):
 
 def test_a_stop_in_the_middle_of_an_epoch_changes_no_number(tmp_path, monkeypatch):
     whole = api.train("char-lstm", data="pydoc-topics", out=tmp_path / "whole", seed=3, **TINY)
-    original = Run._advance
+    original = Run._between_steps
 
-    def stop(self: Run) -> None:
-        if self.step == 56:  # in the second epoch of 40 windows
+    def stop(self: Run, boundary: bool) -> None:
+        if self.step == 57:  # in the second epoch of 40 windows
             self._signals.caught = 2
-        original(self)
+        original(self, boundary)
 
-    monkeypatch.setattr(Run, "_advance", stop)
+    monkeypatch.setattr(Run, "_between_steps", stop)
     with pytest.raises(Interrupted):
         api.train("char-lstm", data="pydoc-topics", out=tmp_path / "cut", seed=3, **TINY)
     monkeypatch.undo()

@@ -15,7 +15,7 @@ from torch import nn
 
 from chainrule import api
 from chainrule.core.device import World
-from chainrule.core.errors import Interrupted, UserError
+from chainrule.core.errors import UserError
 from chainrule.run.run import Run
 from chainrule.systems.reinforcement.loop import DQNConfig, bellman_target, epsilon_greedy, improve, update_target
 from chainrule.systems.reinforcement.q_network import QNetwork
@@ -252,29 +252,6 @@ def test_training_ends_when_the_task_is_solved(tmp_path):
     assert run.result()["chosen"]["value"] == last["val_return"] == 3.0
     assert last["val_episodes"] == 100  # the five of a validation reached it, so a hundred decided
     assert "100 reached 3" in run.result()["protocol"]
-
-
-def test_a_stop_in_the_middle_changes_no_number(tmp_path, monkeypatch):
-    whole = api.train("dqn", out=tmp_path / "whole", seed=3, **TINY)
-    original = Run._advance
-
-    def stop(self: Run) -> None:
-        if self.step == 22:
-            self._signals.caught = 2
-        original(self)
-
-    monkeypatch.setattr(Run, "_advance", stop)
-    with pytest.raises(Interrupted):
-        api.train("dqn", out=tmp_path / "cut", seed=3, **TINY)
-    monkeypatch.undo()
-    torch.manual_seed(99)
-    cut = api.resume(tmp_path / "cut")
-    assert cut.result()["metrics"] == whole.result()["metrics"]
-    lines = [[{k: v for k, v in line.items() if k != "seconds"} for line in run.log_lines()] for run in (whole, cut)]
-    assert lines[0] == lines[1]
-    assert any("episode_return" in line for line in lines[0])
-    for name, parameter in whole.task.q.state_dict().items():
-        assert torch.equal(parameter, cut.task.q.state_dict()[name])
 
 
 def test_a_run_opens_and_predicts_without_gymnasium(trained, monkeypatch):

@@ -59,6 +59,9 @@ def irls(objective: LogisticObjective, *, tolerance: float = 1e-6, max_iteration
             t /= 2
             if t < 1e-10:  # rounding is all that is left
                 return Minimum(w, path, True)
+        # The step promised less than the value resolves, and the gradient is no smaller: rounding here, too.
+        if slope <= 2 * resolution and float(new_gradient.abs().max()) >= float(gradient.abs().max()):
+            return Minimum(w, path, True)
         w, value, gradient = w - t * step, new_value, new_gradient
         path.append(value)
     return Minimum(w, path, float(gradient.abs().max()) <= tolerance)
