@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import chainrule
 
 ROOT = Path(chainrule.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-TREES = {file: ast.parse(file.read_text("utf-8")) for file in FILES}
 
 
 def name_of(file: Path) -> str:
@@ -22,7 +22,14 @@ def name_of(file: Path) -> str:
     return ".".join(("chainrule", *file.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
 
 
-MODULES = {name_of(file): tree for file, tree in TREES.items()}
+@functools.cache
+def trees() -> dict[Path, ast.Module]:
+    return {file: ast.parse(file.read_text("utf-8")) for file in FILES}
+
+
+@functools.cache
+def modules() -> dict[str, ast.Module]:
+    return {name_of(file): tree for file, tree in trees().items()}
 
 
 def imports(node: ast.AST) -> Iterator[tuple[str, int]]:
@@ -42,12 +49,12 @@ def module_in(name: str) -> str | None:
     >>> module_in("chainrule.run.run.Run"), module_in("chainrule.run"), module_in("torch.nn")
     ('chainrule.run.run', 'chainrule.run', None)
     """
-    while name and name not in MODULES:
+    while name and name not in modules():
         name = name.rpartition(".")[0]
     return name or None
 
 
 def imported(module: str) -> dict[str, int]:
     """The modules of the package that a module imports, with the line."""
-    found = {module_in(name): line for name, line in imports(MODULES[module])}
+    found = {module_in(name): line for name, line in imports(modules()[module])}
     return {name: line for name, line in found.items() if name is not None and name != module}

@@ -49,7 +49,7 @@ def killed(recipe: Recipe, folder: Path, kills: int) -> None:
 
 
 def test_killed_thrice(tmp_path: Path) -> None:
-    killed(RECIPES["mlp-table"], tmp_path, 3)
+    killed(RECIPES["gaussian-mixture"], tmp_path, 3)
 
 
 @pytest.mark.slow

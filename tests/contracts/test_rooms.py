@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import re
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.imports import FILES, MODULES, ROOT, imported, imports, module_in, name_of
+from tests.contracts.imports import FILES, ROOT, imported, imports, module_in, modules, name_of
 
 PLAN = tomllib.loads((Path(__file__).parents[2] / "docs" / "rooms.toml").read_text("utf-8"))
 LEVELS = {room["name"]: room["level"] for room in PLAN["room"]}
@@ -37,8 +38,8 @@ def is_recipe(module: str) -> bool:
 
 def is_network(module: str) -> bool:
     """Whether a module ends with a card: one that recipes of other families may build."""
-    return any(name == "chainrule.core.card.Card" for name, _ in imports(MODULES[module])) and any(
-        isinstance(node, ast.Call) and ast.unparse(node.func) == "Card" for node in ast.walk(MODULES[module])
+    return any(name == "chainrule.core.card.Card" for name, _ in imports(modules()[module])) and any(
+        isinstance(node, ast.Call) and ast.unparse(node.func) == "Card" for node in ast.walk(modules()[module])
     )
 
 
@@ -63,7 +64,9 @@ def across(edges: Mapping[str, Mapping[str, int]]) -> list[str]:
     ]
 
 
-EDGES = {module: imported(module) for module in MODULES}
+@functools.cache
+def edges() -> dict[str, dict[str, int]]:
+    return {module: imported(module) for module in modules()}
 
 
 def test_every_room_has_a_level() -> None:
@@ -72,17 +75,17 @@ def test_every_room_has_a_level() -> None:
 
 
 def test_imports_go_down() -> None:
-    assert not upward(EDGES), "\n".join(upward(EDGES))
+    assert not upward(edges()), "\n".join(upward(edges()))
 
 
 def test_families_stay_apart() -> None:
-    assert not across(EDGES), "\n".join(across(EDGES))
+    assert not across(edges()), "\n".join(across(edges()))
 
 
 def test_no_module_imports_itself_by_a_detour() -> None:
     """A package is imported before what lies in it, so it may import its parts; parts name each other, not the package."""
     try:
-        graphlib.TopologicalSorter({module: found.keys() for module, found in EDGES.items()}).prepare()
+        graphlib.TopologicalSorter({module: found.keys() for module, found in edges().items()}).prepare()
     except graphlib.CycleError as error:
         raise AssertionError(" -> ".join(error.args[1])) from None
 
@@ -119,7 +122,7 @@ def test_a_recipe_imports_nothing_heavy_at_its_top() -> None:
         f"{name_of(file)} imports {ast.unparse(node)}"
         for file in FILES
         if is_recipe(name_of(file))
-        for node in MODULES[name_of(file)].body
+        for node in modules()[name_of(file)].body
         if isinstance(node, (ast.Import, ast.ImportFrom))
         for name, _ in imports(node)
         if name.split(".")[0] in HEAVY or (module_in(name) or "chainrule.core").split(".")[1] != "core"

@@ -57,7 +57,7 @@ def attack(
     data="digits",
     source="Madry et al. 2018, section 5",
     model="lenet-caffe",
-    tiny={"epochs": 2, "steps": 2, "log_every": 3},
+    tiny={"epochs": 2, "steps": 1, "log_every": 3},
     summary_zh="用限度内最坏的改动来训练 LeNet（对抗训练）",
     topics=(Topic("Adversarial examples and training against them", command="chainrule train adversarial-training"),),
 )

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
             "ravine_speedup_predicted",
         )
     ),
-    tiny={"rates": 6, "momenta": (0.9,), "max_steps": 100, "contraction_steps": 60},
+    tiny={"rates": 4, "momenta": (0.9,), "max_steps": 40, "contraction_steps": 40},
     summary_zh="沟谷里的下降步数：动量和自适应规则",
     topics=(
         Topic(
@@ -88,7 +88,7 @@ def ravine(
             "saddle_newton_last_distance",
         )
     ),
-    tiny={"distances": (0.1, 0.01), "repeats": 3, "max_steps": 100},
+    tiny={"distances": (0.1, 0.01), "repeats": 3, "max_steps": 50},
     summary_zh="离开鞍点的步数",
     topics=(Topic("Momentum in a ravine, saddles, Newton's step", command="chainrule train saddle-escape"),),
 )
