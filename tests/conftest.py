@@ -135,3 +135,11 @@ def mirror(name: str) -> Path:
     if not root or not (Path(root) / name).is_dir():
         pytest.skip(f"needs the data set {name} below CHAINRULE_DATA")
     return Path(root) / name
+
+
+@pytest.fixture(scope="module")
+def no_report() -> Iterator[None]:
+    """For a module whose tests look at numbers: its trainings draw no report, which would cost as much again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("chainrule.api._report", lambda run: None)
+        yield

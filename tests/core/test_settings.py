@@ -24,6 +24,8 @@ from chainrule.core.settings import (
 )
 from chainrule.run.settings import run_settings
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 
 def own(
     run: object,

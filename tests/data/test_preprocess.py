@@ -14,6 +14,8 @@ import chainrule
 from chainrule.core.errors import UserError
 from chainrule.data.preprocess import Preprocess, Preprocessed
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 
 def rows(count: int = 80, width: int = 4) -> Tensor:
     generator = torch.Generator().manual_seed(0)

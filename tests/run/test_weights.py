@@ -30,6 +30,8 @@ from chainrule.run.run import Run
 from chainrule.run.weights.files import read_weights
 from chainrule.run.weights.loading import load_file, parts_left_out
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 TINY = {"googlenet-bn": {"width": 1 / 16}, "resnet18": {"width": 16}, "vgg11": {"width": 1 / 16}}
 
 

@@ -26,6 +26,8 @@ from chainrule.systems.image_classification.test_time_augmentation import FlipAv
 from chainrule.tasks.images import figures as class_figures
 from tests.data.image_sets import write_images
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 SMALL: dict[str, Any] = {
     "network": "lenet-caffe",
     "size": 28,

@@ -18,6 +18,8 @@ from chainrule.data.images.files import read_images
 from chainrule.data.splits import stratified
 from tests.data.image_sets import idx_folder, npz, read, refused, stripes, write_images
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 # -- tables -----------------------------------------------------------------------------------------------------
 
 

@@ -16,6 +16,8 @@ from chainrule.data.tables.loading import read_table_splits
 from chainrule.functional.features import MOST, Factor, compute, name_of, parse, polynomial
 from chainrule.nn.features import features_of
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 
 @pytest.mark.parametrize("degree", [0, 1, 2, 3, 5])
 @pytest.mark.parametrize("width", [1, 2, 4])

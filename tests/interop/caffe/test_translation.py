@@ -27,6 +27,8 @@ from chainrule.systems.image_classification.caffe.classifier import CaffeClassif
 from tests.data.image_sets import write_images
 from tests.interop.caffe import descriptions
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 LENET = (resources.files("chainrule.systems.image_classification.caffe") / "assets" / "lenet.prototxt").read_text(
     "utf-8"
 )

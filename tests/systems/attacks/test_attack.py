@@ -12,6 +12,8 @@ from chainrule.core.errors import UserError
 from chainrule.tasks.images.classification import classifier_of_run
 from tests.trained import lenet_run
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float]]:

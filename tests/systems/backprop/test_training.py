@@ -20,6 +20,8 @@ from chainrule.systems.backprop.chain import Chain
 from chainrule.systems.backprop.layers.criteria import CrossEntropy
 from chainrule.systems.backprop.loop import delta_norms
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 STEPS = 50
 
 
@@ -126,7 +128,7 @@ def test_the_deltas_of_training_are_logged_and_drawn_together(tmp_path: Path) ->
     assert deltas == {"delta_out", "delta_recurrent", "delta_recurrent_first_state", "delta_recurrent_last_state"}
     assert all(line[name] > 0 for name in deltas)
     assert {group_of(name) for name in deltas} == {"Norm of each layer's delta"}
-    assert "Norm of each layer" in (run.folder / "report.html").read_text("utf-8")
+    assert "Norm of each layer" in chainrule.report(run.folder).read_text("utf-8")
 
 
 def test_delta_norms_by_hand() -> None:

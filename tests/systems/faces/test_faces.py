@@ -28,6 +28,8 @@ from chainrule.systems.faces.task import FlipAveragedEmbedding
 from chainrule.systems.faces.triplets import batch_all_triplets
 from tests.conftest import mirror
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 SMALL: dict[str, Any] = {
     "size": 16,
     "width": 8,

@@ -21,6 +21,8 @@ from chainrule.systems.feedforward.mlp import MLP, NO_GRADIENT, Activation
 from chainrule.systems.feedforward.target_scaler import TargetScaler
 from chainrule.systems.studies.optimization.vanishing_gradient import conclude, layer_gradients
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 
 def peer(model: MLP, activation: type[nn.Module]) -> nn.Sequential:
     """The same network of torch's layers, with the same weights."""

@@ -21,6 +21,8 @@ from chainrule.systems.feedforward.forecasting import known_ahead
 from tests.conftest import mirror
 from tests.contracts.every_recipe import result
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 
 def write(values: Any, name: str = "series.csv") -> Path:
     Path(name).write_text("month,sold\n" + "\n".join(f"m{i},{float(v)!r}" for i, v in enumerate(values)) + "\n")

@@ -21,6 +21,8 @@ from chainrule.systems.generative.dcgan import Discriminator, Generator
 from chainrule.systems.generative.fid import frechet_distance
 from chainrule.systems.generative.images import from_bytes, grid, nearest, to_bytes
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:

@@ -24,6 +24,8 @@ from chainrule.run.checkpoint.tree import load_tree
 from chainrule.run.run import Run
 from chainrule.systems.graphical.gaussian_mixture import GaussianMixture
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 KINDS = ("full", "tied", "diagonal", "spherical")
 
 

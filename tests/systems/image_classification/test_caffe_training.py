@@ -25,6 +25,8 @@ from chainrule.systems.image_classification.caffe.classifier import CaffeClassif
 from chainrule.systems.image_classification.caffe.experiment import channel_means, read_texts, side
 from chainrule.systems.image_classification.caffe.transform import mean_and_std
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 NET = """name: "tiny"
 layer { name: "images" type: "Data" top: "data" top: "label" include { phase: TRAIN }
         transform_param { mirror: true crop_size: 12 mean_value: 10 mean_value: 20 mean_value: 30 scale: 0.02 } data_param { batch_size: 6 } }

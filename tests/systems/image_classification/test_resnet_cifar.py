@@ -17,6 +17,8 @@ from chainrule.core.errors import UserError
 from chainrule.data.images.augment import flip, shift
 from chainrule.systems.image_classification.resnet_cifar import Block, ResNetCifar
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 
 def batch_norm(x: Tensor, w: dict[str, Tensor], name: str, training: bool) -> Tensor:
     """(x - mean) / sqrt(var + eps) * weight + bias, with the batch's own biased moments in training."""

@@ -25,6 +25,8 @@ from chainrule.systems.image_synthesis.deep_dream import (
 from chainrule.systems.image_synthesis.images import SynthesisImages, resize
 from tests.data.image_sets import write_images
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 SMALL = {"network": "resnet20", "size": 40, "octaves": 2, "steps": 3, "jitter": 4}
 
 

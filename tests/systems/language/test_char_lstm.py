@@ -23,6 +23,8 @@ from chainrule.systems.language.carried_state import CarriedState
 from chainrule.systems.language.char_lstm import CharLSTM
 from chainrule.systems.language.task import draw
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 TINY = {
     "characters": 12_000,
     "epochs": 2,

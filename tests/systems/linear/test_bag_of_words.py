@@ -27,6 +27,8 @@ from chainrule.systems.linear.logistic import LogisticRegression
 from chainrule.systems.linear.svm import LinearSVM
 from tests.conftest import mirror
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 TEXTS = ["a good film, a very good film!", "a bad film", "it isn't bad", "good, good fun", "dull and bad!", "fun"]
 Y = torch.tensor([1, 0, 1, 1, 0, 1])
 REVIEWS = {

@@ -22,6 +22,8 @@ from chainrule.systems.reinforcement.q_network import QNetwork
 from chainrule.systems.reinforcement.recipes import dqn
 from chainrule.systems.reinforcement.replay import ReplayMemory
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 TINY = dict(dqn.tiny)
 NUMBERS = {
     "total_steps": 1000,

@@ -32,6 +32,8 @@ from chainrule.systems.studies.approximation.linear_pieces import (
 )
 from chainrule.systems.studies.approximation.sigmoid_bumps import fill, measure_bumps, measure_towers, measure_trained
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 DOUBLE = torch.float64
 
 

@@ -14,6 +14,8 @@ import chainrule
 from chainrule.core.errors import UserError
 from chainrule.systems.studies.optimization import batch_norm_speed
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 
 def metrics(recipe: str, folder: Path, **settings: Any) -> dict[str, float]:
     found = chainrule.train(recipe, out=folder / "run", device="cpu", seed=0, **settings).result()

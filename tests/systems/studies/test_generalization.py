@@ -30,6 +30,8 @@ from chainrule.systems.studies.generalization.dropout_masks import all_masks, ar
 from chainrule.systems.studies.generalization.ensemble_linear import EnsembleLinear
 from chainrule.systems.studies.generalization.voting import error_correlation, wrong_majority
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 DOUBLE = torch.float64
 
 

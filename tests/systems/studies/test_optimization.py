@@ -34,6 +34,8 @@ from chainrule.systems.studies.optimization.tanh_relu import (
 )
 from chainrule.systems.studies.optimization.walk import RULES, Walk, walk, walk_newton
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 DOUBLE = torch.float64
 
 

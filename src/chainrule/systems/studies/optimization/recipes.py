@@ -88,7 +88,7 @@ def ravine(
             "saddle_newton_last_distance",
         )
     ),
-    tiny={"distances": (0.1, 0.01), "repeats": 3, "max_steps": 50},
+    tiny={"distances": (0.1, 0.01), "repeats": 3, "max_steps": 100},
     summary_zh="离开鞍点的步数",
     topics=(Topic("Momentum in a ravine, saddles, Newton's step", command="chainrule train saddle-escape"),),
 )
