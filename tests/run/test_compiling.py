@@ -101,7 +101,7 @@ def test_a_compiled_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("CXX", "no-such-compiler")
     record = json.loads((tmp_path / "cut" / "run.json").read_text())
     (tmp_path / "cut" / "run.json").write_text(json.dumps({**record, "status": "interrupted"}))
-    with pytest.raises(UserError, match="cannot go on without"):
+    with pytest.raises(UserError, match="cannot resume without"):
         api.resume(tmp_path / "cut")
 
 
