@@ -8,7 +8,7 @@ BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 RUN    := $(BIN)/chainrule
 DEMO   := demo/lenet5
 
-.PHONY: help demo test test-slow check docs format clean
+.PHONY: help demo test test-guide test-slow check docs format clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -36,6 +36,9 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist loadgroup --no-loadscope-reorder
+
+test-guide: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow tests/test_guide.py
 
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow

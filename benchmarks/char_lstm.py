@@ -6,7 +6,7 @@ Each contestant runs in a process of its own, in turns, and trains on the first 
 layers of 256, batches of 32 windows of 64 characters, Adam, a bound on the gradient's norm, then a validation of 20,000
 characters. The tutorial's loop holds the text as int64, cuts windows in a Dataset, batches them with a DataLoader, embeds
 nothing (one-hot, as ours), begins each window from zeros, and reads the loss with `.item()` each step. Ours is
-`chainrule train char-lstm` as it is: with the run folder, metrics, checkpoints, the guard against nan, an image of a
+`chainrule train char-lstm` as it is: with the run folder, metrics, checkpoints, the guard against NaN, an image of a
 sample, and the state carried. Writes results/char_lstm.md and .json beside this file.
 """
 
