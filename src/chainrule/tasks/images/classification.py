@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,14 @@ from torch import Tensor, nn
 
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
+from chainrule.core.settings import Count
 from chainrule.core.task import Deployable, Figure, TrainingBatch
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.dataset import Dataset
 from chainrule.data.images.augment import Change, Growing, Moment, mixup
+from chainrule.data.images.decoding import SUFFIXES
 from chainrule.data.images.loading import ImageSplit, decode_files, read_other_images
+from chainrule.data.inputs import answer_to, asked_files, chunks
 from chainrule.functional.metrics.calibration import expected_calibration_error
 from chainrule.loops.supervised import fit
 from chainrule.nn.frozen import Frozen
@@ -27,6 +29,7 @@ from chainrule.run.compiling import compiled
 from chainrule.run.input_normalization import input_normalization
 from chainrule.run.run import Run
 from chainrule.tasks.images import figures as class_figures
+from chainrule.tasks.ranking import best_classes
 
 EVALUATION_BATCH = {"cpu": 100}  # what stays in a CPU's cache; elsewhere 1000
 CHUNK = 256  # files that are in memory at a time, in predict
@@ -190,25 +193,15 @@ class ImageClassifier:
                 parts.append(answering(self.normalize(chunk.to(self.run.device))).float())
         return torch.cat(parts)
 
-    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
-        files = list(_images(inputs))
-        if not files:
-            raise UserError("no image is named", expected="files, folders, or a line each on stdin")
-        parts = [files[first : first + CHUNK] for first in range(0, len(files), CHUNK)]
-        probs = torch.cat([self.logits(decode_files(part, self.data.spec)).softmax(1).cpu() for part in parts])
-        best = probs.topk(min(3, len(self.classes)), dim=1)
-        return [
-            {
-                "input": str(file),
-                "class": self.classes[int(index[0])],
-                "probability": round(float(value[0]), 6),
-                "top": {self.classes[int(i)]: round(float(v), 6) for i, v in zip(index, value, strict=True)},
-            }
-            for file, index, value in zip(files, best.indices, best.values, strict=True)
-        ]
+    def predict(self, inputs: Iterable[str], out: Path | None, *, top: Count = 3) -> Iterator[dict[str, Any]]:
+        """The class of each image, and the `top` likeliest classes with their probabilities."""
+        for part in chunks(asked_files(inputs, SUFFIXES, "image"), CHUNK):
+            x = decode_files([asked.value for asked in part], self.data.spec)
+            answers = best_classes(self.logits(x).softmax(1).cpu(), self.classes, top, "probability")
+            yield from map(answer_to, part, answers)
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
-        x = decode_files(list(_images(inputs)), self.data.spec)
+        x = decode_files([asked.value for asked in asked_files(inputs, SUFFIXES, "image")], self.data.spec)
         return {"model": (self.normalize(x.to(self.run.device)),)}
 
     def test_images(self) -> Tensor:
@@ -264,27 +257,6 @@ def classifier_of_run(folder: str, device: str) -> ImageClassifier:
             expected="a run of image-classifier, lenet5, resnet20, ...",
         )
     return task
-
-
-def _images(inputs: list[str]) -> Iterator[Path]:
-    """The files named, those in the folders named, and for `-` those that stdin names, one a line."""
-    from chainrule.data.images.decoding import SUFFIXES, image_files
-
-    for name in inputs:
-        if name == "-":
-            named = [line.rstrip("\r\n") for line in sys.stdin]
-            yield from _images([line for line in named if line.strip() and line != "-"])
-            continue
-        path = Path(name)
-        if path.is_dir():
-            found = image_files(path)
-            if not found:
-                raise UserError(
-                    "the folder holds no image", where=path, expected="files ending in " + " ".join(sorted(SUFFIXES))
-                )
-            yield from found
-        else:
-            yield path
 
 
 TOPICS = (
