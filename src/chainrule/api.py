@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,11 @@ from chainrule.core.errors import UserError
 from chainrule.core.recipe import Recipe
 from chainrule.core.settings import bind
 from chainrule.core.task import Exports, Generates, HasNumParameters, HasPretrained, Predicts
+from chainrule.core.verbs import bind_options, expect_verb, recipe_of_run
 from chainrule.data.catalog.published_weights import find_weights
 from chainrule.models import PUBLISHERS, published_weights, recognise
+from chainrule.reporting.answers import answer_file, is_answer_file
+from chainrule.run.progress import counted
 from chainrule.run.record import read_record
 from chainrule.run.run import Run
 from chainrule.run.settings import run_settings
@@ -182,16 +187,50 @@ def _is_own(data: str, own: str) -> bool:
 
 
 def predict(
-    folder: str | Path, inputs: list[str], *, out: str | Path | None = None, device: str = "auto"
+    folder: str | Path,
+    inputs: str | Path | Iterable[str | Path],
+    *,
+    out: str | Path | None = None,
+    device: str = "auto",
+    **options: Any,
 ) -> list[dict[str, Any]]:
-    """The run's answers for the user's own inputs."""
-    run = Run.load(folder, device)
-    if not inputs:
+    """The run's answers for the user's own inputs; with a file as `out` they are written there too.
+
+    Args:
+        folder: the run.
+        inputs: files, folders, CSV lists, rows, texts, as the run's kind of data has them; `-` is stdin.
+        out: a file for the answers, .csv or .jsonl; or a folder, for images that the run makes.
+        device: where the run's networks run.
+        options: the task's own, those that `chainrule show RECIPE` lists.
+
+    Raises:
+        UserError: for an unknown option or one out of range before anything loads; for an input that cannot be read.
+    """
+    return list(predict_each(folder, inputs, out=out, device=device, **options))
+
+
+def predict_each(
+    folder: str | Path,
+    inputs: str | Path | Iterable[str | Path],
+    *,
+    out: str | Path | None = None,
+    device: str = "auto",
+    **options: Any,
+) -> Iterator[dict[str, Any]]:
+    """What `predict` gives, answer by answer: for more inputs than memory holds answers to."""
+    bound = bind_options(recipe_of_run(folder), "predict", options)
+    names = [str(inputs)] if isinstance(inputs, (str, Path)) else [str(name) for name in inputs]
+    if not names:
         raise UserError("there is nothing to predict from", expected="one input or more")
-    task = run.open_task()
-    if not isinstance(task, Predicts):
-        raise UserError(f"{run.recipe.name} does not predict", cure=_what_it_does(run))
-    return task.predict(inputs, Path(out) if out else None)
+    to_file = is_answer_file(out)
+    task = Run.load(folder, device).open_task()
+    assert isinstance(task, Predicts)
+    answers = task.predict(names, Path(out) if out and not to_file else None, **bound)
+    with answer_file(Path(out)) if out and to_file else contextlib.nullcontext() as write:
+        for answer in counted(answers, "predict", "answers"):
+            if write is not None:
+                write(answer)
+            yield answer
 
 
 def generate(
@@ -203,26 +242,18 @@ def generate(
     device: str = "auto",
     **options: Any,
 ) -> list[dict[str, Any]]:
-    """Samples from a run. `options` are the system's own: prompt, length and temperature of text."""
+    """Samples from a run. `options` are the task's own, those that `chainrule show RECIPE` lists: of text its prompt."""
+    given = {name: value for name, value in options.items() if value is not None}
+    bound = bind_options(recipe_of_run(folder), "generate", given)
     import torch
 
     run = Run.load(folder, device)
     task = run.open_task()
-    if not isinstance(task, Generates):
-        raise UserError(f"{run.recipe.name} does not generate", cure=_what_it_does(run))
+    assert isinstance(task, Generates)
     if count < 1:
         raise UserError("the number of samples is out of range", expected="1 or more", found=count)
     torch.manual_seed(run.seed if seed is None else seed)
-    given = {name: value for name, value in options.items() if value is not None}
-    place = Path(out) if out else run.folder / "samples"
-    bound = bind(given, task.generate, owner=f"generate of {run.recipe.name}")
-    return task.generate(count, place, **bound)
-
-
-def _what_it_does(run: Run) -> str:
-    verbs = {"predict": Predicts, "generate": Generates, "export": Exports}
-    can = [verb for verb, kind in verbs.items() if isinstance(run.task, kind)]
-    return f"it can {' and '.join([*can, 'evaluate'])}"
+    return task.generate(count, Path(out) if out else run.folder / "samples", **bound)
 
 
 def explain(
@@ -313,10 +344,10 @@ def export(folder: str | Path, to: str, *, out: str | Path | None = None) -> dic
     """A file to deploy (`onnx` or `torch`), checked against the model at several batch sizes before this returns."""
     from chainrule.reporting.export import export_system
 
+    expect_verb(recipe_of_run(folder), "export")
     run = Run.load(folder, "cpu")
     task = run.open_task()
-    if not isinstance(task, Exports):
-        raise UserError(f"{run.recipe.name} has nothing to export", cure=_what_it_does(run))
+    assert isinstance(task, Exports)
     return export_system(task.deployable(), to, Path(out) if out else None, run)
 
 

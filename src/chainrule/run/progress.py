@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+PATIENCE_S = 2.0  # for so long nobody is told anything
 
 
 def say(text: str) -> None:
@@ -97,3 +100,21 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def counted(items: Iterable[T], title: str, unit: str) -> Iterator[T]:
+    """The items as they come. Where they come for more than two seconds, a person sees how many there were.
+
+    Args:
+        items: what is worked on.
+        title, unit: `predict`, `answers`: what the person reads.
+    """
+    progress, number, begun = Progress(title), 0, time.monotonic()
+    try:
+        for item in items:
+            number += 1
+            if time.monotonic() - begun > PATIENCE_S:
+                progress.update(number, None if sys.stderr.isatty() else {unit: number})
+            yield item
+    finally:
+        progress.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +12,64 @@ from torch import Tensor
 
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import resolve
-from chainrule.data.tables.cells import Cells, split_sheet
+from chainrule.data.inputs import MOST_LINES, STDIN, Asked, files_below, is_folder, stdin_table, table_lines
+from chainrule.data.tables.cells import Cells
 from chainrule.data.tables.csv_files import to_numbers
 from chainrule.data.tables.files import RawRows, RawTable, read_table
 from chainrule.data.tables.loading import TableSplit
 from chainrule.data.tables.row_encoder import RowEncoder, feature_names
 from chainrule.data.tables.spec import kept_features
-from chainrule.data.tables.table_files import is_table_file, read_cells, table_ending
+from chainrule.data.tables.table_files import READERS, is_table_file, read_cells, table_ending
 from chainrule.data.tables.targets import labels_as_text, target_values
 
+ROW_FILES = (*READERS, ".npz")
 
-def read_rows(inputs: list[str], spec: dict[str, Any]) -> tuple[list[str], Tensor]:
-    """The user's rows on the scale of x (N, D) float64, and what to call each.
 
-    An input is a file (a table with the columns by name, .npz with all columns in x) or a row such as 5.1,3.5,1.4,0.2.
+def asked_rows(inputs: Iterable[str], spec: dict[str, Any]) -> Iterator[tuple[list[Asked[None]], Tensor]]:
+    """The user's rows on the scale of x (N, D) float64, some thousands at a time, and what an answer calls each.
+
+    An input is a file (.csv with the columns by name, .npz with all columns in x), a folder of such files, a row such
+    as 5.1,3.5,1.4,0.2, or `-` for rows on stdin, with the names of the columns on the first line or without. A column
+    of a CSV that the run does not use is the user's own.
     """
-    names: list[str] = []
-    parts: list[np.ndarray] = []
+    encode, names, parts = RowEncoder(spec), list[Asked[None]](), list[np.ndarray]()
+    for some, x in _rows_of(inputs, spec):
+        names, parts = [*names, *some], [*parts, x]
+        if len(names) >= MOST_LINES:
+            yield names, encode(torch.from_numpy(np.concatenate(parts)))
+            names, parts = [], []
+    if names:
+        yield names, encode(torch.from_numpy(np.concatenate(parts)))
+
+
+def read_rows(inputs: Iterable[str], spec: dict[str, Any]) -> tuple[list[str], Tensor]:
+    """All of `asked_rows` together: what to call each row, and the rows on the scale of x (N, D) float64."""
+    parts = list(asked_rows(inputs, spec))
+    return [asked.name for names, _ in parts for asked in names], torch.cat([x for _, x in parts])
+
+
+def _rows_of(inputs: Iterable[str], spec: dict[str, Any]) -> Iterator[tuple[list[Asked[None]], np.ndarray]]:
     for text in inputs:
         path = Path(text)
-        if table_ending(path) or path.suffix.lower() == ".npz":
-            if not split_sheet(path)[0].is_file():
+        if text == STDIN:
+            yield from (_in_lines(lines, spec) for lines in stdin_table(list(spec["columns"]), _used_columns(spec)))
+        elif is_folder(text):
+            yield from _rows_of(map(str, files_below(path, ROW_FILES, "table")), spec)
+        elif table_ending(path) is not None:
+            yield from (_in_lines(lines, spec) for lines in table_lines(path))
+        elif path.suffix.lower() == ".npz":
+            if not path.is_file():
                 raise UserError("there is no such file", where=path, expected="a .csv or another table, or a .npz")
             rows = _named_columns(path, spec)
-            names += [rows.where(index) for index in range(len(rows.x))]
-            parts.append(rows.x)
+            yield [Asked(rows.where(index), None) for index in range(len(rows.x))], rows.x
         else:
-            names.append(text)
-            parts.append(_typed_row(text, spec))
-    return names, RowEncoder(spec)(torch.from_numpy(np.concatenate(parts)))
+            yield [Asked(text, None)], _typed_row(text, spec)
+
+
+def _in_lines(lines: Cells, spec: dict[str, Any]) -> tuple[list[Asked[None]], np.ndarray]:
+    placed = _placed(lines, spec)
+    used = _used_columns(spec)
+    return [Asked(lines.where(i), None, lines.own(i, used)) for i in range(len(lines.rows))], placed.x
 
 
 def read_other(source: str, target: str | None, spec: dict[str, Any]) -> Tensor:

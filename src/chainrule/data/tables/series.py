@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import Source, resolve
 from chainrule.data.dataset import Dataset, dataset_of
+from chainrule.data.inputs import STDIN, Asked, asked_paths, files_below, is_folder, is_list, stdin_lines
 from chainrule.data.splits import fingerprint
 from chainrule.data.tables.csv_files import column_of, to_numbers
 from chainrule.data.tables.mackey_glass import mackey_glass
@@ -229,6 +230,24 @@ def read_column(file: Path, target: str | None) -> tuple[str, np.ndarray]:
     cells = read_cells(file)
     name = cells.header[-1] if target is None else target
     return name, to_numbers(cells, [column_of(name, cells.header, file)])[:, 0]
+
+
+def asked_series(inputs: Iterable[str], spec: Mapping[str, Any]) -> Iterator[Asked[Tensor]]:
+    """The user's own series, each (T,) float64, one after the other.
+
+    An input is a series as `read_history` has it, a folder of .csv files, a CSV with a column `path` that lists such
+    files, or `-` for series on stdin, numbers such as 112,118,132 on a line each.
+    """
+    for text in inputs:
+        path = Path(text)
+        if text == STDIN:
+            yield from (Asked(line, read_history(line, spec)) for line in stdin_lines())
+        elif is_folder(text):
+            yield from (Asked(str(f), read_history(str(f), spec)) for f in files_below(path, (".csv",), "series"))
+        elif path.suffix.lower() == ".csv" and path.is_file() and is_list(path, [spec["target"]]):
+            yield from (Asked(a.name, read_history(a.name, spec), a.own) for a in asked_paths([text]))
+        else:
+            yield Asked(text, read_history(text, spec))
 
 
 def read_history(text: str, spec: Mapping[str, Any]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 from chainrule.core.errors import UserError
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
+from chainrule.data.inputs import answer_to
 from chainrule.data.tables.loading import TableSplit
-from chainrule.data.tables.new_rows import read_other, read_rows
+from chainrule.data.tables.new_rows import asked_rows, read_other, read_rows
 from chainrule.nn.fitted import Fitted
 from chainrule.run.run import Run
 from chainrule.tasks.tables import figures as row_figures
@@ -76,11 +78,12 @@ class TableExplorer:
             raise UserError("there are no rows to measure", where=self.data.spec["where"], cure="val_fraction=0.1")
         return self._estimator.measure(split.x.to(self.dtype), split.y)
 
-    @torch.inference_mode()
-    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
-        names, x = read_rows(inputs, self.data.spec)
-        found = self._estimator.answers(x.to(self.dtype))
-        return [{"input": name, **answer} for name, answer in zip(names, found, strict=True)]
+    def predict(self, inputs: Iterable[str], out: Path | None) -> Iterator[dict[str, Any]]:
+        """What the estimator says of each row: its group, its place on the axes, its density, its code."""
+        for part, x in asked_rows(inputs, self.data.spec):
+            with torch.inference_mode():
+                found = self._estimator.answers(x.to(self.dtype))
+            yield from map(answer_to, part, found)
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
         return {"model": (read_rows(inputs, self.data.spec)[1].to(self.run.device, self.dtype),)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,20 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
+from chainrule.core.settings import Count
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
-from chainrule.data.tables.series import SeriesSplit, Window, check_log, read_history, read_values, window_of, windows
+from chainrule.data.inputs import answer_to
+from chainrule.data.tables.series import (
+    SeriesSplit,
+    Window,
+    asked_series,
+    check_log,
+    read_history,
+    read_values,
+    window_of,
+    windows,
+)
 from chainrule.run.run import Run
 from chainrule.systems.feedforward import forecast_errors as forecasting
 from chainrule.systems.feedforward import forecast_figures as series_figures
@@ -146,14 +158,14 @@ class Forecaster:
             known = torch.cat([known, self.next_value(known[:, -history.shape[1] :])[:, None]], 1)
         return known[:, history.shape[1] :].cpu()
 
-    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
-        """The next `horizon` values of each of the user's series."""
-        found = []
-        for text in inputs:
-            history = read_history(text, self.data.spec)[-self.next_value.window.context :]
-            values = self.resume(history[None], self.horizon)[0]
-            found.append({"input": text, "forecast": [float(f"{value:.6g}") for value in values.tolist()]})
-        return found
+    def predict(
+        self, inputs: Iterable[str], out: Path | None, *, horizon: Count | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """The next `horizon` values of each of the user's series; none: as many as the run was measured on."""
+        for asked in asked_series(inputs, self.data.spec):
+            history = asked.value[-self.next_value.window.context :]
+            values = self.resume(history[None], horizon or self.horizon)[0]
+            yield answer_to(asked, {"forecast": [float(f"{value:.6g}") for value in values.tolist()]})
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
         window = self.next_value.window

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -15,8 +15,9 @@ from chainrule.core import atomic
 from chainrule.core.errors import UserError
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
+from chainrule.data.inputs import answer_to
 from chainrule.data.tables.loading import TableSplit
-from chainrule.data.tables.new_rows import read_other, read_rows
+from chainrule.data.tables.new_rows import asked_rows, read_other
 from chainrule.data.tables.row_encoder import RawRowModel
 from chainrule.data.tables.spec import kept_columns, original_rows
 from chainrule.run.run import Run
@@ -153,17 +154,16 @@ class MixtureDensity:
     def example(self) -> dict[str, tuple[Tensor, ...]]:
         return {"model": (torch.zeros(1, len(self.data.spec["mean"]), device=self.run.device),)}
 
-    @torch.inference_mode()
-    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
+    def predict(self, inputs: Iterable[str], out: Path | None) -> Iterator[dict[str, Any]]:
         """The most probable component of each row, its responsibility, and the log-density of the row."""
-        names, x = read_rows(inputs, self.data.spec)
-        x = self._rows(x)
-        log_density = self.model.log_prob(x).tolist()
-        best = self.model.responsibilities(x).max(1)
-        return [
-            {"input": name, "component": k, "responsibility": round(r, 6), "log_density_nats": round(value, 6)}
-            for name, k, r, value in zip(names, best.indices.tolist(), best.values.tolist(), log_density, strict=True)
-        ]
+        for part, x in asked_rows(inputs, self.data.spec):
+            with torch.inference_mode():
+                log_density = self.model.log_prob(self._rows(x)).tolist()
+                best = self.model.responsibilities(self._rows(x)).max(1)
+            found = zip(part, best.indices.tolist(), best.values.tolist(), log_density, strict=True)
+            for asked, k, r, value in found:
+                answer = {"component": k, "responsibility": round(r, 6), "log_density_nats": round(value, 6)}
+                yield answer_to(asked, answer)
 
     @torch.inference_mode()
     def generate(self, count: int, out: Path) -> list[dict[str, Any]]:

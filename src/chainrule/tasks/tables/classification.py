@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.settings import Count
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
+from chainrule.data.inputs import answer_to
 from chainrule.data.tables.loading import TableSplit
-from chainrule.data.tables.new_rows import read_labelled, read_rows
+from chainrule.data.tables.new_rows import asked_rows, read_labelled, read_rows
 from chainrule.reporting import plots as figures
 from chainrule.run.run import Run
+from chainrule.tasks.ranking import best_classes
 from chainrule.tasks.tables import figures as row_figures
 from chainrule.tasks.tables.evaluation import EVALUATION_BATCH, deployable_row_model, selection_protocol
 from chainrule.tasks.tables.training import Learn
@@ -83,20 +87,12 @@ class TableClassifier:
         parts = x.split(EVALUATION_BATCH)
         return torch.cat([self.model(part.to(self.run.device, self.dtype)).cpu() for part in parts])
 
-    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
-        names, x = read_rows(inputs, self.data.spec)
-        scores = self.scores(x)
-        values, word = (scores.softmax(1), "probability") if self.probabilistic else (scores, "score")
-        best = values.topk(min(3, len(self.classes)), dim=1)
-        return [
-            {
-                "input": name,
-                "class": self.classes[int(index[0])],
-                word: round(float(value[0]), 6),
-                "top": {self.classes[int(i)]: round(float(v), 6) for i, v in zip(index, value, strict=True)},
-            }
-            for name, index, value in zip(names, best.indices, best.values, strict=True)
-        ]
+    def predict(self, inputs: Iterable[str], out: Path | None, *, top: Count = 3) -> Iterator[dict[str, Any]]:
+        """The class of each row, and the `top` likeliest classes with their probabilities or scores."""
+        for part, x in asked_rows(inputs, self.data.spec):
+            scores = self.scores(x)
+            values, word = (scores.softmax(1), "probability") if self.probabilistic else (scores, "score")
+            yield from map(answer_to, part, best_classes(values, self.classes, top, word))
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
         return {"model": (read_rows(inputs, self.data.spec)[1].to(self.run.device, self.dtype),)}

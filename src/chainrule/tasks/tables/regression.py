@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
+from chainrule.data.inputs import answer_to
 from chainrule.data.tables.loading import TableSplit
-from chainrule.data.tables.new_rows import read_labelled, read_rows
+from chainrule.data.tables.new_rows import asked_rows, read_labelled, read_rows
 from chainrule.run.run import Run
 from chainrule.tasks.tables import figures as row_figures
 from chainrule.tasks.tables.evaluation import EVALUATION_BATCH, deployable_row_model, selection_protocol
@@ -64,11 +66,12 @@ class TableRegressor:
         parts = x.split(EVALUATION_BATCH)
         return torch.cat([self.model(part.to(self.run.device, self.dtype)).cpu() for part in parts])
 
-    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
-        names, x = read_rows(inputs, self.data.spec)
+    def predict(self, inputs: Iterable[str], out: Path | None) -> Iterator[dict[str, Any]]:
+        """The number for each row, called as the target is."""
         target = self.data.spec["target"]
         word = target if target not in ("input", "label") else "value"
-        return [{"input": name, word: round(v, 6)} for name, v in zip(names, self.answers(x).tolist(), strict=True)]
+        for part, x in asked_rows(inputs, self.data.spec):
+            yield from (answer_to(a, {word: round(v, 6)}) for a, v in zip(part, self.answers(x).tolist(), strict=True))
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
         return {"model": (read_rows(inputs, self.data.spec)[1].to(self.run.device, self.dtype),)}
