@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.course import Topic
+from chainrule.core.data_request import DataRequest
 from chainrule.core.device import World, autocast, choose_device, hardware, join_world
 from chainrule.core.discovery import get_recipe
 from chainrule.core.errors import Interrupted, RunFailed, UserError
@@ -144,6 +145,11 @@ class Run:
     @property
     def seed(self) -> int:
         return self.record["seed"]
+
+    @property
+    def data(self) -> DataRequest:
+        """What the run reads: what every loader of data is given."""
+        return DataRequest.from_record(self.record["data"], self.seed)
 
     @property
     def common(self) -> dict[str, Any]:
