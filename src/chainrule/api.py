@@ -21,6 +21,7 @@ from chainrule.run.progress import counted
 from chainrule.run.record import read_record
 from chainrule.run.run import Run
 from chainrule.run.settings import run_settings
+from chainrule.run.weights.loading import load_file
 
 
 def train(
@@ -70,7 +71,6 @@ def resume(folder: str | Path, *, device: str | None = None) -> Run:
             "this run is done", where=folder, cure=f"chainrule evaluate {folder}, or a new run with more epochs"
         )
     run = Run.load(folder, device or record["device"].partition(":")[0], trains=True)
-    run.restore_threads()
     return _train(run, resume=True)
 
 
@@ -82,7 +82,9 @@ def _train(run: Run, resume: bool = False) -> Run:
             task = run.task
             if run.record["weights"] and not run.step:
                 modules = task.pretrained_modules() if isinstance(task, HasPretrained) else task.modules()
-                run.start_from(_weights_file(run), modules, recognise)
+                name = _model_name(run) or run.recipe.name
+                for note in load_file(_weights_file(run), modules, name, recognise):
+                    run.progress.line(note)
             run.progress.line(_opening(run))
             task.train(run)
             run.checkpoint()
@@ -131,7 +133,7 @@ def _result(run: Run, metrics: dict[str, float]) -> dict[str, Any]:
         "recipe": run.recipe.name,
         "metrics": metrics,
         "protocol": run.task.protocol(),
-        "chosen": run.best,
+        "chosen": run.chosen,
         "steps": run.step,
         "seconds": round(run.seconds, 3),
         "parameters": count_parameters(run),

@@ -38,6 +38,11 @@ class Progress:
         self._shown = 0.0
         self._start: tuple[float, int] | None = None
 
+    def begin(self, title: str) -> None:
+        """A stage begins: its steps are counted anew, under its own title."""
+        self.close()
+        self.title, self.total, self._start, self._shown = title, None, None, 0.0
+
     def update(self, step: int, values: Mapping[str, Any] | None = None, force: bool = False) -> None:
         """Shows `step`. On a terminal the bar moves ten times a second; elsewhere a line comes where `values` do."""
         now = time.monotonic()
