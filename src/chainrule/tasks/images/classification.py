@@ -18,6 +18,7 @@ from chainrule.data.batches import Batch, Batches
 from chainrule.data.dataset import Dataset
 from chainrule.data.images.augment import Change, Growing, Moment, mixup
 from chainrule.data.images.loading import ImageSplit, decode_files, read_other_images
+from chainrule.data.images.spec import ImageSpec
 from chainrule.functional.metrics.calibration import expected_calibration_error
 from chainrule.loops.supervised import fit
 from chainrule.nn.frozen import Frozen
@@ -55,7 +56,7 @@ class ImageClassifier:
         self,
         run: Run,
         *,
-        data: Dataset[ImageSplit],
+        data: Dataset[ImageSpec, ImageSplit],
         model: nn.Module,
         criterion: Callable[[Tensor, Tensor], Tensor],
         optimizer: torch.optim.Optimizer,
@@ -75,10 +76,8 @@ class ImageClassifier:
         self.changes, self.mix, self.learn = list(changes), mix, learn
         self.frozen, self.thaw = frozen, thaw
         self.answering: nn.Module = test_time_augmentation(model) if test_time_augmentation is not None else model
-        self.classes: list[str] = data.spec["classes"]
-        self.normalize = Normalize(*input_normalization(run, (data.spec["mean"], data.spec["std"]), pixels)).to(
-            run.device
-        )
+        self.classes: list[str] = data.spec.classes
+        self.normalize = Normalize(*input_normalization(run, (data.spec.mean, data.spec.std), pixels)).to(run.device)
 
     def modules(self) -> dict[str, nn.Module]:
         return {"model": self.model}
@@ -149,7 +148,7 @@ class ImageClassifier:
         return self._all_scores(self._test_logits, self.data.test.y)
 
     def protocol(self) -> str:
-        made = self.data.spec["splits"]
+        made = self.data.spec.splits
         return (
             f"validation split ({made['val']}) chose the epoch by its error; "
             f"test split ({made['test']}) measured once, at the end"
@@ -157,7 +156,7 @@ class ImageClassifier:
 
     def example(self) -> dict[str, tuple[Tensor, ...]]:
         spec = self.data.spec
-        return {"model": (torch.zeros(1, spec["channels"], spec["size"], spec["size"], device=self.run.device),)}
+        return {"model": (torch.zeros(1, spec.channels, spec.size, spec.size, device=self.run.device),)}
 
     def measure(self, split: ImageSplit) -> dict[str, float]:
         """Accuracy, error and mean loss on a split, of the network itself, without test-time augmentation."""
@@ -230,7 +229,7 @@ class ImageClassifier:
 
     def deployable(self) -> Deployable:
         spec = self.data.spec
-        shape = (spec["channels"], spec["size"], spec["size"])
+        shape = (spec.channels, spec.size, spec.size)
         module = nn.Sequential(self.normalize, self.answering, nn.Softmax(1)).cpu().eval()
         return Deployable(
             module,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
-from chainrule.data.text.sentences import SentenceSplit, read_inputs, read_labelled_sentences
+from chainrule.data.text.sentences import SentenceSpec, SentenceSplit, read_inputs, read_labelled_sentences
 from chainrule.functional.sparse_rows import csr_tensor
 from chainrule.loops.selection import select
 from chainrule.nn.fitted import Fitted
@@ -72,7 +72,7 @@ class TextClassifier:
         self,
         run: Run,
         *,
-        data: Dataset[SentenceSplit],
+        data: Dataset[SentenceSpec, SentenceSplit],
         bag: BagOfWords,
         model: Fitted,
         candidates: Sequence[Mapping[str, Any]],
@@ -82,7 +82,7 @@ class TextClassifier:
         self.run, self.data, self.candidates, self.choose_by = run, data, candidates, choose_by
         self.model = BagClassifier(bag, model).to(run.device)
         self.probabilistic = probabilistic
-        self.classes: list[str] = data.spec["classes"]
+        self.classes: list[str] = data.spec.classes
 
     def modules(self) -> dict[str, nn.Module]:
         return {"model": self.model}
