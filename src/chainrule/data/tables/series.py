@@ -16,8 +16,9 @@ from chainrule.data.catalog.sources import Source, resolve
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.spec import Spec
 from chainrule.data.splits import fingerprint
-from chainrule.data.tables.csv_files import column_of, read_csv, to_numbers
+from chainrule.data.tables.csv_files import column_of, to_numbers
 from chainrule.data.tables.mackey_glass import mackey_glass
+from chainrule.data.tables.table_files import is_table_file, read_cells, table_ending
 
 
 @dataclass(frozen=True)
@@ -240,7 +241,7 @@ def read_values(source: str, target: str | None) -> tuple[str, Tensor, str]:
                 cure="--data mackey-glass",
             )
         return "x", torch.from_numpy(mackey_glass()), source
-    if place.suffix.lower() != ".csv" or not place.is_file():
+    if not is_table_file(place):
         raise UserError(
             "this is no series", where=place, expected="a .csv with a line of column names and a column of numbers"
         )
@@ -250,19 +251,18 @@ def read_values(source: str, target: str | None) -> tuple[str, Tensor, str]:
 
 def read_column(file: Path, target: str | None) -> tuple[str, np.ndarray]:
     """The column named, else the last one, as float64 (T,), line after line."""
-    header, rows, lines = read_csv(file)
-    name = header[-1] if target is None else target
-    return name, to_numbers(rows, header, [column_of(name, header, file)], file, lines)[:, 0]
+    cells = read_cells(file)
+    name = cells.header[-1] if target is None else target
+    return name, to_numbers(cells, [column_of(name, cells.header, file)])[:, 0]
 
 
 def read_history(text: str, spec: SeriesSpec) -> Tensor:
     """The user's own series (T,) float64: a .csv with the run's column, or numbers such as 112,118,132."""
     path = Path(text)
-    if path.suffix.lower() == ".csv":
-        if not path.is_file():
+    if table_ending(path):
+        if not is_table_file(path):
             raise UserError("there is no such file", where=path, expected="a .csv, or numbers such as 1,2,3")
-        header, _, _ = read_csv(path)
-        values = read_column(path, spec.target if len(header) > 1 else None)[1]
+        values = read_column(path, spec.target if len(read_cells(path).header) > 1 else None)[1]
     else:
         try:
             values = np.array([float(cell) for cell in text.split(",")])

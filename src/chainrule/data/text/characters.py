@@ -19,6 +19,7 @@ from chainrule.data.catalog.sources import Source, resolve
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.spec import Spec
 from chainrule.data.splits import fingerprint
+from chainrule.data.utf8 import not_utf8
 
 FILES = {"train": ("train.txt",), "val": ("val.txt", "valid.txt"), "test": ("test.txt",)}
 
@@ -144,14 +145,7 @@ def read_file(file: Path) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            "the file is not UTF-8",
-            where=f"{file}, line {line}, byte {error.start:,}",
-            expected="text in UTF-8",
-            found=f"byte 0x{content[error.start]:02x} ({error.reason})",
-            cure=f"save it as UTF-8, or: iconv -f LATIN1 -t UTF-8 {file} > utf8.txt",
-        ) from None
+        raise not_utf8(file, content, error) from None
 
 
 def encode(text: str, vocabulary: list[str], where: object) -> Tensor:

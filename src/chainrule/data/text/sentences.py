@@ -15,7 +15,8 @@ from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.layout import SPLITS, sort_labels
 from chainrule.data.spec import Spec
 from chainrule.data.splits import fingerprint, hold_out
-from chainrule.data.tables.csv_files import read_csv
+from chainrule.data.tables.cells import split_sheet
+from chainrule.data.tables.table_files import read_cells, table_ending
 from chainrule.data.text.characters import read_file
 from chainrule.data.text.sentence_files import TEXT_COLUMN, RawSentences, read_sentences
 
@@ -204,24 +205,25 @@ def read_inputs(inputs: list[str]) -> tuple[list[str], list[str]]:
     names: list[str] = []
     texts: list[str] = []
     for given in inputs:
-        suffix = Path(given).suffix.lower() if len(given) < 1000 and "\n" not in given else ""
-        if suffix in (".txt", ".csv") and not any(c.isspace() for c in given) and not Path(given).is_file():
+        named = len(given) < 1000 and "\n" not in given
+        text, table = named and given.lower().endswith(".txt"), named and table_ending(Path(given)) is not None
+        here = named and split_sheet(Path(given))[0].is_file()
+        if (text or table) and not any(c.isspace() for c in given) and not here:
             raise UserError("there is no such file", where=given, expected="a .txt, a .csv, or a sentence")
-        if suffix == ".csv" and Path(given).is_file():
-            read_file(Path(given))
-            header, rows, lines = read_csv(Path(given))
-            if TEXT_COLUMN not in header:
+        if table and here:
+            cells = read_cells(Path(given))
+            if TEXT_COLUMN not in cells.header:
                 raise UserError(
                     "the table has no column of texts",
                     where=given,
                     expected="a column named text",
-                    found=", ".join(header[:10]),
+                    found=", ".join(cells.header[:10]),
                 )
-            names += [f"{given}, line {line}" for line in lines]
-            texts += [row[header.index(TEXT_COLUMN)] for row in rows]
+            names += [cells.where(index) for index in range(len(cells.rows))]
+            texts += [row[cells.header.index(TEXT_COLUMN)] for row in cells.rows]
         else:
             names.append(given)
-            texts.append(read_file(Path(given)) if suffix == ".txt" and Path(given).is_file() else given)
+            texts.append(read_file(Path(given)) if text and here else given)
     empty = next((name for name, text in zip(names, texts, strict=True) if not text.strip()), None)
     if empty is not None:
         raise UserError("a text is empty", where=repr(empty), expected="words")

@@ -114,7 +114,7 @@ def cifar_speed(
             of_images(partial(shift, pad=pad, border="reflect")),
             *([AlternatingFlip(count, run.seed)] if flip else []),
         ],
-        test_time_augmentation=FlipShiftAverage if flip else None,
+        answering=FlipShiftAverage(model) if flip else None,
     )
     if run.fresh:
         model.whiten(task.normalize(data.train.x[:WHITENED].to(run.device)))
