@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from chainrule.core.errors import UserError
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.inputs import Asked
 from chainrule.data.layout import SPLITS, sort_labels
+from chainrule.data.spec import Spec
 from chainrule.data.splits import fingerprint, hold_out
 from chainrule.data.text.inputs import asked_texts
 from chainrule.data.text.sentence_files import RawSentences, read_sentences
@@ -37,9 +37,19 @@ class SentenceSplit:
         return SentenceSplit([self.texts[i] for i in index.tolist()], self.y[index])
 
 
+@dataclass(frozen=True, kw_only=True)
+class SentenceSpec(Spec):
+    """Labelled texts: where they are, what their label is called, the classes, and where a text comes from."""
+
+    where: str
+    target: str
+    classes: list[str]
+    text: str = "labelled texts"
+
+
 def load_sentences(
     request: DataRequest, *, val_fraction: float = 0.1, test_fraction: float = 0.1, folds: int = 0, fold: int = 1
-) -> Dataset[SentenceSplit]:
+) -> Dataset[SentenceSpec, SentenceSplit]:
     """The run's labelled texts; test and validation splits are held out by the seed where none is given.
 
     Spec: where, target, classes, text (where a text comes from), counts, how the splits were made, fingerprint.
@@ -51,7 +61,7 @@ def load_sentences(
         fold: which of them, from 1.
     """
 
-    def read() -> tuple[dict[str, Any], dict[str, SentenceSplit]]:
+    def read() -> tuple[SentenceSpec, dict[str, SentenceSplit]]:
         return read_sentence_splits(
             request.source,
             target=request.target,
@@ -62,12 +72,12 @@ def load_sentences(
             seed=request.seed,
         )
 
-    return dataset_of(request, read)
+    return dataset_of(request, SentenceSpec, read)
 
 
 def read_sentence_splits(
     source: str, *, target: str | None, val_fraction: float, test_fraction: float, folds: int, fold: int, seed: int
-) -> tuple[dict[str, Any], dict[str, SentenceSplit]]:
+) -> tuple[SentenceSpec, dict[str, SentenceSplit]]:
     """Reads, checks and splits; what `load_sentences` gives a run."""
     raw = read_sentences(source, target)
     classes = class_names(raw)
@@ -95,15 +105,14 @@ def read_sentence_splits(
                 expected="5 or more a class, or a split given",
                 found=f"{len(train)} texts",
             )
-    spec = {
-        "where": raw.where,
-        "target": raw.target,
-        "classes": classes,
-        "text": "labelled texts",
-        "counts": {name: len(splits[name]) for name in SPLITS},
-        "splits": made,
-        "fingerprint": fingerprint(*(t for name in SPLITS for t in (splits[name].y, _bytes(splits[name].texts)))),
-    }
+    spec = SentenceSpec(
+        where=raw.where,
+        target=raw.target,
+        classes=classes,
+        counts={name: len(splits[name]) for name in SPLITS},
+        splits=made,
+        fingerprint=fingerprint(*(t for name in SPLITS for t in (splits[name].y, _bytes(splits[name].texts)))),
+    )
     return spec, splits
 
 

@@ -15,6 +15,7 @@ from chainrule.data.dataset import Dataset
 from chainrule.data.inputs import answer_to
 from chainrule.data.tables.loading import TableSplit
 from chainrule.data.tables.new_rows import asked_rows, read_other, read_rows
+from chainrule.data.tables.spec import TableSpec
 from chainrule.nn.fitted import Fitted
 from chainrule.run.run import Run
 from chainrule.tasks.tables import figures as row_figures
@@ -47,10 +48,10 @@ class TableExplorer:
     """
 
     def __init__(
-        self, run: Run, *, data: Dataset[TableSplit], model: Fitted, learn: Learn, output: str, how: str = ""
+        self, run: Run, *, data: Dataset[TableSpec, TableSplit], model: Fitted, learn: Learn, output: str, how: str = ""
     ) -> None:
         self.run, self.data, self.model, self.learn, self.output, self.how = run, data, model, learn, output, how
-        self.dtype: torch.dtype = getattr(torch, data.spec["dtype"])
+        self.dtype: torch.dtype = getattr(torch, data.spec.dtype)
 
     def modules(self) -> dict[str, nn.Module]:
         return {"model": self.model}
@@ -65,17 +66,17 @@ class TableExplorer:
         return self.measure(self.data.test)
 
     def protocol(self) -> str:
-        scale = "standardised columns" if self.data.spec["standardized"] else "columns in their own units"
+        scale = "standardised columns" if self.data.spec.standardized else "columns in their own units"
         return f"{selection_protocol(self.run, self.data.spec, self.how)}; of {scale}"
 
     def example(self) -> dict[str, tuple[Tensor, ...]]:
-        width = len(self.data.spec["mean"])
+        width = len(self.data.spec.mean)
         return {"model": (torch.zeros(1, width, dtype=self.dtype, device=self.run.device),)}
 
     @torch.inference_mode()
     def measure(self, split: TableSplit) -> dict[str, float]:
         if not len(split):
-            raise UserError("there are no rows to measure", where=self.data.spec["where"], cure="val_fraction=0.1")
+            raise UserError("there are no rows to measure", where=self.data.spec.where, cure="val_fraction=0.1")
         return self._estimator.measure(split.x.to(self.dtype), split.y)
 
     def predict(self, inputs: Iterable[str], out: Path | None) -> Iterator[dict[str, Any]]:

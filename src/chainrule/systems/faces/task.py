@@ -25,7 +25,7 @@ from chainrule.nn.normalization.normalize import Normalize
 from chainrule.run.input_normalization import input_normalization
 from chainrule.run.run import Run
 from chainrule.systems.faces import figures as face_figures
-from chainrule.systems.faces.data import FaceSplit, read_gallery, read_other_faces
+from chainrule.systems.faces.data import FaceSpec, FaceSplit, read_gallery, read_other_faces
 from chainrule.systems.faces.eigenfaces import fit_eigenfaces
 from chainrule.systems.faces.matching import identify, verify
 from chainrule.systems.faces.triplets import (
@@ -100,7 +100,7 @@ class FaceEmbedding:
         self,
         run: Run,
         *,
-        data: Dataset[FaceSplit],
+        data: Dataset[FaceSpec, FaceSplit],
         model: nn.Module,
         eigenfaces: Fitted,
         optimizer: torch.optim.Optimizer,
@@ -119,7 +119,7 @@ class FaceEmbedding:
         self.margin, self.mining, self.augment = margin, mining, augment
         self.embedder = FlipAveragedEmbedding(model) if mirror else model
         self.threshold = Threshold().to(run.device)
-        self.normalize = Normalize(*input_normalization(run, (data.spec["mean"], data.spec["std"]))).to(run.device)
+        self.normalize = Normalize(*input_normalization(run, (data.spec.mean, data.spec.std))).to(run.device)
 
     def modules(self) -> dict[str, nn.Module]:
         return {"model": self.model, "eigenfaces": self.eigenfaces, "threshold": self.threshold}
@@ -217,7 +217,7 @@ class FaceEmbedding:
         return {"accuracy": balanced_accuracy(*pairs, float(self.threshold.value)), **found}
 
     def protocol(self) -> str:
-        made, estimator = self.data.spec["splits"], self.eigenfaces.estimator.get_params()
+        made, estimator = self.data.spec.splits, self.eigenfaces.estimator.get_params()
         how = f"{estimator['n_components']} components{', whitened' if estimator['whiten'] else ''}"
         return (
             f"validation persons ({made['val']}) chose the epoch by the area under the ROC of all their pairs, the threshold of "
@@ -297,7 +297,7 @@ class FaceEmbedding:
 
     def example(self) -> dict[str, tuple[Tensor, ...]]:
         spec = self.data.spec
-        x = torch.zeros(1, spec["channels"], spec["size"], spec["size"], device=self.run.device)
+        x = torch.zeros(1, spec.channels, spec.size, spec.size, device=self.run.device)
         fitted = {"eigenfaces": (x.flatten(1),)} if hasattr(self.eigenfaces, "components_") else {}
         return {"model": (x,), **fitted, "threshold": (torch.zeros(1, device=self.run.device),)}
 
@@ -315,7 +315,7 @@ class FaceEmbedding:
 
     def deployable(self) -> Deployable:
         spec = self.data.spec
-        shape = (spec["channels"], spec["size"], spec["size"])
+        shape = (spec.channels, spec.size, spec.size)
         return Deployable(
             nn.Sequential(self.normalize, self.embedder).cpu().eval(),
             lambda count: (torch.randint(0, 256, (count, *shape)).float(),),

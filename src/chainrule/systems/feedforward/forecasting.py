@@ -16,6 +16,7 @@ from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
 from chainrule.data.inputs import answer_to
 from chainrule.data.tables.series import (
+    SeriesSpec,
     SeriesSplit,
     Window,
     asked_series,
@@ -63,7 +64,7 @@ class Forecaster:
         self,
         run: Run,
         *,
-        data: Dataset[SeriesSplit],
+        data: Dataset[SeriesSpec, SeriesSplit],
         model: nn.Module,
         learn: Learn,
         horizon: int,
@@ -71,24 +72,24 @@ class Forecaster:
         how: str = "",
     ) -> None:
         spec = data.spec
-        first = spec["lags"] + spec["difference"] + spec["counts"]["train"]
+        first = spec.lags + spec.difference + spec.counts["train"]
         if period > first:
             raise UserError(
                 "the period is longer than the training part",
-                where=spec["where"],
+                where=spec.where,
                 found=f"period={period}",
                 expected=f"{first} at most, or 0 for none",
             )
-        if horizon > spec["counts"]["test"]:
+        if horizon > spec.counts["test"]:
             raise UserError(
                 "the horizon is longer than the test split",
-                where=spec["where"],
+                where=spec.where,
                 found=f"horizon={horizon}",
-                expected=f"{spec['counts']['test']} at most",
+                expected=f"{spec.counts['test']} at most",
             )
         self.run, self.data, self.model, self.learn, self.how = run, data, model, learn, how
         self.horizon, self.period = horizon, period
-        self.dtype: torch.dtype = getattr(torch, spec["dtype"])
+        self.dtype: torch.dtype = getattr(torch, spec.dtype)
         self.next_value = NextValue(window_of(spec).to(run.device), model, self.dtype)
 
     def modules(self) -> dict[str, nn.Module]:
@@ -104,12 +105,12 @@ class Forecaster:
         spec = self.data.spec
         how = (
             f"at each time of it everything before is known; a forecast over {self.horizon} begins at each; "
-            f"mase is in mean steps of the training part, {spec['mean_step']:.4g}"
+            f"mase is in mean steps of the training part, {spec.mean_step:.4g}"
         )
         return selection_protocol(self.run, spec, f"{how}; {self.how}" if self.how else how)
 
     def example(self) -> dict[str, tuple[Tensor, ...]]:
-        return {"model": (torch.zeros(1, self.data.spec["lags"], dtype=self.dtype, device=self.run.device),)}
+        return {"model": (torch.zeros(1, self.data.spec.lags, dtype=self.dtype, device=self.run.device),)}
 
     def measure(self, split: SeriesSplit) -> dict[str, float]:
         """Errors of the forecast of the next value, in the units of the series."""
@@ -140,7 +141,7 @@ class Forecaster:
         residual = (answers - truth.reshape(answers.shape)).double()
         mae = float(residual.abs().mean())
         rmse = float(residual.square().mean().sqrt())
-        return {f"{prefix}rmse": rmse, f"{prefix}mae": mae, f"{prefix}mase": mae / self.data.spec["mean_step"]}
+        return {f"{prefix}rmse": rmse, f"{prefix}mae": mae, f"{prefix}mase": mae / self.data.spec.mean_step}
 
     @torch.inference_mode()
     def forecast(self, split: SeriesSplit, horizon: int, origins: Tensor | None = None) -> Tensor:
@@ -174,7 +175,7 @@ class Forecaster:
 
     def deployable(self) -> Deployable:
         spec, context = self.data.spec, self.next_value.window.context
-        low, high = spec["low"], spec["high"]
+        low, high = spec.low, spec.high
         return Deployable(
             self.next_value.cpu().eval(),
             lambda count: (low + (high - low) * torch.rand(count, context),),
@@ -188,7 +189,7 @@ class Forecaster:
         ahead = self.forecast(test, len(test), test.origins[:1])[0]
         origins, _ = known_ahead(test, self.horizon)
         found = [
-            series_figures.forecasts(test.values, int(test.origins[0]), self._test_answers, ahead, str(spec["target"])),
+            series_figures.forecasts(test.values, int(test.origins[0]), self._test_answers, ahead, str(spec.target)),
             series_figures.table_of_errors(self.scores(test), BASELINES, self.horizon),
         ]
         if self.horizon > 1:
@@ -207,7 +208,7 @@ class Forecaster:
         spec = self.data.spec
         target = self.run.data.target
         _, values, where = read_values(source, target)
-        check_log(values, spec["log"], where)
+        check_log(values, spec.log, where)
         window = window_of(spec)
         if len(values) < window.context + self.horizon:
             raise UserError(

@@ -18,7 +18,7 @@ from chainrule.data.images.decoding import SUFFIXES
 from chainrule.data.inputs import answer_to, asked_files
 from chainrule.run.protocols import Stateful
 from chainrule.run.run import Run
-from chainrule.systems.image_synthesis.data import read_image
+from chainrule.systems.image_synthesis.data import ContentSpec, read_image
 from chainrule.systems.image_synthesis.feature_extractor import FeatureExtractor, Features
 from chainrule.systems.image_synthesis.images import Size, SynthesisImages, side_by_side, size_of, to_bytes, to_pil
 
@@ -83,16 +83,15 @@ class ImageSynthesis:
         self,
         run: Run,
         *,
-        data: Dataset[tuple[Tensor, ...]],
+        data: Dataset[ContentSpec, tuple[Tensor, ...]],
         extractor: FeatureExtractor,
         config: SynthesisConfig,
         picture_every: int = 0,
     ) -> None:
         self.run, self.data, self.config, self.picture_every = run, data, config, picture_every
-        spec = data.spec
-        reference = spec.get("other")
+        spec, reference = data.spec, data.spec.other
         self.images = self._new_images(
-            (spec["height"], spec["width"]), reference and (reference["height"], reference["width"])
+            (spec.height, spec.width), (reference["height"], reference["width"]) if reference else None
         )
         self._whole = extractor
         self._whole.requires_grad_(False).eval()
@@ -156,7 +155,7 @@ class ImageSynthesis:
         """
         folder, made = out or Path(), dict[Path, dict[str, Any]]()
         for asked in asked_files(inputs, SUFFIXES, "image"):
-            content = read_image(str(asked.value), size or self.run.record["data"]["spec"]["size"])
+            content = read_image(str(asked.value), size or self.data.spec.size)
             source = asked.value.resolve()
             if source not in made:
                 file = folder / f"{asked.value.stem}-{self.config.name}.png"

@@ -21,7 +21,16 @@ from chainrule.core.task import Deployable, Figure, TrainingBatch
 from chainrule.data.batches import Batch
 from chainrule.data.dataset import Dataset
 from chainrule.data.inputs import Asked, answer_to
-from chainrule.data.text.characters import Streams, TextSplit, decode, encode, read_texts, stream_size, stream_starts
+from chainrule.data.text.characters import (
+    Streams,
+    TextSpec,
+    TextSplit,
+    decode,
+    encode,
+    read_texts,
+    stream_size,
+    stream_starts,
+)
 from chainrule.data.text.inputs import asked_texts
 from chainrule.loops.supervised import fit
 from chainrule.run.run import Run
@@ -55,7 +64,7 @@ class CharLanguageModel:
         self,
         run: Run,
         *,
-        data: Dataset[TextSplit],
+        data: Dataset[TextSpec, TextSplit],
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         schedule: torch.optim.lr_scheduler.LRScheduler,
@@ -67,7 +76,7 @@ class CharLanguageModel:
         self.run, self.data, self.model = run, data, model
         self.optimizer, self.schedule, self.epochs = optimizer, schedule, epochs
         self.batch_size, self.length, self.clip = batch_size, length, clip
-        self.vocabulary: list[str] = data.spec["vocabulary"]
+        self.vocabulary: list[str] = data.spec.vocabulary
 
     def modules(self) -> dict[str, nn.Module]:
         return {"model": self.model}
@@ -95,7 +104,7 @@ class CharLanguageModel:
             train=streams,
             epochs=self.epochs,
             validate=self._validate,
-            choose_by=None if self.data.spec["val_is_test"] else ("loss", True),
+            choose_by=None if self.data.spec.val_is_test else ("loss", True),
             clip_norm=self.clip or None,
             keep={"hidden": hidden},
         )
@@ -112,9 +121,9 @@ class CharLanguageModel:
         return self.measure(TextSplit(encode(text, self.vocabulary, where)))
 
     def protocol(self) -> str:
-        made, size = self.data.spec["splits"], len(self.vocabulary)
+        made, size = self.data.spec.splits, len(self.vocabulary)
         of = f"vocabulary: the {size} characters of the whole text; the hidden state is carried along each text"
-        if self.data.spec["val_is_test"]:
+        if self.data.spec.val_is_test:
             return (
                 f"nothing was held out to choose by: the weights are the last epoch's; test split ({made['test']}) measured "
                 f"at the end, and after each epoch to be seen, which chose nothing; {of}"

@@ -20,6 +20,7 @@ from chainrule.data.dataset import Dataset
 from chainrule.data.images.augment import Change, Growing, Moment
 from chainrule.data.images.decoding import SUFFIXES
 from chainrule.data.images.loading import ImageSplit, decode_files, read_other_images
+from chainrule.data.images.spec import ImageSpec
 from chainrule.data.inputs import answer_to, asked_files, chunks
 from chainrule.functional.metrics.calibration import expected_calibration_error
 from chainrule.loops.supervised import fit
@@ -61,7 +62,7 @@ class ImageClassifier:
         self,
         run: Run,
         *,
-        data: Dataset[ImageSplit],
+        data: Dataset[ImageSpec, ImageSplit],
         model: nn.Module,
         criterion: Criterion,
         optimizer: torch.optim.Optimizer,
@@ -79,8 +80,8 @@ class ImageClassifier:
         self.changes, self.learn = list(changes), learn or descend
         self.objective: Objective = objective or MeanLoss(criterion)
         self.answering = answering or model
-        self.classes: list[str] = data.spec["classes"]
-        self.normalize = normalize or pixel_normalization(run, (data.spec["mean"], data.spec["std"]))
+        self.classes: list[str] = data.spec.classes
+        self.normalize = normalize or pixel_normalization(run, (data.spec.mean, data.spec.std))
 
     def modules(self) -> dict[str, nn.Module]:
         return {"model": self.model}
@@ -121,7 +122,7 @@ class ImageClassifier:
         return self._all_scores(self._test_logits, self.data.test.y)
 
     def protocol(self) -> str:
-        made = self.data.spec["splits"]
+        made = self.data.spec.splits
         return (
             f"validation split ({made['val']}) chose the epoch by its error; "
             f"test split ({made['test']}) measured once, at the end"
@@ -129,7 +130,7 @@ class ImageClassifier:
 
     def example(self) -> dict[str, tuple[Tensor, ...]]:
         spec = self.data.spec
-        return {"model": (torch.zeros(1, spec["channels"], spec["size"], spec["size"], device=self.run.device),)}
+        return {"model": (torch.zeros(1, spec.channels, spec.size, spec.size, device=self.run.device),)}
 
     def measure(self, split: ImageSplit) -> dict[str, float]:
         """Accuracy, error and mean loss on a split, of the network itself, without test-time augmentation."""
@@ -192,7 +193,7 @@ class ImageClassifier:
 
     def deployable(self) -> Deployable:
         spec = self.data.spec
-        shape = (spec["channels"], spec["size"], spec["size"])
+        shape = (spec.channels, spec.size, spec.size)
         return deployable_classifier(self.normalize, self.answering, shape, self.classes)
 
     def figures(self) -> list[Figure]:

@@ -16,6 +16,7 @@ from chainrule.data.dataset import Dataset
 from chainrule.data.inputs import answer_to
 from chainrule.data.tables.loading import TableSplit
 from chainrule.data.tables.new_rows import asked_rows, read_labelled, read_rows
+from chainrule.data.tables.spec import TableSpec
 from chainrule.reporting import plots as figures
 from chainrule.run.run import Run
 from chainrule.tasks.ranking import best_classes
@@ -40,7 +41,7 @@ class TableClassifier:
         self,
         run: Run,
         *,
-        data: Dataset[TableSplit],
+        data: Dataset[TableSpec, TableSplit],
         model: nn.Module,
         learn: Learn,
         probabilistic: bool = True,
@@ -48,8 +49,8 @@ class TableClassifier:
     ) -> None:
         self.run, self.data, self.model, self.learn = run, data, model, learn
         self.probabilistic, self.how = probabilistic, how
-        self.classes: list[str] = data.spec["classes"]
-        self.dtype: torch.dtype = getattr(torch, data.spec["dtype"])
+        self.classes: list[str] = data.spec.class_names
+        self.dtype: torch.dtype = getattr(torch, data.spec.dtype)
 
     def modules(self) -> dict[str, nn.Module]:
         return {"model": self.model}
@@ -67,7 +68,7 @@ class TableClassifier:
         return selection_protocol(self.run, self.data.spec, self.how)
 
     def example(self) -> dict[str, tuple[Tensor, ...]]:
-        width = len(self.data.spec["mean"])
+        width = len(self.data.spec.mean)
         return {"model": (torch.zeros(1, width, dtype=self.dtype, device=self.run.device),)}
 
     def measure(self, split: TableSplit) -> dict[str, float]:

@@ -16,7 +16,13 @@ from chainrule.core.settings import Count, Size
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
 from chainrule.data.inputs import answer_to, chunks
-from chainrule.data.text.sentences import SentenceSplit, asked_sentences, read_inputs, read_labelled_sentences
+from chainrule.data.text.sentences import (
+    SentenceSpec,
+    SentenceSplit,
+    asked_sentences,
+    read_inputs,
+    read_labelled_sentences,
+)
 from chainrule.functional.sparse_rows import csr_tensor
 from chainrule.loops.selection import select
 from chainrule.nn.fitted import Fitted
@@ -75,7 +81,7 @@ class TextClassifier:
         self,
         run: Run,
         *,
-        data: Dataset[SentenceSplit],
+        data: Dataset[SentenceSpec, SentenceSplit],
         bag: BagOfWords,
         model: Fitted,
         candidates: Sequence[Mapping[str, Any]],
@@ -85,7 +91,7 @@ class TextClassifier:
         self.run, self.data, self.candidates, self.choose_by = run, data, candidates, choose_by
         self.model = BagClassifier(bag, model).to(run.device)
         self.probabilistic = probabilistic
-        self.classes: list[str] = data.spec["classes"]
+        self.classes: list[str] = data.spec.classes
 
     def modules(self) -> dict[str, nn.Module]:
         return {"model": self.model}
