@@ -202,7 +202,7 @@ class FaceEmbedding:
         if data is None:
             split, distances = self.data.test, self._test_distances
         else:
-            split = read_other_faces(data, self.run.record["data"]["target"], self.data.spec)
+            split = read_other_faces(data, self.run.data.target, self.data.spec)
             distances = self.distances(split)
         y = split.y.to(self.run.device)
         found = {
