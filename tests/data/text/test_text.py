@@ -10,16 +10,7 @@ import torch
 
 from chainrule.core.device import World
 from chainrule.core.errors import UserError
-from chainrule.data.text.characters import (
-    Streams,
-    decode,
-    encode,
-    read_text_splits,
-    read_texts,
-    stream_size,
-    stream_starts,
-    windows,
-)
+from chainrule.data.text.characters import Streams, decode, encode, read_text_splits, read_texts, windows
 
 
 def write(path: Path, text: str) -> str:
@@ -160,7 +151,3 @@ def test_a_text_too_short_for_its_streams():
     assert len(Streams(torch.zeros(641, dtype=torch.uint8), 64, 10)) == 1
     with raises("fewer streams than processes"):
         Streams(torch.zeros(640, dtype=torch.uint8), 2, 10, world=World(0, 3))
-
-
-def test_starts_of_streams_by_hand():
-    assert stream_starts(11, 4).tolist() == [0, 2, 5, 7] and stream_size(11, 4) == 3

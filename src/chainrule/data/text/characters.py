@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +13,10 @@ from chainrule.core.course import Topic
 from chainrule.core.data_request import DataRequest
 from chainrule.core.device import World
 from chainrule.core.errors import UserError
-from chainrule.data.batches import Batch
+from chainrule.data.batches import Batch, BatchLoader
 from chainrule.data.catalog.sources import Source, resolve
 from chainrule.data.dataset import Dataset, dataset_of
+from chainrule.data.samplers import Windows
 from chainrule.data.spec import Spec
 from chainrule.data.splits import fingerprint
 from chainrule.data.utf8 import not_utf8
@@ -193,26 +193,14 @@ def windows(characters: int, batch_size: int, length: int) -> int:
             found=f"{characters:,}",
             cure="a smaller batch_size or length, or more text",
         )
-    return -(-stream_size(characters, batch_size) // length)
+    return len(Windows(characters - 1, batch_size, length))
 
 
-def stream_size(characters: int, streams: int) -> int:
-    """How many characters each stream predicts."""
-    return -(-(characters - 1) // streams)
+class Streams(BatchLoader[Batch]):
+    """The text as parallel streams, read in windows: `Windows` over its characters, each the target of the one before.
 
-
-def stream_starts(characters: int, streams: int) -> Tensor:
-    """Where each stream begins (S,): evenly along the text, the last so that it ends with it."""
-    return torch.arange(streams) * (characters - 1) // streams
-
-
-class Streams:
-    """The text as parallel streams, read in windows, for truncated back-propagation through time.
-
-    Stream s reads its own stretch of the text from beginning to end in one epoch, a window a batch, so that the hidden
-    state behind one batch is that before the next. Nothing is shuffled. Each character but the first is predicted once
-    an epoch (where the text does not divide, up to B - 1 of them by two streams). The windows are equally long, or one
-    character less.
+    x (b, T) and y (b, T) of a batch, y the characters one further. Each character but the first is predicted once an
+    epoch (where the text does not divide, up to B - 1 of them by two streams).
 
     Args:
         codes: the text (N,), on the device that trains.
@@ -222,29 +210,18 @@ class Streams:
     """
 
     def __init__(self, codes: Tensor, batch_size: int, length: int, *, world: World | None = None) -> None:
-        self.world = world or World()
-        if batch_size < self.world.size:
+        world = world or World()
+        if batch_size < world.size:
             raise UserError(
-                "there are fewer streams than processes",
-                expected=f"batch_size={self.world.size} or more",
-                found=batch_size,
+                "there are fewer streams than processes", expected=f"batch_size={world.size} or more", found=batch_size
             )
-        self.count, self.batch_size = windows(len(codes), batch_size, length), batch_size
-        self.mine = torch.arange(batch_size).tensor_split(self.world.size)[self.world.rank]
-        self.size = stream_size(len(codes), batch_size)
-        positions = stream_starts(len(codes), batch_size)[self.mine, None] + torch.arange(self.size + 1)
-        self.rows = codes[positions.to(codes.device)]  # (b, size + 1), still small integers
+        windows(len(codes), batch_size, length)  # UserError where the text is too short
+        self.mine = torch.arange(batch_size).tensor_split(world.size)[world.rank]
 
-    def __len__(self) -> int:
-        return self.count
+        def collate(at: Tensor, count: int, processes: int) -> Batch:
+            return Batch(codes[at].long(), codes[at + 1].long(), at[:, 0], count, processes)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The windows from number `start` on: x (b, T) and y (b, T), the characters one further."""
-        index = self.mine.to(self.rows.device)
-        for number in range(start, len(self)):
-            begin, end = number * self.size // self.count, (number + 1) * self.size // self.count
-            part = self.rows[:, begin : end + 1].long()
-            yield Batch(part[:, :-1], part[:, 1:], index, self.batch_size, self.world.size)
+        super().__init__(Windows(len(codes) - 1, batch_size, length, device=codes.device), collate, world=world)
 
 
 TOPICS = (Topic("Back-propagation through time, truncated", code=("Streams",)),)

@@ -21,16 +21,8 @@ from chainrule.core.task import Deployable, Figure, TrainingBatch
 from chainrule.data.batches import Batch
 from chainrule.data.dataset import Dataset
 from chainrule.data.inputs import Asked, answer_to
-from chainrule.data.text.characters import (
-    Streams,
-    TextSpec,
-    TextSplit,
-    decode,
-    encode,
-    read_texts,
-    stream_size,
-    stream_starts,
-)
+from chainrule.data.samplers.windows import stream_size, stream_starts
+from chainrule.data.text.characters import Streams, TextSpec, TextSplit, decode, encode, read_texts
 from chainrule.data.text.inputs import asked_texts
 from chainrule.loops.supervised import fit
 from chainrule.run.run import Run
@@ -152,7 +144,7 @@ class CharLanguageModel:
         count = len(codes) - 1
         # 1. Cut the text into parts of `size` characters.
         streams = max(1, min(EVALUATION_STREAMS, count // (4 * CONTEXT)))
-        size, starts = stream_size(len(codes), streams), stream_starts(len(codes), streams).to(codes.device)
+        size, starts = stream_size(count, streams), stream_starts(count, streams).to(codes.device)
         early = CONTEXT if streams > 1 else 0
         positions = starts[:, None] + torch.arange(-early, size + 1, device=codes.device)
         rows = codes[positions.clamp_min(0)]  # (streams, early + size + 1)
