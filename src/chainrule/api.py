@@ -15,7 +15,7 @@ from chainrule.data.catalog.published_weights import find_weights
 from chainrule.data.given.reading import as_source
 from chainrule.data.given.source import Given
 from chainrule.models import PUBLISHERS, published_weights, recognise
-from chainrule.run.folder import read_record
+from chainrule.run.record import read_record
 from chainrule.run.run import Run
 from chainrule.run.settings import run_settings
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from chainrule.core.course import Topic
+from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import Source, resolve
 from chainrule.data.dataset import Dataset, dataset_of
@@ -19,9 +20,6 @@ from chainrule.data.splits import fingerprint
 from chainrule.data.tables.csv_files import column_of, to_numbers
 from chainrule.data.tables.mackey_glass import mackey_glass
 from chainrule.data.tables.table_files import is_table_file, read_cells, table_ending
-
-if TYPE_CHECKING:
-    from chainrule.run.run import Run
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ def differenced(values: Tensor, difference: int, log: bool) -> Tensor:
 
 
 def load_series(
-    run: Run,
+    request: DataRequest,
     *,
     lags: int,
     difference: int = 0,
@@ -116,19 +114,18 @@ def load_series(
     of the training part, counts, how the splits were made, fingerprint.
 
     Args:
-        run: whose data are read, and whose record keeps the spec.
+        request: what is read, and where the spec is kept.
         lags: values that the model sees.
         difference: over how many steps differences are taken; 1 removes a trend, 12 a year of months; 0 is none.
         log: whether logarithms are taken, for a series above 0 whose swings grow with it.
         dtype: of x and y.
         val_fraction, test_fraction: the test split's share of the values, and the validation split's of the rest.
     """
-    place = run.record["data"]
 
     def read() -> tuple[dict[str, Any], dict[str, SeriesSplit]]:
         return read_splits(
-            place["source"],
-            place["target"],
+            request.source,
+            request.target,
             lags=lags,
             difference=difference,
             log=log,
@@ -137,7 +134,7 @@ def load_series(
             test_fraction=test_fraction,
         )
 
-    return dataset_of(place, read)
+    return dataset_of(request, read)
 
 
 def read_splits(
