@@ -15,6 +15,8 @@ from chainrule.core.settings import bind
 from chainrule.core.task import Exports, Generates, HasNumParameters, HasPretrained, Predicts
 from chainrule.core.verbs import bind_options, expect_verb, recipe_of_run
 from chainrule.data.catalog.published_weights import find_weights
+from chainrule.data.given.reading import as_source
+from chainrule.data.given.source import Given
 from chainrule.models import PUBLISHERS, published_weights, recognise
 from chainrule.reporting.answers import answer_file, is_answer_file
 from chainrule.run.progress import counted
@@ -27,7 +29,7 @@ from chainrule.run.weights.loading import load_file
 def train(
     recipe: str,
     *,
-    data: str | None = None,
+    data: Any = None,
     target: str | None = None,
     out: str | Path | None = None,
     seed: int = 0,
@@ -39,7 +41,8 @@ def train(
 
     Args:
         recipe: its name, as `chainrule list` shows it.
-        data: a known data set or a path; the recipe's own by default.
+        data: a known data set or a path; the recipe's own by default. Or data themselves: (x, y) of arrays or tensors,
+            a frame, a Dataset of torch, see `chainrule.data.given.reading.given`.
         target: the column of labels, for tables.
         out: the run folder, new or empty; runs/RECIPE-N by default.
         seed: decides every random draw.
@@ -58,19 +61,22 @@ def train(
     if seed < 0:
         raise UserError("the seed is out of range", expected="a whole number, 0 or more", found=seed)
     run = Run.create(
-        found, values, common, seed=seed, data=data, target=target, device=device, out=out, weights=weights
+        found, values, common, seed=seed, data=as_source(data), target=target, device=device, out=out, weights=weights
     )
     return _train(run)
 
 
-def resume(folder: str | Path, *, device: str | None = None) -> Run:
-    """Resumes a run exactly where its last checkpoint stands; the numbers are those of a run never stopped."""
+def resume(folder: str | Path, *, data: Any = None, device: str | None = None) -> Run:
+    """Resumes a run exactly where its last checkpoint stands; the numbers are those of a run never stopped.
+
+    `data` are those that the run was given in Python, where it was: the same once more.
+    """
     record = read_record(Path(folder))
     if record["status"] == "done":
         raise UserError(
             "this run is done", where=folder, cure=f"chainrule evaluate {folder}, or a new run with more epochs"
         )
-    run = Run.load(folder, device or record["device"].partition(":")[0], trains=True)
+    run = Run.load(folder, device or record["device"].partition(":")[0], trains=True, data=as_source(data))
     return _train(run, resume=True)
 
 
@@ -150,7 +156,8 @@ def _report(run: Run) -> None:
     if run.world.is_main_process:
         from chainrule.reporting.report import write_report
 
-        write_report([run if run.world.size == 1 else Run.load(run.folder, run.device.type)], None)
+        data = run.record["data"].get("source")
+        write_report([run if run.world.size == 1 else Run.load(run.folder, run.device.type, data=data)], None)
 
 
 def summary(run: Run, metrics: dict[str, float] | None = None) -> dict[str, Any]:
@@ -173,13 +180,15 @@ def count_parameters(run: Run) -> int:
     return trainable or sum(m.num_parameters for m in modules if isinstance(m, HasNumParameters))
 
 
-def evaluate(folder: str | Path, *, data: str | None = None, device: str = "auto") -> dict[str, float]:
-    """Metrics of a run on its own test split, or on other data of the same kind."""
-    return measure(Run.load(folder, device), data)
+def evaluate(folder: str | Path, *, data: Any = None, device: str = "auto") -> dict[str, float]:
+    """Metrics of a run on its own test split, or on other data of the same kind: a name, a path, or as `train` takes them."""
+    return measure(Run.load(folder, device), as_source(data))
 
 
 def measure(run: Run, data: str | None) -> dict[str, float]:
     """Metrics of an opened run. Its own data by name mean its test split: what it learnt from measures nothing."""
+    if isinstance(data, Given) and data == run.record["data"].get("source"):
+        run.take_data(data)
     return run.open_task().evaluate(None if data is None or _is_own(data, run.record["data"]["source"]) else data)
 
 

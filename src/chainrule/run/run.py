@@ -103,19 +103,40 @@ class Run:
 
     @classmethod
     def load(
-        cls, folder: str | Path, device: str = "auto", *, trains: bool = False, recipe: Recipe | None = None
+        cls,
+        folder: str | Path,
+        device: str = "auto",
+        *,
+        trains: bool = False,
+        recipe: Recipe | None = None,
+        data: str | None = None,
     ) -> Run:
         """The run in `folder`: to look at and to answer with, in one process, leaving run.json as it is.
 
         With `trains` it is opened to resume: together with the other processes, where torchrun started them, and with as
         many CPU threads as it began with, so that sums are taken in the same order. `recipe` is the one of that name
-        below `chainrule.systems`, unless it is given.
+        below `chainrule.systems`, unless it is given. `data` are those that the run was given in Python, as
+        `chainrule.data.given.reading.given` has them.
         """
         record, where = read_record(Path(folder)), choose_device(device)
         world = join_world(where) if trains else World()
         if trains:
             torch.set_num_threads(record["threads"])
-        return cls(Path(folder), record, recipe or get_recipe(record["recipe"]), where, world, trains=trains)
+        run = cls(Path(folder), record, recipe or get_recipe(record["recipe"]), where, world, trains=trains)
+        if data is not None:
+            run.take_data(data)
+        return run
+
+    def take_data(self, data: str) -> None:
+        """Takes once more the data that the run was given in Python; UserError where they are others."""
+        if data != self.record["data"].get("source"):
+            raise UserError(
+                "the data are not those that this run began with",
+                where=self.folder,
+                expected=self.record["data"].get("source"),
+                found=data,
+            )
+        self.record["data"]["source"] = data
 
     @property
     def step(self) -> int:

@@ -10,12 +10,14 @@ from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import resolve
 from chainrule.data.dataset import Dataset, dataset_of
+from chainrule.data.given.source import GivenSource
 from chainrule.data.images.decoding import SUFFIXES, image_files
 from chainrule.data.images.files import read_images
 from chainrule.data.images.loading import ImageSplit, image_spec, read_image_splits, to_tensor, usual_channels
 from chainrule.data.images.raw import RawImages, RawImageSet
 from chainrule.data.images.spec import ImageSpec, PixelForm
 from chainrule.data.layout import Layout, layout_of, subfolders
+from chainrule.data.npz import split_arrays
 from chainrule.data.splits import hold_out
 
 
@@ -83,12 +85,18 @@ def _unlabelled(x: Tensor) -> ImageSplit:
 
 
 def is_unlabelled(layout: Layout) -> bool:
-    """Whether it is a plain folder of images with fewer than two class folders in it."""
+    """Whether it is a plain folder of images with fewer than two class folders in it, or arrays of images alone."""
+    if isinstance(layout.place, GivenSource):
+        return layout.place.kind == "images" and "y" not in layout.place.arrays
     return layout.form == "folder" and len(subfolders(layout.train)) < 2
 
 
 def read_unlabelled(layout: Layout, least: int = 0) -> RawImageSet:
     """The image files below each split; UserError where a split has fewer than `least`."""
+    if isinstance(layout.place, GivenSource):
+        parts = {n: layout.place.arrays[x] for n, (x, _) in split_arrays(["x"]).items() if x in layout.place.arrays}
+        arrays = {n: RawImages(np.zeros(len(x), dtype=np.int64), x, origin=layout.place.name) for n, x in parts.items()}
+        return RawImageSet(arrays, [], layout.place.name)
     splits = {}
     for name, place in layout.splits.items():
         files = image_files(place)
