@@ -112,7 +112,7 @@ class ImageClassifier:
 
     def evaluate(self, data: str | None = None) -> dict[str, float]:
         if data is not None:
-            other = read_other_images(data, self.run.record["data"]["target"], self.data.spec)
+            other = read_other_images(data, self.run.data.target, self.data.spec)
             return self._all_scores(self.logits(other.x), other.y)
         self._test_logits = self.logits(self.data.test.x)  # kept for the figures
         return self._all_scores(self._test_logits, self.data.test.y)

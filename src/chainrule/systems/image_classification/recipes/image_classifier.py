@@ -114,7 +114,7 @@ def image_classifier(
         )
     published = weights_named(network, run.record["weights"])
     data = load_images(
-        run,
+        run.data,
         size=size or example[0].shape[-1],
         channels=channels or (len(published.preprocessing.mean) if published else 0),
         val_fraction=val_fraction,
