@@ -135,8 +135,9 @@ def files_below(folder: Path, endings: Collection[str], what: str) -> list[Path]
 def is_list(file: Path, columns: Collection[str] = ()) -> bool:
     """Whether a CSV is a list of files: it has a column `path`, which is none of the columns that are asked for."""
     with file.open("rb") as stream:
-        header = _cells(_decoded(stream, str(file)), str(file))
-    return PATH_COLUMN in next(header, (0, []))[1] and PATH_COLUMN not in columns
+        _, header = next(_cells(_decoded(stream, str(file)), str(file)), (0, []))
+    names = [name.strip() for name in header]
+    return PATH_COLUMN in names and PATH_COLUMN not in columns
 
 
 def _listed(file: Path) -> Iterator[Asked[Path]]:
