@@ -17,8 +17,8 @@ from chainrule.core.verbs import bind_options, expect_verb, recipe_of_run
 from chainrule.data.catalog.published_weights import find_weights
 from chainrule.models import PUBLISHERS, published_weights, recognise
 from chainrule.reporting.answers import answer_file, is_answer_file
-from chainrule.run.folder import read_record
 from chainrule.run.progress import counted
+from chainrule.run.record import read_record
 from chainrule.run.run import Run
 from chainrule.run.settings import run_settings
 

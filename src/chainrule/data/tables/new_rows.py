@@ -12,23 +12,25 @@ from torch import Tensor
 
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import resolve
-from chainrule.data.inputs import MOST_LINES, STDIN, Asked, Lines, files_below, is_folder, stdin_table, table_lines
-from chainrule.data.tables.csv_files import read_csv, to_numbers
+from chainrule.data.inputs import MOST_LINES, STDIN, Asked, asked_of, files_below, is_folder, stdin_table, table_parts
+from chainrule.data.tables.cells import Cells
+from chainrule.data.tables.csv_files import to_numbers
 from chainrule.data.tables.files import RawRows, RawTable, read_table
 from chainrule.data.tables.loading import TableSplit
 from chainrule.data.tables.row_encoder import RowEncoder, feature_names
 from chainrule.data.tables.spec import kept_features
+from chainrule.data.tables.table_files import READERS, is_table_file, read_cells, table_ending
 from chainrule.data.tables.targets import labels_as_text, target_values
 
-ROW_FILES = (".csv", ".npz")
+ROW_FILES = (*READERS, ".npz")  # those that a folder is looked through for
 
 
 def asked_rows(inputs: Iterable[str], spec: dict[str, Any]) -> Iterator[tuple[list[Asked[None]], Tensor]]:
     """The user's rows on the scale of x (N, D) float64, some thousands at a time, and what an answer calls each.
 
-    An input is a file (.csv with the columns by name, .npz with all columns in x), a folder of such files, a row such
-    as 5.1,3.5,1.4,0.2, or `-` for rows on stdin, with the names of the columns on the first line or without. A column
-    of a CSV that the run does not use is the user's own.
+    An input is a file (a table with the columns by name, .npz with all columns in x), a folder of such files, a row
+    such as 5.1,3.5,1.4,0.2, or `-` for rows on stdin, with the names of the columns on the first line or without. A
+    column of a table that the run does not use is the user's own.
     """
     encode, names, parts = RowEncoder(spec), list[Asked[None]](), list[np.ndarray]()
     for some, x in _rows_of(inputs, spec):
@@ -50,30 +52,29 @@ def _rows_of(inputs: Iterable[str], spec: dict[str, Any]) -> Iterator[tuple[list
     for text in inputs:
         path = Path(text)
         if text == STDIN:
-            yield from (_in_lines(lines, spec) for lines in stdin_table(list(spec["columns"]), _used_columns(spec)))
+            yield from (_in_cells(cells, spec) for cells in stdin_table(list(spec["columns"]), _used_columns(spec)))
         elif is_folder(text):
             yield from _rows_of(map(str, files_below(path, ROW_FILES, "table")), spec)
-        elif path.suffix.lower() == ".csv":
-            yield from (_in_lines(lines, spec) for lines in table_lines(path))
-        elif path.suffix.lower() in ROW_FILES:
+        elif table_ending(path):
+            yield from (_in_cells(cells, spec) for cells in table_parts(path))
+        elif path.suffix.lower() == ".npz":
             if not path.is_file():
-                raise UserError("there is no such file", where=path, expected="a .csv or a .npz")
+                raise UserError("there is no such file", where=path, expected="a .csv or another table, or a .npz")
             rows = _named_columns(path, spec)
             yield [Asked(rows.where(index), None) for index in range(len(rows.x))], rows.x
         else:
             yield [Asked(text, None)], _typed_row(text, spec)
 
 
-def _in_lines(lines: Lines, spec: dict[str, Any]) -> tuple[list[Asked[None]], np.ndarray]:
-    placed = _placed(lines.header, lines.rows, lines.numbers, Path(lines.where), spec)
-    used = _used_columns(spec)
-    return [Asked(lines.name(i), None, lines.own(i, used)) for i in range(len(lines.rows))], placed.x
+def _in_cells(cells: Cells, spec: dict[str, Any]) -> tuple[list[Asked[None]], np.ndarray]:
+    x, used = _placed(cells, spec).x, _used_columns(spec)
+    return [asked_of(cells, row, None, used) for row in range(len(cells.rows))], x
 
 
 def read_other(source: str, target: str | None, spec: dict[str, Any]) -> Tensor:
     """Rows of other data with the same columns, on the scale of x: their own test split, else all of them; float64."""
     place = resolve(source)
-    if isinstance(place, Path) and place.is_file() and place.suffix.lower() == ".csv":
+    if isinstance(place, Path) and is_table_file(place):
         return RowEncoder(spec)(torch.from_numpy(_named_columns(place, spec).x))
     raw = read_table(place, target or spec["target"] if isinstance(place, Path) else None, needs_target=False)
     return RowEncoder(spec)(torch.from_numpy(_select(raw, raw.splits.get("test", raw.splits["train"]), spec).x))
@@ -129,19 +130,18 @@ def _named_columns(file: Path, spec: dict[str, Any]) -> RawRows:
     if file.suffix.lower() == ".npz":
         raw = read_table(file, None, needs_target=False, fill=spec.get("missing") == "fill")
         return _select(raw, raw.splits["train"], spec)
-    header, rows, lines = read_csv(file)
-    return _placed(header, rows, lines, file, spec)
+    return _placed(read_cells(file), spec)
 
 
-def _placed(header: list[str], rows: list[list[str]], lines: list[int], file: Path, spec: dict[str, Any]) -> RawRows:
-    _expect_columns(header, spec, str(file))
-    x = np.zeros((len(rows), len(spec["columns"])))  # a dropped column may be absent; nothing reads it
+def _placed(cells: Cells, spec: dict[str, Any]) -> RawRows:
+    _expect_columns(cells.header, spec, cells.origin)
+    x = np.zeros((len(cells.rows), len(spec["columns"])))  # a dropped column may be absent; nothing reads it
     used = [(i, column) for i, column in enumerate(spec["columns"]) if column in _used_columns(spec)]
-    places = [header.index(column) for _, column in used]
+    places = [cells.header.index(column) for _, column in used]
     x[:, [i for i, _ in used]] = to_numbers(
-        rows, header, places, file, lines, categories=spec.get("categories"), fill=spec.get("missing") == "fill"
+        cells, places, categories=spec.get("categories"), fill=spec.get("missing") == "fill"
     )
-    return RawRows(x, None, str(file), lines)
+    return RawRows(x, None, cells.origin, cells.lines, cells.unit)
 
 
 def _used_columns(spec: dict[str, Any]) -> set[str]:
@@ -156,7 +156,7 @@ def _select(raw: RawTable, rows: RawRows, spec: dict[str, Any]) -> RawRows:
     for index, column in enumerate(spec["columns"]):
         if column in raw.columns:
             x[:, index] = rows.x[:, raw.columns.index(column)]
-    return RawRows(x, None, rows.origin, rows.lines)
+    return RawRows(x, None, rows.origin, rows.lines, rows.unit)
 
 
 def _expect_columns(header: list[str], spec: dict[str, Any], where: str) -> None:
@@ -179,4 +179,4 @@ def _typed_row(text: str, spec: dict[str, Any]) -> np.ndarray:
         raise UserError(
             "a row has the wrong number of values", where=text, expected=f"{len(columns)}: {few}", found=len(cells)
         )
-    return _placed(columns, [cells], [1], Path("the row given"), spec).x
+    return _placed(Cells(columns, [cells], [1], "the row given"), spec).x

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.inputs import Asked
@@ -17,9 +18,6 @@ from chainrule.data.layout import SPLITS, sort_labels
 from chainrule.data.splits import fingerprint, hold_out
 from chainrule.data.text.inputs import asked_texts
 from chainrule.data.text.sentence_files import RawSentences, read_sentences
-
-if TYPE_CHECKING:
-    from chainrule.run.run import Run
 
 MIN_A_CLASS = 4  # texts of a class that can be split into train, val and test
 
@@ -40,32 +38,31 @@ class SentenceSplit:
 
 
 def load_sentences(
-    run: Run, *, val_fraction: float = 0.1, test_fraction: float = 0.1, folds: int = 0, fold: int = 1
+    request: DataRequest, *, val_fraction: float = 0.1, test_fraction: float = 0.1, folds: int = 0, fold: int = 1
 ) -> Dataset[SentenceSplit]:
     """The run's labelled texts; test and validation splits are held out by the seed where none is given.
 
     Spec: where, target, classes, text (where a text comes from), counts, how the splits were made, fingerprint.
 
     Args:
-        run: whose data are read, and whose record keeps the spec.
+        request: what is read, and where the spec is kept.
         val_fraction, test_fraction: what is held out where no split is given.
         folds: with K folds the test split is the fold-th of K parts, for cross-validation by K runs; 0 is none.
         fold: which of them, from 1.
     """
-    place = run.record["data"]
 
     def read() -> tuple[dict[str, Any], dict[str, SentenceSplit]]:
         return read_sentence_splits(
-            place["source"],
-            target=place["target"],
+            request.source,
+            target=request.target,
             val_fraction=val_fraction,
             test_fraction=test_fraction,
             folds=folds,
             fold=fold,
-            seed=run.seed,
+            seed=request.seed,
         )
 
-    return dataset_of(place, read)
+    return dataset_of(request, read)
 
 
 def read_sentence_splits(
