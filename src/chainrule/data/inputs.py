@@ -2,10 +2,10 @@
 
     FILE              one input, or one a line where it is a table or a list
     FOLDER            the files in it and below that have the endings of the kind, sorted; hidden ones are left out
-    LIST.csv          a CSV with a column `path`: a file a line, its path below the folder of the list
+    LIST.csv          a table with a column `path`: a file a line, its path below the folder of the list
     -                 stdin, once: a name a line; for rows, series and texts the data themselves a line
 
-What a line of a CSV has beside the input are columns of the user's own: the answer keeps them (`answer_to`). All of it
+What a line of a table has beside the input are columns of the user's own: the answer keeps them (`answer_to`). All of it
 is read as it is needed, so that ten million lines take no more memory than ten.
 """
 
@@ -21,8 +21,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from chainrule.core.answers import flat
 from chainrule.core.errors import UserError
-from chainrule.data.tables.cells import Cells, split_sheet
-from chainrule.data.tables.table_files import read_cells, table_ending
+from chainrule.data.catalog.sources import SOURCES
+from chainrule.data.tables.cells import Cells, check_header, unreadable
+from chainrule.data.tables.table_files import is_table_file, read_cells, table_ending
 
 T = TypeVar("T")
 STDIN = "-"
@@ -70,10 +71,11 @@ def answer_to(asked: Asked[Any], answer: Mapping[str, Any]) -> dict[str, Any]:
 def asked_paths(inputs: Iterable[str]) -> Iterator[Asked[Path]]:
     """The files and folders named: by themselves, by the lines of stdin, by lists; nothing is opened but the lists."""
     for name in _with_stdin(inputs):
-        if table_ending(Path(name)) is not None:
-            yield from _listed(Path(name))
+        path = Path(name)
+        if table_ending(path) and not is_folder(name):
+            yield from (asked for cells in table_parts(path) for asked in _listed(cells))
         else:
-            yield Asked(name, Path(name))
+            yield Asked(name, path)
 
 
 def asked_files(inputs: Iterable[str], endings: Collection[str], what: str) -> Iterator[Asked[Path]]:
@@ -118,53 +120,63 @@ def files_below(folder: Path, endings: Collection[str], what: str) -> list[Path]
     return found
 
 
-def is_list(file: Path, columns: Collection[str] = ()) -> bool:
-    """Whether a CSV is a list of files: it has a column `path`, which is none of the columns that are asked for."""
-    with file.open("rb") as stream:
-        header = _cells(_decoded(stream, str(file)), str(file))
-    return PATH_COLUMN in next(header, (0, []))[1] and PATH_COLUMN not in columns
+def is_list(place: Path, columns: Collection[str] = ()) -> bool:
+    """Whether a table is a list of files: it has a column `path`, which is none of the columns that are asked for."""
+    return is_table_file(place) and PATH_COLUMN in next(table_parts(place)).header and PATH_COLUMN not in columns
 
 
-def _listed(file: Path) -> Iterator[Asked[Path]]:
-    for lines in table_lines(file):
-        if PATH_COLUMN not in lines.header:
+def _listed(cells: Cells) -> Iterator[Asked[Path]]:
+    if PATH_COLUMN not in cells.header:
+        raise UserError(
+            "the list has no column of files",
+            where=cells.origin,
+            expected=f"a column named {PATH_COLUMN}",
+            found=", ".join(cells.header[:10]),
+        )
+    at = cells.header.index(PATH_COLUMN)
+    for index, row in enumerate(cells.rows):
+        path = cells.folder / row[at].strip()
+        if not row[at].strip() or not path.exists():
             raise UserError(
-                "the list has no column of files",
-                where=file,
-                expected=f"a column named {PATH_COLUMN}",
-                found=", ".join(lines.header[:10]),
+                "there is no such file",
+                where=cells.where(index),
+                expected="a path below the folder of the list",
+                found=row[at] or "an empty cell",
             )
-        at = lines.header.index(PATH_COLUMN)
-        for index, row in enumerate(lines.rows):
-            path = file.parent / row[at].strip()
-            if not row[at].strip() or not path.exists():
-                raise UserError(
-                    "there is no such file", where=lines.where(index), expected="a path below the folder of the list",
-                    found=row[at] or "an empty cell",
-                )  # fmt: skip
-            yield Asked(str(path), path, lines.own(index))
+        yield asked_of(cells, index, path)._replace(name=str(path))
 
 
 # -- tables -----------------------------------------------------------------------------------------------------------
 
 MOST_LINES = 4096  # of a table that are in memory at a time
+_STREAMED = {".csv": None, ".tsv": "\t"}  # and the delimiter where it is known
 
 
-def table_lines(file: Path) -> Iterator[Cells]:
-    """The rows of a table that has column names, part by part; UserError names file and line."""
-    if not split_sheet(file)[0].is_file():
-        raise UserError("there is no such file", where=file, expected="a .csv or another table")
-    if file.suffix.lower() != ".csv":  # the other forms are read whole
-        cells = read_cells(file)
-        for first in range(0, len(cells.rows), MOST_LINES):
-            part = slice(first, first + MOST_LINES)
-            yield replace(cells, rows=cells.rows[part], lines=cells.lines[part])
-        return
-    try:
-        with file.open("rb") as stream:
-            yield from _parts(_cells(_decoded(stream, str(file)), str(file)), str(file), None)
-    except OSError as error:
-        raise UserError("the table cannot be read", where=file, found=error.strerror) from None
+def asked_of(cells: Cells, row: int, value: T, used: Collection[str] = ()) -> Asked[T]:
+    """A row of a table as an input: called as it stands there; columns that are not used are the user's own."""
+    own = {name: cell for name, cell in zip(cells.header, cells.rows[row], strict=True) if name not in used}
+    return Asked(cells.where(row), value, own)
+
+
+def table_parts(place: Path) -> Iterator[Cells]:
+    """A table with column names, some thousand rows at a time; UserError names file and line.
+
+    Lines of a .csv or .tsv are read as they are needed; other forms, as `read_cells` has them, are read whole.
+    """
+    suffix = place.suffix.lower()
+    if suffix in _STREAMED and place.is_file() and not any(place.name in s.files for s in SOURCES.values()):
+        try:
+            with place.open("rb") as stream:
+                cells = _cells(_decoded(stream, str(place)), str(place), _STREAMED[suffix])
+                yield from _parts(cells, Cells([], [], (), str(place), folder=place.parent))
+        except OSError as error:
+            raise unreadable(place, error.strerror) from None
+    elif not is_table_file(place):
+        raise UserError("there is no such file", where=place, expected="a .csv or another table")
+    else:
+        whole = read_cells(place)
+        for rows, lines in zip(chunks(whole.rows, MOST_LINES), chunks(whole.lines, MOST_LINES), strict=True):
+            yield replace(whole, rows=rows, lines=lines)
 
 
 def stdin_table(columns: list[str], needed: Collection[str]) -> Iterator[Cells]:
@@ -174,37 +186,41 @@ def stdin_table(columns: list[str], needed: Collection[str]) -> Iterator[Cells]:
     if first is None:
         raise UserError("there is nothing on stdin", expected="rows, a line each")
     names = {name.strip() for name in first[1]}
-    whole = chain([first], cells)
-    yield from _parts(whole, "stdin", None if names >= set(needed) or len(first[1]) != len(columns) else columns)
+    bare = len(first[1]) == len(columns) and not names >= set(needed)
+    yield from _parts(chain([first], cells), Cells(columns if bare else [], [], (), "stdin"))
 
 
-def _parts(cells: Iterator[tuple[int, list[str]]], where: str, header: list[str] | None) -> Iterator[Cells]:
-    number, found = 0, False
-    if header is None:
-        number, first = next(cells, (0, []))
-        header = [name.strip() for name in first]
-        twice = next((name for name in header if header.count(name) > 1), None)
-        if twice is not None:
-            raise UserError("two columns have one name", where=f"{where}, line {number}", found=repr(twice))
+def _parts(cells: Iterator[tuple[int, list[str]]], empty: Cells) -> Iterator[Cells]:
+    """Rows as parts of a table that has none yet; the first is the header where it has none either."""
+    where, header = empty.origin, empty.header
+    if not header:
+        number, names = next(cells, (0, []))
+        header = [name.strip() for name in names]
+        if header:
+            check_header(header, f"{where}, line {number}")
+    number = 0
     for part in chunks(cells, MOST_LINES):
-        found = True
-        for line, row in part:
+        for number, row in part:
             if len(row) != len(header):
                 raise UserError(
-                    "a line has another number of columns than the header" if number else "a row has the wrong number of values",
-                    where=f"{where}, line {line}",
+                    "a row has the wrong number of values"
+                    if empty.header
+                    else "a line has another number of columns than the header",
+                    where=f"{where}, line {number}",
                     expected=len(header),
                     found=len(row),
-                )  # fmt: skip
-        yield Cells(header, [row for _, row in part], [line for line, _ in part], where)
-    if not found:
-        raise UserError("the table is empty", where=where, expected="a line of column names, then a line each")
+                )
+        yield replace(empty, header=header, rows=[row for _, row in part], lines=[line for line, _ in part])
+    if not number:
+        raise UserError("the table is empty", where=where, expected="a line of column names, then a line a sample")
 
 
-def _cells(lines: Iterator[tuple[int, str]], where: str) -> Iterator[tuple[int, list[str]]]:
+def _cells(
+    lines: Iterator[tuple[int, str]], where: str, delimiter: str | None = None
+) -> Iterator[tuple[int, list[str]]]:
     """Each row of a CSV and the line that it ends on; empty lines are skipped.
 
-    Fields are separated by whichever of comma, semicolon and tab the first line has most of.
+    Fields are separated by `delimiter`, else by whichever of comma, semicolon and tab the first line has most of.
     """
     first = next(lines, None)
     if first is None:
@@ -215,13 +231,13 @@ def _cells(lines: Iterator[tuple[int, str]], where: str) -> Iterator[tuple[int, 
         for at[0], line in chain([first], lines):
             yield line
 
-    reader = csv.reader(counted(), delimiter=max(",;\t", key=first[1].count), strict=True)
+    reader = csv.reader(counted(), delimiter=delimiter or max(",;\t", key=first[1].count), strict=True)
     try:
         for row in reader:
             if row:
                 yield at[0], row
     except csv.Error as error:
-        raise UserError("a line is no CSV", where=f"{where}, line {at[0]}", found=error) from None
+        raise unreadable(f"{where}, line {at[0]}", error) from None
 
 
 # -- texts ------------------------------------------------------------------------------------------------------------
@@ -237,7 +253,7 @@ def stdin_texts() -> Iterator[Asked[str]]:
         raise UserError("there is nothing on stdin", expected="texts, a line each")
     header = next(_cells(iter([first]), "stdin"), (0, []))[1]
     if TEXT_COLUMN in header and all(name.isidentifier() for name in header):
-        for part in _parts(_cells(chain([first], lines), "stdin"), "stdin", None):
+        for part in _parts(_cells(chain([first], lines), "stdin"), Cells([], [], (), "stdin")):
             yield from texts_of(part)
         return
     for _, line in chain([first], lines):
@@ -246,20 +262,20 @@ def stdin_texts() -> Iterator[Asked[str]]:
             yield Asked(text, text)
 
 
-def texts_of(lines: Cells) -> Iterator[Asked[str]]:
+def texts_of(cells: Cells) -> Iterator[Asked[str]]:
     """The texts of a table with a column `text`."""
-    if TEXT_COLUMN not in lines.header:
+    if TEXT_COLUMN not in cells.header:
         raise UserError(
             "the table has no column of texts",
-            where=lines.origin,
+            where=cells.origin,
             expected="a column named text",
-            found=", ".join(lines.header[:10]),
+            found=", ".join(cells.header[:10]),
         )
-    at = lines.header.index(TEXT_COLUMN)
-    for index, row in enumerate(lines.rows):
+    at = cells.header.index(TEXT_COLUMN)
+    for index, row in enumerate(cells.rows):
         if not row[at].strip():
-            raise UserError("a text is empty", where=lines.where(index), expected="words")
-        yield Asked(lines.where(index), row[at], lines.own(index))
+            raise UserError("a text is empty", where=cells.where(index), expected="words")
+        yield asked_of(cells, index, row[at])
 
 
 # -- stdin ------------------------------------------------------------------------------------------------------------

@@ -382,7 +382,7 @@ def test_onnx_agrees_at_several_batch_sizes(kind: str) -> None:
         for ours, theirs in zip(expected, session.run(None, {"rows": rows[0].numpy()}), strict=True):
             np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-6)
     typed = ",".join(repr(float(v)) for v in rows[0][0].tolist())
-    assert task.predict([typed], None)[0]["log_density_nats"] == pytest.approx(float(expected[0][0]), rel=1e-5)
+    assert next(task.predict([typed], None))["log_density_nats"] == pytest.approx(float(expected[0][0]), rel=1e-5)
 
 
 def test_one_column() -> None:

@@ -8,7 +8,7 @@ import io
 import math
 import re
 import zlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,6 @@ class Cells:
 
     def where(self, row: int) -> str:
         return f"{self.origin}, {self.unit} {self.lines[row]}"
-
-    def own(self, row: int, used: Collection[str] = ()) -> dict[str, str]:
-        """The columns of a row that are not among the used ones."""
-        return {name: cell for name, cell in zip(self.header, self.rows[row], strict=True) if name not in used}
 
 
 def split_sheet(place: Path) -> tuple[Path, str]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import resolve
-from chainrule.data.inputs import MOST_LINES, STDIN, Asked, files_below, is_folder, stdin_table, table_lines
+from chainrule.data.inputs import MOST_LINES, STDIN, Asked, asked_of, files_below, is_folder, stdin_table, table_parts
 from chainrule.data.tables.cells import Cells
 from chainrule.data.tables.csv_files import to_numbers
 from chainrule.data.tables.files import RawRows, RawTable, read_table
@@ -21,15 +21,15 @@ from chainrule.data.tables.spec import TableSpec, feature_names, kept_features
 from chainrule.data.tables.table_files import READERS, is_table_file, read_cells, table_ending
 from chainrule.data.tables.targets import labels_as_text, target_values
 
-ROW_FILES = (*READERS, ".npz")
+ROW_FILES = (*READERS, ".npz")  # those that a folder is looked through for
 
 
 def asked_rows(inputs: Iterable[str], spec: TableSpec) -> Iterator[tuple[list[Asked[None]], Tensor]]:
     """The user's rows on the scale of x (N, D) float64, some thousands at a time, and what an answer calls each.
 
-    An input is a file (.csv with the columns by name, .npz with all columns in x), a folder of such files, a row such
-    as 5.1,3.5,1.4,0.2, or `-` for rows on stdin, with the names of the columns on the first line or without. A column
-    of a CSV that the run does not use is the user's own.
+    An input is a file (a table with the columns by name, .npz with all columns in x), a folder of such files, a row
+    such as 5.1,3.5,1.4,0.2, or `-` for rows on stdin, with the names of the columns on the first line or without. A
+    column of a table that the run does not use is the user's own.
     """
     encode, names, parts = RowEncoder(spec), list[Asked[None]](), list[np.ndarray]()
     for some, x in _rows_of(inputs, spec):
@@ -51,11 +51,11 @@ def _rows_of(inputs: Iterable[str], spec: TableSpec) -> Iterator[tuple[list[Aske
     for text in inputs:
         path = Path(text)
         if text == STDIN:
-            yield from (_in_lines(lines, spec) for lines in stdin_table(list(spec.columns), _used_columns(spec)))
+            yield from (_in_cells(cells, spec) for cells in stdin_table(list(spec.columns), _used_columns(spec)))
         elif is_folder(text):
             yield from _rows_of(map(str, files_below(path, ROW_FILES, "table")), spec)
-        elif table_ending(path) is not None:
-            yield from (_in_lines(lines, spec) for lines in table_lines(path))
+        elif table_ending(path):
+            yield from (_in_cells(cells, spec) for cells in table_parts(path))
         elif path.suffix.lower() == ".npz":
             if not path.is_file():
                 raise UserError("there is no such file", where=path, expected="a .csv or another table, or a .npz")
@@ -65,10 +65,9 @@ def _rows_of(inputs: Iterable[str], spec: TableSpec) -> Iterator[tuple[list[Aske
             yield [Asked(text, None)], _typed_row(text, spec)
 
 
-def _in_lines(lines: Cells, spec: TableSpec) -> tuple[list[Asked[None]], np.ndarray]:
-    placed = _placed(lines, spec)
-    used = _used_columns(spec)
-    return [Asked(lines.where(i), None, lines.own(i, used)) for i in range(len(lines.rows))], placed.x
+def _in_cells(cells: Cells, spec: TableSpec) -> tuple[list[Asked[None]], np.ndarray]:
+    x, used = _placed(cells, spec).x, _used_columns(spec)
+    return [asked_of(cells, row, None, used) for row in range(len(cells.rows))], x
 
 
 def read_other(source: str, target: str | None, spec: TableSpec) -> Tensor:

@@ -20,7 +20,7 @@ from chainrule.data.spec import Spec
 from chainrule.data.splits import fingerprint
 from chainrule.data.tables.csv_files import column_of, to_numbers
 from chainrule.data.tables.mackey_glass import mackey_glass
-from chainrule.data.tables.table_files import is_table_file, read_cells, table_ending
+from chainrule.data.tables.table_files import READERS, is_table_file, read_cells, table_ending
 
 
 @dataclass(frozen=True)
@@ -269,8 +269,8 @@ def asked_series(inputs: Iterable[str], spec: SeriesSpec) -> Iterator[Asked[Tens
         if text == STDIN:
             yield from (Asked(line, read_history(line, spec)) for line in stdin_lines())
         elif is_folder(text):
-            yield from (Asked(str(f), read_history(str(f), spec)) for f in files_below(path, (".csv",), "series"))
-        elif path.suffix.lower() == ".csv" and path.is_file() and is_list(path, [spec.target]):
+            yield from (Asked(str(f), read_history(str(f), spec)) for f in files_below(path, READERS, "series"))
+        elif is_table_file(path) and is_list(path, [spec.target]):
             yield from (Asked(a.name, read_history(a.name, spec), a.own) for a in asked_paths([text]))
         else:
             yield Asked(text, read_history(text, spec))

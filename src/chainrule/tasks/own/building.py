@@ -76,9 +76,7 @@ def called(network: nn.Module, x: Tensor) -> Any:
         raise
     except Exception as error:
         raise UserError(
-            f"the network fails: {said(error)}",
-            where=place_of(error),
-            expected=f"it takes {described(x)}",
+            f"the network fails: {said(error)}", where=place_of(error), expected=f"it takes {described(x)}"
         ) from error
 
 

@@ -109,7 +109,9 @@ def _check_learning(network: nn.Module, criterion: Callable[[Any, Tensor], Tenso
         raise UserError(
             "the network has nothing to learn",
             expected="parameters (nn.Parameter, or layers set as attributes) with requires_grad",
-            found=f"{sum(1 for _ in network.parameters())} parameters, all frozen" if any(True for _ in network.parameters()) else "no parameter",
+            found=f"{sum(1 for _ in network.parameters())} parameters, all frozen"
+            if any(True for _ in network.parameters())
+            else "no parameter",
         )
     losses = tried_loss(criterion, called(network, x), y)
     if not bool(losses.isfinite().all()):
@@ -130,7 +132,11 @@ def _check_learning(network: nn.Module, criterion: Callable[[Any, Tensor], Tenso
     unreached = [name for name in learning if name not in reached]
     return [
         *([f"{frozen} parameters of the network are frozen: they do not learn"] if frozen else []),
-        *([f"no gradient reaches {', '.join(unreached[:5])}{' and others' if unreached[5:] else ''}"] if unreached else []),
+        *(
+            [f"no gradient reaches {', '.join(unreached[:5])}{' and others' if unreached[5:] else ''}"]
+            if unreached
+            else []
+        ),
     ]
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from chainrule.core.errors import ChainruleError, RunFailed, UserError, unknown
+from chainrule.core.errors import ChainruleError, RunFailed, UserError
 from chainrule.core.own_code.loading import place_of, said
-from chainrule.loops.choice import Choice
 
 PROBABILITIES = ("probs", "probabilities")
 
@@ -94,7 +92,9 @@ def _numbers(name: str, value: Any) -> dict[str, float]:
     parts = dict(value) if isinstance(value, Mapping) else {name: value}
     numbers: dict[str, float] = {}
     for key, part in parts.items():
-        one = part.item() if hasattr(part, "item") and getattr(part, "size", None) is not None and _single(part) else part
+        one = (
+            part.item() if hasattr(part, "item") and getattr(part, "size", None) is not None and _single(part) else part
+        )
         if isinstance(one, bool) or not isinstance(one, (int, float)) or not isinstance(key, str):
             raise UserError(
                 f"the metric {name} gives no number",
