@@ -21,7 +21,6 @@ from chainrule.run.run import Run
 from chainrule.systems.generative.fid import classifier_score, feature_statistics, frechet_distance
 from chainrule.systems.generative.images import ToPixels, from_bytes, grid, grid_columns, nearest, to_bytes, to_image
 from chainrule.systems.generative.loop import (
-    FullBatches,
     discriminator_loss,
     non_saturating_loss,
     train_gan,
@@ -91,7 +90,8 @@ class ImageGan:
         run.require_one_process()
         self._images_to_score(self.data.test, self.data.spec["where"])
         x, y = self.data.train.x.to(run.device), self.data.train.y.to(run.device)
-        batches = FullBatches(Batches(x, y, self.batch_size, seed=run.seed))
+        # Without an incomplete last batch, on whose few images batch norm would have other statistics.
+        batches = Batches(x, y, self.batch_size, seed=run.seed, drop_last=True)
         fixed = self.fixed_noise(grid_columns(self.data.spec) ** 2)
 
         def after_step(step: int) -> None:
