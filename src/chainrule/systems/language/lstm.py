@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import LSTM as TorchLSTM
 from torch.nn import Dropout as TorchDropout
 
 State = tuple[Tensor, Tensor]  # hidden state h and cell c, each (L, B, H)
@@ -19,7 +20,7 @@ State = tuple[Tensor, Tensor]  # hidden state h and cell c, each (L, B, H)
 _LEVELS = 1 << 16  # a 16-bit number decides whether a unit stays
 
 
-class LayerwiseLSTM(nn.LSTM):
+class LayerwiseLSTM(TorchLSTM):
     """`torch.nn.LSTM`, batch first, of one direction and with biases; the same equations, parameters and names.
 
     In training on a CPU the masks between layers are drawn by `dropout`, so a seed gives other masks than torch's.
