@@ -27,8 +27,8 @@ from chainrule.data.text.inputs import asked_texts
 from chainrule.loops.supervised import fit
 from chainrule.run.run import Run
 from chainrule.systems.language.carried_state import CarriedState
-from chainrule.systems.language.char_lstm import State
 from chainrule.systems.language.figures import characters_figure, heat_strip, text_page
+from chainrule.systems.language.lstm import State
 
 EVALUATION_STREAMS, EVALUATION_LENGTH = 32, 200  # parts of a text read in parallel, and characters of a window
 CONTEXT = 200  # characters before its own that a part reads first, so that it does not start from an empty state
