@@ -32,6 +32,7 @@ from chainrule.core.device import World, autocast, choose_device, hardware, join
 from chainrule.core.discovery import get_recipe
 from chainrule.core.errors import Interrupted, RunFailed, UserError
 from chainrule.core.recipe import Recipe
+from chainrule.nn.normalization.sync_batch_norm import synchronize_batch_norm
 from chainrule.run import parallel
 from chainrule.run.checkpoint import folder as checkpoint
 from chainrule.run.checkpoint.tree import save_tree
@@ -175,7 +176,7 @@ class Run:
             raise UserError(
                 f"{self.recipe.name} has nothing that is compiled", found="compile=yes", cure="compile=auto"
             )
-        if self.world.size > 1:
+        if self.world.rank:  # rank 0 goes through the draws of one process, the others through their own
             torch.manual_seed(self.seed + 1 + self.world.rank)
         if self._restored is None:
             return
@@ -284,19 +285,22 @@ class Run:
         With `parallel=fsdp` it is sharded here, before an optimiser sees its parameters, and stays as it is laid out:
         FSDP takes contiguous parameters only.
         """
+        if self.common.get("sync_batch_norm") and self.world.size > 1:
+            synchronize_batch_norm(module)
         if self._shards:
             parallel.shard(module.to(self.device), self.world, self.device)
             return module
         return module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def wrap_distributed(self, module: nn.Module, *, rests: bool = False) -> Any:
+    def wrap_distributed(self, module: nn.Module, *, rests: bool = False, again: bool = False) -> Any:
         """The module to call in training: itself, or with DDP around it where several processes train.
 
-        `rests` says that some parameters have no gradient for a while, as frozen ones.
+        `rests` says that some parameters have no gradient for a while, as frozen ones; `again` that it is called more
+        than once before a backward pass.
         """
         if self.common["parallel"] == "fsdp":
             return module
-        return parallel.replicate(module, self.world, self.device, rests=rests)
+        return parallel.replicate(module, self.world, self.device, rests=rests, again=again)
 
     # -- around the loop ----------------------------------------------------------------------------------------
 
@@ -444,8 +448,8 @@ class Run:
         self._files.write_json("run.json", self.record)
 
     def _set_random_state(self, states: list[dict[str, Any]]) -> None:
-        """Each process continues with its own draws; with another number of processes, they begin anew."""
-        if len(states) == self.world.size:
+        """Each process continues with its own draws; one that there was not before begins its own."""
+        if self.world.rank < len(states):
             set_random_state(self.device, states[self.world.rank])
 
 

@@ -16,7 +16,7 @@ from chainrule.data.tables.new_rows import read_labelled, read_rows
 from chainrule.reporting import plots as figures
 from chainrule.run.run import Run
 from chainrule.tasks.tables import figures as row_figures
-from chainrule.tasks.tables.evaluation import EVALUATION_BATCH, deployable_row_model, selection_protocol
+from chainrule.tasks.tables.evaluation import deployable_row_model, evaluate_rows, selection_protocol
 from chainrule.tasks.tables.training import Learn
 
 
@@ -80,8 +80,7 @@ class TableClassifier:
     def scores(self, x: Tensor) -> Tensor:
         """Scores (N, K) in eval mode, on the CPU, for any number of rows (N, D) on the scale of the data."""
         self.model.eval()
-        parts = x.split(EVALUATION_BATCH)
-        return torch.cat([self.model(part.to(self.run.device, self.dtype)).cpu() for part in parts])
+        return evaluate_rows(self.run, self.model, x, self.dtype)
 
     def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
         names, x = read_rows(inputs, self.data.spec)
