@@ -13,7 +13,7 @@ from chainrule.core.settings import bind
 from chainrule.core.task import Exports, Generates, HasNumParameters, HasPretrained, Predicts
 from chainrule.data.catalog.published_weights import find_weights
 from chainrule.models import PUBLISHERS, published_weights, recognise
-from chainrule.run.folder import read_record
+from chainrule.run.record import read_record
 from chainrule.run.run import Run
 from chainrule.run.settings import run_settings
 

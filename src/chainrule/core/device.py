@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import platform
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from chainrule.core.errors import UserError
+from chainrule.core.records import fields, is_record, replaced
 
 Value = TypeVar("Value")
 
@@ -84,7 +84,7 @@ class World:
     def sum(self, value: Value) -> Value:
         """The sum of every rank's value, the same to the last bit on all of them.
 
-        A tensor or a number, or a tuple, dictionary or dataclass of such; with one process the value itself.
+        A tensor or a number, or a tuple, dictionary or record of such; with one process the value itself.
         """
         return value if self.size == 1 else _summed(value)
 
@@ -137,14 +137,12 @@ def _summed(value: Any) -> Any:
         return total
     if isinstance(value, (int, float)):
         return type(value)(_summed(torch.tensor(value, dtype=torch.float64)).item())
+    if is_record(value):
+        return replaced(value, {name: _summed(each) for name, each in fields(value).items()})
     if isinstance(value, dict):
         return {name: _summed(each) for name, each in value.items()}
     if isinstance(value, tuple):
-        found = [_summed(each) for each in value]
-        return type(value)(*found) if hasattr(value, "_fields") else tuple(found)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in dataclasses.fields(value)]
-        return dataclasses.replace(value, **{name: _summed(getattr(value, name)) for name in names})
+        return tuple(_summed(each) for each in value)
     if value is None:
         return None
     raise TypeError(f"a {type(value).__name__} has no sum over processes")

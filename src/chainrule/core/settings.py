@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from chainrule.core.errors import UserError
+from chainrule.core.own_code.loading import names_own_code
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,20 @@ class Range:
         return " and ".join(part for part in (low, high) if part)
 
 
+@dataclass(frozen=True)
+class Own:
+    """Code of the user's own: a text FILE.py:NAME; from Python the thing itself may be given."""
+
+    def __str__(self) -> str:
+        return "FILE.py:NAME"
+
+
 Count = Annotated[int, Range(1)]  # how many of something, at least one
 Size = Annotated[int, Range(0)]  # how many of something, none allowed
 Positive = Annotated[float, Range(0, above=True)]  # a learning rate, a temperature
 NonNegative = Annotated[float, Range(0)]  # a weight decay, a momentum's lower bound
 Fraction = Annotated[float, Range(0, 1)]  # a share or a probability
+CodeName = Annotated[str, Own()]  # a network, a loss, metrics of the user's own
 Preprocessing = Literal["none", "scale", "center", "standardize", "pca", "zca"]  # of rows; see data/preprocess.py
 
 
@@ -79,6 +89,8 @@ def describe(annotation: Any) -> str:
     origin = get_origin(annotation)
     if origin is Annotated:
         base, *rest = get_args(annotation)
+        if any(isinstance(r, Own) for r in rest):
+            return str(Own())
         return ", ".join([describe(base), *(str(r) for r in rest if isinstance(r, Range))])
     if origin is Literal:
         return " or ".join(str(choice) for choice in get_args(annotation))
@@ -101,6 +113,8 @@ def convert(value: Any, annotation: Any) -> Any:
         base, *rest = get_args(annotation)
         result = convert(value, base)
         if not all(r.holds(result) for r in rest if isinstance(r, Range)):
+            raise ValueError(value)
+        if any(isinstance(r, Own) for r in rest) and not names_own_code(result):
             raise ValueError(value)
         return result
     if origin is Literal:

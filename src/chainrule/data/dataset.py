@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
+from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import UserError
 
 Split = TypeVar("Split")
@@ -53,13 +54,13 @@ class Dataset(Generic[Split]):
         return self._loaded[1]["test"]
 
 
-def dataset_of(place: dict[str, Any], read: Callable[[], tuple[dict[str, Any], dict[str, Split]]]) -> Dataset[Split]:
+def dataset_of(request: DataRequest, read: Callable[[], tuple[dict[str, Any], dict[str, Split]]]) -> Dataset[Split]:
     """The data of a run: a new one reads them and notes their spec in its record, one that is opened again has it there.
 
     Args:
-        place: what the run's record says of its data; `spec` is added where it is not there.
+        request: what is read; the spec is noted where it is not there.
         read: gives spec and splits.
     """
-    data = Dataset(read, place.get("spec"))
-    place["spec"] = data.spec
+    data = Dataset(read, request.spec)
+    request.keep_spec(data.spec)
     return data

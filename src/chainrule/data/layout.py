@@ -12,15 +12,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import Source
-from chainrule.data.tables.csv_files import read_csv
+from chainrule.data.tables.cells import Cells
+from chainrule.data.tables.table_files import READERS, read_cells, table_ending
 
 SPLITS = ("train", "val", "test")
 IDX_FILE = "train-images-idx3-ubyte"  # with or without .gz
 CIFAR10_FOLDER = "cifar-10-batches-bin"
 
 Form = Literal["shipped", "idx", "cifar10", "csv", "npz", "folder", "file"]
-_FORMS: dict[str, Form] = {".csv": "csv", ".data": "csv", ".npz": "npz"}
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Layout:
 
     Attributes:
         place: a path, or a known data set that ships with a dependency.
-        form: `shipped`; `idx` and `cifar10` for folders of published files; `csv` for such a file or a folder with
-            train.csv; `npz`; else `folder` or `file`.
+        form: `shipped`; `idx` and `cifar10` for folders of published files; `csv` for a table in any form of
+            `read_cells`, or a folder with train.csv or another of them; `npz`; else `folder` or `file`.
         splits: the file or the folder of each split that the user has made, `train` at least. Without a folder of its
             own train is the whole place.
     """
@@ -44,9 +45,9 @@ class Layout:
         return self.splits["train"]
 
     @cached_property
-    def csv(self) -> tuple[list[str], list[list[str]], list[int]]:
-        """Column names, rows and lines of the training split's CSV, as `read_csv` gives them."""
-        return read_csv(self.train)
+    def tables(self) -> dict[str, Cells]:
+        """The table of each split, where the form is `csv`."""
+        return {name: read_cells(file) for name, file in self.splits.items()}
 
     @cached_property
     def endings(self) -> Counter[str]:
@@ -60,15 +61,30 @@ def layout_of(place: Source | Path) -> Layout:
     if isinstance(place, Source):
         return Layout(place, "shipped", {})
     if not place.is_dir():
-        return Layout(place, _FORMS.get(place.suffix.lower(), "file"), {"train": place})
+        form: Form = "csv" if table_ending(place) else "npz" if place.suffix.lower() == ".npz" else "file"
+        return Layout(place, form, {"train": place})
     if any((place / f"{IDX_FILE}{end}").is_file() for end in (".gz", "")):
         return Layout(place, "idx", {"train": place})
     if (place / CIFAR10_FOLDER).is_dir():
         return Layout(place, "cifar10", {"train": place / CIFAR10_FOLDER})
-    tables = {name: place / f"{name}.csv" for name in SPLITS if (place / f"{name}.csv").is_file()}
+    tables = {name: file for name in SPLITS if (file := _table_of_split(place, name)) is not None}
     if "train" in tables:
         return Layout(place, "csv", tables)
     return Layout(place, "folder", split_folders(place))
+
+
+def _table_of_split(folder: Path, split: str) -> Path | None:
+    """The table of a split in a folder, train.csv and the like; UserError where there are two."""
+    places = [folder / f"{split}{ending}{packed}" for ending in READERS for packed in ("", ".gz")]
+    found = [file for file in places if file.is_file()]
+    if len(found) > 1:
+        raise UserError(
+            f"the split {split} is there twice",
+            where=folder,
+            found=", ".join(file.name for file in found),
+            cure="keep one of them",
+        )
+    return found[0] if found else None
 
 
 def split_folders(folder: Path) -> dict[str, Path]:

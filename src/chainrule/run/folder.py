@@ -1,21 +1,15 @@
-"""A run's folder and its record, run.json: what was asked, on what, with which versions."""
+"""A run's folder: how it is claimed; each file is replaced in one step, and what cannot be written is told with what is kept."""
 
 from __future__ import annotations
 
-import datetime
-import json
+import contextlib
 import os
-import platform
-import shlex
-import subprocess
-import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from chainrule.core.errors import UserError
-from chainrule.core.recipe import Recipe
+from chainrule.core import atomic
+from chainrule.core.errors import RunFailed, UserError
 
 
 def claim(recipe: str, out: str | Path | None) -> tuple[Path, bool]:
@@ -53,62 +47,57 @@ def claim(recipe: str, out: str | Path | None) -> tuple[Path, bool]:
     return folder, made
 
 
-def new_record(
-    recipe: Recipe,
-    settings: dict[str, Any],
-    common: dict[str, Any],
-    seed: int,
-    source: str,
-    target: str | None,
-    weights: str | None,
-) -> dict[str, Any]:
-    """What a record says of what was asked."""
-    return {
-        "format": 1,
-        "recipe": recipe.name,
-        "settings": settings,
-        "common": common,
-        "seed": seed,
-        "data": {"source": source, "target": target},
-        "weights": weights,
-    }
+class RunFolder:
+    """Writes into a run's folder, where this process may.
 
+    Args:
+        path: the folder.
+        writes: whether this process is the one that writes run.json and result.json.
+        made: whether the folder was made for this run.
+    """
 
-def read_record(folder: Path) -> dict[str, Any]:
-    """What run.json in `folder` holds."""
-    file = folder / "run.json"
-    if not file.is_file():
-        raise UserError("this is no run folder", where=folder, expected="a folder with run.json, as `train` writes")
-    try:
-        record = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
-        raise UserError("run.json is damaged", where=file, found=error) from None
-    needed = ("recipe", "settings", "common", "seed", "data", "weights", "device", "threads", "status")
-    if not isinstance(record, dict) or record.get("format") != 1 or not all(name in record for name in needed):
-        raise UserError(
-            "run.json is not that of a run", where=file, expected=f'an object with "format": 1, {", ".join(needed)}'
-        )
-    return record
+    def __init__(self, path: Path, *, writes: bool, made: bool = False) -> None:
+        self.path, self.writes, self.made = path, writes, made
 
+    @property
+    def has_checkpoint(self) -> bool:
+        return (self.path / "checkpoint" / "latest.json").is_file()
 
-def circumstances() -> dict[str, Any]:
-    """What a record says of the software and the moment."""
-    from chainrule.core.version import __version__
+    def write_json(self, name: str, value: Any) -> None:
+        if self.writes:
+            atomic.write_json(self.path / name, value)
 
-    by_command = Path(sys.argv[0]).stem in ("chainrule", "__main__")
-    return {
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "chainrule": __version__},
-        "platform": platform.platform(),
-        "commit": _commit(),
-        "command": shlex.join(["chainrule", *sys.argv[1:]]) if by_command else None,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
+    def write(self, name: str, write: Callable[[Path], None], step: int) -> None:
+        """Has `write` make the file beside its place, and moves it there when it is whole."""
+        path = self.path / name
+        with self.mention_checkpoint(name, step):
+            path.parent.mkdir(exist_ok=True)
+            partial = path.with_name(f".{path.name}.partial")
+            with atomic.explain_os_errors(path):
+                try:
+                    write(partial)
+                    partial.replace(path)
+                finally:
+                    with contextlib.suppress(OSError):
+                        partial.unlink(missing_ok=True)
 
+    @contextlib.contextmanager
+    def mention_checkpoint(self, what: str, step: int) -> Iterator[None]:
+        """Adds to the error of a file that cannot be written that the last checkpoint is still there."""
+        try:
+            with atomic.explain_os_errors(self.path):
+                yield
+        except RunFailed as error:
+            kept = f"\n  the last good checkpoint is kept; then: chainrule resume {self.path}"
+            raise RunFailed(f"{what} of step {step}: {error}{kept if self.has_checkpoint else ''}") from error.__cause__
 
-def _commit() -> str | None:
-    """The commit of the code that runs, where it runs from a git checkout."""
-    try:
-        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
+    def discard(self) -> None:
+        """Takes back a start that came to nothing: run.json, and the folder if it was made for the run."""
+        if not self.writes or (self.path / "checkpoint").exists():
+            return
+        (self.path / "run.json").unlink(missing_ok=True)
+        if self.made:
+            with contextlib.suppress(OSError):  # something of the user's lies in it, or in the folder above
+                self.path.rmdir()
+                if self.path.parent == Path("runs"):
+                    self.path.parent.rmdir()

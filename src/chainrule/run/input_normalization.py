@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from chainrule.nn.normalization.normalize import Normalize
 from chainrule.run.run import Run
 from chainrule.run.weights.provenance import record_of
 
@@ -29,3 +30,8 @@ def input_normalization(run: Run, data: Pixels, published: Pixels | None = None)
         run.record["pixels"] = [list(part) for part in (learnt if fits else data)]
     mean, std = run.record["pixels"]
     return mean, std
+
+
+def pixel_normalization(run: Run, data: Pixels, published: Pixels | None = None) -> Normalize:
+    """The same as a module on the run's device: bytes (B, C, H, W) to what the network takes."""
+    return Normalize(*input_normalization(run, data, published)).to(run.device)

@@ -17,60 +17,60 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from chainrule.core.course import Topic
-from chainrule.core.device import World, autocast, choose_device, hardware, join_world, random_state, set_random_state
+from chainrule.core.data_request import DataRequest
+from chainrule.core.device import World, autocast, choose_device, hardware, join_world
 from chainrule.core.discovery import get_recipe
 from chainrule.core.errors import Interrupted, RunFailed, UserError
 from chainrule.core.recipe import Recipe
-from chainrule.nn.normalization.sync_batch_norm import synchronize_batch_norm
-from chainrule.run import parallel
-from chainrule.run.checkpoint import folder as checkpoint
-from chainrule.run.checkpoint.tree import save_tree
-from chainrule.run.files import RunFiles
-from chainrule.run.folder import circumstances, claim, new_record, read_record
-from chainrule.run.guard import Guard, first_bad_parameter
-from chainrule.run.metrics import Metrics, read_metrics
+from chainrule.run.folder import RunFolder, claim
+from chainrule.run.guard import Guard
+from chainrule.run.metric_log import MetricLog, read_metrics
+from chainrule.run.position import Position
+from chainrule.run.processes import Module, Processes
 from chainrule.run.progress import Progress, describe
 from chainrule.run.protocols import Loader, Stateful
+from chainrule.run.record import Record, circumstances, new_record, read_record
+from chainrule.run.saving import Saving
 from chainrule.run.signals import Signals
-from chainrule.run.walk import Walk
 from chainrule.run.weights.loading import Shapes, load_file, load_learnt
 
 if TYPE_CHECKING:
     from chainrule.core.task import Task
 
 
-Module = TypeVar("Module", bound=nn.Module)
-
-
 class Run:
     """One training of one recipe, in one folder. `Run.create` begins one, `Run.load` opens one."""
 
     def __init__(
-        self, folder: Path, record: dict[str, Any], recipe: Recipe, device: torch.device, world: World, *, trains: bool
+        self,
+        folder: Path,
+        record: dict[str, Any],
+        recipe: Recipe,
+        device: torch.device,
+        world: World,
+        *,
+        trains: bool,
+        made_folder: bool = False,
     ) -> None:
-        self.folder, self.record, self.recipe, self.device, self.world = folder, record, recipe, device, world
-        self._walk = Walk(self._between_steps)
-        self.seconds = 0.0
-        self.best: dict[str, Any] | None = None
-        self.metrics = Metrics(folder / "metrics.jsonl" if world.is_main_process else None)
+        self.folder, self.recipe, self.device, self.world = folder, recipe, device, world
+        self._files = RunFolder(folder, writes=trains and world.is_main_process, made=made_folder)
+        self.record = Record(record, self._files)
+        self._position = Position(self._between_steps)
+        self._saving = Saving(self._files, self._processes)
+        self.metric_log = MetricLog(folder / "metrics.jsonl" if world.is_main_process else None)
         self.progress = Progress(record["recipe"], quiet=not world.is_main_process)
-        self._files = RunFiles(folder, writes=trains and world.is_main_process)
-        self._guard = Guard()
-        self._made_folder = False
-        self._parts: dict[str, Stateful] = {}
-        self._restored: tuple[dict[str, Any], dict[str, Any]] | None = None
-        self._signals = Signals()
+        self._guard, self._signals = Guard(), Signals()
+        self.seconds = 0.0
         self._clock = self._saved_at = time.monotonic()
         self._epochs: int | None = None
         self._task: Task | None = None
@@ -100,8 +100,8 @@ class Run:
         record = new_record(recipe, settings, common, seed, data or recipe.data, target, weights)
         record |= {"device": str(where), "threads": torch.get_num_threads(), "processes": world.size}
         record |= {"hardware": hardware(where), **circumstances(), "status": "running"}
-        run = cls(Path(world.broadcast(str(folder))), record, recipe, where, world, trains=True)
-        run._made_folder = made
+        folder = Path(world.broadcast(str(folder)))
+        run = cls(folder, record, recipe, where, world, trains=True, made_folder=made)
         run.write_record()
         return run
 
@@ -121,21 +121,31 @@ class Run:
     @property
     def step(self) -> int:
         """Steps done, of all epochs."""
-        return self._walk.step
+        return self._position.step
 
     @property
     def epoch(self) -> int:
         """Epochs done: the number of the one that runs, counted from 0."""
-        return self._walk.epoch
+        return self._position.epoch
 
     @property
     def position(self) -> int:
         """Steps done in this epoch."""
-        return self._walk.position
+        return self._position.position
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The best of `keep_best` so far: metric, value, step, epoch."""
+        return self._saving.best
 
     @property
     def seed(self) -> int:
         return self.record["seed"]
+
+    @property
+    def data(self) -> DataRequest:
+        """What the run reads: what every loader of data is given."""
+        return DataRequest.from_record(self.record["data"], self.seed)
 
     @property
     def common(self) -> dict[str, Any]:
@@ -171,45 +181,37 @@ class Run:
 
     def keep(self, **parts: Stateful) -> None:
         """Names everything that the loop changes, once, before it starts; a resumed run gets its state back here."""
-        self._parts.update(parts)
         if self.common["compile"] == "yes" and "compile" not in self.record:
             raise UserError(
                 f"{self.recipe.name} has nothing that is compiled", found="compile=yes", cure="compile=auto"
             )
-        if self.world.rank:  # rank 0 goes through the draws of one process, the others through their own
-            torch.manual_seed(self.seed + 1 + self.world.rank)
-        if self._restored is None:
-            return
-        weights, state = self._restored
-        for name, part in parts.items():
-            saved = weights[name] if isinstance(part, nn.Module) else state["parts"][name]
-            parallel.load_state(part, saved)
-        self._set_random_state(state["random"])
+        self._processes.draw_apart(self.seed)
+        self._saving.keep(parts)
 
     def epochs(self, count: int) -> Iterator[int]:
         """The epochs that are left, counted from 0."""
         self._epochs = count
-        return self._walk.epochs(count)
+        return self._position.epochs(count)
 
     def batches(self, loader: Loader) -> Iterator[Any]:
         """The batches of this epoch that are left."""
         self._expect(len(loader) * (self._epochs or 1))
-        yield from self._walk.steps(loader.epoch(self.epoch, self.position))
+        yield from self._position.steps(loader.epoch(self.epoch, self.position))
         self.flush()
 
     def steps(self, count: int) -> Iterator[int]:
         """The steps that are left of `count`, for loops that have no batches; counted from 0 in each epoch."""
         self._expect(count * (self._epochs or 1))
-        yield from self._walk.steps(iter(range(self.position, count)))
+        yield from self._position.steps(iter(range(self.position, count)))
         self.flush()
 
     def stop(self) -> None:
         """Ends the innermost loop after this step: a criterion of convergence is met."""
-        self._walk.stop()
+        self._position.stop()
 
     def track(self, **values: Tensor | float) -> None:
         """Metrics of this step: averaged, and written at the next log step. A tensor is not waited for."""
-        self.metrics.track(values)
+        self.metric_log.track(values)
 
     def log(self, **values: Any) -> None:
         """Metrics written at once: of an epoch, an evaluation, an iteration."""
@@ -236,17 +238,8 @@ class Run:
 
     def keep_best(self, modules: Mapping[str, nn.Module], metric: str, value: float, lower_is_better: bool) -> bool:
         """Keeps the weights if `metric`, measured on the validation split, is the best so far; of equals, the later."""
-        value = self.world.broadcast(
-            value
-        )  # running means differ from process to process, and so may what they measure
-        best = math.nan if self.best is None else self.best["value"]
-        better = math.isnan(best) or (value <= best if lower_is_better else value >= best)
-        if better:
-            self.best = {"metric": metric, "value": value, "step": self.step, "epoch": self.epoch}
-            weights = {name: parallel.full_state(module) for name, module in modules.items()}
-            if self.world.is_main_process:
-                self._files.write("checkpoint/best.safetensors", lambda path: save_tree(weights, path), self.step)
-        return better
+        place = {"step": self.step, "epoch": self.epoch}
+        return self._saving.keep_best(modules, metric, value, lower_is_better, **place)
 
     def save_image(self, name: str, image: Any) -> None:
         """Saves an image (PIL image) into figures/, where the report finds it."""
@@ -258,21 +251,11 @@ class Run:
 
     def require_one_process(self) -> None:
         """For a recipe whose learning is not shared: an error where torchrun started several processes."""
-        if self.world.size > 1:
-            raise UserError(
-                f"{self.recipe.name} trains in one process", found=self.world.size, cure="start it without torchrun"
-            )
+        self._processes.require_one()
 
     def require_whole_weights(self) -> None:
         """For a recipe that looks at whole matrices of weights: an error where `parallel=fsdp` would shard them."""
-        if self._shards:
-            raise UserError(
-                f"{self.record['recipe']} does not shard its weights", found="parallel=fsdp", cure="parallel=ddp"
-            )
-
-    @property
-    def _shards(self) -> bool:
-        return self.common["parallel"] == "fsdp" and self.world.size > 1
+        self._processes.require_whole_weights()
 
     @property
     def fresh(self) -> bool:
@@ -285,12 +268,7 @@ class Run:
         With `parallel=fsdp` it is sharded here, before an optimiser sees its parameters, and stays as it is laid out:
         FSDP takes contiguous parameters only.
         """
-        if self.common.get("sync_batch_norm") and self.world.size > 1:
-            synchronize_batch_norm(module)
-        if self._shards:
-            parallel.shard(module.to(self.device), self.world, self.device)
-            return module
-        return module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return self._processes.place(module)
 
     def wrap_distributed(self, module: nn.Module, *, rests: bool = False, again: bool = False) -> Any:
         """The module to call in training: itself, or with DDP around it where several processes train.
@@ -298,22 +276,19 @@ class Run:
         `rests` says that some parameters have no gradient for a while, as frozen ones; `again` that it is called more
         than once before a backward pass.
         """
-        if self.common["parallel"] == "fsdp":
-            return module
-        return parallel.replicate(module, self.world, self.device, rests=rests, again=again)
+        return self._processes.wrap_distributed(module, rests=rests, again=again)
 
     # -- around the loop ----------------------------------------------------------------------------------------
 
     def resume(self) -> None:
         """Takes up the latest checkpoint; `keep` hands the state to the parts."""
-        self._restored = checkpoint.load(self.folder / "checkpoint")
-        if self._restored is None:
-            self.metrics.load_state_dict({"pending": {}, "length": 0})
+        state = self._saving.load()
+        if state is None:
+            self.metric_log.load_state_dict({"pending": {}, "length": 0})
             return
-        state = self._restored[1]
-        self._walk.load_state_dict(state)
-        self.seconds, self.best = state["seconds"], state["best"]
-        self.metrics.load_state_dict(state["metrics"])
+        self._position.load_state_dict(state)
+        self.seconds = state["seconds"]
+        self.metric_log.load_state_dict(state["metrics"])
 
     def restore_threads(self) -> None:
         """As many CPU threads as the run began with: sums are taken in the same order, so the numbers stay the same."""
@@ -351,36 +326,17 @@ class Run:
 
     def checkpoint(self) -> None:
         """Saves everything, now; only between two steps, and never in the place of a good checkpoint a spoiled one."""
-        if self._spoiled():
-            raise RunFailed(
-                f"the weights are not finite at step {self.step}, first in: {first_bad_parameter(self._modules())}\n"
-                "  cure:     a smaller lr, or data without such values; the last good checkpoint is kept"
-            )
-        weights = {n: parallel.full_state(p) for n, p in self._modules().items()}
-        parts = {n: parallel.full_state(p) for n, p in self._parts.items() if not isinstance(p, nn.Module)}
-        random = self.world.gather(random_state(self.device))
         now = time.monotonic()
         self.seconds, self._clock = self.seconds + now - self._clock, now
-        if self.world.is_main_process:
-            state = {
-                **self._walk.state_dict(),
-                "seconds": self.seconds,
-                "best": self.best,
-                "metrics": self.metrics.state_dict(),
-                "random": random,
-                "parts": parts,
-            }
-            with self._files.mention_checkpoint("the checkpoint", self.step):
-                (self.folder / "checkpoint").mkdir(exist_ok=True)
-                checkpoint.save(self.folder / "checkpoint", self.step, weights, state)
-        self.world.barrier()
+        state = {**self._position.state_dict(), "seconds": self.seconds, "best": self.best}
+        self._saving.save(self.step, {**state, "metrics": self.metric_log.state_dict()})
         self._saved_at = time.monotonic()
 
     def flush(self) -> None:
         """Writes the tracked metrics as a line."""
-        if not self.metrics.pending:
+        if not self.metric_log.pending:
             return
-        values = {name: float(self.world.mean(value)) for name, value in self.metrics.gather().items()}
+        values = {name: float(self.world.mean(value)) for name, value in self.metric_log.gather().items()}
         self._write_line(values)
         self.progress.update(self.step, values)
 
@@ -388,21 +344,18 @@ class Run:
         """Writes result.json and the report; then the run is done. A kill before that leaves a run that resumes."""
         with self._files.mention_checkpoint("the result", self.step):
             self._files.write_json("result.json", result)
-        self._describe_status("done")
+        self.record.describe_status("done", self.seconds)
         report()
         self.write_record()
 
     def discard(self) -> None:
         """Takes back a start that came to nothing: of a run that never made a step, nothing stays behind."""
         if not self.step:
-            self._files.discard(self._made_folder)
+            self._files.discard()
 
     def set_status(self, status: str, reason: str | None = None) -> None:
-        self._describe_status(status, reason)
+        self.record.describe_status(status, self.seconds, reason)
         self.write_record()
-
-    def _describe_status(self, status: str, reason: str | None = None) -> None:
-        self.record |= {"status": status, "reason": reason, "seconds": round(self.seconds, 3)}
 
     # -- inside -------------------------------------------------------------------------------------------------
 
@@ -416,7 +369,7 @@ class Run:
             if not (on_log_step or boundary):
                 return
             wants = self.world.any(wants, self.device)
-        if not wants or (self._signals.caught is None and self._spoiled()):
+        if not wants or (self._signals.caught is None and self._saving.is_spoiled()):
             return  # of spoiled weights the guard tells more, at the next step
         self.checkpoint()
         if self.world.any(self._signals.caught is not None, self.device):
@@ -426,11 +379,11 @@ class Run:
                 self._signals.caught or signal.SIGINT,
             )
 
-    def _modules(self) -> dict[str, nn.Module]:
-        return {name: part for name, part in self._parts.items() if isinstance(part, nn.Module)}
-
-    def _spoiled(self) -> bool:
-        return self.world.any(first_bad_parameter(self._modules()) is not None, self.device)
+    @property
+    def _processes(self) -> Processes:
+        common = self.common
+        synchronised = bool(common.get("sync_batch_norm"))  # of runs that began before there was the setting: no
+        return Processes(self.world, self.device, common["parallel"], self.recipe.name, synchronised)
 
     def _expect(self, total: int) -> None:
         self.progress.total = total
@@ -441,16 +394,11 @@ class Run:
 
     def _write_line(self, values: dict[str, Any]) -> None:
         seconds = self.seconds + time.monotonic() - self._clock
-        self.metrics.write({"step": self.step, "epoch": self.epoch, **values, "seconds": round(seconds, 3)})
+        self.metric_log.write({"step": self.step, "epoch": self.epoch, **values, "seconds": round(seconds, 3)})
 
     def write_record(self) -> None:
         """Writes run.json, where this process may."""
-        self._files.write_json("run.json", self.record)
-
-    def _set_random_state(self, states: list[dict[str, Any]]) -> None:
-        """Each process continues with its own draws; one that there was not before begins its own."""
-        if self.world.rank < len(states):
-            set_random_state(self.device, states[self.world.rank])
+        self.record.write()
 
 
 TOPICS = (

@@ -1,4 +1,4 @@
-"""Mining of triplets against three plain loops, and batches of P persons x K images."""
+"""Mining of triplets against three plain loops."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from torch import Tensor
 
 from chainrule.core.errors import UserError
 from chainrule.functional.losses import triplet
-from chainrule.systems.faces.pk_sampler import PKSampler
 from chainrule.systems.faces.triplets import (
     Triplets,
     batch_all_triplets,
@@ -167,65 +166,3 @@ def test_distances_keep_their_digits() -> None:
 def test_wrong_arguments(call: Callable[[], object], words: str) -> None:
     with pytest.raises(UserError, match=words):
         call()
-
-
-# -- batches of persons ---------------------------------------------------------------------------------------------
-
-
-def images_of(*counts: int) -> tuple[Tensor, Tensor]:
-    """Persons 0, 1, ... with so many images, shuffled; the value of an image is its number."""
-    y = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-    y = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(0))]
-    return torch.arange(len(y), dtype=torch.float32)[:, None], y
-
-
-def test_a_batch_has_p_persons_with_k_images() -> None:
-    x, y = images_of(6, 5, 9, 4, 7)
-    batches = PKSampler(x, y, persons=3, images=4, seed=0)
-    seen = set()
-    for epoch in range(30):
-        drawn = list(batches.epoch(epoch))
-        assert len(drawn) == len(batches) == 3  # 31 images, 12 a batch
-        for found in drawn:
-            assert found.y.bincount().sort().values[-3:].tolist() == [4, 4, 4] and len(found.y) == found.count == 12
-            assert len(found.index.unique()) == 12, "an image comes twice"
-            assert torch.equal(found.x[:, 0].long(), found.index) and torch.equal(y[found.index], found.y)
-            seen |= set(found.index.tolist())
-    assert seen == set(range(31)), "some image is never drawn"
-
-
-def test_who_has_fewer_images_gives_all() -> None:
-    x, y = images_of(1, 2, 8)
-    for found in PKSampler(x, y, persons=3, images=4, seed=1).epoch(0):
-        assert found.y.bincount().tolist() == [1, 2, 4]
-
-
-def test_an_epoch_resumes_where_it_stood() -> None:
-    x, y = images_of(6, 5, 9, 4, 7)
-    batches = PKSampler(x, y, persons=2, images=3, seed=5)
-    whole = [found.index.tolist() for found in batches.epoch(2)]
-    assert len(whole) == 6 and [found.index.tolist() for found in batches.epoch(2, start=4)] == whole[4:]
-    again = PKSampler(x, y, persons=2, images=3, seed=5)
-    assert [found.index.tolist() for found in again.epoch(2)] == whole
-    for seed, epoch in ((5, 3), (6, 2)):
-        other = PKSampler(x, y, persons=2, images=3, seed=seed)
-        assert [found.index.tolist() for found in other.epoch(epoch)] != whole
-    assert len({tuple(indices) for indices in whole}) == 6, "the batches of an epoch are one and the same"
-
-
-@pytest.mark.parametrize(
-    ("counts", "persons", "images", "words"),
-    [
-        ((4, 4), 3, 2, r"fewer persons than a batch takes[\s\S]*persons=2 or less"),
-        ((1, 1, 1), 2, 2, "nobody in the training split has two images"),
-        ((3, 2, 3), 2, 4, r"as many images[\s\S]*pictures=3 or less"),
-        ((4, 4), 1, 2, "no triplet"),
-        ((4, 4), 2, 1, "no triplet"),
-        ((), 2, 2, "fewer persons"),
-    ],
-    ids=["few persons", "one image each", "K too large", "P of one", "K of one", "empty"],
-)
-def test_batches_that_cannot_be(counts: tuple[int, ...], persons: int, images: int, words: str) -> None:
-    x, y = images_of(*counts) if counts else (torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64))
-    with pytest.raises(UserError, match=words):
-        PKSampler(x, y, persons=persons, images=images, seed=0)

@@ -41,7 +41,7 @@ def find(name: str) -> Path | None:
 
 def resolve(name: str) -> Source | Path:
     """A path to the user's own data, or a Source that ships with a dependency, or the folder of a known data set."""
-    if Path(name).exists():
+    if Path(name).exists() or Path(name.rpartition("#")[0] or "#").is_file():  # FILE.xlsx#SHEET is one of a workbook
         return Path(name)
     if name not in SOURCES:
         raise _missing(name)

@@ -20,6 +20,7 @@ from chainrule.data.kind import Kind
 from chainrule.data.layout import Layout, subfolders
 from chainrule.data.npz import rank_of_inputs
 from chainrule.data.splits import held_out_counts
+from chainrule.data.tables.table_files import table_ending
 
 _NAMED = 20  # broken images that one message names
 # What training holds out where no split is given; a recipe's val_fraction may say otherwise.
@@ -32,7 +33,7 @@ def _holds_images(layout: Layout, target: str | None) -> bool:
         # class folders that are all empty: the reader says so
         return _mostly_images(layout) or (not layout.endings and bool(subfolders(layout.train)))
     if layout.form == "csv":
-        return PATH_COLUMN in layout.csv[0] or _holds_pixels(layout, target)
+        return PATH_COLUMN in layout.tables["train"].header or _holds_pixels(layout, target)
     return layout.form in ("idx", "cifar10") or (layout.form == "npz" and rank_of_inputs(layout.train) not in (0, 1, 2))
 
 
@@ -47,13 +48,12 @@ def _mostly_images(layout: Layout) -> bool:
 
 def _holds_pixels(layout: Layout, target: str | None) -> bool:
     """Whether a CSV has square many columns of whole numbers from 0 to 255 beside a label."""
-    header, rows, _ = layout.csv
-    label = target or "label"
-    places = [index for index, name in enumerate(header) if name != label]
+    table, label = layout.tables["train"], target or "label"
+    places = [index for index, name in enumerate(table.header) if name != label]
     side = int(len(places) ** 0.5)
-    if label not in header or side < 5 or side * side != len(places):
+    if label not in table.header or side < 5 or side * side != len(places):
         return False
-    return all(row[place].strip().isdecimal() and int(row[place]) <= 255 for row in rows[:50] for place in places)
+    return all(row[place].strip().isdecimal() and int(row[place]) <= 255 for row in table.rows[:50] for place in places)
 
 
 def _check_with_classes(name: str, layout: Layout, target: str | None) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def _passed_over(layout: Layout, raw: RawImageSet) -> dict[str, Any]:
         if f.suffix.lower() in SUFFIXES
         else f.suffix.lower() or f.name
         for f in place.rglob("*")
-        if f not in taken and f.suffix.lower() != ".csv" and not is_hidden(f, place) and f.is_file()
+        if f not in taken and table_ending(f) is None and not is_hidden(f, place) and f.is_file()
     )
     return {"passed over": dict(others.most_common(_NAMED))} if others else {}
 

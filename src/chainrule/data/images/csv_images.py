@@ -11,65 +11,65 @@ from chainrule.core.errors import UserError
 from chainrule.data.images.arrays import as_bytes
 from chainrule.data.images.raw import RawImages, RawImageSet
 from chainrule.data.layout import Layout, sort_labels
-from chainrule.data.tables.csv_files import column_of, read_csv, to_numbers
+from chainrule.data.tables.cells import Cells
+from chainrule.data.tables.csv_files import column_of, to_numbers
 
 PATH_COLUMN = "path"
 
 
 def read_csv_images(layout: Layout, target: str | None) -> RawImageSet:
-    """A CSV of images, or a folder with train.csv (and val.csv, test.csv); paths are below the folder of their CSV."""
-    tables = {split: read_csv(file) for split, file in layout.splits.items()}
-    header, train, _ = tables["train"]
+    """A table of images, or a folder with train.csv (and val.csv, test.csv); paths are below the folder of their table."""
+    header, train = layout.tables["train"].header, layout.tables["train"].rows
     label = target or ("label" if "label" in header else header[-1])
-    place = column_of(label, header, layout.train)
+    place = column_of(label, header, layout.tables["train"].origin)
     classes = sort_labels({row[place] for row in train})
     splits = {}
-    for split, (columns, rows, lines) in tables.items():
-        file = layout.splits[split]
+    for split, cells in layout.tables.items():
+        columns, rows = cells.header, cells.rows
         if set(columns) != set(header):
             raise UserError(
                 "the tables of the splits have different columns",
-                where=file,
+                where=cells.origin,
                 expected=", ".join(header[:20]),
                 found=", ".join(columns[:20]),
             )
         place = columns.index(label)
-        for row, line in zip(rows, lines, strict=True):
+        for index, row in enumerate(rows):
             if not row[place].strip():
-                raise UserError("a label is empty", where=f"{file}, line {line}")
+                raise UserError("a label is empty", where=cells.where(index))
             if row[place] not in classes:
                 raise UserError(
                     "a label is out of range",
-                    where=f"{file}, line {line}",
+                    where=cells.where(index),
                     expected=f"one of the {len(classes)} in train",
                     found=row[place],
                 )
         labels = np.array([classes.index(row[place]) for row in rows], dtype=np.int64)
         if PATH_COLUMN in header:
-            splits[split] = RawImages(labels, files=_paths(columns, rows, lines, file))
+            splits[split] = RawImages(labels, files=_paths(cells))
         else:
-            pixels = _pixels(columns, rows, lines, [columns.index(c) for c in header if c != label], file)
-            splits[split] = RawImages(labels, pixels, origin=str(file))
+            pixels = _pixels(cells, [columns.index(c) for c in header if c != label])
+            splits[split] = RawImages(labels, pixels, origin=cells.origin)
     return RawImageSet(splits, classes, str(layout.place))
 
 
-def _paths(columns: list[str], rows: list[list[str]], lines: list[int], file: Path) -> list[Path]:
-    paths = [file.parent / row[columns.index(PATH_COLUMN)] for row in rows]
-    for path, line in zip(paths, lines, strict=True):
+def _paths(cells: Cells) -> list[Path]:
+    paths = [cells.folder / row[cells.header.index(PATH_COLUMN)] for row in cells.rows]
+    for index, path in enumerate(paths):
         if not path.is_file():
-            raise UserError("an image is not there", where=f"{file}, line {line}", found=path)
+            raise UserError("an image is not there", where=cells.where(index), found=path)
     return paths
 
 
-def _pixels(columns: list[str], rows: list[list[str]], lines: list[int], places: list[int], file: Path) -> np.ndarray:
+def _pixels(cells: Cells, places: list[int]) -> np.ndarray:
     """The columns at `places` as square images uint8 (N, side, side, 1), row by row."""
     side = math.isqrt(len(places))
     if side * side != len(places) or side < 2:
         raise UserError(
             "the columns are no square image",
-            where=file,
+            where=cells.origin,
             expected="a column `path`, or H*H columns of pixels beside the label",
             found=f"{len(places)} columns",
         )
-    values = to_numbers(rows, columns, places, file, lines)  # (N, side * side)
-    return as_bytes(values.reshape(len(rows), side, side), str(file))
+    values = to_numbers(cells, places)  # (N, side * side)
+    return as_bytes(values.reshape(len(cells.rows), side, side), cells.origin)

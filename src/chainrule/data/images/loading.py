@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import resolve
 from chainrule.data.dataset import Dataset, dataset_of
@@ -21,10 +22,6 @@ from chainrule.data.images.files import read_images
 from chainrule.data.images.raw import RawImages, RawImageSet
 from chainrule.data.layout import SPLITS
 from chainrule.data.splits import fingerprint, hold_out
-
-if TYPE_CHECKING:
-    from chainrule.run.run import Run
-
 
 COUNTED = 2**24  # pixels whose levels are counted at a time
 BORDER = 4  # pixels: what may lack for a border of zeros to be put around an array
@@ -42,7 +39,7 @@ class ImageSplit:
 
 
 def load_images(
-    run: Run, *, size: int, channels: int = 0, val_fraction: float = 1 / 12, margin: float | None = None
+    request: DataRequest, *, size: int, channels: int = 0, val_fraction: float = 1 / 12, margin: float | None = None
 ) -> Dataset[ImageSplit]:
     """The run's images, squared to `size`; a validation split is held out of the training part where none is given.
 
@@ -50,20 +47,19 @@ def load_images(
     channels, size, mean and std of a pixel in [0, 1] a channel over the training split, counts, how the splits were
     made, fingerprint.
     """
-    place = run.record["data"]
 
     def read() -> tuple[dict[str, Any], dict[str, ImageSplit]]:
         return read_image_splits(
-            place["source"],
-            target=place["target"],
+            request.source,
+            target=request.target,
             size=size,
             channels=channels,
-            seed=run.seed,
+            seed=request.seed,
             val_fraction=val_fraction,
             margin=margin,
         )
 
-    data = dataset_of(place, read)
+    data = dataset_of(request, read)
     if not data.spec["counts"]["val"]:
         raise UserError(
             "the validation split is empty, and nothing else may choose the weights",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import resolve
 from chainrule.data.dataset import Dataset, dataset_of
@@ -18,25 +19,23 @@ from chainrule.data.images.raw import RawImages, RawImageSet
 from chainrule.data.layout import Layout, layout_of, subfolders
 from chainrule.data.splits import hold_out
 
-if TYPE_CHECKING:
-    from chainrule.run.run import Run
 
-
-def load_unlabelled(run: Run, *, size: int, channels: int = 0, val_fraction: float = 0.0) -> Dataset[ImageSplit]:
+def load_unlabelled(
+    request: DataRequest, *, size: int, channels: int = 0, val_fraction: float = 0.0
+) -> Dataset[ImageSplit]:
     """As `load_images`, and also folders of images that are in no classes: their `y` is 0 and spec["classes"] []."""
-    place = run.record["data"]
 
     def read() -> tuple[dict[str, Any], dict[str, ImageSplit]]:
         return read_unlabelled_splits(
-            place["source"],
-            target=place["target"],
+            request.source,
+            target=request.target,
             size=size,
             channels=channels,
-            seed=run.seed,
+            seed=request.seed,
             val_fraction=val_fraction,
         )
 
-    return dataset_of(place, read)
+    return dataset_of(request, read)
 
 
 def read_unlabelled_splits(

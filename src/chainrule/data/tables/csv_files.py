@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,28 +11,37 @@ import numpy as np
 
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import SOURCES
+from chainrule.data.tables.cells import Cells, check_header, is_number
+from chainrule.data.utf8 import not_utf8
 
 MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})  # what stands for no value, in any case
 MOST_CATEGORIES = 100  # of a column; more distinct texts are names or sentences, not categories
 
 
-def read_csv(file: Path) -> tuple[list[str], list[list[str]], list[int]]:
+def read_csv(
+    file: Path, content: io.BytesIO | None = None, delimiter: str | None = None
+) -> tuple[list[str], list[list[str]], list[int]]:
     """Column names, the cells of each row as text, and the line that each row ends on.
 
-    Fields are separated by whichever of comma, semicolon and tab the first line has most of; empty lines are skipped.
+    `content` holds the bytes where they are not as the file has them, unpacked ones. Fields are separated by
+    `delimiter`, else by whichever of comma, semicolon and tab the first line has most of; empty lines are skipped.
     A published file without a line of names, recognised by its own name, has those of `known_tables`.
     """
     try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            first = stream.readline()
-            stream.seek(0)
-            reader = csv.reader(stream, delimiter=max(",;\t", key=first.count), strict=True)
-            rows, lines = [], []
-            for row in reader:
-                if row:
-                    rows.append(row)
-                    lines.append(reader.line_num)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        whole = (file.read_bytes() if content is None else content.getvalue()).removeprefix(b"\xef\xbb\xbf")
+        text = whole.decode("utf-8")
+        first = text.partition("\n")[0].partition("\r")[0]
+        reader = csv.reader(
+            io.StringIO(text, newline=""), delimiter=delimiter or max(",;\t", key=first.count), strict=True
+        )
+        rows, lines = [], []
+        for row in reader:
+            if row:
+                rows.append(row)
+                lines.append(reader.line_num)
+    except UnicodeDecodeError as error:
+        raise not_utf8(file, whole, error) from None
+    except (OSError, csv.Error) as error:
         raise UserError("the table cannot be read", where=file, found=error) from None
     known = next((s.columns for s in SOURCES.values() if s.columns and file.name in s.files), None)
     if known is not None and rows and len(rows[0]) == len(known) and list(rows[0]) != list(known):
@@ -44,16 +54,7 @@ def read_csv(file: Path) -> tuple[list[str], list[list[str]], list[int]]:
             found=f"{len(rows)} line{'' if len(rows) == 1 else 's'}",
         )
     header = [name.strip() for name in rows[0]]
-    if all(is_number(name) for name in header):
-        raise UserError(
-            "the first line holds numbers where column names belong",
-            where=f"{file}, line {lines[0]}",
-            found=", ".join(header[:5]),
-            cure="put a line of column names above",
-        )
-    for name in header:
-        if header.count(name) > 1:
-            raise UserError("two columns have one name", where=f"{file}, line {lines[0]}", found=repr(name))
+    check_header(header, f"{file}, line {lines[0]}")
     for row, line in zip(rows[1:], lines[1:], strict=True):
         if len(row) != len(header):
             raise UserError(
@@ -65,12 +66,12 @@ def read_csv(file: Path) -> tuple[list[str], list[list[str]], list[int]]:
     return header, rows[1:], lines[1:]
 
 
-def column_of(name: str, header: list[str], file: Path) -> int:
+def column_of(name: str, header: list[str], where: object) -> int:
     """The place of the column that --target names; UserError where there is none of this name."""
     if name not in header:
         raise UserError(
             f"the table has no column {name!r}",
-            where=file,
+            where=where,
             expected="one of " + ", ".join(header[:20]),
             cure="--target COLUMN",
         )
@@ -78,37 +79,30 @@ def column_of(name: str, header: list[str], file: Path) -> int:
 
 
 def to_numbers(
-    rows: list[list[str]],
-    columns: list[str],
-    places: list[int],
-    file: Path,
-    lines: list[int],
-    *,
-    categories: Mapping[str, list[str]] | None = None,
-    fill: bool = False,
+    cells: Cells, places: list[int], *, categories: Mapping[str, list[str]] | None = None, fill: bool = False
 ) -> np.ndarray:
     """The cells of the columns at `places` as float64 (N, len(places)); UserError names the first that will not do.
 
     A cell of a column in `categories` becomes the number of its category. With `fill` a missing value is nan.
     """
-    chosen = [[row[place] for place in places] for row in rows]
+    chosen = [[row[place] for place in places] for row in cells.rows]
     known = {column: {c: i for i, c in enumerate(values)} for column, values in (categories or {}).items()}
     try:
-        values = np.array(chosen, dtype=np.float64).reshape(len(rows), len(places))
+        values = np.array(chosen, dtype=np.float64).reshape(len(chosen), len(places))
     except ValueError:
-        values = np.empty((len(rows), len(places)))
+        values = np.empty((len(chosen), len(places)))
         for index, place in enumerate(places):
-            numbers = known.get(columns[place])
-            cells = [row[index].strip() for row in chosen]
+            numbers = known.get(cells.header[place])
+            texts = [row[index].strip() for row in chosen]
             values[:, index] = [
-                numbers.get(c, np.nan) if numbers else float(c) if is_number(c) else np.nan for c in cells
+                numbers.get(c, np.nan) if numbers else float(c) if is_number(c) else np.nan for c in texts
             ]
     bad = ~np.isfinite(values)
     for row, index in np.argwhere(bad).tolist():
-        cell, column = chosen[row][index].strip(), columns[places[index]]
+        cell, column = chosen[row][index].strip(), cells.header[places[index]]
         if fill and cell.lower() in MISSING:
             continue
-        _raise_bad_cell(cell, column, known.get(column), f"{file}, line {lines[row]}, column {column!r}")
+        _raise_bad_cell(cell, column, known.get(column), f"{cells.where(row)}, column {column!r}")
     return values
 
 
@@ -135,29 +129,18 @@ def _raise_bad_cell(cell: str, column: str, numbers: Mapping[str, int] | None, w
     )
 
 
-def is_number(text: str) -> bool:
-    """Whether Python reads it as a float: also nan and inf."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def find_categories(
-    tables: Mapping[Path, tuple[list[str], list[list[str]]]], columns: Sequence[str], fill: bool
-) -> dict[str, list[str]]:
+def find_categories(tables: Sequence[Cells], columns: Sequence[str], fill: bool) -> dict[str, list[str]]:
     """The columns that hold text, with their distinct values over all files, sorted."""
     found = {}
     for column in columns:
-        cells = {row[header.index(column)].strip() for header, rows in tables.values() for row in rows}
-        given = {cell for cell in cells if not (fill and cell.lower() in MISSING)}
+        texts = {row[table.header.index(column)].strip() for table in tables for row in table.rows}
+        given = {cell for cell in texts if not (fill and cell.lower() in MISSING)}
         if all(is_number(cell) or cell.lower() in MISSING for cell in given):
             continue
         if len(given) > MOST_CATEGORIES:
             raise UserError(
                 f"the column {column!r} holds {len(given)} distinct texts, too many for categories",
-                where=next(iter(tables)),
+                where=tables[0].origin,
                 expected=f"numbers, or {MOST_CATEGORIES} categories at most",
                 found=", ".join(sorted(given)[:3]) + ", ...",
                 cure="remove the column",

@@ -15,7 +15,7 @@ from chainrule.data.images.raw import RawImageSet
 from chainrule.data.layout import Layout, layout_of
 from chainrule.data.npz import read_npz, split_arrays
 from chainrule.data.tables import plane
-from chainrule.data.tables.csv_files import column_of, find_categories, read_csv, to_numbers
+from chainrule.data.tables.csv_files import column_of, find_categories, to_numbers
 
 
 @dataclass
@@ -28,10 +28,13 @@ class RawRows:
     x: np.ndarray
     labels: np.ndarray | None
     origin: str
-    lines: Sequence[int] | None = None  # the line of each row in its file, for CSV
+    lines: Sequence[int] | None = None  # the line of each row in its file, or its row in a sheet
+    unit: str = "line"
 
     def where(self, row: int) -> str:
-        return f"{self.origin}, line {self.lines[row]}" if self.lines is not None else f"{self.origin}, row {row}"
+        return (
+            f"{self.origin}, {self.unit} {self.lines[row]}" if self.lines is not None else f"{self.origin}, row {row}"
+        )
 
 
 @dataclass
@@ -66,42 +69,40 @@ def read_table(
     raise UserError(
         "this is not a table",
         where=source,
-        expected="a .csv with a line of column names, a folder with train.csv, a .npz with x (N, D), or a table of chainrule data list",
+        expected="a .csv, .tsv, .jsonl, .parquet or .xlsx with column names, a folder with train.csv or such, a .npz with x (N, D), or a table of chainrule data list",
     )
 
 
 def _csv_table(layout: Layout, target: str | None, needs_target: bool, encode: bool, fill: bool) -> RawTable:
-    files = layout.splits
-    tables = {name: read_csv(file) for name, file in files.items()}
-    header = tables["train"][0]
-    label = _target_of(header, target, needs_target, layout.train)
-    for name, (columns, _, _) in tables.items():
-        if set(columns) != set(header):
-            odd = sorted(set(columns) ^ set(header))
+    tables = layout.tables
+    header, origin = tables["train"].header, tables["train"].origin
+    label = _target_of(header, target, needs_target, origin)
+    for cells in tables.values():
+        if set(cells.header) != set(header):
+            odd = sorted(set(cells.header) ^ set(header))
             raise UserError(
                 "the tables have different columns",
-                where=files[name],
-                expected=f"those of {layout.train}",
+                where=cells.origin,
+                expected=f"those of {origin}",
                 found=f"{', '.join(odd[:5])} in only one of them",
             )
     kept = [column for column in header if column != label]
-    read = {files[name]: (columns, rows) for name, (columns, rows, _) in tables.items()}
-    categories = find_categories(read, kept, fill) if encode else {}
+    categories = find_categories([*tables.values()], kept, fill) if encode else {}
     splits = {}
-    for name, (columns, rows, lines) in tables.items():
-        places = [columns.index(column) for column in kept]
-        x = to_numbers(rows, columns, places, files[name], lines, categories=categories, fill=fill)
-        labels = None if label is None else np.array([row[columns.index(label)].strip() for row in rows])
-        splits[name] = RawRows(x, labels, str(files[name]), lines)
+    for name, cells in tables.items():
+        places = [cells.header.index(column) for column in kept]
+        x = to_numbers(cells, places, categories=categories, fill=fill)
+        labels = None if label is None else np.array([r[cells.header.index(label)].strip() for r in cells.rows])
+        splits[name] = RawRows(x, labels, cells.origin, cells.lines, cells.unit)
     return RawTable(splits, kept, str(layout.place), label, categories=categories)
 
 
-def _target_of(header: list[str], target: str | None, needs_target: bool, file: Path) -> str | None:
+def _target_of(header: list[str], target: str | None, needs_target: bool, origin: str) -> str | None:
     if target is not None:
-        column_of(target, header, file)
+        column_of(target, header, origin)
     label = target or ("label" if "label" in header else header[-1] if needs_target else None)
     if label is not None and len(header) == 1:
-        raise UserError("the table has no column beside its target", where=file, found=label)
+        raise UserError("the table has no column beside its target", where=origin, found=label)
     return label
 
 

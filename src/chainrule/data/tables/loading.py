@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from chainrule.core.course import Topic
+from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import resolve
 from chainrule.data.dataset import Dataset, dataset_of
@@ -17,9 +18,6 @@ from chainrule.data.splits import fingerprint, hold_out
 from chainrule.data.tables.files import RawTable, read_table
 from chainrule.data.tables.row_encoder import RowEncoder, feature_names
 from chainrule.data.tables.targets import Task, read_targets
-
-if TYPE_CHECKING:
-    from chainrule.run.run import Run
 
 Missing = Literal["refuse", "fill"]
 
@@ -36,7 +34,7 @@ class TableSplit:
 
 
 def load_table(
-    run: Run,
+    request: DataRequest,
     *,
     task: Task,
     dtype: torch.dtype = torch.float32,
@@ -58,7 +56,7 @@ def load_table(
     four rows or more, and are else forgotten. The other tasks need a target, by default `label` or the last column.
 
     Args:
-        run: whose data are read, and whose record keeps the spec.
+        request: what is read, and where the spec is kept.
         task: what the target is for.
         dtype: of x, and of the values of a regression.
         standardize: whether x has mean 0 and deviation 1 on the training split.
@@ -67,24 +65,23 @@ def load_table(
         missing: `fill` puts the training split's mean (and no category) for a missing value; `refuse` is an error.
         val_fraction, test_fraction: what is held out where no split is given.
     """
-    place = run.record["data"]
 
     def read() -> tuple[dict[str, Any], dict[str, TableSplit]]:
         return read_table_splits(
-            place["source"],
-            target=place["target"],
+            request.source,
+            target=request.target,
             task=task,
             dtype=dtype,
             standardize=standardize,
             drop_constant=drop_constant,
             val_fraction=val_fraction,
             test_fraction=test_fraction,
-            seed=run.seed,
+            seed=request.seed,
             encode=encode,
             missing=missing,
         )
 
-    return dataset_of(place, read)
+    return dataset_of(request, read)
 
 
 def read_table_splits(

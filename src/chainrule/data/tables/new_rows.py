@@ -11,26 +11,28 @@ from torch import Tensor
 
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import resolve
-from chainrule.data.tables.csv_files import read_csv, to_numbers
+from chainrule.data.tables.cells import Cells, split_sheet
+from chainrule.data.tables.csv_files import to_numbers
 from chainrule.data.tables.files import RawRows, RawTable, read_table
 from chainrule.data.tables.loading import TableSplit
 from chainrule.data.tables.row_encoder import RowEncoder, feature_names
 from chainrule.data.tables.spec import kept_features
+from chainrule.data.tables.table_files import is_table_file, read_cells, table_ending
 from chainrule.data.tables.targets import labels_as_text, target_values
 
 
 def read_rows(inputs: list[str], spec: dict[str, Any]) -> tuple[list[str], Tensor]:
     """The user's rows on the scale of x (N, D) float64, and what to call each.
 
-    An input is a file (.csv with the columns by name, .npz with all columns in x) or a row such as 5.1,3.5,1.4,0.2.
+    An input is a file (a table with the columns by name, .npz with all columns in x) or a row such as 5.1,3.5,1.4,0.2.
     """
     names: list[str] = []
     parts: list[np.ndarray] = []
     for text in inputs:
         path = Path(text)
-        if path.suffix.lower() in (".csv", ".npz"):
-            if not path.is_file():
-                raise UserError("there is no such file", where=path, expected="a .csv or a .npz")
+        if table_ending(path) or path.suffix.lower() == ".npz":
+            if not split_sheet(path)[0].is_file():
+                raise UserError("there is no such file", where=path, expected="a .csv or another table, or a .npz")
             rows = _named_columns(path, spec)
             names += [rows.where(index) for index in range(len(rows.x))]
             parts.append(rows.x)
@@ -43,7 +45,7 @@ def read_rows(inputs: list[str], spec: dict[str, Any]) -> tuple[list[str], Tenso
 def read_other(source: str, target: str | None, spec: dict[str, Any]) -> Tensor:
     """Rows of other data with the same columns, on the scale of x: their own test split, else all of them; float64."""
     place = resolve(source)
-    if isinstance(place, Path) and place.is_file() and place.suffix.lower() == ".csv":
+    if isinstance(place, Path) and is_table_file(place):
         return RowEncoder(spec)(torch.from_numpy(_named_columns(place, spec).x))
     raw = read_table(place, target or spec["target"] if isinstance(place, Path) else None, needs_target=False)
     return RowEncoder(spec)(torch.from_numpy(_select(raw, raw.splits.get("test", raw.splits["train"]), spec).x))
@@ -99,19 +101,18 @@ def _named_columns(file: Path, spec: dict[str, Any]) -> RawRows:
     if file.suffix.lower() == ".npz":
         raw = read_table(file, None, needs_target=False, fill=spec.get("missing") == "fill")
         return _select(raw, raw.splits["train"], spec)
-    header, rows, lines = read_csv(file)
-    return _placed(header, rows, lines, file, spec)
+    return _placed(read_cells(file), spec)
 
 
-def _placed(header: list[str], rows: list[list[str]], lines: list[int], file: Path, spec: dict[str, Any]) -> RawRows:
-    _expect_columns(header, spec, str(file))
-    x = np.zeros((len(rows), len(spec["columns"])))  # a dropped column may be absent; nothing reads it
+def _placed(cells: Cells, spec: dict[str, Any]) -> RawRows:
+    _expect_columns(cells.header, spec, cells.origin)
+    x = np.zeros((len(cells.rows), len(spec["columns"])))  # a dropped column may be absent; nothing reads it
     used = [(i, column) for i, column in enumerate(spec["columns"]) if column in _used_columns(spec)]
-    places = [header.index(column) for _, column in used]
+    places = [cells.header.index(column) for _, column in used]
     x[:, [i for i, _ in used]] = to_numbers(
-        rows, header, places, file, lines, categories=spec.get("categories"), fill=spec.get("missing") == "fill"
+        cells, places, categories=spec.get("categories"), fill=spec.get("missing") == "fill"
     )
-    return RawRows(x, None, str(file), lines)
+    return RawRows(x, None, cells.origin, cells.lines, cells.unit)
 
 
 def _used_columns(spec: dict[str, Any]) -> set[str]:
@@ -126,7 +127,7 @@ def _select(raw: RawTable, rows: RawRows, spec: dict[str, Any]) -> RawRows:
     for index, column in enumerate(spec["columns"]):
         if column in raw.columns:
             x[:, index] = rows.x[:, raw.columns.index(column)]
-    return RawRows(x, None, rows.origin, rows.lines)
+    return RawRows(x, None, rows.origin, rows.lines, rows.unit)
 
 
 def _expect_columns(header: list[str], spec: dict[str, Any], where: str) -> None:
@@ -149,4 +150,4 @@ def _typed_row(text: str, spec: dict[str, Any]) -> np.ndarray:
         raise UserError(
             "a row has the wrong number of values", where=text, expected=f"{len(columns)}: {few}", found=len(cells)
         )
-    return _placed(columns, [cells], [1], Path("the row given"), spec).x
+    return _placed(Cells(columns, [cells], [1], "the row given"), spec).x

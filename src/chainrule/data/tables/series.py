@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from chainrule.core.course import Topic
+from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import Source, resolve
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.splits import fingerprint
-from chainrule.data.tables.csv_files import column_of, read_csv, to_numbers
+from chainrule.data.tables.csv_files import column_of, to_numbers
 from chainrule.data.tables.mackey_glass import mackey_glass
-
-if TYPE_CHECKING:
-    from chainrule.run.run import Run
+from chainrule.data.tables.table_files import is_table_file, read_cells, table_ending
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def differenced(values: Tensor, difference: int, log: bool) -> Tensor:
 
 
 def load_series(
-    run: Run,
+    request: DataRequest,
     *,
     lags: int,
     difference: int = 0,
@@ -115,19 +114,18 @@ def load_series(
     of the training part, counts, how the splits were made, fingerprint.
 
     Args:
-        run: whose data are read, and whose record keeps the spec.
+        request: what is read, and where the spec is kept.
         lags: values that the model sees.
         difference: over how many steps differences are taken; 1 removes a trend, 12 a year of months; 0 is none.
         log: whether logarithms are taken, for a series above 0 whose swings grow with it.
         dtype: of x and y.
         val_fraction, test_fraction: the test split's share of the values, and the validation split's of the rest.
     """
-    place = run.record["data"]
 
     def read() -> tuple[dict[str, Any], dict[str, SeriesSplit]]:
         return read_splits(
-            place["source"],
-            place["target"],
+            request.source,
+            request.target,
             lags=lags,
             difference=difference,
             log=log,
@@ -136,7 +134,7 @@ def load_series(
             test_fraction=test_fraction,
         )
 
-    return dataset_of(place, read)
+    return dataset_of(request, read)
 
 
 def read_splits(
@@ -218,7 +216,7 @@ def read_values(source: str, target: str | None) -> tuple[str, Tensor, str]:
                 cure="--data mackey-glass",
             )
         return "x", torch.from_numpy(mackey_glass()), source
-    if place.suffix.lower() != ".csv" or not place.is_file():
+    if not is_table_file(place):
         raise UserError(
             "this is no series", where=place, expected="a .csv with a line of column names and a column of numbers"
         )
@@ -228,19 +226,18 @@ def read_values(source: str, target: str | None) -> tuple[str, Tensor, str]:
 
 def read_column(file: Path, target: str | None) -> tuple[str, np.ndarray]:
     """The column named, else the last one, as float64 (T,), line after line."""
-    header, rows, lines = read_csv(file)
-    name = header[-1] if target is None else target
-    return name, to_numbers(rows, header, [column_of(name, header, file)], file, lines)[:, 0]
+    cells = read_cells(file)
+    name = cells.header[-1] if target is None else target
+    return name, to_numbers(cells, [column_of(name, cells.header, file)])[:, 0]
 
 
 def read_history(text: str, spec: Mapping[str, Any]) -> Tensor:
     """The user's own series (T,) float64: a .csv with the run's column, or numbers such as 112,118,132."""
     path = Path(text)
-    if path.suffix.lower() == ".csv":
-        if not path.is_file():
+    if table_ending(path):
+        if not is_table_file(path):
             raise UserError("there is no such file", where=path, expected="a .csv, or numbers such as 1,2,3")
-        header, _, _ = read_csv(path)
-        values = read_column(path, spec["target"] if len(header) > 1 else None)[1]
+        values = read_column(path, spec["target"] if len(read_cells(path).header) > 1 else None)[1]
     else:
         try:
             values = np.array([float(cell) for cell in text.split(",")])

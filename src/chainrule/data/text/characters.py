@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from chainrule.core.course import Topic
+from chainrule.core.data_request import DataRequest
 from chainrule.core.device import World
 from chainrule.core.errors import UserError
 from chainrule.data.batches import Batch
 from chainrule.data.catalog.sources import Source, resolve
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.splits import fingerprint
-
-if TYPE_CHECKING:
-    from chainrule.run.run import Run
+from chainrule.data.utf8 import not_utf8
 
 FILES = {"train": ("train.txt",), "val": ("val.txt", "valid.txt"), "test": ("test.txt",)}
 
@@ -36,7 +35,7 @@ class TextSplit:
 
 
 def load_text(
-    run: Run, *, val_fraction: float = 0.05, test_fraction: float = 0.1, characters: int = 0
+    request: DataRequest, *, val_fraction: float = 0.05, test_fraction: float = 0.1, characters: int = 0
 ) -> Dataset[TextSplit]:
     """The run's text. Where it has no published splits, its end is the test split, and what stands before that validates.
 
@@ -44,17 +43,16 @@ def load_text(
     the test split, fingerprint.
 
     Args:
-        run: whose record names the data.
+        request: what is read, and where the spec is kept.
         val_fraction: the share held out for validation; with 0 the test split is it, as in char-rnn.
         test_fraction: the share at the end that is held out.
         characters: use only so many characters from the beginning (0: all).
     """
-    place = run.record["data"]
 
     def read() -> tuple[dict[str, Any], dict[str, TextSplit]]:
-        return read_text_splits(place["source"], val_fraction, test_fraction, characters)
+        return read_text_splits(request.source, val_fraction, test_fraction, characters)
 
-    return dataset_of(place, read)
+    return dataset_of(request, read)
 
 
 def read_text_splits(
@@ -138,14 +136,7 @@ def read_file(file: Path) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            "the file is not UTF-8",
-            where=f"{file}, line {line}, byte {error.start:,}",
-            expected="text in UTF-8",
-            found=f"byte 0x{content[error.start]:02x} ({error.reason})",
-            cure=f"save it as UTF-8, or: iconv -f LATIN1 -t UTF-8 {file} > utf8.txt",
-        ) from None
+        raise not_utf8(file, content, error) from None
 
 
 def encode(text: str, vocabulary: list[str], where: object) -> Tensor:

@@ -19,7 +19,7 @@ _HELD_OUT = {"test": 0.1, "val": 0.1}  # where no split is given; a recipe may s
 
 def _holds_sentences(layout: Layout, target: str | None) -> bool:
     if layout.form == "csv":
-        return TEXT_COLUMN in layout.csv[0]
+        return TEXT_COLUMN in layout.tables["train"].header
     if layout.form != "folder":
         return False
     assert isinstance(layout.place, Path)

@@ -9,7 +9,6 @@ from pathlib import Path
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import Source, resolve
 from chainrule.data.layout import Layout, layout_of, split_folders, subfolders
-from chainrule.data.tables.csv_files import read_csv
 from chainrule.data.text.characters import read_file
 
 TEXT_COLUMN = "text"
@@ -120,25 +119,23 @@ def _class_folders(folder: Path) -> RawTexts:
 
 def _csv_sentences(layout: Layout, target: str | None) -> RawSentences:
     splits, label = {}, ""
-    for name, file in layout.splits.items():
-        read_file(file)  # names the line that is not UTF-8
-        header, rows, lines = read_csv(file)
-        label = _label_column(header, target, file)
-        text, of = header.index(TEXT_COLUMN), header.index(label)
+    for name, cells in layout.tables.items():
+        label = _label_column(cells.header, target, cells.origin)
+        text, of = cells.header.index(TEXT_COLUMN), cells.header.index(label)
         splits[name] = RawTexts()
-        for row, line in zip(rows, lines, strict=True):
-            place = f"{file}, line {line}"
+        for index, row in enumerate(cells.rows):
+            place = cells.where(index)
             if not row[of].strip():
                 raise UserError("a label is missing", where=f"{place}, column {label!r}", expected="a class")
             splits[name].add(row[text], row[of].strip(), place)
     return RawSentences(splits, str(layout.place), label)
 
 
-def _label_column(header: list[str], target: str | None, file: Path) -> str:
+def _label_column(header: list[str], target: str | None, origin: str) -> str:
     if TEXT_COLUMN not in header:
         raise UserError(
             "the table has no column of texts",
-            where=file,
+            where=origin,
             expected="a column named text",
             found=", ".join(header[:10]),
             cure="rename the column that holds the texts to: text",
@@ -147,12 +144,12 @@ def _label_column(header: list[str], target: str | None, file: Path) -> str:
     if target is not None and target not in others:
         raise UserError(
             f"the table has no column {target!r} of labels",
-            where=file,
+            where=origin,
             expected="one of " + ", ".join(others[:20]),
             cure="--target COLUMN",
         )
     if not others:
-        raise UserError("the table has no column of labels beside its texts", where=file, found=TEXT_COLUMN)
+        raise UserError("the table has no column of labels beside its texts", where=origin, found=TEXT_COLUMN)
     return target or ("label" if "label" in others else others[-1])
 
 

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.layout import SPLITS, sort_labels
 from chainrule.data.splits import fingerprint, hold_out
-from chainrule.data.tables.csv_files import read_csv
+from chainrule.data.tables.cells import split_sheet
+from chainrule.data.tables.table_files import read_cells, table_ending
 from chainrule.data.text.characters import read_file
 from chainrule.data.text.sentence_files import TEXT_COLUMN, RawSentences, read_sentences
-
-if TYPE_CHECKING:
-    from chainrule.run.run import Run
 
 MIN_A_CLASS = 4  # texts of a class that can be split into train, val and test
 
@@ -40,32 +39,31 @@ class SentenceSplit:
 
 
 def load_sentences(
-    run: Run, *, val_fraction: float = 0.1, test_fraction: float = 0.1, folds: int = 0, fold: int = 1
+    request: DataRequest, *, val_fraction: float = 0.1, test_fraction: float = 0.1, folds: int = 0, fold: int = 1
 ) -> Dataset[SentenceSplit]:
     """The run's labelled texts; test and validation splits are held out by the seed where none is given.
 
     Spec: where, target, classes, text (where a text comes from), counts, how the splits were made, fingerprint.
 
     Args:
-        run: whose data are read, and whose record keeps the spec.
+        request: what is read, and where the spec is kept.
         val_fraction, test_fraction: what is held out where no split is given.
         folds: with K folds the test split is the fold-th of K parts, for cross-validation by K runs; 0 is none.
         fold: which of them, from 1.
     """
-    place = run.record["data"]
 
     def read() -> tuple[dict[str, Any], dict[str, SentenceSplit]]:
         return read_sentence_splits(
-            place["source"],
-            target=place["target"],
+            request.source,
+            target=request.target,
             val_fraction=val_fraction,
             test_fraction=test_fraction,
             folds=folds,
             fold=fold,
-            seed=run.seed,
+            seed=request.seed,
         )
 
-    return dataset_of(place, read)
+    return dataset_of(request, read)
 
 
 def read_sentence_splits(
@@ -198,24 +196,25 @@ def read_inputs(inputs: list[str]) -> tuple[list[str], list[str]]:
     names: list[str] = []
     texts: list[str] = []
     for given in inputs:
-        suffix = Path(given).suffix.lower() if len(given) < 1000 and "\n" not in given else ""
-        if suffix in (".txt", ".csv") and not any(c.isspace() for c in given) and not Path(given).is_file():
+        named = len(given) < 1000 and "\n" not in given
+        text, table = named and given.lower().endswith(".txt"), named and table_ending(Path(given)) is not None
+        here = named and split_sheet(Path(given))[0].is_file()
+        if (text or table) and not any(c.isspace() for c in given) and not here:
             raise UserError("there is no such file", where=given, expected="a .txt, a .csv, or a sentence")
-        if suffix == ".csv" and Path(given).is_file():
-            read_file(Path(given))
-            header, rows, lines = read_csv(Path(given))
-            if TEXT_COLUMN not in header:
+        if table and here:
+            cells = read_cells(Path(given))
+            if TEXT_COLUMN not in cells.header:
                 raise UserError(
                     "the table has no column of texts",
                     where=given,
                     expected="a column named text",
-                    found=", ".join(header[:10]),
+                    found=", ".join(cells.header[:10]),
                 )
-            names += [f"{given}, line {line}" for line in lines]
-            texts += [row[header.index(TEXT_COLUMN)] for row in rows]
+            names += [cells.where(index) for index in range(len(cells.rows))]
+            texts += [row[cells.header.index(TEXT_COLUMN)] for row in cells.rows]
         else:
             names.append(given)
-            texts.append(read_file(Path(given)) if suffix == ".txt" and Path(given).is_file() else given)
+            texts.append(read_file(Path(given)) if text and here else given)
     empty = next((name for name, text in zip(names, texts, strict=True) if not text.strip()), None)
     if empty is not None:
         raise UserError("a text is empty", where=repr(empty), expected="words")

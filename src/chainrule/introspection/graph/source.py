@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from chainrule.core.errors import ChainruleError, UserError, unknown
+from chainrule.core.own_code.loading import load
 from chainrule.core.settings import parse_pairs
 from chainrule.introspection.graph.expression import Expression, read_value
 from chainrule.introspection.graph.record import Graph
@@ -55,26 +54,9 @@ def graph_of_text(text: str, words: Sequence[str]) -> Graph:
 
 def _of_file(file: Path, name: str, given: list[str]) -> tuple[Callable[..., Any], list[str]]:
     """The function or module, and the names of the inputs that it takes: those without a default, and those given."""
-    if not file.is_file():
-        raise UserError("there is no such file", where=file, expected="FILE.py:NAME")
-    spec = importlib.util.spec_from_file_location(f"_explained_{file.stem}", file)
-    if spec is None or spec.loader is None:
-        raise UserError("this file cannot be read as Python", where=file)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(f"the file fails: {type(error).__name__}: {error}", where=file) from error
-    found = getattr(module, name, None)
-    if found is None or not callable(found):
-        own = [
-            n
-            for n, thing in vars(module).items()
-            if (callable(thing) and getattr(thing, "__module__", spec.name) == spec.name)
-            or isinstance(thing, nn.Module)
-        ]
-        raise unknown(f"{file} has no function or module", name, own)
+    found, _ = load(file.resolve(), name)
+    if not callable(found):
+        raise UserError(f"{name} is no function or module", where=file, found=type(found).__name__)
     if isinstance(found, type) and issubclass(found, nn.Module):
         try:
             found = found()

@@ -87,7 +87,7 @@ def adversarial_training(
     from chainrule.systems.image_classification.lenet import LeNetCaffe
     from chainrule.tasks.images.classification import ImageClassifier
 
-    data = load_images(run, size=size, channels=channels, val_fraction=val_fraction)
+    data = load_images(run.data, size=size, channels=channels, val_fraction=val_fraction)
     model = run.place(LeNetCaffe(len(data.spec["classes"]), data.spec["channels"]))
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum, weight_decay=weight_decay)
 
@@ -130,7 +130,7 @@ def _lenet(run: Run, epochs: int) -> Callable[[], ImageClassifier]:
     from chainrule.systems.image_classification.lenet import LeNetCaffe
     from chainrule.tasks.images.classification import ImageClassifier
 
-    data = load_images(run, size=28)
+    data = load_images(run.data, size=28)
 
     def trained() -> ImageClassifier:
         with torch.random.fork_rng(devices=[]):

@@ -55,7 +55,7 @@ def mlp_backprop(
     from chainrule.data.images.loading import load_images
     from chainrule.systems.backprop.networks import mlp
 
-    data = load_images(run, size=size, channels=channels, val_fraction=val_fraction)
+    data = load_images(run.data, size=size, channels=channels, val_fraction=val_fraction)
     network = mlp(len(data.spec["classes"]), data.spec["channels"], size, hidden_sizes, activation)
     return _by_hand(run, data, network, epochs, batch_size, lr, momentum, weight_decay)
 
@@ -88,7 +88,7 @@ def lenet_backprop(
     from chainrule.data.images.loading import load_images
     from chainrule.systems.backprop.networks import lenet
 
-    data = load_images(run, size=28, channels=channels, val_fraction=val_fraction)
+    data = load_images(run.data, size=28, channels=channels, val_fraction=val_fraction)
     network = lenet(len(data.spec["classes"]), data.spec["channels"])
     return _by_hand(run, data, network, epochs, batch_size, lr, momentum, weight_decay)
 
@@ -123,7 +123,7 @@ def rnn_backprop(
     from chainrule.data.images.loading import load_images
     from chainrule.systems.backprop.networks import row_reader
 
-    data = load_images(run, size=size, channels=channels, val_fraction=val_fraction)
+    data = load_images(run.data, size=size, channels=channels, val_fraction=val_fraction)
     classes, channels = len(data.spec["classes"]), data.spec["channels"]
     network = row_reader(classes, channels, size, hidden_size, cell, truncation or None)
     return _by_hand(run, data, network, epochs, batch_size, lr, momentum, weight_decay, clip)

@@ -58,7 +58,7 @@ class TableExplorer:
 
     def evaluate(self, data: str | None = None) -> dict[str, float]:
         if data is not None:
-            x = read_other(data, self.run.record["data"]["target"], self.data.spec)
+            x = read_other(data, self.run.data.target, self.data.spec)
             return self.measure(TableSplit(x.to(self.dtype), None))
         return self.measure(self.data.test)
 

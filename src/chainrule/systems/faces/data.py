@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import Source, resolve
 from chainrule.data.dataset import Dataset, dataset_of
@@ -19,9 +20,6 @@ from chainrule.data.images.loading import BORDER, check_range, pixel_statistics,
 from chainrule.data.images.raw import RawImageSet
 from chainrule.data.layout import SPLITS, split_folders, subfolders
 from chainrule.data.splits import fingerprint
-
-if TYPE_CHECKING:
-    from chainrule.run.run import Run
 
 # Of a split two persons at least, with two images each: one genuine pair and one pair of two persons.
 LEAST_PERSONS = 2
@@ -42,7 +40,7 @@ class FaceSplit:
 
 
 def load_faces(
-    run: Run, *, size: int, channels: int = 0, val_fraction: float = 0.125, test_fraction: float = 0.25
+    request: DataRequest, *, size: int, channels: int = 0, val_fraction: float = 0.125, test_fraction: float = 0.25
 ) -> Dataset[FaceSplit]:
     """The run's images of persons, squared to `size`, in splits without a person in common.
 
@@ -50,20 +48,19 @@ def load_faces(
     channels, size, mean and std of a pixel in [0, 1] a channel over the training split, counts of images, how the
     splits were made, fingerprint.
     """
-    place = run.record["data"]
 
     def read() -> tuple[dict[str, Any], dict[str, FaceSplit]]:
         return read_face_splits(
-            place["source"],
-            target=place["target"],
+            request.source,
+            target=request.target,
             size=size,
             channels=channels,
-            seed=run.seed,
+            seed=request.seed,
             val_fraction=val_fraction,
             test_fraction=test_fraction,
         )
 
-    return dataset_of(place, read)
+    return dataset_of(request, read)
 
 
 def read_face_splits(

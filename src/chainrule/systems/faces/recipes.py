@@ -86,7 +86,11 @@ def facenet(
     from chainrule.systems.faces.task import FaceEmbedding
 
     data = load_faces(
-        run, size=size or _SIZES[network], channels=channels, val_fraction=val_fraction, test_fraction=test_fraction
+        run.data,
+        size=size or _SIZES[network],
+        channels=channels,
+        val_fraction=val_fraction,
+        test_fraction=test_fraction,
     )
     spec = data.spec
     if network == "small":

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
 from chainrule.core.task import Deployable, Figure, TrainingBatch
-from chainrule.data.batches import Batch
+from chainrule.data.batches import Batch, BatchLoader, pairs
 from chainrule.data.dataset import Dataset
 from chainrule.data.images.loading import decode_files
+from chainrule.data.samplers import PKSampler
 from chainrule.functional.losses import triplet
 from chainrule.loops.supervised import fit
 from chainrule.nn.fitted import Fitted
@@ -25,7 +26,6 @@ from chainrule.systems.faces import figures as face_figures
 from chainrule.systems.faces.data import FaceSplit, read_gallery, read_other_faces
 from chainrule.systems.faces.eigenfaces import fit_eigenfaces
 from chainrule.systems.faces.matching import identify, verify
-from chainrule.systems.faces.pk_sampler import PKSampler
 from chainrule.systems.faces.triplets import (
     Triplets,
     batch_all_triplets,
@@ -149,10 +149,17 @@ class FaceEmbedding:
             choose_by=("auc", False),
         )
 
-    def _batches(self) -> PKSampler:
+    def _batches(self) -> BatchLoader[Batch]:
         train, device = self.data.train, self.run.device
         x, y = train.x.to(device, memory_format=torch.channels_last), train.y.to(device)
-        return PKSampler(x, y, persons=self.persons, images=self.images_per_person, seed=self.run.seed)
+        sampler = PKSampler(
+            y,
+            classes=self.persons,
+            samples=self.images_per_person,
+            seed=self.run.seed,
+            settings=("persons", "pictures"),
+        )
+        return BatchLoader(sampler, pairs(x, y))
 
     def inputs(self, x: Tensor) -> Tensor:
         """What the network is given of a training batch: augmented and normalised."""
@@ -195,7 +202,7 @@ class FaceEmbedding:
         if data is None:
             split, distances = self.data.test, self._test_distances
         else:
-            split = read_other_faces(data, self.run.record["data"]["target"], self.data.spec)
+            split = read_other_faces(data, self.run.data.target, self.data.spec)
             distances = self.distances(split)
         y = split.y.to(self.run.device)
         found = {

@@ -193,7 +193,7 @@ class Forecaster:
     def _other(self, source: str) -> SeriesSplit:
         """Another series, seen as this run sees its own; all of it that has a past is measured."""
         spec = self.data.spec
-        target = self.run.record["data"]["target"]
+        target = self.run.data.target
         _, values, where = read_values(source, target)
         check_log(values, spec["log"], where)
         window = window_of(spec)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from itertools import islice
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chainrule.core.course import Topic
-from chainrule.data.batches import Batch, Batches
+from chainrule.data.batches import Batch
 from chainrule.run.protocols import Loader, Stateful
 from chainrule.run.run import Run
 
@@ -111,19 +110,6 @@ def endless(loader: Loader, start: int = 0) -> Iterator[Batch]:
     while True:
         yield from loader.epoch(epoch, position)
         epoch, position = epoch + 1, 0
-
-
-class FullBatches:
-    """The batches without an incomplete last one, on whose few images batch norm would have other statistics."""
-
-    def __init__(self, batches: Batches) -> None:
-        self.batches = batches
-
-    def __len__(self) -> int:
-        return len(self.batches.x) // self.batches.batch_size
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        return islice(self.batches.epoch(epoch, start), len(self) - start)
 
 
 @torch.no_grad()

@@ -21,13 +21,7 @@ from chainrule.run.parallel import align_buffers
 from chainrule.run.run import Run
 from chainrule.systems.generative.fid import classifier_score, feature_statistics, frechet_distance
 from chainrule.systems.generative.images import ToPixels, from_bytes, grid, grid_columns, nearest, to_bytes, to_image
-from chainrule.systems.generative.loop import (
-    FullBatches,
-    discriminator_loss,
-    non_saturating_loss,
-    train_gan,
-    update_average,
-)
+from chainrule.systems.generative.loop import discriminator_loss, non_saturating_loss, train_gan, update_average
 
 Network = Callable[[Tensor], Tensor]
 
@@ -100,7 +94,8 @@ class ImageGan:
             )
         self._images_to_score(self.data.test, self.data.spec["where"])
         x, y = self.data.train.x.to(run.device), self.data.train.y.to(run.device)
-        batches = FullBatches(Batches(x, y, self.batch_size, seed=run.seed, world=run.world))
+        # Without an incomplete last batch, on whose few images batch norm would have other statistics.
+        batches = Batches(x, y, self.batch_size, seed=run.seed, world=run.world, drop_last=True)
         generator = run.wrap_distributed(self.generator)
         discriminator = run.wrap_distributed(self.discriminator, again=True)
         fixed = self.fixed_noise(grid_columns(self.data.spec) ** 2)

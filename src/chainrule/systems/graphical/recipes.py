@@ -73,7 +73,7 @@ def gaussian_mixture(
         raise UserError("this device has no float64", found="dtype=float64", cure="dtype=float32, or --device cpu")
     rows_dtype = torch.float32 if dtype == "float32" or on_mps else torch.float64
     data = load_table(
-        run,
+        run.data,
         task="density",
         dtype=rows_dtype,
         standardize=standardize,

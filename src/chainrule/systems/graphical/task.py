@@ -122,7 +122,7 @@ class MixtureDensity:
 
     def evaluate(self, data: str | None = None) -> dict[str, float]:
         """Mean negative log-density of a row, of the standardised columns and in the table's units; BIC of the rows."""
-        target = self.run.record["data"]["target"]
+        target = self.run.data.target
         x = self._rows(self.data.test.x if data is None else read_other(data, target, self.data.spec))
         nll = -float(self._log_prob(x).mean())
         return {

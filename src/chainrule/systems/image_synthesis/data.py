@@ -10,30 +10,29 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.images.decoding import UNREADABLE, decode, ignore_warnings
 from chainrule.data.splits import fingerprint
-from chainrule.run.run import Run
 
 SHIPPED = ("china", "flower")  # photographs inside scikit-learn
 ORIENTATION = 0x0112  # EXIF's tag for how the camera was held; 5 and above swap height and width
 
 
 def load_content_and_reference(
-    run: Run, *, size: int, reference: tuple[str, str] | None
+    request: DataRequest, *, size: int, reference: tuple[str, str] | None
 ) -> Dataset[tuple[Tensor, ...]]:
     """The run's content image and its reference image: the split `train` is a tuple of one or both, bytes (3, H, W).
 
     Args:
-        run: its --data names the content image.
+        request: its one source is the content image.
         size: of the longer sides, in pixels.
         reference: what the second image is ("style", "guide"), and its name or file; None where there is none.
     """
-    place = run.record["data"]
 
     def read() -> tuple[dict[str, Any], dict[str, tuple[Tensor, ...]]]:
-        names = {"content": place["source"], **({reference[0]: reference[1]} if reference else {})}
+        names = {"content": request.source, **({reference[0]: reference[1]} if reference else {})}
         images = tuple(read_image(name, size) for name in names.values())
         shapes = [
             {"where": name, "height": image.shape[1], "width": image.shape[2]}
@@ -49,7 +48,7 @@ def load_content_and_reference(
         }
         return {**spec, "other": shapes[1]} if reference else spec, {"train": images}
 
-    return dataset_of(place, read)
+    return dataset_of(request, read)
 
 
 def read_image(name: str, size: int) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from chainrule.core.errors import UserError, unknown
 from chainrule.models import get_card, weights_named
 from chainrule.nn.normalization.normalize import Normalize
-from chainrule.run.input_normalization import input_normalization
+from chainrule.run.input_normalization import pixel_normalization
 from chainrule.run.run import Run
 from chainrule.systems.image_synthesis.feature_extractor import FeatureExtractor, last_layer_of_each_size, preprocessing
 from chainrule.tasks.images.classification import classifier_of_run
@@ -86,7 +86,7 @@ def load_network(
         published = weights_named(name, run.record["weights"])
         photographs = (IMAGENET[0][:channels], IMAGENET[1][:channels])
         pixels = (published.preprocessing.mean, published.preprocessing.std) if published else None
-        normalize = Normalize(*input_normalization(run, photographs, pixels)).to(run.device)
+        normalize = pixel_normalization(run, photographs, pixels)
     if channels not in (1, 3):
         raise UserError("the network takes no images", expected="1 or 3 channels", found=channels)
     return ImageNetwork(run.place(module), normalize, channels, size, paper_names(module))

@@ -62,7 +62,7 @@ def dream(
     from chainrule.systems.image_synthesis.network import load_network
     from chainrule.systems.image_synthesis.task import ImageSynthesis
 
-    data = load_content_and_reference(run, size=size, reference=("guide", guide) if guide else None)
+    data = load_content_and_reference(run.data, size=size, reference=("guide", guide) if guide else None)
     config = DeepDreamConfig(
         octaves=octaves,
         octave_scale=octave_scale,
@@ -131,7 +131,7 @@ def style(
     from chainrule.systems.image_synthesis.style_transfer import StyleTransferConfig
     from chainrule.systems.image_synthesis.task import ImageSynthesis
 
-    data = load_content_and_reference(run, size=size, reference=("style", style))
+    data = load_content_and_reference(run.data, size=size, reference=("style", style))
     net = load_network(run, of=of, name=network, paper_names=vgg_layer_names)
     if not content_layers or not style_layers:
         default_content, default_style = _default_layers(net)

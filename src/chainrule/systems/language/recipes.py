@@ -68,7 +68,7 @@ def char_lstm(
     from chainrule.systems.language.char_lstm import CharLSTM
     from chainrule.systems.language.task import CharLanguageModel
 
-    data = load_text(run, val_fraction=val_fraction, characters=characters)
+    data = load_text(run.data, val_fraction=val_fraction, characters=characters)
     model = run.place(CharLSTM(len(data.spec["vocabulary"]), hidden_size, num_layers, embedding_size, dropout))
     optimizer = torch.optim.Adam(model.parameters(), lr, fused=True)
     steps = epochs * windows(data.spec["counts"]["train"], batch_size, length)

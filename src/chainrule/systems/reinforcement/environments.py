@@ -10,18 +10,16 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from chainrule.core.course import Topic
+from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import RunFailed, UserError, missing_extra
 from chainrule.data.dataset import Dataset, dataset_of
-
-if TYPE_CHECKING:
-    from chainrule.run.run import Run
 
 SPLITS = ("train", "val", "test")
 
@@ -163,15 +161,14 @@ class Environments:
         self._number[lane], self._actions[lane], self._return[lane] = number, [], 0.0
 
 
-def load_environment(run: Run) -> Dataset[Episodes]:
+def load_environment(request: DataRequest) -> Dataset[Episodes]:
     """The run's environment; its "data" are episodes. Spec: what `environment_spec` gives."""
-    place = run.record["data"]
 
     def read() -> tuple[dict[str, Any], dict[str, Episodes]]:
-        spec = environment_spec(place["source"])
-        return spec, {split: Episodes(spec, split, run.seed if split == "train" else 0) for split in SPLITS}
+        spec = environment_spec(request.source)
+        return spec, {split: Episodes(spec, split, request.seed if split == "train" else 0) for split in SPLITS}
 
-    return dataset_of(place, read)
+    return dataset_of(request, read)
 
 
 def environment_spec(name: str) -> dict[str, Any]:

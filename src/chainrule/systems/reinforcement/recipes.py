@@ -83,7 +83,7 @@ def dqn(
     from chainrule.systems.reinforcement.q_network import QNetwork
     from chainrule.systems.reinforcement.task import QAgent
 
-    data = load_environment(run)
+    data = load_environment(run.data)
     q = run.place(QNetwork(data.spec["obs_size"], data.spec["num_actions"], hidden))
     config = DQNConfig(
         total_steps=total_steps,

@@ -32,7 +32,7 @@ class ImageRows:
 
     def __init__(self, run: Run, *, size: int, samples: int = 0) -> None:
         self.run, self.samples = run, samples
-        self.data: Dataset[ImageSplit] = load_images(run, size=size)
+        self.data: Dataset[ImageSplit] = load_images(run.data, size=size)
         self.num_classes = len(self.data.spec["classes"])
         self.width = self.data.spec["channels"] * size * size
 

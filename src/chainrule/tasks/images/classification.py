@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,25 @@ from chainrule.core.errors import UserError
 from chainrule.core.task import Deployable, Figure, TrainingBatch
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.dataset import Dataset
-from chainrule.data.images.augment import Change, Growing, Moment, mixup
+from chainrule.data.images.augment import Change, Growing, Moment
 from chainrule.data.images.loading import ImageSplit, decode_files, read_other_images
 from chainrule.functional.metrics.calibration import expected_calibration_error
 from chainrule.loops.supervised import fit
-from chainrule.nn.frozen import Frozen
 from chainrule.nn.normalization.batch_norm import single_value_layer
 from chainrule.nn.normalization.normalize import Normalize
 from chainrule.run.compiling import compiled
-from chainrule.run.input_normalization import input_normalization
+from chainrule.run.input_normalization import pixel_normalization
 from chainrule.run.run import Run
 from chainrule.tasks.images import figures as class_figures
+from chainrule.tasks.images.deployment import deployable_classifier
+from chainrule.tasks.images.inputs import named_images
+from chainrule.tasks.images.objectives import Criterion, MeanLoss, Objective
 
 EVALUATION_BATCH = {"cpu": 100}  # what stays in a CPU's cache; elsewhere 1000
 CHUNK = 256  # files that are in memory at a time, in predict
 EXPLAINED = 64  # samples of the training batch that `explain` looks into
+
+Learn = Callable[["ImageClassifier", Batches], None]  # from the batches of the training split
 
 
 class ImageClassifier:
@@ -43,12 +47,11 @@ class ImageClassifier:
         criterion: (logits, classes) to a loss per sample (B,).
         optimizer, schedule, epochs, batch_size: the optimisation.
         changes: to the images of a training batch, in turn (`chainrule.data.images.augment`): bytes (B, C, H, W) to pixels.
-        mix: alpha of mixup (`chainrule.data.images.augment.mixup`); 0 mixes nothing.
-        test_time_augmentation: the network to one that averages its logits over changed copies of an image; it serves the
-            test split, predictions and exports, not validation.
-        pixels: mean and deviation a channel that belong to published weights; see `chainrule.run.input_normalization`.
-        frozen, thaw: parts that do not learn before this share of training is done.
-        learn: what learns from the batches instead of autograd and `fit`; given this system and them.
+        objective: what is minimised, composed (`chainrule.tasks.images.objectives`); by default the mean of the criterion.
+        answering: the network that answers: the model, or its logits averaged over changed copies of an image (test-time
+            augmentation). It serves the test split, predictions and exports, not validation.
+        normalize: brings bytes to what the network takes; by default by mean and deviation of the training images.
+        learn: another way to learn from the batches than autograd and `fit`: back-propagation by hand.
     """
 
     def __init__(
@@ -57,67 +60,33 @@ class ImageClassifier:
         *,
         data: Dataset[ImageSplit],
         model: nn.Module,
-        criterion: Callable[[Tensor, Tensor], Tensor],
+        criterion: Criterion,
         optimizer: torch.optim.Optimizer,
         schedule: torch.optim.lr_scheduler.LRScheduler,
         epochs: int,
         batch_size: int,
         changes: Sequence[Change] = (),
-        mix: float = 0.0,
-        test_time_augmentation: Callable[[nn.Module], nn.Module] | None = None,
-        pixels: tuple[Sequence[float], Sequence[float]] | None = None,
-        frozen: Frozen | None = None,
-        thaw: float = 1.0,
-        learn: Callable[[ImageClassifier, Batches], None] | None = None,
+        objective: Objective | None = None,
+        answering: nn.Module | None = None,
+        normalize: Normalize | None = None,
+        learn: Learn | None = None,
     ) -> None:
         self.run, self.data, self.model, self.criterion = run, data, model, criterion
         self.optimizer, self.schedule, self.epochs, self.batch_size = optimizer, schedule, epochs, batch_size
-        self.changes, self.mix, self.learn = list(changes), mix, learn
-        self.frozen, self.thaw = frozen, thaw
-        self.answering: nn.Module = test_time_augmentation(model) if test_time_augmentation is not None else model
+        self.changes, self.learn = list(changes), learn or descend
+        self.objective: Objective = objective or MeanLoss(criterion)
+        self.answering = answering or model
         self.classes: list[str] = data.spec["classes"]
-        self.normalize = Normalize(*input_normalization(run, (data.spec["mean"], data.spec["std"]), pixels)).to(
-            run.device
-        )
+        self.normalize = normalize or pixel_normalization(run, (data.spec["mean"], data.spec["std"]))
 
     def modules(self) -> dict[str, nn.Module]:
         return {"model": self.model}
 
     def train(self, run: Run) -> None:
         x, y = self.data.train.x.to(run.device, memory_format=torch.channels_last), self.data.train.y.to(run.device)
-        batches = Batches(x, y, self.batch_size, seed=run.seed, world=run.world)
-        if self.learn is not None:
-            self.learn(self, batches)
-            return
-        self._expect_statistics(batches)
-        network = compiled(
-            run, run.wrap_distributed(self.model, rests=self.frozen is not None), batch_size=self.batch_size
-        )
+        self.learn(self, Batches(x, y, self.batch_size, seed=run.seed, world=run.world))
 
-        def objective(batch: Batch) -> Tensor:
-            if self.frozen is not None:
-                self.frozen.release() if run.epoch >= self.thaw * self.epochs else self.frozen.hold()
-            x = self.inputs(batch)
-            if not self.mix:
-                return batch.mean(self.criterion(network(x), batch.y))
-            mixed, partner, share = mixup(x, self.mix)
-            logits = network(mixed)
-            own, other = self.criterion(logits, batch.y), self.criterion(logits, batch.y[partner])
-            return batch.mean(torch.lerp(other, own, share))
-
-        fit(
-            run,
-            modules=self.modules(),
-            objective=objective,
-            optimizer=self.optimizer,
-            schedule=self.schedule,
-            train=batches,
-            epochs=self.epochs,
-            validate=lambda: self.measure(self.data.val),
-            choose_by=("error", True),
-        )
-
-    def _expect_statistics(self, batches: Batches) -> None:
+    def expect_statistics(self, batches: Batches) -> None:
         """UserError where the last batch, or a process's part of one, is a single image, and batch normalisation sees
         a single number of it."""
         if batches.smallest > 1:
@@ -143,7 +112,7 @@ class ImageClassifier:
 
     def evaluate(self, data: str | None = None) -> dict[str, float]:
         if data is not None:
-            other = read_other_images(data, self.run.record["data"]["target"], self.data.spec)
+            other = read_other_images(data, self.run.data.target, self.data.spec)
             return self._all_scores(self.logits(other.x), other.y)
         self._test_logits = self.logits(self.data.test.x)  # kept for the figures
         return self._all_scores(self._test_logits, self.data.test.y)
@@ -195,7 +164,7 @@ class ImageClassifier:
         return self.run.world.map_rows(logits, x)
 
     def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
-        files = list(_images(inputs))
+        files = list(named_images(inputs))
         if not files:
             raise UserError("no image is named", expected="files, folders, or a line each on stdin")
         parts = [files[first : first + CHUNK] for first in range(0, len(files), CHUNK)]
@@ -212,7 +181,7 @@ class ImageClassifier:
         ]
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
-        x = decode_files(list(_images(inputs)), self.data.spec)
+        x = decode_files(list(named_images(inputs)), self.data.spec)
         return {"model": (self.normalize(x.to(self.run.device)),)}
 
     def test_images(self) -> Tensor:
@@ -220,7 +189,7 @@ class ImageClassifier:
 
     def training_batch(self) -> TrainingBatch:
         """The beginning of the first batch, at most 64 samples; UserError where the network is not learnt by autograd."""
-        if self.learn is not None:
+        if self.learn is not descend:
             raise UserError("autograd has no graph of this network: its backward pass is written out")
         x, y = self.data.train.x.to(self.run.device), self.data.train.y.to(self.run.device)
         batch = next(Batches(x, y, min(self.batch_size, EXPLAINED, len(x)), seed=self.run.seed).epoch(0))
@@ -235,14 +204,7 @@ class ImageClassifier:
     def deployable(self) -> Deployable:
         spec = self.data.spec
         shape = (spec["channels"], spec["size"], spec["size"])
-        module = nn.Sequential(self.normalize, self.answering, nn.Softmax(1)).cpu().eval()
-        return Deployable(
-            module,
-            lambda count: (torch.randint(0, 256, (count, *shape)).float(),),
-            ("pixels",),
-            ("probs",),
-            {"pixels": f"float32 (B, {', '.join(map(str, shape))}), 0 to 255", "classes": self.classes},
-        )
+        return deployable_classifier(self.normalize, self.answering, shape, self.classes)
 
     def figures(self) -> list[Figure]:
         logits, y = self._test_logits.cpu(), self.data.test.y
@@ -252,6 +214,24 @@ class ImageClassifier:
     @cached_property
     def _test_logits(self) -> Tensor:
         return self.logits(self.data.test.x)
+
+
+def descend(task: ImageClassifier, batches: Batches) -> None:
+    """Gradient descent on the task's objective, by autograd: `chainrule.loops.supervised.fit`."""
+    run = task.run
+    task.expect_statistics(batches)
+    network = compiled(run, run.wrap_distributed(task.model, rests=task.objective.rests), batch_size=task.batch_size)
+    fit(
+        run,
+        modules=task.modules(),
+        objective=lambda batch: task.objective(network, replace(batch, x=task.inputs(batch))),
+        optimizer=task.optimizer,
+        schedule=task.schedule,
+        train=batches,
+        epochs=task.epochs,
+        validate=lambda: task.measure(task.data.val),
+        choose_by=("error", True),
+    )
 
 
 def classifier_of_run(folder: str, device: str) -> ImageClassifier:
@@ -268,27 +248,6 @@ def classifier_of_run(folder: str, device: str) -> ImageClassifier:
             expected="a run of image-classifier, lenet5, resnet20, ...",
         )
     return task
-
-
-def _images(inputs: list[str]) -> Iterator[Path]:
-    """The files named, those in the folders named, and for `-` those that stdin names, one a line."""
-    from chainrule.data.images.decoding import SUFFIXES, image_files
-
-    for name in inputs:
-        if name == "-":
-            named = [line.rstrip("\r\n") for line in sys.stdin]
-            yield from _images([line for line in named if line.strip() and line != "-"])
-            continue
-        path = Path(name)
-        if path.is_dir():
-            found = image_files(path)
-            if not found:
-                raise UserError(
-                    "the folder holds no image", where=path, expected="files ending in " + " ".join(sorted(SUFFIXES))
-                )
-            yield from found
-        else:
-            yield path
 
 
 TOPICS = (

@@ -55,7 +55,7 @@ class TableClassifier:
 
     def evaluate(self, data: str | None = None) -> dict[str, float]:
         if data is not None:
-            return self.measure(read_labelled(data, self.run.record["data"]["target"], self.data.spec, self.dtype))
+            return self.measure(read_labelled(data, self.run.data.target, self.data.spec, self.dtype))
         self._test_scores = self.scores(self.data.test.x)  # kept for the figures
         return self._metrics(self._test_scores, self.data.test.y)
 

@@ -49,7 +49,7 @@ def estimator_task(
     """
     kind: Preprocessing = preprocess if isinstance(preprocess, str) else "standardize" if preprocess else "none"
     data = load_table(
-        run,
+        run.data,
         task=task,
         dtype=dtype,
         standardize=kind == "standardize",

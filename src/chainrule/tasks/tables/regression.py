@@ -42,7 +42,7 @@ class TableRegressor:
 
     def evaluate(self, data: str | None = None) -> dict[str, float]:
         if data is not None:
-            return self.measure(read_labelled(data, self.run.record["data"]["target"], self.data.spec, self.dtype))
+            return self.measure(read_labelled(data, self.run.data.target, self.data.spec, self.dtype))
         self._test_answers = self.answers(self.data.test.x)  # kept for the figures
         return _metrics(self._test_answers, self.data.test.y)
 

@@ -63,7 +63,7 @@ def mlp(
     from chainrule.systems.feedforward.mlp import MLP
     from chainrule.tasks.images.classification import ImageClassifier
 
-    data = load_images(run, size=size, channels=channels, val_fraction=val_fraction)
+    data = load_images(run.data, size=size, channels=channels, val_fraction=val_fraction)
     inputs, classes = data.spec["channels"] * size * size, len(data.spec["classes"])
     model = run.place(MLP(inputs, classes, hidden or (), activation, dropout, input_dropout, init))
     rule = optimizer_of(optimizer, model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
@@ -119,7 +119,7 @@ def mlp_table(
     from chainrule.tasks.tables.training import fit_by_sgd
 
     data = load_table(
-        run,
+        run.data,
         task="classification",
         standardize=preprocess == "standardize",
         encode=True,
@@ -179,7 +179,7 @@ def mlp_regression(
     from chainrule.tasks.tables.training import fit_by_sgd
 
     data = load_table(
-        run, task="regression", standardize=standardize, encode=True, missing=missing, val_fraction=val_fraction
+        run.data, task="regression", standardize=standardize, encode=True, missing=missing, val_fraction=val_fraction
     )
     network = MLP(len(data.spec["mean"]), 1, hidden or (), activation, dropout, input_dropout, init)
     scale = data.spec["target_scale"]

@@ -65,7 +65,7 @@ def playground(
     from chainrule.tasks.tables.classification import TableClassifier
     from chainrule.tasks.tables.training import fit_by_sgd
 
-    data = load_table(run, task="classification", encode=True, val_fraction=val_fraction)
+    data = load_table(run.data, task="classification", encode=True, val_fraction=val_fraction)
     chosen = features_of(features, degree, len(kept_features(data.spec)))
     network = MLP(len(chosen), len(data.spec["classes"]), hidden or (), activation, dropout, init=init)
     model = run.place(BasisExpansion(chosen, network))

@@ -61,7 +61,7 @@ def mlp_series(
     from chainrule.tasks.tables.training import fit_by_sgd
 
     data = load_series(
-        run, lags=lags, difference=difference, log=log, val_fraction=val_fraction, test_fraction=test_fraction
+        run.data, lags=lags, difference=difference, log=log, val_fraction=val_fraction, test_fraction=test_fraction
     )
     model = run.place(MLP(lags, 1, hidden or (), activation, dropout, init=init))
     rule = optimizer_of(optimizer, model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)

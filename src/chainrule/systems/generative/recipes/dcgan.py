@@ -50,7 +50,7 @@ def dcgan(
     from chainrule.systems.generative.score_net import DigitScorer
     from chainrule.systems.generative.task import ImageGan
 
-    data = load_unlabelled(run, size=size, channels=channels)
+    data = load_unlabelled(run.data, size=size, channels=channels)
     colours = data.spec["channels"]
     generator = run.place(Generator(size, colours, width, noise_size, kernel_size))
     discriminator = run.place(Discriminator(size, colours, width, kernel_size))

@@ -40,7 +40,7 @@ def score_net(
     from chainrule.systems.generative.score_net import ScoreNet
     from chainrule.tasks.images.classification import ImageClassifier
 
-    data = load_images(run, size=28, channels=1, val_fraction=val_fraction)
+    data = load_images(run.data, size=28, channels=1, val_fraction=val_fraction)
     model = run.place(ScoreNet(len(data.spec["classes"])))
     optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=weight_decay)
     return ImageClassifier(

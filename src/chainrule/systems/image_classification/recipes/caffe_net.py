@@ -66,7 +66,7 @@ def caffe_net(
         texts |= experiment.read_texts(net, solver)
     rule, source = parse_solver(texts["solver"], solver), experiment.source_in(texts)
     size = experiment.side(source, size)
-    data = load_images(run, size=size, channels=channels or source.channels, val_fraction=val_fraction)
+    data = load_images(run.data, size=size, channels=channels or source.channels, val_fraction=val_fraction)
     colours = data.spec["channels"]
     data.spec["mean"], data.spec["std"] = mean_and_std(source, colours)
     model = parse_classifier(texts["net"], colours, source.crop_size or size, texts["name"])

@@ -69,7 +69,7 @@ def cifar_speed(
     from chainrule.tasks.images.classification import ImageClassifier
 
     run.require_whole_weights()
-    data = load_images(run, size=size, channels=channels, val_fraction=val_fraction)
+    data = load_images(run.data, size=size, channels=channels, val_fraction=val_fraction)
     count = data.spec["counts"]["train"]
     model = run.place(CifarNet(len(data.spec["classes"]), data.spec["channels"], widths))
     learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -114,7 +114,7 @@ def cifar_speed(
             of_images(partial(shift, pad=pad, border="reflect")),
             *([AlternatingFlip(count, run.seed)] if flip else []),
         ],
-        test_time_augmentation=FlipShiftAverage if flip else None,
+        answering=FlipShiftAverage(model) if flip else None,
     )
     if run.fresh:
         model.whiten(task.normalize(data.train.x[:WHITENED].to(run.device)))

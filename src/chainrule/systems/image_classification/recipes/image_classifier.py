@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from chainrule.data.images.loading import ImageSplit
     from chainrule.run.run import Run
     from chainrule.tasks.images.classification import ImageClassifier
+    from chainrule.tasks.images.objectives import Objective
 
 Optimizer = Literal["sgd", "nesterov", "adam", "adamw"]
 
@@ -91,8 +92,10 @@ def image_classifier(
     from chainrule.optim.policies import cosine
     from chainrule.optim.policies import warmup as rising
     from chainrule.optim.schedule import as_schedule, total_steps
+    from chainrule.run.input_normalization import pixel_normalization
     from chainrule.systems.image_classification.test_time_augmentation import FlipAverage
     from chainrule.tasks.images.classification import ImageClassifier
+    from chainrule.tasks.images.objectives import MeanLoss, MixupLoss, ThawingObjective
 
     if network not in all_cards():
         raise unknown("there is no network", network, image_networks(), cure="chainrule show networks")
@@ -111,7 +114,7 @@ def image_classifier(
         )
     published = weights_named(network, run.record["weights"])
     data = load_images(
-        run,
+        run.data,
         size=size or example[0].shape[-1],
         channels=channels or (len(published.preprocessing.mean) if published else 0),
         val_fraction=val_fraction,
@@ -127,21 +130,27 @@ def image_classifier(
     )
     steps = total_steps(epochs, data.spec["counts"]["train"], batch_size)
     rise = round(warmup * steps)
+    criterion = _criterion(run, data, label_smoothing, balance, heads)
+    objective: Objective = MixupLoss(criterion, mixup) if mixup else MeanLoss(criterion)
+    if freeze:
+        objective = ThawingObjective(objective, Frozen(model, freeze), run, until=thaw * epochs)
     return ImageClassifier(
         run,
         data=data,
         model=model,
-        criterion=_criterion(run, data, label_smoothing, balance, heads),
+        criterion=criterion,
         optimizer=rule,
         schedule=as_schedule(rule, rising(rise, cosine(lr, max(steps - rise, 1)))),
         epochs=epochs,
         batch_size=batch_size,
         changes=_changes(crop, flip, colour, round(cutout * data.spec["size"]), grow, data.spec["size"]),
-        mix=mixup,
-        test_time_augmentation=FlipAverage if test_flip else None,
-        pixels=(published.preprocessing.mean, published.preprocessing.std) if published else None,
-        frozen=Frozen(model, freeze) if freeze else None,
-        thaw=thaw,
+        objective=objective,
+        answering=FlipAverage(model) if test_flip else None,
+        normalize=pixel_normalization(
+            run,
+            (data.spec["mean"], data.spec["std"]),
+            (published.preprocessing.mean, published.preprocessing.std) if published else None,
+        ),
     )
 
 

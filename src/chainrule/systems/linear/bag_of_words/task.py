@@ -110,7 +110,7 @@ class TextClassifier:
 
     def evaluate(self, data: str | None = None) -> dict[str, float]:
         if data is not None:
-            return self.measure(read_labelled_sentences(data, self.run.record["data"]["target"], self.classes))
+            return self.measure(read_labelled_sentences(data, self.run.data.target, self.classes))
         self._test_scores = self.scores(self.data.test.texts)  # kept for the figures
         return self._metrics(self._test_scores, self.data.test.y)
 

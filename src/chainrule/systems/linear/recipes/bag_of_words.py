@@ -68,7 +68,7 @@ def bag_of_words(
             found=f"estimator=bernoulli weighting={weighting}",
             cure="weighting=binary",
         )
-    data = load_sentences(run, val_fraction=val_fraction, folds=folds, fold=fold)
+    data = load_sentences(run.data, val_fraction=val_fraction, folds=folds, fold=fold)
     bag = BagOfWords(
         unit=unit,
         ngrams=ngrams,

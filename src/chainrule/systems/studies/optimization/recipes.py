@@ -151,7 +151,7 @@ def tanh_relu(
     from chainrule.data.images.loading import load_images
     from chainrule.systems.studies.optimization.tanh_relu import tanh_relu_study
 
-    data = load_images(run, size=size, channels=channels, val_fraction=val_fraction)
+    data = load_images(run.data, size=size, channels=channels, val_fraction=val_fraction)
     return tanh_relu_study(
         run,
         data=data,
@@ -242,7 +242,7 @@ def vanishing_gradient(
     from chainrule.systems.feedforward.mlp import MLP
     from chainrule.systems.studies.optimization.vanishing_gradient import vanishing_gradient_study
 
-    data = load_table(run, task="classification", val_fraction=val_fraction)
+    data = load_table(run.data, task="classification", val_fraction=val_fraction)
     inputs, classes = len(data.spec["mean"]), len(data.spec["classes"])
 
     def build(point: Mapping[str, Any]) -> nn.Module:

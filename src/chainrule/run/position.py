@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 
 
-class Walk:
+class Position:
     """Counts epochs and steps as a loop takes them, and is called between any two.
 
     Args:

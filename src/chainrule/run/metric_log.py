@@ -13,7 +13,7 @@ from chainrule.core import atomic
 from chainrule.core.errors import RunFailed
 
 
-class Metrics:
+class MetricLog:
     """Gathers what `track` is given, and writes lines to the file.
 
     `state_dict` holds the values not yet written and the length of the file, so that after a kill the file is cut back

@@ -10,11 +10,11 @@ import torch
 
 from chainrule.core.errors import RunFailed
 from chainrule.run.checkpoint.tree import pack, unpack
-from chainrule.run.metrics import Metrics, read_metrics
+from chainrule.run.metric_log import MetricLog, read_metrics
 
 
 def test_means_of_numbers_and_tensors() -> None:
-    metrics = Metrics(None)
+    metrics = MetricLog(None)
     for value in (1.0, 2.0, 6.0):
         metrics.track({"number": value, "tensor": torch.tensor(value, requires_grad=True) * 2})
     metrics.track({"rare": torch.tensor(5.0)})
@@ -25,7 +25,7 @@ def test_means_of_numbers_and_tensors() -> None:
 
 def test_a_mean_of_counts() -> None:
     """Whole numbers have a mean too: how many were right, in each of some steps."""
-    metrics = Metrics(None)
+    metrics = MetricLog(None)
     for value in (1, 2):
         metrics.track({"right": torch.tensor(value)})
     assert float(metrics.gather()["right"]) == 1.5
@@ -37,12 +37,12 @@ def test_a_mean_of_counts() -> None:
 )
 def test_pending_values_survive(values: list, tmp_path: Path) -> None:
     """Saved between two log steps and gone on with: the mean is, bit for bit, that of a run without the stop."""
-    straight, stopped = Metrics(tmp_path / "a"), Metrics(tmp_path / "b")
+    straight, stopped = MetricLog(tmp_path / "a"), MetricLog(tmp_path / "b")
     for value in values:
         straight.track({"loss": value})
     for value in values[:-1]:
         stopped.track({"loss": value})
-    other = Metrics(tmp_path / "b")
+    other = MetricLog(tmp_path / "b")
     other.load_state_dict(unpack(*pack(stopped.state_dict())))
     other.track({"loss": values[-1]})
     one, two = straight.gather()["loss"], other.gather()["loss"]
@@ -52,7 +52,7 @@ def test_pending_values_survive(values: list, tmp_path: Path) -> None:
 def test_pending_values_keep_their_precision() -> None:
     """Where nothing more comes: the mean of float32 stays one of float32, as without the stop."""
     values = [torch.tensor(v) for v in (0.1, 0.2, 0.4, 1e-7, 3.3)]
-    straight, stopped, other = Metrics(None), Metrics(None), Metrics(None)
+    straight, stopped, other = MetricLog(None), MetricLog(None), MetricLog(None)
     for value in values:
         straight.track({"loss": value})
         stopped.track({"loss": value})
@@ -63,13 +63,13 @@ def test_pending_values_keep_their_precision() -> None:
 
 def test_lines_after_the_checkpoint_are_cut_away(tmp_path: Path) -> None:
     file = tmp_path / "metrics.jsonl"
-    metrics = Metrics(file)
+    metrics = MetricLog(file)
     metrics.write({"step": 1, "文": "é"})
     state = metrics.state_dict()
     metrics.write({"step": 2})
     with file.open("ab") as stream:
         stream.write(b'{"step": 3, "lo')  # the kill
-    again = Metrics(file)
+    again = MetricLog(file)
     again.load_state_dict(state)
     again.write({"step": 2, "again": True})
     assert read_metrics(file) == [{"step": 1, "文": "é"}, {"step": 2, "again": True}]
@@ -86,9 +86,9 @@ def test_a_last_half_line_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_file_shorter_than_the_checkpoint_says_is_told(tmp_path: Path) -> None:
-    metrics = Metrics(tmp_path / "metrics.jsonl")
+    metrics = MetricLog(tmp_path / "metrics.jsonl")
     metrics.write({"step": 1})
     state = metrics.state_dict()
     (tmp_path / "metrics.jsonl").write_bytes(b"")
     with pytest.raises(RunFailed, match=r"shorter than the checkpoint says"):
-        Metrics(tmp_path / "metrics.jsonl").load_state_dict(state)
+        MetricLog(tmp_path / "metrics.jsonl").load_state_dict(state)

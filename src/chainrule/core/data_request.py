@@ -1,0 +1,67 @@
+"""What a run was asked to read: the one thing that a loader of data is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from chainrule.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class DataRequest:
+    """Where the data are, and how they are to be split. `run.data` is that of a run.
+
+    Attributes:
+        sources: what was named, by role: a path, or the name of a known data set. The role "" is the one path; others
+            are `train`, `val`, `test`, `images`, `labels`, `source`, `target`.
+        target: the column of labels, for tables.
+        val, test: the share to hold out for this split, a path that it is read from, or None: as the recipe has it.
+        seed: decides the draw of the splits that are made.
+        objects: data given in Python, by role: arrays, frames, Datasets. They are never written to JSON.
+        record: what run.json says of the data; a loader keeps its spec there.
+
+    >>> DataRequest({"": "digits"}).source, str(DataRequest({"train": "a.csv", "test": "b.csv"}))
+    ('digits', 'train=a.csv test=b.csv')
+    """
+
+    sources: Mapping[str, str]
+    target: str | None = None
+    val: float | str | None = None
+    test: float | str | None = None
+    seed: int = 0
+    objects: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    record: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any], seed: int = 0) -> DataRequest:
+        """The request that `to_record` wrote into run.json; one path has the key `source`, several are `sources`."""
+        sources = record["sources"] if "sources" in record else {"": record["source"]}
+        return cls(sources, record.get("target"), record.get("val"), record.get("test"), seed, record=record)
+
+    def to_record(self) -> dict[str, Any]:
+        """What run.json keeps of the request, as plain JSON."""
+        one = set(self.sources) == {""}
+        places = {"source": self.sources[""]} if one else {"sources": dict(self.sources)}
+        given = {"val": self.val, "test": self.test}
+        return {**places, "target": self.target, **{name: value for name, value in given.items() if value is not None}}
+
+    def __str__(self) -> str:
+        return " ".join(f"{role}={place}" if role else place for role, place in self.sources.items())
+
+    @property
+    def source(self) -> str:
+        """The one path or name; UserError where several sources were given to a reader that takes one."""
+        if set(self.sources) != {""}:
+            raise UserError("these data are read from one source", found=f"--data {self}", expected="--data PATH")
+        return self.sources[""]
+
+    @property
+    def spec(self) -> dict[str, Any] | None:
+        """What the record says of the data that were read, as plain JSON; None before they are read for the first time."""
+        return self.record.get("spec")
+
+    def keep_spec(self, spec: dict[str, Any]) -> None:
+        """Notes in the record what the data are."""
+        self.record["spec"] = spec

@@ -1,0 +1,135 @@
+"""A run's own code: what was given from Python, what a file holds that the user names, what run.json remembers of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypedDict
+
+from chainrule.core.errors import UserError
+from chainrule.core.own_code import trust
+from chainrule.core.own_code.loading import OwnFile, load, names_own_code, split_name
+
+GIVEN = "python:"  # what a setting says whose value was given from Python, before the name of its type
+SETTINGS = {"model": "network", "loss": "loss", "metrics": "metrics"}  # the settings that Python's words give
+
+
+class OwnWords(TypedDict, total=False):
+    """What the verbs take in Python for a run with code of the user's own.
+
+    Attributes:
+        model, loss, metrics: the things themselves, for a run that was given them from Python.
+        code: files that run.json names and that may run, though they were not named here before, or have changed.
+    """
+
+    model: Any
+    loss: Any
+    metrics: Any
+    code: Sequence[str | Path]
+
+
+class OwnCode:
+    """The user's own network, loss and metrics of one run.
+
+    Args:
+        record: run.json's; what ran is noted in it below "code".
+        asked: whether the settings of the record are what the user asks for now, as `train` does. Else they are those of
+            a run folder, which may come from anywhere, and its files run only if the user has named them.
+        model, loss, metrics: given from Python.
+        code: files that may run.
+    """
+
+    def __init__(
+        self,
+        record: dict[str, Any],
+        asked: bool,
+        *,
+        model: Any = None,
+        loss: Any = None,
+        metrics: Any = None,
+        code: Sequence[str | Path] = (),
+    ) -> None:
+        self.record, self.asked = record, asked
+        given = {"network": model, "loss": loss, "metrics": metrics}
+        self.given = {setting: thing for setting, thing in given.items() if thing is not None}
+        self.code = [Path(file).expanduser().resolve() for file in ([code] if isinstance(code, (str, Path)) else code)]
+
+    def get(self, setting: str) -> Any:
+        """What the setting names: the thing given, or what its file holds; None where it names no code.
+
+        Raises:
+            UserError: the file is missing, fails, has changed, or was never named by this user.
+        """
+        text = self.record["settings"].get(setting)
+        if not is_own(text):
+            return None
+        if setting in self.given:
+            return self.given[setting]
+        if text.startswith(GIVEN):
+            raise _not_given(setting, text)
+        found, file = load(*self._file(setting, text))
+        trust.remember(file)
+        self.record.setdefault("code", {})[setting] = asdict(file)
+        return found
+
+    def _file(self, setting: str, text: str) -> tuple[Path, str]:
+        """The file to run and the name in it."""
+        kept = self.record.get("code", {}).get(setting)
+        if self.asked and kept is None:
+            return split_name(text)
+        recorded = _recorded(kept)
+        place = Path(recorded.file)
+        accepted = next((file for file in self.code if file.name == place.name), None)
+        if accepted is None and len(self.code) == len(self.record["code"]) == 1:
+            accepted = self.code[0]
+        if accepted is not None:
+            return accepted, recorded.name
+        if not trust.is_named(recorded):
+            raise UserError(
+                f"the {setting} of this run is code in a file, which was not named on this machine before",
+                where=recorded.file,
+                found="run.json names it; nothing that a run folder names runs by itself",
+                cure=f"look at it, then add: --code {recorded.file}",
+            )
+        changed = recorded.changed()
+        if changed:
+            missing = not Path(changed[0]).is_file()
+            raise UserError(
+                f"the file of the {setting} {'is not there any more' if missing else 'has changed since the run'}",
+                where=changed[0],
+                expected="what it held when the run began"
+                + (f" (SHA-256 {recorded.sha256[:12]}...)" if not missing else ""),
+                cure="--code FILE, where it is now" if missing else f"the old one, or: --code {recorded.file}",
+            )
+        return place, recorded.name
+
+
+def is_own(text: object) -> bool:
+    """Whether a setting's value is code of the user's own, in a file or given from Python."""
+    return isinstance(text, str) and (text.startswith(GIVEN) or names_own_code(text))
+
+
+def word_for(thing: object) -> str:
+    """What run.json says of a thing that was given from Python.
+
+    >>> word_for(word_for), word_for(3)
+    ('python:word_for', 'python:int')
+    """
+    return GIVEN + str(getattr(thing, "__name__", type(thing).__name__))
+
+
+def _recorded(kept: Any) -> OwnFile:
+    try:
+        return OwnFile(**kept)
+    except TypeError:
+        raise UserError("run.json does not say which file its own code is in", found=kept) from None
+
+
+def _not_given(setting: str, text: str) -> UserError:
+    word = next(word for word, name in SETTINGS.items() if name == setting)
+    return UserError(
+        f"the {setting} of this run was given from Python, and a run folder does not keep it",
+        expected=f"the same again, {text.removeprefix(GIVEN)}",
+        cure=f"in Python: chainrule.resume(folder, {word}=...), and so for evaluate, predict, explain, export, report",
+    )

@@ -1,0 +1,167 @@
+"""Runs a Python file of the user's own and takes one thing out of it: `FILE.py:NAME`.
+
+A file that the user names is theirs to run. Whether a file may run that a run folder names is decided in `chainrule.core.own_code.given`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import linecache
+import sys
+import traceback
+from dataclasses import dataclass, field
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+from chainrule.core.errors import ChainruleError, UserError, unknown
+
+_ran: set[str] = set()  # the files that ran here: errors that pass through them are told by their lines
+_neighbours: set[str] = set()  # names of modules that the last file imported from its own folder
+
+
+@dataclass(frozen=True)
+class OwnFile:
+    """A file and a name in it, with what it held when it ran.
+
+    Attributes:
+        file: its whole path.
+        name: of a class, a function, an instance in it.
+        sha256: of its content.
+        imports: the same of the files that it imported from its own folder, by their paths below that folder.
+    """
+
+    file: str
+    name: str
+    sha256: str
+    imports: dict[str, str] = field(default_factory=dict)
+
+    def changed(self) -> list[str]:
+        """The files that are not as they were, or not there any more."""
+        folder = Path(self.file).parent
+        held = {self.file: self.sha256, **{str(folder / part): digest for part, digest in self.imports.items()}}
+        return [file for file, digest in held.items() if _digest_of(Path(file)) != digest]
+
+
+def names_own_code(text: object) -> bool:
+    """Whether a setting names code of the user's own.
+
+    >>> [names_own_code(text) for text in ("net.py:Net", "resnet18", "net.py", "net.py:")]
+    [True, False, False, False]
+    """
+    file, colon, name = str(text).rpartition(":")
+    return bool(colon) and file.endswith(".py") and name.isidentifier()
+
+
+def split_name(text: str) -> tuple[Path, str]:
+    """`FILE.py:NAME` as the whole path of the file and the name.
+
+    >>> split_name("/home/me/net.py:Net")[1]
+    'Net'
+    """
+    file, _, name = text.rpartition(":")
+    return Path(file).expanduser().resolve(), name
+
+
+def load(file: Path, name: str) -> tuple[Any, OwnFile]:
+    """Runs the file and gives what it calls `name`, with the record of what ran.
+
+    Modules beside the file can be imported by it. Nothing is taken from, or left in, a cache of compiled code.
+
+    Raises:
+        UserError: no such file, an error in it, told by its line, or no such name.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UserError(
+            "there is no such file" if isinstance(error, FileNotFoundError) else "the file cannot be read",
+            where=file,
+            expected="FILE.py:NAME, a Python file of your own and a name in it",
+            found=None if isinstance(error, FileNotFoundError) else error.strerror,
+        ) from None
+    sha256 = hashlib.sha256(content).hexdigest()
+    module = _run(file, content, f"own_{file.stem}_{sha256[:12]}")
+    if name not in vars(module):
+        own = [n for n, thing in vars(module).items() if getattr(thing, "__module__", None) == module.__name__]
+        raise unknown(f"{file.name} has nothing called", name, own or [n for n in vars(module) if n[:1] != "_"])
+    imports = {
+        path.relative_to(file.parent).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (Path(str(sys.modules[n].__file__)) for n in sorted(_neighbours))
+    }
+    return vars(module)[name], OwnFile(str(file), name, sha256, imports)
+
+
+class _Loader(SourceFileLoader):
+    """Runs exactly the bytes that were read: neither a newer file nor a compiled one that lies beside it."""
+
+    def __init__(self, name: str, path: str, content: bytes) -> None:
+        super().__init__(name, path)
+        self.content = content
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        return self.source_to_code(self.content, self.path)
+
+
+def _run(file: Path, content: bytes, name: str) -> ModuleType:
+    """The module of the file; those that it imports from its folder are read anew, whatever was read before."""
+    for other in _neighbours:
+        sys.modules.pop(other, None)
+    _neighbours.clear()
+    linecache.checkcache(str(file))
+    before = set(sys.modules)
+    spec = importlib.util.spec_from_file_location(name, file, loader=_Loader(name, str(file), content))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses and torch look for it
+    _ran.add(str(file))
+    sys.path.insert(0, str(file.parent))
+    try:
+        spec.loader.exec_module(module)
+    except ChainruleError:
+        raise
+    except (Exception, SystemExit) as error:
+        sys.modules.pop(name)
+        raise UserError(f"the file fails: {said(error)}", where=place_of(error) or file) from error
+    finally:
+        if str(file.parent) in sys.path:
+            sys.path.remove(str(file.parent))
+        _neighbours.update(n for n in set(sys.modules) - before - {name} if _is_beside(sys.modules[n], file.parent))
+        _ran.update(str(sys.modules[n].__file__) for n in _neighbours)
+    return module
+
+
+def _is_beside(module: ModuleType, folder: Path) -> bool:
+    file = getattr(module, "__file__", None)
+    return bool(file) and Path(str(file)).is_relative_to(folder) and "site-packages" not in Path(str(file)).parts
+
+
+def _digest_of(file: Path) -> str | None:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def said(error: BaseException) -> str:
+    """An error in a line: its kind, and what it says.
+
+    >>> said(ValueError("no such layer"))
+    'ValueError: no such layer'
+    """
+    text = (error.msg if isinstance(error, SyntaxError) else str(error)).strip()
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def place_of(error: BaseException) -> str | None:
+    """The line of the user's own files that an error comes from; None where it comes from elsewhere."""
+    if isinstance(error, SyntaxError) and error.filename in _ran:
+        return f"{error.filename}, line {error.lineno}: {(error.text or '').strip()}"
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in _ran]
+    if not own:
+        return None
+    last = own[-1]
+    inside = "" if last.name == "<module>" else f", in {last.name}"
+    return f"{last.filename}, line {last.lineno}{inside}: {last.line}"

@@ -1,0 +1,148 @@
+"""A table as it was found, in whatever form: column names, the cells as text, and where each row stands."""
+
+from __future__ import annotations
+
+import datetime
+import gzip
+import io
+import math
+import re
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chainrule.core.errors import UserError
+
+_SHEET = re.compile(r"(.*\.xlsx(?:\.gz)?)#(.+)", re.IGNORECASE)  # FILE.xlsx#SHEET names one sheet of a workbook
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A table as it was found.
+
+    Attributes:
+        header: the column names.
+        rows: the cells of each row as text; one without a value is empty.
+        lines: the number of each row where it stands.
+        origin: what it was read from.
+        unit: what `lines` counts: lines of a text, rows of a sheet or of a file without lines.
+        folder: where the files lie that its cells name.
+    """
+
+    header: list[str]
+    rows: list[list[str]]
+    lines: Sequence[int]
+    origin: str
+    unit: str = "line"
+    folder: Path = Path()
+
+    def where(self, row: int) -> str:
+        return f"{self.origin}, {self.unit} {self.lines[row]}"
+
+
+def split_sheet(place: Path) -> tuple[Path, str]:
+    """The file that a path names, and the sheet of a workbook, if it names one.
+
+    >>> split_sheet(Path("of/b.xlsx#May")), split_sheet(Path("a#1.csv"))
+    ((PosixPath('of/b.xlsx'), 'May'), (PosixPath('a#1.csv'), ''))
+    """
+    found = _SHEET.fullmatch(place.name)
+    return (place.with_name(found[1]), found[2]) if found else (place, "")
+
+
+def open_bytes(file: Path) -> io.BytesIO:
+    """A file's bytes, unpacked where its name ends in .gz; UserError where they cannot be read."""
+    try:
+        content = file.read_bytes()
+        return io.BytesIO(gzip.decompress(content) if file.suffix.lower() == ".gz" else content)
+    except (OSError, EOFError, zlib.error) as error:
+        packed = file.suffix.lower() == ".gz" and not isinstance(error, FileNotFoundError)
+        raise unreadable(file, error, "gzip is cut short or damaged: copy it again" if packed else None) from None
+
+
+def unreadable(file: object, error: object, cure: str | None = None) -> UserError:
+    return UserError("the table cannot be read", where=file, found=error, cure=cure)
+
+
+def cell_text(value: Any, where: Callable[[], str]) -> str:
+    """A typed value as a cell: whole numbers without a point, True and False as 1 and 0, nothing where there is none.
+
+    A float is written so that reading it gives the same float64. `where` names the place of a value that is no cell.
+
+    >>> [cell_text(value, str) for value in (3, 3.0, 0.1, True, None, float("nan"), "a")]
+    ['3', '3', '0.1', '1', '', '', 'a']
+    """
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, float):
+        if math.isnan(value):
+            return ""
+        return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+    if isinstance(value, (dict, list, tuple, set, bytes)):
+        raise UserError(
+            "a cell holds more than one value",
+            where=where(),
+            expected="a number or a text",
+            found="bytes" if isinstance(value, bytes) else f"{type(value).__name__}: {str(value)[:60]}",
+            cure="a column for each of its values",
+        )
+    if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
+        return value.isoformat()
+    return str(value)
+
+
+def cells_of_columns(
+    header: Sequence[Any], columns: Iterable[Sequence[Any]], origin: str, folder: Path = Path()
+) -> Cells:
+    """Typed columns as cells; rows are counted from 1."""
+    names = [str(name) for name in header]
+    texts = [
+        [
+            cell_text(value, lambda row=row, name=name: f"{origin}, row {row}, column {name!r}")  # type: ignore[misc]
+            for row, value in enumerate(column, 1)
+        ]
+        for name, column in zip(names, columns, strict=True)
+    ]
+    rows = [list(row) for row in zip(*texts, strict=True)]
+    return checked(Cells(names, rows, range(1, len(rows) + 1), origin, "row", folder))
+
+
+def checked(cells: Cells) -> Cells:
+    """The table; UserError where it has no row, or its header is none."""
+    if not cells.rows or not cells.header:
+        raise UserError(
+            "the table is empty", where=cells.origin, expected="column names, then a row a sample", found="no row"
+        )
+    check_header(cells.header, cells.origin)
+    return cells
+
+
+def check_header(header: list[str], where: str) -> None:
+    """UserError where the names of the columns are numbers, so that the line of names is missing, or one comes twice."""
+    if all(is_number(name) for name in header):
+        raise UserError(
+            "the first line holds numbers where column names belong",
+            where=where,
+            found=", ".join(header[:5]),
+            cure="put a line of column names above",
+        )
+    for name in header:
+        if header.count(name) > 1:
+            raise UserError(
+                "two columns have one name" if name else "two columns have no name", where=where, found=repr(name)
+            )
+
+
+def is_number(text: str) -> bool:
+    """Whether Python reads it as a float: also nan and inf."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

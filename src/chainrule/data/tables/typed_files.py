@@ -1,0 +1,108 @@
+"""Readers of tables whose values have types: JSON lines, Parquet, sheets of Excel. The libraries are the extra `tables`."""
+
+from __future__ import annotations
+
+import json
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from chainrule.core.errors import UserError, missing_extra
+from chainrule.data.tables.cells import Cells, cell_text, cells_of_columns, checked, open_bytes, split_sheet, unreadable
+
+_DAMAGED = "the file is damaged or cut short: copy or write it again"
+
+
+def read_jsonl(file: Path) -> Cells:
+    """One object a line; columns in the order of their first appearance, and a name that a line lacks has no value."""
+    columns: dict[str, int] = {}
+    found: list[dict[str, str]] = []
+    lines = []
+    for number, line in enumerate(open_bytes(file).read().removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+        if not line.strip():
+            continue
+        where = f"{file}, line {number}"
+        try:
+            values = json.loads(line.decode("utf-8"))
+        except ValueError as error:  # also of what is not UTF-8
+            raise UserError("a line is no JSON", where=where, expected="one object a line", found=error) from None
+        if not isinstance(values, dict):
+            raise UserError(
+                "a line holds no object", where=where, expected='{"column": value, ...}', found=str(values)[:60]
+            )
+        found.append(
+            {name: cell_text(v, lambda w=where, n=name: f"{w}, column {n!r}") for name, v in values.items()}  # type: ignore[misc]
+        )
+        columns.update(dict.fromkeys(values, 0))
+        lines.append(number)
+    header = list(columns)
+    rows = [[values.get(name, "") for name in header] for values in found]
+    return checked(Cells(header, rows, lines, str(file), folder=file.parent))
+
+
+def read_parquet(file: Path) -> Cells:
+    """All columns of a Parquet file; rows are counted from 1."""
+    table = parquet_table(file)
+    return cells_of_columns(table.column_names, (c.to_pylist() for c in table.columns), str(file), file.parent)
+
+
+def parquet_table(file: Path) -> Any:
+    """A Parquet file as a `pyarrow.Table`; UserError where it cannot be read."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise missing_extra("pyarrow", "tables") from None
+    try:
+        return pyarrow.parquet.ParquetFile(open_bytes(file)).read()
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise unreadable(file, error, _DAMAGED) from None
+
+
+def read_xlsx(place: Path) -> Cells:
+    """The sheet that is named, FILE.xlsx#split_sheet, or the only one; its first row with cells has the names of the columns."""
+    try:
+        import openpyxl
+        from openpyxl.utils.exceptions import InvalidFileException
+    except ImportError:
+        raise missing_extra("openpyxl", "tables") from None
+    file, named = split_sheet(place)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of styles and extensions, which hold no values
+            book = openpyxl.load_workbook(open_bytes(file), read_only=True, data_only=True)
+            name = _sheet(book.sheetnames, named, file)
+            values = list(book[name].iter_rows(values_only=True))
+            book.close()
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError, EOFError, SyntaxError, zipfile.BadZipFile, InvalidFileException) as error:
+        raise unreadable(file, error, _DAMAGED) from None
+    return _cells_of_sheet(values, f"{file}, sheet {name!r}", file.parent)
+
+
+def _sheet(names: list[str], named: str, file: Path) -> str:
+    if named and named not in names:
+        raise UserError(f"the workbook has no sheet {named!r}", where=file, expected="one of " + ", ".join(names))
+    if not named and len(names) > 1:
+        raise UserError(
+            f"the workbook has {len(names)} sheets",
+            where=file,
+            found=", ".join(names),
+            cure=f"name one: {file}#{names[0]}",
+        )
+    return named or names[0]
+
+
+def _cells_of_sheet(values: list[tuple[Any, ...]], origin: str, folder: Path) -> Cells:
+    """Rows of a sheet, counted as its program does; empty rows and empty columns at the right are no part of the table."""
+    kept = [(number, row) for number, row in enumerate(values, 1) if any(v not in (None, "") for v in row)]
+    width = max((i + 1 for _, row in kept for i, v in enumerate(row) if v not in (None, "")), default=0)
+    lines = [number for number, _ in kept]
+    rows = []
+    for number, row in kept:
+        padded = [*row, *[None] * (width - len(row))][:width]
+        rows.append([cell_text(v, lambda n=number: f"{origin}, row {n}") for v in padded])  # type: ignore[misc]
+    header = [name.strip() for name in rows[0]] if rows else []
+    return checked(Cells(header, rows[1:], lines[1:], origin, "row", folder))

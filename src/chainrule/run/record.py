@@ -1,0 +1,94 @@
+"""A run's record, run.json: what was asked, on what, with which versions, and what came of it."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from chainrule.core.errors import UserError
+from chainrule.core.recipe import Recipe
+from chainrule.run.folder import RunFolder
+
+
+class Record(dict[str, Any]):
+    """What run.json holds, to be read and added to as a dictionary; `write` writes it, where this process may."""
+
+    def __init__(self, content: dict[str, Any], folder: RunFolder) -> None:
+        super().__init__(content)
+        self._folder = folder
+
+    def write(self) -> None:
+        self._folder.write_json("run.json", self)
+
+    def describe_status(self, status: str, seconds: float, reason: str | None = None) -> None:
+        """Notes whether the run is running, done, failed or interrupted, why, and after which time of training."""
+        self.update(status=status, reason=reason, seconds=round(seconds, 3))
+
+
+def new_record(
+    recipe: Recipe,
+    settings: dict[str, Any],
+    common: dict[str, Any],
+    seed: int,
+    source: str,
+    target: str | None,
+    weights: str | None,
+) -> dict[str, Any]:
+    """What a record says of what was asked."""
+    return {
+        "format": 1,
+        "recipe": recipe.name,
+        "settings": settings,
+        "common": common,
+        "seed": seed,
+        "data": {"source": source, "target": target},
+        "weights": weights,
+    }
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """What run.json in `folder` holds."""
+    file = folder / "run.json"
+    if not file.is_file():
+        raise UserError("this is no run folder", where=folder, expected="a folder with run.json, as `train` writes")
+    try:
+        record = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise UserError("run.json is damaged", where=file, found=error) from None
+    needed = ("recipe", "settings", "common", "seed", "data", "weights", "device", "threads", "status")
+    if not isinstance(record, dict) or record.get("format") != 1 or not all(name in record for name in needed):
+        raise UserError(
+            "run.json is not that of a run", where=file, expected=f'an object with "format": 1, {", ".join(needed)}'
+        )
+    return record
+
+
+def circumstances() -> dict[str, Any]:
+    """What a record says of the software and the moment."""
+    from chainrule.core.version import __version__
+
+    by_command = Path(sys.argv[0]).stem in ("chainrule", "__main__")
+    return {
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "chainrule": __version__},
+        "platform": platform.platform(),
+        "commit": _commit(),
+        "command": shlex.join(["chainrule", *sys.argv[1:]]) if by_command else None,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the code that runs, where it runs from a git checkout."""
+    try:
+        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
