@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from chainrule.data.batches import Batch, BatchLoader
 from chainrule.data.catalog.sources import Source, resolve
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.samplers import Windows
+from chainrule.data.spec import Spec
 from chainrule.data.splits import fingerprint
 from chainrule.data.utf8 import not_utf8
 
@@ -34,9 +34,18 @@ class TextSplit:
         return len(self.codes)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TextSpec(Spec):
+    """A text: where it is, its distinct characters in order, and whether the test split chooses too, as in char-rnn."""
+
+    where: str
+    vocabulary: list[str]
+    val_is_test: bool
+
+
 def load_text(
     request: DataRequest, *, val_fraction: float = 0.05, test_fraction: float = 0.1, characters: int = 0
-) -> Dataset[TextSplit]:
+) -> Dataset[TextSpec, TextSplit]:
     """The run's text. Where it has no published splits, its end is the test split, and what stands before that validates.
 
     Spec: where, vocabulary (the characters in order), counts, how the splits were made, whether the validation split is
@@ -49,15 +58,15 @@ def load_text(
         characters: use only so many characters from the beginning (0: all).
     """
 
-    def read() -> tuple[dict[str, Any], dict[str, TextSplit]]:
+    def read() -> tuple[TextSpec, dict[str, TextSplit]]:
         return read_text_splits(request.source, val_fraction, test_fraction, characters)
 
-    return dataset_of(request, read)
+    return dataset_of(request, TextSpec, read)
 
 
 def read_text_splits(
     source: str, val_fraction: float, test_fraction: float, characters: int
-) -> tuple[dict[str, Any], dict[str, TextSplit]]:
+) -> tuple[TextSpec, dict[str, TextSplit]]:
     """Reads, checks and splits; what `load_text` gives a run."""
     where, texts = read_texts(source)
     if characters:
@@ -87,14 +96,14 @@ def read_text_splits(
     if len(vocabulary) < 2:
         raise UserError("the text has only one distinct character", where=where, found=repr(vocabulary[0]))
     splits = {name: TextSplit(encode(texts[name], vocabulary, where)) for name in FILES}
-    spec = {
-        "where": where,
-        "vocabulary": vocabulary,
-        "counts": {name: len(split) for name, split in splits.items()},
-        "splits": made,
-        "val_is_test": val_is_test,
-        "fingerprint": fingerprint(*(split.codes for split in splits.values())),
-    }
+    spec = TextSpec(
+        where=where,
+        vocabulary=vocabulary,
+        counts={name: len(split) for name, split in splits.items()},
+        splits=made,
+        val_is_test=val_is_test,
+        fingerprint=fingerprint(*(split.codes for split in splits.values())),
+    )
     return spec, splits
 
 

@@ -15,17 +15,13 @@ from chainrule.core.task import Deployable, Figure
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.dataset import Dataset
 from chainrule.data.images.loading import ImageSplit
+from chainrule.data.images.spec import ImageSpec
 from chainrule.data.images.unlabelled import read_other_unlabelled
 from chainrule.reporting import plots as figures
 from chainrule.run.run import Run
 from chainrule.systems.generative.fid import classifier_score, feature_statistics, frechet_distance
 from chainrule.systems.generative.images import ToPixels, from_bytes, grid, grid_columns, nearest, to_bytes, to_image
-from chainrule.systems.generative.loop import (
-    discriminator_loss,
-    non_saturating_loss,
-    train_gan,
-    update_average,
-)
+from chainrule.systems.generative.loop import discriminator_loss, non_saturating_loss, train_gan, update_average
 
 EVALUATION_BATCH = 500
 MOST_SCORED = 10_000
@@ -52,7 +48,7 @@ class ImageGan:
         self,
         run: Run,
         *,
-        data: Dataset[ImageSplit],
+        data: Dataset[ImageSpec, ImageSplit],
         generator: nn.Module,
         discriminator: nn.Module,
         average: nn.Module | None,
@@ -88,7 +84,7 @@ class ImageGan:
 
     def train(self, run: Run) -> None:
         run.require_one_process()
-        self._images_to_score(self.data.test, self.data.spec["where"])
+        self._images_to_score(self.data.test, self.data.spec.where)
         x, y = self.data.train.x.to(run.device), self.data.train.y.to(run.device)
         # Without an incomplete last batch, on whose few images batch norm would have other statistics.
         batches = Batches(x, y, self.batch_size, seed=run.seed, drop_last=True)
@@ -156,7 +152,7 @@ class ImageGan:
     def evaluate(self, data: str | None = None) -> dict[str, float]:
         place, spec = self.run.record["data"], self.data.spec
         split = self.data.test if data is None else read_other_unlabelled(data, place["target"], spec)
-        real = self._images_to_score(split, data or self.data.spec["where"])
+        real = self._images_to_score(split, data or self.data.spec.where)
         fake = self.draw(self.fixed_noise(len(real), stream=1))
         metrics = self._losses(real, fake)
         if self.scorer is None:
@@ -179,7 +175,7 @@ class ImageGan:
         }
 
     def protocol(self) -> str:
-        made, count = self.data.spec["splits"]["test"], min(MOST_SCORED, self.data.spec["counts"]["test"])
+        made, count = self.data.spec.splits["test"], min(MOST_SCORED, self.data.spec.counts["test"])
         kept = "moving average of the generator" if self.average is not None else "generator"
         seen = (
             f"fid and classifier_score by the features of {self.scorer_name}, comparable only with each other; "
@@ -253,7 +249,7 @@ class ImageGan:
 
     def deployable(self) -> Deployable:
         spec, size = self.data.spec, self.noise_size
-        shape = ", ".join(map(str, (spec["channels"], spec["size"], spec["size"])))
+        shape = ", ".join(map(str, (spec.channels, spec.size, spec.size)))
         kind = "uniform in [-1, 1]" if self.noise_kind == "uniform" else "standard normal"
 
         def inputs(count: int) -> tuple[Tensor, ...]:
@@ -272,7 +268,7 @@ class ImageGan:
         noise = torch.zeros(1, self.noise_size, device=device)
         inputs: dict[str, tuple[Tensor, ...]] = {
             "generator": (noise,),
-            "discriminator": (torch.zeros(1, spec["channels"], spec["size"], spec["size"], device=device),),
+            "discriminator": (torch.zeros(1, spec.channels, spec.size, spec.size, device=device),),
         }
         return inputs if self.average is None else {**inputs, "average": (noise,)}
 
@@ -298,7 +294,7 @@ class ImageGan:
 
     def _class_table(self) -> Figure:
         """How often the classifier answers each class: mode collapse shows as zeros."""
-        real = self._images_to_score(self.data.test, self.data.spec["where"])
+        real = self._images_to_score(self.data.test, self.data.spec.where)
         shares = []
         for images in (self.draw(self.fixed_noise(len(real), stream=1)), real):
             answer = self._scored(images)[1]

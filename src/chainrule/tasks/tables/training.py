@@ -13,6 +13,7 @@ from chainrule.data.batches import Batch, Batches
 from chainrule.data.dataset import Dataset
 from chainrule.data.preprocess import Preprocessed
 from chainrule.data.tables.loading import TableSplit
+from chainrule.data.tables.spec import TableSpec
 from chainrule.introspection.watching import watched
 from chainrule.loops.selection import select
 from chainrule.loops.supervised import fit
@@ -27,7 +28,7 @@ Choice = tuple[str, bool]  # a validation metric, and whether lower is better
 class RowTask(Protocol):
     """What a way of training asks of its task."""
 
-    data: Dataset[TableSplit]
+    data: Dataset[TableSpec, TableSplit]
     model: nn.Module
 
     def modules(self) -> dict[str, nn.Module]: ...
