@@ -6,6 +6,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -394,7 +395,7 @@ def test_stopped_at_every_step(dies: bool, whole: Path, tmp_path: Path, monkeypa
             torch.manual_seed(at)
             train(reopened(folder))
         assert numbers(folder) == expected, f"stopped at boundary {at}"
-    assert at > 25, "there were fewer boundaries than the stages have"
+    assert at > 20, "there were fewer boundaries than the stages have"
 
 
 def test_stopped_again_and_again(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -416,7 +417,7 @@ def test_stopped_again_and_again(whole: Path, tmp_path: Path, monkeypatch: pytes
             train(reopened(folder) if lives > 1 else new(folder))
         except Interrupted as stop:
             assert stop.exit_status == 143
-    assert lives == len(seen) + 1 > 25
+    assert lives == len(seen) + 1 > 20
     assert numbers(folder) == numbers(whole)
 
 
@@ -434,28 +435,41 @@ def test_a_signal_after_the_last_step_of_a_stage(tmp_path: Path) -> None:
         assert stage.finished
 
 
-def test_killed_at_every_operation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No checkpoint but those at the ends of stages, so that all operations lie there or write metrics and the best."""
+def borders(run: Run) -> None:
+    """Two stages of two steps; nothing is written but lines, the best, and what ends a stage."""
+    with run.active():
+        for name in ("one", "two"):
+            with run.stage(name):
+                net = Net()
+                run.keep(net=net)
+                for _ in run.epochs(1):
+                    for _ in run.steps(2):
+                        nn.init.normal_(net.last.bias)
+                        run.track(bias=net.last.bias)
+                run.keep_best({"net": net}, "bias", net.last.bias.item(), lower_is_better=True)
+                run.log(drawn=torch.rand(()))
+        run.finish({"metrics": {"drawn": torch.rand(()).item()}}, report=lambda: None)
+
+
+def test_killed_at_every_operation_of_the_borders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chainrule.run.record._commit", lambda: None)
-    settings = {"log_every": 100, "checkpoint_s": 1e9}
-    train(new(tmp_path / "whole", **settings), epochs=2)
+    borders(new(tmp_path / "whole"))
     expected, number, was_killed = numbers(tmp_path / "whole"), 0, True
     while was_killed:
         folder = tmp_path / str(number)
-        run = new(folder, **settings)
+        run = new(folder)
         with monkeypatch.context() as patch:
             begun = kill_at(number, patch)
             try:
-                train(run, epochs=2)
+                borders(run)
                 was_killed = False
             except Killed:
                 pass
         if was_killed:
-            train(reopened(folder), epochs=2)
-        print("@@", number, begun[-1])
+            borders(reopened(folder))
         assert numbers(folder) == expected, f"killed at operation {number}, {begun[-1]}"
         number += 1
-    assert number > 60, "it hardly wrote anything"
+    assert number > 50, "it hardly wrote anything"
 
 
 def _child(folder: str) -> None:
@@ -463,19 +477,21 @@ def _child(folder: str) -> None:
     with open(os.devnull, "w") as nothing:  # noqa: PTH123
         os.dup2(nothing.fileno(), 2)
     path = Path(folder)
-    train(reopened(path) if (path / "run.json").is_file() else new(path, checkpoint_s=0.0))
+    if (path / "run.json").is_file():
+        train(reopened(path))
+    else:  # killed before it had begun
+        shutil.rmtree(path, ignore_errors=True)
+        train(new(path, checkpoint_s=0.0))
 
 
-def killed(folder: Path, kills: int) -> int:
+def killed(folder: Path, kills: int, duration_s: float) -> int:
     """Trains in children that are killed at random instants, at most `kills` times; gives how many kills it took."""
-    draw, done, begun = random.Random(folder.name), 0, time.monotonic()
-    if kills:
-        done, duration = 0, 0.6
+    draw, done = random.Random(folder.name), 0
     while not (folder / "result.json").is_file():
         child = CONTEXT.Process(target=_child, args=(str(folder),))
         child.start()
         if done < kills:
-            child.join(timeout=draw.uniform(0.02, duration))
+            child.join(timeout=draw.uniform(0.05, duration_s))
         else:
             child.join()
         if child.is_alive():
@@ -485,17 +501,18 @@ def killed(folder: Path, kills: int) -> int:
         elif child.exitcode != 0:
             pytest.fail(f"it ended with status {child.exitcode}")
         child.join()
-        assert time.monotonic() - begun < 200
     return done
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
-@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_random(kills: int, whole: Path, tmp_path: Path) -> None:
-    done, number = 0, 0
+    begun = time.monotonic()
+    killed(tmp_path / "never", 0, 0)
+    duration_s, done, number = time.monotonic() - begun, 0, 0
     while done < kills:
         folder = tmp_path / f"killed-{number}"
-        done += killed(folder, kills - done)
+        done += killed(folder, kills - done, duration_s)
         assert numbers(folder) == numbers(whole)
         number += 1
 
