@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from functools import cached_property
@@ -30,6 +31,7 @@ from chainrule.data.text.characters import (
     stream_starts,
 )
 from chainrule.loops.supervised import fit
+from chainrule.run.autocast import choose_autocast
 from chainrule.run.run import Run
 from chainrule.systems.language.carried_state import CarriedState
 from chainrule.systems.language.figures import characters_figure, heat_strip, text_page
@@ -79,6 +81,7 @@ class CharLanguageModel:
         return {"model": self.model}
 
     def train(self, run: Run) -> None:
+        choose_autocast(run, self.modules(), self.example(), self.batch_size)
         self._check_autocast()
         streams = Streams(self.data.train.codes.to(run.device), self.batch_size, self.length, world=run.world)
         network = run.wrap_distributed(self.model)
@@ -265,7 +268,7 @@ class CharLanguageModel:
 
     def _check_autocast(self) -> None:
         """Not every CPU that multiplies in bfloat16 has an LSTM in it: UserError before the first step."""
-        if self.run.common["autocast"] != "yes":
+        if isinstance(self.run.autocast(), contextlib.nullcontext):
             return
         try:
             with torch.no_grad():
@@ -274,7 +277,7 @@ class CharLanguageModel:
             raise UserError(
                 "this device has no LSTM in bfloat16",
                 where=self.run.record["hardware"],
-                found="autocast=yes",
+                found=self.run.record.get("autocast", {}).get("why", "autocast=yes"),
                 cure="autocast=no",
             ) from error
 
