@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +13,15 @@ from torch import Tensor, nn
 
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
+from chainrule.core.settings import Count
 from chainrule.core.task import Deployable, Figure, TrainingBatch
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.dataset import Dataset
 from chainrule.data.images.augment import Change, Growing, Moment
+from chainrule.data.images.decoding import SUFFIXES
 from chainrule.data.images.loading import ImageSplit, decode_files, read_other_images
+from chainrule.data.images.spec import ImageSpec
+from chainrule.data.inputs import answer_to, asked_files, chunks
 from chainrule.functional.metrics.calibration import expected_calibration_error
 from chainrule.loops.supervised import fit
 from chainrule.nn.normalization.batch_norm import single_value_layer
@@ -28,8 +32,8 @@ from chainrule.run.input_normalization import pixel_normalization
 from chainrule.run.run import Run
 from chainrule.tasks.images import figures as class_figures
 from chainrule.tasks.images.deployment import deployable_classifier
-from chainrule.tasks.images.inputs import named_images
 from chainrule.tasks.images.objectives import Criterion, MeanLoss, Objective
+from chainrule.tasks.ranking import best_classes
 
 EVALUATION_BATCH = {"cpu": 100}  # what stays in a CPU's cache; elsewhere 1000
 CHUNK = 256  # files that are in memory at a time, in predict
@@ -59,7 +63,7 @@ class ImageClassifier:
         self,
         run: Run,
         *,
-        data: Dataset[ImageSplit],
+        data: Dataset[ImageSpec, ImageSplit],
         model: nn.Module,
         criterion: Criterion,
         optimizer: torch.optim.Optimizer,
@@ -77,8 +81,8 @@ class ImageClassifier:
         self.changes, self.learn = list(changes), learn or descend
         self.objective: Objective = objective or MeanLoss(criterion)
         self.answering = answering or model
-        self.classes: list[str] = data.spec["classes"]
-        self.normalize = normalize or pixel_normalization(run, (data.spec["mean"], data.spec["std"]))
+        self.classes: list[str] = data.spec.classes
+        self.normalize = normalize or pixel_normalization(run, (data.spec.mean, data.spec.std))
 
     def modules(self) -> dict[str, nn.Module]:
         return {"model": self.model}
@@ -119,7 +123,7 @@ class ImageClassifier:
         return self._all_scores(self._test_logits, self.data.test.y)
 
     def protocol(self) -> str:
-        made = self.data.spec["splits"]
+        made = self.data.spec.splits
         return (
             f"validation split ({made['val']}) chose the epoch by its error; "
             f"test split ({made['test']}) measured once, at the end"
@@ -127,7 +131,7 @@ class ImageClassifier:
 
     def example(self) -> dict[str, tuple[Tensor, ...]]:
         spec = self.data.spec
-        return {"model": (torch.zeros(1, spec["channels"], spec["size"], spec["size"], device=self.run.device),)}
+        return {"model": (torch.zeros(1, spec.channels, spec.size, spec.size, device=self.run.device),)}
 
     def measure(self, split: ImageSplit) -> dict[str, float]:
         """Accuracy, error and mean loss on a split, of the network itself, without test-time augmentation."""
@@ -154,31 +158,25 @@ class ImageClassifier:
         """Logits (N, K) in eval mode, for any number of byte images (N, C, H, W); with test-time augmentation unless `network` is given."""
         self.model.eval()
         answering = self.answering if network is None else network
-        parts = []
-        for chunk in x.split(EVALUATION_BATCH.get(self.run.device.type, 1000)):
-            with self.run.autocast():
-                parts.append(answering(self.normalize(chunk.to(self.run.device))).float())
-        return torch.cat(parts)
 
-    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
-        files = list(named_images(inputs))
-        if not files:
-            raise UserError("no image is named", expected="files, folders, or a line each on stdin")
-        parts = [files[first : first + CHUNK] for first in range(0, len(files), CHUNK)]
-        probs = torch.cat([self.logits(decode_files(part, self.data.spec)).softmax(1).cpu() for part in parts])
-        best = probs.topk(min(3, len(self.classes)), dim=1)
-        return [
-            {
-                "input": str(file),
-                "class": self.classes[int(index[0])],
-                "probability": round(float(value[0]), 6),
-                "top": {self.classes[int(i)]: round(float(v), 6) for i, v in zip(index, value, strict=True)},
-            }
-            for file, index, value in zip(files, best.indices, best.values, strict=True)
-        ]
+        def logits(x: Tensor) -> Tensor:
+            parts = []
+            for chunk in x.split(EVALUATION_BATCH.get(self.run.device.type, 1000)):
+                with self.run.autocast():
+                    parts.append(answering(self.normalize(chunk.to(self.run.device))).float())
+            return torch.cat(parts)
+
+        return self.run.world.map_rows(logits, x)
+
+    def predict(self, inputs: Iterable[str], out: Path | None, *, top: Count = 3) -> Iterator[dict[str, Any]]:
+        """The class of each image, and the `top` likeliest classes with their probabilities."""
+        for part in chunks(asked_files(inputs, SUFFIXES, "image"), CHUNK):
+            x = decode_files([asked.value for asked in part], self.data.spec)
+            answers = best_classes(self.logits(x).softmax(1).cpu(), self.classes, top, "probability")
+            yield from map(answer_to, part, answers)
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
-        x = decode_files(list(named_images(inputs)), self.data.spec)
+        x = decode_files([asked.value for asked in asked_files(inputs, SUFFIXES, "image")], self.data.spec)
         return {"model": (self.normalize(x.to(self.run.device)),)}
 
     def test_images(self) -> Tensor:
@@ -200,7 +198,7 @@ class ImageClassifier:
 
     def deployable(self) -> Deployable:
         spec = self.data.spec
-        shape = (spec["channels"], spec["size"], spec["size"])
+        shape = (spec.channels, spec.size, spec.size)
         return deployable_classifier(self.normalize, self.answering, shape, self.classes)
 
     def figures(self) -> list[Figure]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from chainrule.data.dataset import Dataset
     from chainrule.data.images.augment import Change
     from chainrule.data.images.loading import ImageSplit
+    from chainrule.data.images.spec import ImageSpec
     from chainrule.run.run import Run
     from chainrule.tasks.images.classification import ImageClassifier
     from chainrule.tasks.images.objectives import Objective
@@ -128,7 +129,7 @@ def image_classifier(
         momentum=momentum if optimizer in ("sgd", "nesterov") else 0.0,
         weight_decay=weight_decay,
     )
-    steps = total_steps(epochs, data.spec["counts"]["train"], batch_size)
+    steps = total_steps(epochs, data.spec.counts["train"], batch_size)
     rise = round(warmup * steps)
     criterion = _criterion(run, data, label_smoothing, balance, heads)
     objective: Objective = MixupLoss(criterion, mixup) if mixup else MeanLoss(criterion)
@@ -143,18 +144,18 @@ def image_classifier(
         schedule=as_schedule(rule, rising(rise, cosine(lr, max(steps - rise, 1)))),
         epochs=epochs,
         batch_size=batch_size,
-        changes=_changes(crop, flip, colour, round(cutout * data.spec["size"]), grow, data.spec["size"]),
+        changes=_changes(crop, flip, colour, round(cutout * data.spec.size), grow, data.spec.size),
         objective=objective,
         answering=FlipAverage(model) if test_flip else None,
         normalize=pixel_normalization(
             run,
-            (data.spec["mean"], data.spec["std"]),
+            (data.spec.mean, data.spec.std),
             (published.preprocessing.mean, published.preprocessing.std) if published else None,
         ),
     )
 
 
-def _form(network: str, spec: dict[str, Any], heads: float) -> dict[str, Any]:
+def _form(network: str, spec: ImageSpec, heads: float) -> dict[str, Any]:
     """What the network is built with: classes and channels, the size where it depends on it, heads where they are wanted."""
     import inspect
 
@@ -171,12 +172,7 @@ def _form(network: str, spec: dict[str, Any], heads: float) -> dict[str, Any]:
             expected="googlenet, googlenet-bn",
             cure="heads=0",
         )
-    form = {
-        "num_classes": len(spec["classes"]),
-        "in_channels": spec["channels"],
-        "size": spec["size"],
-        "heads": heads > 0,
-    }
+    form = {"num_classes": len(spec.classes), "in_channels": spec.channels, "size": spec.size, "heads": heads > 0}
     return {name: value for name, value in form.items() if name in takes}
 
 
@@ -211,7 +207,7 @@ def _groups(model: nn.Module, backbone_lr: float) -> list[dict[str, Any]]:
 
 
 def _criterion(
-    run: Run, data: Dataset[ImageSplit], label_smoothing: float, balance: str, heads: float
+    run: Run, data: Dataset[ImageSpec, ImageSplit], label_smoothing: float, balance: str, heads: float
 ) -> Callable[[Tensor | tuple[Tensor, ...], Tensor], Tensor]:
     """Cross entropy a sample; balanced, a class weighs N / (K n_k), so that each has the same share of the sum.
 
@@ -221,7 +217,7 @@ def _criterion(
 
     weight = None
     if balance == "loss":
-        counts = torch.tensor(data.spec["class_counts"], dtype=torch.float32)
+        counts = torch.tensor(data.spec.class_counts, dtype=torch.float32)
         weight = (counts.sum() / (len(counts) * counts)).to(run.device)
 
     def criterion(logits: Tensor | tuple[Tensor, ...], y: Tensor) -> Tensor:
