@@ -308,7 +308,9 @@ class Run:
             self._files.write(f"figures/{name}.png", lambda path: image.save(path, format="png"), self.step)
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
-        return autocast(self.device, self.common["autocast"])
+        """Around a forward pass: products in bfloat16 where the run was begun with them (`chainrule.run.autocast`)."""
+        chosen = self.record.get("autocast", {}).get("dtype")
+        return autocast(self.device, self.common["autocast"], chosen)
 
     def require_one_process(self) -> None:
         """For a recipe whose learning is not shared: an error where torchrun started several processes."""
