@@ -565,6 +565,10 @@ def test_a_stage_without_a_loop(tmp_path: Path) -> None:
             run.keep(net=net)
             if not stage.finished:
                 nn.init.uniform_(net.last.bias)
+        with run.stage("dear") as stage:
+            if not stage.finished:  # all of it is left out
+                run.keep(other=Net())
+                torch.rand(3)
         return stage, net, torch.rand(()).item()
 
     stage, net, after = act(new(tmp_path / "run"))

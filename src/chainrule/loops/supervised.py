@@ -61,14 +61,8 @@ def fit(
             module.train()
         for batch in run.batches(train):
             # 1. Forward: the loss of the batch; training ends here, with an explanation, if it is NaN or infinite.
-<<<<<<< HEAD
-            with run.autocast():
-                loss = objective(batch)
-            run.guard(loss, modules, rerun=partial(objective, batch), batch=batch)
-=======
             loss = loss_of(batch)
-            run.guard(loss, modules, rerun=partial(loss_of, batch), inputs={"x": batch.x}, samples=batch.index)
->>>>>>> wt-speed
+            run.guard(loss, modules, rerun=partial(loss_of, batch), batch=batch)
             # 2. Backward: its gradient, clipped by norm if asked.
             optimizer.zero_grad()
             loss.backward()
