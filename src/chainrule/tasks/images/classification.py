@@ -22,6 +22,7 @@ from chainrule.data.images.decoding import SUFFIXES
 from chainrule.data.images.loading import ImageSplit, decode_files, read_other_images
 from chainrule.data.images.spec import ImageSpec
 from chainrule.data.inputs import answer_to, asked_files, chunks
+from chainrule.data.layout import Place
 from chainrule.functional.metrics.calibration import expected_calibration_error
 from chainrule.loops.supervised import fit
 from chainrule.nn.normalization.batch_norm import single_value_layer
@@ -115,7 +116,7 @@ class ImageClassifier:
             x = change(x, moment)
         return self.normalize(x)
 
-    def evaluate(self, data: str | None = None) -> dict[str, float]:
+    def evaluate(self, data: Place | None = None) -> dict[str, float]:
         if data is not None:
             other = read_other_images(data, self.run.data.target, self.data.spec)
             return self._all_scores(self.logits(other.x), other.y)
