@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.course import Topic
+from chainrule.run.parallel import align_buffers
 from chainrule.run.protocols import Loader, Stateful
 from chainrule.run.run import Run
 
@@ -68,6 +69,7 @@ def fit(
             schedule.step()
             run.track(loss=loss, lr=optimizer.param_groups[0]["lr"])
         # 4. After each epoch: validate, keep the best weights, stop early where they have not improved for long.
+        align_buffers(modules, run.world)
         metrics = validate()
         run.log(**{f"val_{name}": value for name, value in metrics.items()})
         if choose_by is not None:

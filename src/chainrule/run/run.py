@@ -331,12 +331,13 @@ class Run:
         """
         return self._processes.place(module)
 
-    def wrap_distributed(self, module: nn.Module, *, rests: bool = False) -> Any:
+    def wrap_distributed(self, module: nn.Module, *, rests: bool = False, again: bool = False) -> Any:
         """The module to call in training: itself, or with DDP around it where several processes train.
 
-        `rests` says that some parameters have no gradient for a while, as frozen ones.
+        `rests` says that some parameters have no gradient for a while, as frozen ones; `again` that it is called more
+        than once before a backward pass.
         """
-        return self._processes.wrap_distributed(module, rests=rests)
+        return self._processes.wrap_distributed(module, rests=rests, again=again)
 
     # -- around the loop ----------------------------------------------------------------------------------------
 
@@ -426,7 +427,9 @@ class Run:
 
     @property
     def _processes(self) -> Processes:
-        return Processes(self.world, self.device, self.common["parallel"], self.recipe.name)
+        common = self.common
+        synchronised = bool(common.get("sync_batch_norm"))  # of runs that began before there was the setting: no
+        return Processes(self.world, self.device, common["parallel"], self.recipe.name, synchronised)
 
     def _expect(self, steps: int) -> None:
         stage = self._stages.at_work
