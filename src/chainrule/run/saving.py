@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
+from chainrule.core import atomic
 from chainrule.core.errors import RunFailed
 from chainrule.run import parallel
 from chainrule.run.checkpoint import folder as checkpoint
@@ -90,7 +92,13 @@ class Saving:
     def save_last(self, step: int) -> None:
         """Writes the parts as the stage leaves them."""
         self.require_finite(step)
-        self._replace(last_name(self._stage), {name: part.state_dict() for name, part in self.parts.items()}, step)
+        name = last_name(self._stage)
+        self._replace(name, {part_name: part.state_dict() for part_name, part in self.parts.items()}, step)
+        if self._processes.world.is_main_process:  # onto the disk before a checkpoint says that it is there
+            path = self._folder.path / name
+            with self._folder.mention_checkpoint(name, step), path.open("rb+") as file:
+                os.fsync(file.fileno())
+                atomic.sync_folder(path.parent)
 
     def _replace(self, name: str, tree: dict[str, Any], step: int) -> None:
         """Writes a file of states in the place of the last one, in one step.

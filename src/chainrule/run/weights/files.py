@@ -14,6 +14,7 @@ from torch import Tensor
 from chainrule.core.errors import UserError
 from chainrule.run.checkpoint.sharded import whole
 from chainrule.run.checkpoint.tree import load_tree, pack, read_safetensors
+from chainrule.run.weights.learnt import learnt
 
 PICKLED = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # how zip archives and pickles begin
 
@@ -23,7 +24,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     What the file is, is told by its beginning, not by its name. From a `.pth` or `.pt` a plain state dict is read, by
     PyTorch's restricted reader; the prefix `module.` that DataParallel leaves on every name is taken off. The folder of a
-    run stands for the weights that its validation chose.
+    run stands for the weights that its validation chose; of one with stages, each network's of the last that kept it.
 
     Raises:
         UserError: where there is no such file; it is empty, cut off or of another kind; it holds anything but tensors
@@ -32,6 +33,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if path.is_dir():
         folder, path = path, path / "checkpoint" / "best.safetensors"
         if not path.is_file():
+            if (folder / "checkpoint" / "stages").is_dir():
+                return pack(whole(learnt(folder)))[1], {"tree": ""}
             raise UserError(
                 "the folder holds no weights that a run has chosen",
                 where=folder,
