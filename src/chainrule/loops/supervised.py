@@ -52,7 +52,7 @@ def fit(
     run.keep(**modules, optimizer=optimizer, schedule=schedule, **(keep or {}))
     parameters = [p for module in modules.values() for p in module.parameters()]
 
-    def loss_of(batch: Batch) -> Tensor:
+    def loss_of(batch: Record) -> Tensor:
         with run.autocast():
             return objective(batch)
 
