@@ -188,7 +188,8 @@ class LoopSurface:
         """
         self._guard.remember(self.step, self.epoch, self.position, loss)
         if self.device.type == "cpu" or (self.step + 1) % self.common["log_every"] == 0:
-            self._guard.check(modules, rerun, batch, self._batch_at)
+            # With several processes a forward pass sends messages, and the others would not take part in this one.
+            self._guard.check(modules, rerun if self.world.size == 1 else None, batch, self._batch_at)
 
     def keep_best(self, modules: Mapping[str, nn.Module], metric: str, value: float, lower_is_better: bool) -> bool:
         """Keeps the weights if `metric`, measured on the validation split, is the best so far; of equals, the later."""
@@ -202,7 +203,9 @@ class LoopSurface:
     # -- device and processes -----------------------------------------------------------------------------------
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
-        return autocast(self.device, self.common["autocast"])
+        """Around a forward pass: products in bfloat16 where the run was begun with them (`chainrule.run.autocast`)."""
+        chosen = self.record.get("autocast", {}).get("dtype")
+        return autocast(self.device, self.common["autocast"], chosen)
 
     def require_one_process(self) -> None:
         """For a recipe whose learning is not shared: an error where torchrun started several processes."""
