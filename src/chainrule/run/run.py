@@ -16,6 +16,7 @@ So the state that is saved is always that between two steps, and resuming from i
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ import torch
 
 from chainrule.core.device import World, choose_device, hardware, join_world
 from chainrule.core.discovery import get_recipe
-from chainrule.core.errors import Interrupted, RunFailed, UserError
+from chainrule.core.errors import Interrupted, RunFailed, UserError, missing_extra
 from chainrule.core.recipe import Recipe
 from chainrule.run.folder import RunFolder, claim
 from chainrule.run.metric_log import read_metrics
@@ -143,6 +144,23 @@ class Run(LoopSurface):
     def log_lines(self) -> list[dict[str, Any]]:
         """What metrics.jsonl holds."""
         return read_metrics(self.folder / "metrics.jsonl")
+
+    def metrics(self) -> Any:
+        """What metrics.jsonl holds, as a frame of pandas: a row a line, a column a metric, NaN where it was not measured.
+
+        Raises:
+            UserError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise missing_extra("pandas", "tables") from None
+        return pandas.DataFrame(self.log_lines())
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it. By name, since reports stand above runs."""
+        html: str = importlib.import_module("chainrule.reporting.notebook").show(self)
+        return html
 
     def result(self) -> dict[str, Any] | None:
         """What result.json holds, or None before the end."""
