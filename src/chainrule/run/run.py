@@ -67,6 +67,7 @@ class Run:
         self.metric_log = MetricLog(folder / "metrics.jsonl" if world.is_main_process else None)
         self.progress = Progress(record["recipe"], quiet=not world.is_main_process)
         self._guard, self._signals = Guard(), Signals()
+        self._loader: Loader | None = None
         self.seconds = 0.0
         self._clock = self._saved_at = time.monotonic()
         self._task: Task | None = None
@@ -221,12 +222,14 @@ class Run:
     def batches(self, loader: Loader) -> Iterator[Any]:
         """The batches of this epoch that are left."""
         self._expect(len(loader))
+        self._loader = loader
         yield from self._stages.at_work.steps(loader.epoch(self.epoch, self.position))
         self.flush()
 
     def steps(self, count: int) -> Iterator[int]:
         """The steps that are left of `count`, for loops that have no batches; counted from 0 in each epoch."""
         self._expect(count)
+        self._loader = None
         yield from self._stages.at_work.steps(iter(range(self.position, count)))
         self.flush()
 
@@ -283,21 +286,17 @@ class Run:
         self.progress.line(f"{stage.place_in_words()}: {describe(plain)}")
 
     def guard(
-        self,
-        loss: Tensor,
-        modules: Mapping[str, nn.Module],
-        rerun: Callable[[], object],
-        inputs: Mapping[str, Tensor] | None = None,
-        samples: Tensor | None = None,
+        self, loss: Tensor, modules: Mapping[str, nn.Module], rerun: Callable[[], object], batch: object = None
     ) -> None:
-        """Stops the run where the loss is NaN or infinite, and names the first layer or input where it appeared.
+        """Stops the run where the loss is NaN or infinite, and names where that appeared first: the field of the batch
+        and the sample, the parameter or the layer.
 
         On the CPU at the step itself, before its update; elsewhere the device is not waited for, and the losses since
         the last log step are looked at together there.
         """
-        self._guard.remember(self.step, loss)
+        self._guard.remember(self.step, self.epoch, self.position, loss)
         if self.device.type == "cpu" or (self.step + 1) % self.common["log_every"] == 0:
-            self._guard.check(self.epoch, modules, rerun, inputs or {}, samples)
+            self._guard.check(modules, rerun, batch, self._batch_at)
 
     def keep_best(self, modules: Mapping[str, nn.Module], metric: str, value: float, lower_is_better: bool) -> bool:
         """Keeps the weights if `metric`, measured on the validation split, is the best so far; of equals, the later."""
@@ -332,12 +331,13 @@ class Run:
         """
         return self._processes.place(module)
 
-    def wrap_distributed(self, module: nn.Module, *, rests: bool = False) -> Any:
+    def wrap_distributed(self, module: nn.Module, *, rests: bool = False, again: bool = False) -> Any:
         """The module to call in training: itself, or with DDP around it where several processes train.
 
-        `rests` says that some parameters have no gradient for a while, as frozen ones.
+        `rests` says that some parameters have no gradient for a while, as frozen ones; `again` that it is called more
+        than once before a backward pass.
         """
-        return self._processes.wrap_distributed(module, rests=rests)
+        return self._processes.wrap_distributed(module, rests=rests, again=again)
 
     # -- around the loop ----------------------------------------------------------------------------------------
 
@@ -427,13 +427,19 @@ class Run:
 
     @property
     def _processes(self) -> Processes:
-        return Processes(self.world, self.device, self.common["parallel"], self.recipe.name)
+        common = self.common
+        synchronised = bool(common.get("sync_batch_norm"))  # of runs that began before there was the setting: no
+        return Processes(self.world, self.device, common["parallel"], self.recipe.name, synchronised)
 
     def _expect(self, steps: int) -> None:
         stage = self._stages.at_work
         if not stage.finished:
             self.progress.total = steps * (stage.of_epochs or 1)
             self.progress.update(self.step, force=True)
+
+    def _batch_at(self, epoch: int, position: int) -> object:
+        """A batch of `batches` made again; None where the loop draws its own."""
+        return None if self._loader is None else next(self._loader.epoch(epoch, position), None)
 
     def _write_line(self, values: dict[str, Any]) -> None:
         seconds = self.seconds + time.monotonic() - self._clock

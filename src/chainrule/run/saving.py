@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from chainrule.core import atomic
 from chainrule.core.errors import RunFailed
 from chainrule.run import parallel
 from chainrule.run.checkpoint import folder as checkpoint
@@ -91,5 +94,12 @@ class Saving:
         """Writes the parts as the stage leaves them."""
         self.require_finite(step)
         parts = {name: parallel.full_state(part) for name, part in self.parts.items()}
+
+        def write(path: Path) -> None:
+            save_tree(parts, path)
+            with path.open("rb+") as file:  # onto the disk before a checkpoint says that it is there
+                os.fsync(file.fileno())
+
         if self._processes.world.is_main_process:
-            self._folder.write(last_name(self._stage), lambda path: save_tree(parts, path), step)
+            self._folder.write(last_name(self._stage), write, step)
+            atomic.sync_folder((self._folder.path / last_name(self._stage)).parent)

@@ -109,7 +109,9 @@ class Stage:
         return {**({"stage": self.name} if self.name else {}), "step": self.step, "epoch": self.epoch}
 
     def place_in_words(self) -> str:
-        place = f"epoch {self.epoch + 1}/{self.of_epochs}" if self.of_epochs else f"step {self.step}"
+        place = (
+            f"epoch {min(self.epoch + 1, self.of_epochs)}/{self.of_epochs}" if self.of_epochs else f"step {self.step}"
+        )
         return f"{self.name}, {place}" if self.name else place
 
     def epochs(self, count: int) -> Iterator[int]:

@@ -43,7 +43,7 @@ def given(data: Any) -> Given:
             Dataset cannot be read; split and sample are named.
 
     >>> str(given((np.zeros((4, 2)), [0, 1, 0, 1])))
-    'given in Python: train x float64 (4, 2), y int64 (4,); fingerprint 2f95b3f1f07a'
+    'given in Python: train x float64 (4, 2), y int64 (4,); fingerprint 3c87e7a8144f'
     """
     splits = data if isinstance(data, Mapping) and not is_frame(data) else {"train": data}
     if "train" not in splits or set(splits) - set(SPLITS):

@@ -84,5 +84,5 @@ def _pair(sample: Any, place: str) -> tuple[Any, Any]:
             raise UserError("the target of a sample is no single number", where=place, found=tuple(y.shape))
         y = y.item()
     if not isinstance(y, (int, float, str)):
-        raise UserError("the target of a sample is no number and no text", where=place, found=type(y).__name__)
+        raise UserError("the target of a sample is neither a number nor a text", where=place, found=type(y).__name__)
     return x, y

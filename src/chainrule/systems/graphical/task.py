@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core import atomic
+from chainrule.core.device import World
 from chainrule.core.errors import UserError
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
@@ -40,14 +41,13 @@ class Mixture(Protocol):
     means: Tensor
 
     def start(self, x: Tensor, num_components: int, generator: torch.Generator) -> None: ...
-    def expectation(self, x: Tensor) -> Any: ...
+    def expectation(self, x: Tensor, world: World = ...) -> Any: ...
     def maximisation(self, statistics: Any) -> None: ...
     def log_prob(self, x: Tensor) -> Tensor: ...
     def responsibilities(self, x: Tensor) -> Tensor: ...
     def log_joint(self, x: Tensor) -> Tensor: ...
     def covariance_matrices(self) -> Tensor: ...
-    def bic(self, x: Tensor) -> float: ...
-    def criteria(self, x: Tensor) -> dict[str, float]: ...
+    def criteria(self, x: Tensor, world: World = ...) -> dict[str, float]: ...
     def sample(self, count: int) -> tuple[Tensor, Tensor]: ...
 
 
@@ -88,7 +88,6 @@ class MixtureDensity:
         return {"model": self.model}
 
     def train(self, run: Run) -> None:
-        run.require_one_process()
         x = self.data.train.x.to(run.device, self.dtype)
         val = self._rows(self.data.val.x)
         given = bool(run.record.get("weights"))
@@ -106,8 +105,8 @@ class MixtureDensity:
                 self.model.start(x, self.candidates[number], generator)
 
         def measure() -> dict[str, float]:
-            found = {"components": self.model.num_components, **self.model.criteria(x)}
-            return {**found, "val_nll_nats": -float(self.model.log_prob(val).mean())} if len(val) else found
+            found = {"components": self.model.num_components, **self.model.criteria(x, run.world)}
+            return {**found, "val_nll_nats": -float(self._log_prob(val).mean())} if len(val) else found
 
         em(
             run,
@@ -126,11 +125,11 @@ class MixtureDensity:
         """Mean negative log-density of a row, of the standardised columns and in the table's units; BIC of the rows."""
         target = self.run.data.target
         x = self._rows(self.data.test.x if data is None else read_other(data, target, self.data.spec))
-        nll = -float(self.model.log_prob(x).mean())
+        nll = -float(self._log_prob(x).mean())
         return {
             "nll_nats": nll,
             "nll_nats_in_units": nll + self._log_scale(),
-            "bic": self.model.bic(x),
+            "bic": self.model.criteria(x, self.run.world)["bic"],
             "components": self.model.num_components,
         }
 
@@ -268,6 +267,10 @@ class MixtureDensity:
     def _rows(self, x: Tensor) -> Tensor:
         """Rows where the model is, in its dtype."""
         return x.to(self.run.device, self.model.means.dtype)
+
+    def _log_prob(self, x: Tensor) -> Tensor:
+        """log p(x) (N,) of rows (N, D); several processes share them."""
+        return self.run.world.map_rows(self.model.log_prob, x)
 
     def _log_scale(self) -> float:
         """What the standardised columns' log-density exceeds that in the table's units by."""

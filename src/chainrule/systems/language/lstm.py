@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import LSTM as TorchLSTM
+from torch.nn import LSTM as TorchLSTM  # noqa: N811
 from torch.nn import Dropout as TorchDropout
 
 State = tuple[Tensor, Tensor]  # hidden state h and cell c, each (L, B, H)

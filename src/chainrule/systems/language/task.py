@@ -146,26 +146,33 @@ class CharLanguageModel:
         streams = max(1, min(EVALUATION_STREAMS, count // (4 * CONTEXT)))
         size, starts = stream_size(count, streams), stream_starts(count, streams).to(codes.device)
         early = CONTEXT if streams > 1 else 0
-        positions = starts[:, None] + torch.arange(-early, size + 1, device=codes.device)
-        rows = codes[positions.clamp_min(0)]  # (streams, early + size + 1)
-        # 2. Read the context of each part, for its state alone.
-        losses, state = [], None
-        if early:
-            _, state = self._forward(rows[:, :early].long(), None)
-            for part in state:
-                part[:, 0] = 0.0  # the first part is the beginning of the text
-        # 3. Read window after window, the state carried along.
-        for begin in range(early, early + size, EVALUATION_LENGTH):
-            window = rows[:, begin : min(begin + EVALUATION_LENGTH, early + size) + 1].long()
-            logits, state = self._forward(window[:, :-1], state)
-            losses.append(F.cross_entropy(logits.transpose(1, 2), window[:, 1:], reduction="none"))  # (streams, T)
+        state: State | None = None
+
+        def read(starts: Tensor) -> Tensor:
+            """Losses (streams, size) of the parts that begin there; several processes share them."""
+            nonlocal state
+            positions = starts[:, None] + torch.arange(-early, size + 1, device=codes.device)
+            rows = codes[positions.clamp_min(0)]  # (streams, early + size + 1)
+            # 2. Read the context of each part, for its state alone.
+            losses, state = [], None
+            if early:
+                _, state = self._forward(rows[:, :early].long(), None)
+                for part in state:
+                    part[:, starts == 0] = 0.0  # the first part is the beginning of the text
+            # 3. Read window after window, the state carried along.
+            for begin in range(early, early + size, EVALUATION_LENGTH):
+                window = rows[:, begin : min(begin + EVALUATION_LENGTH, early + size) + 1].long()
+                logits, state = self._forward(window[:, :-1], state)
+                losses.append(F.cross_entropy(logits.transpose(1, 2), window[:, 1:], reduction="none"))  # (streams, T)
+            return torch.cat(losses, 1)
+
         # 4. Join the parts in the order of the text; where two overlap, the later one counts.
-        together = torch.cat(losses, 1)  # (streams, size)
+        together = self.run.world.map_rows(read, starts)  # (streams, size)
         result = together.new_empty(count)
         for start, values in zip(starts.tolist(), together, strict=True):
             result[start : start + size] = values
         assert state is not None
-        return result, (state[0][:, -1:], state[1][:, -1:])  # that of the last part, (L, 1, H) each
+        return result, (state[0][:, -1:], state[1][:, -1:])  # that of the last part read here, (L, 1, H) each
 
     def predict(self, inputs: Iterable[str], out: Path | None, *, top: Count = 5) -> Iterator[dict[str, Any]]:
         """For each text, or file of text: how likely it is, and the `top` characters likeliest to come next."""

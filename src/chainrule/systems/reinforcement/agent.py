@@ -19,11 +19,17 @@ from chainrule.systems.reinforcement.environments import Environments, Step
 
 @dataclass(frozen=True)
 class Learnt:
-    """What a learning phase says of itself: its loss, other metrics, and how to compute the loss's network again."""
+    """What a learning phase says of itself: its loss, other metrics; where the loss is NaN, what is looked at.
+
+    Attributes:
+        rerun: calls the networks as the loss did.
+        batch: what was learnt from, a record of tensors.
+    """
 
     loss: Tensor
     metrics: Mapping[str, Any] = field(default_factory=dict)
     rerun: Callable[[], object] = lambda: None
+    batch: Any = None
 
 
 class Agent(Protocol):

@@ -138,7 +138,8 @@ class DQNAgent:
             return None
         loss = improve(self.q, self.target, self.optimizer, self.memory, config, config.updates_before(step))
         metrics: dict[str, Any] = {"epsilon": config.epsilon_at(step - count)}
-        return Learnt(loss, metrics, rerun=lambda: self.q(self.memory.stored().obs[:1]))
+        stored = self.memory.stored()
+        return Learnt(loss, metrics, rerun=lambda: self.q(stored.obs[:1]), batch=stored)
 
     def deployable(self) -> tuple[nn.Module, str, dict[str, Any]]:
         return self.q, "q_values", {"q_values": "the action to take is the index of the largest"}

@@ -41,7 +41,7 @@ def learn_by_acting(
         step = (position + 1) * count
         learnt = agent.learn(obs, action, seen, step)
         if learnt is not None:
-            run.guard(learnt.loss, agent.modules(), rerun=learnt.rerun)
+            run.guard(learnt.loss, agent.modules(), rerun=learnt.rerun, batch=learnt.batch)
             run.track(loss=learnt.loss, **learnt.metrics)
         # What is logged, and which weights are kept: no part of the algorithm.
         for episode_return, length in environments.finished:

@@ -157,11 +157,15 @@ class ImageClassifier:
         """Logits (N, K) in eval mode, for any number of byte images (N, C, H, W); with test-time augmentation unless `network` is given."""
         self.model.eval()
         answering = self.answering if network is None else network
-        parts = []
-        for chunk in x.split(EVALUATION_BATCH.get(self.run.device.type, 1000)):
-            with self.run.autocast():
-                parts.append(answering(self.normalize(chunk.to(self.run.device))).float())
-        return torch.cat(parts)
+
+        def logits(x: Tensor) -> Tensor:
+            parts = []
+            for chunk in x.split(EVALUATION_BATCH.get(self.run.device.type, 1000)):
+                with self.run.autocast():
+                    parts.append(answering(self.normalize(chunk.to(self.run.device))).float())
+            return torch.cat(parts)
+
+        return self.run.world.map_rows(logits, x)
 
     def predict(self, inputs: Iterable[str], out: Path | None, *, top: Count = 3) -> Iterator[dict[str, Any]]:
         """The class of each image, and the `top` likeliest classes with their probabilities."""

@@ -47,7 +47,8 @@ class OwnMetrics:
         self.names: tuple[str, ...] | None = None
 
     def __call__(self, answers: Tensor, y: Tensor) -> dict[str, float]:
-        answers, y, values = answers.detach().cpu(), y.detach().cpu(), {}
+        answers, y = answers.detach().cpu(), y.detach().cpu()
+        values: dict[str, float] = {}
         for name, function in self.functions.items():
             given = answers.softmax(1) if answers.dim() == 2 and _first(function) in PROBABILITIES else answers
             try:

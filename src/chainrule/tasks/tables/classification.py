@@ -21,7 +21,7 @@ from chainrule.reporting import plots as figures
 from chainrule.run.run import Run
 from chainrule.tasks.ranking import best_classes
 from chainrule.tasks.tables import figures as row_figures
-from chainrule.tasks.tables.evaluation import EVALUATION_BATCH, deployable_row_model, selection_protocol
+from chainrule.tasks.tables.evaluation import deployable_row_model, evaluate_rows, selection_protocol
 from chainrule.tasks.tables.training import Learn
 
 
@@ -85,8 +85,7 @@ class TableClassifier:
     def scores(self, x: Tensor) -> Tensor:
         """Scores (N, K) in eval mode, on the CPU, for any number of rows (N, D) on the scale of the data."""
         self.model.eval()
-        parts = x.split(EVALUATION_BATCH)
-        return torch.cat([self.model(part.to(self.run.device, self.dtype)).cpu() for part in parts])
+        return evaluate_rows(self.run, self.model, x, self.dtype)
 
     def predict(self, inputs: Iterable[str], out: Path | None, *, top: Count = 3) -> Iterator[dict[str, Any]]:
         """The class of each row, and the `top` likeliest classes with their probabilities or scores."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from chainrule.core.task import Deployable
 from chainrule.data.spec import Spec
@@ -14,6 +14,15 @@ from chainrule.data.tables.spec import TableSpec
 from chainrule.run.run import Run
 
 EVALUATION_BATCH = 4096
+
+
+def evaluate_rows(run: Run, model: nn.Module, x: Tensor, dtype: torch.dtype) -> Tensor:
+    """The model's answers (N, ...), on the CPU, to any number of rows x (N, D); several processes share them."""
+
+    def answers(x: Tensor) -> Tensor:
+        return torch.cat([model(part.to(run.device, dtype)).cpu() for part in x.split(EVALUATION_BATCH)])
+
+    return run.world.map_rows(answers, x)
 
 
 def selection_protocol(run: Run, spec: Spec, how: str) -> str:

@@ -18,7 +18,7 @@ from chainrule.data.tables.new_rows import asked_rows, read_labelled, read_rows
 from chainrule.data.tables.spec import TableSpec
 from chainrule.run.run import Run
 from chainrule.tasks.tables import figures as row_figures
-from chainrule.tasks.tables.evaluation import EVALUATION_BATCH, deployable_row_model, selection_protocol
+from chainrule.tasks.tables.evaluation import deployable_row_model, evaluate_rows, selection_protocol
 from chainrule.tasks.tables.training import Learn
 
 
@@ -66,8 +66,7 @@ class TableRegressor:
     def answers(self, x: Tensor) -> Tensor:
         """Numbers (N,) in eval mode, on the CPU, for any number of rows (N, D) on the scale of the data."""
         self.model.eval()
-        parts = x.split(EVALUATION_BATCH)
-        return torch.cat([self.model(part.to(self.run.device, self.dtype)).cpu() for part in parts])
+        return evaluate_rows(self.run, self.model, x, self.dtype)
 
     def predict(self, inputs: Iterable[str], out: Path | None) -> Iterator[dict[str, Any]]:
         """The number for each row, called as the target is."""

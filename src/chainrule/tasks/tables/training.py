@@ -49,14 +49,15 @@ def grid_search(candidates: Sequence[Mapping[str, Any]] = ({},), choose_by: Choi
         raise ValueError("several candidates need a metric that chooses")
 
     def learn(run: Run, task: RowTask) -> None:
-        run.require_one_process()
         train, val = task.data.train, task.data.val
-        x = _fit_preprocess(task.model, train.x)
         model = task.model.model if isinstance(task.model, Preprocessed) else task.model
         assert isinstance(model, Fitted)
+        if not model.shares:
+            run.require_one_process()
+        x = _fit_preprocess(task.model, train.x)
 
         def fit_one(settings: Mapping[str, Any]) -> dict[str, Any]:
-            model.fit(x, train.y, **settings)
+            model.fit(x, train.y, world=run.world, **settings)
             iterations = getattr(model.estimator, "n_iter_", None)
             return {} if iterations is None else {"iterations": int(torch.as_tensor(iterations).max())}
 
