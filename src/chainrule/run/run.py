@@ -31,6 +31,7 @@ from chainrule.core.device import World, autocast, choose_device, hardware, join
 from chainrule.core.discovery import get_recipe
 from chainrule.core.errors import Interrupted, RunFailed, UserError
 from chainrule.core.recipe import Recipe
+from chainrule.optim.compiler_import import spare_compiler
 from chainrule.run.folder import RunFolder, claim
 from chainrule.run.guard import Guard
 from chainrule.run.metric_log import MetricLog, read_metrics
@@ -181,6 +182,8 @@ class Run:
         """What the recipe built, with fresh weights; `open_task` has the trained ones."""
         if self._task is None:
             torch.manual_seed(self.seed)
+            if self.common["compile"] != "yes":
+                spare_compiler()
             settings = {key: tuple(v) if isinstance(v, list) else v for key, v in self.record["settings"].items()}
             self._task = self.recipe.build(self, **settings)
             self.write_record()
