@@ -22,7 +22,7 @@ SPLITS = ("train", "val", "test")
 IDX_FILE = "train-images-idx3-ubyte"  # with or without .gz
 CIFAR10_FOLDER = "cifar-10-batches-bin"
 
-Form = Literal["shipped", "idx", "cifar10", "csv", "npz", "folder", "file"]
+Form = Literal["shipped", "idx", "cifar10", "csv", "npz", "shards", "folder", "file"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Layout:
     Attributes:
         place: a path, or a known data set that ships with a dependency.
         form: `shipped`; `idx` and `cifar10` for folders of published files; `csv` for a table in any form of
-            `read_cells`, or a folder with train.csv or another of them; `npz`; else `folder` or `file`.
+            `read_cells`, or a folder with train.csv or another of them; `npz`; `shards` for .tar files of webdataset, or a
+            folder with some; else `folder` or `file`.
         splits: the file or the folder of each split that the user has made, `train` at least. Without a folder of its
             own train is the whole place.
     """
@@ -66,7 +67,8 @@ def layout_of(place: Source | Path) -> Layout:
     if isinstance(place, Source):
         return Layout(place, "shipped", {})
     if not place.is_dir():
-        form: Form = "csv" if table_ending(place) else "npz" if place.suffix.lower() == ".npz" else "file"
+        endings: dict[str, Form] = {".npz": "npz", ".tar": "shards"}
+        form = "csv" if table_ending(place) else endings.get(place.suffix.lower(), "file")
         return Layout(place, form, {"train": place})
     if any((place / f"{IDX_FILE}{end}").is_file() for end in (".gz", "")):
         return Layout(place, "idx", {"train": place})
@@ -75,6 +77,8 @@ def layout_of(place: Source | Path) -> Layout:
     tables = {name: file for name in SPLITS if (file := _table_of_split(place, name)) is not None}
     if "train" in tables:
         return Layout(place, "csv", tables)
+    if any(place.glob("*.tar")):
+        return Layout(place, "shards", {"train": place})
     return Layout(place, "folder", split_folders(place))
 
 

@@ -14,6 +14,7 @@ from chainrule.data.images.csv_images import PATH_COLUMN
 from chainrule.data.images.decoding import SUFFIXES, TOO_LARGE, decoding_error, ignore_warnings, is_hidden
 from chainrule.data.images.files import read_images
 from chainrule.data.images.loading import check_labels, usual_channels
+from chainrule.data.images.packed import opened
 from chainrule.data.images.raw import RawImageSet
 from chainrule.data.images.unlabelled import is_unlabelled, read_unlabelled
 from chainrule.data.kind import Kind
@@ -34,7 +35,9 @@ def _holds_images(layout: Layout, target: str | None) -> bool:
         return _mostly_images(layout) or (not layout.endings and bool(subfolders(layout.train)))
     if layout.form == "csv":
         return PATH_COLUMN in layout.tables["train"].header or _holds_pixels(layout, target)
-    return layout.form in ("idx", "cifar10") or (layout.form == "npz" and rank_of_inputs(layout.train) not in (0, 1, 2))
+    return layout.form in ("idx", "cifar10", "shards") or (
+        layout.form == "npz" and rank_of_inputs(layout.train) not in (0, 1, 2)
+    )
 
 
 def _holds_unlabelled(layout: Layout, target: str | None) -> bool:
@@ -115,7 +118,7 @@ def _expect_readable(raw: RawImageSet) -> None:
 
 def _too_deep(layout: Layout, raw: RawImageSet) -> dict[str, Any]:
     """A warning where no class folder holds an image itself: then the folder named may lie one too high."""
-    files = raw.splits["train"].files
+    files = [file for file in raw.splits["train"].files if isinstance(file, Path)]
     if not files or layout.form != "folder":
         return {}
     top = layout.train
@@ -131,7 +134,7 @@ def _too_deep(layout: Layout, raw: RawImageSet) -> dict[str, Any]:
 def _passed_over(layout: Layout, raw: RawImageSet) -> dict[str, Any]:
     """The files of a folder that training would not look at, counted by ending; nothing where there are none."""
     taken, place = {file for part in raw.splits.values() for file in part.files}, layout.place
-    if not taken or not isinstance(place, Path) or not place.is_dir():
+    if not taken or not isinstance(place, Path) or not place.is_dir() or layout.form == "shards":
         return {}
     others = Counter(
         f"a {f.suffix.lower()} outside the class folders"
@@ -151,7 +154,7 @@ def _sizes(raw: RawImageSet) -> str:
             if part.arrays is not None:
                 sizes.add((part.arrays.shape[2], part.arrays.shape[1]))
             for file in part.files:
-                with Image.open(file) as image:
+                with Image.open(opened(file)) as image:
                     sizes.add(image.size)
     if len(sizes) == 1:
         width, height = next(iter(sizes))

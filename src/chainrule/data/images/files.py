@@ -14,6 +14,7 @@ from chainrule.data.images.csv_images import read_csv_images
 from chainrule.data.images.decoding import SUFFIXES, image_files
 from chainrule.data.images.published import read_cifar10, read_digits, read_idx_folder
 from chainrule.data.images.raw import RawImages, RawImageSet
+from chainrule.data.images.shards import read_shards
 from chainrule.data.layout import Layout, layout_of, subfolders
 
 
@@ -30,6 +31,8 @@ def read_images(source: Source | Path, target: str | None) -> RawImageSet:
         return read_csv_images(layout, target)
     if layout.form == "folder":
         return _class_folders(layout)
+    if layout.form == "shards":
+        return read_shards(layout.train)
     reader = {"idx": read_idx_folder, "cifar10": read_cifar10, "npz": read_npz_images}.get(layout.form)
     if reader is not None:
         return reader(layout.train)
