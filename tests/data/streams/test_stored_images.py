@@ -78,15 +78,16 @@ def numbers(run: Any) -> tuple[Any, ...]:
 def test_a_run_is_equal_bit_for_bit_wherever_its_images_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "_report", lambda run: None)
     source = class_folders(tmp_path / "d", 20)
-    settings: dict[str, Any] = {"network": "lenet-caffe", "size": 28, "epochs": 2, "batch_size": 7, "log_every": 1}
+    settings: dict[str, Any] = {"epochs": 2, "batch_size": 7, "log_every": 1}
     found = []
     for asked in ("yes", "no"):
         monkeypatch.setenv(SETTING, asked)
-        run = chainrule.train("image-classifier", data=source, out=tmp_path / asked, **settings)
+        run = chainrule.train("lenet-caffe", data=source, out=tmp_path / asked, **settings)
         record = json.loads((tmp_path / asked / "run.json").read_text())["data"]["in_memory"]
         assert record == {"chosen": asked == "yes", "reason": f"{SETTING}={asked}"}
         assert isinstance(run.task.data.train.x, StoredImages) == (asked == "no")
-        run.task.figures()
+        if asked == "no":
+            run.task.figures()
         found.append(numbers(run))
     assert found[0] == found[1]
     # A run that is opened again repeats its choice, and counts no pixel once more.
@@ -182,8 +183,10 @@ print(request.record["in_memory"]["reason"])
 def test_four_times_the_memory_that_a_limit_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under RLIMIT_DATA a set of 4 times what it leaves is decoded, counted and read; in memory it cannot be."""
     monkeypatch.setenv("CHAINRULE_CACHE", str(tmp_path / "cache"))
-    source = class_folders(tmp_path / "d", 330, size=4)
-    command = [sys.executable, "-c", LIMITED, str(source), str(32_000_000)]
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "1")  # so that what is freed is free, and the margin not left to chance
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
+    source = class_folders(tmp_path / "d", 370, size=4)
+    command = [sys.executable, "-c", LIMITED, str(source), str(36_000_000)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0 and "are not within 1/4" in done.stdout, done.stderr
     monkeypatch.setenv(SETTING, "yes")
