@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
 from chainrule.core.task import Figure
+from chainrule.data.layout import Place
 from chainrule.loops.experiment import Row, Rows, experiment
 from chainrule.run.run import Run
 
@@ -57,7 +58,7 @@ class Study:
         run.require_one_process()
         experiment(run, rows=self.rows, points=self.points, measure=self._measure)
 
-    def evaluate(self, data: str | None = None) -> dict[str, float]:
+    def evaluate(self, data: Place | None = None) -> dict[str, float]:
         if data is not None:
             raise UserError(
                 "a study cannot be evaluated on other data",

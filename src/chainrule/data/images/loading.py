@@ -14,7 +14,6 @@ from torch import Tensor
 
 from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import UserError
-from chainrule.data.catalog.sources import resolve
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.images.cache import decoded
 from chainrule.data.images.decoding import mixed_kinds
@@ -22,7 +21,7 @@ from chainrule.data.images.files import read_images
 from chainrule.data.images.raw import RawImages, RawImageSet
 from chainrule.data.images.spec import ImageSpec, PixelForm
 from chainrule.data.images.storing import to_stored
-from chainrule.data.layout import SPLITS
+from chainrule.data.layout import SPLITS, Place
 from chainrule.data.splits import fingerprint, hold_out
 from chainrule.data.streams.memory import choose_memory
 from chainrule.data.streams.stored import StoredImages
@@ -85,12 +84,13 @@ def load_images(
 
     def read() -> tuple[ImageSpec, dict[str, ImageSplit]]:
         return read_image_splits(
-            request.source,
+            request,
             target=request.target,
             size=size,
             channels=channels,
             seed=request.seed,
-            val_fraction=val_fraction,
+            val_fraction=request.share("val", val_fraction),
+            test_fraction=request.share("test", 0.2),
             margin=margin,
             fits=fits if may_stay else None,
             known=None if request.spec is None else ImageSpec.from_json(request.spec),
@@ -101,13 +101,15 @@ def load_images(
         raise UserError(
             "the validation split is empty, and nothing else may choose the weights",
             where=data.spec.where,
-            cure=f"val_fraction={1 / 12:.2g}" if val_fraction == 0 else "put images into val, or remove it",
+            cure=f"val_fraction={1 / 12:.2g}"
+            if request.share("val", val_fraction) == 0
+            else "put images into val, or remove it",
         )
     return data
 
 
 def read_image_splits(
-    source: str,
+    source: Place,
     *,
     target: str | None,
     size: int,
@@ -124,7 +126,7 @@ def read_image_splits(
     `fits` says whether so many bytes are read into memory; all are where it is not given. `known` is the spec of the run
     that is resumed: images that stay on the disk are not counted once more.
     """
-    raw = read_images(resolve(source), target)
+    raw = read_images(source, target)
     check_labels(raw)
     channels, raw_splits = channels or usual_channels(raw), raw.splits
     wanted = sum(len(part.labels) for part in raw_splits.values()) * channels * size * size
@@ -179,12 +181,12 @@ def image_spec(
     )
 
 
-def read_other_images(source: str, target: str | None, spec: ImageSpec) -> ImageSplit:
+def read_other_images(source: Place, target: str | None, spec: ImageSpec) -> ImageSplit:
     """Other images of the classes of `spec`, as large and in its colours: their own test split, else all of them.
 
     Of files, whose classes have names, some of the classes are enough; numbers of arrays must be those of the run.
     """
-    raw, classes = read_images(resolve(source), target), spec.classes
+    raw, classes = read_images(source, target), spec.classes
     named = bool(raw.splits["train"].files)
     if not set(raw.classes) <= set(classes) if named else raw.classes != classes:
         raise UserError(

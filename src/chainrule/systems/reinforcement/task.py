@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from chainrule.core.errors import UserError
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
+from chainrule.data.layout import Place
 from chainrule.reporting import plots as figures
 from chainrule.run.run import Run
 from chainrule.systems.reinforcement.environments import EnvironmentSpec, Episodes, environment_spec, make
@@ -99,8 +100,8 @@ class QAgent:
             solved = bool(returns.mean() >= self.stop_at)
         return {"return": float(returns.mean()), "episodes": len(returns)}, solved
 
-    def evaluate(self, data: str | None = None) -> dict[str, float]:
-        episodes = self.data.test if data is None else self._other(data)
+    def evaluate(self, data: Place | None = None) -> dict[str, float]:
+        episodes = self.data.test if data is None else self._other(str(data))
         returns, lengths = episodes.play(self.act, range(TEST_EPISODES))
         return {
             "return": float(returns.mean()),

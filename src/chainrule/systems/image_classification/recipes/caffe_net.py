@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     "caffe-net",
     task="image classification",
     data="digits",
+    kinds=("images",),
     source="Jia et al. 2014; Caffe examples/mnist",
     model="caffe-net",
     target=Target(

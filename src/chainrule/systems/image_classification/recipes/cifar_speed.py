@@ -18,6 +18,7 @@ WHITENED = 5000  # images that the first layer is set by
     "cifar-speed",
     task="image classification",
     data="cifar10",
+    kinds=("images",),
     source="Jordan 2024 (arXiv 2404.00498); Jordan et al.: Muon, 2024",
     model="cifar-net",
     target=Target(

@@ -27,6 +27,7 @@ Optimizer = Literal["sgd", "nesterov", "adam", "adamw"]
     "image-classifier",
     task="image classification",
     data="digits",
+    kinds=("images",),
     source="He et al. 2016 for the network; Szegedy et al. 2015, DeVries and Taylor 2017, Zhang et al. 2018 for augmentation",
     model="resnet18",
     model_setting="network",

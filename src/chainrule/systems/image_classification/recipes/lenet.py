@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     "lenet-caffe",
     task="image classification",
     data="digits",
+    kinds=("images",),
     source="Caffe examples/mnist (Jia et al. 2014)",
     model="lenet-caffe",
     target=Target(
@@ -64,6 +65,7 @@ def lenet_caffe(
     "lenet5",
     task="image classification",
     data="digits",
+    kinds=("images",),
     source="LeCun et al. 1998",
     model="lenet5",
     target=Target(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     "resnet20",
     task="image classification",
     data="cifar10",
+    kinds=("images",),
     source="He et al. 2016, section 4.2",
     model="resnet20",
     target=Target(
