@@ -188,11 +188,11 @@ def test_a_streamed_run_is_stopped_resumed_and_equal(tmp_path: Path, monkeypatch
         patch.setattr(Run, "_between_steps", stop)
         chainrule.train("lenet-caffe", out=tmp_path / "cut", **settings)
     monkeypatch.delenv(SETTING)
-    from chainrule.data.images import storing
+    from chainrule.data.streams import images as stored_images
 
     read: list[int] = []
-    plain = storing._Decoder.__call__
-    monkeypatch.setattr(storing._Decoder, "__call__", lambda self, n: read.extend(n.tolist()) or plain(self, n))
+    plain = stored_images._Decoder.__call__
+    monkeypatch.setattr(stored_images._Decoder, "__call__", lambda self, n: read.extend(n.tolist()) or plain(self, n))
     cut = chainrule.resume(tmp_path / "cut")
     assert isinstance(cut.task.data.train.x, StoredImages)
     assert numbers(cut) == numbers(whole)

@@ -196,7 +196,7 @@ def test_four_times_the_memory_that_a_limit_leaves(tmp_path: Path, monkeypatch: 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "map_decoded", lambda *given, **more: None)
-    monkeypatch.setattr("chainrule.data.images.storing.map_decoded", lambda *given, **more: None)
+    monkeypatch.setattr("chainrule.data.streams.images.map_decoded", lambda *given, **more: None)
     source = str(class_folders(tmp_path / "d", 8))
     _, splits = read_image_splits(source, size=8, **COMMON, fits=lambda wanted: False)
     assert isinstance(splits["train"].x, torch.Tensor)

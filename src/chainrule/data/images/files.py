@@ -15,8 +15,8 @@ from chainrule.data.images.decoding import SUFFIXES, image_files
 from chainrule.data.images.labelled_files import read_labelled_files
 from chainrule.data.images.published import read_cifar10, read_digits, read_idx_folder
 from chainrule.data.images.raw import RawImages, RawImageSet
-from chainrule.data.images.shards import read_shards
 from chainrule.data.layout import Layout, Place, joined, layout_of, subfolders
+from chainrule.data.streams.shards import read_shards
 
 
 def read_images(place: Place, target: str | None) -> RawImageSet:

@@ -20,9 +20,9 @@ from chainrule.data.images.decoding import mixed_kinds
 from chainrule.data.images.files import read_images
 from chainrule.data.images.raw import RawImages, RawImageSet
 from chainrule.data.images.spec import ImageSpec, PixelForm
-from chainrule.data.images.storing import to_stored
 from chainrule.data.layout import SPLITS, Place
 from chainrule.data.splits import fingerprint, hold_out
+from chainrule.data.streams.images import to_stored
 from chainrule.data.streams.memory import choose_memory
 from chainrule.data.streams.stored import StoredImages
 
