@@ -68,19 +68,20 @@ class Run(LoopSurface):
         common: dict[str, Any],
         *,
         seed: int,
-        data: str | None,
+        data: str | DataRequest | None,
         target: str | None,
         device: str,
         out: str | Path | None,
         weights: str | None = None,
     ) -> Run:
         """A new run in a new folder. `settings` are the recipe's own, `common` those of `run_settings`."""
+        request = data if isinstance(data, DataRequest) else DataRequest({"": data or recipe.data}, target)
         where = choose_device(device)
         if common["threads"]:
             torch.set_num_threads(common["threads"])
         world = join_world(where)
         folder, made = claim(recipe.name, out) if world.is_main_process else (Path(), False)
-        record = new_record(recipe, settings, common, seed, data or recipe.data, target, weights)
+        record = new_record(recipe, settings, common, seed, request, weights)
         record |= {"device": str(where), "threads": torch.get_num_threads(), "processes": world.size}
         record |= {"hardware": hardware(where), **circumstances(), "status": "running"}
         folder = Path(world.broadcast(str(folder)))
