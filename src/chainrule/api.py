@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from chainrule.core.device import leave_world
 from chainrule.core.discovery import all_recipes, get_recipe
 from chainrule.core.errors import UserError
+from chainrule.core.own_code.given import OwnWords, is_own, separated
+from chainrule.core.own_code.loading import told_by_line
 from chainrule.core.recipe import Recipe
 from chainrule.core.settings import bind
 from chainrule.core.task import Exports, Generates, HasNumParameters, HasPretrained, Predicts
@@ -27,6 +29,7 @@ def train(
     seed: int = 0,
     device: str = "auto",
     weights: str | None = None,
+    model: Any = None,
     **settings: Any,
 ) -> Run:
     """Trains a recipe, evaluates it on the test split, and gives the Run, whose folder holds everything.
@@ -40,6 +43,8 @@ def train(
         device: auto, cpu, cuda or mps.
         weights: a file to start from: safetensors, a state dict of torch.save, or for the networks that Caffe has too
             a .caffemodel; the folder of a run; or `torchvision`, which publishes weights for some of the networks.
+        model: a network of your own, where the recipe has a setting `network`: a class of modules, a function that returns
+            one, or a module, which is then trained in place. `loss` and `metrics` may be functions likewise.
         settings: the recipe's own settings and those of `run_settings`.
 
     Raises:
@@ -47,31 +52,35 @@ def train(
         RunFailed: where the run could not be finished.
     """
     found = get_recipe(recipe)
-    values = bind(settings, found.build, run_settings, owner=f"the recipe {recipe}")
+    own, settings, words = separated(settings, model, found.build, owner=f"the recipe {recipe}")
+    values = bind(settings, found.build, run_settings, owner=f"the recipe {recipe}") | words
     common = {name: values.pop(name) for name in bind({}, run_settings, owner="")}
     if seed < 0:
         raise UserError("the seed is out of range", expected="a whole number, 0 or more", found=seed)
     run = Run.create(
-        found, values, common, seed=seed, data=data, target=target, device=device, out=out, weights=weights
+        found, values, common, seed=seed, data=data, target=target, device=device, out=out, weights=weights, own=own
     )
     return _train(run)
 
 
-def resume(folder: str | Path, *, device: str | None = None) -> Run:
-    """Resumes a run exactly where its last checkpoint stands; the numbers are those of a run never stopped."""
+def resume(folder: str | Path, *, device: str | None = None, **own: Unpack[OwnWords]) -> Run:
+    """Resumes a run exactly where its last checkpoint stands; the numbers are those of a run never stopped.
+
+    A run with code of the user's own is given it again: see `Run.load`, for the other verbs too.
+    """
     record = read_record(Path(folder))
     if record["status"] == "done":
         raise UserError(
             "this run is done", where=folder, cure=f"chainrule evaluate {folder}, or a new run with more epochs"
         )
-    run = Run.load(folder, device or record["device"].partition(":")[0], trains=True)
+    run = Run.load(folder, device or record["device"].partition(":")[0], trains=True, **own)
     run.restore_threads()
     return _train(run, resume=True)
 
 
 def _train(run: Run, resume: bool = False) -> Run:
     try:
-        with run.active():
+        with run.active(), told_by_line():
             if resume:
                 run.resume()
             task = run.task
@@ -166,9 +175,11 @@ def count_parameters(run: Run) -> int:
     return trainable or sum(m.num_parameters for m in modules if isinstance(m, HasNumParameters))
 
 
-def evaluate(folder: str | Path, *, data: str | None = None, device: str = "auto") -> dict[str, float]:
+def evaluate(
+    folder: str | Path, *, data: str | None = None, device: str = "auto", **own: Unpack[OwnWords]
+) -> dict[str, float]:
     """Metrics of a run on its own test split, or on other data of the same kind."""
-    return measure(Run.load(folder, device), data)
+    return measure(Run.load(folder, device, **own), data)
 
 
 def measure(run: Run, data: str | None) -> dict[str, float]:
@@ -182,10 +193,15 @@ def _is_own(data: str, own: str) -> bool:
 
 
 def predict(
-    folder: str | Path, inputs: list[str], *, out: str | Path | None = None, device: str = "auto"
+    folder: str | Path,
+    inputs: list[str],
+    *,
+    out: str | Path | None = None,
+    device: str = "auto",
+    **own: Unpack[OwnWords],
 ) -> list[dict[str, Any]]:
     """The run's answers for the user's own inputs."""
-    run = Run.load(folder, device)
+    run = Run.load(folder, device, **own)
     if not inputs:
         raise UserError("there is nothing to predict from", expected="one input or more")
     task = run.open_task()
@@ -232,6 +248,7 @@ def explain(
     target: int | str | None = None,
     out: str | Path | None = None,
     device: str = "auto",
+    **own: Unpack[OwnWords],
 ) -> Path:
     """Looks inside a run, a recipe, or a computation: one HTML file that works offline.
 
@@ -248,6 +265,7 @@ def explain(
         target: of an image classifier with an input, the class that is asked about, by name or number; the answer's if none.
         out: the file to write, or a folder for it; explain.html in the run, explain-RECIPE.html or graph.html here.
         device: where a run's networks run.
+        own: for a run with code of the user's own.
     """
     from chainrule.introspection.explain import explain_module, explain_recipe, explain_run
     from chainrule.models import example_of_description, get_card
@@ -264,10 +282,11 @@ def explain(
     if len(given) > 1:
         raise UserError("explain looks at one input at a time", expected="one", found=len(given))
     if (path / "run.json").is_file() or (path.is_dir() and name not in all_recipes()):
-        run = Run.load(path, device)
+        run = Run.load(path, device, **own)
         _expect_a_network(run.recipe)
         name_of_model = _model_name(run)
-        return explain_run(run, get_card(name_of_model) if name_of_model else None, given, place, target)
+        card = get_card(name_of_model) if name_of_model and not is_own(name_of_model) else None
+        return explain_run(run, card, given, place, target)
     if name not in all_recipes() and ("/" in name or "\\" in name):
         raise UserError("there is no such run folder", where=name, expected="a run folder, or the name of a recipe")
     recipe = get_recipe(name)
@@ -309,21 +328,21 @@ def explain_text(what: str, inputs: list[str]) -> Any:
     return graph_of_text(what, inputs)
 
 
-def export(folder: str | Path, to: str, *, out: str | Path | None = None) -> dict[str, Any]:
+def export(folder: str | Path, to: str, *, out: str | Path | None = None, **own: Unpack[OwnWords]) -> dict[str, Any]:
     """A file to deploy (`onnx` or `torch`), checked against the model at several batch sizes before this returns."""
     from chainrule.reporting.export import export_system
 
-    run = Run.load(folder, "cpu")
+    run = Run.load(folder, "cpu", **own)
     task = run.open_task()
     if not isinstance(task, Exports):
         raise UserError(f"{run.recipe.name} has nothing to export", cure=_what_it_does(run))
     return export_system(task.deployable(), to, Path(out) if out else None, run)
 
 
-def report(*folders: str | Path, out: str | Path | None = None) -> Path:
+def report(*folders: str | Path, out: str | Path | None = None, **own: Unpack[OwnWords]) -> Path:
     """One HTML file: curves, figures, samples, settings; a comparison where several runs are named."""
     from chainrule.reporting.report import write_report
 
     if not folders:
         raise UserError("there is nothing to report on", expected="one run folder or more")
-    return write_report([Run.load(folder) for folder in folders], Path(out) if out else None)
+    return write_report([Run.load(folder, **own) for folder in folders], Path(out) if out else None)

@@ -21,7 +21,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ from chainrule.core.data_request import DataRequest
 from chainrule.core.device import World, autocast, choose_device, hardware, join_world
 from chainrule.core.discovery import get_recipe
 from chainrule.core.errors import Interrupted, RunFailed, UserError
+from chainrule.core.own_code.given import OwnCode, OwnWords
 from chainrule.core.recipe import Recipe
 from chainrule.run.folder import RunFolder, claim
 from chainrule.run.guard import Guard
@@ -61,10 +62,13 @@ class Run:
         *,
         trains: bool,
         made_folder: bool = False,
+        asked: bool = False,
+        own: OwnWords | None = None,
     ) -> None:
         self.folder, self.recipe, self.device, self.world = folder, recipe, device, world
         self._files = RunFolder(folder, writes=trains and world.is_main_process, made=made_folder)
         self.record = Record(record, self._files)
+        self.own = OwnCode(self.record, asked, **(own or {}))
         self._position = Position(self._between_steps)
         self._saving = Saving(self._files, self._processes)
         self.metric_log = MetricLog(folder / "metrics.jsonl" if world.is_main_process else None)
@@ -90,8 +94,10 @@ class Run:
         device: str,
         out: str | Path | None,
         weights: str | None = None,
+        own: OwnWords | None = None,
     ) -> Run:
-        """A new run in a new folder. `settings` are the recipe's own, `common` those of `run_settings`."""
+        """A new run in a new folder. `settings` are the recipe's own, `common` those of `run_settings`; `own` is what the
+        user gives from Python of the code that the settings name."""
         where = choose_device(device)
         if common["threads"]:
             torch.set_num_threads(common["threads"])
@@ -101,22 +107,30 @@ class Run:
         record |= {"device": str(where), "threads": torch.get_num_threads(), "processes": world.size}
         record |= {"hardware": hardware(where), **circumstances(), "status": "running"}
         folder = Path(world.broadcast(str(folder)))
-        run = cls(folder, record, recipe, where, world, trains=True, made_folder=made)
+        run = cls(folder, record, recipe, where, world, trains=True, made_folder=made, asked=True, own=own)
         run.write_record()
         return run
 
     @classmethod
     def load(
-        cls, folder: str | Path, device: str = "auto", *, trains: bool = False, recipe: Recipe | None = None
+        cls,
+        folder: str | Path,
+        device: str = "auto",
+        *,
+        trains: bool = False,
+        recipe: Recipe | None = None,
+        **own: Unpack[OwnWords],
     ) -> Run:
         """The run in `folder`: to look at and to answer with, in one process, leaving run.json as it is.
 
         With `trains` it is opened to resume: together with the other processes, where torchrun started them. `recipe` is
-        the one of that name below `chainrule.systems`, unless it is given.
+        the one of that name below `chainrule.systems`, unless it is given. `model`, `loss` and `metrics` are given again to
+        a run that had them from Python; `code` are files of the user's own that may run, though they were not named here
+        before, or have changed.
         """
         record, where = read_record(Path(folder)), choose_device(device)
         world = join_world(where) if trains else World()
-        return cls(Path(folder), record, recipe or get_recipe(record["recipe"]), where, world, trains=trains)
+        return cls(Path(folder), record, recipe or get_recipe(record["recipe"]), where, world, trains=trains, own=own)
 
     @property
     def step(self) -> int:

@@ -20,12 +20,7 @@ from chainrule.reporting import plots as figures
 from chainrule.run.run import Run
 from chainrule.systems.generative.fid import classifier_score, feature_statistics, frechet_distance
 from chainrule.systems.generative.images import ToPixels, from_bytes, grid, grid_columns, nearest, to_bytes, to_image
-from chainrule.systems.generative.loop import (
-    discriminator_loss,
-    non_saturating_loss,
-    train_gan,
-    update_average,
-)
+from chainrule.systems.generative.loop import discriminator_loss, non_saturating_loss, train_gan, update_average
 
 EVALUATION_BATCH = 500
 MOST_SCORED = 10_000
