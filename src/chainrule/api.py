@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Unpack
 
 from chainrule.core.device import leave_world
 from chainrule.core.discovery import all_recipes, get_recipe
 from chainrule.core.errors import UserError
-from chainrule.core.own_code.given import OwnWords, is_own, separated
+from chainrule.core.own_code.given import OwnWords, divided, is_own, separated
 from chainrule.core.own_code.loading import told_by_line
 from chainrule.core.recipe import Recipe
 from chainrule.core.settings import bind
 from chainrule.core.task import Exports, Generates, HasNumParameters, HasPretrained, Predicts
+from chainrule.core.verbs import bind_options, expect_verb, recipe_of_run
 from chainrule.data.catalog.published_weights import find_weights
+from chainrule.data.given.reading import as_source
+from chainrule.data.given.source import Given
 from chainrule.models import PUBLISHERS, published_weights, recognise
+from chainrule.reporting.answers import answer_file, is_answer_file
+from chainrule.run.progress import counted
 from chainrule.run.record import read_record
 from chainrule.run.run import Run
 from chainrule.run.settings import run_settings
+from chainrule.run.weights.loading import load_file
 
 
 def train(
     recipe: str,
     *,
-    data: str | None = None,
+    data: Any = None,
     target: str | None = None,
     out: str | Path | None = None,
     seed: int = 0,
@@ -36,7 +44,8 @@ def train(
 
     Args:
         recipe: its name, as `chainrule list` shows it.
-        data: a known data set or a path; the recipe's own by default.
+        data: a known data set or a path; the recipe's own by default. Or data themselves: (x, y) of arrays or tensors,
+            a frame, a Dataset of torch, see `chainrule.data.given.reading.given`.
         target: the column of labels, for tables.
         out: the run folder, new or empty; runs/RECIPE-N by default.
         seed: decides every random draw.
@@ -58,23 +67,33 @@ def train(
     if seed < 0:
         raise UserError("the seed is out of range", expected="a whole number, 0 or more", found=seed)
     run = Run.create(
-        found, values, common, seed=seed, data=data, target=target, device=device, out=out, weights=weights, own=own
+        found,
+        values,
+        common,
+        seed=seed,
+        data=as_source(data),
+        target=target,
+        device=device,
+        out=out,
+        weights=weights,
+        own=own,
     )
     return _train(run)
 
 
-def resume(folder: str | Path, *, device: str | None = None, **own: Unpack[OwnWords]) -> Run:
+def resume(folder: str | Path, *, data: Any = None, device: str | None = None, **own: Unpack[OwnWords]) -> Run:
     """Resumes a run exactly where its last checkpoint stands; the numbers are those of a run never stopped.
 
-    A run with code of the user's own is given it again: see `Run.load`, for the other verbs too.
+    `data` are those that the run was given in Python, where it was: the same once more. Code of the user's own is given
+    again likewise: see `Run.load`, for the other verbs too.
     """
     record = read_record(Path(folder))
     if record["status"] == "done":
         raise UserError(
             "this run is done", where=folder, cure=f"chainrule evaluate {folder}, or a new run with more epochs"
         )
-    run = Run.load(folder, device or record["device"].partition(":")[0], trains=True, **own)
-    run.restore_threads()
+    device = device or record["device"].partition(":")[0]
+    run = Run.load(folder, device, trains=True, data=as_source(data), **own)
     return _train(run, resume=True)
 
 
@@ -86,7 +105,9 @@ def _train(run: Run, resume: bool = False) -> Run:
             task = run.task
             if run.record["weights"] and not run.step:
                 modules = task.pretrained_modules() if isinstance(task, HasPretrained) else task.modules()
-                run.start_from(_weights_file(run), modules, recognise)
+                name = _model_name(run) or run.recipe.name
+                for note in load_file(_weights_file(run), modules, name, recognise):
+                    run.progress.line(note)
             run.progress.line(_opening(run))
             task.train(run)
             run.checkpoint()
@@ -135,7 +156,7 @@ def _result(run: Run, metrics: dict[str, float]) -> dict[str, Any]:
         "recipe": run.recipe.name,
         "metrics": metrics,
         "protocol": run.task.protocol(),
-        "chosen": run.best,
+        "chosen": run.chosen,
         "steps": run.step,
         "seconds": round(run.seconds, 3),
         "parameters": count_parameters(run),
@@ -152,7 +173,8 @@ def _report(run: Run) -> None:
     if run.world.is_main_process:
         from chainrule.reporting.report import write_report
 
-        write_report([run if run.world.size == 1 else Run.load(run.folder, run.device.type)], None)
+        data = run.record["data"].get("source")
+        write_report([run if run.world.size == 1 else Run.load(run.folder, run.device.type, data=data)], None)
 
 
 def summary(run: Run, metrics: dict[str, float] | None = None) -> dict[str, Any]:
@@ -176,14 +198,16 @@ def count_parameters(run: Run) -> int:
 
 
 def evaluate(
-    folder: str | Path, *, data: str | None = None, device: str = "auto", **own: Unpack[OwnWords]
+    folder: str | Path, *, data: Any = None, device: str = "auto", **own: Unpack[OwnWords]
 ) -> dict[str, float]:
-    """Metrics of a run on its own test split, or on other data of the same kind."""
-    return measure(Run.load(folder, device, **own), data)
+    """Metrics of a run on its own test split, or on other data of the same kind: a name, a path, or as `train` takes them."""
+    return measure(Run.load(folder, device, **own), as_source(data))
 
 
 def measure(run: Run, data: str | None) -> dict[str, float]:
     """Metrics of an opened run. Its own data by name mean its test split: what it learnt from measures nothing."""
+    if isinstance(data, Given) and data == run.record["data"].get("source"):
+        run.take_data(data)
     return run.open_task().evaluate(None if data is None or _is_own(data, run.record["data"]["source"]) else data)
 
 
@@ -194,20 +218,50 @@ def _is_own(data: str, own: str) -> bool:
 
 def predict(
     folder: str | Path,
-    inputs: list[str],
+    inputs: str | Path | Iterable[str | Path],
     *,
     out: str | Path | None = None,
     device: str = "auto",
-    **own: Unpack[OwnWords],
+    **options: Any,
 ) -> list[dict[str, Any]]:
-    """The run's answers for the user's own inputs."""
-    run = Run.load(folder, device, **own)
-    if not inputs:
+    """The run's answers for the user's own inputs; with a file as `out` they are written there too.
+
+    Args:
+        folder: the run.
+        inputs: files, folders, CSV lists, rows, texts, as the run's kind of data has them; `-` is stdin.
+        out: a file for the answers, .csv or .jsonl; or a folder, for images that the run makes.
+        device: where the run's networks run.
+        options: the task's own, those that `chainrule show RECIPE` lists; and what `Run.load` takes for code of the user's.
+
+    Raises:
+        UserError: for an unknown option or one out of range before anything loads; for an input that cannot be read.
+    """
+    return list(predict_each(folder, inputs, out=out, device=device, **options))
+
+
+def predict_each(
+    folder: str | Path,
+    inputs: str | Path | Iterable[str | Path],
+    *,
+    out: str | Path | None = None,
+    device: str = "auto",
+    **options: Any,
+) -> Iterator[dict[str, Any]]:
+    """What `predict` gives, answer by answer: for more inputs than memory holds answers to."""
+    own, options = divided(options)
+    bound = bind_options(recipe_of_run(folder), "predict", options)
+    names = [str(inputs)] if isinstance(inputs, (str, Path)) else [str(name) for name in inputs]
+    if not names:
         raise UserError("there is nothing to predict from", expected="one input or more")
-    task = run.open_task()
-    if not isinstance(task, Predicts):
-        raise UserError(f"{run.recipe.name} does not predict", cure=_what_it_does(run))
-    return task.predict(inputs, Path(out) if out else None)
+    to_file = is_answer_file(out)
+    task = Run.load(folder, device, **own).open_task()
+    assert isinstance(task, Predicts)
+    answers = task.predict(names, Path(out) if out and not to_file else None, **bound)
+    with answer_file(Path(out)) if out and to_file else contextlib.nullcontext() as write:
+        for answer in counted(answers, "predict", "answers"):
+            if write is not None:
+                write(answer)
+            yield answer
 
 
 def generate(
@@ -219,26 +273,18 @@ def generate(
     device: str = "auto",
     **options: Any,
 ) -> list[dict[str, Any]]:
-    """Samples from a run. `options` are the system's own: prompt, length and temperature of text."""
+    """Samples from a run. `options` are the task's own, those that `chainrule show RECIPE` lists: of text its prompt."""
+    given = {name: value for name, value in options.items() if value is not None}
+    bound = bind_options(recipe_of_run(folder), "generate", given)
     import torch
 
     run = Run.load(folder, device)
     task = run.open_task()
-    if not isinstance(task, Generates):
-        raise UserError(f"{run.recipe.name} does not generate", cure=_what_it_does(run))
+    assert isinstance(task, Generates)
     if count < 1:
         raise UserError("the number of samples is out of range", expected="1 or more", found=count)
     torch.manual_seed(run.seed if seed is None else seed)
-    given = {name: value for name, value in options.items() if value is not None}
-    place = Path(out) if out else run.folder / "samples"
-    bound = bind(given, task.generate, owner=f"generate of {run.recipe.name}")
-    return task.generate(count, place, **bound)
-
-
-def _what_it_does(run: Run) -> str:
-    verbs = {"predict": Predicts, "generate": Generates, "export": Exports}
-    can = [verb for verb, kind in verbs.items() if isinstance(run.task, kind)]
-    return f"it can {' and '.join([*can, 'evaluate'])}"
+    return task.generate(count, Path(out) if out else run.folder / "samples", **bound)
 
 
 def explain(
@@ -332,10 +378,10 @@ def export(folder: str | Path, to: str, *, out: str | Path | None = None, **own:
     """A file to deploy (`onnx` or `torch`), checked against the model at several batch sizes before this returns."""
     from chainrule.reporting.export import export_system
 
+    expect_verb(recipe_of_run(folder), "export")
     run = Run.load(folder, "cpu", **own)
     task = run.open_task()
-    if not isinstance(task, Exports):
-        raise UserError(f"{run.recipe.name} has nothing to export", cure=_what_it_does(run))
+    assert isinstance(task, Exports)
     return export_system(task.deployable(), to, Path(out) if out else None, run)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from chainrule.core.errors import ChainruleError
 from chainrule.core.own_code.loading import told_by_line
 from chainrule.core.settings import describe, parameters, parse_pairs
 from chainrule.core.version import __version__
+from chainrule.run_options import RunCommand, complete_options, shown_default
 
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
 _DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
@@ -86,6 +88,7 @@ def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
     if found is None:
         _show_network(recipe)
         return
+    from chainrule.core.verbs import verbs_of
     from chainrule.introspection.layers import card_text
     from chainrule.models import get_card
     from chainrule.run.settings import run_settings
@@ -96,9 +99,17 @@ def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
         ("Settings of every recipe", run_settings, ""),
     ):
         click.echo(f"\n{title}:")
-        _table([(f"  {name}={_plain(p.default)}", describe(p.annotation)) for name, p in parameters(function).items()])
+        _show_options(parameters(function))
         if advice:
             click.echo(f"\n{advice}")
+    for verb, found_verb in verbs_of(found).items():
+        if found_verb.options:
+            click.echo(f"\nOptions of {verb}:")
+            _show_options(found_verb.options)
+
+
+def _show_options(options: Mapping[str, inspect.Parameter]) -> None:
+    _table([(f"  {name}={shown_default(p.default)}", describe(p.annotation)) for name, p in options.items()])
 
 
 def _show_network(name: str) -> None:
@@ -244,24 +255,40 @@ def evaluate(run: str, data: str | None, device: str, code: tuple[str, ...], as_
         _metrics(metrics)
 
 
-@cli.command()
+@cli.command(cls=RunCommand)
 @click.argument("run", type=click.Path())
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@_OUT
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", shell_complete=complete_options)
+@click.option("--out", type=click.Path(), help="A file for the answers, .csv or .jsonl; a folder for images.")
 @_DEVICE
 @_CODE
 @_AS_JSON
+@click.pass_context
 def predict(
-    run: str, inputs: Sequence[str], out: str | None, device: str, code: tuple[str, ...], as_json: bool
+    context: click.Context,
+    run: str,
+    inputs: Sequence[str],
+    out: str | None,
+    device: str,
+    code: tuple[str, ...],
+    as_json: bool,
+    **_: Any,
 ) -> None:
-    """Answers of RUN for your own files, rows or sentences."""
+    """Answers of RUN for your own files, folders, lists in a CSV, rows or sentences; `-` reads stdin."""
+    options = _options_given(context)
     from chainrule import api
+    from chainrule.reporting.answers import is_answer_file
 
-    answers = api.predict(run, list(inputs), out=out, device=device, code=code)
-    if as_json:
-        click.echo(json.dumps(answers, ensure_ascii=False))
+    answers = api.predict_each(run, inputs, out=out, device=device, code=code, **options)
+    if is_answer_file(out):
+        count = sum(1 for _ in answers)
+        written = {"out": out, "answers": count}
+        click.echo(json.dumps(written, ensure_ascii=False) if as_json else f"{count:,} answers: {out}")
         return
-    for answer in answers:
+    found = list(answers)  # all of them before the first is printed: what fails prints nothing
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False))
+        return
+    for answer in found:
         click.echo(
             "\t".join(
                 f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -271,26 +298,32 @@ def predict(
         )
 
 
-@cli.command()
-@click.argument("run", type=click.Path())
+@cli.command(cls=RunCommand)
+@click.argument("run", type=click.Path(), shell_complete=complete_options)
 @click.option("-n", "count", type=click.IntRange(1), default=1, show_default=True, help="How many samples.")
-@click.option("--prompt", help="Text to continue.")
-@click.option("--length", type=click.IntRange(1), help="Characters of text.")
-@click.option("--temperature", type=float, help="Divides the logits; below 1 surer, above 1 freer.")
 @click.option("--seed", type=click.IntRange(0), help="The run's own by default.")
 @_OUT
 @_DEVICE
 @_AS_JSON
-def generate(run: str, count: int, as_json: bool, **options: Any) -> None:
+@click.pass_context
+def generate(context: click.Context, run: str, count: int, as_json: bool, **ordinary: Any) -> None:
     """Samples from RUN."""
+    options = _options_given(context)
     from chainrule import api
 
-    samples = api.generate(run, count=count, **options)
+    words = {name: ordinary[name] for name in ("seed", "out", "device")}
+    samples = api.generate(run, count=count, **words, **options)
     if as_json:
         click.echo(json.dumps(samples, ensure_ascii=False))
         return
     for sample in samples:
         click.echo(sample.get("text") or "\t".join(str(value) for value in sample.values()))
+
+
+def _options_given(context: click.Context) -> dict[str, Any]:
+    """The options of the run that a RunCommand was given, checked before anything loads."""
+    assert isinstance(context.command, RunCommand)
+    return context.command.options_given(context)
 
 
 @cli.command(context_settings={"ignore_unknown_options": True})  # a formula may begin with a minus

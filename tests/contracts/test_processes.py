@@ -14,7 +14,7 @@ import torch
 
 import chainrule
 from chainrule.run.run import Run
-from tests.run.test_two_processes import together
+from tests.run.together import together
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="torchrun with gloo, and forks")
 

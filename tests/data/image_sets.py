@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from chainrule.core.errors import UserError
-from chainrule.data.images.loading import read_image_splits
+from chainrule.data.images.loading import ImageSplit, read_image_splits
+from chainrule.data.images.spec import ImageSpec
 
 
 def stripes(count: int, side: int = 8, channels: int = 0, classes: int = 2) -> tuple[np.ndarray, np.ndarray]:
@@ -87,7 +88,13 @@ def cifar_folder(folder: Path, count: int = 4) -> Path:
     return folder
 
 
-def read(source: Path | str, **changes: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def image_spec(**fields: Any) -> ImageSpec:
+    """A spec of images, of which a test says what matters to it."""
+    rest = {"where": "here", "classes": [], "mean": [0.5], "std": [0.5], "counts": {}, "splits": {}, "fingerprint": ""}
+    return ImageSpec(**{**rest, "channels": 1, "size": 8, **fields})
+
+
+def read(source: Path | str, **changes: Any) -> tuple[ImageSpec, dict[str, ImageSplit]]:
     settings = {"target": None, "size": 8, "channels": 0, "seed": 0, "val_fraction": 0.1, **changes}
     return read_image_splits(str(source), **settings)
 

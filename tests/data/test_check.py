@@ -31,7 +31,7 @@ def test_what_would_be_made_is_what_training_makes() -> None:
     from chainrule.data.images.loading import read_image_splits
 
     spec, _ = read_image_splits("digits", target=None, size=8, channels=0, seed=0, val_fraction=1 / 12)
-    assert check("digits", None)["after"] == spec["counts"]
+    assert check("digits", None)["after"] == spec.counts
 
 
 def test_class_folders(tmp_path: Path) -> None:

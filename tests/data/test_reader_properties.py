@@ -189,9 +189,9 @@ def test_the_splits_of_a_text_are_the_text(folder: Path, text: str, val: float, 
     assume(not text.startswith("\ufeff"))
     (folder / "t.txt").write_bytes(text.encode())
     spec, splits = read_text_splits(str(folder / "t.txt"), val, test, 0)
-    names = ("train", "test") if spec["val_is_test"] else ("train", "val", "test")
-    assert "".join(decode(splits[name].codes, spec["vocabulary"]) for name in names) == text
-    assert spec["vocabulary"] == sorted(set(text)) and spec["val_is_test"] == (val == 0)
+    names = ("train", "test") if spec.val_is_test else ("train", "val", "test")
+    assert "".join(decode(splits[name].codes, spec.vocabulary) for name in names) == text
+    assert spec.vocabulary == sorted(set(text)) and spec.val_is_test == (val == 0)
 
 
 @few

@@ -2,69 +2,20 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import socket
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from chainrule.core.device import leave_world
 from chainrule.core.errors import UserError
 from chainrule.data.batches import Batches
 from chainrule.nn.frozen import Frozen
 from chainrule.optim.by_name import has_fused
 from tests.run import toy
+from tests.run.together import can_fork, together
 
-pytestmark = [
-    pytest.mark.skipif(
-        os.name != "posix" or torch.cuda.is_available(), reason="forks, as autograd's threads for a GPU cannot"
-    ),
-    pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
-]
-
-
-def together(act: Callable[[int], None], seconds: float = 30) -> None:
-    """Calls `act(rank)` in two processes as torchrun would start them; what one of them raises fails the test."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = multiprocessing.get_context("fork")
-    told = Path(f"failure-{port}.txt").absolute()
-
-    def begin(rank: int) -> None:
-        os.environ |= {
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": "2",
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-        }
-        torch.set_num_threads(1)
-        try:
-            act(rank)
-            leave_world()
-        except BaseException as error:
-            with told.open("a") as file:
-                file.write(f"process {rank}: {type(error).__name__}: {error}\n")
-            os._exit(1)
-
-    processes = [context.Process(target=begin, args=(rank,), daemon=True) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(seconds)
-    stuck = [process for process in processes if process.is_alive()]
-    for process in stuck:
-        process.kill()
-        process.join()
-    if told.exists():
-        pytest.fail(told.read_text())
-    assert not stuck, "a process waits for the other"
-    assert [process.exitcode for process in processes] == [0, 0]
+pytestmark = can_fork
 
 
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])

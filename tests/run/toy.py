@@ -15,7 +15,15 @@ from chainrule.loops.supervised import fit
 from chainrule.run.checkpoint.tree import load_tree
 from chainrule.run.run import Run
 
-COMMON = {"log_every": 4, "checkpoint_s": 1e9, "autocast": "no", "compile": "no", "parallel": "ddp", "threads": 0}
+COMMON = {
+    "log_every": 4,
+    "checkpoint_s": 1e9,
+    "autocast": "no",
+    "compile": "no",
+    "parallel": "ddp",
+    "sync_batch_norm": False,
+    "threads": 0,
+}
 
 PLAIN = Recipe("toy", "toy", "digits", "toy", lambda run: None, "toy")
 

@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from chainrule.core.errors import RunFailed
 
@@ -64,6 +64,27 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=True) + "\n")
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[IO[str]]:
+    """A text file that appears at `path` complete or not at all, for what is too long to be in memory."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with explain_os_errors(path):
+            handle = partial.open("w", encoding="utf-8", newline="")
+        with handle:
+            yield handle
+            with explain_os_errors(path):
+                handle.flush()
+                os.fsync(handle.fileno())
+        with explain_os_errors(path):
+            partial.replace(path)
+            sync_folder(path.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
 
 
 @contextlib.contextmanager

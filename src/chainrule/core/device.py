@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from chainrule.core.errors import UserError
+from chainrule.core.records import fields, is_record, replaced
 
 Value = TypeVar("Value")
 
@@ -54,9 +56,13 @@ class World:
             dist.barrier()
 
     def broadcast(self, value: Value) -> Value:
-        """Rank 0's value, on every rank."""
+        """Rank 0's value, on every rank; a tensor must have its shape and type on all of them."""
         if self.size == 1:
             return value
+        if isinstance(value, Tensor):
+            found = value.detach().clone(memory_format=torch.contiguous_format)
+            dist.broadcast(found, src=0)
+            return found  # type: ignore[return-value]
         box = [value]
         dist.broadcast_object_list(box, src=0)
         return box[0]
@@ -75,6 +81,43 @@ class World:
             value /= self.size
         return value
 
+    def sum(self, value: Value) -> Value:
+        """The sum of every rank's value, the same to the last bit on all of them.
+
+        A tensor or a number, or a tuple, dictionary or record of such; with one process the value itself.
+        """
+        return value if self.size == 1 else _summed(value)
+
+    def share(self, count: int) -> slice:
+        """This process's part of `count` rows: contiguous, cut as `tensor_split` does.
+
+        >>> [World(rank, 3).share(7) for rank in range(3)]
+        [slice(0, 3, None), slice(3, 5, None), slice(5, 7, None)]
+        """
+        each, more = divmod(count, self.size)
+        first = self.rank * each + min(self.rank, more)
+        return slice(first, first + each + (self.rank < more))
+
+    def gather_rows(self, rows: Tensor) -> Tensor:
+        """Every rank's rows (N, ...), as many on each, in the order of the ranks: (size N, ...) on every rank."""
+        if self.size == 1:
+            return rows
+        parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(self.size)]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    def map_rows(self, function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+        """`function(rows)` (N, ...), each process computing a part of it; for what treats every row (N, ...) by itself.
+
+        The parts are equally long, filled up with the last row, so that all processes call their networks equally
+        often: sharded weights are gathered in every forward pass.
+        """
+        if self.size == 1 or not len(rows):
+            return function(rows)
+        each = -(-len(rows) // self.size)
+        index = torch.arange(self.rank * each, (self.rank + 1) * each, device=rows.device).clamp_max(len(rows) - 1)
+        return self.gather_rows(function(rows[index]))[: len(rows)]
+
     def any(self, flag: bool, device: torch.device) -> bool:
         """True on every rank where it is true on one of them."""
         if self.size == 1:
@@ -82,6 +125,27 @@ class World:
         value = torch.tensor(int(flag), device=device)
         dist.all_reduce(value, dist.ReduceOp.MAX)
         return bool(value)
+
+
+ONE_PROCESS = World()
+
+
+def _summed(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        total = value.detach().clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+    if isinstance(value, (int, float)):
+        return type(value)(_summed(torch.tensor(value, dtype=torch.float64)).item())
+    if is_record(value):
+        return replaced(value, {name: _summed(each) for name, each in fields(value).items()})
+    if isinstance(value, dict):
+        return {name: _summed(each) for name, each in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_summed(each) for each in value)
+    if value is None:
+        return None
+    raise TypeError(f"a {type(value).__name__} has no sum over processes")
 
 
 def join_world(device: torch.device) -> World:

@@ -73,15 +73,24 @@ def parameters(*functions: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The keyword-only parameters of the functions together, with annotations as types."""
     found: dict[str, inspect.Parameter] = {}
     for function in functions:
-        module_globals = getattr(function, "__globals__", {})
         for name, parameter in inspect.signature(function).parameters.items():
             if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
                 continue
             annotation = parameter.annotation
             if isinstance(annotation, str):
-                annotation = eval(annotation, module_globals)  # our own source text, never the user's
+                annotation = annotation_of(annotation, getattr(function, "__globals__", None))
             found[name] = parameter.replace(annotation=annotation)
     return found
+
+
+def annotation_of(annotation: str, module_globals: dict[str, Any] | None = None) -> Any:
+    """The type that an annotation of our own source text means, never the user's; by default in the words of this module.
+
+    >>> describe(annotation_of("Count | None"))
+    'whole number, at least 1 or none'
+    """
+    module_globals = globals() if module_globals is None else module_globals
+    return eval(annotation, module_globals)
 
 
 def describe(annotation: Any) -> str:
@@ -178,13 +187,19 @@ def takes_own_code(annotation: Any) -> bool:
 
 def bind(given: Mapping[str, Any], *functions: Callable[..., Any], owner: str) -> dict[str, Any]:
     """Every setting with its value: the given ones converted and checked, the others at their defaults."""
-    known = parameters(*functions)
+    return bind_to(given, parameters(*functions), owner=owner)
+
+
+def bind_to(
+    given: Mapping[str, Any], known: Mapping[str, inspect.Parameter], *, owner: str, word: str = "setting"
+) -> dict[str, Any]:
+    """`bind` for parameters that were read already; `word` is what they are called: setting, option."""
     for key in given:
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
             raise UserError(
-                f"{owner} has no setting {key!r}" + (f"; did you mean {close[0]!r}?" if close else ""),
-                expected="one of " + ", ".join(sorted(known)) if known else "no setting",
+                f"{owner} has no {word} {key!r}" + (f"; did you mean {close[0]!r}?" if close else ""),
+                expected="one of " + ", ".join(sorted(known)) if known else f"no {word}",
                 found=f"{key}={given[key]}",
             )
     values = {name: parameter.default for name, parameter in known.items()}
@@ -193,7 +208,7 @@ def bind(given: Mapping[str, Any], *functions: Callable[..., Any], owner: str) -
             values[key] = convert(value, known[key].annotation)
         except (ValueError, TypeError):
             raise UserError(
-                f"the setting {key!r} of {owner} has the wrong type or range",
+                f"the {word} {key!r} of {owner} has the wrong type or range",
                 expected=f"{describe(known[key].annotation)} (default {known[key].default})",
                 found=f"{key}={value}",
             ) from None

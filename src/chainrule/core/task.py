@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from torch import Tensor, nn
@@ -72,16 +72,20 @@ class Deployable:
 
 @runtime_checkable
 class Predicts(Protocol):
-    """Answers for the user's own inputs, a dictionary each; images go to `out`."""
+    """Answers for the user's own inputs, a dictionary each, as they are found; images go to `out`.
 
-    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]: ...
+    `inputs` are names of files and folders, rows, texts, or `-` for stdin, as `chainrule.data.inputs` reads them. What
+    has keyword-only parameters beside these has options: see `chainrule.core.verbs`.
+    """
+
+    def predict(self, inputs: Iterable[str], out: Path | None) -> Iterator[dict[str, Any]]: ...
 
 
 @runtime_checkable
 class Generates(Protocol):
-    """Draws samples: text as lines, images into `out`. Gives one dictionary a sample."""
+    """Draws samples: text as lines, images into `out`. Gives one dictionary a sample. Options as `predict` has them."""
 
-    def generate(self, count: int, out: Path, **options: Any) -> list[dict[str, Any]]: ...
+    def generate(self, count: int, out: Path) -> list[dict[str, Any]]: ...
 
 
 @runtime_checkable

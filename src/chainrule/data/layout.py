@@ -14,6 +14,7 @@ from typing import Literal
 
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import Source
+from chainrule.data.given.source import GivenSource
 from chainrule.data.tables.cells import Cells
 from chainrule.data.tables.table_files import READERS, read_cells, table_ending
 
@@ -47,6 +48,8 @@ class Layout:
     @cached_property
     def tables(self) -> dict[str, Cells]:
         """The table of each split, where the form is `csv`."""
+        if isinstance(self.place, GivenSource):
+            return dict(self.place.tables)
         return {name: read_cells(file) for name, file in self.splits.items()}
 
     @cached_property
@@ -58,6 +61,8 @@ class Layout:
 
 def layout_of(place: Source | Path) -> Layout:
     """How the data lie at a place that `resolve` gave; nothing is opened."""
+    if isinstance(place, GivenSource):
+        return Layout(place, "csv" if place.tables else "npz", {name: Path() for name in place.tables})
     if isinstance(place, Source):
         return Layout(place, "shipped", {})
     if not place.is_dir():

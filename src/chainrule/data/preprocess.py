@@ -6,7 +6,6 @@ matrix. It is a module: what it learnt of the training rows is saved with the ru
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, get_args
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.core.settings import Preprocessing
+from chainrule.data.tables.spec import TableSpec
 
 
 class Preprocess(nn.Module):
@@ -145,14 +145,14 @@ class Preprocessed(nn.Module):
         return self.model(self.preprocess(x))
 
 
-def preprocessed(model: nn.Module, kind: Preprocessing, spec: Mapping[str, Any]) -> nn.Module:
+def preprocessed(model: nn.Module, kind: Preprocessing, spec: TableSpec) -> nn.Module:
     """The model with preprocessing of `kind` before it, for rows of `load_table(standardize=kind == "standardize")`.
 
     Standardising is the reader's own affair, and `none` is nothing: then it is the model itself.
     """
     if kind in ("none", "standardize"):
         return model
-    return Preprocessed(Preprocess(kind, len(spec["mean"])), model)
+    return Preprocessed(Preprocess(kind, len(spec.mean)), model)
 
 
 def _inverse(spread: Tensor) -> Tensor:

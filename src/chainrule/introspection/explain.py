@@ -111,7 +111,7 @@ def _of_run(run: Run, card: Card | None, inputs: list[str], target: int | str | 
                 cure=f"chainrule explain {run.folder}, without an input",
             )
         prepared = task.prepare(inputs)
-        answer = task.predict(inputs, None)[0] if isinstance(task, Predicts) else {}
+        answer = next(task.predict(inputs, None)) if isinstance(task, Predicts) else {}
         looked = {"input": inputs[0], "answer": {k: v for k, v in answer.items() if k != "input"}}
     example = task.example()
     networks = [

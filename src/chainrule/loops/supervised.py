@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from chainrule.core.course import Topic
-from chainrule.data.batches import Batch
+from chainrule.run.parallel import align_buffers
 from chainrule.run.protocols import Loader, Stateful
 from chainrule.run.run import Run
+
+Record = TypeVar("Record")  # a batch: any dataclass or NamedTuple of tensors, see `chainrule.data.batches`
+Objective = Callable[[Record], Tensor]
 
 
 def fit(
     run: Run,
     *,
     modules: Mapping[str, nn.Module],
-    objective: Callable[[Batch], Tensor],
+    objective: Objective[Record],
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
-    train: Loader,
+    train: Loader[Record],
     epochs: int,
     validate: Callable[[], dict[str, float]],
     choose_by: tuple[str, bool] | None,
@@ -34,7 +38,7 @@ def fit(
     Args:
         run: checkpoints, metrics, signals.
         modules: the networks by name; their weights are what is learnt.
-        objective: the loss of a batch, a scalar.
+        objective: the loss of a batch, a scalar; a mean over its samples is `batch.mean(losses)`.
         optimizer, schedule: the update rule, and the schedule of its rate, which is stepped once a batch.
         train: the batches.
         epochs: passes over them.
@@ -54,7 +58,7 @@ def fit(
             # 1. Forward: the loss of the batch; training ends here, with an explanation, if it is NaN or infinite.
             with run.autocast():
                 loss = objective(batch)
-            run.guard(loss, modules, rerun=partial(objective, batch), inputs={"x": batch.x}, samples=batch.index)
+            run.guard(loss, modules, rerun=partial(objective, batch), batch=batch)
             # 2. Backward: its gradient, clipped by norm if asked.
             optimizer.zero_grad()
             loss.backward()
@@ -65,6 +69,7 @@ def fit(
             schedule.step()
             run.track(loss=loss, lr=optimizer.param_groups[0]["lr"])
         # 4. After each epoch: validate, keep the best weights, stop early where they have not improved for long.
+        align_buffers(modules, run.world)
         metrics = validate()
         run.log(**{f"val_{name}": value for name, value in metrics.items()})
         if choose_by is not None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from chainrule.core.device import ONE_PROCESS, World
 
 _NOT_MODEL = ("objective_path_", "classes_")  # arrays that no answer depends on
 
@@ -14,7 +17,7 @@ _NOT_MODEL = ("objective_path_", "classes_")  # arrays that no answer depends on
 class Estimator(Protocol):
     """What scikit-learn's convention requires, and `decide`, the prediction in torch."""
 
-    def fit(self, X: Any, y: Any = None) -> Any: ...
+    def fit(self, X: Any, y: Any = None, **more: Any) -> Any: ...
     def get_params(self, deep: bool = True) -> dict[str, Any]: ...
     def set_params(self, **params: Any) -> Any: ...
     def decide(self, x: Tensor) -> Tensor: ...
@@ -47,15 +50,22 @@ class Fitted(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.estimator.decide(x)
 
-    def fit(self, x: Any, y: Tensor | None = None, **settings: Any) -> None:
+    def fit(self, x: Any, y: Tensor | None = None, *, world: World = ONE_PROCESS, **settings: Any) -> None:
         """Fits the estimator, with other `settings` of its constructor where they are given, to rows x (N, ...).
 
-        The rows are a tensor, or a SciPy sparse matrix where the estimator takes one.
+        The rows are a tensor, or a SciPy sparse matrix where the estimator takes one. Every process of `world` is given
+        all of them, and an estimator that `shares` reads its part.
         """
         self.estimator.set_params(**settings)
         rows = x.cpu().numpy() if isinstance(x, Tensor) else x
-        self.estimator.fit(rows, None if y is None else y.cpu().numpy())
+        shared = {"world": world} if world.size > 1 else {}
+        self.estimator.fit(rows, None if y is None else y.cpu().numpy(), **shared)
         self._take()
+
+    @property
+    def shares(self) -> bool:
+        """Whether processes can share the fit: the estimator's `fit` takes a `world`, over which it adds up its sums."""
+        return "world" in inspect.signature(self.estimator.fit).parameters
 
     @property
     def num_parameters(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -19,16 +20,40 @@ def shard(module: nn.Module, world: World, device: torch.device) -> None:
         fully_shard(module, mesh=init_device_mesh(device.type, (world.size,)))
 
 
-def replicate(module: nn.Module, world: World, device: torch.device, *, rests: bool = False) -> Any:
+def replicate(
+    module: nn.Module, world: World, device: torch.device, *, rests: bool = False, again: bool = False
+) -> Any:
     """DDP: the module to call in training, whose gradients are averaged over the processes.
 
-    It waits for the gradient of every parameter; with `rests` it looks in each step which ones there will be.
+    It waits for the gradient of every parameter; with `rests` it looks in each step which ones there will be. Before
+    each call it hands rank 0's buffers to all; not with `again`, where it is called more than once before a backward
+    pass, which needs the buffers as they were.
     """
     if world.size == 1:
         return module
-    return nn.parallel.DistributedDataParallel(
+    shared = nn.parallel.DistributedDataParallel(
         module, device_ids=[device.index] if device.type == "cuda" else None, find_unused_parameters=rests
     )
+    shared.broadcast_buffers = not again  # the argument of this name is deprecated in torch 2.13, the attribute is not
+    return shared
+
+
+@torch.no_grad()
+def align_buffers(modules: Mapping[str, nn.Module], world: World) -> None:
+    """Rank 0's buffers on every process: running averages, each over its own part of the batches, differ between them.
+
+    To be called before processes share an evaluation, so that all of them evaluate one network.
+    """
+    if world.size == 1:
+        return
+    alike: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+    for module in modules.values():
+        for buffer in module.buffers():
+            alike.setdefault((buffer.dtype, buffer.device), []).append(buffer)
+    for buffers in alike.values():
+        whole = world.broadcast(torch.cat([buffer.reshape(-1) for buffer in buffers]))  # one message
+        for buffer, part in zip(buffers, whole.split([b.numel() for b in buffers]), strict=True):
+            buffer.copy_(part.view_as(buffer))
 
 
 def full_state(part: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from torch import nn
 
 from chainrule.core.device import World, random_state, set_random_state
 from chainrule.core.errors import UserError
+from chainrule.nn.normalization.sync_batch_norm import synchronize_batch_norm
 from chainrule.run import parallel
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -24,12 +25,14 @@ class Processes:
         device: of this one.
         parallel: ddp, where each has all weights, or fsdp, where each has a part of them.
         recipe: its name, for errors.
+        sync_batch_norm: whether batch normalisation takes the batch of all of them.
     """
 
     world: World
     device: torch.device
     parallel: str
     recipe: str
+    sync_batch_norm: bool = False
 
     @property
     def shards(self) -> bool:
@@ -38,16 +41,18 @@ class Processes:
 
     def place(self, module: Module) -> Module:
         """`Run.place`."""
+        if self.sync_batch_norm and self.world.size > 1:
+            synchronize_batch_norm(module)
         if self.shards:
             parallel.shard(module.to(self.device), self.world, self.device)
             return module
         return module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def wrap_distributed(self, module: nn.Module, *, rests: bool) -> Any:
+    def wrap_distributed(self, module: nn.Module, *, rests: bool, again: bool) -> Any:
         """`Run.wrap_distributed`."""
         if self.parallel == "fsdp":
             return module
-        return parallel.replicate(module, self.world, self.device, rests=rests)
+        return parallel.replicate(module, self.world, self.device, rests=rests, again=again)
 
     def require_one(self) -> None:
         if self.world.size > 1:
@@ -60,8 +65,8 @@ class Processes:
             raise UserError(f"{self.recipe} does not shard its weights", found="parallel=fsdp", cure="parallel=ddp")
 
     def draw_apart(self, seed: int) -> None:
-        """From here on each process draws random numbers of its own; one process continues with its own."""
-        if self.world.size > 1:
+        """From here on each process draws random numbers of its own; the first one those of a process that is alone."""
+        if self.world.rank:
             torch.manual_seed(seed + 1 + self.world.rank)
 
     def random_states(self) -> list[dict[str, Any]]:
@@ -69,6 +74,6 @@ class Processes:
         return self.world.gather(random_state(self.device))
 
     def set_random_states(self, states: list[dict[str, Any]]) -> None:
-        """Each process continues with its own draws; with another number of processes, they begin anew."""
-        if len(states) == self.world.size:
+        """Each process continues with its own draws; one that there was not before begins its own."""
+        if self.world.rank < len(states):
             set_random_state(self.device, states[self.world.rank])

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+PATIENCE_S = 2.0  # for so long nobody is told anything
 
 
 def say(text: str) -> None:
@@ -34,6 +37,11 @@ class Progress:
         self._task: Any = None
         self._shown = 0.0
         self._start: tuple[float, int] | None = None
+
+    def begin(self, title: str) -> None:
+        """A stage begins: its steps are counted anew, under its own title."""
+        self.close()
+        self.title, self.total, self._start, self._shown = title, None, None, 0.0
 
     def update(self, step: int, values: Mapping[str, Any] | None = None, force: bool = False) -> None:
         """Shows `step`. On a terminal the bar moves ten times a second; elsewhere a line comes where `values` do."""
@@ -97,3 +105,21 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def counted(items: Iterable[T], title: str, unit: str) -> Iterator[T]:
+    """The items as they come. Where they come for more than two seconds, a person sees how many there were.
+
+    Args:
+        items: what is worked on.
+        title, unit: `predict`, `answers`: what the person reads.
+    """
+    progress, number, begun = Progress(title), 0, time.monotonic()
+    try:
+        for item in items:
+            number += 1
+            if time.monotonic() - begun > PATIENCE_S:
+                progress.update(number, None if sys.stderr.isatty() else {unit: number})
+            yield item
+    finally:
+        progress.close()

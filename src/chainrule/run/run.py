@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -36,14 +35,13 @@ from chainrule.core.recipe import Recipe
 from chainrule.run.folder import RunFolder, claim
 from chainrule.run.guard import Guard
 from chainrule.run.metric_log import MetricLog, read_metrics
-from chainrule.run.position import Position
 from chainrule.run.processes import Module, Processes
 from chainrule.run.progress import Progress, describe
 from chainrule.run.protocols import Loader, Stateful
 from chainrule.run.record import Record, circumstances, new_record, read_record
-from chainrule.run.saving import Saving
 from chainrule.run.signals import Signals
-from chainrule.run.weights.loading import Shapes, load_file, load_learnt
+from chainrule.run.stage import Stage, Stages, seed_of
+from chainrule.run.weights.loading import load_learnt
 
 if TYPE_CHECKING:
     from chainrule.core.task import Task
@@ -69,14 +67,13 @@ class Run:
         self._files = RunFolder(folder, writes=trains and world.is_main_process, made=made_folder)
         self.record = Record(record, self._files)
         self.own = OwnCode(self.record, asked, **(own or {}))
-        self._position = Position(self._between_steps)
-        self._saving = Saving(self._files, self._processes)
+        self._stages = Stages(self.seed, self._files, self._processes, self._between_steps)
         self.metric_log = MetricLog(folder / "metrics.jsonl" if world.is_main_process else None)
         self.progress = Progress(record["recipe"], quiet=not world.is_main_process)
         self._guard, self._signals = Guard(), Signals()
+        self._loader: Loader | None = None
         self.seconds = 0.0
         self._clock = self._saved_at = time.monotonic()
-        self._epochs: int | None = None
         self._task: Task | None = None
 
     # -- opening ------------------------------------------------------------------------------------------------
@@ -119,38 +116,61 @@ class Run:
         *,
         trains: bool = False,
         recipe: Recipe | None = None,
+        data: str | None = None,
         **own: Unpack[OwnWords],
     ) -> Run:
         """The run in `folder`: to look at and to answer with, in one process, leaving run.json as it is.
 
-        With `trains` it is opened to resume: together with the other processes, where torchrun started them. `recipe` is
-        the one of that name below `chainrule.systems`, unless it is given. `model`, `loss` and `metrics` are given again to
-        a run that had them from Python; `code` are files of the user's own that may run, though they were not named here
-        before, or have changed.
+        With `trains` it is opened to resume: together with the other processes, where torchrun started them, and with as
+        many CPU threads as it began with, so that sums are taken in the same order. `recipe` is the one of that name
+        below `chainrule.systems`, unless it is given. `data` are those that the run was given in Python, as
+        `chainrule.data.given.reading.given` has them. `model`, `loss` and `metrics` are given again to a run that had them
+        from Python; `code` are files of the user's own that may run, though they were not named here before, or have changed.
         """
         record, where = read_record(Path(folder)), choose_device(device)
         world = join_world(where) if trains else World()
-        return cls(Path(folder), record, recipe or get_recipe(record["recipe"]), where, world, trains=trains, own=own)
+        if trains:
+            torch.set_num_threads(record["threads"])
+        run = cls(Path(folder), record, recipe or get_recipe(record["recipe"]), where, world, trains=trains, own=own)
+        if data is not None:
+            run.take_data(data)
+        return run
+
+    def take_data(self, data: str) -> None:
+        """Takes once more the data that the run was given in Python; UserError where they are others."""
+        if data != self.record["data"].get("source"):
+            raise UserError(
+                "the data are not those that this run began with",
+                where=self.folder,
+                expected=self.record["data"].get("source"),
+                found=data,
+            )
+        self.record["data"]["source"] = data
 
     @property
     def step(self) -> int:
-        """Steps done, of all epochs."""
-        return self._position.step
+        """Steps done in this stage; outside of stages, those of all of them."""
+        return self._stages.current.step if self._stages.current.name else self._stages.steps
 
     @property
     def epoch(self) -> int:
-        """Epochs done: the number of the one that runs, counted from 0."""
-        return self._position.epoch
+        """Epochs done in this stage: the number of the one that runs, counted from 0."""
+        return self._stages.current.epoch
 
     @property
     def position(self) -> int:
         """Steps done in this epoch."""
-        return self._position.position
+        return self._stages.current.position
 
     @property
     def best(self) -> dict[str, Any] | None:
-        """The best of `keep_best` so far: metric, value, step, epoch."""
-        return self._saving.best
+        """The best of `keep_best` so far: metric, value, step, epoch. Each stage has its own."""
+        return self._stages.current.best
+
+    @property
+    def chosen(self) -> dict[str, Any] | None:
+        """What the validation chose in the whole run: `best`, or in a run with stages a dictionary of them by stage."""
+        return self._stages.best or self.best
 
     @property
     def seed(self) -> int:
@@ -199,65 +219,100 @@ class Run:
             raise UserError(
                 f"{self.recipe.name} has nothing that is compiled", found="compile=yes", cure="compile=auto"
             )
-        self._processes.draw_apart(self.seed)
-        self._saving.keep(parts)
+        self._stages.at_work.keep(parts)
 
     def epochs(self, count: int) -> Iterator[int]:
         """The epochs that are left, counted from 0."""
-        self._epochs = count
-        return self._position.epochs(count)
+        stage = self._stages.at_work
+        stage.of_epochs = count
+        return stage.epochs(count)
 
     def batches(self, loader: Loader) -> Iterator[Any]:
         """The batches of this epoch that are left."""
-        self._expect(len(loader) * (self._epochs or 1))
-        yield from self._position.steps(loader.epoch(self.epoch, self.position))
+        self._expect(len(loader))
+        self._loader = loader
+        yield from self._stages.at_work.steps(loader.epoch(self.epoch, self.position))
         self.flush()
 
     def steps(self, count: int) -> Iterator[int]:
         """The steps that are left of `count`, for loops that have no batches; counted from 0 in each epoch."""
-        self._expect(count * (self._epochs or 1))
-        yield from self._position.steps(iter(range(self.position, count)))
+        self._expect(count)
+        self._loader = None
+        yield from self._stages.at_work.steps(iter(range(self.position, count)))
         self.flush()
 
     def stop(self) -> None:
         """Ends the innermost loop after this step: a criterion of convergence is met."""
-        self._position.stop()
+        self._stages.at_work.counters.stop()
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[Stage]:
+        """A part of the run with counters, stops, best value, kept parts, lines of metrics and weights of its own.
+
+            with run.stage("pretrain") as stage:
+                fit(run, ...)
+            run.load_best("pretrain", {"model": model})
+
+        Each begins with random numbers of its own, made of the run's seed and its name. When it ends, what it kept is
+        written once, into checkpoint/stages/NAME.safetensors. Resumed in a later stage the run comes by here again: then
+        the stage is `finished`, `keep` hands the parts the state in which it ended, its loops are empty, and nothing is
+        logged or saved.
+        """
+        stage = self._stages.enter(name)
+        torch.manual_seed(stage.seed)
+        self._guard = Guard()
+        self.progress.begin(f"{self.recipe.name}, {name}")
+        try:
+            yield stage
+            if not stage.finished:
+                self.flush()
+                stage.end()
+                self._stages.leave()
+                self._save_and_stop_if_asked()
+        except RunFailed as error:
+            raise RunFailed(f"{name}: {error}") from error.__cause__
+        finally:
+            self._stages.leave()
+        torch.manual_seed(seed_of(self.seed, name, "after"))
+
+    def load_best(self, stage: str, modules: Mapping[str, nn.Module]) -> None:
+        """The weights that a stage chose on the validation split, its last where it chose none, into the modules."""
+        self._stages.named(stage).load_best(modules)
 
     def track(self, **values: Tensor | float) -> None:
         """Metrics of this step: averaged, and written at the next log step. A tensor is not waited for."""
-        self.metric_log.track(values)
+        if not self._stages.at_work.finished:
+            self.metric_log.track(values)
 
     def log(self, **values: Any) -> None:
         """Metrics written at once: of an epoch, an evaluation, an iteration."""
+        stage = self._stages.at_work
+        if stage.finished:
+            return
         plain = {name: value.item() if isinstance(value, Tensor) else value for name, value in values.items()}
         self._write_line(plain)
-        self.progress.line(f"{self._place()}: {describe(plain)}")
+        self.progress.line(f"{stage.place_in_words()}: {describe(plain)}")
 
     def guard(
-        self,
-        loss: Tensor,
-        modules: Mapping[str, nn.Module],
-        rerun: Callable[[], object],
-        inputs: Mapping[str, Tensor] | None = None,
-        samples: Tensor | None = None,
+        self, loss: Tensor, modules: Mapping[str, nn.Module], rerun: Callable[[], object], batch: object = None
     ) -> None:
-        """Stops the run where the loss is NaN or infinite, and names the first layer or input where it appeared.
+        """Stops the run where the loss is NaN or infinite, and names where that appeared first: the field of the batch
+        and the sample, the parameter or the layer.
 
         On the CPU at the step itself, before its update; elsewhere the device is not waited for, and the losses since
         the last log step are looked at together there.
         """
-        self._guard.remember(self.step, loss)
+        self._guard.remember(self.step, self.epoch, self.position, loss)
         if self.device.type == "cpu" or (self.step + 1) % self.common["log_every"] == 0:
-            self._guard.check(self.epoch, modules, rerun, inputs or {}, samples)
+            self._guard.check(modules, rerun, batch, self._batch_at)
 
     def keep_best(self, modules: Mapping[str, nn.Module], metric: str, value: float, lower_is_better: bool) -> bool:
         """Keeps the weights if `metric`, measured on the validation split, is the best so far; of equals, the later."""
-        place = {"step": self.step, "epoch": self.epoch}
-        return self._saving.keep_best(modules, metric, value, lower_is_better, **place)
+        return self._stages.at_work.keep_best(modules, metric, value, lower_is_better)
 
     def save_image(self, name: str, image: Any) -> None:
         """Saves an image (PIL image) into figures/, where the report finds it."""
-        if self.world.is_main_process:
+        if self.world.is_main_process and not self._stages.current.finished:
             self._files.write(f"figures/{name}.png", lambda path: image.save(path, format="png"), self.step)
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
@@ -284,39 +339,24 @@ class Run:
         """
         return self._processes.place(module)
 
-    def wrap_distributed(self, module: nn.Module, *, rests: bool = False) -> Any:
+    def wrap_distributed(self, module: nn.Module, *, rests: bool = False, again: bool = False) -> Any:
         """The module to call in training: itself, or with DDP around it where several processes train.
 
-        `rests` says that some parameters have no gradient for a while, as frozen ones.
+        `rests` says that some parameters have no gradient for a while, as frozen ones; `again` that it is called more
+        than once before a backward pass.
         """
-        return self._processes.wrap_distributed(module, rests=rests)
+        return self._processes.wrap_distributed(module, rests=rests, again=again)
 
     # -- around the loop ----------------------------------------------------------------------------------------
 
     def resume(self) -> None:
         """Takes up the latest checkpoint; `keep` hands the state to the parts."""
-        state = self._saving.load()
+        state = self._stages.load()
         if state is None:
             self.metric_log.load_state_dict({"pending": {}, "length": 0})
             return
-        self._position.load_state_dict(state)
         self.seconds = state["seconds"]
         self.metric_log.load_state_dict(state["metrics"])
-
-    def restore_threads(self) -> None:
-        """As many CPU threads as the run began with: sums are taken in the same order, so the numbers stay the same."""
-        torch.set_num_threads(self.record["threads"])
-
-    def start_from(
-        self,
-        file: str | Path,
-        modules: Mapping[str, nn.Module],
-        recognise: Callable[[Shapes], tuple[str, ...]] = lambda shapes: (),
-    ) -> None:
-        """Loads weights from a file into the modules before the first step, and says what of it was not taken."""
-        name = self.recipe.model_for(self.record["settings"]) or self.recipe.name
-        for note in load_file(file, modules, name, recognise):
-            self.progress.line(note)
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
@@ -341,8 +381,7 @@ class Run:
         """Saves everything, now; only between two steps, and never in the place of a good checkpoint a spoiled one."""
         now = time.monotonic()
         self.seconds, self._clock = self.seconds + now - self._clock, now
-        state = {**self._position.state_dict(), "seconds": self.seconds, "best": self.best}
-        self._saving.save(self.step, {**state, "metrics": self.metric_log.state_dict()})
+        self._stages.save(self.seconds, self.metric_log.state_dict())
         self._saved_at = time.monotonic()
 
     def flush(self) -> None:
@@ -382,30 +421,37 @@ class Run:
             if not (on_log_step or boundary):
                 return
             wants = self.world.any(wants, self.device)
-        if not wants or (self._signals.caught is None and self._saving.is_spoiled()):
+        if not wants or (self._signals.caught is None and self._stages.current.saving.is_spoiled()):
             return  # of spoiled weights the guard tells more, at the next step
+        self._save_and_stop_if_asked()
+
+    def _save_and_stop_if_asked(self) -> None:
         self.checkpoint()
         if self.world.any(self._signals.caught is not None, self.device):
             self.progress.close()
-            raise Interrupted(
-                f"stopped after step {self.step}; resume with:\n  chainrule resume {self.folder}",
-                self._signals.caught or signal.SIGINT,
-            )
+            stage = self._stages.current.name
+            where = f"step {self.step}{f' of {stage}' if stage else ''}"
+            raise self._signals.interrupted(where, self.folder)
 
     @property
     def _processes(self) -> Processes:
-        return Processes(self.world, self.device, self.common["parallel"], self.recipe.name)
+        common = self.common
+        synchronised = bool(common.get("sync_batch_norm"))  # of runs that began before there was the setting: no
+        return Processes(self.world, self.device, common["parallel"], self.recipe.name, synchronised)
 
-    def _expect(self, total: int) -> None:
-        self.progress.total = total
-        self.progress.update(self.step, force=True)
+    def _expect(self, steps: int) -> None:
+        stage = self._stages.at_work
+        if not stage.finished:
+            self.progress.total = steps * (stage.of_epochs or 1)
+            self.progress.update(self.step, force=True)
 
-    def _place(self) -> str:
-        return f"epoch {self.epoch + 1}/{self._epochs}" if self._epochs else f"step {self.step}"
+    def _batch_at(self, epoch: int, position: int) -> object:
+        """A batch of `batches` made again; None where the loop draws its own."""
+        return None if self._loader is None else next(self._loader.epoch(epoch, position), None)
 
     def _write_line(self, values: dict[str, Any]) -> None:
         seconds = self.seconds + time.monotonic() - self._clock
-        self.metric_log.write({"step": self.step, "epoch": self.epoch, **values, "seconds": round(seconds, 3)})
+        self.metric_log.write({**self._stages.current.place(), **values, "seconds": round(seconds, 3)})
 
     def write_record(self) -> None:
         """Writes run.json, where this process may."""

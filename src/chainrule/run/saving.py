@@ -1,13 +1,16 @@
-"""What of a run is saved, and its way to the disk and back: the parts that a loop changes, and the best weights."""
+"""What of a stage is saved, and its way to the disk and back: the parts that its loop changes, and the best weights."""
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from chainrule.core import atomic
 from chainrule.core.errors import RunFailed
 from chainrule.run import parallel
 from chainrule.run.checkpoint import folder as checkpoint
@@ -16,6 +19,7 @@ from chainrule.run.folder import RunFolder
 from chainrule.run.guard import first_bad_parameter
 from chainrule.run.processes import Processes
 from chainrule.run.protocols import Stateful
+from chainrule.run.weights.learnt import best_name, last_name
 
 
 class Saving:
@@ -24,62 +28,56 @@ class Saving:
     Args:
         folder: the run's.
         processes: of which the first one writes; all of them gather.
+        stage: its name; empty in a run without stages.
     """
 
-    def __init__(self, folder: RunFolder, processes: Processes) -> None:
-        self._folder, self._processes = folder, processes
+    def __init__(self, folder: RunFolder, processes: Processes, stage: str) -> None:
+        self._folder, self._processes, self._stage = folder, processes, stage
         self.parts: dict[str, Stateful] = {}
         self.best: dict[str, Any] | None = None
-        self._restored: tuple[dict[str, Any], dict[str, Any]] | None = None
 
     @property
     def modules(self) -> dict[str, nn.Module]:
         """The networks among the parts."""
         return {name: part for name, part in self.parts.items() if isinstance(part, nn.Module)}
 
-    def keep(self, parts: Mapping[str, Stateful]) -> None:
-        """Remembers the parts; in a resumed run each gets its saved state, and the random generators theirs."""
+    def keep(self, parts: Mapping[str, Stateful], saved: Mapping[str, Any] | None) -> None:
+        """Remembers the parts; each gets its state where there are `saved` ones."""
         self.parts.update(parts)
-        if self._restored is None:
-            return
-        weights, state = self._restored
-        for name, part in parts.items():
-            parallel.load_state(part, weights[name] if isinstance(part, nn.Module) else state["parts"][name])
-        self._processes.set_random_states(state["random"])
+        if saved is not None:
+            for name, part in parts.items():
+                parallel.load_state(part, saved[name])
 
     def keep_best(
-        self,
-        modules: Mapping[str, nn.Module],
-        metric: str,
-        value: float,
-        lower_is_better: bool,
-        *,
-        step: int,
-        epoch: int,
+        self, modules: Mapping[str, nn.Module], metric: str, value: float, lower_is_better: bool, place: dict[str, int]
     ) -> bool:
-        """Keeps the weights if `value` is the best so far; of equals, the later."""
+        """Keeps the weights if `value` is the best so far; of equals, the later. `place` has its step and epoch."""
         world = self._processes.world
         value = world.broadcast(value)  # running means differ from process to process, and so may what they measure
         best = math.nan if self.best is None else self.best["value"]
         better = math.isnan(best) or (value <= best if lower_is_better else value >= best)
         if better:
-            self.best = {"metric": metric, "value": value, "step": step, "epoch": epoch}
+            self.best = {"metric": metric, "value": value, **place}
             weights = {name: parallel.full_state(module) for name, module in modules.items()}
             if world.is_main_process:
-                self._folder.write("checkpoint/best.safetensors", lambda path: save_tree(weights, path), step)
+                self._folder.write(best_name(self._stage), lambda path: save_tree(weights, path), place["step"])
         return better
 
     def is_spoiled(self) -> bool:
         """Whether a weight is not finite, in one process at least."""
         return self._processes.world.any(first_bad_parameter(self.modules) is not None, self._processes.device)
 
-    def save(self, step: int, state: dict[str, Any]) -> None:
-        """Writes a checkpoint: `state`, random numbers, the parts. Never a spoiled one in the place of a good one."""
+    def require_finite(self, step: int) -> None:
+        """Never a spoiled state in the place of a good one."""
         if self.is_spoiled():
             raise RunFailed(
                 f"the weights are not finite at step {step}, first in: {first_bad_parameter(self.modules)}\n"
                 "  cure:     a smaller lr, or data without such values; the last good checkpoint is kept"
             )
+
+    def save(self, step: int, state: dict[str, Any]) -> None:
+        """Writes a checkpoint: `state`, random numbers, the parts."""
+        self.require_finite(step)
         world, modules = self._processes.world, self.modules
         weights = {name: parallel.full_state(part) for name, part in modules.items()}
         others = {name: parallel.full_state(part) for name, part in self.parts.items() if name not in modules}
@@ -92,10 +90,16 @@ class Saving:
                 checkpoint.save(place, step, weights, state)
         world.barrier()
 
-    def load(self) -> dict[str, Any] | None:
-        """Takes up the latest checkpoint and gives its state; None where there is none yet. `keep` hands it out."""
-        self._restored = checkpoint.load(self._folder.path / "checkpoint")
-        if self._restored is None:
-            return None
-        self.best = self._restored[1]["best"]
-        return self._restored[1]
+    def save_last(self, step: int) -> None:
+        """Writes the parts as the stage leaves them."""
+        self.require_finite(step)
+        parts = {name: parallel.full_state(part) for name, part in self.parts.items()}
+
+        def write(path: Path) -> None:
+            save_tree(parts, path)
+            with path.open("rb+") as file:  # onto the disk before a checkpoint says that it is there
+                os.fsync(file.fileno())
+
+        if self._processes.world.is_main_process:
+            self._folder.write(last_name(self._stage), write, step)
+            atomic.sync_folder((self._folder.path / last_name(self._stage)).parent)

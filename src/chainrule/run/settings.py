@@ -14,8 +14,10 @@ def run_settings(
     autocast: Literal["auto", "yes", "no"] = "auto",
     compile: Literal["auto", "yes", "no"] = "auto",
     parallel: Literal["ddp", "fsdp"] = "ddp",
+    sync_batch_norm: bool = False,
     threads: Size = 0,
 ) -> None:
     """The settings that every recipe has: steps between two log lines, seconds between two checkpoints (0: every
-    step), bfloat16 autocast, torch.compile, how several processes share a model, CPU threads (0: as PyTorch chooses).
+    step), bfloat16 autocast, torch.compile, how several processes share a model, whether batch
+    normalisation then takes the batch of all of them, CPU threads (0: as PyTorch chooses).
     """

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from chainrule.core.errors import Interrupted
 from chainrule.run.progress import say
 
 
@@ -27,6 +29,12 @@ class Signals:
         finally:
             for watched, handler in old.items():
                 signal.signal(watched, handler)
+
+    def interrupted(self, where: str, folder: Path) -> Interrupted:
+        """The error that ends the run in `folder` where it is: of what was caught here, or by another process."""
+        return Interrupted(
+            f"stopped after {where}; resume with:\n  chainrule resume {folder}", self.caught or signal.SIGINT
+        )
 
     def _remember(self, number: int, frame: Any) -> None:
         if self.caught is not None:

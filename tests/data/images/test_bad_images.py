@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -367,7 +368,7 @@ def test_other_data_are_brought_to_size_as_in_training(tmp_path: Path) -> None:
         for other, names in classes.items():
             source = str(tmp_path / other)
             for found in (
-                read_other_images(source, None, {**spec, "classes": names}),
+                read_other_images(source, None, replace(spec, classes=names)),
                 read_other_unlabelled(source, None, spec),
                 read_other_faces(source, None, spec),
             ):

@@ -16,7 +16,7 @@ from chainrule.data.images.decoding import colour_channels, decode
 from chainrule.data.images.loading import decode_files, pixel_statistics
 from chainrule.data.images.published import read_idx
 from chainrule.data.splits import fingerprint
-from tests.data.image_sets import cifar_folder, idx_bytes, idx_folder, read, refused, stripes, write_images
+from tests.data.image_sets import cifar_folder, idx_bytes, idx_folder, image_spec, read, refused, stripes, write_images
 
 # -- MNIST's idx ------------------------------------------------------------------------------------------------
 
@@ -26,8 +26,8 @@ def test_idx(tmp_path: Path, packed: bool) -> None:
     spec, splits = read(idx_folder(tmp_path / "m", packed=packed))
     x, y = stripes(10)
     assert torch.equal(splits["test"].x, torch.from_numpy(x)[:, None]) and splits["test"].y.tolist() == y.tolist()
-    assert spec["counts"] == {"train": 27 - 1, "val": 4, "test": 10}  # a tenth of each class of 15, rounded
-    assert spec["splits"]["test"] == "as published" and spec["classes"] == ["0", "1"] and spec["channels"] == 1
+    assert spec.counts == {"train": 27 - 1, "val": 4, "test": 10}  # a tenth of each class of 15, rounded
+    assert spec.splits["test"] == "as published" and spec.classes == ["0", "1"] and spec.channels == 1
 
 
 def test_idx_of_any_rank(tmp_path: Path) -> None:
@@ -90,8 +90,8 @@ def test_cifar(tmp_path: Path) -> None:
     planes = np.frombuffer(raw, np.uint8).reshape(4, 3073)
     for channel, (row, column) in ((0, (0, 0)), (1, (3, 7)), (2, (31, 31))):
         assert splits["test"].x[2, channel, row, column] == planes[2, 1 + channel * 1024 + row * 32 + column]
-    assert spec["classes"] == ["airplane", "automobile"] and spec["channels"] == 3 and spec["counts"]["test"] == 4
-    assert sum(spec["counts"].values()) == 24
+    assert spec.classes == ["airplane", "automobile"] and spec.channels == 3 and spec.counts["test"] == 4
+    assert sum(spec.counts.values()) == 24
 
 
 def test_cifar_files_that_are_wrong(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_class_folders(tmp_path: Path) -> None:
     (root / "readme.txt").write_text("no image")
     (root / "小 猫" / "notes.txt").write_text("no image")
     spec, splits = read(root)
-    assert spec["classes"] == ["dog 狗", "小 猫"] and sum(spec["counts"].values()) == 13
+    assert spec.classes == ["dog 狗", "小 猫"] and sum(spec.counts.values()) == 13
     y = torch.cat([splits[name].y for name in ("train", "val", "test")])
     assert y.bincount().tolist() == [7, 6]
 
@@ -130,7 +130,7 @@ def test_splits_in_folders(tmp_path: Path) -> None:
         for label in ("a", "b"):
             write_images(tmp_path / "d" / split / label, count)
     spec, splits = read(tmp_path / "d")
-    assert spec["counts"] == {"train": 10, "val": 4, "test": 6} and set(spec["splits"].values()) == {"as published"}
+    assert spec.counts == {"train": 10, "val": 4, "test": 6} and set(spec.splits.values()) == {"as published"}
     first = np.asarray(Image.open(tmp_path / "d" / "val" / "b" / "0.png"))
     assert np.array_equal(splits["val"].x[2, 0].numpy(), first) and splits["val"].y.tolist() == [0, 0, 1, 1]
     write_images(tmp_path / "d" / "test" / "c", 1)
@@ -165,8 +165,8 @@ def test_every_kind_of_image_trains(tmp_path: Path, mode: str, suffix: str) -> N
         else:
             write_images(tmp_path / "d" / label, 5, mode=mode, suffix=suffix)
     spec, splits = read(tmp_path / "d")
-    assert spec["channels"] == (1 if mode in ("L", "1", "LA", "I;16", "F") else 3)
-    assert splits["train"].x.dtype == torch.uint8 and splits["train"].x.shape[1:] == (spec["channels"], 8, 8)
+    assert spec.channels == (1 if mode in ("L", "1", "LA", "I;16", "F") else 3)
+    assert splits["train"].x.dtype == torch.uint8 and splits["train"].x.shape[1:] == (spec.channels, 8, 8)
     for channels in (1, 3):
         assert read(tmp_path / "d", channels=channels)[1]["train"].x.shape[1] == channels
 
@@ -214,9 +214,9 @@ def test_a_broken_image_is_named(tmp_path: Path) -> None:
         message = refused(root, "cannot be read", str(root / "b" / "3.png"))
         assert ("an empty file" in message) is (name == "empty")
         with pytest.raises(UserError, match="cannot be read"):
-            decode_files([file], {"size": 8, "channels": 1})
+            decode_files([file], image_spec(size=8, channels=1))
     with pytest.raises(UserError, match="no such file"):
-        decode_files([tmp_path / "nothing.png"], {"size": 8, "channels": 1})
+        decode_files([tmp_path / "nothing.png"], image_spec(size=8, channels=1))
 
 
 def test_a_image_of_absurd_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +237,7 @@ def test_folders_that_will_not_do(tmp_path: Path) -> None:
     write_images(tmp_path / "mixed" / "a", 5)
     write_images(tmp_path / "mixed" / "b", 4, mode="RGB")
     refused(tmp_path / "mixed", "mixed kinds", "grey, as most are", "0.png", "channels=1")
-    assert read(tmp_path / "mixed", channels=3)[0]["channels"] == 3
+    assert read(tmp_path / "mixed", channels=3)[0].channels == 3
     (tmp_path / "notes.txt").write_text("x")
     refused(tmp_path / "notes.txt", "no set of images")
     refused(tmp_path / "nowhere", "there is no data set and no path", "without 'nowhere' in it")

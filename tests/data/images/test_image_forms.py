@@ -14,7 +14,7 @@ from PIL import Image
 from chainrule.core.errors import UserError
 from chainrule.data.images.decoding import decode, decoding_error, ignore_warnings
 from chainrule.data.images.loading import decode_files
-from tests.data.image_sets import png
+from tests.data.image_sets import image_spec, png
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (9, 7, 3)).astype(np.uint8)
@@ -160,7 +160,7 @@ def test_pixels_are_what_the_file_means(form: str, tmp_path: Path) -> None:
     assert np.abs(found.astype(float) - expected).max() <= off
     grey = luma(np.round(expected).astype(np.uint8))
     assert np.abs(decode(file, 1, (height, width)).astype(float) - grey).max() <= off + 1
-    spec = {"size": 12, "channels": 3, "margin": None, "border": 0}
+    spec = image_spec(size=12, channels=3, border=0)
     assert np.array_equal(
         decode_files([file], spec)[0].permute(1, 2, 0),
         Image.fromarray(found).resize((12, 12), Image.Resampling.BILINEAR),

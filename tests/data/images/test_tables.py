@@ -32,15 +32,15 @@ def pixel_table(file: Path, rows: list[list[Any]], side: int = 2) -> Path:
 def test_csv_of_pixels(tmp_path: Path) -> None:
     rows = [[("ten", "nine")[i % 2], i, 50, 100, 255] for i in range(12)]
     spec, splits = read(pixel_table(tmp_path / "t.csv", rows), size=2)
-    assert spec["classes"] == ["nine", "ten"] and sum(spec["counts"].values()) == 12
+    assert spec.classes == ["nine", "ten"] and sum(spec.counts.values()) == 12
     x, y = splits["train"].x[0], splits["train"].y[0]
     assert x[0, 0, 0] % 2 == 1 - int(y) and x.flatten()[1:].tolist() == [50, 100, 255]
     numbers = [[10 - i % 3, 0, 0, 0, i] for i in range(30)]
-    assert read(pixel_table(tmp_path / "n.csv", numbers), size=2)[0]["classes"] == ["8", "9", "10"]
+    assert read(pixel_table(tmp_path / "n.csv", numbers), size=2)[0].classes == ["8", "9", "10"]
     (tmp_path / "d").mkdir()
     for split in ("train", "test"):
         pixel_table(tmp_path / "d" / f"{split}.csv", rows)
-    assert read(tmp_path / "d", size=2)[0]["counts"]["test"] == 12
+    assert read(tmp_path / "d", size=2)[0].counts["test"] == 12
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_csv_of_files(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
     table.write_text("path,kind\n" + "".join(f"的 files/{i}.png,{'ab'[i % 2]}\n" for i in range(10)), "utf-8-sig")
     spec, _ = read(table, target="kind")
-    assert spec["classes"] == ["a", "b"] and spec["channels"] == 3 and sum(spec["counts"].values()) == 10
+    assert spec.classes == ["a", "b"] and spec.channels == 3 and sum(spec.counts.values()) == 10
     with table.open("a", encoding="utf-8") as stream:
         stream.write("gone.png,a\n")
     refused(table, "not there", "line 12", "gone.png")
@@ -100,13 +100,13 @@ def test_npz(tmp_path: Path, form: str) -> None:
     expected = (x > 99) * np.uint8(255) if form == "booleans" else x
     kept = {image.numpy().tobytes() for image in torch.from_numpy(expected.reshape(40, 8, 8, -1)).permute(0, 3, 1, 2)}
     assert {image.numpy().tobytes() for part in splits.values() for image in part.x} == kept
-    assert spec["classes"] == ["0", "1"] and spec["counts"] == {"train": 28, "val": 4, "test": 8}
+    assert spec.classes == ["0", "1"] and spec.counts == {"train": 28, "val": 4, "test": 8}
 
 
 def test_npz_with_published_splits(tmp_path: Path) -> None:
     x, y = stripes(12)
     np.savez(tmp_path / "a.npz", x_train=x, y_train=y, x_test=x[:4], y_test=y[:4], x_val=x[:2], y_val=y[:2])
-    assert read(tmp_path / "a.npz")[0]["counts"] == {"train": 12, "val": 2, "test": 4}
+    assert read(tmp_path / "a.npz")[0].counts == {"train": 12, "val": 2, "test": 4}
 
 
 X, Y = stripes(40)
@@ -173,14 +173,14 @@ def test_splits_are_stratified_and_follow_the_seed(tmp_path: Path) -> None:
     rows = torch.cat([part.x for part in splits.values()]).flatten(1)
     assert len(rows.unique(dim=0)) == len(rows) == 200  # none is lost, none is in two splits
     again, other = read(file, size=2)[0], read(file, size=2, seed=1)[0]
-    assert again == spec and other["fingerprint"] != spec["fingerprint"]
-    assert "stratified, seed 0, indices " in spec["splits"]["val"] and other["splits"] != spec["splits"]
+    assert again == spec and other.fingerprint != spec.fingerprint
+    assert "stratified, seed 0, indices " in spec.splits["val"] and other.splits != spec.splits
 
 
 def test_a_split_is_never_empty(tmp_path: Path) -> None:
     """Two classes of four: a twelfth of what is left after the test split is less than half a sample."""
     spec, splits = read(npz(tmp_path / "a.npz", count=8), val_fraction=1 / 12)
-    assert spec["counts"] == {"train": 5, "val": 1, "test": 2} and set(splits["train"].y.tolist()) == {0, 1}
+    assert spec.counts == {"train": 5, "val": 1, "test": 2} and set(splits["train"].y.tolist()) == {0, 1}
     for fraction in (0.01, 0.5, 0.99, 1.0):
         kept, held = stratified(torch.tensor([0, 0, 1, 1, 1]), fraction, 3)
         assert len(held) >= 1 and sorted([*kept.tolist(), *held.tolist()]) == [0, 1, 2, 3, 4]

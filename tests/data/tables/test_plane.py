@@ -104,8 +104,8 @@ def test_problems_are_made_by_the_seed(name: str) -> None:
         test_fraction=0.2,
         seed=0,
     )
-    assert spec["columns"] == ["x1", "x2"] and spec["classes"] == ["0", "1"]
-    assert sum(spec["counts"].values()) == plane.COUNT == 500 and len(splits["test"]) == 100
+    assert spec.columns == ["x1", "x2"] and spec.classes == ["0", "1"]
+    assert sum(spec.counts.values()) == plane.COUNT == 500 and len(splits["test"]) == 100
     assert check(name, None)["classes"] == ["0", "1"]
 
 

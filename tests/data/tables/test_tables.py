@@ -20,7 +20,7 @@ from chainrule.data.tables.spec import original_rows
 TABLE = "a,b,c,label\n" + "".join(f"{i},{i * i % 7},{(i * 5) % 11},{'xy'[i % 2]}\n" for i in range(40))
 
 
-def read(source: object, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def read(source: object, **options: Any) -> tuple[Any, dict[str, Any]]:
     settings: dict[str, Any] = {
         "target": None,
         "task": "density",
@@ -49,8 +49,8 @@ def refused(source: object, **options: Any) -> str:
 
 def test_iris_is_standardised_as_scikit_learn_does() -> None:
     spec, splits = read("iris")
-    assert spec["counts"] == {"train": 108, "val": 12, "test": 30}
-    assert spec["classes"] == ["setosa", "versicolor", "virginica"]
+    assert spec.counts == {"train": 108, "val": 12, "test": 30}
+    assert spec.classes == ["setosa", "versicolor", "virginica"]
     for split in splits.values():
         assert len(set(torch.bincount(split.y).tolist())) == 1  # as many of each species
     raw = original_rows(splits["train"].x, spec).numpy()
@@ -67,20 +67,20 @@ def test_iris_is_standardised_as_scikit_learn_does() -> None:
 def test_splits_follow_the_seed() -> None:
     first, again, other = read("wine"), read("wine"), read("wine", seed=1)
     assert first[0] == again[0]
-    assert first[0]["fingerprint"] != other[0]["fingerprint"]
-    assert "seed 1" in other[0]["splits"]["test"]
+    assert first[0].fingerprint != other[0].fingerprint
+    assert "seed 1" in other[0].splits["test"]
 
 
 def test_constant_columns_of_digits_are_dropped_and_come_back() -> None:
     spec, splits = read("digits")
     digits = load_digits().data
-    assert splits["train"].x.shape[1] + len(spec["dropped"]) == 64
-    assert {"pixel_0_0", "pixel_4_0", "pixel_4_7"} <= set(spec["dropped"])
+    assert splits["train"].x.shape[1] + len(spec.dropped) == 64
+    assert {"pixel_0_0", "pixel_4_0", "pixel_4_7"} <= set(spec.dropped)
     rows = original_rows(splits["test"].x, spec)
     assert rows.shape == (359, 64)
     known = {tuple(row) for row in digits.astype(int).tolist()}
     assert all(tuple(row) in known for row in rows.round().int().tolist())
-    assert len(set(spec["std"])) == 1  # pixels share a unit
+    assert len(set(spec.std)) == 1  # pixels share a unit
     message = refused("digits", drop_constant=False)
     assert "pixel_0_0" in message
     assert "drop_constant=yes" in message
@@ -88,24 +88,24 @@ def test_constant_columns_of_digits_are_dropped_and_come_back() -> None:
 
 def test_csv_with_label_named_target_or_none() -> None:
     spec, splits = read(write(TABLE))
-    assert (spec["columns"], spec["classes"], spec["target"]) == (["a", "b", "c"], ["x", "y"], "label")
-    assert read(write(TABLE.replace("label", "kind")), target="kind")[0]["columns"] == ["a", "b", "c"]
+    assert (spec.columns, spec.classes, spec.target) == (["a", "b", "c"], ["x", "y"], "label")
+    assert read(write(TABLE.replace("label", "kind")), target="kind")[0].columns == ["a", "b", "c"]
     assert "column 'label'" in refused(write(TABLE), target="c")  # then the labels are a column of x, and not numeric
     spec, splits = read(write("a;b\n" + "".join(f"{i};{i % 3}\n" for i in range(10))))
-    assert (spec["columns"], spec["classes"], splits["train"].y) == (["a", "b"], None, None)
-    assert spec["splits"]["train"] == "the rest"
+    assert (spec.columns, spec.classes, splits["train"].y) == (["a", "b"], None, None)
+    assert spec.splits["train"] == "the rest"
 
 
 def test_labels_that_cannot_stratify_are_forgotten_by_density_only() -> None:
     text = "a,label\n" + "".join(f"{i},{i}\n" for i in range(20))
-    assert read(write(text))[0]["classes"] is None
+    assert read(write(text))[0].classes is None
     assert "too few rows" in refused(write(text), task="classification")
 
 
 def test_classification_takes_the_last_column_and_regression_numbers() -> None:
     path = write(TABLE.replace("label", "kind"))
     spec, splits = read(path, task="classification", dtype=torch.float32)
-    assert (spec["target"], spec["classes"]) == ("kind", ["x", "y"])
+    assert (spec.target, spec.classes) == ("kind", ["x", "y"])
     assert splits["train"].x.dtype == torch.float32
     assert splits["train"].y.dtype == torch.int64
     path = write("a,b\n" + "".join(f"{i},{i / 2}\n" for i in range(20)))
@@ -122,7 +122,7 @@ def test_a_folder_keeps_its_own_splits_and_column_order_is_by_name() -> None:
     write("a,b\n8,9\n", "folder/test.csv")
     spec, splits = read("folder", standardize=False)
     assert splits["val"].x.tolist() == [[7.0, 6.0]]
-    assert set(spec["splits"].values()) == {"as published"}
+    assert set(spec.splits.values()) == {"as published"}
     write("a,c\n8,9\n", "folder/test.csv")
     assert "different columns" in refused("folder")
 
@@ -131,7 +131,7 @@ def test_npz() -> None:
     x, y = np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) % 3
     np.savez("t.npz", x=x, y=y)
     spec, splits = read("t.npz")
-    assert (spec["classes"], sum(len(s) for s in splits.values())) == (["0", "1", "2"], 30)
+    assert (spec.classes, sum(len(s) for s in splits.values())) == (["0", "1", "2"], 30)
     np.savez("t.npz", x_train=x, x_test=x[:4])
     spec, splits = read("t.npz", standardize=False)
     np.testing.assert_array_equal(splits["test"].x, x[:4])
@@ -187,7 +187,7 @@ def test_other_mistakes() -> None:
     write("a,label\n1,x\n2,y\n3,x\n4,y\n", "f/train.csv")
     write("a,label\n1,z\n", "f/test.csv")
     assert "out of range" in refused("f", task="classification")
-    assert read("f")[0]["classes"] is None
+    assert read("f")[0].classes is None
 
 
 def test_rows_of_the_user() -> None:
@@ -225,10 +225,7 @@ def test_categories_are_a_feature_each(tmp_path: Path) -> None:
     from sklearn.preprocessing import OneHotEncoder
 
     spec, splits = read_people(people(tmp_path), standardize=False)
-    assert (
-        spec["features"] == ["age", "colour=blue", "colour=green", "colour=red", "children"]
-        and spec["target"] == "income"
-    )
+    assert spec.features == ["age", "colour=blue", "colour=green", "colour=red", "children"] and spec.target == "income"
     x = splits["train"].x
     ages = x[:, 0].long() - 20
     colours = np.array(["red", "blue", "green"])[ages.numpy() % 3].reshape(-1, 1)
@@ -245,8 +242,8 @@ def test_text_is_refused_unless_it_is_asked_for(tmp_path: Path) -> None:
 def test_missing_values_are_filled_from_the_training_split(tmp_path: Path) -> None:
     lines = [f"{'?' if i % 5 == 0 else 20 + i},{'' if i == 3 else 'ab'[i % 2]},{i % 4},{i}" for i in range(60)]
     spec, splits = read_people(people(tmp_path, lines), standardize=False)
-    known = [float(v) for v in splits["train"].x[:, 0] if v != spec["fill"]["age"]]
-    assert spec["fill"]["age"] == pytest.approx(np.mean(known)) and not any(
+    known = [float(v) for v in splits["train"].x[:, 0] if v != spec.fill["age"]]
+    assert spec.fill["age"] == pytest.approx(np.mean(known)) and not any(
         torch.isnan(s.x).any() for s in splits.values()
     )
     everything = torch.cat([s.x for s in splits.values()])
@@ -266,11 +263,9 @@ def test_a_column_of_names_is_no_category(tmp_path: Path) -> None:
 def test_rows_of_the_user_with_categories(tmp_path: Path) -> None:
     spec, splits = read_people(people(tmp_path))
     names, x = read_rows(["33,green,6", "33,green,"], spec)
-    ages = splits["train"].x[:, 0] * spec["std"][0] + spec["mean"][0]
+    ages = splits["train"].x[:, 0] * spec.std[0] + spec.mean[0]
     assert x.shape == (2, 5) and names == ["33,green,6", "33,green,"] and 20 <= ages.min() <= ages.max() < 60
-    torch.testing.assert_close(
-        x[1, 4], torch.tensor((spec["fill"]["children"] - spec["mean"][4]) / spec["std"][4]).double()
-    )
+    torch.testing.assert_close(x[1, 4], torch.tensor((spec.fill["children"] - spec.mean[4]) / spec.std[4]).double())
     with pytest.raises(UserError, match="a category is not known") as error:
         read_rows(["33,grene,6"], spec)
     assert "blue, green, red" in str(error.value)
@@ -292,7 +287,7 @@ def test_other_labelled_data_by_the_categories_of_the_run(tmp_path: Path) -> Non
 
 def test_labels_of_other_data_are_those_of_the_run(tmp_path: Path) -> None:
     spec, _ = read("iris", task="classification")
-    header = ",".join(spec["columns"])
+    header = ",".join(spec.columns)
     file = tmp_path / "flowers.csv"
     file.write_text(f"{header},label\n5,3,1,0.2,setosa\n6,3,5,2,virginica\n", "utf-8")
     assert read_labelled(str(file), None, spec, torch.float32).y.tolist() == [0, 2]
@@ -307,8 +302,8 @@ def test_published_tables_without_a_line_of_names(tmp_path: Path) -> None:
     rows = [f"{'MFI'[i % 3]},{','.join(f'{v:.3f}' for v in rng.random(7))},{i % 9}" for i in range(30)]
     (tmp_path / "abalone.csv").write_text("\n".join(rows) + "\n", "utf-8")
     spec, _ = read_people(tmp_path / "abalone.csv")
-    assert spec["target"] == "rings" and spec["features"][:4] == ["sex=F", "sex=I", "sex=M", "length"]
-    assert sum(spec["counts"].values()) == 30, "the first line is a row"
+    assert spec.target == "rings" and spec.features[:4] == ["sex=F", "sex=I", "sex=M", "length"]
+    assert sum(spec.counts.values()) == 30, "the first line is a row"
 
 
 def test_images_as_rows_of_pixels(tmp_path: Path) -> None:
@@ -316,4 +311,4 @@ def test_images_as_rows_of_pixels(tmp_path: Path) -> None:
 
     folder = idx_folder(tmp_path / "digits")
     spec, splits = read(folder, task="classification", standardize=False, drop_constant=False)
-    assert spec["picture"] and spec["features"][0] == "pixel0" and splits["test"].x.max() > 1
+    assert spec.image and spec.features[0] == "pixel0" and splits["test"].x.max() > 1

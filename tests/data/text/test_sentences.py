@@ -41,39 +41,39 @@ def csv_of(file: Path, each: int = 10) -> Path:
 
 def test_a_csv(tmp_path: Path) -> None:
     spec, splits = splits_of(csv_of(tmp_path / "t.csv"))
-    assert spec["classes"] == ["bad", "good"] and spec["counts"] == {"train": 12, "val": 4, "test": 4}
+    assert spec.classes == ["bad", "good"] and spec.counts == {"train": 12, "val": 4, "test": 4}
     every = [text for split in splits.values() for text in split.texts]
     assert sorted(every) == sorted(f"{n}, number {i}" for n in ("bad", "good") for i in range(10))
     for split in splits.values():
-        assert [spec["classes"][k] for k in split.y.tolist()] == [text.partition(",")[0] for text in split.texts]
+        assert [spec.classes[k] for k in split.y.tolist()] == [text.partition(",")[0] for text in split.texts]
         assert split.y.double().mean() == 0.5, "each split has the shares of the classes"
-    assert "stratified" in spec["splits"]["test"] and spec["splits"]["train"] == "the rest"
+    assert "stratified" in spec.splits["test"] and spec.splits["train"] == "the rest"
 
 
 def test_the_seed_decides_the_split_and_the_fingerprint_tells(tmp_path: Path) -> None:
     file = csv_of(tmp_path / "t.csv")
     (one, _), (again, _), (other, _) = (splits_of(file, seed=s) for s in (0, 0, 1))
-    assert one == again and one["fingerprint"] != other["fingerprint"]
+    assert one == again and one.fingerprint != other.fingerprint
     file.write_text(file.read_text("utf-8").replace("number 3", "number three"), "utf-8")
-    assert splits_of(file)[0]["fingerprint"] != one["fingerprint"]
+    assert splits_of(file)[0].fingerprint != one.fingerprint
 
 
 def test_which_column_holds_the_labels(tmp_path: Path) -> None:
     rows = "".join(f"t{i},{i % 2},{'xy'[i % 2]}\n" for i in range(20))
     plain = write(tmp_path / "a.csv", "text,mood,source\n" + rows)
-    assert splits_of(plain)[0]["target"] == "source" and splits_of(plain, "mood")[0]["classes"] == ["0", "1"]
+    assert splits_of(plain)[0].target == "source" and splits_of(plain, "mood")[0].classes == ["0", "1"]
     last = write(tmp_path / "b.csv", "mood,text\n" + "".join(f"{i % 2},t{i}\n" for i in range(20)))
-    assert splits_of(last)[0]["target"] == "mood", "the last column that is not the text"
+    assert splits_of(last)[0].target == "mood", "the last column that is not the text"
 
 
 def test_class_names_that_are_numbers_stand_by_size(tmp_path: Path) -> None:
     file = write(tmp_path / "t.csv", "text,label\n" + "".join(f"t{i},{(10, 9, 2)[i % 3]}\n" for i in range(30)))
-    assert splits_of(file)[0]["classes"] == ["2", "9", "10"]
+    assert splits_of(file)[0].classes == ["2", "9", "10"]
 
 
 def test_class_folders(tmp_path: Path) -> None:
     spec, splits = splits_of(class_folders(tmp_path / "d", each=10))
-    assert spec["classes"] == ["bad", "good"] and sum(spec["counts"].values()) == 20
+    assert spec.classes == ["bad", "good"] and sum(spec.counts.values()) == 20
     assert all(text.endswith("of two lines\n") for text in splits["train"].texts), "a file is one text"
 
 
@@ -85,7 +85,7 @@ def test_given_splits_are_kept(form: str, tmp_path: Path) -> None:
         else:
             csv_of(tmp_path / f"{name}.csv", each)
     spec, _ = splits_of(tmp_path)
-    assert spec["counts"] == {"train": 12, "val": 4, "test": 6} and set(spec["splits"].values()) == {"as published"}
+    assert spec.counts == {"train": 12, "val": 4, "test": 6} and set(spec.splits.values()) == {"as published"}
     assert len(read_labelled_sentences(str(tmp_path), None, ["bad", "good"])) == 6, "other data: their own test split"
     with pytest.raises(UserError, match="no folds"):
         splits_of(tmp_path, folds=3)
@@ -98,7 +98,7 @@ def test_folds_are_a_partition_and_nothing_is_in_two_splits(tmp_path: Path) -> N
         spec, splits = splits_of(file, folds=5, fold=fold)
         texts = [set(split.texts) for split in splits.values()]
         assert len(set.union(*texts)) == sum(map(len, texts)) == 18
-        assert f"fold {fold} of 5" in spec["splits"]["test"] and spec["splits"]["train"] == "the rest"
+        assert f"fold {fold} of 5" in spec.splits["test"] and spec.splits["train"] == "the rest"
         tested += splits["test"].texts
     assert len(tested) == len(set(tested)) == 18
 

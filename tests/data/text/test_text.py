@@ -10,16 +10,7 @@ import torch
 
 from chainrule.core.device import World
 from chainrule.core.errors import UserError
-from chainrule.data.text.characters import (
-    Streams,
-    decode,
-    encode,
-    read_text_splits,
-    read_texts,
-    stream_size,
-    stream_starts,
-    windows,
-)
+from chainrule.data.text.characters import Streams, decode, encode, read_text_splits, read_texts, windows
 
 
 def write(path: Path, text: str) -> str:
@@ -35,33 +26,33 @@ def text_of(length: int) -> str:
 def test_splits_follow_each_other_and_make_the_text_again(tmp_path):
     text = text_of(1000)
     spec, splits = read_text_splits(write(tmp_path / "t.txt", text), 0.05, 0.1, 0)
-    parts = {name: decode(split.codes, spec["vocabulary"]) for name, split in splits.items()}
+    parts = {name: decode(split.codes, spec.vocabulary) for name, split in splits.items()}
     assert parts["train"] + parts["val"] + parts["test"] == text
-    assert spec["counts"] == {"train": 850, "val": 50, "test": 100}
-    assert spec["splits"]["test"] == "characters 900 to 1,000 of 1,000"
+    assert spec.counts == {"train": 850, "val": 50, "test": 100}
+    assert spec.splits["test"] == "characters 900 to 1,000 of 1,000"
     assert splits["train"].codes.dtype == torch.uint8
-    assert not spec["val_is_test"]
+    assert not spec.val_is_test
 
 
 def test_without_a_validation_fraction_the_test_split_validates(tmp_path):
     spec, splits = read_text_splits(write(tmp_path / "t.txt", text_of(1000)), 0.0, 0.1, 0)
-    assert spec["counts"] == {"train": 900, "val": 100, "test": 100}
-    assert spec["val_is_test"] and spec["splits"]["val"] == spec["splits"]["test"]
+    assert spec.counts == {"train": 900, "val": 100, "test": 100}
+    assert spec.val_is_test and spec.splits["val"] == spec.splits["test"]
     assert torch.equal(splits["val"].codes, splits["test"].codes)
 
 
 def test_only_the_first_characters(tmp_path):
     spec, _ = read_text_splits(write(tmp_path / "t.txt", text_of(1000)), 0.05, 0.1, 200)
-    assert sum(spec["counts"].values()) == 200
+    assert sum(spec.counts.values()) == 200
 
 
 def test_published_splits_and_a_vocabulary_of_them_all(tmp_path):
     for name, text in {"train": "abab", "valid": "bcbc", "test": "cdcd"}.items():
         write(tmp_path / "set" / f"{name}.txt", text)
     spec, splits = read_text_splits(str(tmp_path / "set"), 0.05, 0.1, 0)
-    assert spec["vocabulary"] == ["a", "b", "c", "d"]
+    assert spec.vocabulary == ["a", "b", "c", "d"]
     assert [splits[name].codes.tolist() for name in ("train", "val", "test")] == [[0, 1] * 2, [1, 2] * 2, [2, 3] * 2]
-    assert spec["splits"] == {"train": "as published", "val": "as published", "test": "as published"}
+    assert spec.splits == {"train": "as published", "val": "as published", "test": "as published"}
 
 
 def test_a_folder_of_files_is_one_text_in_the_order_of_names(tmp_path):
@@ -160,7 +151,3 @@ def test_a_text_too_short_for_its_streams():
     assert len(Streams(torch.zeros(641, dtype=torch.uint8), 64, 10)) == 1
     with raises("fewer streams than processes"):
         Streams(torch.zeros(640, dtype=torch.uint8), 2, 10, world=World(0, 3))
-
-
-def test_starts_of_streams_by_hand():
-    assert stream_starts(11, 4).tolist() == [0, 2, 5, 7] and stream_size(11, 4) == 3

@@ -16,6 +16,7 @@ from chainrule import api, cli, models
 from chainrule.core.errors import UserError
 from chainrule.data.images.decoding import decode
 from chainrule.data.images.loading import decode_files
+from chainrule.data.images.spec import ImageSpec
 from chainrule.interop.caffe.description.graph import CaffeGraph, CaffeScores
 from chainrule.interop.caffe.description.schema import message
 from chainrule.interop.caffe.net import parse_net
@@ -267,7 +268,7 @@ def test_a_training_that_starts_from_caffes_lenet(tmp_path: Path, capsys: pytest
     capsys.readouterr()
     cli.main(["predict", str(tmp_path / "run"), *map(str, files), "--json"])
     found = json.loads(capsys.readouterr().out)
-    spec = Run.load(tmp_path / "run").record["data"]["spec"]
+    spec = ImageSpec.from_json(Run.load(tmp_path / "run").record["data"]["spec"])
     pixels = torch.cat([decode_files([file], spec) for file in files]).float()
     with torch.inference_mode():
         expected = CaffeClassifier(net).eval()(pixels / 256).softmax(1)

@@ -89,14 +89,14 @@ def refused(source: Path | str, *words: str, **changes: Any) -> None:
 def test_nobody_is_in_two_splits(tmp_path: Path) -> None:
     folder = people(tmp_path / "leute 人", [4] * 10)
     spec, splits = read(folder)
-    assert spec["counts"] == {"train": 16, "val": 8, "test": 16} and spec["size"] == 16 and spec["channels"] == 1
+    assert spec.counts == {"train": 16, "val": 8, "test": 16} and spec.size == 16 and spec.channels == 1
     together = [name for split in splits.values() for name in split.names]
-    assert sorted(together) == sorted(NAMES) and spec["persons"] == {n: s.names for n, s in splits.items()}
+    assert sorted(together) == sorted(NAMES) and spec.persons == {n: s.names for n, s in splits.items()}
     for split in splits.values():
         assert split.y.bincount().tolist() == [4] * len(split.names) and len(split.x) == len(split.y) == len(split)
-    assert "2 of 10 persons, seed 0" in spec["splits"]["val"]
+    assert "2 of 10 persons, seed 0" in spec.splits["val"]
     again, other = read(folder)[0], read(folder, seed=1)[0]
-    assert again == spec and other["persons"] != spec["persons"] and other["fingerprint"] != spec["fingerprint"]
+    assert again == spec and other.persons != spec.persons and other.fingerprint != spec.fingerprint
 
 
 def test_every_image_goes_with_its_person(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_every_image_goes_with_its_person(tmp_path: Path) -> None:
 def test_who_has_one_image_is_a_negative(tmp_path: Path) -> None:
     spec, splits = read(people(tmp_path / "p", [1, 4, 4, 1, 4, 4, 4, 4, 1]))
     assert {NAMES[0], NAMES[3], NAMES[8]} <= set(splits["train"].names)
-    assert spec["counts"] == {"train": 2 * 4 + 3, "val": 8, "test": 8}
+    assert spec.counts == {"train": 2 * 4 + 3, "val": 8, "test": 8}
 
 
 def test_given_splits_stay_as_they_are(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_given_splits_stay_as_they_are(tmp_path: Path) -> None:
         "val": sorted(NAMES[3:6]),
         "test": sorted(NAMES[6:9]),
     }
-    assert set(spec["splits"].values()) == {"as given"}
+    assert set(spec.splits.values()) == {"as given"}
     image(tmp_path / "test" / NAMES[1] / "again.png", 1, 99)
     refused(tmp_path, "a person is in train and in test", NAMES[1])
 
@@ -136,18 +136,18 @@ def test_a_given_test_split_alone(tmp_path: Path) -> None:
     assert (
         splits["test"].names == sorted(NAMES[5:8]) and len(splits["val"].names) == 2 and len(splits["train"].names) == 3
     )
-    assert spec["splits"]["test"] == "as given" and spec["splits"]["train"] == "the other persons"
+    assert spec.splits["test"] == "as given" and spec.splits["train"] == "the other persons"
 
 
 def test_sets_split_by_image_are_put_together() -> None:
     spec, splits = read("digits")
-    assert sum(spec["counts"].values()) == 1797 and {len(s.names) for s in splits.values()} == {2, 4}
+    assert sum(spec.counts.values()) == 1797 and {len(s.names) for s in splits.values()} == {2, 4}
 
 
 def test_the_orl_faces() -> None:
     mirror("orl_faces")
     spec, splits = read("orl", size=64)
-    assert spec["counts"] == {"train": 250, "val": 50, "test": 100}
+    assert spec.counts == {"train": 250, "val": 50, "test": 100}
     assert splits["test"].names == [f"s{i}" for i in range(31, 41)] and splits["val"].names[0] == "s26"
     assert splits["train"].names == [f"s{i}" for i in range(1, 26)]
     file = mirror("orl_faces") / "att_faces" / "s31" / "1.pgm"
@@ -189,9 +189,7 @@ def test_a_broken_image_is_named(tmp_path: Path) -> None:
 def test_colour_and_sizes_mixed(tmp_path: Path) -> None:
     folder = people(tmp_path / "p", [3] * 7)
     image(folder / NAMES[0] / "large.jpg", 0, 50, size=(70, 90))
-    assert (
-        read(folder)[0]["counts"]["train"] + read(folder)[0]["counts"]["val"] + read(folder)[0]["counts"]["test"] == 22
-    )
+    assert read(folder)[0].counts["train"] + read(folder)[0].counts["val"] + read(folder)[0].counts["test"] == 22
     odd = image(folder / NAMES[2] / "colour.png", 2, 51, mode="RGB")
     refused(folder, "mixed kinds", str(odd), "channels=1 or channels=3")
     for channels in (1, 3):

@@ -14,7 +14,7 @@ import chainrule
 from chainrule.core.errors import UserError
 from chainrule.data.check import check
 from chainrule.data.tables.mackey_glass import mackey_glass
-from chainrule.data.tables.series import Window, differenced, read_history, read_splits, window_of, windows
+from chainrule.data.tables.series import SeriesSpec, Window, differenced, read_history, read_splits, window_of, windows
 from chainrule.run.run import Run
 from chainrule.systems.feedforward.forecast_errors import drift, mean_step, naive, seasonal_naive
 from chainrule.systems.feedforward.forecasting import known_ahead
@@ -29,7 +29,7 @@ def write(values: Any, name: str = "series.csv") -> Path:
     return Path(name)
 
 
-def read(source: object, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def read(source: object, **options: Any) -> tuple[Any, dict[str, Any]]:
     settings: dict[str, Any] = {
         "lags": 3,
         "difference": 0,
@@ -88,15 +88,15 @@ def test_forecasts_without_a_past_are_refused(call: Any) -> None:
 
 def test_windows_by_hand() -> None:
     spec, splits = read(write([1, 2, 4, 7, 11, 16, 22, 29, 37, 46]), lags=2)
-    assert spec["target"] == "sold" and spec["counts"] == {"train": 4, "val": 2, "test": 2}
+    assert spec.target == "sold" and spec.counts == {"train": 4, "val": 2, "test": 2}
     known = np.array([1, 2, 4, 7, 11, 16])  # the training part
-    assert spec["mean"] == pytest.approx(known.mean()) and spec["std"] == pytest.approx(known.std())
-    back = {name: (s.x * spec["std"] + spec["mean"], s.y * spec["std"] + spec["mean"]) for name, s in splits.items()}
+    assert spec.mean == pytest.approx(known.mean()) and spec.std == pytest.approx(known.std())
+    back = {name: (s.x * spec.std + spec.mean, s.y * spec.std + spec.mean) for name, s in splits.items()}
     torch.testing.assert_close(back["train"][0], torch.tensor([[1.0, 2], [2, 4], [4, 7], [7, 11]]).double())
     torch.testing.assert_close(back["train"][1], torch.tensor([4.0, 7, 11, 16]).double())
     torch.testing.assert_close(back["test"][0], torch.tensor([[22.0, 29], [29, 37]]).double())
     torch.testing.assert_close(back["test"][1], torch.tensor([37.0, 46]).double())
-    assert splits["val"].origins.tolist() == [6, 7] and spec["mean_step"] == 3.0
+    assert splits["val"].origins.tolist() == [6, 7] and spec.mean_step == 3.0
     origins, ahead = known_ahead(splits["test"], 2)
     assert origins.tolist() == [8] and ahead.tolist() == [[37.0, 46.0]]
 
@@ -135,9 +135,9 @@ def test_the_training_part_does_not_change_with_the_future(log: bool, difference
     changed[known:] = 1000 * np.random.default_rng(0).random(80 - known) + 1
     other_spec, other = read(write(changed), log=log, difference=difference)
     for name in ("mean", "std", "mean_step", "low", "high"):
-        assert spec[name] == other_spec[name]
+        assert getattr(spec, name) == getattr(other_spec, name)
     assert torch.equal(splits["train"].x, other["train"].x) and torch.equal(splits["train"].y, other["train"].y)
-    assert spec["fingerprint"] != other_spec["fingerprint"]
+    assert spec.fingerprint != other_spec.fingerprint
 
 
 def test_splits_follow_each_other_in_time() -> None:
@@ -248,6 +248,24 @@ def test_a_forecast_from_a_file_and_from_numbers_agree(small: Path) -> None:
     )
 
 
+LOGS = SeriesSpec(
+    where="here",
+    target="x",
+    lags=2,
+    difference=1,
+    log=True,
+    mean=0.0,
+    std=1.0,
+    dtype="float32",
+    mean_step=1.0,
+    low=1.0,
+    high=2.0,
+    counts={},
+    splits={},
+    fingerprint="",
+)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -260,7 +278,7 @@ def test_a_forecast_from_a_file_and_from_numbers_agree(small: Path) -> None:
 )
 def test_a_history_that_is_wrong(text: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
-        read_history(text, {"target": "x", "lags": 2, "difference": 1, "log": True})
+        read_history(text, LOGS)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from chainrule.systems.generative import task as image_gan
 from chainrule.systems.generative.dcgan import Discriminator, Generator
 from chainrule.systems.generative.fid import frechet_distance
 from chainrule.systems.generative.images import from_bytes, grid, nearest, to_bytes
+from tests.data.image_sets import image_spec
 
 pytestmark = pytest.mark.usefixtures("no_report")
 
@@ -254,13 +255,13 @@ def test_split_folders_and_one_class_folder_are_images_too(tmp_path: Path) -> No
     some_images(tmp_path / "split" / "train", 6, "L")
     some_images(tmp_path / "split" / "test", 3, "L")
     spec, splits = read_unlabelled_splits(str(tmp_path / "split"), **words)  # type: ignore[arg-type]
-    assert spec["splits"]["test"] == "as published"
+    assert spec.splits["test"] == "as published"
     assert splits["train"].x.shape == (6, 1, 28, 28)
     some_images(tmp_path / "one" / "cats", 10, "L")
     assert len(read_unlabelled_splits(str(tmp_path / "one"), **words)[1]["train"]) == 8  # type: ignore[arg-type]
     some_images(tmp_path / "two" / "cats", 10, "L")
     some_images(tmp_path / "two" / "dogs", 10, "L")
-    assert read_unlabelled_splits(str(tmp_path / "two"), **words)[0]["classes"] == ["cats", "dogs"]  # type: ignore[arg-type]
+    assert read_unlabelled_splits(str(tmp_path / "two"), **words)[0].classes == ["cats", "dogs"]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -297,7 +298,7 @@ def test_a_size_that_does_not_exist_is_refused() -> None:
 def test_other_images_are_measured_whole_unless_they_have_a_test_split(tmp_path):
     from chainrule.data.images.unlabelled import read_other_unlabelled
 
-    spec = {"size": 28, "channels": 3}
+    spec = image_spec(size=28, channels=3)
     some_images(tmp_path / "flat", 7)
     assert len(read_other_unlabelled(str(tmp_path / "flat"), None, spec)) == 7
     for name in ("cats", "dogs"):

@@ -355,10 +355,10 @@ def test_iris_answers_without_its_data_and_exports() -> None:
     answers = api.predict("run", ["5.1,3.5,1.4,0.2", "6.5,3,5.5,2"])
     assert answers[0]["component"] != answers[1]["component"]
     x = torch.from_numpy(load_iris().data[:1])
-    standard = (x - torch.tensor(task.data.spec["mean"])) / torch.tensor(task.data.spec["std"])
+    standard = (x - torch.tensor(task.data.spec.mean)) / torch.tensor(task.data.spec.std)
     assert answers[0]["log_density_nats"] == pytest.approx(float(task.model.log_prob(standard)), abs=1e-4)
     log_scale = result["metrics"]["nll_nats_in_units"] - result["metrics"]["nll_nats"]
-    assert log_scale == pytest.approx(float(np.log(task.data.spec["std"]).sum()))
+    assert log_scale == pytest.approx(float(np.log(task.data.spec.std).sum()))
     titles = {figure.title for figure in task.figures()}
     assert "Choice of the number of components" in titles
     other = api.evaluate("run", data="iris")
@@ -382,7 +382,7 @@ def test_onnx_agrees_at_several_batch_sizes(kind: str) -> None:
         for ours, theirs in zip(expected, session.run(None, {"rows": rows[0].numpy()}), strict=True):
             np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-6)
     typed = ",".join(repr(float(v)) for v in rows[0][0].tolist())
-    assert task.predict([typed], None)[0]["log_density_nats"] == pytest.approx(float(expected[0][0]), rel=1e-5)
+    assert next(task.predict([typed], None))["log_density_nats"] == pytest.approx(float(expected[0][0]), rel=1e-5)
 
 
 def test_one_column() -> None:

@@ -19,6 +19,7 @@ from chainrule.systems.image_classification.lenet import (
     scaled_tanh,
 )
 from chainrule.systems.image_classification.recipes.lenet import lenet5
+from tests.data.image_sets import image_spec
 
 # Table I of LeCun et al. 1998: a row a map of S2, a column a map of C3, X where they are connected.
 TABLE_1 = """
@@ -164,10 +165,10 @@ def test_the_criterion_is_equation_9(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "chainrule.tasks.images.classification.ImageClassifier", lambda run, **parts: caught.update(parts)
     )
-    spec = {"classes": list("0123456789"), "channels": 1, "counts": {"train": 64}}
+    spec = image_spec(classes=list("0123456789"), counts={"train": 64})
     data = type("Data", (), {"spec": spec})()
     monkeypatch.setattr("chainrule.data.images.loading.load_images", lambda run, **settings: data)
-    lenet5.build(type("Run", (), {"place": staticmethod(lambda model: model)})(), j=0.7)
+    lenet5.build(type("Run", (), {"data": None, "place": staticmethod(lambda model: model)})(), j=0.7)
     penalties = torch.rand(5, 10, dtype=torch.float64) * 6
     y = torch.tensor([0, 3, 9, 9, 1])
     expected = [

@@ -345,7 +345,8 @@ def test_two_images_of_one_name_are_both_written(tmp_path: Path) -> None:
     assert answers[0] == answers[2]
     api.predict(tmp_path / "run", [str(one)])
     assert (Path.cwd() / "猫-style.png").is_file()
-    for wrong in ("nothing.png", str(tmp_path)):
+    (tmp_path / "empty").mkdir()
+    for wrong in ("nothing.png", str(tmp_path / "empty")):
         with pytest.raises(UserError):
             api.predict(tmp_path / "run", [wrong], out=tmp_path / "out")
     Image.new("RGB", (3, 3)).save(tmp_path / "small.png")

@@ -89,7 +89,7 @@ def test_one_step_equals_gymnasium_stepped_by_hand():
 @pytest.mark.parametrize("name", ["CartPole-v1", "Acrobot-v1", "MountainCar-v0"])
 def test_a_replay_goes_on_exactly_as_the_original(name):
     original, draw = environments(name, 3, seed=7), np.random.default_rng(1)
-    count = original.episodes.spec["num_actions"]
+    count = original.episodes.spec.num_actions
     for _ in range(130):
         original.step(draw.integers(0, count, 3).tolist())
     copy = environments(name, 3, seed=7)
@@ -155,10 +155,10 @@ def test_play_moves_actions_to_where_they_start():
 
 def test_spec():
     spec = environment_spec("CartPole-v1")
-    known = {key: spec[key] for key in ("id", "obs_size", "num_actions", "action_start", "max_episode_steps")}
+    known = {key: getattr(spec, key) for key in ("id", "obs_size", "num_actions", "action_start", "max_episode_steps")}
     assert known == {"id": "CartPole-v1", "obs_size": 4, "num_actions": 2, "action_start": 0, "max_episode_steps": 500}
-    assert spec["fingerprint"] == environment_spec("CartPole-v1")["fingerprint"]
-    assert spec["fingerprint"] != environment_spec("Acrobot-v1")["fingerprint"]
+    assert spec.fingerprint == environment_spec("CartPole-v1").fingerprint
+    assert spec.fingerprint != environment_spec("Acrobot-v1").fingerprint
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,16 @@ def separated(
     return words, plain, {name: word_for(thing) for name, thing in things.items()}
 
 
+def divided(options: Mapping[str, Any]) -> tuple[OwnWords, dict[str, Any]]:
+    """Of the options of a verb in Python those that give code of the user's own, and the others.
+
+    >>> divided({"top": 3, "code": ["net.py"]})
+    ({'code': ['net.py']}, {'top': 3})
+    """
+    own = {name: value for name, value in options.items() if name in OwnWords.__annotations__}
+    return OwnWords(**own), {name: value for name, value in options.items() if name not in own}  # type: ignore[typeddict-item]
+
+
 def _recorded(kept: Any) -> OwnFile:
     try:
         return OwnFile(**kept)

@@ -15,6 +15,7 @@ from chainrule.core.errors import UserError, unknown
 from chainrule.data.catalog import images, series, tables, texts
 from chainrule.data.catalog.download import download
 from chainrule.data.catalog.record import Source
+from chainrule.data.given.source import MARK, Given, not_here
 
 SOURCES = {source.name: source for source in (*images.SOURCES, *tables.SOURCES, *series.SOURCES, *texts.SOURCES)}
 
@@ -40,7 +41,14 @@ def find(name: str) -> Path | None:
 
 
 def resolve(name: str) -> Source | Path:
-    """A path to the user's own data, or a Source that ships with a dependency, or the folder of a known data set."""
+    """A path to the user's own data, or a Source that ships with a dependency, or the folder of a known data set.
+
+    A Source also where the data were given in Python.
+    """
+    if isinstance(name, Given):
+        return name.source
+    if name.startswith(MARK):
+        raise not_here(name)
     if Path(name).exists() or Path(name.rpartition("#")[0] or "#").is_file():  # FILE.xlsx#SHEET is one of a workbook
         return Path(name)
     if name not in SOURCES:

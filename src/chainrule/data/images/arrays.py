@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,11 @@ from chainrule.data.npz import read_npz, split_arrays
 
 def read_npz_images(file: Path) -> RawImageSet:
     """Arrays x and y, or x_train, y_train and so on; x is (N, H, W), (N, H, W, C) or (N, C, H, W), see `as_bytes`."""
-    content = read_npz(file, "numeric arrays x and y")
+    return images_of_arrays(read_npz(file, "numeric arrays x and y"), str(file))
+
+
+def images_of_arrays(content: Mapping[str, np.ndarray], file: str, class_names: list[str] | None = None) -> RawImageSet:
+    """The images among the arrays that an npz file holds, or that were given in Python in its place."""
     names = split_arrays(content)
     splits = {}
     for split, (xn, yn) in names.items():
@@ -39,9 +44,9 @@ def read_npz_images(file: Path) -> RawImageSet:
             )
     if "train" not in splits:
         found = ", ".join(content) or "nothing"
-        raise UserError("the npz file lacks its arrays", where=file, expected="x and y", found=found)
+        raise UserError("the set lacks its arrays", where=file, expected="x and y", found=found)
     labels = splits["train"].labels
-    count = int(labels.max(initial=-1)) + 1
+    count = max(int(labels.max(initial=-1)) + 1, len(class_names or ()))
     if count > len(labels):
         raise UserError(
             "there are fewer samples than classes",
@@ -49,11 +54,12 @@ def read_npz_images(file: Path) -> RawImageSet:
             found=f"the label {count - 1}",
             cure="number the classes from 0 without a gap",
         )
-    return RawImageSet(splits, [str(i) for i in range(count)], str(file))
+    named = class_names is not None and len(class_names) == count
+    return RawImageSet(splits, class_names if named and class_names else [str(i) for i in range(count)], file)
 
 
-def as_bytes(x: np.ndarray, where: str) -> np.ndarray:
-    """Images as uint8 (N, H, W, C): bytes as they are, floats in [0, 1] scaled."""
+def as_bytes(x: np.ndarray, where: str, scale: float | None = None) -> np.ndarray:
+    """Images as uint8 (N, H, W, C): bytes as they are, others times `scale` and rounded, see `pixel_scale`."""
     if x.ndim == 3:
         x = x[..., None]
     elif x.ndim == 4 and x.shape[1] in (1, 3) and x.shape[3] not in (1, 3):
@@ -63,6 +69,14 @@ def as_bytes(x: np.ndarray, where: str) -> np.ndarray:
         raise UserError("the images have no shape that is known", where=where, expected=expected, found=x.shape)
     if x.dtype == np.uint8:
         return x
+    usual = pixel_scale(x, where)
+    return (x * (usual if scale is None else scale)).round().astype(np.uint8)
+
+
+def pixel_scale(x: np.ndarray, where: str) -> float:
+    """What pixels are multiplied by to be bytes: 255 where all are from 0 to 1, else 1; UserError where neither is so."""
+    if x.dtype == np.uint8:
+        return 1.0
     if x.dtype.kind not in "buif":
         raise UserError("pixels are not numeric", where=where, expected="uint8, or floats from 0 to 1", found=x.dtype)
     bad = ~np.isfinite(x.reshape(len(x), -1)).all(1) if len(x) else np.zeros(0, bool)
@@ -73,8 +87,14 @@ def as_bytes(x: np.ndarray, where: str) -> np.ndarray:
     low, high = (float(x.min()), float(x.max())) if x.size else (0.0, 0.0)
     if low < 0 or high > 255:
         found = f"{low:g} to {high:g}"
-        raise UserError("pixels are out of range", where=where, expected="0 to 1, or 0 to 255", found=found)
-    return (x * (255.0 if high <= 1.0 else 1.0)).round().astype(np.uint8)
+        raise UserError(
+            "pixels are out of range",
+            where=where,
+            expected="0 to 1, or 0 to 255",
+            found=found,
+            cure="give them before they are normalised: a run normalises by itself" if low < 0 else None,
+        )
+    return 255.0 if high <= 1.0 else 1.0
 
 
 def _whole_labels(y: np.ndarray, where: str) -> np.ndarray:

@@ -8,7 +8,8 @@ import numpy as np
 
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import Source
-from chainrule.data.images.arrays import read_npz_images
+from chainrule.data.given.source import GivenSource
+from chainrule.data.images.arrays import images_of_arrays, read_npz_images
 from chainrule.data.images.csv_images import read_csv_images
 from chainrule.data.images.decoding import SUFFIXES, image_files
 from chainrule.data.images.published import read_cifar10, read_digits, read_idx_folder
@@ -19,6 +20,10 @@ from chainrule.data.layout import Layout, layout_of, subfolders
 def read_images(source: Source | Path, target: str | None) -> RawImageSet:
     """Reads what is at `source`, as the layout there asks for it."""
     layout = layout_of(source)
+    if isinstance(source, GivenSource):
+        if source.tables:
+            return read_csv_images(layout, target)
+        return images_of_arrays(source.arrays, source.name, source.classes)
     if isinstance(source, Source):
         return read_digits(source)
     if layout.form == "csv":

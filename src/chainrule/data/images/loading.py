@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from chainrule.data.images.cache import decoded
 from chainrule.data.images.decoding import mixed_kinds
 from chainrule.data.images.files import read_images
 from chainrule.data.images.raw import RawImages, RawImageSet
+from chainrule.data.images.spec import ImageSpec, PixelForm
 from chainrule.data.layout import SPLITS
 from chainrule.data.splits import fingerprint, hold_out
 
@@ -40,7 +40,7 @@ class ImageSplit:
 
 def load_images(
     request: DataRequest, *, size: int, channels: int = 0, val_fraction: float = 1 / 12, margin: float | None = None
-) -> Dataset[ImageSplit]:
+) -> Dataset[ImageSpec, ImageSplit]:
     """The run's images, squared to `size`; a validation split is held out of the training part where none is given.
 
     `channels` 0 takes what the images have; files are stretched, or with `margin` cut (`decode`). Spec: classes,
@@ -48,7 +48,7 @@ def load_images(
     made, fingerprint.
     """
 
-    def read() -> tuple[dict[str, Any], dict[str, ImageSplit]]:
+    def read() -> tuple[ImageSpec, dict[str, ImageSplit]]:
         return read_image_splits(
             request.source,
             target=request.target,
@@ -59,11 +59,11 @@ def load_images(
             margin=margin,
         )
 
-    data = dataset_of(request, read)
-    if not data.spec["counts"]["val"]:
+    data = dataset_of(request, ImageSpec, read)
+    if not data.spec.counts["val"]:
         raise UserError(
             "the validation split is empty, and nothing else may choose the weights",
-            where=data.spec["where"],
+            where=data.spec.where,
             cure=f"val_fraction={1 / 12:.2g}" if val_fraction == 0 else "put images into val, or remove it",
         )
     return data
@@ -79,7 +79,7 @@ def read_image_splits(
     val_fraction: float,
     test_fraction: float = 0.2,
     margin: float | None = None,
-) -> tuple[dict[str, Any], dict[str, ImageSplit]]:
+) -> tuple[ImageSpec, dict[str, ImageSplit]]:
     """Reads, checks and splits; what `load_images` gives a run."""
     raw = read_images(resolve(source), target)
     check_labels(raw)
@@ -104,36 +104,36 @@ def read_image_splits(
         raise UserError("the test split is empty", where=raw.where, cure="put images into it, or remove it")
     counts = torch.bincount(splits["train"].y, minlength=len(raw.classes)).tolist()
     spec = image_spec(raw, raw.classes, channels, size, splits, made)
-    return {**spec, "class_counts": counts, "margin": margin}, splits
+    return replace(spec, class_counts=counts, margin=margin), splits
 
 
 def image_spec(
     raw: RawImageSet, classes: list[str], channels: int, size: int, splits: dict[str, ImageSplit], made: dict[str, str]
-) -> dict[str, Any]:
+) -> ImageSpec:
     """What a run keeps of its images."""
     mean, std = pixel_statistics(splits["train"].x)
     if max(std) == 0.0:
         raise UserError("all training images are of one constant colour", where=raw.where)
-    return {
-        "where": raw.where,
-        "classes": classes,
-        "channels": channels,
-        "size": size,
-        "mean": mean,
-        "std": [s or 1.0 for s in std],
-        "border": 0 if raw.splits["train"].files else BORDER,
-        "counts": {name: len(splits[name]) for name in SPLITS},
-        "splits": {name: made[name] for name in SPLITS},
-        "fingerprint": fingerprint(*(t for name in SPLITS for t in (splits[name].x, splits[name].y))),
-    }
+    return ImageSpec(
+        where=raw.where,
+        classes=classes,
+        channels=channels,
+        size=size,
+        mean=mean,
+        std=[s or 1.0 for s in std],
+        border=0 if raw.splits["train"].files else BORDER,
+        counts={name: len(splits[name]) for name in SPLITS},
+        splits={name: made[name] for name in SPLITS},
+        fingerprint=fingerprint(*(t for name in SPLITS for t in (splits[name].x, splits[name].y))),
+    )
 
 
-def read_other_images(source: str, target: str | None, spec: dict[str, Any]) -> ImageSplit:
+def read_other_images(source: str, target: str | None, spec: ImageSpec) -> ImageSplit:
     """Other images of the classes of `spec`, as large and in its colours: their own test split, else all of them.
 
     Of files, whose classes have names, some of the classes are enough; numbers of arrays must be those of the run.
     """
-    raw, classes = read_images(resolve(source), target), spec["classes"]
+    raw, classes = read_images(resolve(source), target), spec.classes
     named = bool(raw.splits["train"].files)
     if not set(raw.classes) <= set(classes) if named else raw.classes != classes:
         raise UserError(
@@ -146,7 +146,7 @@ def read_other_images(source: str, target: str | None, spec: dict[str, Any]) -> 
     if not len(part.labels):
         raise UserError("there is nothing to measure on", where=source, expected="one image or more")
     check_range(raw)
-    x = to_tensor(part, spec["size"], spec["channels"], spec.get("margin"), spec.get("border"))
+    x = to_tensor(part, spec.size, spec.channels, spec.margin, spec.border)
     numbers = torch.tensor([classes.index(name) for name in raw.classes])
     return ImageSplit(x, numbers[torch.from_numpy(part.labels)])
 
@@ -262,7 +262,7 @@ def pixel_statistics(x: Tensor) -> tuple[list[float], list[float]]:
     return means, stds
 
 
-def decode_files(paths: Sequence[str | Path], spec: dict[str, Any]) -> Tensor:
+def decode_files(paths: Sequence[str | Path], spec: PixelForm) -> Tensor:
     """Image files as the run's images are: uint8 (N, C, size, size), in their order; threads decode them.
 
     A run that learnt from arrays put a border around those a little too small; so the files get one too.
@@ -274,6 +274,6 @@ def decode_files(paths: Sequence[str | Path], spec: dict[str, Any]) -> Tensor:
     for file in files:
         if not file.is_file():
             raise UserError("there is no such file", where=file, expected="an image")
-    border = spec.get("border", BORDER if spec.get("margin") is None else 0)
-    found = decoded(files, spec["size"], spec["channels"], spec.get("margin"), border)
+    border = spec.border if spec.border is not None else BORDER if spec.margin is None else 0
+    found = decoded(files, spec.size, spec.channels, spec.margin, border)
     return torch.from_numpy(found).permute(0, 3, 1, 2)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,20 +10,23 @@ from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import resolve
 from chainrule.data.dataset import Dataset, dataset_of
+from chainrule.data.given.source import GivenSource
 from chainrule.data.images.decoding import SUFFIXES, image_files
 from chainrule.data.images.files import read_images
 from chainrule.data.images.loading import ImageSplit, image_spec, read_image_splits, to_tensor, usual_channels
 from chainrule.data.images.raw import RawImages, RawImageSet
+from chainrule.data.images.spec import ImageSpec, PixelForm
 from chainrule.data.layout import Layout, layout_of, subfolders
+from chainrule.data.npz import split_arrays
 from chainrule.data.splits import hold_out
 
 
 def load_unlabelled(
     request: DataRequest, *, size: int, channels: int = 0, val_fraction: float = 0.0
-) -> Dataset[ImageSplit]:
-    """As `load_images`, and also folders of images that are in no classes: their `y` is 0 and spec["classes"] []."""
+) -> Dataset[ImageSpec, ImageSplit]:
+    """As `load_images`, and also folders of images that are in no classes: their `y` is 0 and `spec.classes` []."""
 
-    def read() -> tuple[dict[str, Any], dict[str, ImageSplit]]:
+    def read() -> tuple[ImageSpec, dict[str, ImageSplit]]:
         return read_unlabelled_splits(
             request.source,
             target=request.target,
@@ -35,7 +36,7 @@ def load_unlabelled(
             val_fraction=val_fraction,
         )
 
-    return dataset_of(request, read)
+    return dataset_of(request, ImageSpec, read)
 
 
 def read_unlabelled_splits(
@@ -47,7 +48,7 @@ def read_unlabelled_splits(
     seed: int,
     val_fraction: float,
     test_fraction: float = 0.2,
-) -> tuple[dict[str, Any], dict[str, ImageSplit]]:
+) -> tuple[ImageSpec, dict[str, ImageSplit]]:
     """What `load_unlabelled` gives a run."""
     layout = layout_of(resolve(source))
     if not is_unlabelled(layout):
@@ -71,12 +72,12 @@ def read_unlabelled_splits(
     return image_spec(raw, [], channels, size, splits, made), splits
 
 
-def read_other_unlabelled(source: str, target: str | None, spec: dict[str, Any]) -> ImageSplit:
+def read_other_unlabelled(source: str, target: str | None, spec: PixelForm) -> ImageSplit:
     """Other images, of whatever classes, as large and in the colours of `spec`: their own test split, else all."""
     layout = layout_of(resolve(source))
     raw = read_unlabelled(layout, least=2) if is_unlabelled(layout) else read_images(layout.place, target)
     part = raw.splits.get("test", raw.splits["train"])
-    return _unlabelled(to_tensor(part, spec["size"], spec["channels"], border=spec.get("border")))
+    return _unlabelled(to_tensor(part, spec.size, spec.channels, border=spec.border))
 
 
 def _unlabelled(x: Tensor) -> ImageSplit:
@@ -84,12 +85,18 @@ def _unlabelled(x: Tensor) -> ImageSplit:
 
 
 def is_unlabelled(layout: Layout) -> bool:
-    """Whether it is a plain folder of images with fewer than two class folders in it."""
+    """Whether it is a plain folder of images with fewer than two class folders in it, or arrays of images alone."""
+    if isinstance(layout.place, GivenSource):
+        return layout.place.kind == "images" and "y" not in layout.place.arrays
     return layout.form == "folder" and len(subfolders(layout.train)) < 2
 
 
 def read_unlabelled(layout: Layout, least: int = 0) -> RawImageSet:
     """The image files below each split; UserError where a split has fewer than `least`."""
+    if isinstance(layout.place, GivenSource):
+        parts = {n: layout.place.arrays[x] for n, (x, _) in split_arrays(["x"]).items() if x in layout.place.arrays}
+        arrays = {n: RawImages(np.zeros(len(x), dtype=np.int64), x, origin=layout.place.name) for n, x in parts.items()}
+        return RawImageSet(arrays, [], layout.place.name)
     splits = {}
     for name, place in layout.splits.items():
         files = image_files(place)

@@ -2,8 +2,8 @@
 
 from chainrule.data.samplers.bucketed import Bucketed
 from chainrule.data.samplers.by_class import Balanced, PKSampler
-from chainrule.data.samplers.by_length import by_length
-from chainrule.data.samplers.by_shape import aspect_groups, by_shape
+from chainrule.data.samplers.by_length import ByLength
+from chainrule.data.samplers.by_shape import ByShape, aspect_groups
 from chainrule.data.samplers.by_total_size import ByTotalSize
 from chainrule.data.samplers.rollouts import Rollouts
 from chainrule.data.samplers.sampler import Sampler
@@ -13,6 +13,8 @@ from chainrule.data.samplers.windows import Windows
 __all__ = [
     "Balanced",
     "Bucketed",
+    "ByLength",
+    "ByShape",
     "ByTotalSize",
     "PKSampler",
     "Rollouts",
@@ -20,6 +22,4 @@ __all__ = [
     "Shuffled",
     "Windows",
     "aspect_groups",
-    "by_length",
-    "by_shape",
 ]

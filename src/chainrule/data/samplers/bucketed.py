@@ -28,16 +28,28 @@ class Bucketed:
     """
 
     def __init__(self, buckets: Sequence[Tensor], batch_size: int, *, seed: int) -> None:
-        self.buckets = [bucket for bucket in buckets if len(bucket)]
-        if not self.buckets:
-            raise UserError("the training split is empty", expected="one sample or more")
-        self.batch_size, self.seed = batch_size, seed
+        expect_samples(sum(len(bucket) for bucket in buckets))
+        self.buckets, self.batch_size, self.seed = buckets, batch_size, seed
 
     def __len__(self) -> int:
-        return sum(-(-len(bucket) // self.batch_size) for bucket in self.buckets)
+        return batches_in([len(bucket) for bucket in self.buckets], self.batch_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
-        generator = generator_of(self.seed, epoch)
-        batches = [part for bucket in self.buckets for part in shuffle(bucket, generator).split(self.batch_size)]
-        for number in torch.randperm(len(batches), generator=generator)[start:].tolist():
-            yield batches[number]
+        yield from draw_batches(self.buckets, self.batch_size, generator_of(self.seed, epoch))[start:]
+
+
+def expect_samples(count: int) -> None:
+    """UserError where there is none."""
+    if not count:
+        raise UserError("the training split is empty", expected="one sample or more")
+
+
+def batches_in(sizes: Sequence[int], batch_size: int) -> int:
+    """How many batches buckets of these sizes are cut into."""
+    return sum(-(-size // batch_size) for size in sizes)
+
+
+def draw_batches(buckets: Sequence[Tensor], batch_size: int, generator: torch.Generator) -> list[Tensor]:
+    """Each bucket shuffled and cut into batches; those of all buckets in an order that is drawn."""
+    batches = [part for bucket in buckets if len(bucket) for part in shuffle(bucket, generator).split(batch_size)]
+    return [batches[number] for number in torch.randperm(len(batches), generator=generator).tolist()]

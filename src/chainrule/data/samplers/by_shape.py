@@ -7,27 +7,30 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from chainrule.data.samplers.bucketed import Bucketed
+from chainrule.data.samplers.bucketed import Bucketed, expect_samples
 
 
-def by_shape(shapes: Tensor, batch_size: int, *, seed: int) -> Bucketed:
-    """Batches of images of one shape: a batch is one tensor without padding.
+class ByShape(Bucketed):
+    """Every image once an epoch, in batches of one shape: a batch is one tensor without padding.
 
     Args:
         shapes: heights and widths (N, 2), or any whole numbers (N,) or (N, d) that are equal where images go together,
             as those of `aspect_groups`.
-        batch_size: the most images of a batch.
+        batch_size: the most images of a batch; the last of each shape has what is left.
         seed: decides the draws.
 
     Raises:
         UserError: there is no image.
 
     >>> shapes = torch.tensor([[4, 6], [5, 5], [4, 6], [6, 4]])
-    >>> sorted(index.sort().values.tolist() for index in by_shape(shapes, 8, seed=0).epoch(0))
+    >>> sorted(index.sort().values.tolist() for index in ByShape(shapes, 8, seed=0).epoch(0))
     [[0, 2], [1], [3]]
     """
-    kinds, which = shapes.cpu().unique(dim=0, return_inverse=True)
-    return Bucketed([(which == kind).nonzero()[:, 0] for kind in range(len(kinds))], batch_size, seed=seed)
+
+    def __init__(self, shapes: Tensor, batch_size: int, *, seed: int) -> None:
+        expect_samples(len(shapes))
+        kinds, which = shapes.cpu().unique(dim=0, return_inverse=True)
+        super().__init__([(which == kind).nonzero()[:, 0] for kind in range(len(kinds))], batch_size, seed=seed)
 
 
 def aspect_groups(sizes: Tensor, ratios: Sequence[float] = (0.5, 0.67, 1.0, 1.5, 2.0)) -> Tensor:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from chainrule.core.course import Topic
+
 
 class Windows:
     """The positions (S, T) of each window, for truncated back-propagation through time.
@@ -50,3 +52,6 @@ def stream_size(size: int, streams: int) -> int:
 def stream_starts(size: int, streams: int) -> Tensor:
     """Where each stream begins (S,): evenly along the sequence, the last so that it ends with it."""
     return torch.arange(streams) * size // streams
+
+
+TOPICS = (Topic("Back-propagation through time, truncated", code=("Windows",)),)

@@ -98,19 +98,19 @@ def cell_text(value: Any, where: Callable[[], str]) -> str:
 
 
 def cells_of_columns(
-    header: Sequence[Any], columns: Iterable[Sequence[Any]], origin: str, folder: Path = Path()
+    header: Sequence[Any], columns: Iterable[Sequence[Any]], origin: str, folder: Path = Path(), first: int = 1
 ) -> Cells:
-    """Typed columns as cells; rows are counted from 1."""
+    """Typed columns as cells; rows are counted from `first`."""
     names = [str(name) for name in header]
     texts = [
         [
             cell_text(value, lambda row=row, name=name: f"{origin}, row {row}, column {name!r}")  # type: ignore[misc]
-            for row, value in enumerate(column, 1)
+            for row, value in enumerate(column, first)
         ]
         for name, column in zip(names, columns, strict=True)
     ]
     rows = [list(row) for row in zip(*texts, strict=True)]
-    return checked(Cells(names, rows, range(1, len(rows) + 1), origin, "row", folder))
+    return checked(Cells(names, rows, range(first, first + len(rows)), origin, "row", folder))
 
 
 def checked(cells: Cells) -> Cells:

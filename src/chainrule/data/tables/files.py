@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import Source
+from chainrule.data.given.source import GivenSource
 from chainrule.data.images.files import read_images
 from chainrule.data.images.raw import RawImageSet
 from chainrule.data.layout import Layout, layout_of
@@ -58,6 +59,12 @@ def read_table(
     `encode` a column of text is one of categories, else it is an error; with `fill` a value may be missing.
     """
     layout = layout_of(source)
+    if isinstance(source, GivenSource):
+        if source.tables:
+            return _csv_table(layout, target, needs_target, encode, fill)
+        if source.kind == "images":
+            return _pixel_table(read_images(source, target))
+        return _table_of_arrays(source.arrays, source.name, needs_target, fill)
     if isinstance(source, Source):
         return _shipped(source, target)
     if layout.form == "csv":
@@ -108,6 +115,10 @@ def _target_of(header: list[str], target: str | None, needs_target: bool, origin
 
 def _npz_table(file: Path, needs_target: bool, fill: bool) -> RawTable:
     content = read_npz(file, "numeric arrays x (N, D) and, with classes, y (N,)")
+    return _table_of_arrays(content, str(file), needs_target, fill)
+
+
+def _table_of_arrays(content: Mapping[str, np.ndarray], file: str, needs_target: bool, fill: bool) -> RawTable:
     names = split_arrays(content)
     splits = {
         split: RawRows(_matrix(content[x], f"{file}: {x}", fill), _labels(content, x, y, file), f"{file}: {x}")
@@ -117,7 +128,7 @@ def _npz_table(file: Path, needs_target: bool, fill: bool) -> RawTable:
     labelled = bool(splits) and all(rows.labels is not None for rows in splits.values())
     if "train" not in splits or (needs_target and not labelled):
         raise UserError(
-            "the npz file lacks its arrays",
+            "the set lacks its arrays",
             where=file,
             expected="x, and y for each x" if needs_target else "x",
             found=", ".join(content) or "nothing",
@@ -128,7 +139,7 @@ def _npz_table(file: Path, needs_target: bool, fill: bool) -> RawTable:
             raise UserError(
                 "the splits have different columns", where=rows.origin, expected=width, found=rows.x.shape[1]
             )
-    return RawTable(splits, [f"x{i}" for i in range(width)], str(file), "y" if labelled else None)
+    return RawTable(splits, [f"x{i}" for i in range(width)], file, "y" if labelled else None)
 
 
 def _matrix(x: np.ndarray, where: str, fill: bool) -> np.ndarray:
@@ -156,7 +167,7 @@ def _matrix(x: np.ndarray, where: str, fill: bool) -> np.ndarray:
     return values
 
 
-def _labels(content: dict[str, np.ndarray], x: str, y: str, file: Path) -> np.ndarray | None:
+def _labels(content: Mapping[str, np.ndarray], x: str, y: str, file: str) -> np.ndarray | None:
     if y not in content:
         return None
     labels = content[y]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,7 +16,8 @@ from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.layout import SPLITS
 from chainrule.data.splits import fingerprint, hold_out
 from chainrule.data.tables.files import RawTable, read_table
-from chainrule.data.tables.row_encoder import RowEncoder, feature_names
+from chainrule.data.tables.row_encoder import RowEncoder
+from chainrule.data.tables.spec import TableSpec, feature_names
 from chainrule.data.tables.targets import Task, read_targets
 
 Missing = Literal["refuse", "fill"]
@@ -44,7 +45,7 @@ def load_table(
     missing: Missing = "refuse",
     val_fraction: float = 0.1,
     test_fraction: float = 0.2,
-) -> Dataset[TableSplit]:
+) -> Dataset[TableSpec, TableSplit]:
     """The run's table; test and validation splits are held out by the seed where none is given.
 
     Spec: columns, features (what x has: a category each of a column of text), those dropped as constant on the training
@@ -66,7 +67,7 @@ def load_table(
         val_fraction, test_fraction: what is held out where no split is given.
     """
 
-    def read() -> tuple[dict[str, Any], dict[str, TableSplit]]:
+    def read() -> tuple[TableSpec, dict[str, TableSplit]]:
         return read_table_splits(
             request.source,
             target=request.target,
@@ -81,7 +82,7 @@ def load_table(
             missing=missing,
         )
 
-    return dataset_of(request, read)
+    return dataset_of(request, TableSpec, read)
 
 
 def read_table_splits(
@@ -97,7 +98,7 @@ def read_table_splits(
     seed: int,
     encode: bool = False,
     missing: Missing = "refuse",
-) -> tuple[dict[str, Any], dict[str, TableSplit]]:
+) -> tuple[TableSpec, dict[str, TableSplit]]:
     """Reads, checks, splits, encodes and standardises; what `load_table` gives a run."""
     raw = read_table(resolve(source), target, needs_target=task != "density", encode=encode, fill=missing == "fill")
     classes, targets = read_targets(raw, task)
@@ -114,29 +115,30 @@ def read_table_splits(
     )
     splits |= {name: (x[index], None if y is None else y[index]) for name, index in indices.items()}
     _check_counts(splits, raw.where)
-    spec = {
-        "where": raw.where,
-        "columns": raw.columns,
-        "categories": raw.categories,
-        "features": feature_names(raw.columns, raw.categories),
-        "target": raw.target,
-        "classes": classes,
-        "picture": list(raw.image) if raw.image else None,
-        "missing": missing,
-        "fill": _means(splits["train"][0], raw) if missing == "fill" else {},
-        "dropped": {},
-        "standardized": standardize,
-        "dtype": str(dtype).removeprefix("torch."),
-        "mean": [],
-        "std": [],
-        "counts": {name: len(splits[name][0]) for name in SPLITS},
-        "splits": made,
-        "fingerprint": fingerprint(*(t for name in SPLITS for t in splits[name] if t is not None)),
-    }
-    _fit_scale(spec, splits["train"][0], raw, drop_constant)
-    y = splits["train"][1]
-    if task == "regression" and y is not None:
-        spec["target_scale"] = {"mean": float(y.mean()), "std": float(y.std(correction=0))}
+    features, y = feature_names(raw.columns, raw.categories), splits["train"][1]
+    regression = task == "regression" and y is not None
+    spec = TableSpec(
+        where=raw.where,
+        columns=raw.columns,
+        categories=raw.categories,
+        features=features,
+        target=raw.target,
+        classes=classes,
+        image=list(raw.image) if raw.image else None,
+        missing=missing,
+        fill=_means(splits["train"][0], raw) if missing == "fill" else {},
+        standardized=standardize,
+        dtype=str(dtype).removeprefix("torch."),
+        mean=[0.0] * len(features),
+        std=[1.0] * len(features),
+        counts={name: len(splits[name][0]) for name in SPLITS},
+        splits=made,
+        fingerprint=fingerprint(*(t for name in SPLITS for t in splits[name] if t is not None)),
+        target_scale={"mean": float(y.mean()), "std": float(y.std(correction=0))}
+        if regression and y is not None
+        else None,
+    )
+    spec = _scaled(spec, splits["train"][0], drop_constant)
     encoder = RowEncoder(spec)
 
     def part(x: Tensor, y: Tensor | None) -> TableSplit:
@@ -159,20 +161,20 @@ def _means(x: Tensor, raw: RawTable) -> dict[str, float]:
     return {c: float(means[i]) for i, c in enumerate(raw.columns) if c not in raw.categories}
 
 
-def _fit_scale(spec: dict[str, Any], x: Tensor, raw: RawTable, drop_constant: bool) -> None:
-    """Finds on the training rows x which features are constant, and mean and std of the others."""
-    features = spec["features"]
-    plain = RowEncoder({**spec, "mean": [0.0] * len(features), "std": [1.0] * len(features)})(x)
+def _scaled(spec: TableSpec, x: Tensor, drop_constant: bool) -> TableSpec:
+    """The spec with what is found on the training rows x: which features are constant, and mean and std of the others."""
+    features = spec.features
+    plain = RowEncoder(spec)(x)  # (N, columns) -> (N, features), in their own units
     constant = (plain == plain[0]).all(0)
     _check_constant(constant, spec, drop_constant)
-    spec["dropped"] = {features[i]: float(plain[0, i]) for i in constant.nonzero()[:, 0].tolist()}
+    dropped = {features[i]: float(plain[0, i]) for i in constant.nonzero()[:, 0].tolist()}
     kept = plain[:, ~constant]
     mean, std = torch.zeros(kept.shape[1]).double(), torch.ones(kept.shape[1]).double()
-    if spec["standardized"]:
+    if spec.standardized:
         mean, std = kept.mean(0), kept.std(0, correction=0)
-        if raw.image:  # pixels share one unit, so one deviation: one that is seldom inked is not blown up by its own
+        if spec.image:  # pixels share one unit, so one deviation: one that is seldom inked is not blown up by its own
             std = std.square().mean().sqrt().expand(len(std))
-    spec |= {"mean": mean.tolist(), "std": std.tolist()}
+    return replace(spec, dropped=dropped, mean=mean.tolist(), std=std.tolist())
 
 
 def _check_counts(splits: dict[str, tuple[Tensor, Tensor | None]], where: str) -> None:
@@ -186,16 +188,14 @@ def _check_counts(splits: dict[str, tuple[Tensor, Tensor | None]], where: str) -
             )
 
 
-def _check_constant(constant: Tensor, spec: dict[str, Any], drop_constant: bool) -> None:
-    names = [spec["features"][i] for i in constant.nonzero()[:, 0].tolist()]
-    if len(names) == len(spec["features"]):
-        raise UserError(
-            "every column is constant on the training split", where=spec["where"], found=", ".join(names[:10])
-        )
+def _check_constant(constant: Tensor, spec: TableSpec, drop_constant: bool) -> None:
+    names = [spec.features[i] for i in constant.nonzero()[:, 0].tolist()]
+    if len(names) == len(spec.features):
+        raise UserError("every column is constant on the training split", where=spec.where, found=", ".join(names[:10]))
     if names and not drop_constant:
         raise UserError(
             f"{len(names)} column{' is' if len(names) == 1 else 's are'} constant on the training split",
-            where=spec["where"],
+            where=spec.where,
             found=", ".join(names[:10]) + (", ..." if len(names) > 10 else ""),
             cure="drop_constant=yes leaves them out, or remove them from the table",
         )

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from chainrule.core.course import Topic
-
-
-def feature_names(columns: Sequence[str], categories: Mapping[str, Sequence[str]]) -> list[str]:
-    """A name for each number that a row becomes: a column's own, or `column=category` for each of its categories.
-
-    >>> feature_names(["age", "sex"], {"sex": ["f", "m"]})
-    ['age', 'sex=f', 'sex=m']
-    """
-    names: list[str] = []
-    for column in columns:
-        names += [f"{column}={value}" for value in categories[column]] if column in categories else [column]
-    return names
+from chainrule.data.tables.spec import TableSpec, feature_names
 
 
 class RowEncoder(nn.Module):
@@ -30,8 +18,9 @@ class RowEncoder(nn.Module):
     whether the category is this one (0 for each where it is missing, or was never seen in training). Everything that it
     knows comes from the training split, by way of the spec that `load_table` wrote.
 
-    >>> spec = {"columns": ["age", "sex"], "categories": {"sex": ["f", "m"]}, "fill": {"age": 30.0}, "dropped": {},
-    ...         "mean": [0.0, 0.0, 0.0], "std": [10.0, 1.0, 1.0]}
+    >>> spec = TableSpec(columns=["age", "sex"], categories={"sex": ["f", "m"]}, fill={"age": 30.0}, where="people.csv",
+    ...                  mean=[0.0, 0.0, 0.0], std=[10.0, 1.0, 1.0], target=None, classes=None,
+    ...                  counts={}, splits={}, fingerprint="")
     >>> nan = float("nan")
     >>> RowEncoder(spec)(torch.tensor([[20.0, 1.0], [nan, nan]])).tolist()
     [[2.0, 0.0, 1.0], [3.0, 0.0, 0.0]]
@@ -43,20 +32,20 @@ class RowEncoder(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, spec: Mapping[str, Any]) -> None:
+    def __init__(self, spec: TableSpec) -> None:
         super().__init__()
-        categories, fill = spec.get("categories", {}), spec.get("fill", {})
+        categories, fill = spec.categories, spec.fill
         places: list[tuple[int, int]] = []  # column, and the number of the category or -1
-        for index, column in enumerate(spec["columns"]):
+        for index, column in enumerate(spec.columns):
             values = categories.get(column)
             numbers = [-1] if values is None else range(len(values))
             names = feature_names([column], categories)
-            places += [(index, n) for n, name in zip(numbers, names, strict=True) if name not in spec["dropped"]]
+            places += [(index, n) for n, name in zip(numbers, names, strict=True) if name not in spec.dropped]
         self.register_buffer("column", torch.tensor([place[0] for place in places]))
         self.register_buffer("category", torch.tensor([float(place[1]) for place in places], dtype=torch.float64))
-        self.register_buffer("fill", torch.tensor([fill.get(c, -1.0) for c in spec["columns"]], dtype=torch.float64))
-        self.register_buffer("mean", torch.tensor(spec["mean"], dtype=torch.float64))
-        self.register_buffer("std", torch.tensor(spec["std"], dtype=torch.float64))
+        self.register_buffer("fill", torch.tensor([fill.get(c, -1.0) for c in spec.columns], dtype=torch.float64))
+        self.register_buffer("mean", torch.tensor(spec.mean, dtype=torch.float64))
+        self.register_buffer("std", torch.tensor(spec.std, dtype=torch.float64))
 
     def forward(self, rows: Tensor) -> Tensor:
         rows = rows.double()
@@ -68,7 +57,7 @@ class RowEncoder(nn.Module):
 class RawRowModel(nn.Module):
     """A model over features as one over rows as the table has them: what is deployed."""
 
-    def __init__(self, model: nn.Module, spec: Mapping[str, Any], dtype: torch.dtype) -> None:
+    def __init__(self, model: nn.Module, spec: TableSpec, dtype: torch.dtype) -> None:
         super().__init__()
         self.encode, self.model, self.dtype = RowEncoder(spec), model, dtype
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +15,12 @@ from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import Source, resolve
 from chainrule.data.dataset import Dataset, dataset_of
+from chainrule.data.inputs import STDIN, Asked, asked_paths, files_below, is_folder, is_list, stdin_lines
+from chainrule.data.spec import Spec
 from chainrule.data.splits import fingerprint
 from chainrule.data.tables.csv_files import column_of, to_numbers
 from chainrule.data.tables.mackey_glass import mackey_glass
-from chainrule.data.tables.table_files import is_table_file, read_cells, table_ending
+from chainrule.data.tables.table_files import READERS, is_table_file, read_cells, table_ending
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,32 @@ class SeriesSplit:
 
     def __len__(self) -> int:
         return len(self.origins)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesSpec(Spec):
+    """A series seen through windows.
+
+    Attributes:
+        where: the path or the name of the data set.
+        target: the column.
+        lags, difference, log, mean, std: of the `Window`.
+        dtype: of x and y, as torch names it.
+        mean_step: mean of |v_t - v_(t-1)| over the training part, the unit of MASE.
+        low, high: of the training part.
+    """
+
+    where: str
+    target: str
+    lags: int
+    difference: int
+    log: bool
+    mean: float
+    std: float
+    dtype: str
+    mean_step: float
+    low: float
+    high: float
 
 
 class Window(nn.Module):
@@ -80,9 +107,9 @@ class Window(nn.Module):
         return u.exp() if self.log else u
 
 
-def window_of(spec: Mapping[str, Any]) -> Window:
+def window_of(spec: SeriesSpec) -> Window:
     """The window that a run with this spec sees through."""
-    return Window(spec["lags"], spec["difference"], spec["log"], spec["mean"], spec["std"])
+    return Window(spec.lags, spec.difference, spec.log, spec.mean, spec.std)
 
 
 def differenced(values: Tensor, difference: int, log: bool) -> Tensor:
@@ -104,7 +131,7 @@ def load_series(
     dtype: torch.dtype = torch.float32,
     val_fraction: float = 0.1,
     test_fraction: float = 0.2,
-) -> Dataset[SeriesSplit]:
+) -> Dataset[SeriesSpec, SeriesSplit]:
     """The run's series: its last part is the test split, the part before that the validation split.
 
     Windows reach back over the border: at a time of the test split everything before it is known. What is fitted (mean
@@ -122,7 +149,7 @@ def load_series(
         val_fraction, test_fraction: the test split's share of the values, and the validation split's of the rest.
     """
 
-    def read() -> tuple[dict[str, Any], dict[str, SeriesSplit]]:
+    def read() -> tuple[SeriesSpec, dict[str, SeriesSplit]]:
         return read_splits(
             request.source,
             request.target,
@@ -134,7 +161,7 @@ def load_series(
             test_fraction=test_fraction,
         )
 
-    return dataset_of(request, read)
+    return dataset_of(request, SeriesSpec, read)
 
 
 def read_splits(
@@ -147,7 +174,7 @@ def read_splits(
     dtype: torch.dtype,
     val_fraction: float,
     test_fraction: float,
-) -> tuple[dict[str, Any], dict[str, SeriesSplit]]:
+) -> tuple[SeriesSpec, dict[str, SeriesSplit]]:
     """Reads, checks, splits in time and scales; what `load_series` gives a run."""
     name, values, where = read_values(source, target)
     check_log(values, log, where)
@@ -172,26 +199,26 @@ def read_splits(
             where=where,
             found=f"{float(values[0]):g} throughout" if not difference else f"differences of {float(known[0]):g}",
         )
-    spec: dict[str, Any] = {
-        "where": where,
-        "target": name,
-        "lags": lags,
-        "difference": difference,
-        "log": log,
-        "mean": float(known.mean()),
-        "std": std,
-        "dtype": str(dtype).removeprefix("torch."),
-        "mean_step": float((values[1:val] - values[: val - 1]).abs().mean()),
-        "low": float(values[:val].min()),
-        "high": float(values[:val].max()),
-        "counts": {part: end - start for part, (start, end) in ends.items()},
-        "splits": {
+    spec = SeriesSpec(
+        where=where,
+        target=name,
+        lags=lags,
+        difference=difference,
+        log=log,
+        mean=float(known.mean()),
+        std=std,
+        dtype=str(dtype).removeprefix("torch."),
+        mean_step=float((values[1:val] - values[: val - 1]).abs().mean()),
+        low=float(values[:val].min()),
+        high=float(values[:val].max()),
+        counts={part: end - start for part, (start, end) in ends.items()},
+        splits={
             "train": f"the first {val} values",
             "val": f"the {test - val} values after them",
             "test": f"the last {count - test} of {count} values",
         },
-        "fingerprint": fingerprint(values),
-    }
+        fingerprint=fingerprint(values),
+    )
     window = window_of(spec)
     return spec, {part: windows(values[:end], start, window, dtype) for part, (start, end) in ends.items()}
 
@@ -231,13 +258,31 @@ def read_column(file: Path, target: str | None) -> tuple[str, np.ndarray]:
     return name, to_numbers(cells, [column_of(name, cells.header, file)])[:, 0]
 
 
-def read_history(text: str, spec: Mapping[str, Any]) -> Tensor:
+def asked_series(inputs: Iterable[str], spec: SeriesSpec) -> Iterator[Asked[Tensor]]:
+    """The user's own series, each (T,) float64, one after the other.
+
+    An input is a series as `read_history` has it, a folder of .csv files, a CSV with a column `path` that lists such
+    files, or `-` for series on stdin, numbers such as 112,118,132 on a line each.
+    """
+    for text in inputs:
+        path = Path(text)
+        if text == STDIN:
+            yield from (Asked(line, read_history(line, spec)) for line in stdin_lines())
+        elif is_folder(text):
+            yield from (Asked(str(f), read_history(str(f), spec)) for f in files_below(path, READERS, "series"))
+        elif is_table_file(path) and is_list(path, [spec.target]):
+            yield from (Asked(a.name, read_history(a.name, spec), a.own) for a in asked_paths([text]))
+        else:
+            yield Asked(text, read_history(text, spec))
+
+
+def read_history(text: str, spec: SeriesSpec) -> Tensor:
     """The user's own series (T,) float64: a .csv with the run's column, or numbers such as 112,118,132."""
     path = Path(text)
     if table_ending(path):
         if not is_table_file(path):
             raise UserError("there is no such file", where=path, expected="a .csv, or numbers such as 1,2,3")
-        values = read_column(path, spec["target"] if len(read_cells(path).header) > 1 else None)[1]
+        values = read_column(path, spec.target if len(read_cells(path).header) > 1 else None)[1]
     else:
         try:
             values = np.array([float(cell) for cell in text.split(",")])
@@ -247,7 +292,7 @@ def read_history(text: str, spec: Mapping[str, Any]) -> Tensor:
             ) from None
         if not np.isfinite(values).all():
             raise UserError("a value is missing or infinite", where=text[:60], expected="finite numbers")
-    needed = spec["lags"] + spec["difference"]
+    needed = spec.lags + spec.difference
     if len(values) < needed:
         raise UserError(
             "the series is too short to forecast from",
@@ -256,7 +301,7 @@ def read_history(text: str, spec: Mapping[str, Any]) -> Tensor:
             found=len(values),
         )
     history = torch.from_numpy(values)
-    check_log(history, spec["log"], text[:60])
+    check_log(history, spec.log, text[:60])
     return history
 
 

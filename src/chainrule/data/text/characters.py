@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +13,11 @@ from chainrule.core.course import Topic
 from chainrule.core.data_request import DataRequest
 from chainrule.core.device import World
 from chainrule.core.errors import UserError
-from chainrule.data.batches import Batch
+from chainrule.data.batches import Batch, BatchLoader
 from chainrule.data.catalog.sources import Source, resolve
 from chainrule.data.dataset import Dataset, dataset_of
+from chainrule.data.samplers import Windows
+from chainrule.data.spec import Spec
 from chainrule.data.splits import fingerprint
 from chainrule.data.utf8 import not_utf8
 
@@ -34,9 +34,18 @@ class TextSplit:
         return len(self.codes)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TextSpec(Spec):
+    """A text: where it is, its distinct characters in order, and whether the test split chooses too, as in char-rnn."""
+
+    where: str
+    vocabulary: list[str]
+    val_is_test: bool
+
+
 def load_text(
     request: DataRequest, *, val_fraction: float = 0.05, test_fraction: float = 0.1, characters: int = 0
-) -> Dataset[TextSplit]:
+) -> Dataset[TextSpec, TextSplit]:
     """The run's text. Where it has no published splits, its end is the test split, and what stands before that validates.
 
     Spec: where, vocabulary (the characters in order), counts, how the splits were made, whether the validation split is
@@ -49,15 +58,15 @@ def load_text(
         characters: use only so many characters from the beginning (0: all).
     """
 
-    def read() -> tuple[dict[str, Any], dict[str, TextSplit]]:
+    def read() -> tuple[TextSpec, dict[str, TextSplit]]:
         return read_text_splits(request.source, val_fraction, test_fraction, characters)
 
-    return dataset_of(request, read)
+    return dataset_of(request, TextSpec, read)
 
 
 def read_text_splits(
     source: str, val_fraction: float, test_fraction: float, characters: int
-) -> tuple[dict[str, Any], dict[str, TextSplit]]:
+) -> tuple[TextSpec, dict[str, TextSplit]]:
     """Reads, checks and splits; what `load_text` gives a run."""
     where, texts = read_texts(source)
     if characters:
@@ -87,14 +96,14 @@ def read_text_splits(
     if len(vocabulary) < 2:
         raise UserError("the text has only one distinct character", where=where, found=repr(vocabulary[0]))
     splits = {name: TextSplit(encode(texts[name], vocabulary, where)) for name in FILES}
-    spec = {
-        "where": where,
-        "vocabulary": vocabulary,
-        "counts": {name: len(split) for name, split in splits.items()},
-        "splits": made,
-        "val_is_test": val_is_test,
-        "fingerprint": fingerprint(*(split.codes for split in splits.values())),
-    }
+    spec = TextSpec(
+        where=where,
+        vocabulary=vocabulary,
+        counts={name: len(split) for name, split in splits.items()},
+        splits=made,
+        val_is_test=val_is_test,
+        fingerprint=fingerprint(*(split.codes for split in splits.values())),
+    )
     return spec, splits
 
 
@@ -184,26 +193,14 @@ def windows(characters: int, batch_size: int, length: int) -> int:
             found=f"{characters:,}",
             cure="a smaller batch_size or length, or more text",
         )
-    return -(-stream_size(characters, batch_size) // length)
+    return len(Windows(characters - 1, batch_size, length))
 
 
-def stream_size(characters: int, streams: int) -> int:
-    """How many characters each stream predicts."""
-    return -(-(characters - 1) // streams)
+class Streams(BatchLoader[Batch]):
+    """The text as parallel streams, read in windows: `Windows` over its characters, each the target of the one before.
 
-
-def stream_starts(characters: int, streams: int) -> Tensor:
-    """Where each stream begins (S,): evenly along the text, the last so that it ends with it."""
-    return torch.arange(streams) * (characters - 1) // streams
-
-
-class Streams:
-    """The text as parallel streams, read in windows, for truncated back-propagation through time.
-
-    Stream s reads its own stretch of the text from beginning to end in one epoch, a window a batch, so that the hidden
-    state behind one batch is that before the next. Nothing is shuffled. Each character but the first is predicted once
-    an epoch (where the text does not divide, up to B - 1 of them by two streams). The windows are equally long, or one
-    character less.
+    x (b, T) and y (b, T) of a batch, y the characters one further. Each character but the first is predicted once an
+    epoch (where the text does not divide, up to B - 1 of them by two streams).
 
     Args:
         codes: the text (N,), on the device that trains.
@@ -213,29 +210,18 @@ class Streams:
     """
 
     def __init__(self, codes: Tensor, batch_size: int, length: int, *, world: World | None = None) -> None:
-        self.world = world or World()
-        if batch_size < self.world.size:
+        world = world or World()
+        if batch_size < world.size:
             raise UserError(
-                "there are fewer streams than processes",
-                expected=f"batch_size={self.world.size} or more",
-                found=batch_size,
+                "there are fewer streams than processes", expected=f"batch_size={world.size} or more", found=batch_size
             )
-        self.count, self.batch_size = windows(len(codes), batch_size, length), batch_size
-        self.mine = torch.arange(batch_size).tensor_split(self.world.size)[self.world.rank]
-        self.size = stream_size(len(codes), batch_size)
-        positions = stream_starts(len(codes), batch_size)[self.mine, None] + torch.arange(self.size + 1)
-        self.rows = codes[positions.to(codes.device)]  # (b, size + 1), still small integers
+        windows(len(codes), batch_size, length)  # UserError where the text is too short
+        self.mine = torch.arange(batch_size).tensor_split(world.size)[world.rank]
 
-    def __len__(self) -> int:
-        return self.count
+        def collate(at: Tensor, count: int, processes: int) -> Batch:
+            return Batch(codes[at].long(), codes[at + 1].long(), at[:, 0], count, processes)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The windows from number `start` on: x (b, T) and y (b, T), the characters one further."""
-        index = self.mine.to(self.rows.device)
-        for number in range(start, len(self)):
-            begin, end = number * self.size // self.count, (number + 1) * self.size // self.count
-            part = self.rows[:, begin : end + 1].long()
-            yield Batch(part[:, :-1], part[:, 1:], index, self.batch_size, self.world.size)
+        super().__init__(Windows(len(codes) - 1, batch_size, length, device=codes.device), collate, world=world)
 
 
 TOPICS = (Topic("Back-propagation through time, truncated", code=("Streams",)),)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import Source, resolve
+from chainrule.data.given.source import GivenSource
 from chainrule.data.layout import Layout, layout_of, split_folders, subfolders
 from chainrule.data.text.characters import read_file
 
@@ -68,6 +69,8 @@ def read_sentences(source: str, target: str | None) -> RawSentences:
         UserError: none of these is there; a file is not UTF-8, a text is empty, a column is missing: file and line named.
     """
     place = resolve(source)
+    if isinstance(place, GivenSource) and place.tables:
+        return _csv_sentences(layout_of(place), target)
     if isinstance(place, Source):
         if place.kind != "sentences":
             raise UserError(

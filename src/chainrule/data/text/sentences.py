@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +12,12 @@ from torch import Tensor
 from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.dataset import Dataset, dataset_of
+from chainrule.data.inputs import Asked
 from chainrule.data.layout import SPLITS, sort_labels
+from chainrule.data.spec import Spec
 from chainrule.data.splits import fingerprint, hold_out
-from chainrule.data.tables.cells import split_sheet
-from chainrule.data.tables.table_files import read_cells, table_ending
-from chainrule.data.text.characters import read_file
-from chainrule.data.text.sentence_files import TEXT_COLUMN, RawSentences, read_sentences
+from chainrule.data.text.inputs import asked_texts
+from chainrule.data.text.sentence_files import RawSentences, read_sentences
 
 MIN_A_CLASS = 4  # texts of a class that can be split into train, val and test
 
@@ -38,9 +37,19 @@ class SentenceSplit:
         return SentenceSplit([self.texts[i] for i in index.tolist()], self.y[index])
 
 
+@dataclass(frozen=True, kw_only=True)
+class SentenceSpec(Spec):
+    """Labelled texts: where they are, what their label is called, the classes, and where a text comes from."""
+
+    where: str
+    target: str
+    classes: list[str]
+    text: str = "labelled texts"
+
+
 def load_sentences(
     request: DataRequest, *, val_fraction: float = 0.1, test_fraction: float = 0.1, folds: int = 0, fold: int = 1
-) -> Dataset[SentenceSplit]:
+) -> Dataset[SentenceSpec, SentenceSplit]:
     """The run's labelled texts; test and validation splits are held out by the seed where none is given.
 
     Spec: where, target, classes, text (where a text comes from), counts, how the splits were made, fingerprint.
@@ -52,7 +61,7 @@ def load_sentences(
         fold: which of them, from 1.
     """
 
-    def read() -> tuple[dict[str, Any], dict[str, SentenceSplit]]:
+    def read() -> tuple[SentenceSpec, dict[str, SentenceSplit]]:
         return read_sentence_splits(
             request.source,
             target=request.target,
@@ -63,12 +72,12 @@ def load_sentences(
             seed=request.seed,
         )
 
-    return dataset_of(request, read)
+    return dataset_of(request, SentenceSpec, read)
 
 
 def read_sentence_splits(
     source: str, *, target: str | None, val_fraction: float, test_fraction: float, folds: int, fold: int, seed: int
-) -> tuple[dict[str, Any], dict[str, SentenceSplit]]:
+) -> tuple[SentenceSpec, dict[str, SentenceSplit]]:
     """Reads, checks and splits; what `load_sentences` gives a run."""
     raw = read_sentences(source, target)
     classes = class_names(raw)
@@ -96,15 +105,14 @@ def read_sentence_splits(
                 expected="5 or more a class, or a split given",
                 found=f"{len(train)} texts",
             )
-    spec = {
-        "where": raw.where,
-        "target": raw.target,
-        "classes": classes,
-        "text": "labelled texts",
-        "counts": {name: len(splits[name]) for name in SPLITS},
-        "splits": made,
-        "fingerprint": fingerprint(*(t for name in SPLITS for t in (splits[name].y, _bytes(splits[name].texts)))),
-    }
+    spec = SentenceSpec(
+        where=raw.where,
+        target=raw.target,
+        classes=classes,
+        counts={name: len(splits[name]) for name in SPLITS},
+        splits=made,
+        fingerprint=fingerprint(*(t for name in SPLITS for t in (splits[name].y, _bytes(splits[name].texts)))),
+    )
     return spec, splits
 
 
@@ -187,35 +195,15 @@ def read_labelled_sentences(source: str, target: str | None, classes: list[str])
     return SentenceSplit(raw.splits[name].texts, class_numbers(raw, name, classes))
 
 
-def read_inputs(inputs: list[str]) -> tuple[list[str], list[str]]:
-    """The user's own texts, and what to call each: a .txt file is one text, a .csv one a line, the rest are texts.
+def asked_sentences(inputs: Iterable[str]) -> Iterator[Asked[str]]:
+    """The user's own texts, as `asked_texts` has them; UserError for one without words."""
+    for asked in asked_texts(inputs):
+        if not asked.value.strip():
+            raise UserError("a text is empty", where=repr(asked.name), expected="words")
+        yield asked
 
-    Raises:
-        UserError: such a file is not there, is not UTF-8, or has no column `text`; a text is empty.
-    """
-    names: list[str] = []
-    texts: list[str] = []
-    for given in inputs:
-        named = len(given) < 1000 and "\n" not in given
-        text, table = named and given.lower().endswith(".txt"), named and table_ending(Path(given)) is not None
-        here = named and split_sheet(Path(given))[0].is_file()
-        if (text or table) and not any(c.isspace() for c in given) and not here:
-            raise UserError("there is no such file", where=given, expected="a .txt, a .csv, or a sentence")
-        if table and here:
-            cells = read_cells(Path(given))
-            if TEXT_COLUMN not in cells.header:
-                raise UserError(
-                    "the table has no column of texts",
-                    where=given,
-                    expected="a column named text",
-                    found=", ".join(cells.header[:10]),
-                )
-            names += [cells.where(index) for index in range(len(cells.rows))]
-            texts += [row[cells.header.index(TEXT_COLUMN)] for row in cells.rows]
-        else:
-            names.append(given)
-            texts.append(read_file(Path(given)) if text and here else given)
-    empty = next((name for name, text in zip(names, texts, strict=True) if not text.strip()), None)
-    if empty is not None:
-        raise UserError("a text is empty", where=repr(empty), expected="words")
-    return names, texts
+
+def read_inputs(inputs: Iterable[str]) -> tuple[list[str], list[str]]:
+    """All of `asked_sentences`: what to call each text, and the texts."""
+    found = list(asked_sentences(inputs))
+    return [asked.name for asked in found], [asked.value for asked in found]

@@ -27,7 +27,7 @@ def save(folder: Path, step: int, weights: dict[str, Any], state: dict[str, Any]
         save_tree(state, partial / "state.safetensors")
     atomic.write_json(folder / "latest.json", {"folder": name, "step": step})
     for other in folder.iterdir():
-        if other.is_dir() and other.name != name:
+        if other.is_dir() and "step-" in other.name and other.name != name:  # stages/ stays
             shutil.rmtree(other, ignore_errors=True)
 
 

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
 from chainrule.run import parallel
-from chainrule.run.checkpoint import folder as checkpoint
-from chainrule.run.checkpoint.tree import load_tree
 from chainrule.run.weights.files import is_caffemodel, read_weights
+from chainrule.run.weights.learnt import learnt
 from chainrule.run.weights.provenance import network_of
 
 Shapes = Mapping[str, torch.Size]
@@ -20,15 +19,8 @@ SHOWN = 3  # names of weights in an error
 
 
 def load_learnt(folder: Path, modules: Mapping[str, nn.Module]) -> None:
-    """The weights that the validation chose in the run in `folder`, else the latest."""
-    best = folder / "checkpoint" / "best.safetensors"
-    if best.is_file():
-        weights = load_tree(best)
-    else:
-        loaded = checkpoint.load(folder / "checkpoint")
-        if loaded is None:
-            raise UserError("this run has no checkpoint yet", where=folder, cure=f"chainrule resume {folder}")
-        weights = loaded[0]
+    """The weights that the validation chose in the run in `folder`, else the latest; by stages, from the last on."""
+    weights = learnt(folder, modules)
     for name, module in modules.items():
         parallel.load_state(module, weights[name])
 

@@ -12,7 +12,8 @@ from chainrule.run.record import read_record
 def record_of(weights: str | Path) -> dict[str, Any] | None:
     """The record of the run whose folder this is, or whose checkpoint this file is; None where there is no such run."""
     path = Path(weights).resolve()
-    folder = path.parent.parent if path.parent.name == "checkpoint" else path
+    place = path.parent.parent if path.parent.name == "stages" else path.parent
+    folder = place.parent if place.name == "checkpoint" else path
     return read_record(folder) if (folder / "run.json").is_file() else None
 
 

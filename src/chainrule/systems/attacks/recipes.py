@@ -88,7 +88,7 @@ def adversarial_training(
     from chainrule.tasks.images.classification import ImageClassifier
 
     data = load_images(run.data, size=size, channels=channels, val_fraction=val_fraction)
-    model = run.place(LeNetCaffe(len(data.spec["classes"]), data.spec["channels"]))
+    model = run.place(LeNetCaffe(len(data.spec.classes), data.spec.channels))
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum, weight_decay=weight_decay)
 
     def criterion(logits: Tensor, y: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ def adversarial_training(
         model=model,
         criterion=criterion,
         optimizer=optimizer,
-        schedule=cosine_schedule(optimizer, epochs, data.spec["counts"]["train"], batch_size),
+        schedule=cosine_schedule(optimizer, epochs, data.spec.counts["train"], batch_size),
         epochs=epochs,
         batch_size=batch_size,
         changes=[adversarial],
@@ -135,7 +135,7 @@ def _lenet(run: Run, epochs: int) -> Callable[[], ImageClassifier]:
     def trained() -> ImageClassifier:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)
-            model = LeNetCaffe(len(data.spec["classes"]), data.spec["channels"]).to(run.device)
+            model = LeNetCaffe(len(data.spec.classes), data.spec.channels).to(run.device)
             optimizer = torch.optim.SGD(model.parameters(), 0.02, 0.9, weight_decay=5e-4)
             task = ImageClassifier(
                 run,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from chainrule.data.batches import Batches
     from chainrule.data.dataset import Dataset
     from chainrule.data.images.loading import ImageSplit
+    from chainrule.data.images.spec import ImageSpec
     from chainrule.run.run import Run
     from chainrule.systems.backprop.chain import Chain
     from chainrule.systems.backprop.layers.criteria import CrossEntropy
@@ -56,7 +57,7 @@ def mlp_backprop(
     from chainrule.systems.backprop.networks import mlp
 
     data = load_images(run.data, size=size, channels=channels, val_fraction=val_fraction)
-    network = mlp(len(data.spec["classes"]), data.spec["channels"], size, hidden_sizes, activation)
+    network = mlp(len(data.spec.classes), data.spec.channels, size, hidden_sizes, activation)
     return _by_hand(run, data, network, epochs, batch_size, lr, momentum, weight_decay)
 
 
@@ -89,7 +90,7 @@ def lenet_backprop(
     from chainrule.systems.backprop.networks import lenet
 
     data = load_images(run.data, size=28, channels=channels, val_fraction=val_fraction)
-    network = lenet(len(data.spec["classes"]), data.spec["channels"])
+    network = lenet(len(data.spec.classes), data.spec.channels)
     return _by_hand(run, data, network, epochs, batch_size, lr, momentum, weight_decay)
 
 
@@ -124,14 +125,14 @@ def rnn_backprop(
     from chainrule.systems.backprop.networks import row_reader
 
     data = load_images(run.data, size=size, channels=channels, val_fraction=val_fraction)
-    classes, channels = len(data.spec["classes"]), data.spec["channels"]
+    classes, channels = len(data.spec.classes), data.spec.channels
     network = row_reader(classes, channels, size, hidden_size, cell, truncation or None)
     return _by_hand(run, data, network, epochs, batch_size, lr, momentum, weight_decay, clip)
 
 
 def _by_hand(
     run: Run,
-    data: Dataset[ImageSplit],
+    data: Dataset[ImageSpec, ImageSplit],
     network: Chain,
     epochs: int,
     batch_size: int,
@@ -155,7 +156,7 @@ def _by_hand(
         model=model,
         criterion=criterion,
         optimizer=optimizer,
-        schedule=cosine_schedule(optimizer, epochs, data.spec["counts"]["train"], batch_size),
+        schedule=cosine_schedule(optimizer, epochs, data.spec.counts["train"], batch_size),
         epochs=epochs,
         batch_size=batch_size,
         learn=_learner(model, criterion, clip),

@@ -19,7 +19,9 @@ from torch import Tensor
 
 from chainrule.core.card import Card
 from chainrule.core.course import Topic
+from chainrule.core.device import ONE_PROCESS, World
 from chainrule.core.errors import UserError
+from chainrule.functional.shared_rows import column_mean, column_variance, rows_of_the_factor
 from chainrule.systems.classical.arrays import LogProbabilityMixin, dense_rows, like
 
 
@@ -71,18 +73,19 @@ class LinearDiscriminant(LogProbabilityMixin, ClassifierMixin, TransformerMixin,
         self.shrinkage, self.priors, self.n_components = shrinkage, priors, n_components
         self.tol, self.device = tol, device
 
-    def fit(self, X: Any, y: Any) -> LinearDiscriminant:
-        """Fits rows X (N, D) and their classes y (N,)."""
+    def fit(self, X: Any, y: Any, world: World = ONE_PROCESS) -> LinearDiscriminant:
+        """Fits rows X (N, D) and their classes y (N,); processes share the work."""
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2)
         check_classification_targets(y)
         self.classes_, index = np.unique(y, return_inverse=True)
         self.priors_ = self._check_settings(index, X.shape[1])
-        x = dense_rows(X, self.device).double()
-        of = torch.from_numpy(index).to(x.device)
+        mine, counts = world.share(len(index)), np.bincount(index).tolist()
+        x = dense_rows(X[mine], self.device).double()
+        of = torch.from_numpy(index[mine]).to(x.device)
         priors = torch.from_numpy(self.priors_).to(x.device)
-        means = torch.stack([x[of == k].mean(0) for k in range(len(self.classes_))])
+        means = torch.stack([column_mean(x[of == k], count, world) for k, count in enumerate(counts)])
         solve = self._by_singular_values if self.shrinkage is None else self._by_eigenvectors
-        scalings, spread, centre = solve(x, of, means, priors)
+        scalings, spread, centre = solve(x, of, means, priors, counts, world)
         self.means_, self.xbar_ = means.cpu().numpy(), (priors @ means).cpu().numpy()
         self.scalings_ = scalings.cpu().numpy()
         total = float(spread.sum())
@@ -134,18 +137,19 @@ class LinearDiscriminant(LogProbabilityMixin, ClassifierMixin, TransformerMixin,
         return found
 
     def _by_singular_values(
-        self, x: Tensor, of: Tensor, means: Tensor, priors: Tensor
+        self, x: Tensor, of: Tensor, means: Tensor, priors: Tensor, counts: list[int], world: World
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Directions (D, R), the spread of the means along each (R,), and the centre (D,).
 
         The rows, centred by class, are made white by their singular values; the means, weighted, are then turned to
         their own axes.
         """
-        N, K = len(x), len(means)
+        N, K = sum(counts), len(means)
         within = x - means[of]
-        deviation = within.std(0, correction=0)
+        deviation = column_variance(within, N, world).sqrt()
         deviation = torch.where(deviation == 0, 1.0, deviation)
-        _, singular, axes = torch.linalg.svd(within / deviation / math.sqrt(N), full_matrices=False)
+        white = rows_of_the_factor(within / deviation / math.sqrt(N), world)
+        _, singular, axes = torch.linalg.svd(white, full_matrices=False)
         rank = int((singular > self.tol).sum())
         whitening = (axes[:rank] / deviation).T / singular[:rank]
         centre = priors @ means
@@ -156,12 +160,14 @@ class LinearDiscriminant(LogProbabilityMixin, ClassifierMixin, TransformerMixin,
         rank = int((singular > self.tol * singular[0]).sum())
         return whitening @ axes.T[:, :rank], singular.square()[: self._num_components], centre
 
-    def _by_eigenvectors(self, x: Tensor, of: Tensor, means: Tensor, priors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _by_eigenvectors(
+        self, x: Tensor, of: Tensor, means: Tensor, priors: Tensor, counts: list[int], world: World
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The same from S_between v = lambda S_within v, with both covariances shrunk; the centre is the origin."""
-        shrunk = [_shrunk_covariance(x[of == k], self.shrinkage) for k in range(len(means))]
+        shrunk = [_shrunk_covariance(x[of == k], self.shrinkage, count, world) for k, count in enumerate(counts)]
         self.shrinkage_ = np.array([share for _, share in shrunk])
         within = torch.stack([p * covariance for p, (covariance, _) in zip(priors, shrunk, strict=True)]).sum(0)
-        between = _shrunk_covariance(x, self.shrinkage)[0] - within
+        between = _shrunk_covariance(x, self.shrinkage, sum(counts), world)[0] - within
         factor, failed = torch.linalg.cholesky_ex(within)
         if int(failed):
             raise UserError(
@@ -193,26 +199,30 @@ class LinearDiscriminant(LogProbabilityMixin, ClassifierMixin, TransformerMixin,
         return (x @ like(x, self.scalings_[:, : len(self.explained_variance_ratio_)])).cpu().numpy()
 
 
-def _shrunk_covariance(x: Tensor, shrinkage: float | str | None) -> tuple[Tensor, float]:
-    """(1 - share) S + share tr(S)/D I of rows (N, D), and the share: given, or Ledoit and Wolf's.
+def _shrunk_covariance(
+    x: Tensor, shrinkage: float | str | None, count: int, world: World = ONE_PROCESS
+) -> tuple[Tensor, float]:
+    """(1 - share) S + share tr(S)/D I of rows (N, D), `count` in all, and the share: given, or Ledoit and Wolf's.
 
     Their share is found, and applied, on columns in units of their own deviation, as scikit-learn does.
     """
-    N, D = x.shape
+    D = x.shape[1]
     unit = torch.ones(D, dtype=x.dtype, device=x.device)
     if shrinkage == "auto":
-        unit = x.std(0, correction=0)
+        unit = column_variance(x, count, world).sqrt()
         unit = torch.where(unit == 0, 1.0, unit)
-    z = (x - x.mean(0)) / unit
-    covariance = z.T @ z / N
+    z = (x - column_mean(x, count, world)) / unit
+    covariance = world.sum(z.T @ z) / count
     level = covariance.trace() / D
-    share = ledoit_wolf_shrinkage(z) if shrinkage == "auto" else float(shrinkage or 0.0)
+    share = ledoit_wolf_shrinkage(z, count, world) if shrinkage == "auto" else float(shrinkage or 0.0)
     shrunk = (1 - share) * covariance + share * level * torch.eye(D, dtype=x.dtype, device=x.device)
     return unit[:, None] * shrunk * unit, share
 
 
-def ledoit_wolf_shrinkage(x: Tensor) -> float:
+def ledoit_wolf_shrinkage(x: Tensor, count: int | None = None, world: World = ONE_PROCESS) -> float:
     """The share lambda that brings (1 - lambda) S + lambda tr(S)/D I nearest to the true covariance, for centred rows (N, D).
+
+    Where processes share the rows, each gives its own, and `count` is how many there are in all.
 
     lambda = min(b^2, d^2) / d^2 with d^2 = |S - tr(S)/D I|^2 and b^2 = 1/N^2 sum_n |x_n x_n^T - S|^2.
 
@@ -221,13 +231,13 @@ def ledoit_wolf_shrinkage(x: Tensor) -> float:
     >>> ledoit_wolf_shrinkage(torch.tensor([[1.0], [-1.0]]))
     0.0
     """
-    N, D = x.shape
+    N, D = len(x) if count is None else count, x.shape[1]
     if D == 1:
         return 0.0
-    covariance = x.T @ x / N
+    covariance = world.sum(x.T @ x) / N
     level = covariance.trace() / D
     distance = covariance.square().sum() - D * level.square()
-    noise = (x.square().sum(1).square().sum() / N - covariance.square().sum()) / N
+    noise = (world.sum(x.square().sum(1).square().sum()) / N - covariance.square().sum()) / N
     return float(torch.minimum(noise, distance) / distance) if float(distance) > 0 else 0.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,8 +12,10 @@ from torch import Tensor, nn
 from chainrule.core.errors import UserError
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
+from chainrule.data.inputs import answer_to
 from chainrule.data.tables.loading import TableSplit
-from chainrule.data.tables.new_rows import read_other, read_rows
+from chainrule.data.tables.new_rows import asked_rows, read_other, read_rows
+from chainrule.data.tables.spec import TableSpec
 from chainrule.nn.fitted import Fitted
 from chainrule.run.run import Run
 from chainrule.tasks.tables import figures as row_figures
@@ -45,10 +48,10 @@ class TableExplorer:
     """
 
     def __init__(
-        self, run: Run, *, data: Dataset[TableSplit], model: Fitted, learn: Learn, output: str, how: str = ""
+        self, run: Run, *, data: Dataset[TableSpec, TableSplit], model: Fitted, learn: Learn, output: str, how: str = ""
     ) -> None:
         self.run, self.data, self.model, self.learn, self.output, self.how = run, data, model, learn, output, how
-        self.dtype: torch.dtype = getattr(torch, data.spec["dtype"])
+        self.dtype: torch.dtype = getattr(torch, data.spec.dtype)
 
     def modules(self) -> dict[str, nn.Module]:
         return {"model": self.model}
@@ -63,24 +66,25 @@ class TableExplorer:
         return self.measure(self.data.test)
 
     def protocol(self) -> str:
-        scale = "standardised columns" if self.data.spec["standardized"] else "columns in their own units"
+        scale = "standardised columns" if self.data.spec.standardized else "columns in their own units"
         return f"{selection_protocol(self.run, self.data.spec, self.how)}; of {scale}"
 
     def example(self) -> dict[str, tuple[Tensor, ...]]:
-        width = len(self.data.spec["mean"])
+        width = len(self.data.spec.mean)
         return {"model": (torch.zeros(1, width, dtype=self.dtype, device=self.run.device),)}
 
     @torch.inference_mode()
     def measure(self, split: TableSplit) -> dict[str, float]:
         if not len(split):
-            raise UserError("there are no rows to measure", where=self.data.spec["where"], cure="val_fraction=0.1")
+            raise UserError("there are no rows to measure", where=self.data.spec.where, cure="val_fraction=0.1")
         return self._estimator.measure(split.x.to(self.dtype), split.y)
 
-    @torch.inference_mode()
-    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
-        names, x = read_rows(inputs, self.data.spec)
-        found = self._estimator.answers(x.to(self.dtype))
-        return [{"input": name, **answer} for name, answer in zip(names, found, strict=True)]
+    def predict(self, inputs: Iterable[str], out: Path | None) -> Iterator[dict[str, Any]]:
+        """What the estimator says of each row: its group, its place on the axes, its density, its code."""
+        for part, x in asked_rows(inputs, self.data.spec):
+            with torch.inference_mode():
+                found = self._estimator.answers(x.to(self.dtype))
+            yield from map(answer_to, part, found)
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
         return {"model": (read_rows(inputs, self.data.spec)[1].to(self.run.device, self.dtype),)}

@@ -19,7 +19,9 @@ from torch import Tensor
 
 from chainrule.core.card import Card
 from chainrule.core.course import Topic
+from chainrule.core.device import ONE_PROCESS, World
 from chainrule.core.errors import UserError
+from chainrule.functional.shared_rows import column_mean, column_variance
 from chainrule.functional.sparse_rows import SparseRows, accepts_sparse, as_rows
 from chainrule.systems.classical.arrays import LogProbabilityMixin, dense_rows, like
 
@@ -54,18 +56,19 @@ class GaussianNaiveBayes(LogProbabilityMixin, ClassifierMixin, BaseEstimator):
     def __init__(self, *, priors: Priors = None, var_smoothing: float = 1e-9, device: str = "cpu") -> None:
         self.priors, self.var_smoothing, self.device = priors, var_smoothing, device
 
-    def fit(self, X: Any, y: Any) -> GaussianNaiveBayes:
-        """Fits rows X (N, D) and their classes y (N,)."""
+    def fit(self, X: Any, y: Any, world: World = ONE_PROCESS) -> GaussianNaiveBayes:
+        """Fits rows X (N, D) and their classes y (N,); processes share the work."""
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
         index = _classes(self, y)
         _at_least_zero("var_smoothing", self.var_smoothing)
-        x = dense_rows(X, self.device).double()
+        mine = world.share(len(index))
+        x = dense_rows(X[mine], self.device).double()
         theta, var = [], []
         for k in range(len(self.classes_)):
-            rows = x[torch.from_numpy(index == k).to(x.device)]
-            theta.append(rows.mean(0))
-            var.append(rows.var(0, correction=0))
-        self.epsilon_ = self.var_smoothing * float(x.var(0, correction=0).max())
+            rows, count = x[torch.from_numpy(index[mine] == k).to(x.device)], int(self.class_count_[k])
+            theta.append(column_mean(rows, count, world))
+            var.append(column_variance(rows, count, world))
+        self.epsilon_ = self.var_smoothing * float(column_variance(x, len(index), world).max())
         self.theta_, self.var_ = torch.stack(theta).cpu().numpy(), torch.stack(var).cpu().numpy() + self.epsilon_
         if not self.var_.all():
             k, column = np.argwhere(self.var_ == 0)[0].tolist()
@@ -119,8 +122,8 @@ class MultinomialNaiveBayes(LogProbabilityMixin, ClassifierMixin, BaseEstimator)
         tags.classifier_tags.poor_score = True
         return tags
 
-    def fit(self, X: Any, y: Any) -> MultinomialNaiveBayes:
-        """Fits counts X (N, D), dense or sparse, and their classes y (N,)."""
+    def fit(self, X: Any, y: Any, world: World = ONE_PROCESS) -> MultinomialNaiveBayes:
+        """Fits counts X (N, D), dense or sparse, and their classes y (N,); processes share the work."""
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], accept_sparse="csr")
         if X.size and X.min() < 0:
             raise UserError(
@@ -131,7 +134,7 @@ class MultinomialNaiveBayes(LogProbabilityMixin, ClassifierMixin, BaseEstimator)
             )
         index = _classes(self, y)
         _above_zero("alpha", self.alpha)
-        self.feature_count_ = _column_sums(as_rows(X, self.device), index, len(self.classes_))
+        self.feature_count_ = _column_sums(X, index, self, world)
         counts = self.feature_count_ + self.alpha
         self.feature_log_prob_ = np.log(counts) - np.log(counts.sum(1, keepdims=True))
         return self
@@ -179,12 +182,12 @@ class BernoulliNaiveBayes(LogProbabilityMixin, ClassifierMixin, BaseEstimator):
         tags.classifier_tags.poor_score = True
         return tags
 
-    def fit(self, X: Any, y: Any) -> BernoulliNaiveBayes:
-        """Fits rows X (N, D), dense or sparse, and their classes y (N,)."""
+    def fit(self, X: Any, y: Any, world: World = ONE_PROCESS) -> BernoulliNaiveBayes:
+        """Fits rows X (N, D), dense or sparse, and their classes y (N,); processes share the work."""
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], accept_sparse="csr")
         index = _classes(self, y)
         _above_zero("alpha", self.alpha)
-        self.feature_count_ = _column_sums(as_rows(self._binary(X), self.device), index, len(self.classes_))
+        self.feature_count_ = _column_sums(self._binary(X), index, self, world)
         self.feature_log_prob_ = np.log(self.feature_count_ + self.alpha) - np.log(
             self.class_count_[:, None] + 2 * self.alpha
         )
@@ -243,13 +246,15 @@ def _classes(model: Any, y: NDArray[Any]) -> NDArray[np.int64]:
     return index
 
 
-def _column_sums(rows: Tensor | SparseRows, index: NDArray[np.int64], num_classes: int) -> NDArray[np.float64]:
-    """Sums of each column over the rows of each class (K, D), float64."""
-    member = torch.zeros(len(index), num_classes, dtype=rows.dtype, device=_device(rows))
+def _column_sums(X: Any, index: NDArray[np.int64], model: Any, world: World) -> NDArray[np.float64]:
+    """Sums of each column over the rows of each class (K, D), float64; each process sums its own rows."""
+    if world.size > 1:
+        X, index = X[world.share(len(index))], index[world.share(len(index))]
+    rows = as_rows(X, model.device)
+    member = torch.zeros(len(index), len(model.classes_), dtype=rows.dtype, device=_device(rows))
     member[torch.arange(len(index)), torch.from_numpy(index)] = 1
-    if isinstance(rows, SparseRows):
-        return (rows.T @ member).T.double().cpu().numpy()
-    return (member.double().T @ rows.double()).cpu().numpy()
+    sums = (rows.T @ member).T.double() if isinstance(rows, SparseRows) else member.double().T @ rows.double()
+    return world.sum(sums).cpu().numpy()
 
 
 def _device(rows: Tensor | SparseRows) -> torch.device:

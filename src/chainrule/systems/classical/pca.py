@@ -17,7 +17,9 @@ from torch import Tensor
 
 from chainrule.core.card import Card
 from chainrule.core.course import Topic
+from chainrule.core.device import ONE_PROCESS, World
 from chainrule.core.errors import UserError
+from chainrule.functional.shared_rows import column_mean, rows_of_the_factor
 from chainrule.systems.classical.arrays import dense_rows, like
 
 RANK_TOLERANCE = 1e-12  # of the largest variance: below it nothing varies but rounding
@@ -59,16 +61,17 @@ class PCA(TransformerMixin, BaseEstimator):
     def __init__(self, *, n_components: int | float | None = None, whiten: bool = False, device: str = "cpu") -> None:
         self.n_components, self.whiten, self.device = n_components, whiten, device
 
-    def fit(self, X: Any, y: Any = None) -> PCA:
-        """Fits rows X (N, D); y is not looked at."""
+    def fit(self, X: Any, y: Any = None, world: World = ONE_PROCESS) -> PCA:
+        """Fits rows X (N, D); y is not looked at. Processes share the work."""
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         N, D = X.shape
-        x = dense_rows(X, self.device).double()
-        mean = x.mean(0)
-        x = x - mean
-        if N > D:
+        x = dense_rows(X[world.share(N)], self.device).double()
+        mean = column_mean(x, N, world)
+        x = rows_of_the_factor(x - mean, world)
+        if len(x) > D:
             x = torch.linalg.qr(x, mode="r").R  # it has the singular values and right vectors of x, and D rows
         _, singular, axes = torch.linalg.svd(x, full_matrices=False)
+        singular, axes = singular[:N], axes[:N]
         largest = axes.abs().argmax(1, keepdim=True)
         axes = axes * axes.gather(1, largest).sign()
         variance = singular.square() / (N - 1)

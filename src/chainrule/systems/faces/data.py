@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +17,9 @@ from chainrule.data.images.decoding import SUFFIXES, image_files
 from chainrule.data.images.files import read_images
 from chainrule.data.images.loading import BORDER, check_range, pixel_statistics, to_tensor, usual_channels
 from chainrule.data.images.raw import RawImageSet
+from chainrule.data.images.spec import PixelForm
 from chainrule.data.layout import SPLITS, split_folders, subfolders
+from chainrule.data.spec import MAY_LACK, Spec
 from chainrule.data.splits import fingerprint
 
 # Of a split two persons at least, with two images each: one genuine pair and one pair of two persons.
@@ -39,9 +40,23 @@ class FaceSplit:
         return len(self.y)
 
 
+@dataclass(frozen=True, kw_only=True)
+class FaceSpec(Spec):
+    """Images of persons: the names of those in each split; the rest as `ImageSpec` has it."""
+
+    where: str
+    persons: dict[str, list[str]]
+    channels: int
+    size: int
+    mean: list[float]
+    std: list[float]
+    border: int | None = field(default=None, metadata=MAY_LACK)
+    margin: float | None = field(default=None, metadata=MAY_LACK)
+
+
 def load_faces(
     request: DataRequest, *, size: int, channels: int = 0, val_fraction: float = 0.125, test_fraction: float = 0.25
-) -> Dataset[FaceSplit]:
+) -> Dataset[FaceSpec, FaceSplit]:
     """The run's images of persons, squared to `size`, in splits without a person in common.
 
     `channels` 0 takes what the images have; the fractions are of the persons. Spec: persons (the names, by split),
@@ -49,7 +64,7 @@ def load_faces(
     splits were made, fingerprint.
     """
 
-    def read() -> tuple[dict[str, Any], dict[str, FaceSplit]]:
+    def read() -> tuple[FaceSpec, dict[str, FaceSplit]]:
         return read_face_splits(
             request.source,
             target=request.target,
@@ -60,12 +75,12 @@ def load_faces(
             test_fraction=test_fraction,
         )
 
-    return dataset_of(request, read)
+    return dataset_of(request, FaceSpec, read)
 
 
 def read_face_splits(
     source: str, *, target: str | None, size: int, channels: int, seed: int, val_fraction: float, test_fraction: float
-) -> tuple[dict[str, Any], dict[str, FaceSplit]]:
+) -> tuple[FaceSpec, dict[str, FaceSplit]]:
     """Reads, checks and splits; what `load_faces` gives a run.
 
     The persons are the classes of any set of images with classes. `orl` is split by number; a folder with train/, val/
@@ -81,26 +96,26 @@ def read_face_splits(
     mean, std = pixel_statistics(splits["train"].x)
     if max(std) == 0.0:
         raise UserError("all training images are of one constant colour", where=where)
-    spec = {
-        "where": where,
-        "persons": {name: splits[name].names for name in SPLITS},
-        "channels": wanted,
-        "size": size,
-        "border": 0 if raws["train"].splits["train"].files else BORDER,
-        "mean": mean,
-        "std": [s or 1.0 for s in std],
-        "counts": {name: len(splits[name]) for name in SPLITS},
-        "splits": {name: made[name] for name in SPLITS},
-        "fingerprint": fingerprint(*(t for name in SPLITS for t in (splits[name].x, splits[name].y))),
-    }
+    spec = FaceSpec(
+        where=where,
+        persons={name: splits[name].names for name in SPLITS},
+        channels=wanted,
+        size=size,
+        border=0 if raws["train"].splits["train"].files else BORDER,
+        mean=mean,
+        std=[s or 1.0 for s in std],
+        counts={name: len(splits[name]) for name in SPLITS},
+        splits={name: made[name] for name in SPLITS},
+        fingerprint=fingerprint(*(t for name in SPLITS for t in (splits[name].x, splits[name].y))),
+    )
     return spec, {name: splits[name] for name in SPLITS}
 
 
-def read_other_faces(source: str, target: str | None, spec: dict[str, Any]) -> FaceSplit:
+def read_other_faces(source: str, target: str | None, spec: PixelForm) -> FaceSplit:
     """Other persons, images as large and in the colours of `spec`: their own test split, else all of them."""
     folder = resolve(source)
     raw = _read_persons(_parts(folder).get("test", folder), target)
-    split = _whole(raw, spec["size"], spec["channels"], spec.get("border"))
+    split = _whole(raw, spec.size, spec.channels, spec.border)
     _check({"test": split}, source)
     return split
 

@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from chainrule.core.answers import Ranking
 from chainrule.core.errors import UserError
-
-NEAREST = 5  # images of the gallery that an answer names
 
 
 def verify(files: list[Path], distances: Tensor, threshold: float) -> list[dict[str, Any]]:
@@ -28,16 +27,15 @@ def verify(files: list[Path], distances: Tensor, threshold: float) -> list[dict[
             "threshold": round(threshold, 6),
         }
         one, other = map(str, files)
-        return [{"input": one, "with": other, **shared}, {"input": other, "with": one, **shared}]
+        return [{"with": other, **shared}, {"with": one, **shared}]
     answers = []
-    for i, file in enumerate(files):
-        others = {str(other): round(float(distances[i, j]), 6) for j, other in enumerate(files) if j != i}
+    for i in range(len(files)):
+        others = [(str(other), round(float(distances[i, j]), 6)) for j, other in enumerate(files) if j != i]
         same = [str(other) for j, other in enumerate(files) if j != i and float(distances[i, j]) <= threshold]
         answers.append(
             {
-                "input": str(file),
                 "same_person_as": ", ".join(dict.fromkeys(same)) or "none of the others",
-                "squared_distances": others,
+                "squared_distances": Ranking(others, of="image", by="squared_distance"),
                 "threshold": round(threshold, 6),
             }
         )
@@ -45,7 +43,7 @@ def verify(files: list[Path], distances: Tensor, threshold: float) -> list[dict[
 
 
 def identify(
-    probes: list[Path], gallery: list[Path], persons: list[str], distances: Tensor, threshold: float
+    probes: list[Path], gallery: list[Path], persons: list[str], distances: Tensor, threshold: float, top: int
 ) -> list[dict[str, Any]]:
     """For each probe its nearest gallery images, and the person of the nearest; nobody where it is beyond the threshold.
 
@@ -54,6 +52,7 @@ def identify(
         persons: of the gallery's images.
         distances: squared, of probes to the gallery (Q, G).
         threshold: up to which a pair is accepted as the same person.
+        top: how many images of the gallery an answer names.
 
     Raises:
         UserError: a gallery of the probe alone.
@@ -66,12 +65,13 @@ def identify(
         nearest = order[0]
         answers.append(
             {
-                "input": str(probe),
                 "person": persons[nearest] if float(row[nearest]) <= threshold else "nobody in the gallery",
                 "nearest": str(gallery[nearest]),
                 "squared_distance": round(float(row[nearest]), 6),
                 "threshold": round(threshold, 6),
-                "top": {str(gallery[i]): round(float(row[i]), 6) for i in order[:NEAREST]},
+                "top": Ranking(
+                    ((str(gallery[i]), round(float(row[i]), 6)) for i in order[:top]), of="image", by="squared_distance"
+                ),
             }
         )
     return answers

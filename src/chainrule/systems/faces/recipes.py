@@ -94,9 +94,9 @@ def facenet(
     )
     spec = data.spec
     if network == "small":
-        model = FaceNetSmall(embedding, spec["channels"], spec["size"], width, dropout)
+        model = FaceNetSmall(embedding, spec.channels, spec.size, width, dropout)
     else:
-        model = build(network, embedding=embedding, in_channels=spec["channels"], dropout=dropout)
+        model = build(network, embedding=embedding, in_channels=spec.channels, dropout=dropout)
     model = run.place(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=weight_decay)
     P, K = (persons, pictures)  # of a batch: P persons, K images of each
@@ -106,7 +106,7 @@ def facenet(
         model=model,
         eigenfaces=Fitted(PCA()),
         optimizer=optimizer,
-        schedule=cosine_schedule(optimizer, epochs, spec["counts"]["train"], P * K),
+        schedule=cosine_schedule(optimizer, epochs, spec.counts["train"], P * K),
         epochs=epochs,
         persons=P,
         images_per_person=K,

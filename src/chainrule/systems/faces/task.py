@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
+from chainrule.core.settings import Count, NonNegative
 from chainrule.core.task import Deployable, Figure, TrainingBatch
 from chainrule.data.batches import Batch, BatchLoader, pairs
 from chainrule.data.dataset import Dataset
 from chainrule.data.images.loading import decode_files
+from chainrule.data.inputs import answer_to, asked_paths, chunks
 from chainrule.data.samplers import PKSampler
 from chainrule.functional.losses import triplet
 from chainrule.loops.supervised import fit
@@ -23,7 +25,7 @@ from chainrule.nn.normalization.normalize import Normalize
 from chainrule.run.input_normalization import input_normalization
 from chainrule.run.run import Run
 from chainrule.systems.faces import figures as face_figures
-from chainrule.systems.faces.data import FaceSplit, read_gallery, read_other_faces
+from chainrule.systems.faces.data import FaceSpec, FaceSplit, read_gallery, read_other_faces
 from chainrule.systems.faces.eigenfaces import fit_eigenfaces
 from chainrule.systems.faces.matching import identify, verify
 from chainrule.systems.faces.triplets import (
@@ -46,6 +48,7 @@ from chainrule.systems.faces.verification import (
 
 Mining = Literal["semi-hard", "hard", "all"]
 EVALUATION_BATCH = 100
+CHUNK = 256  # files that are in memory at a time, in predict
 METHODS = {"network": "", "eigenfaces": "_eigenfaces", "raw pixels": "_raw_pixels"}  # and what its metrics end in
 
 
@@ -97,7 +100,7 @@ class FaceEmbedding:
         self,
         run: Run,
         *,
-        data: Dataset[FaceSplit],
+        data: Dataset[FaceSpec, FaceSplit],
         model: nn.Module,
         eigenfaces: Fitted,
         optimizer: torch.optim.Optimizer,
@@ -116,7 +119,7 @@ class FaceEmbedding:
         self.margin, self.mining, self.augment = margin, mining, augment
         self.embedder = FlipAveragedEmbedding(model) if mirror else model
         self.threshold = Threshold().to(run.device)
-        self.normalize = Normalize(*input_normalization(run, (data.spec["mean"], data.spec["std"]))).to(run.device)
+        self.normalize = Normalize(*input_normalization(run, (data.spec.mean, data.spec.std))).to(run.device)
 
     def modules(self) -> dict[str, nn.Module]:
         return {"model": self.model, "eigenfaces": self.eigenfaces, "threshold": self.threshold}
@@ -214,7 +217,7 @@ class FaceEmbedding:
         return {"accuracy": balanced_accuracy(*pairs, float(self.threshold.value)), **found}
 
     def protocol(self) -> str:
-        made, estimator = self.data.spec["splits"], self.eigenfaces.estimator.get_params()
+        made, estimator = self.data.spec.splits, self.eigenfaces.estimator.get_params()
         how = f"{estimator['n_components']} components{', whitened' if estimator['whiten'] else ''}"
         return (
             f"validation persons ({made['val']}) chose the epoch by the area under the ROC of all their pairs, the threshold of "
@@ -250,13 +253,18 @@ class FaceEmbedding:
 
     # -- answers ------------------------------------------------------------------------------------------------
 
-    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
+    def predict(
+        self, inputs: Iterable[str], out: Path | None, *, top: Count = 5, threshold: NonNegative | None = None
+    ) -> Iterator[dict[str, Any]]:
         """Image files are compared with each other (verification); with a folder they are probes, and it is the gallery.
 
-        A gallery has a subfolder a person, or loose images named after whom they show.
+        A gallery has a subfolder a person, or loose images named after whom they show; `top` of its images are named.
+        Up to the squared distance `threshold` a pair is one person; none: what the validation split chose.
         """
-        folders = [Path(name) for name in inputs if Path(name).is_dir()]
-        files = [Path(name) for name in inputs if not Path(name).is_dir()]
+        named = list(asked_paths(inputs))
+        folders = [asked.value for asked in named if asked.value.is_dir()]
+        probes = [asked for asked in named if not asked.value.is_dir()]
+        files = [asked.value for asked in probes]
         if len(folders) > 1:
             raise UserError(
                 "images are looked for in one gallery at a time",
@@ -270,20 +278,26 @@ class FaceEmbedding:
                 expected="image files, then the gallery's folder",
                 cure=f"chainrule predict {self.run.folder} IMAGE {folders[0]}",
             )
-        embeddings, threshold = self.embed(decode_files(files, self.data.spec)), float(self.threshold.value)
+        if not files:
+            raise UserError("no image is named", expected="files, lists, or a line each on stdin")
+        limit = float(self.threshold.value) if threshold is None else threshold
+        parts = [self.embed(decode_files([a.value for a in part], self.data.spec)) for part in chunks(probes, CHUNK)]
+        embeddings = torch.cat(parts)
         if folders:
             gallery, persons = read_gallery(folders[0])
             known = self.embed(decode_files(gallery, self.data.spec))
-            return identify(files, gallery, persons, pairwise_squared_distances(embeddings, known).cpu(), threshold)
-        if len(files) == 1:
-            return [{"input": str(files[0]), "embedding": [round(v, 6) for v in embeddings[0].tolist()]}]
-        return verify(files, pairwise_squared_distances(embeddings).cpu(), threshold)
+            distances = pairwise_squared_distances(embeddings, known).cpu()
+            yield from map(answer_to, probes, identify(files, gallery, persons, distances, limit, top))
+        elif len(files) == 1:
+            yield answer_to(probes[0], {"embedding": [round(v, 6) for v in embeddings[0].tolist()]})
+        else:
+            yield from map(answer_to, probes, verify(files, pairwise_squared_distances(embeddings).cpu(), limit))
 
     # -- looking inside -----------------------------------------------------------------------------------------
 
     def example(self) -> dict[str, tuple[Tensor, ...]]:
         spec = self.data.spec
-        x = torch.zeros(1, spec["channels"], spec["size"], spec["size"], device=self.run.device)
+        x = torch.zeros(1, spec.channels, spec.size, spec.size, device=self.run.device)
         fitted = {"eigenfaces": (x.flatten(1),)} if hasattr(self.eigenfaces, "components_") else {}
         return {"model": (x,), **fitted, "threshold": (torch.zeros(1, device=self.run.device),)}
 
@@ -301,7 +315,7 @@ class FaceEmbedding:
 
     def deployable(self) -> Deployable:
         spec = self.data.spec
-        shape = (spec["channels"], spec["size"], spec["size"])
+        shape = (spec.channels, spec.size, spec.size)
         return Deployable(
             nn.Sequential(self.normalize, self.embedder).cpu().eval(),
             lambda count: (torch.randint(0, 256, (count, *shape)).float(),),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
+from chainrule.core.settings import Count
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
-from chainrule.data.tables.series import SeriesSplit, Window, check_log, read_history, read_values, window_of, windows
+from chainrule.data.inputs import answer_to
+from chainrule.data.tables.series import (
+    SeriesSpec,
+    SeriesSplit,
+    Window,
+    asked_series,
+    check_log,
+    read_history,
+    read_values,
+    window_of,
+    windows,
+)
 from chainrule.run.run import Run
 from chainrule.systems.feedforward import forecast_errors as forecasting
 from chainrule.systems.feedforward import forecast_figures as series_figures
@@ -51,7 +64,7 @@ class Forecaster:
         self,
         run: Run,
         *,
-        data: Dataset[SeriesSplit],
+        data: Dataset[SeriesSpec, SeriesSplit],
         model: nn.Module,
         learn: Learn,
         horizon: int,
@@ -59,24 +72,24 @@ class Forecaster:
         how: str = "",
     ) -> None:
         spec = data.spec
-        first = spec["lags"] + spec["difference"] + spec["counts"]["train"]
+        first = spec.lags + spec.difference + spec.counts["train"]
         if period > first:
             raise UserError(
                 "the period is longer than the training part",
-                where=spec["where"],
+                where=spec.where,
                 found=f"period={period}",
                 expected=f"{first} at most, or 0 for none",
             )
-        if horizon > spec["counts"]["test"]:
+        if horizon > spec.counts["test"]:
             raise UserError(
                 "the horizon is longer than the test split",
-                where=spec["where"],
+                where=spec.where,
                 found=f"horizon={horizon}",
-                expected=f"{spec['counts']['test']} at most",
+                expected=f"{spec.counts['test']} at most",
             )
         self.run, self.data, self.model, self.learn, self.how = run, data, model, learn, how
         self.horizon, self.period = horizon, period
-        self.dtype: torch.dtype = getattr(torch, spec["dtype"])
+        self.dtype: torch.dtype = getattr(torch, spec.dtype)
         self.next_value = NextValue(window_of(spec).to(run.device), model, self.dtype)
 
     def modules(self) -> dict[str, nn.Module]:
@@ -92,12 +105,12 @@ class Forecaster:
         spec = self.data.spec
         how = (
             f"at each time of it everything before is known; a forecast over {self.horizon} begins at each; "
-            f"mase is in mean steps of the training part, {spec['mean_step']:.4g}"
+            f"mase is in mean steps of the training part, {spec.mean_step:.4g}"
         )
         return selection_protocol(self.run, spec, f"{how}; {self.how}" if self.how else how)
 
     def example(self) -> dict[str, tuple[Tensor, ...]]:
-        return {"model": (torch.zeros(1, self.data.spec["lags"], dtype=self.dtype, device=self.run.device),)}
+        return {"model": (torch.zeros(1, self.data.spec.lags, dtype=self.dtype, device=self.run.device),)}
 
     def measure(self, split: SeriesSplit) -> dict[str, float]:
         """Errors of the forecast of the next value, in the units of the series."""
@@ -128,7 +141,7 @@ class Forecaster:
         residual = (answers - truth.reshape(answers.shape)).double()
         mae = float(residual.abs().mean())
         rmse = float(residual.square().mean().sqrt())
-        return {f"{prefix}rmse": rmse, f"{prefix}mae": mae, f"{prefix}mase": mae / self.data.spec["mean_step"]}
+        return {f"{prefix}rmse": rmse, f"{prefix}mae": mae, f"{prefix}mase": mae / self.data.spec.mean_step}
 
     @torch.inference_mode()
     def forecast(self, split: SeriesSplit, horizon: int, origins: Tensor | None = None) -> Tensor:
@@ -146,14 +159,14 @@ class Forecaster:
             known = torch.cat([known, self.next_value(known[:, -history.shape[1] :])[:, None]], 1)
         return known[:, history.shape[1] :].cpu()
 
-    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
-        """The next `horizon` values of each of the user's series."""
-        found = []
-        for text in inputs:
-            history = read_history(text, self.data.spec)[-self.next_value.window.context :]
-            values = self.resume(history[None], self.horizon)[0]
-            found.append({"input": text, "forecast": [float(f"{value:.6g}") for value in values.tolist()]})
-        return found
+    def predict(
+        self, inputs: Iterable[str], out: Path | None, *, horizon: Count | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """The next `horizon` values of each of the user's series; none: as many as the run was measured on."""
+        for asked in asked_series(inputs, self.data.spec):
+            history = asked.value[-self.next_value.window.context :]
+            values = self.resume(history[None], horizon or self.horizon)[0]
+            yield answer_to(asked, {"forecast": [float(f"{value:.6g}") for value in values.tolist()]})
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
         window = self.next_value.window
@@ -162,7 +175,7 @@ class Forecaster:
 
     def deployable(self) -> Deployable:
         spec, context = self.data.spec, self.next_value.window.context
-        low, high = spec["low"], spec["high"]
+        low, high = spec.low, spec.high
         return Deployable(
             self.next_value.cpu().eval(),
             lambda count: (low + (high - low) * torch.rand(count, context),),
@@ -176,7 +189,7 @@ class Forecaster:
         ahead = self.forecast(test, len(test), test.origins[:1])[0]
         origins, _ = known_ahead(test, self.horizon)
         found = [
-            series_figures.forecasts(test.values, int(test.origins[0]), self._test_answers, ahead, str(spec["target"])),
+            series_figures.forecasts(test.values, int(test.origins[0]), self._test_answers, ahead, str(spec.target)),
             series_figures.table_of_errors(self.scores(test), BASELINES, self.horizon),
         ]
         if self.horizon > 1:
@@ -195,7 +208,7 @@ class Forecaster:
         spec = self.data.spec
         target = self.run.data.target
         _, values, where = read_values(source, target)
-        check_log(values, spec["log"], where)
+        check_log(values, spec.log, where)
         window = window_of(spec)
         if len(values) < window.context + self.horizon:
             raise UserError(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import isqrt
-from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
+
+from chainrule.data.images.spec import ImageSpec
 
 GRID_BYTES = 100_000  # of a grid's pixels, about the size of its file
 
@@ -41,9 +41,9 @@ def nearest(image: Tensor, images: Tensor, count: int) -> Tensor:
     return distance.topk(min(count, len(images)), largest=False).indices
 
 
-def grid_columns(spec: Mapping[str, Any]) -> int:
+def grid_columns(spec: ImageSpec) -> int:
     """Columns of a square grid of samples: 8, fewer where the images are large, 4 at least."""
-    return max(4, min(8, isqrt(GRID_BYTES // (spec["channels"] * spec["size"] ** 2))))
+    return max(4, min(8, isqrt(GRID_BYTES // (spec.channels * spec.size**2))))
 
 
 def to_image(image: Tensor) -> Image.Image:

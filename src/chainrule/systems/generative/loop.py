@@ -80,7 +80,7 @@ def train_gan(
     def descend(player: nn.Module, objective: Objective, optimizer: torch.optim.Optimizer, batch: Batch) -> Tensor:
         with run.autocast():
             loss, others = objective(batch)
-        run.guard(loss, players, rerun=partial(objective, batch), inputs={"x": batch.x}, samples=batch.index)
+        run.guard(loss, players, rerun=partial(objective, batch), batch=batch)
         optimizer.zero_grad()
         loss.backward(inputs=list(player.parameters()))  # no gradients for the other player
         optimizer.step()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,12 +15,16 @@ from chainrule.core.task import Deployable, Figure
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.dataset import Dataset
 from chainrule.data.images.loading import ImageSplit
+from chainrule.data.images.spec import ImageSpec
 from chainrule.data.images.unlabelled import read_other_unlabelled
 from chainrule.reporting import plots as figures
+from chainrule.run.parallel import align_buffers
 from chainrule.run.run import Run
 from chainrule.systems.generative.fid import classifier_score, feature_statistics, frechet_distance
 from chainrule.systems.generative.images import ToPixels, from_bytes, grid, grid_columns, nearest, to_bytes, to_image
 from chainrule.systems.generative.loop import discriminator_loss, non_saturating_loss, train_gan, update_average
+
+Network = Callable[[Tensor], Tensor]
 
 EVALUATION_BATCH = 500
 MOST_SCORED = 10_000
@@ -47,7 +51,7 @@ class ImageGan:
         self,
         run: Run,
         *,
-        data: Dataset[ImageSplit],
+        data: Dataset[ImageSpec, ImageSplit],
         generator: nn.Module,
         discriminator: nn.Module,
         average: nn.Module | None,
@@ -82,14 +86,23 @@ class ImageGan:
     # -- training -------------------------------------------------------------------------------------------------
 
     def train(self, run: Run) -> None:
-        run.require_one_process()
-        self._images_to_score(self.data.test, self.data.spec["where"])
+        run.require_whole_weights()
+        if self.batch_size < run.world.size:
+            raise UserError(
+                "a batch has fewer images than there are processes",
+                expected=f"batch_size={run.world.size} or more",
+                found=self.batch_size,
+            )
+        self._images_to_score(self.data.test, self.data.spec.where)
         x, y = self.data.train.x.to(run.device), self.data.train.y.to(run.device)
         # Without an incomplete last batch, on whose few images batch norm would have other statistics.
-        batches = Batches(x, y, self.batch_size, seed=run.seed, drop_last=True)
+        batches = Batches(x, y, self.batch_size, seed=run.seed, world=run.world, drop_last=True)
+        generator = run.wrap_distributed(self.generator)
+        discriminator = run.wrap_distributed(self.discriminator, again=True)
         fixed = self.fixed_noise(grid_columns(self.data.spec) ** 2)
 
         def after_step(step: int) -> None:
+            align_buffers({"generator": self.generator}, run.world)
             if self.average is not None and step % self.discriminator_steps == 0:
                 update_average(self.average, self.generator, self.ema, step // self.discriminator_steps)
             if self.sample_every and (step % self.sample_every == 0 or step == self.steps):
@@ -99,8 +112,8 @@ class ImageGan:
             run,
             generator=self.generator,
             discriminator=self.discriminator,
-            generator_objective=self.generator_objective,
-            discriminator_objective=self.discriminator_objective,
+            generator_objective=lambda batch: self.generator_objective(batch, generator),
+            discriminator_objective=lambda batch: self.discriminator_objective(batch, discriminator),
             generator_optimizer=self.generator_optimizer,
             discriminator_optimizer=self.discriminator_optimizer,
             train=batches,
@@ -110,16 +123,27 @@ class ImageGan:
             keep={} if self.average is None else {"average": self.average},
         )
 
-    def discriminator_objective(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def discriminator_objective(self, batch: Batch, discriminator: Network) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Real and fake images are passed separately, so that batch norm sees each kind by itself."""
         with torch.no_grad():
-            fake = self.generator(self.noise(len(batch.x)))
-        real_logits, fake_logits = self.discriminator(from_bytes(batch.x)), self.discriminator(fake)
-        loss = discriminator_loss(real_logits, fake_logits)
-        return loss, {"d_real": real_logits.sigmoid().mean(), "d_fake": fake_logits.sigmoid().mean()}
+            fake = self.generator(self.batch_noise(batch))
+        real_logits, fake_logits = discriminator(from_bytes(batch.x)), discriminator(fake)
+        share = self._share(batch)
+        tracked = {"d_real": real_logits.sigmoid().mean() * share, "d_fake": fake_logits.sigmoid().mean() * share}
+        return discriminator_loss(real_logits, fake_logits) * share, tracked
 
-    def generator_objective(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
-        return non_saturating_loss(self.discriminator(self.generator(self.noise(len(batch.x))))), {}
+    def generator_objective(self, batch: Batch, generator: Network) -> tuple[Tensor, Mapping[str, Tensor]]:
+        fake = generator(self.batch_noise(batch))
+        return non_saturating_loss(self.discriminator(fake)) * self._share(batch), {}
+
+    def batch_noise(self, batch: Batch) -> Tensor:
+        """The rows of this process in the noise (b, Z) of a whole batch, which rank 0 draws for all."""
+        whole = self.run.world.broadcast(self.noise(batch.count))
+        return whole[self.run.world.share(batch.count)]
+
+    def _share(self, batch: Batch) -> float:
+        """What a mean over this process's part is multiplied by, so that the average over processes is the mean of all."""
+        return len(batch.index) * self.run.world.size / batch.count
 
     def noise(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Noise (count, Z) on the run's device; drawn on the CPU where `generator` is given, so that devices agree."""
@@ -138,20 +162,25 @@ class ImageGan:
     def draw(self, z: Tensor) -> Tensor:
         """Byte images (N, C, S, S), on the CPU, for noise (N, Z); in eval mode, so that none depends on the others."""
         network, was_training = self.sampler, self.sampler.training
+
+        def draw(z: Tensor) -> Tensor:
+            parts = []
+            for chunk in z.split(EVALUATION_BATCH):
+                with self.run.autocast():
+                    parts.append(to_bytes(network(chunk).float()).cpu())
+            return torch.cat(parts)
+
         network.eval()
-        parts = []
-        for chunk in z.split(EVALUATION_BATCH):
-            with self.run.autocast():
-                parts.append(to_bytes(network(chunk).float()).cpu())
+        images = self.run.world.map_rows(draw, z)
         network.train(was_training)
-        return torch.cat(parts)
+        return images
 
     # -- measuring ------------------------------------------------------------------------------------------------
 
     def evaluate(self, data: str | None = None) -> dict[str, float]:
         place, spec = self.run.record["data"], self.data.spec
         split = self.data.test if data is None else read_other_unlabelled(data, place["target"], spec)
-        real = self._images_to_score(split, data or self.data.spec["where"])
+        real = self._images_to_score(split, data or self.data.spec.where)
         fake = self.draw(self.fixed_noise(len(real), stream=1))
         metrics = self._losses(real, fake)
         if self.scorer is None:
@@ -174,7 +203,7 @@ class ImageGan:
         }
 
     def protocol(self) -> str:
-        made, count = self.data.spec["splits"]["test"], min(MOST_SCORED, self.data.spec["counts"]["test"])
+        made, count = self.data.spec.splits["test"], min(MOST_SCORED, self.data.spec.counts["test"])
         kept = "moving average of the generator" if self.average is not None else "generator"
         seen = (
             f"fid and classifier_score by the features of {self.scorer_name}, comparable only with each other; "
@@ -213,10 +242,18 @@ class ImageGan:
     @torch.inference_mode()
     def _scored(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Features (N, D) and log-probabilities (N, K) of byte images, on the CPU."""
-        assert self.scorer is not None
-        parts = [self.scorer(chunk.to(self.run.device)) for chunk in x.split(EVALUATION_BATCH)]
-        features, log_probs = zip(*parts, strict=True)
-        return torch.cat(features).cpu(), torch.cat(log_probs).cpu()
+        scorer, widths = self.scorer, (0, 0)
+        assert scorer is not None
+
+        def score(x: Tensor) -> Tensor:
+            nonlocal widths
+            parts = [scorer(chunk.to(self.run.device)) for chunk in x.split(EVALUATION_BATCH)]
+            features, log_probs = (torch.cat(each).cpu() for each in zip(*parts, strict=True))
+            widths = features.shape[1], log_probs.shape[1]
+            return torch.cat([features, log_probs], 1)  # (N, D + K)
+
+        features, log_probs = self.run.world.map_rows(score, x).split(widths, 1)
+        return features.contiguous(), log_probs.contiguous()
 
     def _images_to_score(self, split: ImageSplit, where: str) -> Tensor:
         if len(split) < 2:
@@ -248,7 +285,7 @@ class ImageGan:
 
     def deployable(self) -> Deployable:
         spec, size = self.data.spec, self.noise_size
-        shape = ", ".join(map(str, (spec["channels"], spec["size"], spec["size"])))
+        shape = ", ".join(map(str, (spec.channels, spec.size, spec.size)))
         kind = "uniform in [-1, 1]" if self.noise_kind == "uniform" else "standard normal"
 
         def inputs(count: int) -> tuple[Tensor, ...]:
@@ -267,7 +304,7 @@ class ImageGan:
         noise = torch.zeros(1, self.noise_size, device=device)
         inputs: dict[str, tuple[Tensor, ...]] = {
             "generator": (noise,),
-            "discriminator": (torch.zeros(1, spec["channels"], spec["size"], spec["size"], device=device),),
+            "discriminator": (torch.zeros(1, spec.channels, spec.size, spec.size, device=device),),
         }
         return inputs if self.average is None else {**inputs, "average": (noise,)}
 
@@ -293,7 +330,7 @@ class ImageGan:
 
     def _class_table(self) -> Figure:
         """How often the classifier answers each class: mode collapse shows as zeros."""
-        real = self._images_to_score(self.data.test, self.data.spec["where"])
+        real = self._images_to_score(self.data.test, self.data.spec.where)
         shares = []
         for images in (self.draw(self.fixed_noise(len(real), stream=1)), real):
             answer = self._scored(images)[1]

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 from torch import Tensor, nn
 
 from chainrule.core.course import Topic
+from chainrule.core.device import World
 from chainrule.core.errors import RunFailed
 from chainrule.run.run import Run
 
@@ -24,9 +25,9 @@ Found = TypeVar("Found", bound=HasLogLikelihood)
 
 
 class Estimated(Protocol[Found]):
-    """A model with an E-step and an M-step."""
+    """A model with an E-step, whose sums over rows the processes of a world add up, and an M-step."""
 
-    def expectation(self, x: Tensor) -> Found: ...
+    def expectation(self, x: Tensor, world: World = ...) -> Found: ...
 
     def maximisation(self, statistics: Found) -> None: ...
 
@@ -59,11 +60,14 @@ def em(
 ) -> None:
     """Maximises the likelihood of x by E-steps and M-steps, from each of several starts, and keeps the best.
 
+    Several processes share the rows: each has a part in the E-step, whose statistics are sums, and all make the same
+    M-step. So `start` must give the same parameters in all of them.
+
     Args:
         run: checkpoints, metrics, signals.
         model: what is estimated.
         modules: the modules by name that hold its parameters.
-        x: the training samples (N, ...).
+        x: the training samples (N, ...), all of them in every process.
         starts: how many times EM is begun; an epoch of the run each.
         start: sets the parameters for start number 0, 1, ..., from nothing but that number.
         max_iterations: iterations at most from each start.
@@ -73,12 +77,13 @@ def em(
     """
     bound = Bound()
     run.keep(**modules, bound=bound)
+    mine = x[run.world.share(len(x))]
     for number in run.epochs(starts):
         if run.position == 0:
             start(number)
             bound.value, bound.settled = -math.inf, False
         for _ in run.steps(max_iterations):
-            statistics = model.expectation(x)
+            statistics = model.expectation(mine, run.world)
             log_likelihood = float(statistics.log_likelihood)
             if not math.isfinite(log_likelihood):
                 raise RunFailed(

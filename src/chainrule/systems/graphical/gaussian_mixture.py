@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from chainrule.core.card import Card
 from chainrule.core.course import Topic
+from chainrule.core.device import ONE_PROCESS, World
 from chainrule.core.errors import RunFailed
 from chainrule.functional.kmeans import kmeans
 
@@ -127,9 +128,12 @@ class GaussianMixture(nn.Module):
         """p(component | x), (N, K)."""
         return torch.cat([self.log_joint(block).softmax(1) for block in self._blocks(x, self.means.numel())])
 
-    def criteria(self, x: Tensor) -> dict[str, float]:
-        """Schwarz's `bic` -2 log p(x) + P log N and Akaike's `aic` -2 log p(x) + 2 P of P parameters; lower is better."""
-        deviance = -2.0 * float(self.log_prob(x).sum())
+    def criteria(self, x: Tensor, world: World = ONE_PROCESS) -> dict[str, float]:
+        """Schwarz's `bic` -2 log p(x) + P log N and Akaike's `aic` -2 log p(x) + 2 P of P parameters; lower is better.
+
+        x are all N rows; the processes of `world` share the sum over them.
+        """
+        deviance = -2.0 * float(world.sum(self.log_prob(x[world.share(len(x))]).sum()))
         return {"bic": deviance + self.num_parameters * math.log(len(x)), "aic": deviance + 2.0 * self.num_parameters}
 
     def bic(self, x: Tensor) -> float:
@@ -164,8 +168,10 @@ class GaussianMixture(nn.Module):
     # -- EM -----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def expectation(self, x: Tensor) -> Statistics:
+    def expectation(self, x: Tensor, world: World = ONE_PROCESS) -> Statistics:
         """E-step over x (N, D), in the dtype of x, with sums between blocks of rows in that of the parameters.
+
+        Where there are several processes each gives its own rows, and gets the statistics of all.
 
         The Gaussian is an exponential family: log weight_k N_k(x) = bias_k + C_k . t(x), where t(x) are the columns
         of x and their products (full), squares (diagonal) or sum of squares (spherical). So a block costs one matrix
@@ -173,7 +179,7 @@ class GaussianMixture(nn.Module):
         that form would lose half of the digits, or has more numbers than whitened rows have, those are used.
         """
         if self.covariance == "full" and not self._products_pay(x.dtype):
-            return self._whitened_expectation(x)
+            return self._whitened_expectation(x, world)
         centre = self.weights @ self.means
         coefficients, bias, P = self._natural(centre)
         coefficients, bias = coefficients.to(x.dtype), bias.to(x.dtype)[:, None]
@@ -194,9 +200,10 @@ class GaussianMixture(nn.Module):
             sums += r @ t.T
             if scatter is not None:
                 scatter += columns @ columns.T
-        log_likelihood /= len(x)
+        count, log_likelihood, counts, sums, scatter = world.sum((len(x), log_likelihood, counts, sums, scatter))
+        log_likelihood /= count
         if scatter is not None:  # the part of log N that is the same for all components: -1/2 x^T P x
-            log_likelihood -= 0.5 * (P * scatter).sum() / len(x)
+            log_likelihood -= 0.5 * (P * scatter).sum() / count
         return self._central(log_likelihood, counts, sums, scatter, centre)
 
     @torch.no_grad()
@@ -334,7 +341,7 @@ class GaussianMixture(nn.Module):
         terms = torch.einsum("i,kij,j->k", s, self._precisions().abs(), s)
         return bool(terms.max() < torch.finfo(dtype).eps ** -0.5)
 
-    def _whitened_expectation(self, x: Tensor) -> Statistics:
+    def _whitened_expectation(self, x: Tensor, world: World) -> Statistics:
         """E-step for full covariances from z_k = U_k^T (x - mean_k), (K, B, D), in which component k is a unit sphere.
 
         The statistics are summed in z, where they are near 0 and I whatever the scales of x, and are then taken back.
@@ -356,6 +363,7 @@ class GaussianMixture(nn.Module):
             weighted = z * r[:, :, None]
             first += weighted.sum(1)
             second += z.mT @ weighted
+        count, log_likelihood, counts, first, second = world.sum((len(x), log_likelihood, counts, first, second))
         n = counts.clamp_min(torch.finfo(counts.dtype).tiny)
         offsets = first / n[:, None]
         second = second / n[:, None, None] - offsets[:, :, None] * offsets[:, None]
@@ -363,7 +371,7 @@ class GaussianMixture(nn.Module):
         back = torch.linalg.solve_triangular(self.precision_cholesky.mT, unit, upper=False)  # U^-T
         covariances = back @ second @ back.mT
         means = self.means + (back @ offsets[:, :, None])[:, :, 0]
-        return Statistics(log_likelihood / len(x), counts, means, 0.5 * (covariances + covariances.mT))
+        return Statistics(log_likelihood / count, counts, means, 0.5 * (covariances + covariances.mT))
 
     def _refuse(self, broken: Tensor) -> None:
         if broken.any():

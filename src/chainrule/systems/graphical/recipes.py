@@ -80,23 +80,21 @@ def gaussian_mixture(
         drop_constant=drop_constant,
         val_fraction=val_fraction,
     )
-    counts = data.spec["counts"]
+    counts = data.spec.counts
     highest = max(components, components_to)
     if highest > counts["train"]:
         raise UserError(
             "there are fewer training rows than components",
-            where=data.spec["where"],
+            where=data.spec.where,
             expected=f"{highest} rows or more",
             found=counts["train"],
             cure="fewer components",
         )
     if choose == "validation" and not counts["val"]:
         raise UserError(
-            "there is no validation split to choose by",
-            where=data.spec["where"],
-            cure="val_fraction=0.1, or choose=bic",
+            "there is no validation split to choose by", where=data.spec.where, cure="val_fraction=0.1, or choose=bic"
         )
-    model = GaussianMixture(components, len(data.spec["mean"]), covariance, reg_covar)
+    model = GaussianMixture(components, len(data.spec.mean), covariance, reg_covar)
     candidates = [count for count in range(components, highest + 1) for _ in range(restarts)]
     return MixtureDensity(
         run,

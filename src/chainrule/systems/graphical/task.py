@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -12,13 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core import atomic
+from chainrule.core.device import World
 from chainrule.core.errors import UserError
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
+from chainrule.data.inputs import answer_to
 from chainrule.data.tables.loading import TableSplit
-from chainrule.data.tables.new_rows import read_other, read_rows
+from chainrule.data.tables.new_rows import asked_rows, read_other
 from chainrule.data.tables.row_encoder import RawRowModel
-from chainrule.data.tables.spec import kept_columns, original_rows
+from chainrule.data.tables.spec import TableSpec, kept_columns, original_rows
 from chainrule.run.run import Run
 from chainrule.systems.graphical.em import em
 from chainrule.tasks.tables import density_figures
@@ -39,14 +41,13 @@ class Mixture(Protocol):
     means: Tensor
 
     def start(self, x: Tensor, num_components: int, generator: torch.Generator) -> None: ...
-    def expectation(self, x: Tensor) -> Any: ...
+    def expectation(self, x: Tensor, world: World = ...) -> Any: ...
     def maximisation(self, statistics: Any) -> None: ...
     def log_prob(self, x: Tensor) -> Tensor: ...
     def responsibilities(self, x: Tensor) -> Tensor: ...
     def log_joint(self, x: Tensor) -> Tensor: ...
     def covariance_matrices(self) -> Tensor: ...
-    def bic(self, x: Tensor) -> float: ...
-    def criteria(self, x: Tensor) -> dict[str, float]: ...
+    def criteria(self, x: Tensor, world: World = ...) -> dict[str, float]: ...
     def sample(self, count: int) -> tuple[Tensor, Tensor]: ...
 
 
@@ -71,7 +72,7 @@ class MixtureDensity:
         self,
         run: Run,
         *,
-        data: Dataset[TableSplit],
+        data: Dataset[TableSpec, TableSplit],
         model: Mixture,
         candidates: Sequence[int],
         choose: Choice,
@@ -87,7 +88,6 @@ class MixtureDensity:
         return {"model": self.model}
 
     def train(self, run: Run) -> None:
-        run.require_one_process()
         x = self.data.train.x.to(run.device, self.dtype)
         val = self._rows(self.data.val.x)
         given = bool(run.record.get("weights"))
@@ -105,8 +105,8 @@ class MixtureDensity:
                 self.model.start(x, self.candidates[number], generator)
 
         def measure() -> dict[str, float]:
-            found = {"components": self.model.num_components, **self.model.criteria(x)}
-            return {**found, "val_nll_nats": -float(self.model.log_prob(val).mean())} if len(val) else found
+            found = {"components": self.model.num_components, **self.model.criteria(x, run.world)}
+            return {**found, "val_nll_nats": -float(self._log_prob(val).mean())} if len(val) else found
 
         em(
             run,
@@ -125,11 +125,11 @@ class MixtureDensity:
         """Mean negative log-density of a row, of the standardised columns and in the table's units; BIC of the rows."""
         target = self.run.data.target
         x = self._rows(self.data.test.x if data is None else read_other(data, target, self.data.spec))
-        nll = -float(self.model.log_prob(x).mean())
+        nll = -float(self._log_prob(x).mean())
         return {
             "nll_nats": nll,
             "nll_nats_in_units": nll + self._log_scale(),
-            "bic": self.model.bic(x),
+            "bic": self.model.criteria(x, self.run.world)["bic"],
             "components": self.model.num_components,
         }
 
@@ -137,39 +137,38 @@ class MixtureDensity:
         by = {
             "bic": "the Bayesian information criterion on the training split",
             "aic": "Akaike's criterion on the training split",
-            "validation": f"the density of the validation split ({self.data.spec['splits']['val']})",
+            "validation": f"the density of the validation split ({self.data.spec.splits['val']})",
         }[self.choose]
         low, high = min(self.candidates), max(self.candidates)
         among = f"among {low} to {high} components, " if high > low else f"of {low} components "
-        scale = "standardised columns" if self.data.spec["standardized"] else "columns in their own units"
-        dropped = self.data.spec["dropped"]
+        scale = "standardised columns" if self.data.spec.standardized else "columns in their own units"
+        dropped = self.data.spec.dropped
         without = f", without {len(dropped)} constant on the training split ({', '.join(dropped)})" if dropped else ""
         chose = f"{by} chose {among}{len(self.candidates)} starts in all; " if len(self.candidates) > 1 else ""
         return (
-            f"{chose}test split ({self.data.spec['splits']['test']}) measured once, at the end; "
+            f"{chose}test split ({self.data.spec.splits['test']}) measured once, at the end; "
             f"nll_nats is of {scale}{without}"
         )
 
     def example(self) -> dict[str, tuple[Tensor, ...]]:
-        return {"model": (torch.zeros(1, len(self.data.spec["mean"]), device=self.run.device),)}
+        return {"model": (torch.zeros(1, len(self.data.spec.mean), device=self.run.device),)}
 
-    @torch.inference_mode()
-    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
+    def predict(self, inputs: Iterable[str], out: Path | None) -> Iterator[dict[str, Any]]:
         """The most probable component of each row, its responsibility, and the log-density of the row."""
-        names, x = read_rows(inputs, self.data.spec)
-        x = self._rows(x)
-        log_density = self.model.log_prob(x).tolist()
-        best = self.model.responsibilities(x).max(1)
-        return [
-            {"input": name, "component": k, "responsibility": round(r, 6), "log_density_nats": round(value, 6)}
-            for name, k, r, value in zip(names, best.indices.tolist(), best.values.tolist(), log_density, strict=True)
-        ]
+        for part, x in asked_rows(inputs, self.data.spec):
+            with torch.inference_mode():
+                log_density = self.model.log_prob(self._rows(x)).tolist()
+                best = self.model.responsibilities(self._rows(x)).max(1)
+            found = zip(part, best.indices.tolist(), best.values.tolist(), log_density, strict=True)
+            for asked, k, r, value in found:
+                answer = {"component": k, "responsibility": round(r, 6), "log_density_nats": round(value, 6)}
+                yield answer_to(asked, answer)
 
     @torch.inference_mode()
     def generate(self, count: int, out: Path) -> list[dict[str, Any]]:
         """Rows in the table's units, written to samples.csv, and to samples.png where they are images."""
         x, component = self.model.sample(count)
-        rows, columns = original_rows(x, self.data.spec), self.data.spec["columns"]
+        rows, columns = original_rows(x, self.data.spec), self.data.spec.columns
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(columns)
@@ -177,8 +176,8 @@ class MixtureDensity:
         with atomic.explain_os_errors(out):
             out.mkdir(parents=True, exist_ok=True)
         atomic.write_text(out / "samples.csv", text.getvalue())
-        if self.data.spec["picture"]:
-            height, width = self.data.spec["picture"]
+        if self.data.spec.image:
+            height, width = self.data.spec.image
             atomic.write_bytes(out / "samples.png", density_figures.pixels_png(rows, (height, width), high=16.0))
         return [
             {"component": k, **dict(zip(columns, (round(v, 6) for v in row), strict=True))}
@@ -188,7 +187,7 @@ class MixtureDensity:
     def deployable(self) -> Deployable:
         """Rows as the table has them into log-density and responsibilities, both as `predict` gives them."""
         spec = self.data.spec
-        columns = spec["columns"]
+        columns = spec.columns
         module = RawRowModel(DensityAndComponents(self.model), spec, torch.float64).cpu().eval()
         rows = original_rows(self.data_like(64).cpu(), spec).float()
         return Deployable(
@@ -219,14 +218,14 @@ class MixtureDensity:
         means = self.model.means.cpu().double()
         if x.shape[1] > 1:
             matrices = self.model.covariance_matrices().cpu().double()
-            unit = "standardised columns" if spec["standardized"] else "in the table's units"
+            unit = "standardised columns" if spec.standardized else "in the table's units"
             found = [density_figures.mixture_scatter(shown, component, means, matrices, unit)]
         else:
             grid = torch.linspace(float(x.min()) - 0.5, float(x.max()) + 0.5, 400).double()
             density = self.model.log_prob(self._rows(grid[:, None])).exp().cpu()
             found = [density_figures.mixture_curve(x[:, 0], grid, density, kept_columns(spec)[0])]
         found.append(self._means_figure(original_rows(means, spec)))
-        if spec["classes"]:
+        if spec.classes:
             found.append(self._classes_figure())
         lines = [line for line in self.run.log_lines() if CRITERIA[self.choose] in line]
         counts = [int(line["components"]) for line in lines]
@@ -239,23 +238,23 @@ class MixtureDensity:
     def _means_figure(self, rows: Tensor) -> Figure:
         spec = self.data.spec
         weights = [f"{w:.3f}" for w in self.model.weights.tolist()]
-        if spec["picture"]:
-            height, width = spec["picture"]
+        if spec.image:
+            height, width = spec.image
             titles = [f"{k}: {w}" for k, w in enumerate(weights)]
             return density_figures.image_grid(
                 rows, (height, width), titles, "Means", "The mean of each component, with its number and weight."
             )
-        columns = spec["columns"][:SHOWN_COLUMNS]
+        columns = spec.columns[:SHOWN_COLUMNS]
         table = [["component", "weight", *columns]]
         table += [
             [str(k), weights[k], *(f"{v:.4g}" for v in row[: len(columns)])] for k, row in enumerate(rows.tolist())
         ]
-        rest = len(spec["columns"]) - len(columns)
+        rest = len(spec.columns) - len(columns)
         more = f" The first {len(columns)} columns; {rest} more are not shown." if rest else ""
         return Figure("Means", f"The mean of each component in the table's units.{more}", table=table)
 
     def _classes_figure(self) -> Figure:
-        classes, y = self.data.spec["classes"], self.data.test.y
+        classes, y = self.data.spec.class_names, self.data.test.y
         assert y is not None
         component = self.model.responsibilities(self._rows(self.data.test.x)).argmax(1).cpu()
         count = torch.zeros(self.model.num_components, len(classes), dtype=torch.int64)
@@ -269,9 +268,13 @@ class MixtureDensity:
         """Rows where the model is, in its dtype."""
         return x.to(self.run.device, self.model.means.dtype)
 
+    def _log_prob(self, x: Tensor) -> Tensor:
+        """log p(x) (N,) of rows (N, D); several processes share them."""
+        return self.run.world.map_rows(self.model.log_prob, x)
+
     def _log_scale(self) -> float:
         """What the standardised columns' log-density exceeds that in the table's units by."""
-        return float(torch.tensor(self.data.spec["std"], dtype=torch.float64).log().sum())
+        return float(torch.tensor(self.data.spec.std, dtype=torch.float64).log().sum())
 
 
 class DensityAndComponents(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,28 @@ from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.images.decoding import UNREADABLE, decode, ignore_warnings
+from chainrule.data.spec import MAY_LACK, Spec
 from chainrule.data.splits import fingerprint
 
 SHIPPED = ("china", "flower")  # photographs inside scikit-learn
 ORIENTATION = 0x0112  # EXIF's tag for how the camera was held; 5 and above swap height and width
 
 
+@dataclass(frozen=True, kw_only=True)
+class ContentSpec(Spec):
+    """A content image: where it is, its size in pixels, and the same of the reference (`other`), where there is one."""
+
+    where: str
+    height: int
+    width: int
+    size: int
+    channels: int = 3
+    other: dict[str, Any] | None = field(default=None, metadata=MAY_LACK)
+
+
 def load_content_and_reference(
     request: DataRequest, *, size: int, reference: tuple[str, str] | None
-) -> Dataset[tuple[Tensor, ...]]:
+) -> Dataset[ContentSpec, tuple[Tensor, ...]]:
     """The run's content image and its reference image: the split `train` is a tuple of one or both, bytes (3, H, W).
 
     Args:
@@ -31,24 +45,26 @@ def load_content_and_reference(
         reference: what the second image is ("style", "guide"), and its name or file; None where there is none.
     """
 
-    def read() -> tuple[dict[str, Any], dict[str, tuple[Tensor, ...]]]:
+    def read() -> tuple[ContentSpec, dict[str, tuple[Tensor, ...]]]:
         names = {"content": request.source, **({reference[0]: reference[1]} if reference else {})}
         images = tuple(read_image(name, size) for name in names.values())
         shapes = [
             {"where": name, "height": image.shape[1], "width": image.shape[2]}
             for name, image in zip(names.values(), images, strict=True)
         ]
-        spec = {
-            **shapes[0],
-            "size": size,
-            "channels": 3,
-            "counts": dict.fromkeys(names, 1),
-            "splits": dict.fromkeys(names, "the whole image"),
-            "fingerprint": fingerprint(*images),
-        }
-        return {**spec, "other": shapes[1]} if reference else spec, {"train": images}
+        spec = ContentSpec(
+            where=request.source,
+            height=images[0].shape[1],
+            width=images[0].shape[2],
+            size=size,
+            counts=dict.fromkeys(names, 1),
+            splits=dict.fromkeys(names, "the whole image"),
+            fingerprint=fingerprint(*images),
+            other=shapes[1] if reference else None,
+        )
+        return spec, {"train": images}
 
-    return dataset_of(request, read)
+    return dataset_of(request, ContentSpec, read)
 
 
 def read_image(name: str, size: int) -> Tensor:

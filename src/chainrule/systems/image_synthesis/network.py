@@ -74,7 +74,7 @@ def load_network(
             )
         task = classifier_of_run(of, str(run.device))
         module, normalize = task.model, task.normalize
-        channels, size = task.data.spec["channels"], task.data.spec["size"]
+        channels, size = task.data.spec.channels, task.data.spec.size
     else:
         card = get_card(name)
         example: tuple[Tensor, ...] = card.example(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,11 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
+from chainrule.core.settings import Count
 from chainrule.core.task import Figure
 from chainrule.data.dataset import Dataset
+from chainrule.data.images.decoding import SUFFIXES
+from chainrule.data.inputs import answer_to, asked_files
 from chainrule.run.protocols import Stateful
 from chainrule.run.run import Run
-from chainrule.systems.image_synthesis.data import read_image
+from chainrule.systems.image_synthesis.data import ContentSpec, read_image
 from chainrule.systems.image_synthesis.feature_extractor import FeatureExtractor, Features
 from chainrule.systems.image_synthesis.images import Size, SynthesisImages, side_by_side, size_of, to_bytes, to_pil
 
@@ -80,16 +83,15 @@ class ImageSynthesis:
         self,
         run: Run,
         *,
-        data: Dataset[tuple[Tensor, ...]],
+        data: Dataset[ContentSpec, tuple[Tensor, ...]],
         extractor: FeatureExtractor,
         config: SynthesisConfig,
         picture_every: int = 0,
     ) -> None:
         self.run, self.data, self.config, self.picture_every = run, data, config, picture_every
-        spec = data.spec
-        reference = spec.get("other")
+        spec, reference = data.spec, data.spec.other
         self.images = self._new_images(
-            (spec["height"], spec["width"]), reference and (reference["height"], reference["width"])
+            (spec.height, spec.width), (reference["height"], reference["width"]) if reference else None
         )
         self._whole = extractor
         self._whole.requires_grad_(False).eval()
@@ -144,17 +146,21 @@ class ImageSynthesis:
     def example(self) -> dict[str, tuple[Tensor, ...]]:
         return {"network": (self._whole.preprocess(self._blank(self.images.smallest)),)}
 
-    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
-        """Generates an image from each input as content image; writes it into `out`, by default here, under its name."""
-        folder, answers, made = out or Path(), [], dict[Path, dict[str, Any]]()
-        for name in inputs:
-            content = read_image(name, self.run.record["data"]["spec"]["size"])
-            source = Path(name).resolve()
+    def predict(
+        self, inputs: Iterable[str], out: Path | None, *, size: Count | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Generates an image from each input as content image; writes it into `out`, by default here, under its name.
+
+        Its longer side has at most `size` pixels; none: as the run's own.
+        """
+        folder, made = out or Path(), dict[Path, dict[str, Any]]()
+        for asked in asked_files(inputs, SUFFIXES, "image"):
+            content = read_image(str(asked.value), size or self.data.spec.size)
+            source = asked.value.resolve()
             if source not in made:
-                file = folder / f"{Path(name).stem}-{self.config.name}.png"
+                file = folder / f"{asked.value.stem}-{self.config.name}.png"
                 made[source] = self._generate(content, _free(file, {each["file"] for each in made.values()}))
-            answers.append({"input": name, **made[source]})
-        return answers
+            yield answer_to(asked, made[source])
 
     def figures(self) -> list[Figure]:
         images = {"the content image": self.images.content}

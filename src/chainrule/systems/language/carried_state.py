@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from chainrule.core.device import World
-from chainrule.systems.language.char_lstm import State
+from chainrule.systems.language.lstm import State
 
 
 class CarriedState:

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from chainrule.core.card import Card
 from chainrule.core.course import Topic
-
-State = tuple[Tensor, Tensor]  # hidden state h and cell c, each (L, B, H)
+from chainrule.systems.language.lstm import FastDropout, LayerwiseLSTM, State
 
 
 class CharLSTM(nn.Module):
@@ -48,10 +47,8 @@ class CharLSTM(nn.Module):
         self.vocabulary_size, self.hidden_size, self.num_layers = vocabulary_size, hidden_size, num_layers
         self.embedding = nn.Embedding(vocabulary_size, embedding_size) if embedding_size else None
         between = dropout if num_layers > 1 else 0.0
-        self.lstm = nn.LSTM(
-            embedding_size or vocabulary_size, hidden_size, num_layers, batch_first=True, dropout=between
-        )
-        self.dropout = nn.Dropout(dropout)
+        self.lstm = LayerwiseLSTM(embedding_size or vocabulary_size, hidden_size, num_layers, between)
+        self.dropout = FastDropout(dropout)
         self.output = nn.Linear(hidden_size, vocabulary_size)
         if self.embedding is None:
             nn.init.uniform_(self.lstm.all_weights[0][0], -1.0, 1.0)  # of its inputs one is not zero: 1 / sqrt(1)

@@ -69,9 +69,9 @@ def char_lstm(
     from chainrule.systems.language.task import CharLanguageModel
 
     data = load_text(run.data, val_fraction=val_fraction, characters=characters)
-    model = run.place(CharLSTM(len(data.spec["vocabulary"]), hidden_size, num_layers, embedding_size, dropout))
+    model = run.place(CharLSTM(len(data.spec.vocabulary), hidden_size, num_layers, embedding_size, dropout))
     optimizer = torch.optim.Adam(model.parameters(), lr, fused=True)
-    steps = epochs * windows(data.spec["counts"]["train"], batch_size, length)
+    steps = epochs * windows(data.spec.counts["train"], batch_size, length)
     return CharLanguageModel(
         run,
         data=data,

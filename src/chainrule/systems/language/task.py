@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,27 +13,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chainrule.core import atomic
+from chainrule.core.answers import Ranking
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.core.settings import Count, NonNegative
 from chainrule.core.task import Deployable, Figure, TrainingBatch
 from chainrule.data.batches import Batch
 from chainrule.data.dataset import Dataset
-from chainrule.data.text.characters import (
-    Streams,
-    TextSplit,
-    decode,
-    encode,
-    read_file,
-    read_texts,
-    stream_size,
-    stream_starts,
-)
+from chainrule.data.inputs import Asked, answer_to
+from chainrule.data.samplers.windows import stream_size, stream_starts
+from chainrule.data.text.characters import Streams, TextSpec, TextSplit, decode, encode, read_texts
+from chainrule.data.text.inputs import asked_texts
 from chainrule.loops.supervised import fit
 from chainrule.run.run import Run
 from chainrule.systems.language.carried_state import CarriedState
-from chainrule.systems.language.char_lstm import State
 from chainrule.systems.language.figures import characters_figure, heat_strip, text_page
+from chainrule.systems.language.lstm import State
 
 EVALUATION_STREAMS, EVALUATION_LENGTH = 32, 200  # parts of a text read in parallel, and characters of a window
 CONTEXT = 200  # characters before its own that a part reads first, so that it does not start from an empty state
@@ -61,7 +56,7 @@ class CharLanguageModel:
         self,
         run: Run,
         *,
-        data: Dataset[TextSplit],
+        data: Dataset[TextSpec, TextSplit],
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         schedule: torch.optim.lr_scheduler.LRScheduler,
@@ -73,7 +68,7 @@ class CharLanguageModel:
         self.run, self.data, self.model = run, data, model
         self.optimizer, self.schedule, self.epochs = optimizer, schedule, epochs
         self.batch_size, self.length, self.clip = batch_size, length, clip
-        self.vocabulary: list[str] = data.spec["vocabulary"]
+        self.vocabulary: list[str] = data.spec.vocabulary
 
     def modules(self) -> dict[str, nn.Module]:
         return {"model": self.model}
@@ -101,7 +96,7 @@ class CharLanguageModel:
             train=streams,
             epochs=self.epochs,
             validate=self._validate,
-            choose_by=None if self.data.spec["val_is_test"] else ("loss", True),
+            choose_by=None if self.data.spec.val_is_test else ("loss", True),
             clip_norm=self.clip or None,
             keep={"hidden": hidden},
         )
@@ -118,9 +113,9 @@ class CharLanguageModel:
         return self.measure(TextSplit(encode(text, self.vocabulary, where)))
 
     def protocol(self) -> str:
-        made, size = self.data.spec["splits"], len(self.vocabulary)
+        made, size = self.data.spec.splits, len(self.vocabulary)
         of = f"vocabulary: the {size} characters of the whole text; the hidden state is carried along each text"
-        if self.data.spec["val_is_test"]:
+        if self.data.spec.val_is_test:
             return (
                 f"nothing was held out to choose by: the weights are the last epoch's; test split ({made['test']}) measured "
                 f"at the end, and after each epoch to be seen, which chose nothing; {of}"
@@ -149,32 +144,40 @@ class CharLanguageModel:
         count = len(codes) - 1
         # 1. Cut the text into parts of `size` characters.
         streams = max(1, min(EVALUATION_STREAMS, count // (4 * CONTEXT)))
-        size, starts = stream_size(len(codes), streams), stream_starts(len(codes), streams).to(codes.device)
+        size, starts = stream_size(count, streams), stream_starts(count, streams).to(codes.device)
         early = CONTEXT if streams > 1 else 0
-        positions = starts[:, None] + torch.arange(-early, size + 1, device=codes.device)
-        rows = codes[positions.clamp_min(0)]  # (streams, early + size + 1)
-        # 2. Read the context of each part, for its state alone.
-        losses, state = [], None
-        if early:
-            _, state = self._forward(rows[:, :early].long(), None)
-            for part in state:
-                part[:, 0] = 0.0  # the first part is the beginning of the text
-        # 3. Read window after window, the state carried along.
-        for begin in range(early, early + size, EVALUATION_LENGTH):
-            window = rows[:, begin : min(begin + EVALUATION_LENGTH, early + size) + 1].long()
-            logits, state = self._forward(window[:, :-1], state)
-            losses.append(F.cross_entropy(logits.transpose(1, 2), window[:, 1:], reduction="none"))  # (streams, T)
+        state: State | None = None
+
+        def read(starts: Tensor) -> Tensor:
+            """Losses (streams, size) of the parts that begin there; several processes share them."""
+            nonlocal state
+            positions = starts[:, None] + torch.arange(-early, size + 1, device=codes.device)
+            rows = codes[positions.clamp_min(0)]  # (streams, early + size + 1)
+            # 2. Read the context of each part, for its state alone.
+            losses, state = [], None
+            if early:
+                _, state = self._forward(rows[:, :early].long(), None)
+                for part in state:
+                    part[:, starts == 0] = 0.0  # the first part is the beginning of the text
+            # 3. Read window after window, the state carried along.
+            for begin in range(early, early + size, EVALUATION_LENGTH):
+                window = rows[:, begin : min(begin + EVALUATION_LENGTH, early + size) + 1].long()
+                logits, state = self._forward(window[:, :-1], state)
+                losses.append(F.cross_entropy(logits.transpose(1, 2), window[:, 1:], reduction="none"))  # (streams, T)
+            return torch.cat(losses, 1)
+
         # 4. Join the parts in the order of the text; where two overlap, the later one counts.
-        together = torch.cat(losses, 1)  # (streams, size)
+        together = self.run.world.map_rows(read, starts)  # (streams, size)
         result = together.new_empty(count)
         for start, values in zip(starts.tolist(), together, strict=True):
             result[start : start + size] = values
         assert state is not None
-        return result, (state[0][:, -1:], state[1][:, -1:])  # that of the last part, (L, 1, H) each
+        return result, (state[0][:, -1:], state[1][:, -1:])  # that of the last part read here, (L, 1, H) each
 
-    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
-        """For each text, or file of text: how likely it is, and which characters are likeliest to come next."""
-        return [self._predict(name) for name in inputs]
+    def predict(self, inputs: Iterable[str], out: Path | None, *, top: Count = 5) -> Iterator[dict[str, Any]]:
+        """For each text, or file of text: how likely it is, and the `top` characters likeliest to come next."""
+        for asked in self._asked(inputs):
+            yield answer_to(asked, self._answer(encode(asked.value, self.vocabulary, _where(asked)), top))
 
     def generate(
         self, count: int, out: Path, *, prompt: str = "", length: Count = 500, temperature: NonNegative = 1.0
@@ -209,9 +212,9 @@ class CharLanguageModel:
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
         """The texts, or files of text, cut to the shortest of them and at most a window."""
-        texts = [self._text(name) for name in inputs]
-        length = min(self.length, *(len(text) for text, _ in texts))
-        codes = [encode(text[:length], self.vocabulary, where) for text, where in texts]
+        texts = list(self._asked(inputs))
+        length = min(self.length, *(len(asked.value) for asked in texts))
+        codes = [encode(asked.value[:length], self.vocabulary, _where(asked)) for asked in texts]
         return {"model": (torch.stack(codes).long().to(self.run.device),)}
 
     def training_batch(self) -> TrainingBatch:
@@ -290,24 +293,15 @@ class CharLanguageModel:
         """For samples that must not change the random numbers of training."""
         return torch.Generator(self.run.device).manual_seed(self.run.seed)
 
-    def _text(self, name: str) -> tuple[str, object]:
-        """A text, or what is in the file of that name; and where it is, for messages."""
-        file = Path(name)
-        if len(name) < 1024 and "\n" not in name and "\0" not in name and file.is_file():
-            return read_file(file), file
-        if file.suffix == ".txt" and not any(character.isspace() for character in name):
-            raise UserError("there is no such file", where=name, expected="a text file, or a text")
-        if not name:
-            raise UserError("the text is empty", expected="one character or more")
-        return name, "the text"
+    def _asked(self, inputs: Iterable[str]) -> Iterator[Asked[str]]:
+        for asked in asked_texts(inputs, any_file=True):
+            if not asked.value:
+                raise UserError("the text is empty", expected="one character or more")
+            yield asked
 
-    def _encode(self, name: str) -> Tensor:
-        text, where = self._text(name)
-        return encode(text, self.vocabulary, where)
-
-    def _predict(self, name: str) -> dict[str, Any]:
-        codes = self._encode(name).to(self.run.device)
-        answer: dict[str, Any] = {"input": name, "characters": len(codes)}
+    def _answer(self, codes: Tensor, top: int) -> dict[str, Any]:
+        codes = codes.to(self.run.device)
+        answer: dict[str, Any] = {"characters": len(codes)}
         state = None
         if len(codes) > 1:
             losses, state = self.read(codes)
@@ -315,9 +309,10 @@ class CharLanguageModel:
         with torch.inference_mode():
             self.model.eval()
             logits, _ = self._forward(codes[None, -1:].long(), state)
-        best = logits[0, -1].softmax(0).cpu().topk(min(5, len(self.vocabulary)))
+        best = logits[0, -1].softmax(0).cpu().topk(min(top, len(self.vocabulary)))
         pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        return {**answer, "next": {self.vocabulary[code]: round(value, 6) for code, value in pairs}}
+        likely = [(self.vocabulary[code], round(value, 6)) for code, value in pairs]
+        return {**answer, "next": Ranking(likely, of="character", by="probability")}
 
     @cached_property
     def _test_losses(self) -> Tensor:
@@ -358,6 +353,11 @@ def draw(logits: Tensor, temperature: float, generator: torch.Generator | None =
         return logits.argmax(-1)
     scaled = (logits - logits.amax(-1, keepdim=True)) / max(temperature, 1e-30)  # the largest is 0: no overflow
     return torch.multinomial(scaled.softmax(-1), 1, generator=generator)[:, 0]
+
+
+def _where(asked: Asked[str]) -> str:
+    """Where a text stands, for messages."""
+    return "the text" if asked.name == asked.value else asked.name
 
 
 def _metrics(losses: Tensor) -> dict[str, float]:

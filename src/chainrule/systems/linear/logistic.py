@@ -21,6 +21,7 @@ from torch import Tensor
 
 from chainrule.core.card import Card
 from chainrule.core.course import Topic
+from chainrule.core.device import ONE_PROCESS, World
 from chainrule.core.errors import UserError, unknown
 from chainrule.functional.sparse_rows import SparseRows, accepts_sparse, as_rows
 from chainrule.nn.fitted import example_rows
@@ -95,8 +96,11 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         self.C, self.solver, self.class_weight, self.fit_intercept = C, solver, class_weight, fit_intercept
         self.tol, self.max_iter, self.device = tol, max_iter, device
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LogisticRegression:
-        """Fits rows X (N, D), dense or sparse, and labels y (N,), with weights of the rows (N,) if any."""
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, world: World = ONE_PROCESS) -> LogisticRegression:
+        """Fits rows X (N, D), dense or sparse, and labels y (N,), with weights of the rows (N,) if any.
+
+        Processes share the work: each sums losses and derivatives over its own rows.
+        """
         self._check_settings()
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=(np.float64, np.float32), y_numeric=False)
         check_classification_targets(y)
@@ -111,18 +115,9 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         weight = self._weights(X, y, codes, sample_weight)
         if weight is not None and (weight == 0).any():
             X, codes, weight = X[weight > 0], codes[weight > 0], weight[weight > 0]
-        rows = as_rows(X, self.device)
-        target = torch.from_numpy(codes.astype(np.int64)).to(self.device)
-        s = None if weight is None else torch.from_numpy(weight).to(self.device, rows.dtype)
         total = float(len(codes) if weight is None else weight.sum())
-        objective = LogisticObjective(
-            rows,
-            target,
-            self._num_outputs(),
-            penalty=0.0 if np.isinf(self.C) else 1.0 / (self.C * total),
-            weight=s,
-            intercept=self.fit_intercept,
-        )
+        penalty = 0.0 if np.isinf(self.C) else 1.0 / (self.C * total)
+        objective = self._objective(X, codes, weight, penalty, world)
         found = _minimise(objective, self.solver, self.tol, self.max_iter)
         D = X.shape[1]
         w = found.x.cpu().numpy().astype(X.dtype)
@@ -133,7 +128,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         self.objective_path_ = np.array(found.path)
         self.n_iter_ = np.array([max(1, len(found.path))])
         if np.isinf(self.C):
-            _refuse_separation(objective, found)
+            _refuse_separation(self._objective(X, codes, weight, penalty, ONE_PROCESS), found)
         if not found.converged:
             warnings.warn(
                 f"{self.solver} did not reach tol={self.tol:g} in max_iter={self.max_iter} iterations; standardise the "
@@ -169,6 +164,24 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         return found
 
     # -- inside -------------------------------------------------------------------------------------------------
+
+    def _objective(
+        self, X: Any, codes: NDArray[Any], weight: NDArray[np.float64] | None, penalty: float, world: World
+    ) -> LogisticObjective:
+        """The objective over the rows of `world`'s process, all of them where there is one."""
+        if world.size > 1:
+            mine = world.share(len(codes))
+            X, codes, weight = X[mine], codes[mine], None if weight is None else weight[mine]
+        rows = as_rows(X, self.device)
+        return LogisticObjective(
+            rows,
+            torch.from_numpy(codes.astype(np.int64)).to(self.device),
+            self._num_outputs(),
+            penalty=penalty,
+            weight=None if weight is None else torch.from_numpy(weight).to(self.device, rows.dtype),
+            intercept=self.fit_intercept,
+            world=world,
+        )
 
     def _num_outputs(self) -> int:
         return 1 if len(self.classes_) == 2 else len(self.classes_)

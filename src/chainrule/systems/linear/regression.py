@@ -18,7 +18,9 @@ from torch import Tensor
 
 from chainrule.core.card import Card
 from chainrule.core.course import Topic
+from chainrule.core.device import ONE_PROCESS, World
 from chainrule.core.errors import UserError, unknown
+from chainrule.functional.shared_rows import rows_of_the_factor
 from chainrule.nn.fitted import example_rows
 from chainrule.systems.linear.solvers.coordinate_descent import lasso
 from chainrule.systems.linear.solvers.least_squares import (
@@ -98,16 +100,16 @@ class LinearRegression(_LinearValues, RegressorMixin, BaseEstimator):
             device,
         )
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LinearRegression:
-        """Fits rows X (N, D) and targets y (N,), with weights of the rows (N,) if any."""
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, world: World = ONE_PROCESS) -> LinearRegression:
+        """Fits rows X (N, D) and targets y (N,), with weights of the rows (N,) if any; processes share the work."""
         _check_numbers(tol=self.tol, max_iter=self.max_iter)
         if self.solver not in SOLVERS:
             raise unknown("there is no solver", str(self.solver), SOLVERS)
-        centred = _Centred(self, X, y, sample_weight)
+        centred = _Centred(self, X, y, sample_weight, world)
         self.n_iter_ = 1
         if self.solver == "qr":
             found = least_squares_qr(centred.x, centred.y)
-            self.rank_, self.singular_ = found.rank, found.singular.cpu().numpy()
+            self.rank_, self.singular_ = found.rank, found.singular.cpu().numpy()[: centred.count]
             w = found.w
         elif self.solver == "normal":
             w = normal_equations(centred.x, centred.y)
@@ -151,14 +153,14 @@ class Ridge(_LinearValues, RegressorMixin, BaseEstimator):
         self.alpha, self.solver, self.fit_intercept = alpha, solver, fit_intercept
         self.tol, self.max_iter, self.device = tol, max_iter, device
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Ridge:
-        """Fits rows X (N, D) and targets y (N,), with weights of the rows (N,) if any."""
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, world: World = ONE_PROCESS) -> Ridge:
+        """Fits rows X (N, D) and targets y (N,), with weights of the rows (N,) if any; processes share the work."""
         _check_numbers(tol=self.tol, max_iter=self.max_iter)
         if not 0 <= self.alpha < float("inf"):
             raise UserError("alpha is out of range", expected="0 or more", found=self.alpha)
         if self.solver not in SOLVERS:
             raise unknown("there is no solver", str(self.solver), SOLVERS)
-        centred = _Centred(self, X, y, sample_weight)
+        centred = _Centred(self, X, y, sample_weight, world)
         self.n_iter_ = 1
         if self.solver == "normal":
             w = normal_equations(centred.x, centred.y, self.alpha)
@@ -227,9 +229,12 @@ class Lasso(_LinearValues, RegressorMixin, BaseEstimator):
 
 
 class _Centred:
-    """Rows and targets as tensors, less their (weighted) means if there is an intercept, times the root of the weights."""
+    """Rows and targets as tensors, less their (weighted) means if there is an intercept, times the root of the weights.
 
-    def __init__(self, model: Any, X: Any, y: Any, sample_weight: Any) -> None:
+    Several processes prepare a part of them each, and then have the few rows that have the same inner products.
+    """
+
+    def __init__(self, model: Any, X: Any, y: Any, sample_weight: Any, world: World = ONE_PROCESS) -> None:
         X, y = validate_data(model, X, y, dtype=(np.float64, np.float32), y_numeric=True)
         x = torch.tensor(X, device=model.device)
         target = torch.tensor(np.asarray(y, dtype=X.dtype), device=model.device)
@@ -241,16 +246,21 @@ class _Centred:
             weight = torch.tensor(given, device=model.device)
             if not float(weight.sum()) > 0:
                 raise UserError("all rows weigh nothing", where="sample_weight", expected="a positive sum")
+        self.count, mine = len(x), world.share(len(x))
         self.total = float(len(x)) if weight is None else float(weight.sum(dtype=torch.float64))
+        x, target, weight = x[mine], target[mine], None if weight is None else weight[mine]
         if model.fit_intercept:
             w = torch.ones_like(target) if weight is None else weight
             self.x_mean, self.y_mean = (
-                (w @ t.double() / self.total).to(t) for t, w in ((x, w.double()), (target, w.double()))
+                (world.sum(w @ t.double()) / self.total).to(t) for t, w in ((x, w.double()), (target, w.double()))
             )
             x, target = x - self.x_mean, target - self.y_mean
         if weight is not None:
             root = weight.sqrt()
             x, target = x * root[:, None], target * root
+        if world.size > 1:
+            few = rows_of_the_factor(torch.cat([x, target[:, None]], 1), world)  # (n, D + 1) -> (size (D + 1), D + 1)
+            x, target = few[:, :-1], few[:, -1]
         self.x, self.y = x, target
 
     def weights(self, w: Tensor) -> tuple[NDArray[Any], Any]:
@@ -260,10 +270,12 @@ class _Centred:
 
 
 def _descend(model: Any, centred: _Centred, ridge: float) -> Tensor:
-    found = least_squares_descent(centred.x, centred.y, ridge, tolerance=model.tol, max_iterations=model.max_iter)
+    found = least_squares_descent(
+        centred.x, centred.y, ridge, count=centred.count, tolerance=model.tol, max_iterations=model.max_iter
+    )
     model.n_iter_, model.objective_path_ = (
         max(1, len(found.path)),
-        np.array(found.path) * (len(centred.y) / centred.total),
+        np.array(found.path) * (centred.count / centred.total),
     )
     if not found.converged:
         _warn(f"gradient descent did not reach tol={model.tol:g} in max_iter={model.max_iter} steps")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +21,21 @@ from chainrule.core.course import Topic
 from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import RunFailed, UserError, missing_extra
 from chainrule.data.dataset import Dataset, dataset_of
+from chainrule.data.spec import Spec
 
 SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentSpec(Spec):
+    """What a run must know of an environment: its id, the sizes of its spaces, the first action's number, limits."""
+
+    id: str
+    obs_size: int
+    num_actions: int
+    action_start: int = 0
+    max_episode_steps: int | None = None
+    reward_threshold: float | None = None
 
 
 class Episodes:
@@ -34,7 +48,7 @@ class Episodes:
             take 0, so that all runs are measured on the same.
     """
 
-    def __init__(self, spec: dict[str, Any], split: str, seed: int) -> None:
+    def __init__(self, spec: EnvironmentSpec, split: str, seed: int) -> None:
         self.spec, self.split, self.seed = spec, SPLITS.index(split), seed
         self._pool: list[Any] = []
 
@@ -58,8 +72,8 @@ class Episodes:
             The undiscounted return of each episode, float64, and its length in steps, int64.
         """
         while len(self._pool) < len(numbers):
-            self._pool.append(make(self.spec["id"]))
-        start, dtype = self.spec["action_start"], np.float32
+            self._pool.append(make(self.spec.id))
+        start, dtype = self.spec.action_start, np.float32
         returns, lengths = [0.0] * len(numbers), [0] * len(numbers)
         # All episodes at once; one that ends drops out, and the policy answers for those that remain.
         live = [(i, self._pool[i]) for i in range(len(numbers))]
@@ -99,13 +113,13 @@ class Environments:
 
     def __init__(self, episodes: Episodes, count: int) -> None:
         self.episodes, self.count = episodes, count
-        self._start = episodes.spec["action_start"]
-        self._envs = [make(episodes.spec["id"]) for _ in range(count)]
+        self._start = episodes.spec.action_start
+        self._envs = [make(episodes.spec.id) for _ in range(count)]
         self._number = [-1] * count
         self._actions: list[list[int]] = [[] for _ in range(count)]
         self._return = [0.0] * count
         self.finished: list[tuple[float, int]] = []
-        self.obs = np.zeros((count, episodes.spec["obs_size"]), np.float32)
+        self.obs = np.zeros((count, episodes.spec.obs_size), np.float32)
         for lane in range(count):
             self._begin(lane, 0)
 
@@ -151,7 +165,7 @@ class Environments:
             self.obs[lane], self._actions[lane] = row, actions.tolist()
         if not np.array_equal(self.obs, state["obs"], equal_nan=True):
             raise RunFailed(
-                f"{self.episodes.spec['id']} was not restored by the same seed and the same actions: "
+                f"{self.episodes.spec.id} was not restored by the same seed and the same actions: "
                 "it draws numbers elsewhere than from its own generator, and a run in it cannot be resumed"
             )
         self.finished = [tuple(pair) for pair in state["finished"]]
@@ -161,17 +175,17 @@ class Environments:
         self._number[lane], self._actions[lane], self._return[lane] = number, [], 0.0
 
 
-def load_environment(request: DataRequest) -> Dataset[Episodes]:
+def load_environment(request: DataRequest) -> Dataset[EnvironmentSpec, Episodes]:
     """The run's environment; its "data" are episodes. Spec: what `environment_spec` gives."""
 
-    def read() -> tuple[dict[str, Any], dict[str, Episodes]]:
+    def read() -> tuple[EnvironmentSpec, dict[str, Episodes]]:
         spec = environment_spec(request.source)
         return spec, {split: Episodes(spec, split, request.seed if split == "train" else 0) for split in SPLITS}
 
-    return dataset_of(request, read)
+    return dataset_of(request, EnvironmentSpec, read)
 
 
-def environment_spec(name: str) -> dict[str, Any]:
+def environment_spec(name: str) -> EnvironmentSpec:
     """What a run must know of an environment: id, sizes of its spaces, limits.
 
     Raises:
@@ -199,22 +213,22 @@ def environment_spec(name: str) -> dict[str, Any]:
             cure="an environment with such observations, or a wrapper such as gymnasium.wrappers.FlattenObservation",
         )
     assert env.spec is not None
-    spec = {
-        "id": name,
-        "obs_size": int(obs.shape[0]),
-        "num_actions": int(action.n),
-        "action_start": int(action.start),
-        "max_episode_steps": env.spec.max_episode_steps,
-        "reward_threshold": env.spec.reward_threshold,
-        "splits": {
+    facts = repr((name, obs, action, env.spec.max_episode_steps))
+    return EnvironmentSpec(
+        id=name,
+        obs_size=int(obs.shape[0]),
+        num_actions=int(action.n),
+        action_start=int(action.start),
+        max_episode_steps=env.spec.max_episode_steps,
+        reward_threshold=env.spec.reward_threshold,
+        splits={
             "train": "reset seeds decided by the run's seed",
             "val": "reset seeds of their own, the same for every run",
             "test": "reset seeds of their own, the same for every run",
         },
-    }
-    facts = repr((spec["id"], obs, action, spec["max_episode_steps"]))
-    fingerprint = hashlib.blake2b(facts.encode(), digest_size=6).hexdigest()
-    return {**spec, "counts": {"obs": spec["obs_size"], "actions": spec["num_actions"]}, "fingerprint": fingerprint}
+        counts={"obs": int(obs.shape[0]), "actions": int(action.n)},
+        fingerprint=hashlib.blake2b(facts.encode(), digest_size=6).hexdigest(),
+    )
 
 
 def make(name: str, images: bool = False) -> Any:

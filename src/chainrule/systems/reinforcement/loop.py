@@ -109,7 +109,7 @@ def q_learning(
         if step >= config.learning_starts and config.is_due(config.train_every, step, count):
             # Minibatches from D, a gradient step on each; every C updates, Q-hat = Q.
             loss = improve(q, target, optimizer, memory, config, config.updates_before(step))
-            run.guard(loss, {"q": q}, rerun=lambda: q(memory.stored().obs[:1]))
+            run.guard(loss, {"q": q}, rerun=lambda: q(memory.stored().obs[:1]), batch=memory.stored())
             run.track(loss=loss, epsilon=epsilon)
         # What is logged, and which weights are kept: no part of the algorithm.
         for episode_return, length in environments.finished:

@@ -84,7 +84,7 @@ def dqn(
     from chainrule.systems.reinforcement.task import QAgent
 
     data = load_environment(run.data)
-    q = run.place(QNetwork(data.spec["obs_size"], data.spec["num_actions"], hidden))
+    q = run.place(QNetwork(data.spec.obs_size, data.spec.num_actions, hidden))
     config = DQNConfig(
         total_steps=total_steps,
         learning_starts=learning_starts,

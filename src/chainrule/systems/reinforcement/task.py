@@ -17,7 +17,7 @@ from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
 from chainrule.reporting import plots as figures
 from chainrule.run.run import Run
-from chainrule.systems.reinforcement.environments import Episodes, environment_spec, make
+from chainrule.systems.reinforcement.environments import EnvironmentSpec, Episodes, environment_spec, make
 from chainrule.systems.reinforcement.loop import DQNConfig, q_learning
 from chainrule.systems.reinforcement.replay import ReplayMemory
 
@@ -43,7 +43,7 @@ class QAgent:
         self,
         run: Run,
         *,
-        data: Dataset[Episodes],
+        data: Dataset[EnvironmentSpec, Episodes],
         q: nn.Module,
         optimizer: torch.optim.Optimizer,
         config: DQNConfig,
@@ -81,7 +81,7 @@ class QAgent:
             target=copy.deepcopy(self.q),
             optimizer=self.optimizer,
             environments=self.data.train.environments(self.environments),
-            memory=ReplayMemory(capacity, self.data.spec["obs_size"], run.device),
+            memory=ReplayMemory(capacity, self.data.spec.obs_size, run.device),
             config=self.config,
             validate=self.validate,
         )
@@ -118,7 +118,7 @@ class QAgent:
         )
 
     def example(self) -> dict[str, tuple[Tensor, ...]]:
-        return {"q": (torch.zeros(1, self.data.spec["obs_size"], device=self.run.device),)}
+        return {"q": (torch.zeros(1, self.data.spec.obs_size, device=self.run.device),)}
 
     @torch.inference_mode()
     def values(self, obs: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ class QAgent:
 
     def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
         obs = torch.tensor([self._observation(text) for text in inputs])
-        values, start = self.values(obs), self.data.spec.get("action_start", 0)
+        values, start = self.values(obs), self.data.spec.action_start
         return [
             {
                 "input": text,
@@ -148,10 +148,10 @@ class QAgent:
         out.mkdir(parents=True, exist_ok=True)
         header = [
             "step",
-            *(f"obs_{i}" for i in range(spec["obs_size"])),
+            *(f"obs_{i}" for i in range(spec.obs_size)),
             "action",
             "reward",
-            *(f"value_{i + spec['action_start']}" for i in range(spec["num_actions"])),
+            *(f"value_{i + spec.action_start}" for i in range(spec.num_actions)),
         ]
         for index, seed in enumerate(torch.randint(2**31, (count,)).tolist()):
             rows = self._episode(seed)
@@ -167,18 +167,18 @@ class QAgent:
         spec = self.data.spec
         return Deployable(
             self.q.cpu().eval(),
-            lambda count: (torch.randn(count, spec["obs_size"]),),
+            lambda count: (torch.randn(count, spec.obs_size),),
             ("obs",),
             ("q_values",),
             {
-                "obs": f"float32 (B, {spec['obs_size']}), as {spec['id']} gives them",
+                "obs": f"float32 (B, {spec.obs_size}), as {spec.id} gives them",
                 "q_values": "the action to take is the index of the largest",
-                "action_start": spec["action_start"],
+                "action_start": spec.action_start,
             },
         )
 
     def figures(self) -> list[Figure]:
-        name, rows = self.data.spec["id"], self._test_episode
+        name, rows = self.data.spec.id, self._test_episode
         steps = range(len(rows))
         total = sum(row["reward"] for row in rows)
 
@@ -188,7 +188,7 @@ class QAgent:
 
         title = f"the first test episode in {name} (return {total:g})"
         result = [
-            figures.curves(lines("values", "action", self.data.spec["action_start"]), f"Value of each action, {title}"),
+            figures.curves(lines("values", "action", self.data.spec.action_start), f"Value of each action, {title}"),
             figures.curves(lines("obs", "component", 0), f"Observation, {title}"),
         ]
         frames = self._frames()
@@ -202,7 +202,7 @@ class QAgent:
 
     def _episode(self, seed: int) -> list[dict[str, Any]]:
         """A greedy episode, step by step: obs, values, action, reward."""
-        env, start = make(self.data.spec["id"]), self.data.spec["action_start"]
+        env, start = make(self.data.spec.id), self.data.spec.action_start
         obs, ended, rows = env.reset(seed=seed)[0], False, []
         while not ended:
             values = self.values(torch.as_tensor(obs, dtype=torch.float32)[None])[0]
@@ -216,10 +216,10 @@ class QAgent:
         """Images (n, 3, H, W) of the test episode at even distances, or None where gymnasium cannot draw here."""
         from gymnasium.error import DependencyNotInstalled
 
-        env = make(self.data.spec["id"])
+        env = make(self.data.spec.id)
         if "rgb_array" not in env.metadata.get("render_modes", ()):
             return None
-        env, rows = make(self.data.spec["id"], images=True), self._test_episode
+        env, rows = make(self.data.spec.id, images=True), self._test_episode
         wanted = {round(i * (len(rows) - 1) / max(1, count - 1)) for i in range(count)}
         env.reset(seed=self.data.test.seed_of(0))
         images, titles = [], []
@@ -235,7 +235,7 @@ class QAgent:
         return torch.stack(images), titles
 
     def _observation(self, text: str) -> list[float]:
-        size = self.data.spec["obs_size"]
+        size = self.data.spec.obs_size
         try:
             row = [float(word) for word in text.split(",")]
         except ValueError:
@@ -244,7 +244,7 @@ class QAgent:
             raise UserError(
                 "the observation cannot be read",
                 where=text,
-                expected=f"{size} comma-separated numbers, as {self.data.spec['id']} gives them",
+                expected=f"{size} comma-separated numbers, as {self.data.spec.id} gives them",
                 found=f"{len(row)} numbers" if row else "text that is not numeric",
             )
         return row
@@ -253,8 +253,9 @@ class QAgent:
         """The test episodes of another environment, which must have this one's observations and actions."""
         own, spec = self.data.spec, environment_spec(name)
         for key, what in (("obs_size", "observations of another size"), ("num_actions", "another number of actions")):
-            if spec[key] != own[key]:
+            expected, found = getattr(own, key), getattr(spec, key)
+            if found != expected:
                 raise UserError(
-                    f"{name} has {what} than {own['id']}, where the agent learnt", expected=own[key], found=spec[key]
+                    f"{name} has {what} than {own.id}, where the agent learnt", expected=expected, found=found
                 )
         return Episodes(spec, "test", 0)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from chainrule.data.dataset import Dataset
 from chainrule.data.images.loading import ImageSplit, load_images
+from chainrule.data.images.spec import ImageSpec
 from chainrule.nn.normalization.normalize import Normalize
 from chainrule.run.run import Run
 
@@ -32,9 +33,9 @@ class ImageRows:
 
     def __init__(self, run: Run, *, size: int, samples: int = 0) -> None:
         self.run, self.samples = run, samples
-        self.data: Dataset[ImageSplit] = load_images(run.data, size=size)
-        self.num_classes = len(self.data.spec["classes"])
-        self.width = self.data.spec["channels"] * size * size
+        self.data: Dataset[ImageSpec, ImageSplit] = load_images(run.data, size=size)
+        self.num_classes = len(self.data.spec.classes)
+        self.width = self.data.spec.channels * size * size
 
     @property
     def train(self) -> LabelledRows:
@@ -54,5 +55,5 @@ class ImageRows:
 
     def _rows(self, split: ImageSplit) -> LabelledRows:
         spec, device = self.data.spec, self.run.device
-        normalize = Normalize(spec["mean"], spec["std"]).to(device)
+        normalize = Normalize(spec.mean, spec.std).to(device)
         return LabelledRows(normalize(split.x.to(device)).flatten(1), split.y.to(device))  # (N, C, S, S) -> (N, C S S)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +13,15 @@ from torch import Tensor, nn
 
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
+from chainrule.core.settings import Count
 from chainrule.core.task import Deployable, Figure, TrainingBatch
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.dataset import Dataset
 from chainrule.data.images.augment import Change, Growing, Moment
+from chainrule.data.images.decoding import SUFFIXES
 from chainrule.data.images.loading import ImageSplit, decode_files, read_other_images
+from chainrule.data.images.spec import ImageSpec
+from chainrule.data.inputs import answer_to, asked_files, chunks
 from chainrule.functional.metrics.calibration import expected_calibration_error
 from chainrule.loops.supervised import fit
 from chainrule.nn.normalization.batch_norm import single_value_layer
@@ -27,11 +31,11 @@ from chainrule.run.input_normalization import pixel_normalization
 from chainrule.run.run import Run
 from chainrule.tasks.images import figures as class_figures
 from chainrule.tasks.images.deployment import deployable_classifier
-from chainrule.tasks.images.inputs import named_images
 from chainrule.tasks.images.objectives import Criterion, MeanLoss, Objective
 from chainrule.tasks.own.checks import check_on_batch
 from chainrule.tasks.own.choice import Choice
 from chainrule.tasks.own.metrics import OwnMetrics
+from chainrule.tasks.ranking import best_classes
 
 EVALUATION_BATCH = {"cpu": 100}  # what stays in a CPU's cache; elsewhere 1000
 CHUNK = 256  # files that are in memory at a time, in predict
@@ -59,14 +63,13 @@ class ImageClassifier:
         learn: how it learns from the batches: by `descend`, or by hand.
         metrics: of the user's own, beside those that it has.
         choose_by: the validation metric that chooses the epoch, and whether lower is better.
-        memory_format: that of the training images.
     """
 
     def __init__(
         self,
         run: Run,
         *,
-        data: Dataset[ImageSplit],
+        data: Dataset[ImageSpec, ImageSplit],
         model: nn.Module,
         criterion: Criterion,
         optimizer: torch.optim.Optimizer,
@@ -80,16 +83,15 @@ class ImageClassifier:
         learn: Learn | None = None,
         metrics: OwnMetrics | None = None,
         choose_by: Choice = ("error", True),
-        memory_format: torch.memory_format = torch.channels_last,
     ) -> None:
         self.run, self.data, self.model, self.criterion = run, data, model, criterion
         self.optimizer, self.schedule, self.epochs, self.batch_size = optimizer, schedule, epochs, batch_size
         self.changes, self.learn = list(changes), learn or descend
         self.objective: Objective = objective or MeanLoss(criterion)
         self.answering = answering or model
-        self.metrics, self.choose_by, self.memory_format = metrics, choose_by, memory_format
-        self.classes: list[str] = data.spec["classes"]
-        self.normalize = normalize or pixel_normalization(run, (data.spec["mean"], data.spec["std"]))
+        self.metrics, self.choose_by = metrics, choose_by
+        self.classes: list[str] = data.spec.classes
+        self.normalize = normalize or pixel_normalization(run, (data.spec.mean, data.spec.std))
 
     def modules(self) -> dict[str, nn.Module]:
         """The network, and the loss where it has numbers of its own."""
@@ -101,7 +103,7 @@ class ImageClassifier:
         return {"model": self.model}
 
     def train(self, run: Run) -> None:
-        x, y = self.data.train.x.to(run.device, memory_format=self.memory_format), self.data.train.y.to(run.device)
+        x, y = self.data.train.x.to(run.device, memory_format=torch.channels_last), self.data.train.y.to(run.device)
         self.learn(self, Batches(x, y, self.batch_size, seed=run.seed, world=run.world))
 
     def expect_statistics(self, batches: Batches) -> None:
@@ -126,16 +128,7 @@ class ImageClassifier:
         x, moment = batch.x, Moment(batch.y, batch.index, self.run.epoch, self.epochs)
         for change in self.changes:
             x = change(x, moment)
-        return self.normalized(x)
-
-    def normalized(self, x: Tensor) -> Tensor:
-        """What the network takes for bytes or pixels (B, C, H, W), in the memory format that it takes."""
-        z = self.normalize(x)
-        if self.memory_format == torch.channels_last:
-            return z
-        return z.reshape(len(z), -1).view(
-            z.shape
-        )  # (B, C H W), then (B, C, H, W): also where C is 1, rows of W in turn
+        return self.normalize(x)
 
     def evaluate(self, data: str | None = None) -> dict[str, float]:
         if data is not None:
@@ -145,7 +138,7 @@ class ImageClassifier:
         return self._all_scores(self._test_logits, self.data.test.y)
 
     def protocol(self) -> str:
-        made = self.data.spec["splits"]
+        made = self.data.spec.splits
         return (
             f"validation split ({made['val']}) chose the epoch by its {self.choose_by[0]}; "
             f"test split ({made['test']}) measured once, at the end"
@@ -153,7 +146,7 @@ class ImageClassifier:
 
     def example(self) -> dict[str, tuple[Tensor, ...]]:
         spec = self.data.spec
-        return {"model": (torch.zeros(1, spec["channels"], spec["size"], spec["size"], device=self.run.device),)}
+        return {"model": (torch.zeros(1, spec.channels, spec.size, spec.size, device=self.run.device),)}
 
     def measure(self, split: ImageSplit) -> dict[str, float]:
         """Accuracy, error and mean loss on a split, of the network itself, without test-time augmentation."""
@@ -186,32 +179,26 @@ class ImageClassifier:
         """Logits (N, K) in eval mode, for any number of byte images (N, C, H, W); with test-time augmentation unless `network` is given."""
         self.model.eval()
         answering = self.answering if network is None else network
-        parts = []
-        for chunk in x.split(EVALUATION_BATCH.get(self.run.device.type, 1000)):
-            with self.run.autocast():
-                parts.append(answering(self.normalized(chunk.to(self.run.device))).float())
-        return torch.cat(parts)
 
-    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
-        files = list(named_images(inputs))
-        if not files:
-            raise UserError("no image is named", expected="files, folders, or a line each on stdin")
-        parts = [files[first : first + CHUNK] for first in range(0, len(files), CHUNK)]
-        probs = torch.cat([self.logits(decode_files(part, self.data.spec)).softmax(1).cpu() for part in parts])
-        best = probs.topk(min(3, len(self.classes)), dim=1)
-        return [
-            {
-                "input": str(file),
-                "class": self.classes[int(index[0])],
-                "probability": round(float(value[0]), 6),
-                "top": {self.classes[int(i)]: round(float(v), 6) for i, v in zip(index, value, strict=True)},
-            }
-            for file, index, value in zip(files, best.indices, best.values, strict=True)
-        ]
+        def logits(x: Tensor) -> Tensor:
+            parts = []
+            for chunk in x.split(EVALUATION_BATCH.get(self.run.device.type, 1000)):
+                with self.run.autocast():
+                    parts.append(answering(self.normalize(chunk.to(self.run.device))).float())
+            return torch.cat(parts)
+
+        return self.run.world.map_rows(logits, x)
+
+    def predict(self, inputs: Iterable[str], out: Path | None, *, top: Count = 3) -> Iterator[dict[str, Any]]:
+        """The class of each image, and the `top` likeliest classes with their probabilities."""
+        for part in chunks(asked_files(inputs, SUFFIXES, "image"), CHUNK):
+            x = decode_files([asked.value for asked in part], self.data.spec)
+            answers = best_classes(self.logits(x).softmax(1).cpu(), self.classes, top, "probability")
+            yield from map(answer_to, part, answers)
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
-        x = decode_files(list(named_images(inputs)), self.data.spec)
-        return {"model": (self.normalized(x.to(self.run.device)),)}
+        x = decode_files([asked.value for asked in asked_files(inputs, SUFFIXES, "image")], self.data.spec)
+        return {"model": (self.normalize(x.to(self.run.device)),)}
 
     def test_images(self) -> Tensor:
         return self.data.test.x
@@ -232,7 +219,7 @@ class ImageClassifier:
 
     def deployable(self) -> Deployable:
         spec = self.data.spec
-        shape = (spec["channels"], spec["size"], spec["size"])
+        shape = (spec.channels, spec.size, spec.size)
         return deployable_classifier(self.normalize, self.answering, shape, self.classes)
 
     def figures(self) -> list[Figure]:

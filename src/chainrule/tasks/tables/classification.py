@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.settings import Count
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
+from chainrule.data.inputs import answer_to
 from chainrule.data.tables.loading import TableSplit
-from chainrule.data.tables.new_rows import read_labelled, read_rows
+from chainrule.data.tables.new_rows import asked_rows, read_labelled, read_rows
+from chainrule.data.tables.spec import TableSpec
 from chainrule.reporting import plots as figures
 from chainrule.run.run import Run
+from chainrule.tasks.ranking import best_classes
 from chainrule.tasks.tables import figures as row_figures
-from chainrule.tasks.tables.evaluation import EVALUATION_BATCH, deployable_row_model, selection_protocol
+from chainrule.tasks.tables.evaluation import deployable_row_model, evaluate_rows, selection_protocol
 from chainrule.tasks.tables.training import Learn
 
 
@@ -36,7 +41,7 @@ class TableClassifier:
         self,
         run: Run,
         *,
-        data: Dataset[TableSplit],
+        data: Dataset[TableSpec, TableSplit],
         model: nn.Module,
         learn: Learn,
         probabilistic: bool = True,
@@ -44,8 +49,8 @@ class TableClassifier:
     ) -> None:
         self.run, self.data, self.model, self.learn = run, data, model, learn
         self.probabilistic, self.how = probabilistic, how
-        self.classes: list[str] = data.spec["classes"]
-        self.dtype: torch.dtype = getattr(torch, data.spec["dtype"])
+        self.classes: list[str] = data.spec.class_names
+        self.dtype: torch.dtype = getattr(torch, data.spec.dtype)
 
     def modules(self) -> dict[str, nn.Module]:
         return {"model": self.model}
@@ -63,7 +68,7 @@ class TableClassifier:
         return selection_protocol(self.run, self.data.spec, self.how)
 
     def example(self) -> dict[str, tuple[Tensor, ...]]:
-        width = len(self.data.spec["mean"])
+        width = len(self.data.spec.mean)
         return {"model": (torch.zeros(1, width, dtype=self.dtype, device=self.run.device),)}
 
     def measure(self, split: TableSplit) -> dict[str, float]:
@@ -80,23 +85,14 @@ class TableClassifier:
     def scores(self, x: Tensor) -> Tensor:
         """Scores (N, K) in eval mode, on the CPU, for any number of rows (N, D) on the scale of the data."""
         self.model.eval()
-        parts = x.split(EVALUATION_BATCH)
-        return torch.cat([self.model(part.to(self.run.device, self.dtype)).cpu() for part in parts])
+        return evaluate_rows(self.run, self.model, x, self.dtype)
 
-    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
-        names, x = read_rows(inputs, self.data.spec)
-        scores = self.scores(x)
-        values, word = (scores.softmax(1), "probability") if self.probabilistic else (scores, "score")
-        best = values.topk(min(3, len(self.classes)), dim=1)
-        return [
-            {
-                "input": name,
-                "class": self.classes[int(index[0])],
-                word: round(float(value[0]), 6),
-                "top": {self.classes[int(i)]: round(float(v), 6) for i, v in zip(index, value, strict=True)},
-            }
-            for name, index, value in zip(names, best.indices, best.values, strict=True)
-        ]
+    def predict(self, inputs: Iterable[str], out: Path | None, *, top: Count = 3) -> Iterator[dict[str, Any]]:
+        """The class of each row, and the `top` likeliest classes with their probabilities or scores."""
+        for part, x in asked_rows(inputs, self.data.spec):
+            scores = self.scores(x)
+            values, word = (scores.softmax(1), "probability") if self.probabilistic else (scores, "score")
+            yield from map(answer_to, part, best_classes(values, self.classes, top, word))
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
         return {"model": (read_rows(inputs, self.data.spec)[1].to(self.run.device, self.dtype),)}

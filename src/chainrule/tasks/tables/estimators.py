@@ -12,6 +12,7 @@ from chainrule.core.settings import Preprocessing
 from chainrule.data.dataset import Dataset
 from chainrule.data.preprocess import preprocessed
 from chainrule.data.tables.loading import Missing, TableSplit, load_table
+from chainrule.data.tables.spec import TableSpec
 from chainrule.nn.fitted import Estimator, Fitted
 from chainrule.run.run import Run
 from chainrule.tasks.tables.training import grid_search
@@ -24,7 +25,7 @@ def estimator_task(
     build: Callable[..., T],
     run: Run,
     estimator: Estimator,
-    candidates: Candidates | Callable[[Dataset[TableSplit]], Candidates] = ({},),
+    candidates: Candidates | Callable[[Dataset[TableSpec, TableSplit]], Candidates] = ({},),
     *,
     task: Literal["density", "classification", "regression"],
     choose_by: str | None = None,
@@ -63,12 +64,12 @@ def estimator_task(
     return build(run, data=data, model=preprocessed(Fitted(estimator), kind, data.spec), learn=learn, **more)
 
 
-def at_most(name: str, values: Sequence[int], data: Dataset[TableSplit], of: str, most: int) -> None:
+def at_most(name: str, values: Sequence[int], data: Dataset[TableSpec, TableSplit], of: str, most: int) -> None:
     """UserError if one of the `values` of a setting is above `most`, of which the data have no more."""
     if max(values) > most:
         raise UserError(
             f"the setting {name} is more than there are {of}",
-            where=data.spec["where"],
+            where=data.spec.where,
             expected=f"{most} at most",
             found=max(values),
         )

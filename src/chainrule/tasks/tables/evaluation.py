@@ -5,18 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from chainrule.core.task import Deployable
+from chainrule.data.spec import Spec
 from chainrule.data.tables.row_encoder import RawRowModel
+from chainrule.data.tables.spec import TableSpec
 from chainrule.run.run import Run
 
 EVALUATION_BATCH = 4096
 
 
-def selection_protocol(run: Run, spec: dict[str, Any], how: str) -> str:
+def evaluate_rows(run: Run, model: nn.Module, x: Tensor, dtype: torch.dtype) -> Tensor:
+    """The model's answers (N, ...), on the CPU, to any number of rows x (N, D); several processes share them."""
+
+    def answers(x: Tensor) -> Tensor:
+        return torch.cat([model(part.to(run.device, dtype)).cpu() for part in x.split(EVALUATION_BATCH)])
+
+    return run.world.map_rows(answers, x)
+
+
+def selection_protocol(run: Run, spec: Spec, how: str) -> str:
     """A sentence: which split chose what, which measured, and `how` there is to add."""
-    made, chosen = spec["splits"], run.best
+    made, chosen = spec.splits, run.best
     chose = "no choice was made; "
     if chosen is not None:
         what = "epoch" if "epochs" in run.record["settings"] else "settings"
@@ -25,19 +36,19 @@ def selection_protocol(run: Run, spec: dict[str, Any], how: str) -> str:
 
 
 def deployable_row_model(
-    module: nn.Module, spec: dict[str, Any], dtype: torch.dtype, output: str, notes: dict[str, Any]
+    module: nn.Module, spec: TableSpec, dtype: torch.dtype, output: str, notes: dict[str, Any]
 ) -> Deployable:
     """A module over features as one over rows as the table has them: encoded and scaled inside."""
     whole = RawRowModel(module, spec, dtype).cpu().eval()
-    categories = {name: list(values) for name, values in spec["categories"].items()}
+    categories = {name: list(values) for name, values in spec.categories.items()}
     return Deployable(
         whole,
         whole.random_rows,
         ("rows",),
         (output,),
         {
-            "rows": f"float32 (B, {len(spec['columns'])}), in the table's units, a category by its number, nan where missing",
-            "columns": spec["columns"],
+            "rows": f"float32 (B, {len(spec.columns)}), in the table's units, a category by its number, nan where missing",
+            "columns": spec.columns,
             **({"categories": categories} if categories else {}),
             **notes,
         },

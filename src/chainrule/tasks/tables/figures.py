@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from chainrule.core.task import Figure
 from chainrule.data.preprocess import Preprocessed
+from chainrule.data.tables.spec import TableSpec
 from chainrule.reporting.plots import COLOURS, curves, drawing, new_figure, tidy_axes, to_png, to_svg
 from chainrule.tasks.tables.density_figures import image_grid, principal_axes
 
@@ -24,17 +25,17 @@ GRID = 200  # points along each side of a surface
 _IMAGES = {"cluster_centers_": "Centres", "components_": "Components", "means_": "Means", "theta_": "Means"}
 
 
-def model_figures(model: nn.Module, spec: dict[str, Any], classes: Sequence[str] | None) -> list[Figure]:
+def model_figures(model: nn.Module, spec: TableSpec, classes: Sequence[str] | None) -> list[Figure]:
     """What a fitted estimator holds, as images where the rows are images and as a table of the largest else."""
     found: list[Figure] = []
     if isinstance(model, Preprocessed):  # coefficients of whitened rows are none of the columns'
         model = model.model if model.preprocess.factor.dim() == 1 else nn.Identity()
     held = {name: b.detach().cpu().double() for name, b in model.named_buffers() if "." not in name}
-    width = len(spec["mean"])
+    width = len(spec.mean)
     if "coef_" in held and held["coef_"].shape[-1] == width:
         found.append(_coefficients(held["coef_"].reshape(-1, width), spec, classes))
     for name, title in _IMAGES.items():
-        if name in held and held[name].dim() == 2 and held[name].shape[1] == width and spec["picture"]:
+        if name in held and held[name].dim() == 2 and held[name].shape[1] == width and spec.image:
             rows = held[name][:SHOWN_IMAGES]
             found.append(_images(rows, spec, [str(i) for i in range(len(rows))], title, f"The first {len(rows)}."))
     path = held.get("objective_path_")
@@ -44,26 +45,27 @@ def model_figures(model: nn.Module, spec: dict[str, Any], classes: Sequence[str]
     return found
 
 
-def _coefficients(coef: Tensor, spec: dict[str, Any], classes: Sequence[str] | None) -> Figure:
+def _coefficients(coef: Tensor, spec: TableSpec, classes: Sequence[str] | None) -> Figure:
     names = list(classes) if classes and len(classes) == len(coef) else [str(i) for i in range(len(coef))]
-    if spec["picture"]:
+    if spec.image:
         return _images(
             coef[:SHOWN_IMAGES], spec, names[:SHOWN_IMAGES], "Coefficients", "Dark is positive, light is negative."
         )
-    features = [f for f in spec["features"] if f not in spec["dropped"]]
+    features = [f for f in spec.features if f not in spec.dropped]
     order = coef.abs().amax(0).argsort(descending=True)[:SHOWN_COLUMNS].tolist()
     head = ["feature", *(names if len(coef) > 1 else ["coefficient"])]
     table = [head, *([features[i], *(f"{v:.4g}" for v in coef[:, i].tolist())] for i in order)]
-    scale = " of standardised columns" if spec["standardized"] else ""
+    scale = " of standardised columns" if spec.standardized else ""
     largest = f"the {len(order)} largest of {coef.shape[1]}" if len(order) < coef.shape[1] else "the largest first"
     return Figure("Coefficients", f"Coefficients{scale}, {largest}.", table=table)
 
 
-def _images(rows: Tensor, spec: dict[str, Any], titles: list[str], title: str, caption: str) -> Figure:
+def _images(rows: Tensor, spec: TableSpec, titles: list[str], title: str, caption: str) -> Figure:
     """Rows over the kept pixels as whole images; a pixel that was dropped has the value of no effect."""
-    height, width = spec["picture"]
+    assert spec.image is not None
+    height, width = spec.image
     whole = torch.zeros(len(rows), height * width, dtype=torch.float64)
-    kept = [i for i, name in enumerate(spec["features"]) if name not in spec["dropped"]]
+    kept = [i for i, name in enumerate(spec.features) if name not in spec.dropped]
     whole[:, kept] = rows.double()
     return image_grid(whole, (height, width), titles, title, caption)
 
@@ -72,7 +74,7 @@ def decision_surface(
     scores: Callable[[Tensor], Tensor],
     split: TableSplit,
     classes: Sequence[str],
-    spec: dict[str, Any],
+    spec: TableSpec,
     title: str = "Decision surface",
 ) -> Figure:
     """Where in the plane of two features which class wins, and how clearly, with the training rows over it.
@@ -83,7 +85,7 @@ def decision_surface(
         classes: their names.
         spec: of the data: names, mean and std of the two features.
     """
-    mean, std = np.array(spec["mean"]), np.array(spec["std"])
+    mean, std = np.array(spec.mean), np.array(spec.std)
     low, high = split.x.min(0).values.double(), split.x.max(0).values.double()
     low, high = low - 0.15 * (high - low), high + 0.15 * (high - low)
     axes_x, axes_y = (torch.linspace(float(low[i]), float(high[i]), GRID, dtype=torch.float64) for i in range(2))
@@ -102,7 +104,7 @@ def decision_surface(
     rows = (split.x.double().numpy() * std + mean)[:SHOWN_ROWS]
     assert split.y is not None
     y = split.y[:SHOWN_ROWS].numpy()
-    features = [f for f in spec["features"] if f not in spec["dropped"]]
+    features = [f for f in spec.features if f not in spec.dropped]
     with drawing(title):
         canvas = new_figure(5.2, 4.4)
         axes = canvas.add_subplot()
@@ -145,13 +147,13 @@ def answers_against_targets(answers: Tensor, y: Tensor, target: str) -> Figure:
     return Figure("Answers against targets", "Test rows; right answers lie on the grey line.", png=png)
 
 
-def fitted_curve(answers: Callable[[Tensor], Tensor], split: TableSplit, spec: dict[str, Any]) -> Figure:
+def fitted_curve(answers: Callable[[Tensor], Tensor], split: TableSplit, spec: TableSpec) -> Figure:
     """The answers over the one feature, with the training rows."""
     assert split.y is not None
     low, high = float(split.x.min()), float(split.x.max())
     grid = torch.linspace(low - 0.05 * (high - low), high + 0.05 * (high - low), 400, dtype=split.x.dtype)[:, None]
-    mean, std = spec["mean"][0], spec["std"][0]
-    feature = next(f for f in spec["features"] if f not in spec["dropped"])
+    mean, std = spec.mean[0], spec.std[0]
+    feature = next(f for f in spec.features if f not in spec.dropped)
     with drawing("fitted"):
         canvas = new_figure(5.6, 3.4)
         axes = canvas.add_subplot()
@@ -160,13 +162,13 @@ def fitted_curve(answers: Callable[[Tensor], Tensor], split: TableSplit, spec: d
         )
         axes.plot((grid[:, 0].double() * std + mean).numpy(), answers(grid).numpy(), color=COLOURS[0], linewidth=1.8)
         axes.set_xlabel(feature)
-        axes.set_ylabel(str(spec["target"]))
+        axes.set_ylabel(str(spec.target))
         tidy_axes(axes)
         svg = to_svg(canvas, "fitted")
     return Figure("Fitted curve", "The answers as a line over the training rows.", svg=svg)
 
 
-def cluster_figures(split: TableSplit, answers: list[dict[str, Any]], spec: dict[str, Any]) -> list[Figure]:
+def cluster_figures(split: TableSplit, answers: list[dict[str, Any]], spec: TableSpec) -> list[Figure]:
     """Groups over the first two principal axes, and against the classes where there are any."""
     found: list[Figure] = []
     if answers and "cluster" in answers[0]:
@@ -174,7 +176,7 @@ def cluster_figures(split: TableSplit, answers: list[dict[str, Any]], spec: dict
         if split.x.shape[1] > 1:
             found.append(_groups(split.x, cluster))
         if split.y is not None:
-            classes = spec["classes"]
+            classes = spec.class_names
             table = [["cluster", *classes]]
             for k in cluster.unique().tolist():
                 counts = torch.bincount(split.y[cluster == k], minlength=len(classes)).tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ from torch import Tensor, nn
 
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
+from chainrule.data.inputs import answer_to
 from chainrule.data.tables.loading import TableSplit
-from chainrule.data.tables.new_rows import read_labelled, read_rows
+from chainrule.data.tables.new_rows import asked_rows, read_labelled, read_rows
+from chainrule.data.tables.spec import TableSpec
 from chainrule.run.run import Run
 from chainrule.tasks.tables import figures as row_figures
-from chainrule.tasks.tables.evaluation import EVALUATION_BATCH, deployable_row_model, selection_protocol
+from chainrule.tasks.tables.evaluation import deployable_row_model, evaluate_rows, selection_protocol
 from chainrule.tasks.tables.training import Learn
 
 
@@ -30,9 +33,11 @@ class TableRegressor:
         how: what the protocol says of the learning beyond who chose.
     """
 
-    def __init__(self, run: Run, *, data: Dataset[TableSplit], model: nn.Module, learn: Learn, how: str = "") -> None:
+    def __init__(
+        self, run: Run, *, data: Dataset[TableSpec, TableSplit], model: nn.Module, learn: Learn, how: str = ""
+    ) -> None:
         self.run, self.data, self.model, self.learn, self.how = run, data, model, learn, how
-        self.dtype: torch.dtype = getattr(torch, data.spec["dtype"])
+        self.dtype: torch.dtype = getattr(torch, data.spec.dtype)
 
     def modules(self) -> dict[str, nn.Module]:
         return {"model": self.model}
@@ -50,7 +55,7 @@ class TableRegressor:
         return selection_protocol(self.run, self.data.spec, self.how)
 
     def example(self) -> dict[str, tuple[Tensor, ...]]:
-        width = len(self.data.spec["mean"])
+        width = len(self.data.spec.mean)
         return {"model": (torch.zeros(1, width, dtype=self.dtype, device=self.run.device),)}
 
     def measure(self, split: TableSplit) -> dict[str, float]:
@@ -61,27 +66,25 @@ class TableRegressor:
     def answers(self, x: Tensor) -> Tensor:
         """Numbers (N,) in eval mode, on the CPU, for any number of rows (N, D) on the scale of the data."""
         self.model.eval()
-        parts = x.split(EVALUATION_BATCH)
-        return torch.cat([self.model(part.to(self.run.device, self.dtype)).cpu() for part in parts])
+        return evaluate_rows(self.run, self.model, x, self.dtype)
 
-    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
-        names, x = read_rows(inputs, self.data.spec)
-        target = self.data.spec["target"]
-        word = target if target not in ("input", "label") else "value"
-        return [{"input": name, word: round(v, 6)} for name, v in zip(names, self.answers(x).tolist(), strict=True)]
+    def predict(self, inputs: Iterable[str], out: Path | None) -> Iterator[dict[str, Any]]:
+        """The number for each row, called as the target is."""
+        target = self.data.spec.target
+        word = target if target and target not in ("input", "label") else "value"
+        for part, x in asked_rows(inputs, self.data.spec):
+            yield from (answer_to(a, {word: round(v, 6)}) for a, v in zip(part, self.answers(x).tolist(), strict=True))
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
         return {"model": (read_rows(inputs, self.data.spec)[1].to(self.run.device, self.dtype),)}
 
     def deployable(self) -> Deployable:
-        return deployable_row_model(
-            self.model, self.data.spec, self.dtype, "value", {"target": self.data.spec["target"]}
-        )
+        return deployable_row_model(self.model, self.data.spec, self.dtype, "value", {"target": self.data.spec.target})
 
     def figures(self) -> list[Figure]:
         y = self.data.test.y
         assert y is not None
-        found = [row_figures.answers_against_targets(self._test_answers, y, str(self.data.spec["target"]))]
+        found = [row_figures.answers_against_targets(self._test_answers, y, str(self.data.spec.target))]
         found += row_figures.model_figures(self.model, self.data.spec, None)
         if self.data.test.x.shape[1] == 1:
             found.append(row_figures.fitted_curve(self.answers, self.data.train, self.data.spec))

@@ -13,6 +13,7 @@ from chainrule.data.batches import Batch, Batches
 from chainrule.data.dataset import Dataset
 from chainrule.data.preprocess import Preprocessed
 from chainrule.data.tables.loading import TableSplit
+from chainrule.data.tables.spec import TableSpec
 from chainrule.introspection.watching import watched
 from chainrule.loops.selection import select
 from chainrule.loops.supervised import fit
@@ -26,7 +27,7 @@ from chainrule.tasks.own.choice import Choice
 class RowTask(Protocol):
     """What a way of training asks of its task."""
 
-    data: Dataset[TableSplit]
+    data: Dataset[TableSpec, TableSplit]
     model: nn.Module
 
     def modules(self) -> dict[str, nn.Module]: ...
@@ -47,14 +48,15 @@ def grid_search(candidates: Sequence[Mapping[str, Any]] = ({},), choose_by: Choi
         raise ValueError("several candidates need a metric that chooses")
 
     def learn(run: Run, task: RowTask) -> None:
-        run.require_one_process()
         train, val = task.data.train, task.data.val
-        x = _fit_preprocess(task.model, train.x)
         model = task.model.model if isinstance(task.model, Preprocessed) else task.model
         assert isinstance(model, Fitted)
+        if not model.shares:
+            run.require_one_process()
+        x = _fit_preprocess(task.model, train.x)
 
         def fit_one(settings: Mapping[str, Any]) -> dict[str, Any]:
-            model.fit(x, train.y, **settings)
+            model.fit(x, train.y, world=run.world, **settings)
             iterations = getattr(model.estimator, "n_iter_", None)
             return {} if iterations is None else {"iterations": int(torch.as_tensor(iterations).max())}
 

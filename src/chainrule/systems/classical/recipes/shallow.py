@@ -10,6 +10,7 @@ from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Prep
 if TYPE_CHECKING:
     from chainrule.data.dataset import Dataset
     from chainrule.data.tables.loading import TableSplit
+    from chainrule.data.tables.spec import TableSpec
     from chainrule.run.run import Run
     from chainrule.systems.classical.exploration import TableExplorer
     from chainrule.tasks.tables.classification import TableClassifier
@@ -128,8 +129,8 @@ def nearest_neighbours(
     from chainrule.tasks.tables.classification import TableClassifier
     from chainrule.tasks.tables.estimators import at_most, estimator_task
 
-    def candidates(data: Dataset[TableSplit]) -> list[dict[str, int]]:
-        at_most("neighbours", neighbours, data, "training rows", data.spec["counts"]["train"])
+    def candidates(data: Dataset[TableSpec, TableSplit]) -> list[dict[str, int]]:
+        at_most("neighbours", neighbours, data, "training rows", data.spec.counts["train"])
         return [{"n_neighbors": count} for count in sorted(neighbours, reverse=True)]  # a run keeps the last of equals
 
     model = NearestNeighbours(weights=voting, device=str(run.device))
@@ -174,8 +175,8 @@ def k_means(
     from chainrule.systems.classical.k_means import KMeans
     from chainrule.tasks.tables.estimators import at_most, estimator_task
 
-    def candidates(data: Dataset[TableSplit]) -> list[dict[str, int]]:
-        at_most("clusters", clusters, data, "training rows", data.spec["counts"]["train"])
+    def candidates(data: Dataset[TableSpec, TableSplit]) -> list[dict[str, int]]:
+        at_most("clusters", clusters, data, "training rows", data.spec.counts["train"])
         return [{"n_clusters": count} for count in clusters]
 
     model = KMeans(n_init=starts, max_iter=max_iterations, tol=tolerance, random_state=run.seed, device=str(run.device))
@@ -219,8 +220,8 @@ def pca(
     from chainrule.systems.classical.pca import PCA
     from chainrule.tasks.tables.estimators import at_most, estimator_task
 
-    def candidates(data: Dataset[TableSplit]) -> list[dict[str, int]]:
-        most = min(len(data.spec["mean"]), data.spec["counts"]["train"])
+    def candidates(data: Dataset[TableSpec, TableSplit]) -> list[dict[str, int]]:
+        most = min(len(data.spec.mean), data.spec.counts["train"])
         at_most("components", components or (1,), data, "columns and training rows", most)
         counts = components or [count for count in (1, 2, 5, 10, 20, 30, 40, 50, 60) if count <= most]
         return [{"n_components": count} for count in counts]

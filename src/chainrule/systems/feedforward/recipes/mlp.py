@@ -64,7 +64,7 @@ def mlp(
     from chainrule.tasks.images.classification import ImageClassifier
 
     data = load_images(run.data, size=size, channels=channels, val_fraction=val_fraction)
-    inputs, classes = data.spec["channels"] * size * size, len(data.spec["classes"])
+    inputs, classes = data.spec.channels * size * size, len(data.spec.classes)
     model = run.place(MLP(inputs, classes, hidden or (), activation, dropout, input_dropout, init))
     rule = optimizer_of(optimizer, model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
     return ImageClassifier(
@@ -73,7 +73,7 @@ def mlp(
         model=model,
         criterion=lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
         optimizer=rule,
-        schedule=cosine_schedule(rule, epochs, data.spec["counts"]["train"], batch_size),
+        schedule=cosine_schedule(rule, epochs, data.spec.counts["train"], batch_size),
         epochs=epochs,
         batch_size=batch_size,
     )
@@ -126,7 +126,7 @@ def mlp_table(
         missing=missing,
         val_fraction=val_fraction,
     )
-    inputs, classes = len(data.spec["mean"]), len(data.spec["classes"])
+    inputs, classes = len(data.spec.mean), len(data.spec.class_names)
     network = MLP(inputs, classes, hidden or (), activation, dropout, input_dropout, init)
     model = run.place(preprocessed(network, preprocess, data.spec))
     rule = optimizer_of(optimizer, model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
@@ -181,8 +181,9 @@ def mlp_regression(
     data = load_table(
         run.data, task="regression", standardize=standardize, encode=True, missing=missing, val_fraction=val_fraction
     )
-    network = MLP(len(data.spec["mean"]), 1, hidden or (), activation, dropout, input_dropout, init)
-    scale = data.spec["target_scale"]
+    network = MLP(len(data.spec.mean), 1, hidden or (), activation, dropout, input_dropout, init)
+    scale = data.spec.target_scale
+    assert scale is not None
     model = run.place(TargetScaler(network, scale["mean"], scale["std"]))
     rule = optimizer_of(optimizer, model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
 

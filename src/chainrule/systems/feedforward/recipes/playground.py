@@ -67,7 +67,7 @@ def playground(
 
     data = load_table(run.data, task="classification", encode=True, val_fraction=val_fraction)
     chosen = features_of(features, degree, len(kept_features(data.spec)))
-    network = MLP(len(chosen), len(data.spec["classes"]), hidden or (), activation, dropout, init=init)
+    network = MLP(len(chosen), len(data.spec.class_names), hidden or (), activation, dropout, init=init)
     model = run.place(BasisExpansion(chosen, network))
     rule = optimizer_of(optimizer, model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
     learn = fit_by_sgd(

@@ -51,7 +51,7 @@ def dcgan(
     from chainrule.systems.generative.task import ImageGan
 
     data = load_unlabelled(run.data, size=size, channels=channels)
-    colours = data.spec["channels"]
+    colours = data.spec.channels
     generator = run.place(Generator(size, colours, width, noise_size, kernel_size))
     discriminator = run.place(Discriminator(size, colours, width, kernel_size))
     # No published figure exists with these features, so the recipe has no target.

@@ -41,7 +41,7 @@ def score_net(
     from chainrule.tasks.images.classification import ImageClassifier
 
     data = load_images(run.data, size=28, channels=1, val_fraction=val_fraction)
-    model = run.place(ScoreNet(len(data.spec["classes"])))
+    model = run.place(ScoreNet(len(data.spec.classes)))
     optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=weight_decay)
     return ImageClassifier(
         run,
@@ -49,7 +49,7 @@ def score_net(
         model=model,
         criterion=lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
         optimizer=optimizer,
-        schedule=cosine_schedule(optimizer, epochs, data.spec["counts"]["train"], batch_size),
+        schedule=cosine_schedule(optimizer, epochs, data.spec.counts["train"], batch_size),
         epochs=epochs,
         batch_size=batch_size,
     )

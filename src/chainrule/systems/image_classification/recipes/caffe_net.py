@@ -50,6 +50,7 @@ def caffe_net(
     given; `epochs` are as many whole ones as max_iter asks for, and validation comes after each. The data are those of
     --data, and the seed is the run's. Of a mean image (mean_file) the means a channel are taken away.
     """
+    from dataclasses import replace
     from functools import partial
 
     from chainrule.data.images.augment import crop, flip, of_images
@@ -67,15 +68,16 @@ def caffe_net(
     rule, source = parse_solver(texts["solver"], solver), experiment.source_in(texts)
     size = experiment.side(source, size)
     data = load_images(run.data, size=size, channels=channels or source.channels, val_fraction=val_fraction)
-    colours = data.spec["channels"]
-    data.spec["mean"], data.spec["std"] = mean_and_std(source, colours)
+    colours = data.spec.channels
+    mean, std = mean_and_std(source, colours)
+    data = data.restated(run.data, replace(data.spec, mean=mean, std=std))
     model = parse_classifier(texts["net"], colours, source.crop_size or size, texts["name"])
-    experiment.check(model, rule, len(data.spec["classes"]))
+    experiment.check(model, rule, len(data.spec.classes))
     if caffemodel and run.fresh:
         load_caffemodel(model.net, caffemodel, fresh=fresh or ())
     run.place(model)
     batch_size = (batch_size or source.batch_size or 64) * rule.iter_size
-    epochs = epochs or -(-rule.max_iter // -(-data.spec["counts"]["train"] // batch_size))
+    epochs = epochs or -(-rule.max_iter // -(-data.spec.counts["train"] // batch_size))
     optimizer = rule.optimizer(model)
     changes: list[Callable[[Tensor], Tensor]] = (
         [partial(crop, height=source.crop_size, width=source.crop_size)] if 0 < source.crop_size < size else []

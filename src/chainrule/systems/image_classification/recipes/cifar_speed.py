@@ -70,8 +70,8 @@ def cifar_speed(
 
     run.require_whole_weights()
     data = load_images(run.data, size=size, channels=channels, val_fraction=val_fraction)
-    count = data.spec["counts"]["train"]
-    model = run.place(CifarNet(len(data.spec["classes"]), data.spec["channels"], widths))
+    count = data.spec.counts["train"]
+    model = run.place(CifarNet(len(data.spec.classes), data.spec.channels, widths))
     learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
     first, head = learning.pop("patches.bias"), learning.pop("head.weight")
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from chainrule.data.dataset import Dataset
     from chainrule.data.images.augment import Change
     from chainrule.data.images.loading import ImageSplit
+    from chainrule.data.images.spec import ImageSpec
     from chainrule.run.run import Run
     from chainrule.tasks.images.classification import ImageClassifier
     from chainrule.tasks.images.objectives import Criterion, Objective
@@ -137,7 +138,7 @@ def image_classifier(
         momentum=momentum if optimizer in ("sgd", "nesterov") else 0.0,
         weight_decay=weight_decay,
     )
-    steps = total_steps(epochs, data.spec["counts"]["train"], batch_size)
+    steps = total_steps(epochs, data.spec.counts["train"], batch_size)
     rise = round(warmup * steps)
     rests = card is None  # of a network of the user's own, some parameters may be at rest
     objective: Objective = MixupLoss(criterion, mixup, rests) if mixup else MeanLoss(criterion, rests)
@@ -153,18 +154,18 @@ def image_classifier(
         schedule=as_schedule(rule, rising(rise, cosine(lr, max(steps - rise, 1)))),
         epochs=epochs,
         batch_size=batch_size,
-        changes=_changes(crop, flip, colour, round(cutout * data.spec["size"]), grow, data.spec["size"]),
+        changes=_changes(crop, flip, colour, round(cutout * data.spec.size), grow, data.spec.size),
         objective=objective,
         answering=FlipAverage(model) if test_flip else None,
         normalize=pixel_normalization(
             run,
-            (data.spec["mean"], data.spec["std"]),
+            (data.spec.mean, data.spec.std),
             (published.preprocessing.mean, published.preprocessing.std) if published else None,
+            contiguous=memory_format == torch.contiguous_format,
         ),
         learn=descend if own_network is None and own_loss is None else try_and_descend,
         metrics=measured,
         choose_by=read_choice(choose_by, KNOWN, measured.names if measured else ()),
-        memory_format=memory_format,
     )
 
 
@@ -224,9 +225,9 @@ def _size(size: int, card: Card | None) -> int:
     return size or card.example(1)[0].shape[-1]  # type: ignore[union-attr]
 
 
-def _offered(spec: dict[str, Any]) -> dict[str, int]:
+def _offered(spec: ImageSpec) -> dict[str, int]:
     """What a network may ask for by name."""
-    K, C, size = len(spec["classes"]), spec["channels"], spec["size"]
+    K, C, size = len(spec.classes), spec.channels, spec.size
     return {"num_classes": K, "in_channels": C, "image_size": size, "in_features": C * size**2, "out_features": K}
 
 
@@ -313,7 +314,7 @@ def _groups(model: nn.Module, criterion: Criterion, backbone_lr: float) -> list[
 
 
 def _criterion(
-    run: Run, data: Dataset[ImageSplit], label_smoothing: float, balance: str, heads: float
+    run: Run, data: Dataset[ImageSpec, ImageSplit], label_smoothing: float, balance: str, heads: float
 ) -> Callable[[Tensor | tuple[Tensor, ...], Tensor], Tensor]:
     """Cross entropy a sample; balanced, a class weighs N / (K n_k), so that each has the same share of the sum.
 
@@ -323,7 +324,7 @@ def _criterion(
 
     weight = None
     if balance == "loss":
-        counts = torch.tensor(data.spec["class_counts"], dtype=torch.float32)
+        counts = torch.tensor(data.spec.class_counts, dtype=torch.float32)
         weight = (counts.sum() / (len(counts) * counts)).to(run.device)
 
     def criterion(logits: Tensor | tuple[Tensor, ...], y: Tensor) -> Tensor:

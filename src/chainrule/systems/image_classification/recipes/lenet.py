@@ -46,7 +46,7 @@ def lenet_caffe(
     from chainrule.tasks.images.classification import ImageClassifier
 
     data = load_images(run.data, size=28, channels=channels, val_fraction=val_fraction)
-    model = run.place(LeNetCaffe(len(data.spec["classes"]), data.spec["channels"]))
+    model = run.place(LeNetCaffe(len(data.spec.classes), data.spec.channels))
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum, weight_decay=weight_decay)
     return ImageClassifier(
         run,
@@ -54,7 +54,7 @@ def lenet_caffe(
         model=model,
         criterion=lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
         optimizer=optimizer,
-        schedule=cosine_schedule(optimizer, epochs, data.spec["counts"]["train"], batch_size),
+        schedule=cosine_schedule(optimizer, epochs, data.spec.counts["train"], batch_size),
         epochs=epochs,
         batch_size=batch_size,
     )
@@ -105,7 +105,7 @@ def lenet5(
         return torch.nn.functional.cross_entropy(torch.cat([logits, rest], 1), y, reduction="none")
 
     data = load_images(run.data, size=32, channels=channels, val_fraction=val_fraction)
-    model = run.place(LeNet5(len(data.spec["classes"]), data.spec["channels"]))
+    model = run.place(LeNet5(len(data.spec.classes), data.spec.channels))
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum)
     return ImageClassifier(
         run,
@@ -113,7 +113,7 @@ def lenet5(
         model=model,
         criterion=map_criterion,
         optimizer=optimizer,
-        schedule=cosine_schedule(optimizer, epochs, data.spec["counts"]["train"], batch_size),
+        schedule=cosine_schedule(optimizer, epochs, data.spec.counts["train"], batch_size),
         epochs=epochs,
         batch_size=batch_size,
     )

@@ -69,10 +69,10 @@ def resnet20(
     from chainrule.tasks.images.classification import ImageClassifier
 
     data = load_images(run.data, size=32, channels=channels, val_fraction=val_fraction)
-    model = run.place(ResNetCifar(depth, len(data.spec["classes"]), data.spec["channels"]))
+    model = run.place(ResNetCifar(depth, len(data.spec.classes), data.spec.channels))
     parameters = list(model.parameters())
     optimizer = torch.optim.SGD(parameters, lr, momentum, weight_decay=weight_decay, fused=has_fused("sgd", parameters))
-    steps = total_steps(epochs, data.spec["counts"]["train"], batch_size)
+    steps = total_steps(epochs, data.spec.counts["train"], batch_size)
     if schedule == "linear":
         falling: LRScheduler = LinearLR(optimizer, 1.0, 0.0, steps)
     else:

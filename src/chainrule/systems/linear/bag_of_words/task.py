@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,18 @@ import scipy.sparse
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.answers import Ranking
+from chainrule.core.settings import Count, Size
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
-from chainrule.data.text.sentences import SentenceSplit, read_inputs, read_labelled_sentences
+from chainrule.data.inputs import answer_to, chunks
+from chainrule.data.text.sentences import (
+    SentenceSpec,
+    SentenceSplit,
+    asked_sentences,
+    read_inputs,
+    read_labelled_sentences,
+)
 from chainrule.functional.sparse_rows import csr_tensor
 from chainrule.loops.selection import select
 from chainrule.nn.fitted import Fitted
@@ -21,9 +30,9 @@ from chainrule.reporting import plots as figures
 from chainrule.run.run import Run
 from chainrule.systems.linear.bag_of_words.figures import speaking_words, wrong_texts
 from chainrule.systems.linear.bag_of_words.vectorizer import BagOfWords
+from chainrule.tasks.ranking import best_classes
 from chainrule.tasks.tables.evaluation import EVALUATION_BATCH, selection_protocol
 
-SPOKE = 5  # words that a prediction names
 SHOWN_WORDS = 15  # of a class, in the report
 SHOWN_TEXTS = 12  # that were answered wrongly with most certainty
 
@@ -72,7 +81,7 @@ class TextClassifier:
         self,
         run: Run,
         *,
-        data: Dataset[SentenceSplit],
+        data: Dataset[SentenceSpec, SentenceSplit],
         bag: BagOfWords,
         model: Fitted,
         candidates: Sequence[Mapping[str, Any]],
@@ -82,7 +91,7 @@ class TextClassifier:
         self.run, self.data, self.candidates, self.choose_by = run, data, candidates, choose_by
         self.model = BagClassifier(bag, model).to(run.device)
         self.probabilistic = probabilistic
-        self.classes: list[str] = data.spec["classes"]
+        self.classes: list[str] = data.spec.classes
 
     def modules(self) -> dict[str, nn.Module]:
         return {"model": self.model}
@@ -142,32 +151,28 @@ class TextClassifier:
         parts = [rows[i : i + EVALUATION_BATCH] for i in range(0, rows.shape[0], EVALUATION_BATCH)]
         return torch.cat([self.model.fitted(csr_tensor(part, self.run.device)).cpu() for part in parts])
 
-    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
-        names, texts = read_inputs(inputs)
+    def predict(
+        self, inputs: Iterable[str], out: Path | None, *, top: Count = 3, words: Size = 5
+    ) -> Iterator[dict[str, Any]]:
+        """The class of each text and the `top` likeliest classes; the `words` that spoke most for it, and how much."""
         bag = self.model.bag
-        rows = bag.weigh(bag.counts(texts))
-        scores = self._scores_of(rows)
-        values, word = (scores.softmax(1), "probability") if self.probabilistic else (scores, "score")
-        best = values.topk(min(3, len(self.classes)), dim=1)
-        return [
-            {
-                "input": name,
-                "class": self.classes[int(index[0])],
-                word: round(float(value[0]), 6),
-                "top": {self.classes[int(i)]: round(float(v), 6) for i, v in zip(index, value, strict=True)},
-                "spoke": self._spoke(rows[i], int(index[0])),
-                "known": rows[i].nnz,
-            }
-            for i, (name, index, value) in enumerate(zip(names, best.indices, best.values, strict=True))
-        ]
+        for part in chunks(asked_sentences(inputs), EVALUATION_BATCH):
+            rows = bag.weigh(bag.counts([asked.value for asked in part]))
+            scores = self._scores_of(rows)
+            values, word = (scores.softmax(1), "probability") if self.probabilistic else (scores, "score")
+            answers = best_classes(values, self.classes, top, word)
+            for i, (asked, answer) in enumerate(zip(part, answers, strict=True)):
+                spoke = self._spoke(rows[i], self.classes.index(answer["class"]), words)
+                yield answer_to(asked, {**answer, "spoke": spoke, "known": rows[i].nnz})
 
-    def _spoke(self, row: scipy.sparse.csr_matrix, of: int) -> dict[str, float]:
+    def _spoke(self, row: scipy.sparse.csr_matrix, of: int, count: int) -> Ranking:
         """The words of a text that spoke most for a class, and how much."""
         words = torch.from_numpy(row.indices).long()
         said = self._speaks[of, words] * torch.from_numpy(row.data)
-        order = said.argsort(descending=True, stable=True)[:SPOKE]
+        order = said.argsort(descending=True, stable=True)[:count]
         vocabulary = self.model.bag.vocabulary
-        return {vocabulary[int(words[i])]: round(float(said[i]), 4) for i in order.tolist() if said[i] > 0}
+        pairs = [(vocabulary[int(words[i])], round(float(said[i]), 4)) for i in order.tolist() if said[i] > 0]
+        return Ranking(pairs, of="word", by="weight")
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
         counts = self.model.bag.counts(read_inputs(inputs)[1])

@@ -120,7 +120,13 @@ def ridge_qr(x: Tensor, y: Tensor, ridge: float) -> Tensor:
 
 
 def least_squares_descent(
-    x: Tensor, y: Tensor, ridge: float = 0.0, *, tolerance: float = 1e-6, max_iterations: int = 1000
+    x: Tensor,
+    y: Tensor,
+    ridge: float = 0.0,
+    *,
+    count: int | None = None,
+    tolerance: float = 1e-6,
+    max_iterations: int = 1000,
 ) -> Minimum:
     """Minimises (|y - X w|^2 + ridge |w|^2) / (2 N) by gradient descent from 0, with the step 1 / largest curvature.
 
@@ -131,6 +137,7 @@ def least_squares_descent(
         x: rows (N, D).
         y: targets (N,).
         ridge: the penalty, 0 or more.
+        count: N, where x are fewer rows with the same inner products.
         tolerance: bound of the gradient's largest element.
         max_iterations: most steps.
 
@@ -138,8 +145,8 @@ def least_squares_descent(
     >>> found.x.round(decimals=4).tolist(), found.converged
     ([3.0, 4.0], True)
     """
-    N = len(x)
-    small = x.T @ x if x.shape[1] <= N else x @ x.T
+    N = len(x) if count is None else count
+    small = x.T @ x if x.shape[1] <= len(x) else x @ x.T
     curvature = (float(torch.linalg.eigvalsh(small)[-1]) + ridge) / N
 
     def f(w: Tensor) -> tuple[float, Tensor]:

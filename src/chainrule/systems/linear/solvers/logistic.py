@@ -52,7 +52,7 @@ def logistic_lbfgs(objective: LogisticObjective, *, tolerance: float = 1e-6, max
     >>> [round(v, 4) for v in found.x[0].tolist()]
     [0.9082, -1.3623]
     """
-    count, columns = len(objective.y), objective.column_curvature()
+    count, columns = objective.count, objective.column_curvature()
     if isinstance(objective.x, SparseRows) or objective.shape[1] > WIDEST_FACTOR:
         return _fit(objective, objective.start(), _by_diagonal(columns), tolerance, max_iterations)
     start = objective.start()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from chainrule.core.device import ONE_PROCESS, World
 from chainrule.functional.sparse_rows import SparseRows
 
 BLOCK_ELEMENTS = 2**19  # numbers of a block of rows: read once, used twice while they are in the cache
@@ -30,6 +31,7 @@ class LogisticObjective:
         penalty: the L2 penalty of the mean loss.
         weight: weights s of the rows (N,), or None for equal ones.
         intercept: whether there is b.
+        world: processes that share the rows: x, y and weight are this one's, values and derivatives those of all rows.
 
     >>> f = LogisticObjective(torch.tensor([[0.0], [2.0]]), torch.tensor([0, 1]), 1)
     >>> value, gradient = f.value_and_gradient(torch.zeros(1, 2, dtype=torch.float64))
@@ -46,10 +48,12 @@ class LogisticObjective:
         penalty: float = 0.0,
         weight: Tensor | None = None,
         intercept: bool = True,
+        world: World = ONE_PROCESS,
     ) -> None:
         self.x, self.y, self.num_outputs, self.penalty = x, y, num_outputs, penalty
-        self.weight, self.intercept = weight, intercept
-        self.total = float(weight.sum(dtype=torch.float64)) if weight is not None else float(len(y))
+        self.weight, self.intercept, self.world = weight, intercept, world
+        self.count = world.sum(len(y))  # N
+        self.total = world.sum(float(weight.sum(dtype=torch.float64)) if weight is not None else float(len(y)))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -60,15 +64,18 @@ class LogisticObjective:
     def resolution(self) -> float:
         """The relative rounding error of a value: that of a row's loss, averaged over rows."""
         eps64 = torch.finfo(torch.float64).eps
-        return max(eps64, torch.finfo(self.x.dtype).eps / len(self.y) ** 0.5)
+        return max(eps64, torch.finfo(self.x.dtype).eps / self.count**0.5)
 
     def start(self) -> Tensor:
         """Parameters that are zero."""
         return torch.zeros(self.shape, dtype=torch.float64, device=self.y.device)
 
     def part(self, index: Tensor) -> LogisticObjective:
-        """The same objective on the rows `index` alone."""
+        """The same objective on the rows `index` alone, numbers of 0 to N - 1."""
         assert isinstance(self.x, Tensor)
+        if self.world.size > 1:  # those of them that this process has
+            mine = self.world.share(self.count)
+            index = index[(index >= mine.start) & (index < mine.stop)] - mine.start
         weight = None if self.weight is None else self.weight[index]
         return LogisticObjective(
             self.x[index],
@@ -77,6 +84,7 @@ class LogisticObjective:
             penalty=self.penalty,
             weight=weight,
             intercept=self.intercept,
+            world=self.world,
         )
 
     def value_and_gradient(self, w: Tensor) -> tuple[float, Tensor]:
@@ -93,6 +101,7 @@ class LogisticObjective:
             gradient[:, :D] += (rows.T @ residual).T if isinstance(rows, SparseRows) else residual.T @ rows
             if bias is not None:
                 gradient[:, D] += residual.sum(0, dtype=torch.float64)
+        value, gradient = self.world.sum((value, gradient))
         gradient /= self.total
         gradient[:, :D] += self.penalty * w[:, :D]
         return float(value) / self.total + 0.5 * self.penalty * float(w[:, :D].square().sum()), gradient
@@ -109,7 +118,7 @@ class LogisticObjective:
                     result[k, :, j] += block
                     if j != k:
                         result[j, :, k] += block
-        result /= self.total
+        result = self.world.sum(result) / self.total
         flat = result.view(M * D1, M * D1)
         flat.diagonal().add_(self._penalties(w.device).repeat(M))
         return flat
@@ -121,7 +130,7 @@ class LogisticObjective:
         for rows, p in self._rows_and_probs(w):
             for k in range(M):
                 result[k] += (rows * (p[:, k] * (1.0 - p[:, k]))[:, None]).T @ rows
-        result /= self.total
+        result = self.world.sum(result) / self.total
         result.diagonal(dim1=1, dim2=2).add_(self._penalties(w.device))
         return result
 
@@ -132,6 +141,7 @@ class LogisticObjective:
         for rows, _, s in self._blocks():
             part = rows.square_columns(s) if isinstance(rows, SparseRows) else _column_squares(rows, s)
             squares[: len(part)] += part / self.total
+        squares[: self.x.shape[1]] = self.world.sum(squares[: self.x.shape[1]])
         return 0.25 * squares + self._penalties(self.y.device)
 
     def curvature_bound(self) -> Tensor:
@@ -143,7 +153,7 @@ class LogisticObjective:
         gram = torch.zeros(D1, D1, dtype=torch.float64, device=self.y.device)
         for rows, s in self._augmented():
             gram += (rows if s is None else rows * s[:, None]).T @ rows
-        return 0.25 * gram / self.total + torch.diag(self._penalties(self.y.device))
+        return 0.25 * self.world.sum(gram) / self.total + torch.diag(self._penalties(self.y.device))
 
     def lipschitz(self) -> float:
         """A bound of the Hessian's largest eigenvalue, from `curvature_bound`."""

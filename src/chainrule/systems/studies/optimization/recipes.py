@@ -243,7 +243,7 @@ def vanishing_gradient(
     from chainrule.systems.studies.optimization.vanishing_gradient import vanishing_gradient_study
 
     data = load_table(run.data, task="classification", val_fraction=val_fraction)
-    inputs, classes = len(data.spec["mean"]), len(data.spec["classes"])
+    inputs, classes = len(data.spec.mean), len(data.spec.class_names)
 
     def build(point: Mapping[str, Any]) -> nn.Module:
         return MLP(inputs, classes, (width,) * point["depth"], point["activation"], init=point["init"])

@@ -15,6 +15,7 @@ from chainrule.core.errors import UserError
 from chainrule.core.task import Figure
 from chainrule.data.dataset import Dataset
 from chainrule.data.images.loading import ImageSplit
+from chainrule.data.images.spec import ImageSpec
 from chainrule.functional.activations import relu, tanh
 from chainrule.loops.experiment import descend
 from chainrule.nn.normalization.normalize import Normalize
@@ -60,7 +61,7 @@ class FourLayers(nn.Module):
 def tanh_relu_study(
     run: Run,
     *,
-    data: Dataset[ImageSplit],
+    data: Dataset[ImageSpec, ImageSplit],
     goal: float,
     rates: tuple[float, ...],
     repeats: int,
@@ -85,10 +86,10 @@ def tanh_relu_study(
     def measure(point: Mapping[str, Any]) -> dict[str, Any]:
         x, y = subset(data.train, train_size, run.seed)
         spec = data.spec
-        network = FourLayers(spec["channels"], spec["size"], len(spec["classes"]), width, point["activation"])
+        network = FourLayers(spec.channels, spec.size, len(spec.classes), width, point["activation"])
         if init == "matched":
             initialise(network, INITIALISERS[point["activation"]])
-        whole = nn.Sequential(Normalize(spec["mean"], spec["std"]), network).to(run.device)
+        whole = nn.Sequential(Normalize(spec.mean, spec.std), network).to(run.device)
         return train_to(
             whole,
             x.to(run.device),

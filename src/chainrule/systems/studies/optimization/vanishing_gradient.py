@@ -14,6 +14,7 @@ from chainrule.core.course import Topic
 from chainrule.core.task import Figure
 from chainrule.data.dataset import Dataset
 from chainrule.data.tables.loading import TableSplit
+from chainrule.data.tables.spec import TableSpec
 from chainrule.introspection.watching import saturated_share, slope_of
 from chainrule.loops.experiment import Row, descend
 from chainrule.reporting.plots import curves
@@ -31,7 +32,7 @@ CLAIM = (
 def vanishing_gradient_study(
     run: Run,
     *,
-    data: Dataset[TableSplit],
+    data: Dataset[TableSpec, TableSplit],
     build: Callable[[Mapping[str, Any]], nn.Module],
     points: Sequence[Mapping[str, Any]],
     steps: int,

@@ -1,0 +1,117 @@
+"""What a recipe's task answers, known without PyTorch: its verbs and their options, read from the text of its class.
+
+The keyword-only parameters of `predict` and `generate` are the options of these verbs, as those of a recipe are its
+settings: names, types, ranges and defaults stand there and nowhere else. A task's file imports PyTorch, so the class is
+not imported but read. It is the one that the recipe says it returns. Annotations are words of `chainrule.core.settings`,
+`Literal`, or Python's own; defaults are literals.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.util
+import inspect
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chainrule.core import settings
+from chainrule.core.discovery import get_recipe
+from chainrule.core.errors import UserError
+from chainrule.core.recipe import Recipe
+
+ANSWERS = ("predict", "generate")  # the verbs that have options
+VERBS = {"predict": "predict", "generate": "generate", "export": "deployable"}  # and the method that has each
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb that a task has: its options with types, ranges and defaults, and what its docstring says."""
+
+    options: dict[str, inspect.Parameter]
+    doc: str = ""
+
+
+def verbs_of(recipe: Recipe) -> dict[str, Verb]:
+    """The verbs of `VERBS` that the task of a recipe has.
+
+    >>> from chainrule.core.discovery import get_recipe
+    >>> sampling = verbs_of(get_recipe("char-lstm"))["generate"].options
+    >>> sampling["length"].default, settings.describe(sampling["length"].annotation)
+    (500, 'whole number, at least 1')
+    """
+    return _verbs_of(recipe.build)
+
+
+@functools.cache
+def _verbs_of(build: Callable[..., Any]) -> dict[str, Verb]:
+    methods = {node.name: node for node in _task_class(build).body if isinstance(node, ast.FunctionDef)}
+    return {verb: _verb(methods[method]) for verb, method in VERBS.items() if method in methods}
+
+
+def expect_verb(recipe: Recipe, verb: str) -> Verb:
+    """The verb of the recipe's task; UserError where it has none, with those that it has."""
+    verbs = verbs_of(recipe)
+    if verb not in verbs:
+        words = {"predict": "does not predict", "generate": "does not generate", "export": "has nothing to export"}
+        raise UserError(f"{recipe.name} {words[verb]}", cure=f"it can {' and '.join([*verbs, 'evaluate'])}")
+    return verbs[verb]
+
+
+def bind_options(recipe: Recipe, verb: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Every option of a verb with its value; UserError for an unknown one, a wrong type, a value out of range."""
+    known = expect_verb(recipe, verb).options
+    return settings.bind_to(given, known, owner=f"{verb} of {recipe.name}", word="option")
+
+
+def recipe_of_run(folder: str | Path) -> Recipe:
+    """The recipe that run.json in a folder names, by the standard library alone."""
+    file = Path(folder) / "run.json"
+    if not file.is_file():
+        raise UserError("this is no run folder", where=folder, expected="a folder with run.json, as `train` writes")
+    try:
+        record = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise UserError("run.json is damaged", where=file, found=error) from None
+    if not isinstance(record, dict) or not isinstance(record.get("recipe"), str):
+        raise UserError("run.json is not that of a run", where=file, expected="an object that names its recipe")
+    return get_recipe(record["recipe"])
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+def _task_class(build: Callable[..., Any]) -> ast.ClassDef:
+    """The class that a recipe's function says it returns, in the module that the recipe's imports it from."""
+    name, module = inspect.get_annotations(build)["return"], build.__module__
+    if isinstance(name, type):
+        name, module = name.__name__, name.__module__
+    tree = _tree(module)
+    imported = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+    origin = next((n.module for n in imported if n.module and any(a.name == name for a in n.names)), module)
+    found = _tree(origin) if origin != module else tree
+    return next(node for node in ast.walk(found) if isinstance(node, ast.ClassDef) and node.name == name)
+
+
+def _tree(module: str) -> ast.Module:
+    """The text of a module, parsed; what is not imported yet is not imported here."""
+    spec = sys.modules[module].__spec__ if module in sys.modules else importlib.util.find_spec(module)
+    assert spec is not None and spec.origin is not None, module
+    return ast.parse(Path(spec.origin).read_text("utf-8"))
+
+
+def _verb(method: ast.FunctionDef) -> Verb:
+    options = {}
+    for argument, default in zip(method.args.kwonlyargs, method.args.kw_defaults, strict=True):
+        assert argument.annotation is not None and default is not None, argument.arg
+        options[argument.arg] = inspect.Parameter(
+            argument.arg,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=ast.literal_eval(default),
+            annotation=settings.annotation_of(ast.unparse(argument.annotation)),
+        )
+    return Verb(options, ast.get_docstring(method) or "")

@@ -1,0 +1,88 @@
+"""Datasets and DataLoaders of torch, read sample by sample; a sample that fails is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from chainrule.core.errors import ChainruleError, UserError
+
+
+def is_dataset(value: Any) -> bool:
+    return isinstance(value, (Dataset, DataLoader))
+
+
+def read_samples(data: Any, where: str) -> tuple[Any, Any]:
+    """x and y of all samples: arrays (N, ...) and (N,), or a list of texts and their labels.
+
+    Of a DataLoader its dataset is read: batches and their order are the run's.
+
+    Raises:
+        UserError: a sample cannot be read, is no pair, or has another shape than the first: its number is named.
+    """
+    dataset = data.dataset if isinstance(data, DataLoader) else data
+    texts: list[str] = []
+    parts: list[np.ndarray] = []
+    labels: list[Any] = []
+    for number, sample in _samples(dataset, where):
+        place = f"{where}, sample {number}"
+        x, y = _pair(sample, place)
+        labels.append(y)
+        if isinstance(x, str):
+            texts.append(x)
+            continue
+        array = x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
+        if parts and (array.shape, array.dtype) != (parts[0].shape, parts[0].dtype):
+            raise UserError(
+                "the samples are of unequal shape or type",
+                where=place,
+                expected=f"{parts[0].dtype} {parts[0].shape}, as sample 0",
+                found=f"{array.dtype} {array.shape}",
+                cure="bring them to one size in the Dataset",
+            )
+        parts.append(array)
+    if not labels:
+        raise UserError("the Dataset has no samples", where=where)
+    if texts and parts:
+        raise UserError("some samples are texts and others are not", where=where, found=f"{len(texts)} texts")
+    return texts or np.stack(parts), labels
+
+
+def _samples(dataset: Any, where: str) -> Iterator[tuple[int, Any]]:
+    """The samples with their numbers, in order."""
+    iterator = iter(dataset) if isinstance(dataset, IterableDataset) else None
+    number, count = 0, None if iterator is not None else len(dataset)
+    while count is None or number < count:
+        try:
+            sample = dataset[number] if iterator is None else next(iterator)
+        except StopIteration:
+            return
+        except ChainruleError:
+            raise
+        except Exception as error:
+            raise UserError(
+                "a sample of the Dataset cannot be read",
+                where=f"{where}, sample {number}",
+                found=f"{type(error).__name__}: {error}",
+                cure="repair it, or leave it out with torch.utils.data.Subset",
+            ) from error
+        yield number, sample
+        number += 1
+
+
+def _pair(sample: Any, place: str) -> tuple[Any, Any]:
+    if not isinstance(sample, (tuple, list)) or len(sample) != 2:
+        found = f"{type(sample).__name__}" + (f" of {len(sample)}" if isinstance(sample, (tuple, list, dict)) else "")
+        raise UserError("a sample is no pair (x, y)", where=place, expected="(x, y)", found=found)
+    x, y = sample
+    if isinstance(y, (torch.Tensor, np.ndarray, np.generic)):
+        if y.size != 1 if isinstance(y, (np.ndarray, np.generic)) else y.numel() != 1:
+            raise UserError("the target of a sample is no single number", where=place, found=tuple(y.shape))
+        y = y.item()
+    if not isinstance(y, (int, float, str)):
+        raise UserError("the target of a sample is neither a number nor a text", where=place, found=type(y).__name__)
+    return x, y

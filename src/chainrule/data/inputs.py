@@ -1,0 +1,312 @@
+"""What `predict` was asked about: files, folders, names and data on stdin, lists in a CSV; for every kind of data.
+
+    FILE              one input, or one a line where it is a table or a list
+    FOLDER            the files in it and below that have the endings of the kind, sorted; hidden ones are left out
+    LIST.csv          a table with a column `path`: a file a line, its path below the folder of the list
+    -                 stdin, once: a name a line; for rows, series and texts the data themselves a line
+
+What a line of a table has beside the input are columns of the user's own: the answer keeps them (`answer_to`). All of it
+is read as it is needed, so that ten million lines take no more memory than ten.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from chainrule.core.answers import flat
+from chainrule.core.errors import UserError
+from chainrule.data.catalog.sources import SOURCES
+from chainrule.data.tables.cells import Cells, check_header, unreadable
+from chainrule.data.tables.table_files import is_table_file, read_cells, table_ending
+
+T = TypeVar("T")
+STDIN = "-"
+PATH_COLUMN = "path"  # of a list of files
+NO_COLUMNS: Mapping[str, str] = {}
+
+
+class Asked(NamedTuple, Generic[T]):
+    """One input: what the answer calls it, what it is, and the columns of the user's own beside it."""
+
+    name: str
+    value: T
+    own: Mapping[str, str] = NO_COLUMNS
+
+
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items, the last of what is left.
+
+    >>> list(chunks("abcde", 2))
+    [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    remaining = iter(items)
+    while part := list(islice(remaining, size)):
+        yield part
+
+
+def answer_to(asked: Asked[Any], answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer with the input's name and the user's own columns before it.
+
+    A column of the user's own that is called as one of the answer's has `given_` before its name.
+
+    >>> answer_to(Asked("a.png", None, {"id": "7", "class": "cat"}), {"class": "dog"})
+    {'input': 'a.png', 'id': '7', 'given_class': 'cat', 'class': 'dog'}
+    """
+    if not asked.own:
+        return {"input": asked.name, **answer}
+    taken = {"input", *answer, *flat(answer)}
+    own = {f"given_{name}" if name in taken else name: cell for name, cell in asked.own.items()}
+    return {"input": asked.name, **own, **answer}
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+def asked_paths(inputs: Iterable[str]) -> Iterator[Asked[Path]]:
+    """The files and folders named: by themselves, by the lines of stdin, by lists; nothing is opened but the lists."""
+    for name in _with_stdin(inputs):
+        path = Path(name)
+        if table_ending(path) and not is_folder(name):
+            yield from (asked for cells in table_parts(path) for asked in _listed(cells))
+        else:
+            yield Asked(name, path)
+
+
+def asked_files(inputs: Iterable[str], endings: Collection[str], what: str) -> Iterator[Asked[Path]]:
+    """The files named, folders opened for those in them that end so; `what` they are is for messages: an image.
+
+    Raises:
+        UserError: nothing is named; a folder has no such file; a list has no column `path`, or names what is not there.
+    """
+    found = False
+    for asked in asked_paths(inputs):
+        if asked.value.is_dir():
+            for file in files_below(asked.value, endings, what):
+                yield Asked(str(file), file, asked.own)
+        else:
+            yield asked
+        found = True
+    if not found:
+        raise UserError(f"no {what} is named", expected="files, folders, lists, or a line each on stdin")
+
+
+def is_folder(text: str) -> bool:
+    """Whether what was given is the name of a folder: a text or a row may be longer than a name can be."""
+    try:
+        return bool(text) and Path(text).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def files_below(folder: Path, endings: Collection[str], what: str) -> list[Path]:
+    """The files in a folder, and in those in it, that end so, sorted; UserError where there is none."""
+    found = sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in endings
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        and not file.is_dir()
+    )
+    if not found:
+        raise UserError(
+            f"the folder holds no {what}", where=folder, expected="files ending in " + " ".join(sorted(endings))
+        )
+    return found
+
+
+def is_list(place: Path, columns: Collection[str] = ()) -> bool:
+    """Whether a table is a list of files: it has a column `path`, which is none of the columns that are asked for."""
+    return is_table_file(place) and PATH_COLUMN in next(table_parts(place)).header and PATH_COLUMN not in columns
+
+
+def _listed(cells: Cells) -> Iterator[Asked[Path]]:
+    if PATH_COLUMN not in cells.header:
+        raise UserError(
+            "the list has no column of files",
+            where=cells.origin,
+            expected=f"a column named {PATH_COLUMN}",
+            found=", ".join(cells.header[:10]),
+        )
+    at = cells.header.index(PATH_COLUMN)
+    for index, row in enumerate(cells.rows):
+        path = cells.folder / row[at].strip()
+        if not row[at].strip() or not path.exists():
+            raise UserError(
+                "there is no such file",
+                where=cells.where(index),
+                expected="a path below the folder of the list",
+                found=row[at] or "an empty cell",
+            )
+        yield asked_of(cells, index, path)._replace(name=str(path))
+
+
+# -- tables -----------------------------------------------------------------------------------------------------------
+
+MOST_LINES = 4096  # of a table that are in memory at a time
+_STREAMED = {".csv": None, ".tsv": "\t"}  # and the delimiter where it is known
+
+
+def asked_of(cells: Cells, row: int, value: T, used: Collection[str] = ()) -> Asked[T]:
+    """A row of a table as an input: called as it stands there; columns that are not used are the user's own."""
+    own = {name: cell for name, cell in zip(cells.header, cells.rows[row], strict=True) if name not in used}
+    return Asked(cells.where(row), value, own)
+
+
+def table_parts(place: Path) -> Iterator[Cells]:
+    """A table with column names, some thousand rows at a time; UserError names file and line.
+
+    Lines of a .csv or .tsv are read as they are needed; other forms, as `read_cells` has them, are read whole.
+    """
+    suffix = place.suffix.lower()
+    if suffix in _STREAMED and place.is_file() and not any(place.name in s.files for s in SOURCES.values()):
+        try:
+            with place.open("rb") as stream:
+                cells = _cells(_decoded(stream, str(place)), str(place), _STREAMED[suffix])
+                yield from _parts(cells, Cells([], [], (), str(place), folder=place.parent))
+        except OSError as error:
+            raise unreadable(place, error.strerror) from None
+    elif not is_table_file(place):
+        raise UserError("there is no such file", where=place, expected="a .csv or another table")
+    else:
+        whole = read_cells(place)
+        for rows, lines in zip(chunks(whole.rows, MOST_LINES), chunks(whole.lines, MOST_LINES), strict=True):
+            yield replace(whole, rows=rows, lines=lines)
+
+
+def stdin_table(columns: list[str], needed: Collection[str]) -> Iterator[Cells]:
+    """Rows on stdin: a CSV whose first line has the needed names, or without one the `columns` in their order."""
+    cells = _cells(_stdin(), "stdin")
+    first = next(cells, None)
+    if first is None:
+        raise UserError("there is nothing on stdin", expected="rows, a line each")
+    names = {name.strip() for name in first[1]}
+    bare = len(first[1]) == len(columns) and not names >= set(needed)
+    yield from _parts(chain([first], cells), Cells(columns if bare else [], [], (), "stdin"))
+
+
+def _parts(cells: Iterator[tuple[int, list[str]]], empty: Cells) -> Iterator[Cells]:
+    """Rows as parts of a table that has none yet; the first is the header where it has none either."""
+    where, header = empty.origin, empty.header
+    if not header:
+        number, names = next(cells, (0, []))
+        header = [name.strip() for name in names]
+        if header:
+            check_header(header, f"{where}, line {number}")
+    number = 0
+    for part in chunks(cells, MOST_LINES):
+        for number, row in part:
+            if len(row) != len(header):
+                raise UserError(
+                    "a row has the wrong number of values"
+                    if empty.header
+                    else "a line has another number of columns than the header",
+                    where=f"{where}, line {number}",
+                    expected=len(header),
+                    found=len(row),
+                )
+        yield replace(empty, header=header, rows=[row for _, row in part], lines=[line for line, _ in part])
+    if not number:
+        raise UserError("the table is empty", where=where, expected="a line of column names, then a line a sample")
+
+
+def _cells(
+    lines: Iterator[tuple[int, str]], where: str, delimiter: str | None = None
+) -> Iterator[tuple[int, list[str]]]:
+    """Each row of a CSV and the line that it ends on; empty lines are skipped.
+
+    Fields are separated by `delimiter`, else by whichever of comma, semicolon and tab the first line has most of.
+    """
+    first = next(lines, None)
+    if first is None:
+        return
+    at = [first[0]]
+
+    def counted() -> Iterator[str]:
+        for at[0], line in chain([first], lines):
+            yield line
+
+    reader = csv.reader(counted(), delimiter=delimiter or max(",;\t", key=first[1].count), strict=True)
+    try:
+        for row in reader:
+            if row:
+                yield at[0], row
+    except csv.Error as error:
+        raise unreadable(f"{where}, line {at[0]}", error) from None
+
+
+# -- texts ------------------------------------------------------------------------------------------------------------
+
+TEXT_COLUMN = "text"
+
+
+def stdin_texts() -> Iterator[Asked[str]]:
+    """Texts on stdin, a line each; a CSV where the first line is one of column names with `text` among them."""
+    lines = _stdin()
+    first = next(lines, None)
+    if first is None:
+        raise UserError("there is nothing on stdin", expected="texts, a line each")
+    header = next(_cells(iter([first]), "stdin"), (0, []))[1]
+    if TEXT_COLUMN in header and all(name.isidentifier() for name in header):
+        for part in _parts(_cells(chain([first], lines), "stdin"), Cells([], [], (), "stdin")):
+            yield from texts_of(part)
+        return
+    for _, line in chain([first], lines):
+        text = line.rstrip("\r\n")
+        if text.strip():
+            yield Asked(text, text)
+
+
+def texts_of(cells: Cells) -> Iterator[Asked[str]]:
+    """The texts of a table with a column `text`."""
+    if TEXT_COLUMN not in cells.header:
+        raise UserError(
+            "the table has no column of texts",
+            where=cells.origin,
+            expected="a column named text",
+            found=", ".join(cells.header[:10]),
+        )
+    at = cells.header.index(TEXT_COLUMN)
+    for index, row in enumerate(cells.rows):
+        if not row[at].strip():
+            raise UserError("a text is empty", where=cells.where(index), expected="words")
+        yield asked_of(cells, index, row[at])
+
+
+# -- stdin ------------------------------------------------------------------------------------------------------------
+
+
+def stdin_lines() -> Iterator[str]:
+    """What stdin has, a line each, empty ones left out."""
+    for _, line in _stdin():
+        if line.strip():
+            yield line.rstrip("\r\n")
+
+
+def _with_stdin(inputs: Iterable[str]) -> Iterator[str]:
+    for name in inputs:
+        if name == STDIN:
+            yield from (line for line in stdin_lines() if line != STDIN)
+        else:
+            yield name
+
+
+def _stdin() -> Iterator[tuple[int, str]]:
+    return _decoded(getattr(sys.stdin, "buffer", sys.stdin), "stdin")
+
+
+def _decoded(stream: Iterable[bytes | str], where: str) -> Iterator[tuple[int, str]]:
+    """Numbered lines in UTF-8, without the byte-order mark; UserError names the first that is not UTF-8."""
+    for number, line in enumerate(stream, 1):
+        try:
+            text = line if isinstance(line, str) else line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(
+                "a line is not UTF-8", where=f"{where}, line {number}", expected="text in UTF-8", found=error.reason
+            ) from None
+        yield number, text.removeprefix("\ufeff") if number == 1 else text

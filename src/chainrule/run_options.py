@@ -1,0 +1,186 @@
+"""Commands whose options their run decides: those of `predict` and `generate`, which each task declares for itself.
+
+The run is found among the words of the command line, its recipe in run.json, the options in the text of the task
+(`chainrule.core.verbs`): all without PyTorch. `--top 5`, `--top=5` and `top=5` mean the same.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from chainrule.core.errors import UserError
+from chainrule.core.recipe import Recipe
+from chainrule.core.settings import describe
+from chainrule.core.verbs import bind_options, expect_verb, recipe_of_run, verbs_of
+
+_RECIPE = "chainrule.recipe"  # where a context keeps the recipe of its run
+_NUMBERS = re.compile(r"-[\d.]")  # so begins a row, not an option: -0.5,1.2
+
+
+class RunCommand(click.Command):
+    """The command of a verb of `chainrule.core.verbs.ANSWERS`; its first argument is a run."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        return [*super().get_params(ctx), *self._own_options(ctx)]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        recipe = self._recipe(ctx, args)
+        if recipe is not None:
+            ctx.meta[_RECIPE] = recipe
+            args = self._sorted(ctx, recipe, args)
+        return super().parse_args(ctx, args)
+
+    def options_given(self, ctx: click.Context) -> dict[str, Any]:
+        """The options of the run's own, checked, with their values."""
+        recipe: Recipe = ctx.meta[_RECIPE]
+        given = {name: ctx.params.pop(name) for name in self._options(recipe)}
+        return bind_options(recipe, self._verb, {name: text for name, text in given.items() if text is not None})
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        own = self._own_options(ctx)
+        ordinary = [record for p in super().get_params(ctx) if (record := p.get_help_record(ctx)) is not None]
+        with formatter.section("Options"):
+            formatter.write_dl(ordinary)
+        if _RECIPE not in ctx.meta:
+            formatter.write_paragraph()
+            formatter.write_text(f"Each run has options of its own: chainrule {self._verb} RUN --help")
+            return
+        recipe: Recipe = ctx.meta[_RECIPE]
+        with formatter.section(f"Options of {recipe.name}, also as KEY=VALUE"):
+            formatter.write_dl(
+                [record for p in own if (record := p.get_help_record(ctx)) is not None] or [("none", "")]
+            )
+        formatter.write_paragraph()
+        formatter.write_text(verbs_of(recipe)[self._verb].doc)
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _verb(self) -> str:
+        assert self.name is not None
+        return self.name
+
+    def _options(self, recipe: Recipe) -> Mapping[str, Any]:
+        found = verbs_of(recipe).get(self._verb)
+        return found.options if found else {}
+
+    def _own_options(self, ctx: click.Context) -> list[click.Option]:
+        recipe = ctx.meta.get(_RECIPE)
+        return [] if recipe is None else [_option(*item) for item in self._options(recipe).items()]
+
+    def _recipe(self, ctx: click.Context, args: list[str]) -> Recipe | None:
+        """The recipe of the run that is named; None where help is asked for, or a shell completes, without one."""
+        named = [word for word, is_option in self._words(ctx, args, set()) if not is_option]
+        run = next((word for word in named if (Path(word) / "run.json").is_file()), named[0] if named else None)
+        tells = ctx.resilient_parsing or {"--help", "-h"} & set(args)
+        try:
+            recipe = recipe_of_run(run) if run is not None else None
+            if recipe is not None and not tells:
+                expect_verb(recipe, self._verb)
+        except UserError:
+            if not tells:
+                raise
+            return None
+        return recipe if recipe is None or self._verb in verbs_of(recipe) else None
+
+    def _sorted(self, ctx: click.Context, recipe: Recipe, args: list[str]) -> list[str]:
+        """The words with options first, those that were given as KEY=VALUE among them, and then the rest."""
+        own = self._options(recipe)
+        options, words, seen = list[str](), list[str](), set[str]()
+        for word, is_option in self._words(ctx, args, {f"--{name.replace('_', '-')}" for name in own}):
+            if not is_option and (pair := self._pair(word, own)) is not None:
+                word, is_option = pair, True
+            if not is_option:
+                words.append(word)
+                continue
+            name = word.partition("=")[0].removeprefix("--").replace("-", "_")
+            if name in own and name in seen:
+                raise UserError("an option is given twice", expected="once", found=word)
+            if (
+                name not in own
+                and not ctx.resilient_parsing
+                and word.startswith("--")
+                and not self._is_known(ctx, word)
+            ):
+                bind_options(recipe, self._verb, {name: word.partition("=")[2]})
+            seen.add(name)
+            options.append(word)
+        return [*options, "--", *words] if words else options
+
+    def _is_known(self, ctx: click.Context, word: str) -> bool:
+        return any(word.partition("=")[0] in p.opts for p in super().get_params(ctx))
+
+    def _pair(self, word: str, own: Mapping[str, Any]) -> str | None:
+        """`top=5` as `--top=5`; also what nearly is an option, so that it is told. Else it is an input, as a file is."""
+        name, equals, value = word.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals or not name.isidentifier() or _exists(word):
+            return None
+        near = name in own or difflib.get_close_matches(name, own, n=1)
+        takes_inputs = any(isinstance(p, click.Argument) and p.nargs == -1 for p in self.params)
+        return f"--{name.replace('_', '-')}={value}" if near or not takes_inputs else None
+
+    def _words(self, ctx: click.Context, args: list[str], own: set[str]) -> Iterator[tuple[str, bool]]:
+        """Each word of the command line and whether it is an option; an option with its value is one word."""
+        flags = {o for p in super().get_params(ctx) if isinstance(p, click.Option) and p.is_flag for o in p.opts}
+        takes = {
+            o for p in super().get_params(ctx) if isinstance(p, click.Option) and not p.is_flag for o in p.opts
+        } | own
+        remaining = iter(args)
+        for word in remaining:
+            if word == "--":
+                yield from ((rest, False) for rest in remaining)
+            elif not word.startswith("-") or word == "-" or _NUMBERS.match(word):
+                yield word, False
+            elif word in takes and word not in flags:
+                value = next(remaining, None)
+                glue = "=" if word.startswith("--") else ""
+                yield (word if value is None else f"{word}{glue}{value}"), True
+            else:
+                yield word, True
+
+
+def _option(name: str, parameter: Any) -> click.Option:
+    text = f"{describe(parameter.annotation)}; by default {shown_default(parameter.default)}"
+    return click.Option([f"--{name.replace('_', '-')}", name], metavar=name.upper(), help=text)
+
+
+def shown_default(value: Any) -> str:
+    """A default as it is typed.
+
+    >>> [shown_default(value) for value in (None, True, 0.5, (8, 8), "")]
+    ['none', 'yes', '0.5', '8,8', "''"]
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    if isinstance(value, (tuple, list)):
+        return ",".join(map(shown_default, value))
+    return f"{value:g}" if isinstance(value, float) else str(value) or "''"
+
+
+def _exists(word: str) -> bool:
+    try:
+        return Path(word).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def complete_options(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Options `key=` of the run named before, and files."""
+    command = context.command
+    assert isinstance(command, RunCommand)
+    recipe = context.meta.get(_RECIPE)
+    known = {} if recipe is None else command._options(recipe)
+    found = [
+        CompletionItem(f"{name}=", help=describe(p.annotation))
+        for name, p in known.items()
+        if name.startswith(incomplete)
+    ]
+    return found if found and incomplete else [*found, CompletionItem(incomplete, type="file")]
