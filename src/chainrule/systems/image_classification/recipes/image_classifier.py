@@ -121,6 +121,7 @@ def image_classifier(
         channels=channels or (len(published.preprocessing.mean) if published else 0),
         val_fraction=val_fraction,
         margin=published.preprocessing.resize / published.preprocessing.size if published else None,
+        may_stay=True,
     )
     model = run.place(card.build(**_form(network, data.spec, heads)))
     rule = optimizer_of(
