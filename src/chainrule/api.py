@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ def train(
     seed: int = 0,
     device: str = "auto",
     weights: str | None = None,
+    on_log: Callable[[dict[str, Any]], object] | None = None,
     **settings: Any,
 ) -> Run:
     """Trains a recipe, evaluates it on the test split, and gives the Run, whose folder holds everything.
@@ -49,12 +50,15 @@ def train(
         device: auto, cpu, cuda or mps.
         weights: a file to start from: safetensors, a state dict of torch.save, or for the networks that Caffe has too
             a .caffemodel; the folder of a run; or `torchvision`, which publishes weights for some of the networks.
+        on_log: called by the main process with each line of metrics that was written: step, epoch, values, seconds. What
+            it returns is not looked at. After a resume it is called again for the lines after the last checkpoint.
         settings: the recipe's own settings and those of `run_settings`.
 
     Raises:
         UserError: for anything wrong in what was asked, before the first step.
-        RunFailed: where the run could not be finished.
+        RunFailed: where the run could not be finished, or `on_log` raised something.
     """
+    _check_callback(on_log)
     found = get_recipe(recipe)
     values = bind(settings, found.build, run_settings, owner=f"the recipe {recipe}")
     common = {name: values.pop(name) for name in bind({}, run_settings, owner="")}
@@ -63,21 +67,35 @@ def train(
     run = Run.create(
         found, values, common, seed=seed, data=as_source(data), target=target, device=device, out=out, weights=weights
     )
+    run.metric_log.on_line = on_log
     return _train(run)
 
 
-def resume(folder: str | Path, *, data: Any = None, device: str | None = None) -> Run:
+def resume(
+    folder: str | Path,
+    *,
+    data: Any = None,
+    device: str | None = None,
+    on_log: Callable[[dict[str, Any]], object] | None = None,
+) -> Run:
     """Resumes a run exactly where its last checkpoint stands; the numbers are those of a run never stopped.
 
-    `data` are those that the run was given in Python, where it was: the same once more.
+    `data` are those that the run was given in Python, where it was: the same once more. `on_log` is as `train` has it.
     """
+    _check_callback(on_log)
     record = read_record(Path(folder))
     if record["status"] == "done":
         raise UserError(
             "this run is done", where=folder, cure=f"chainrule evaluate {folder}, or a new run with more epochs"
         )
     run = Run.load(folder, device or record["device"].partition(":")[0], trains=True, data=as_source(data))
+    run.metric_log.on_line = on_log
     return _train(run, resume=True)
+
+
+def _check_callback(on_log: object) -> None:
+    if on_log is not None and not callable(on_log):
+        raise UserError("on_log cannot be called", expected="a function of a line of metrics", found=repr(on_log))
 
 
 def _train(run: Run, resume: bool = False) -> Run:

@@ -67,3 +67,20 @@ def question(spec: dict[str, Any], place: Path) -> str:
     if "obs_size" in spec:
         return ",".join(["0.01"] * spec["obs_size"])
     raise AssertionError(f"tests/contracts/every_recipe.py does not know what to ask of data with {sorted(spec)}")
+
+
+def listed(asked: str, spec: dict[str, Any], place: Path) -> str:
+    """A CSV with a column `mine` that asks `question`'s question twice: of files a list, else lines of a table."""
+    file = place / "listed.csv"
+    if "size" in spec or "lags" in spec:
+        if "lags" in spec:
+            (place / "question.csv").write_text(f"{spec['target']}\n" + asked.replace(",", "\n") + "\n", "utf-8")
+        header, line = "path", "question.csv" if "lags" in spec else Path(asked).name
+    elif "columns" in spec:
+        header, line = Path(asked).read_text("utf-8").splitlines()
+    elif "obs_size" in spec:
+        header, line = ",".join(f"obs_{i}" for i in range(spec["obs_size"])), asked
+    else:
+        header, line = "text", f'"{asked}"'
+    file.write_text("".join(f"{one}\n" for one in (f"mine,{header}", f"a,{line}", f"b,{line}")), "utf-8")
+    return str(file)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chainrule.core.task import Figure
-from chainrule.reporting.learning_curves import metric_in_words, series_of
+from chainrule.reporting.learning_curves import metric_in_words, series_of, stages_of
 from chainrule.reporting.page import duration
 from chainrule.reporting.plots import curves
 from chainrule.run.run import Run
@@ -46,9 +46,16 @@ def compare(runs: Sequence[Run], names: Sequence[str]) -> dict[str, Any]:
 
 def _overlaid(runs: Sequence[Run], names: Sequence[str]) -> list[Figure]:
     """A plot a metric, a line a run; the validation's where there is one."""
-    all_series = [series_of(run) for run in runs]
+    all_series = [
+        {
+            f"{stage}: {name}" if stage else name: line
+            for stage in stages_of(run)
+            for name, line in series_of(run, stage).items()
+        }
+        for run in runs
+    ]
     metrics = list(dict.fromkeys(name for each in all_series for name in each))
-    metrics.sort(key=lambda m: (m == "lr", not m.startswith("val_")))
+    metrics.sort(key=lambda m: ((name := m.rpartition(": ")[2]) == "lr", not name.startswith("val_")))
     result = []
     for metric in metrics:
         lines = {name: each[metric] for name, each in zip(names, all_series, strict=True) if metric in each}

@@ -117,7 +117,11 @@ def _curve(run: Run) -> dict[str, Any] | None:
     names = list(dict.fromkeys(name for line in lines for name in line))
     wanted = [f"val_{target.metric}", "val_loss"] if target else ["val_loss"]
     name = next((n for n in [*wanted, *(n for n in names if n.startswith("val_")), "loss"] if n in names), None)
-    points = [(line["step"], line[name]) for line in lines if name in line and line[name] is not None] if name else []
+    if name is None:
+        return None
+    measured = [line for line in lines if line.get(name) is not None]
+    # Of a run with stages the last one that measured it.
+    points = [(line["step"], line[name]) for line in measured if line.get("stage") == measured[-1].get("stage")]
     points = [points[i * (len(points) - 1) // 39] for i in range(40)] if len(points) > 40 else points
     if len(points) < 2:
         return None

@@ -13,7 +13,7 @@ from chainrule.core.errors import ChainruleError, UserError
 from chainrule.core.task import Figure
 from chainrule.core.version import __version__
 from chainrule.reporting.comparison import compare, metrics_of, seconds_of
-from chainrule.reporting.learning_curves import PLACES, curve_figures, metric_in_words, series_of
+from chainrule.reporting.learning_curves import PLACES, curves_by_stage, metric_in_words, stages_of
 from chainrule.reporting.page import duration, number, write_page
 from chainrule.run.run import Run
 
@@ -65,7 +65,7 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
     if result and not study:
         size["parameters"] = f"{result['parameters']:,}"
     drawn, absent = _figures(run) if alone else ([], None)
-    series, tried = series_of(run), _tried(run) if alone else []
+    curves, tried = curves_by_stage(run) if alone else {}, _tried(run) if alone else []
     spec = record["data"].get("spec") or {}
     hidden = {"mean", "std", "fingerprint", "where"} if "classes" in spec else {"where"}
     return {
@@ -80,7 +80,7 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
         "target": _target(run),
         "source": record["data"]["source"],
         "seed": record["seed"],
-        "curves": None if study or (tried and not series) else curve_figures(series) if alone else [],
+        "curves": None if study or (tried and not curves) else curves,
         "figures": [*tried, *drawn],
         "figures_absent": absent,
         "films": films(run.folder / "figures") if alone else [],
@@ -103,7 +103,7 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
             "folder": str(run.folder),
             "created": record["created"],
             "time": duration(seconds_of(run)),
-            "steps": result["steps"] if result else max((line["step"] for line in run.log_lines()), default=0),
+            "steps": result["steps"] if result else _steps(run),
             **_chosen(result),
             "commit": record["commit"] or "not from a git checkout",
         },
@@ -112,18 +112,29 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
 
 
 def _tried(run: Run) -> list[Figure]:
-    """What was tried side by side, settings or starts, a row each, and which was kept."""
-    lines = [line for line in run.log_lines() if "candidate" in line]
+    """What was tried side by side, settings or starts, a row each, and which was kept; of each stage that tried some."""
+    tables = [_tried_in(run, stage) for stage in stages_of(run)]
+    return [table for table in tables if table is not None]
+
+
+def _tried_in(run: Run, stage: str) -> Figure | None:
+    lines = [line for line in run.log_lines() if "candidate" in line and line.get("stage", "") == stage]
     if not lines:
-        return []
+        return None
     names = [name for name in dict.fromkeys(key for line in lines for key in line) if name not in PLACES]
-    chosen = (run.result() or {}).get("chosen") or {"step": None}
+    chosen = _bests(run.result()).get(stage) or {"step": None}
     head = [*(metric_in_words(name) for name in names), *([""] if chosen["step"] is not None else [])]
     rows = [[number(line.get(name, "-")) for name in names] for line in lines]
     for line, row in zip(lines, rows, strict=True):
         row += (["kept"] if line["step"] == chosen["step"] else [""]) if chosen["step"] is not None else []
     caption = f"Kept for its {metric_in_words(chosen['metric'])}." if chosen["step"] is not None else ""
-    return [Figure("What was tried", caption, table=[head, *rows])]
+    return Figure(f"What was tried in {stage}" if stage else "What was tried", caption, table=[head, *rows])
+
+
+def _steps(run: Run) -> int:
+    """Steps of a run that has not ended, as its lines say: of all its stages."""
+    last = {line.get("stage", ""): line["step"] for line in run.log_lines()}
+    return sum(last.values())
 
 
 def films(folder: Path) -> list[dict[str, Any]]:
@@ -228,9 +239,17 @@ def _summary(run: Run) -> str:
         return ""
 
 
+def _bests(result: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """What each stage chose; under an empty name in a run that has no stages."""
+    chosen = (result or {}).get("chosen") or {}
+    return {"": chosen} if "metric" in chosen else chosen
+
+
 def _chosen(result: Mapping[str, Any] | None) -> dict[str, str]:
-    best = (result or {}).get("chosen")
-    return {"weights chosen": f"epoch {best['epoch'] + 1}, {best['metric']} {number(best['value'])}"} if best else {}
+    return {
+        f"weights chosen{' in ' + stage if stage else ''}": f"epoch {best['epoch'] + 1}, {best['metric']} {number(best['value'])}"
+        for stage, best in _bests(result).items()
+    }
 
 
 def _short(value: Any) -> Any:

@@ -16,6 +16,7 @@ So the state that is saved is always that between two steps, and resuming from i
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -26,8 +27,9 @@ import torch
 
 from chainrule.core.device import World, choose_device, hardware, join_world
 from chainrule.core.discovery import get_recipe
-from chainrule.core.errors import Interrupted, RunFailed, UserError
+from chainrule.core.errors import Interrupted, RunFailed, UserError, missing_extra
 from chainrule.core.recipe import Recipe
+from chainrule.optim.compiler_import import spare_compiler
 from chainrule.run.folder import RunFolder, claim
 from chainrule.run.metric_log import read_metrics
 from chainrule.run.record import Record, circumstances, new_record, read_record
@@ -128,6 +130,8 @@ class Run(LoopSurface):
         """What the recipe built, with fresh weights; `open_task` has the trained ones."""
         if self._task is None:
             torch.manual_seed(self.seed)
+            if self.common["compile"] != "yes":
+                spare_compiler()
             settings = {key: tuple(v) if isinstance(v, list) else v for key, v in self.record["settings"].items()}
             self._task = self.recipe.build(self, **settings)
             self.write_record()
@@ -143,6 +147,23 @@ class Run(LoopSurface):
     def log_lines(self) -> list[dict[str, Any]]:
         """What metrics.jsonl holds."""
         return read_metrics(self.folder / "metrics.jsonl")
+
+    def metrics(self) -> Any:
+        """What metrics.jsonl holds, as a frame of pandas: a row a line, a column a metric, NaN where it was not measured.
+
+        Raises:
+            UserError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise missing_extra("pandas", "tables") from None
+        return pandas.DataFrame(self.log_lines())
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it. By name, since reports stand above runs."""
+        html: str = importlib.import_module("chainrule.reporting.notebook").show(self)
+        return html
 
     def result(self) -> dict[str, Any] | None:
         """What result.json holds, or None before the end."""
