@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from chainrule.run.notebook_bar import NotebookBar, in_notebook
 
 T = TypeVar("T")
-PATIENCE_S = 2.0  # for so long nobody is told anything
+PATIENCE_S, EVERY_S = 2.0, 5.0  # for so long nobody is told anything; and then where this is no terminal
 
 
 def say(text: str) -> None:
@@ -132,11 +132,17 @@ def counted(items: Iterable[T], title: str, unit: str) -> Iterator[T]:
         title, unit: `predict`, `answers`: what the person reads.
     """
     progress, number, begun = Progress(title), 0, time.monotonic()
+    told = begun + PATIENCE_S - EVERY_S  # the next line comes `EVERY_S` after it
     try:
         for item in items:
             number += 1
-            if time.monotonic() - begun > PATIENCE_S:
-                progress.update(number, None if sys.stderr.isatty() else {unit: number})
+            now = time.monotonic()
+            if sys.stderr.isatty():
+                if now - begun > PATIENCE_S:
+                    progress.update(number)
+            elif now - told > EVERY_S:
+                told = now
+                say(f"{title}: {number:,} {unit}")
             yield item
     finally:
         progress.close()
