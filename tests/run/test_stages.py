@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import os
 import random
 import shutil
@@ -31,11 +32,11 @@ from chainrule.run.weights.files import read_weights
 from chainrule.run.weights.loading import load_learnt
 from chainrule.run.weights.provenance import record_of
 from chainrule.systems.graphical.em import em
-from tests.contracts.endurance import CONTEXT
 from tests.run.test_killed_writes import Killed, kill_at
 from tests.run.together import can_fork, together
 from tests.run.toy import EachStep, Net, new, reopened, rows
 
+FORK = multiprocessing.get_context("fork" if os.name == "posix" else None)  # a child that has imported all
 STAGES = ("pretrain", "cluster", "fine-tune")
 
 
@@ -180,6 +181,7 @@ def test_each_stage_has_its_own(whole: Path) -> None:
     assert list(result["chosen"]) == list(STAGES)
     assert result["chosen"]["cluster"]["metric"] == "log_likelihood"
     assert result["steps"] == sum(line["step"] for line in last.values())
+    assert reopened(whole).best == result["chosen"]["fine-tune"]  # after all of them, the last one's
     names = sorted(file.name for file in (whole / "checkpoint" / "stages").iterdir())
     assert names == sorted(f"{name}{what}.safetensors" for name in STAGES for what in ("", "-best"))
 
@@ -494,10 +496,10 @@ def killed(folder: Path, kills: int, duration_s: float) -> int:
     """Trains in children that are killed at random instants, at most `kills` times; gives how many kills it took."""
     draw, done = random.Random(folder.name), 0
     while not (folder / "result.json").is_file():
-        child = CONTEXT.Process(target=_child, args=(str(folder),))
+        child = FORK.Process(target=_child, args=(str(folder),))
         child.start()
         if done < kills:
-            child.join(timeout=draw.uniform(0.05, duration_s))
+            child.join(timeout=draw.uniform(0.02, duration_s))
         else:
             child.join()
         if child.is_alive():
@@ -510,7 +512,8 @@ def killed(folder: Path, kills: int, duration_s: float) -> int:
     return done
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+@can_fork[0]
+@can_fork[1]
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_random(kills: int, whole: Path, tmp_path: Path) -> None:
     begun = time.monotonic()
