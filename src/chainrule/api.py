@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Unpack
 
+from chainrule.core.data_request import DataRequest
+from chainrule.core.data_words import request_of, shares_as_settings
 from chainrule.core.device import leave_world
 from chainrule.core.discovery import all_recipes, get_recipe
 from chainrule.core.errors import UserError
 from chainrule.core.own_code.given import OwnWords, divided, is_own, separated
 from chainrule.core.own_code.loading import told_by_line
 from chainrule.core.recipe import Recipe
-from chainrule.core.settings import bind
+from chainrule.core.settings import bind, parameters
 from chainrule.core.task import Exports, Generates, HasNumParameters, HasPretrained, Predicts
 from chainrule.core.verbs import bind_options, expect_verb, recipe_of_run
 from chainrule.data.catalog.published_weights import find_weights
 from chainrule.data.given.reading import as_source
 from chainrule.data.given.source import Given
+from chainrule.data.kinds.recognition import expect_kind
+from chainrule.data.layout import layout_of
 from chainrule.models import PUBLISHERS, published_weights, recognise
 from chainrule.reporting.answers import answer_file, is_answer_file
 from chainrule.run.progress import counted
@@ -33,10 +37,13 @@ def train(
     *,
     data: Any = None,
     target: str | None = None,
+    val: str | Path | float | None = None,
+    test: str | Path | float | None = None,
     out: str | Path | None = None,
     seed: int = 0,
     device: str = "auto",
     weights: str | None = None,
+    on_log: Callable[[dict[str, Any]], object] | None = None,
     model: Any = None,
     **settings: Any,
 ) -> Run:
@@ -44,49 +51,61 @@ def train(
 
     Args:
         recipe: its name, as `chainrule list` shows it.
-        data: a known data set or a path; the recipe's own by default. Or data themselves: (x, y) of arrays or tensors,
-            a frame, a Dataset of torch, see `chainrule.data.given.reading.given`.
+        data: a known data set or a path; the recipe's own by default. Several by role: {"train": A, "test": B},
+            {"images": DIR, "labels": FILE}. Or data themselves: (x, y) of arrays or tensors, a frame, a Dataset of
+            torch, see `chainrule.data.given.reading.given`.
         target: the column of labels, for tables.
+        val, test: what validates and what measures: a share to hold out, or a path or name of data of its own.
         out: the run folder, new or empty; runs/RECIPE-N by default.
         seed: decides every random draw.
         device: auto, cpu, cuda or mps.
         weights: a file to start from: safetensors, a state dict of torch.save, or for the networks that Caffe has too
             a .caffemodel; the folder of a run; or `torchvision`, which publishes weights for some of the networks.
+        on_log: called by the main process with each line of metrics that was written: step, epoch, values, seconds. What
+            it returns is not looked at. After a resume it is called again for the lines after the last checkpoint.
         model: a network of your own, where the recipe has a setting `network`: a class of modules, a function that returns
             one, or a module, which is then trained in place. `loss` and `metrics` may be functions likewise.
         settings: the recipe's own settings and those of `run_settings`.
 
     Raises:
         UserError: for anything wrong in what was asked, before the first step.
-        RunFailed: where the run could not be finished.
+        RunFailed: where the run could not be finished, or `on_log` raised something.
     """
+    _check_callback(on_log)
     found = get_recipe(recipe)
+    settings, val, test = shares_as_settings(settings, parameters(found.build), _plain(val), _plain(test))
     own, settings, words = separated(settings, model, found.build, owner=f"the recipe {recipe}")
     values = bind(settings, found.build, run_settings, owner=f"the recipe {recipe}") | words
     common = {name: values.pop(name) for name in bind({}, run_settings, owner="")}
     if seed < 0:
         raise UserError("the seed is out of range", expected="a whole number, 0 or more", found=seed)
+    request = request_of(as_source(data) or found.data, target=target, val=val, test=test, seed=seed)
+    expect_kind(request, found)
     run = Run.create(
-        found,
-        values,
-        common,
-        seed=seed,
-        data=as_source(data),
-        target=target,
-        device=device,
-        out=out,
-        weights=weights,
-        own=own,
+        found, values, common, seed=seed, data=request, target=target, device=device, out=out, weights=weights, own=own
     )
+    run.metric_log.on_line = on_log
     return _train(run)
 
 
-def resume(folder: str | Path, *, data: Any = None, device: str | None = None, **own: Unpack[OwnWords]) -> Run:
+def _plain(share: str | Path | float | None) -> str | float | None:
+    return str(share) if isinstance(share, Path) else share
+
+
+def resume(
+    folder: str | Path,
+    *,
+    data: Any = None,
+    device: str | None = None,
+    on_log: Callable[[dict[str, Any]], object] | None = None,
+    **own: Unpack[OwnWords],
+) -> Run:
     """Resumes a run exactly where its last checkpoint stands; the numbers are those of a run never stopped.
 
-    `data` are those that the run was given in Python, where it was: the same once more. Code of the user's own is given
-    again likewise: see `Run.load`, for the other verbs too.
+    `data` are those that the run was given in Python, where it was: the same once more. `on_log` is as `train` has it.
+    Code of the user's own is given again likewise: see `Run.load`, for the other verbs too.
     """
+    _check_callback(on_log)
     record = read_record(Path(folder))
     if record["status"] == "done":
         raise UserError(
@@ -94,7 +113,13 @@ def resume(folder: str | Path, *, data: Any = None, device: str | None = None, *
         )
     device = device or record["device"].partition(":")[0]
     run = Run.load(folder, device, trains=True, data=as_source(data), **own)
+    run.metric_log.on_line = on_log
     return _train(run, resume=True)
+
+
+def _check_callback(on_log: object) -> None:
+    if on_log is not None and not callable(on_log):
+        raise UserError("on_log cannot be called", expected="a function of a line of metrics", found=repr(on_log))
 
 
 def _train(run: Run, resume: bool = False) -> Run:
@@ -127,7 +152,7 @@ def _opening(run: Run) -> str:
     counts = (run.record["data"].get("spec") or {}).get("counts") or {}
     parameters = count_parameters(run)
     parts = [
-        ", ".join([run.record["data"]["source"], *(f"{count:,} {split}" for split, count in counts.items())]),
+        ", ".join([str(run.data), *(f"{count:,} {split}" for split, count in counts.items())]),
         f"{parameters:,} parameters" if parameters else "",
         str(run.device),
         str(run.folder),
@@ -204,16 +229,24 @@ def evaluate(
     return measure(Run.load(folder, device, **own), as_source(data))
 
 
-def measure(run: Run, data: str | None) -> dict[str, float]:
+def measure(run: Run, data: str | Mapping[str, str] | None) -> dict[str, float]:
     """Metrics of an opened run. Its own data by name mean its test split: what it learnt from measures nothing."""
     if isinstance(data, Given) and data == run.record["data"].get("source"):
         run.take_data(data)
-    return run.open_task().evaluate(None if data is None or _is_own(data, run.record["data"]["source"]) else data)
+    if data is None or _is_own(data, run.data):
+        return run.open_task().evaluate(None)
+    request = request_of(data, target=run.data.target)
+    expect_kind(request, run.recipe)
+    return run.open_task().evaluate(request.source if request.is_one else layout_of(request))
 
 
-def _is_own(data: str, own: str) -> bool:
+def _is_own(data: str | Mapping[str, str], own: DataRequest) -> bool:
     """Whether two names mean the same data: the same word, or the same place however it is written."""
-    return data == own or (Path(data).exists() and Path(own).exists() and Path(data).samefile(own))
+    named = {"": data} if isinstance(data, str) else data
+    if named.keys() != own.sources.keys():
+        return False
+    pairs = ((place, own.sources[role]) for role, place in named.items())
+    return all(a == b or (Path(a).exists() and Path(b).exists() and Path(a).samefile(b)) for a, b in pairs)
 
 
 def predict(

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from chainrule import completion
+from chainrule.core.data_words import parse_sources, request_of
 from chainrule.core.errors import ChainruleError
 from chainrule.core.own_code.loading import told_by_line
 from chainrule.core.settings import describe, parameters, parse_pairs
@@ -182,8 +183,15 @@ _TOPICS = {"activations": _show_activations, "policies": _show_policies, "networ
 @cli.command(context_settings={"ignore_unknown_options": False})
 @click.argument("recipe", shell_complete=completion.recipes)
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE ...]", shell_complete=completion.settings)
-@click.option("--data", help="A known data set (chainrule data list) or a path.", shell_complete=completion.data)
+@click.option(
+    "--data",
+    multiple=True,
+    help="A known data set (chainrule data list) or a path; several by role: train=, val=, test=, images=, labels=.",
+    shell_complete=completion.data,
+)
 @click.option("--target", help="The column of labels, for tables.")
+@click.option("--val", help="What validates: a share to hold out, or a path of its own.")
+@click.option("--test", help="What measures: a share to hold out, or a path of its own.")
 @click.option("--out", type=click.Path(), help="The run folder, new or empty; runs/RECIPE-N by default.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides every random draw.")
 @_DEVICE
@@ -192,7 +200,7 @@ _TOPICS = {"activations": _show_activations, "policies": _show_policies, "networ
     help="What to start from: a file (safetensors, a state dict in .pth, .caffemodel), a run, or torchvision.",
 )
 @_AS_JSON
-def train(recipe: str, settings: Sequence[str], as_json: bool, **options: Any) -> None:
+def train(recipe: str, settings: Sequence[str], data: Sequence[str], as_json: bool, **options: Any) -> None:
     """Train RECIPE, evaluate it on the test split, write a run folder."""
     from chainrule.core.discovery import get_recipe
     from chainrule.core.settings import bind
@@ -204,10 +212,10 @@ def train(recipe: str, settings: Sequence[str], as_json: bool, **options: Any) -
     bind(pairs, found.build, run_settings, owner=f"the recipe {recipe}")
     from chainrule import api
 
-    clash = {"data", "target", "out", "seed", "device", "weights"} & set(pairs)
+    clash = {"data", "target", "val", "test", "out", "seed", "device", "weights"} & set(pairs)
     if clash:  # a recipe's setting never has these names
         raise click.UsageError(f"--{clash.pop()} is an option, not a setting")
-    words: dict[str, Any] = {**options, **pairs}
+    words: dict[str, Any] = {**options, **pairs, "data": parse_sources(data)}
     _done(api.train(recipe, **words), as_json)
 
 
@@ -238,17 +246,17 @@ def _done(run: Any, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("run", type=click.Path())
-@click.option("--data", help="Other data of the same kind.")
+@click.option("--data", multiple=True, help="Other data of the same kind; several by role, as for train.")
 @_DEVICE
 @_CODE
 @_AS_JSON
-def evaluate(run: str, data: str | None, device: str, code: tuple[str, ...], as_json: bool) -> None:
+def evaluate(run: str, data: Sequence[str], device: str, code: tuple[str, ...], as_json: bool) -> None:
     """Test metrics of RUN, on its own test split or on other data."""
     from chainrule import api
     from chainrule.run.run import Run
 
     opened = Run.load(run, device, code=code)
-    metrics = api.measure(opened, data)
+    metrics = api.measure(opened, parse_sources(data))
     if as_json:
         click.echo(json.dumps(api.summary(opened, metrics)))
     else:
@@ -417,14 +425,14 @@ def data_get(name: str) -> None:
 
 
 @data.command("check")
-@click.argument("path")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH|ROLE=PATH...")
 @click.option("--target", help="The column of labels, for tables.")
 @_AS_JSON
-def data_check(path: str, target: str | None, as_json: bool) -> None:
-    """Say what PATH is recognised as, with counts, and what is wrong with it."""
+def data_check(paths: Sequence[str], target: str | None, as_json: bool) -> None:
+    """Say what PATH is recognised as, with counts, and what is wrong with it; or train=PATH test=PATH and the like."""
     from chainrule.data.check import check
 
-    found = check(path, target)
+    found = check(request_of(parse_sources(paths) or "", target=target), target)
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False))
         return

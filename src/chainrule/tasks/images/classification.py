@@ -22,10 +22,12 @@ from chainrule.data.images.decoding import SUFFIXES
 from chainrule.data.images.loading import ImageSplit, decode_files, read_other_images
 from chainrule.data.images.spec import ImageSpec
 from chainrule.data.inputs import answer_to, asked_files, chunks
+from chainrule.data.layout import Place
 from chainrule.functional.metrics.calibration import expected_calibration_error
 from chainrule.loops.supervised import fit
 from chainrule.nn.normalization.batch_norm import single_value_layer
 from chainrule.nn.normalization.normalize import Normalize
+from chainrule.run.autocast import choose_autocast, in_float32
 from chainrule.run.compiling import compiled
 from chainrule.run.input_normalization import pixel_normalization
 from chainrule.run.run import Run
@@ -128,7 +130,7 @@ class ImageClassifier:
             x = change(x, moment)
         return self.normalize(x)
 
-    def evaluate(self, data: str | None = None) -> dict[str, float]:
+    def evaluate(self, data: Place | None = None) -> dict[str, float]:
         if data is not None:
             other = read_other_images(data, self.run.data.target, self.data.spec)
             return self._all_scores(self.logits(other.x), other.y)
@@ -234,11 +236,17 @@ def descend(task: ImageClassifier, batches: Batches) -> None:
     """Gradient descent on the task's objective, by autograd: `chainrule.loops.supervised.fit`."""
     run = task.run
     task.expect_statistics(batches)
+    choose_autocast(run, task.modules(), task.example(), task.batch_size)
     network = compiled(run, run.wrap_distributed(task.model, rests=task.objective.rests), batch_size=task.batch_size)
+
+    def forward(x: Tensor) -> Any:
+        """Answers in float32 also under autocast: losses are differences of numbers that are close."""
+        return in_float32(network(x))
+
     fit(
         run,
         modules=task.modules(),
-        objective=lambda batch: task.objective(network, replace(batch, x=task.inputs(batch))),
+        objective=lambda batch: task.objective(forward, replace(batch, x=task.inputs(batch))),
         optimizer=task.optimizer,
         schedule=task.schedule,
         train=batches,

@@ -29,6 +29,7 @@ FORM = ("hidden", "activation", "dropout", "input_dropout", "init")  # settings 
     "mlp",
     task="image classification",
     data="digits",
+    kinds=("images",),
     source="Rumelhart, Hinton, Williams 1986; Simard, Steinkraus, Platt 2003; Srivastava et al. 2014",
     model="mlp",
     target=Target(
@@ -88,6 +89,7 @@ def mlp(
     "mlp-table",
     task="table classification",
     data="breast-cancer",
+    kinds=("table",),
     source="Rumelhart, Hinton, Williams 1986",
     model="mlp",
     model_setting="network",
@@ -180,6 +182,7 @@ def mlp_table(
     "mlp-regression",
     task="table regression",
     data="diabetes",
+    kinds=("table",),
     source="Rumelhart, Hinton, Williams 1986",
     model="mlp",
     model_setting="network",

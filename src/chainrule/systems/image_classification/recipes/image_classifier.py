@@ -29,6 +29,7 @@ Optimizer = Literal["sgd", "nesterov", "adam", "adamw"]
     "image-classifier",
     task="image classification",
     data="digits",
+    kinds=("images",),
     source="He et al. 2016 for the network; Szegedy et al. 2015, DeVries and Taylor 2017, Zhang et al. 2018 for augmentation",
     model="resnet18",
     model_setting="network",
@@ -120,6 +121,7 @@ def image_classifier(
         channels=channels or (len(published.preprocessing.mean) if published else 0),
         val_fraction=val_fraction,
         margin=published.preprocessing.resize / published.preprocessing.size if published else None,
+        may_stay=True,
     )
     form = _offered(data.spec)
     if card is not None:
