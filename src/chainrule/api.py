@@ -198,7 +198,7 @@ def _report(run: Run) -> None:
     if run.world.is_main_process:
         from chainrule.reporting.report import write_report
 
-        data = run.record["data"].get("source")
+        data = run.data.sources.get("")
         write_report([run if run.world.size == 1 else Run.load(run.folder, run.device.type, data=data)], None)
 
 
@@ -231,7 +231,7 @@ def evaluate(
 
 def measure(run: Run, data: str | Mapping[str, str] | None) -> dict[str, float]:
     """Metrics of an opened run. Its own data by name mean its test split: what it learnt from measures nothing."""
-    if isinstance(data, Given) and data == run.record["data"].get("source"):
+    if isinstance(data, Given) and data == run.data.sources.get(""):
         run.take_data(data)
     if data is None or _is_own(data, run.data):
         return run.open_task().evaluate(None)
