@@ -17,6 +17,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.device import World
 from chainrule.core.errors import Interrupted, RunFailed, UserError
 from chainrule.data.batches import Batches
 from chainrule.loops.experiment import Rows, experiment
@@ -61,7 +62,7 @@ class Mixture(nn.Module):
         super().__init__()
         self.register_buffer("means", torch.zeros(2, 3))
 
-    def expectation(self, x: Tensor) -> Found:
+    def expectation(self, x: Tensor, world: World | None = None) -> Found:
         log = -0.5 * (x[:, None] - self.means).square().sum(2) - math.log(2)  # (N, 2)
         return Found(log.logsumexp(1).mean(), log.softmax(1), x)
 
@@ -565,6 +566,10 @@ def test_a_stage_without_a_loop(tmp_path: Path) -> None:
             run.keep(net=net)
             if not stage.finished:
                 nn.init.uniform_(net.last.bias)
+        with run.stage("dear") as stage:
+            if not stage.finished:  # all of it is left out
+                run.keep(other=Net())
+                torch.rand(3)
         return stage, net, torch.rand(()).item()
 
     stage, net, after = act(new(tmp_path / "run"))

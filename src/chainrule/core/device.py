@@ -165,9 +165,24 @@ def leave_world() -> None:
         dist.destroy_process_group()
 
 
-def autocast(device: torch.device, setting: str) -> contextlib.AbstractContextManager[object]:
-    """bfloat16 autocast: by default on CUDA where the hardware has it; `yes` and `no` decide it."""
-    wanted = setting == "yes" or (setting == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
+def bfloat16_units() -> str | None:
+    """What of this CPU multiplies in bfloat16 faster than in float32: AMX or AVX512-BF16; None where it has neither."""
+    has = torch.cpu.get_capabilities()
+    names = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16"}
+    return next((name for key, name in names.items() if has.get(key)), None)
+
+
+def autocast(
+    device: torch.device, setting: str, chosen: str | None = None
+) -> contextlib.AbstractContextManager[object]:
+    """bfloat16 autocast where that dtype was chosen (`chainrule.run.autocast`).
+
+    Where nothing was, `yes` and `no` decide it, and `auto` is yes on CUDA where the hardware has it.
+    """
+    if chosen is not None:
+        wanted = chosen == "bfloat16"
+    else:
+        wanted = setting == "yes" or (setting == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
     return torch.autocast(device.type, torch.bfloat16) if wanted else contextlib.nullcontext()
 
 

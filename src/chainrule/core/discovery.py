@@ -12,11 +12,13 @@ import importlib
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from chainrule.core.card import Card
 from chainrule.core.errors import ChainruleError, unknown
 from chainrule.core.recipe import Recipe
 
+T = TypeVar("T")
 SYSTEMS = "chainrule.systems"  # by name: nothing here imports upwards
 
 
@@ -76,10 +78,20 @@ def _text_of(file: Path) -> str:
     return file.read_text("utf-8")
 
 
-def _modules() -> Iterator[tuple[str, Path]]:
-    """The name and the file of every module below `chainrule.systems`, in order."""
-    for root in map(Path, importlib.import_module(SYSTEMS).__path__):
+def find_records(record: type[T], rooms: Iterable[str]) -> list[T]:
+    """The records of a class that modules below these rooms make and keep under a name, in the order of the modules.
+
+    Only modules whose text makes one are imported.
+    """
+    making = re.compile(rf"^\w+ = {record.__name__}\(", re.MULTILINE)
+    modules = [name for room in rooms for name, file in _modules(room) if making.search(_text_of(file))]
+    return [v for name in modules for v in vars(importlib.import_module(name)).values() if isinstance(v, record)]
+
+
+def _modules(room: str = SYSTEMS) -> Iterator[tuple[str, Path]]:
+    """The name and the file of every module below a room, in order."""
+    for root in map(Path, importlib.import_module(room).__path__):
         for file in sorted(root.rglob("*.py")):
             inside = file.relative_to(root).with_suffix("").parts
             if not any(part.startswith(".") for part in inside):
-                yield ".".join((SYSTEMS, *inside)).removesuffix(".__init__"), file
+                yield ".".join((room, *inside)).removesuffix(".__init__"), file

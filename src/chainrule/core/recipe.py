@@ -62,6 +62,7 @@ class Recipe:
     tiny: Mapping[str, Any] = field(default_factory=dict)
     summary_zh: str = ""
     topics: tuple[Topic, ...] = ()
+    kinds: tuple[str, ...] = ()  # of data that it learns from, the usual one first; () where it makes its own
 
     @property
     def family(self) -> str:
@@ -100,12 +101,25 @@ def recipe(
     tiny: Mapping[str, Any] | None = None,
     summary_zh: str = "",
     topics: tuple[Topic, ...] = (),
+    kinds: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Any]], Recipe]:
     """Turns a function `(run, *, settings...) -> Task` into a Recipe."""
 
     def wrap(build: Callable[..., Any]) -> Recipe:
         return Recipe(
-            name, task, data, source, build, model, model_setting, target, headline, tiny or {}, summary_zh, topics
+            name,
+            task,
+            data,
+            source,
+            build,
+            model,
+            model_setting,
+            target,
+            headline,
+            tiny or {},
+            summary_zh,
+            topics,
+            kinds,
         )
 
     return wrap

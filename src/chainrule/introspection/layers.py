@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from chainrule.core.course import Topic
 from chainrule.core.recipe import Recipe
 from chainrule.introspection.tensors import first_tensor
+from chainrule.nn.cost import MultiplyAdds, recurrent_cost
 
 if TYPE_CHECKING:
     from chainrule.core.card import Card
@@ -55,7 +53,7 @@ def layers(module: nn.Module, inputs: tuple[Any, ...]) -> list[Layer]:
     [('', 8, 6)]
     """
     found: list[Layer] = []
-    counter = _MultiplyAdds()
+    counter = MultiplyAdds()
     inside: list[int] = [0]  # multiply-adds of the calls that ended within each open one
     starts: list[int] = []
     counted: set[int] = set()
@@ -70,7 +68,7 @@ def layers(module: nn.Module, inputs: tuple[Any, ...]) -> list[Layer]:
             spent = counter.total - start
             own = spent - within
             if isinstance(layer, nn.RNNBase):
-                own = _recurrent_cost(layer, args[0] if args else kwargs["input"])
+                own = recurrent_cost(layer, args[0] if args else kwargs["input"])
             inside[-1] += spent
             new, shared = _own_parameters(layer, counted)
             if own or new or shared or not any(True for _ in layer.children()):
@@ -84,36 +82,6 @@ def layers(module: nn.Module, inputs: tuple[Any, ...]) -> list[Layer]:
             hooks.enter_context(layer.register_forward_hook(after(name), with_kwargs=True))
         module(*inputs)
     return found + _never_called(module, counted)
-
-
-class _MultiplyAdds(TorchDispatchMode):
-    """Counts while it is entered, by PyTorch's own formulas for its core operators.
-
-    `FlopCounterMode` has the same formulas and takes a second to load: it brings in the compiler.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.flops = 0
-
-    @property
-    def total(self) -> int:
-        return self.flops // 2  # a multiplication and an addition are two operations
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """What is True by default, and loads the compiler to be kept out of what it compiles; here nothing is."""
-        return False
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        with self:  # an operator that is made of others counts by these
-            result = func.decompose(*args, **kwargs)
-        if result is NotImplemented:
-            result = func(*args, **kwargs)
-            formula: Any = flop_registry.get(func.overloadpacket)
-            self.flops += formula(*args, **kwargs, out_val=result) if formula is not None else 0
-        return result
 
 
 def parameter_rows(module: nn.Module) -> list[Layer]:
@@ -159,19 +127,6 @@ def _never_called(module: nn.Module, counted: set[int]) -> list[Layer]:
         if new:
             rest.append(Layer(name, type(layer).__name__, (), new, 0, called=False))
     return rest
-
-
-def _recurrent_cost(layer: nn.RNNBase, source: Any) -> int:
-    """Multiply-adds: a step of a direction takes gates x hidden x (input + state), and hidden x projection if any."""
-    steps = len(source.data) if isinstance(source, PackedSequence) else source.numel() // source.shape[-1]
-    gates = {"LSTM": 4, "GRU": 3}.get(layer.mode, 1)
-    directions = 2 if layer.bidirectional else 1
-    state = layer.proj_size or layer.hidden_size
-    total = 0
-    for depth in range(layer.num_layers):
-        inputs = layer.input_size if depth == 0 else state * directions
-        total += directions * (gates * layer.hidden_size * (inputs + state) + layer.hidden_size * layer.proj_size)
-    return total * steps
 
 
 def _shape(output: object) -> tuple[int, ...]:

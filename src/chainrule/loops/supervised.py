@@ -51,14 +51,18 @@ def fit(
     """
     run.keep(**modules, optimizer=optimizer, schedule=schedule, **(keep or {}))
     parameters = [p for module in modules.values() for p in module.parameters()]
+
+    def loss_of(batch: Record) -> Tensor:
+        with run.autocast():
+            return objective(batch)
+
     for _ in run.epochs(epochs):
         for module in modules.values():
             module.train()
         for batch in run.batches(train):
             # 1. Forward: the loss of the batch; training ends here, with an explanation, if it is NaN or infinite.
-            with run.autocast():
-                loss = objective(batch)
-            run.guard(loss, modules, rerun=partial(objective, batch), batch=batch)
+            loss = loss_of(batch)
+            run.guard(loss, modules, rerun=partial(loss_of, batch), batch=batch)
             # 2. Backward: its gradient, clipped by norm if asked.
             optimizer.zero_grad()
             loss.backward()

@@ -87,6 +87,9 @@ def first_bad_layer(modules: Mapping[str, nn.Module], rerun: Callable[[], object
     return found[0] if found else None
 
 
+CRITERION = "the criterion: every layer's output is finite"
+
+
 class Guard:
     """Looks at losses, and stops the run at the first that is NaN or infinite."""
 
@@ -100,7 +103,7 @@ class Guard:
     def check(
         self,
         modules: Mapping[str, nn.Module],
-        rerun: Callable[[], object],
+        rerun: Callable[[], object] | None,
         batch: object,
         batch_at: Callable[[int, int], object],
     ) -> None:
@@ -108,7 +111,7 @@ class Guard:
 
         Args:
             modules: where a parameter or an output may have been spoiled.
-            rerun: computes the last loss again.
+            rerun: computes the last loss again; None where this process cannot do so alone.
             batch: of the last loss.
             batch_at: makes the batch of another step again, of its epoch and position.
 
@@ -122,8 +125,10 @@ class Guard:
             step, epoch, position, _ = self._unchecked[index]
             where = (
                 bad_samples(batch if index == len(finite) - 1 else batch_at(epoch, position))
-                or first_bad_layer(modules, rerun)
-                or "the criterion: every layer's output is finite"
+                or (first_bad_layer(modules, rerun) if rerun is not None else first_bad_parameter(modules))
+                or (
+                    CRITERION if rerun is not None else "this process's part of the batch: a run of one names the layer"
+                )
             )
             raise RunFailed(
                 f"the loss became {float(values[index])} at step {step} (epoch {epoch + 1})\n"

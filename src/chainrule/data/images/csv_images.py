@@ -50,7 +50,7 @@ def read_csv_images(layout: Layout, target: str | None) -> RawImageSet:
         else:
             pixels = _pixels(cells, [columns.index(c) for c in header if c != label])
             splits[split] = RawImages(labels, pixels, origin=cells.origin)
-    return RawImageSet(splits, classes, str(layout.place))
+    return RawImageSet(splits, classes, str(layout))
 
 
 def _paths(cells: Cells) -> list[Path]:

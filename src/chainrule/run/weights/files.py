@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from chainrule.core.errors import UserError
-from chainrule.run.checkpoint.tree import pack, read_safetensors
+from chainrule.run.checkpoint.sharded import whole
+from chainrule.run.checkpoint.tree import load_tree, pack, read_safetensors
 from chainrule.run.weights.learnt import learnt
 
 PICKLED = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # how zip archives and pickles begin
@@ -33,7 +34,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         folder, path = path, path / "checkpoint" / "best.safetensors"
         if not path.is_file():
             if (folder / "checkpoint" / "stages").is_dir():
-                return pack(learnt(folder))[1], {"tree": ""}
+                return pack(whole(learnt(folder)))[1], {"tree": ""}
             raise UserError(
                 "the folder holds no weights that a run has chosen",
                 where=folder,
@@ -47,7 +48,12 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         head = file.read(2)
     if not head:
         raise UserError("the file of weights is empty", where=path, cure="fetch or copy it again")
-    return (_read_state_dict(path), {}) if head in PICKLED else read_safetensors(path)
+    if head in PICKLED:
+        return _read_state_dict(path), {}
+    tensors, metadata = read_safetensors(path)
+    if "parts" in metadata:  # several processes wrote a part each
+        tensors = pack(whole(load_tree(path)))[1]
+    return tensors, metadata
 
 
 def is_caffemodel(path: Path) -> bool:

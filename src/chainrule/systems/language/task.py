@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
@@ -21,10 +22,12 @@ from chainrule.core.task import Deployable, Figure, TrainingBatch
 from chainrule.data.batches import Batch
 from chainrule.data.dataset import Dataset
 from chainrule.data.inputs import Asked, answer_to
+from chainrule.data.layout import Place
 from chainrule.data.samplers.windows import stream_size, stream_starts
 from chainrule.data.text.characters import Streams, TextSpec, TextSplit, decode, encode, read_texts
 from chainrule.data.text.inputs import asked_texts
 from chainrule.loops.supervised import fit
+from chainrule.run.autocast import choose_autocast
 from chainrule.run.run import Run
 from chainrule.systems.language.carried_state import CarriedState
 from chainrule.systems.language.figures import characters_figure, heat_strip, text_page
@@ -74,6 +77,7 @@ class CharLanguageModel:
         return {"model": self.model}
 
     def train(self, run: Run) -> None:
+        choose_autocast(run, self.modules(), self.example(), self.batch_size)
         self._check_autocast()
         streams = Streams(self.data.train.codes.to(run.device), self.batch_size, self.length, world=run.world)
         network = run.wrap_distributed(self.model)
@@ -101,7 +105,7 @@ class CharLanguageModel:
             keep={"hidden": hidden},
         )
 
-    def evaluate(self, data: str | None = None) -> dict[str, float]:
+    def evaluate(self, data: Place | None = None) -> dict[str, float]:
         if data is None:
             losses, _ = self.read(self.data.test.codes)
             self._test_losses = losses.cpu()  # kept for the figures
@@ -268,7 +272,7 @@ class CharLanguageModel:
 
     def _check_autocast(self) -> None:
         """Not every CPU that multiplies in bfloat16 has an LSTM in it: UserError before the first step."""
-        if self.run.common["autocast"] != "yes":
+        if isinstance(self.run.autocast(), contextlib.nullcontext):
             return
         try:
             with torch.no_grad():
@@ -277,7 +281,7 @@ class CharLanguageModel:
             raise UserError(
                 "this device has no LSTM in bfloat16",
                 where=self.run.record["hardware"],
-                found="autocast=yes",
+                found=self.run.record.get("autocast", {}).get("why", "autocast=yes"),
                 cure="autocast=no",
             ) from error
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     "dqn",
     task="acting in an environment",
     data="CartPole-v1",
+    kinds=("environment",),
     source="Mnih et al. 2015",
     model="q-network",
     target=Target(

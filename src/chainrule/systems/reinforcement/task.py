@@ -16,6 +16,7 @@ from chainrule.core.settings import Count, Fraction, Size
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
 from chainrule.data.inputs import answer_to, chunks
+from chainrule.data.layout import Place
 from chainrule.run.run import Run
 from chainrule.systems.reinforcement import recorder
 from chainrule.systems.reinforcement.agent import Agent, HasActionValues
@@ -91,8 +92,8 @@ class Acting:
     def _reaches(self, returns: Tensor) -> bool:
         return self.stop_at is not None and bool(returns.mean() >= self.stop_at)
 
-    def evaluate(self, data: str | None = None) -> dict[str, float]:
-        episodes = self.data.test if data is None else self._other(data)
+    def evaluate(self, data: Place | None = None) -> dict[str, float]:
+        episodes = self.data.test if data is None else self._other(str(data))
         returns, lengths = episodes.play(self.agent.act, range(TEST_EPISODES))
         return {
             "return": float(returns.mean()),

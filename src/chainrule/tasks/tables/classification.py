@@ -14,6 +14,7 @@ from chainrule.core.settings import Count
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
 from chainrule.data.inputs import answer_to
+from chainrule.data.layout import Place
 from chainrule.data.tables.loading import TableSplit
 from chainrule.data.tables.new_rows import asked_rows, read_labelled, read_rows
 from chainrule.data.tables.spec import TableSpec
@@ -58,7 +59,7 @@ class TableClassifier:
     def train(self, run: Run) -> None:
         self.learn(run, self)
 
-    def evaluate(self, data: str | None = None) -> dict[str, float]:
+    def evaluate(self, data: Place | None = None) -> dict[str, float]:
         if data is not None:
             return self.measure(read_labelled(data, self.run.data.target, self.data.spec, self.dtype))
         self._test_scores = self.scores(self.data.test.x)  # kept for the figures

@@ -24,6 +24,7 @@ Hidden = tuple[Count, ...] | None
     "mlp",
     task="image classification",
     data="digits",
+    kinds=("images",),
     source="Rumelhart, Hinton, Williams 1986; Simard, Steinkraus, Platt 2003; Srivastava et al. 2014",
     model="mlp",
     target=Target(
@@ -83,6 +84,7 @@ def mlp(
     "mlp-table",
     task="table classification",
     data="breast-cancer",
+    kinds=("table",),
     source="Rumelhart, Hinton, Williams 1986",
     model="mlp",
     tiny={"data": "iris", "epochs": 5, "hidden": (8,), "log_every": 3},
@@ -145,6 +147,7 @@ def mlp_table(
     "mlp-regression",
     task="table regression",
     data="diabetes",
+    kinds=("table",),
     source="Rumelhart, Hinton, Williams 1986",
     model="mlp",
     tiny={"epochs": 5, "hidden": (8,), "log_every": 5},
