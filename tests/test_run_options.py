@@ -219,7 +219,12 @@ def test_rows_on_stdin(iris: str) -> None:
     named = json.loads(command("predict", iris, "-", "--json", stdin=f"{header}\n5,3,1,0.2\n6,3,5,2\n").stdout)
     assert [a["class"] for a in bare] == [a["class"] for a in named] == ["setosa", "virginica"]
     assert bare[0]["input"] == "stdin, line 1" and named[0]["input"] == "stdin, line 2"
-    for content, words in (("", "nothing on stdin"), ("5,3\n", "wrong number of values"), ("a,b\n1,2\n", "lacks columns"), ("5,3,1,x\n", "stdin, line 1")):
+    for content, words in (
+        ("", "nothing on stdin"),
+        ("5,3\n", "wrong number of values"),
+        ("a,b\n1,2\n", "lacks columns"),
+        ("5,3,1,x\n", "stdin, line 1"),
+    ):
         done = command("predict", iris, "-", stdin=content)
         assert isinstance(done.exception, UserError) and words in str(done.exception) and not done.stdout
 

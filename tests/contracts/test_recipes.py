@@ -177,7 +177,7 @@ def test_predict(recipe: Recipe, locked: Path, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="does not predict"):
             chainrule.predict(locked, ["x"], device="cpu")
         pytest.skip(f"{recipe.name} does not predict")
-    asked = question(record(locked)["data"]["spec"], tmp_path)
+    asked = question(recipe, locked, tmp_path)
     answers = chainrule.predict(locked, [asked, asked], out=tmp_path, device="cpu")
     assert len(answers) >= 2 and all(isinstance(answer, dict) and answer for answer in answers)
     one, other = answers[0], answers[len(answers) // 2]
@@ -230,7 +230,7 @@ def test_explain(recipe: Recipe, locked: Path, tmp_path: Path) -> None:
         pytest.skip("a study has no one network")
     pages = [chainrule.explain(locked, out=tmp_path / "run.html", device="cpu"), chainrule.explain(recipe.name)]
     if isinstance(run.task, Prepares):
-        asked = question(record(locked)["data"]["spec"], tmp_path)
+        asked = question(recipe, locked, tmp_path)
         pages.append(chainrule.explain(locked, [asked], out=tmp_path / "input.html", device="cpu"))
     for page in pages:
         text = page.read_text("utf-8")

@@ -32,9 +32,6 @@ _HELD_OUT = {"test": 0.2, "val": 1 / 12}
 
 def recognise(layout: Layout, target: str | None) -> Match | Miss:
     """Published files; a list of paths or pixels; an npz unless it is a table; class folders of images."""
-    if layout.form == "splits":
-        answers = [recognise(part, target) for part in layout.sources.values()]
-        return next((answer for answer in answers if isinstance(answer, Miss)), answers[0])
     if layout.form == "roles":
         named = set(layout.sources) == set(ROLES)
         return Match("images and their labels") if named else Miss("images= and labels=")
