@@ -64,6 +64,8 @@ def _in_table(layout: Layout, target: str | None) -> Match | Miss:
     head = layout.head
     if head is None:
         return Miss()
+    if head.images:
+        return Match("a table of images")
     if PATH_COLUMN in head.header:
         return Match("a list of image files")
     if _holds_pixels(head, target):
