@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from chainrule.core.device import leave_world
+from chainrule.core.device import choose_device, join_world, leave_world
 from chainrule.core.discovery import all_recipes, get_recipe
 from chainrule.core.errors import UserError
 from chainrule.core.recipe import Recipe
@@ -20,7 +20,8 @@ from chainrule.data.given.source import Given
 from chainrule.models import PUBLISHERS, published_weights, recognise
 from chainrule.reporting.answers import answer_file, is_answer_file
 from chainrule.run.progress import counted
-from chainrule.run.record import read_record
+from chainrule.run.record import new_record, read_record
+from chainrule.run.restarts import earlier_attempt, is_restarted, lost_processes_told
 from chainrule.run.run import Run
 from chainrule.run.settings import run_settings
 from chainrule.run.weights.loading import load_file
@@ -60,8 +61,12 @@ def train(
     common = {name: values.pop(name) for name in bind({}, run_settings, owner="")}
     if seed < 0:
         raise UserError("the seed is out of range", expected="a whole number, 0 or more", found=seed)
+    source = as_source(data)
+    asked = new_record(found, values, common, seed, source or found.data, target, weights)
+    if is_restarted() and (folder := _earlier_attempt(asked, out, device)) is not None:
+        return _continue(folder, source, device)
     run = Run.create(
-        found, values, common, seed=seed, data=as_source(data), target=target, device=device, out=out, weights=weights
+        found, values, common, seed=seed, data=source, target=target, device=device, out=out, weights=weights
     )
     return _train(run)
 
@@ -80,9 +85,26 @@ def resume(folder: str | Path, *, data: Any = None, device: str | None = None) -
     return _train(run, resume=True)
 
 
+def _earlier_attempt(asked: dict[str, Any], out: str | Path | None, device: str) -> Path | None:
+    """The folder that the first process finds, the same for all."""
+    world = join_world(choose_device(device))
+    found = earlier_attempt(asked, out) if world.is_main_process else None
+    return world.broadcast(found)
+
+
+def _continue(folder: Path, data: str | None, device: str) -> Run:
+    """Takes up the run that these processes had begun before torchrun started them again; it may have ended already."""
+    done = read_record(folder)["status"] == "done"
+    run = Run.load(folder, device, trains=True, data=data)
+    if not done:
+        return _train(run, resume=True)
+    leave_world()
+    return Run.load(folder, device, data=data) if run.world.is_main_process else run
+
+
 def _train(run: Run, resume: bool = False) -> Run:
     try:
-        with run.active():
+        with run.active(), lost_processes_told(run.world, run.folder):
             if resume:
                 run.resume()
             task = run.task
