@@ -13,7 +13,7 @@ from tests.run.together import can_fork, together
 
 pytestmark = can_fork
 
-SETTINGS = {"epochs": 2, "log_every": 1, "batch_size": 99, "threads": 1}  # 99: the two parts of a batch are unequal
+SETTINGS = {"epochs": 1, "log_every": 1, "batch_size": 99, "threads": 1}  # 99: the two parts of a batch are unequal
 
 
 def losses(folder: Path) -> list[float]:
@@ -28,12 +28,6 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return chainrule.train("lenet5", out=tmp_path_factory.mktemp("processes") / "one", device="cpu", **SETTINGS)
 
 
-def assert_the_same(two: dict[str, Any], folder: Path, one: Run) -> None:
-    assert len(losses(folder)) == len(losses(one.folder)) == 28
-    assert losses(folder) == pytest.approx(losses(one.folder), rel=1e-5)
-    assert two["metrics"]["accuracy"] == pytest.approx(one.result()["metrics"]["accuracy"], abs=1e-6)  # type: ignore[index]
-
-
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_two_processes_give_the_curve_of_one(parallel: str, one: Run, tmp_path: Path) -> None:
     folder = tmp_path / "two"
@@ -41,7 +35,7 @@ def test_two_processes_give_the_curve_of_one(parallel: str, one: Run, tmp_path: 
     record = json.loads((folder / "run.json").read_text("utf-8"))
     assert record["processes"] == 2 and record["common"]["parallel"] == parallel
     result = json.loads((folder / "result.json").read_text("utf-8"))
-    assert len(losses(folder)) == len(losses(one.folder)) == 28
+    assert len(losses(folder)) == len(losses(one.folder)) == 14
     assert losses(folder) == pytest.approx(losses(one.folder), rel=1e-5)
     expected = one.result()
     assert expected is not None
