@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from chainrule.core.kind import Kind, Match, Miss, Row
 from chainrule.data.images.check import NAMED, expect_readable, sizes_of
 from chainrule.data.images.csv_images import PATH_COLUMN
 from chainrule.data.images.decoding import SUFFIXES, is_hidden
@@ -19,7 +20,6 @@ from chainrule.data.images.loading import check_labels, usual_channels
 from chainrule.data.images.raw import RawImageSet
 from chainrule.data.images.spec import ImageSpec
 from chainrule.data.images.unlabelled import is_unlabelled
-from chainrule.data.kinds.kind import Kind, Match, Miss, Row
 from chainrule.data.layout import Layout, subfolders
 from chainrule.data.npz import rank_of_inputs
 from chainrule.data.splits import held_out_counts
@@ -64,6 +64,8 @@ def _in_table(layout: Layout, target: str | None) -> Match | Miss:
     head = layout.head
     if head is None:
         return Miss()
+    if head.images:
+        return Match("a table of images")
     if PATH_COLUMN in head.header:
         return Match("a list of image files")
     if _holds_pixels(head, target):
