@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from chainrule.core.kind import Kind, Match, Miss, Row
 from chainrule.data.images.check import NAMED, expect_readable, sizes_of
 from chainrule.data.images.csv_images import PATH_COLUMN
 from chainrule.data.images.decoding import SUFFIXES, is_hidden
@@ -20,7 +21,6 @@ from chainrule.data.images.packed import PackedImage
 from chainrule.data.images.raw import RawImageSet
 from chainrule.data.images.spec import ImageSpec
 from chainrule.data.images.unlabelled import is_unlabelled
-from chainrule.data.kinds.kind import Kind, Match, Miss, Row
 from chainrule.data.layout import Layout, subfolders
 from chainrule.data.npz import rank_of_inputs
 from chainrule.data.splits import held_out_counts
