@@ -32,15 +32,20 @@ class RunCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         recipe = self._recipe(ctx, args)
-        if recipe is not None:
-            ctx.meta[_RECIPE] = recipe
-            args = self._sorted(ctx, recipe, args)
-        return super().parse_args(ctx, args)
+        if recipe is None:  # what is wrong with the run is told first: until then any option will do
+            ctx.ignore_unknown_options = ctx.allow_extra_args = True
+            return super().parse_args(ctx, args)
+        ctx.meta[_RECIPE] = recipe
+        return super().parse_args(ctx, self._sorted(ctx, recipe, args))
 
     def options_given(self, ctx: click.Context) -> dict[str, Any]:
-        """The options of the run's own, checked, with their values."""
-        recipe: Recipe = ctx.meta[_RECIPE]
-        given = {name: ctx.params.pop(name) for name in self._options(recipe)}
+        """The options of the run's own, checked, with their values.
+
+        Raises:
+            UserError: there is no such run, it has not this verb, or an option is wrong.
+        """
+        recipe = recipe_of_run(ctx.params["run"])
+        given = {name: ctx.params.get(name) for name in expect_verb(recipe, self._verb).options}
         return bind_options(recipe, self._verb, {name: text for name, text in given.items() if text is not None})
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -76,19 +81,14 @@ class RunCommand(click.Command):
         return [] if recipe is None else [_option(*item) for item in self._options(recipe).items()]
 
     def _recipe(self, ctx: click.Context, args: list[str]) -> Recipe | None:
-        """The recipe of the run that is named; None where help is asked for, or a shell completes, without one."""
+        """The recipe of the run that is named; None where there is no such run, or it has not this verb."""
         named = [word for word, is_option in self._words(ctx, args, set()) if not is_option]
-        run = next((word for word in named if (Path(word) / "run.json").is_file()), named[0] if named else None)
-        tells = ctx.resilient_parsing or {"--help", "-h"} & set(args)
+        run = next((word for word in named if _exists(f"{word}/run.json")), None)
         try:
             recipe = recipe_of_run(run) if run is not None else None
-            if recipe is not None and not tells:
-                expect_verb(recipe, self._verb)
         except UserError:
-            if not tells:
-                raise
             return None
-        return recipe if recipe is None or self._verb in verbs_of(recipe) else None
+        return recipe if recipe is not None and self._verb in verbs_of(recipe) else None
 
     def _sorted(self, ctx: click.Context, recipe: Recipe, args: list[str]) -> list[str]:
         """The words with options first, those that were given as KEY=VALUE among them, and then the rest."""

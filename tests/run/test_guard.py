@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from chainrule.core.errors import RunFailed
+from chainrule.data.batches import Batches
 from chainrule.run.guard import bad_samples, first_bad_layer
+from chainrule.systems.reinforcement.replay import Transitions
+from tests.data.batches.examples import graphs, scenes, sentences
 from tests.run.toy import EachStep, Net, learn, new, reopened, rows, weights_of
 
 NAN, INF = float("nan"), float("inf")
@@ -45,15 +49,77 @@ def test_a_bad_sample_is_named_by_its_number(value: float, tmp_path: Path) -> No
 def test_the_first_of_several_inputs_is_named() -> None:
     good, bad = torch.zeros(3, 2), torch.tensor([[0.0, 0], [0, NAN], [INF, 0]])
     assert bad_samples({"a": good, "b": bad}, torch.tensor([40, 50, 60])) == "the input 'b', sample 50 of the data"
-    assert bad_samples({"a": good, "b": bad}, None) == "the input 'b', sample 1 of the data"
-    assert bad_samples({"a": good, "tokens": torch.tensor([1, 2])}, None) is None
+    assert bad_samples({"a": good, "b": bad}) == "the input 'b', row 1 of 3"
+    assert bad_samples({"a": good, "tokens": torch.tensor([1, 2])}) is None
 
 
-def test_a_bad_target_is_not_taken_for_a_layer(tmp_path: Path) -> None:
+def test_a_bad_target_is_named_by_its_number(tmp_path: Path) -> None:
     x, y = rows()
     y[5] = NAN
-    with pytest.raises(RunFailed, match=r"the criterion: every layer's output is finite"):
+    with pytest.raises(RunFailed, match=r"the input 'y', sample 5 of the data"):
         learn(new(tmp_path / "run"), x, y)
+
+
+def test_the_criterion_is_named_where_everything_else_is_finite(tmp_path: Path) -> None:
+    x, y = rows()
+    with pytest.raises(RunFailed, match=r"the criterion: every layer's output is finite"):
+        learn(new(tmp_path / "run"), x, y.fill_(1e30))
+
+
+def spoilt(batch: Any, *path: Any) -> Any:
+    """The batch with a NaN at the end of a tensor, which is found by names and places."""
+    value = batch
+    for step in path:
+        value = getattr(value, step) if isinstance(step, str) and not isinstance(value, dict) else value[step]
+    value.view(-1)[-1] = NAN
+    return batch
+
+
+@pytest.mark.parametrize(
+    ("batch", "path", "words"),
+    [
+        (scenes(), ("images", 2), "the input 'images', sample 102 of the data"),
+        (scenes(), ("target", "boxes", 1), "the input 'target.boxes', sample 101 of the data"),
+        (scenes(), ("target", "crowd"), "the input 'target.crowd', sample 103 of the data"),
+        (sentences(), ("x",), "the input 'x', sample 12 of the data"),
+        (sentences(), ("state", 1), "the input 'state.1', sample 12 of the data"),
+        (sentences(), ("scale",), "the input 'scale'"),
+        (graphs(), ("nodes",), "the input 'nodes', sample 9 of the data"),
+        (graphs(), ("extra", "y"), "the input 'extra.y', sample 9 of the data"),
+        (Transitions(*(torch.ones(4, 2) for _ in range(5))), ("reward",), "the input 'reward', row 3 of 4"),
+        ([torch.ones(2), torch.ones(2)], (1,), "the input '', entry 1"),
+        ({"x": torch.ones(2, 2).to_sparse()}, (), None),
+    ],
+)
+def test_the_field_and_the_sample_are_named_in_any_record(batch: Any, path: tuple[Any, ...], words: str | None) -> None:
+    assert bad_samples(batch) is None
+    assert bad_samples(spoilt(batch, *path) if path else batch) == words
+
+
+def test_of_samples_in_one_tensor_the_one_that_has_the_row_is_named() -> None:
+    for row, number in enumerate((7, 7, 9, 9, 9)):  # two nodes, none, three
+        batch = graphs()
+        batch.nodes[row, 0] = NAN
+        assert bad_samples(batch) == f"the input 'nodes', sample {number} of the data"
+
+
+def test_where_the_device_is_not_waited_for_the_batch_of_that_step_is_looked_at(tmp_path: Path) -> None:
+    """The losses of several steps are looked at together; the batch that spoiled the first of them is made again."""
+    x, y = rows()
+    x[17, 1] = NAN
+    run = new(tmp_path / "run", log_every=100)
+    guard, batches = run._guard, Batches(x, y, 4, seed=0)
+    run.keep(net=Net())
+    first = None
+    for epoch in run.epochs(2):
+        for batch in run.batches(batches):
+            guard.remember(run.step, epoch, run.position, batch.x.sum())
+            if first is None and bad_samples(batch):
+                first = run.step
+        with pytest.raises(RunFailed, match="sample 17 of the data") as caught:
+            guard.check({}, lambda: None, None, run._batch_at)
+        assert f"at step {first} (epoch 1)" in str(caught.value)
+        break
 
 
 def spoil(net: Net, at: int, value: float) -> EachStep:

@@ -96,7 +96,9 @@ def new_folder(path: Path) -> Iterator[Path]:
         try:
             partial.mkdir(parents=True)
             yield partial
-            for file in partial.iterdir():
+            for file in partial.rglob("*"):
+                if file.is_dir():
+                    continue
                 handle = os.open(file, os.O_RDWR)
                 try:
                     os.fsync(handle)

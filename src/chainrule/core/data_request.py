@@ -8,18 +8,20 @@ from typing import Any
 
 from chainrule.core.errors import UserError
 
+SPLITS = ("train", "val", "test")
+
 
 @dataclass(frozen=True)
 class DataRequest:
     """Where the data are, and how they are to be split. `run.data` is that of a run.
 
     Attributes:
-        sources: what was named, by role: a path, or the name of a known data set. The role "" is the one path; others
-            are `train`, `val`, `test`, `images`, `labels`, `source`, `target`.
+        sources: what was named, by role: a path, the name of a known data set, or the text that stands for data given
+            in Python. The role "" is the one path; others are `train`, `val`, `test`, `images`, `labels`, `source`,
+            `target`.
         target: the column of labels, for tables.
-        val, test: the share to hold out for this split, a path that it is read from, or None: as the recipe has it.
+        val, test: the share to hold out for this split; None: as the recipe has it.
         seed: decides the draw of the splits that are made.
-        objects: data given in Python, by role: arrays, frames, Datasets. They are never written to JSON.
         record: what run.json says of the data; a loader keeps its spec there.
 
     >>> DataRequest({"": "digits"}).source, str(DataRequest({"train": "a.csv", "test": "b.csv"}))
@@ -28,10 +30,9 @@ class DataRequest:
 
     sources: Mapping[str, str]
     target: str | None = None
-    val: float | str | None = None
-    test: float | str | None = None
+    val: float | None = None
+    test: float | None = None
     seed: int = 0
-    objects: Mapping[str, Any] = field(default_factory=dict, repr=False)
     record: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -42,8 +43,7 @@ class DataRequest:
 
     def to_record(self) -> dict[str, Any]:
         """What run.json keeps of the request, as plain JSON."""
-        one = set(self.sources) == {""}
-        places = {"source": self.sources[""]} if one else {"sources": dict(self.sources)}
+        places = {"source": self.source} if self.is_one else {"sources": dict(self.sources)}
         given = {"val": self.val, "test": self.test}
         return {**places, "target": self.target, **{name: value for name, value in given.items() if value is not None}}
 
@@ -51,11 +51,31 @@ class DataRequest:
         return " ".join(f"{role}={place}" if role else place for role, place in self.sources.items())
 
     @property
+    def arguments(self) -> list[str]:
+        """The options of the command that ask for the same."""
+        beside = [role for role in self.sources if role and "" in self.sources]  # of one path: its own --val, --test
+        words = [w for r, p in self.sources.items() if r not in beside for w in ("--data", f"{r}={p}" if r else p)]
+        words += [w for role in beside for w in (f"--{role}", self.sources[role])]
+        words += ["--target", self.target] if self.target else []
+        shares = {"--val": self.val, "--test": self.test}
+        return [*words, *(w for name, share in shares.items() if share is not None for w in (name, f"{share:g}"))]
+
+    @property
+    def is_one(self) -> bool:
+        """Whether it is one path or name, without a role."""
+        return set(self.sources) == {""}
+
+    @property
     def source(self) -> str:
         """The one path or name; UserError where several sources were given to a reader that takes one."""
-        if set(self.sources) != {""}:
+        if not self.is_one:
             raise UserError("these data are read from one source", found=f"--data {self}", expected="--data PATH")
         return self.sources[""]
+
+    def share(self, split: str, usual: float) -> float:
+        """The share to hold out for `val` or `test`: what was asked for, else `usual`."""
+        asked = {"val": self.val, "test": self.test}[split]
+        return usual if asked is None else asked
 
     @property
     def spec(self) -> dict[str, Any] | None:

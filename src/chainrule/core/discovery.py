@@ -1,8 +1,9 @@
-"""What the rooms of the families hold: recipes and cards, found in their files. Nothing is registered by hand.
+"""What the rooms hold: recipes, cards and kinds of data, found in their files. Nothing is registered by hand.
 
 A recipe is found in a module `recipes`, or in one of a folder `recipes`, below `chainrule.systems`. These import nothing
 heavy, so all of them are read at once. A card stands at the end of its network's file, which imports PyTorch, so that
-only files whose text has a card are imported, and for one card those first that have its name in them.
+only files whose text has a card are imported, and for one card those first that have its name in them. A kind of data
+stands beside its readers, in the rooms of the data or in the room of the one family that has it.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ import ast
 import functools
 import importlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from chainrule.core.card import Card
 from chainrule.core.errors import ChainruleError, unknown
+from chainrule.core.kind import Kind
 from chainrule.core.recipe import Recipe
 
+T = TypeVar("T")
 SYSTEMS = "chainrule.systems"  # by name: nothing here imports upwards
+KINDS = ("chainrule.data", SYSTEMS)  # the rooms that have kinds of data
 
 
 def all_recipes() -> dict[str, Recipe]:
@@ -61,6 +66,12 @@ def get_card(name: str) -> Card:
     return found[name]
 
 
+@functools.cache
+def all_kinds() -> Mapping[str, Kind]:
+    """Every kind of data by its name."""
+    return {kind.name: kind for kind in find_records(Kind, KINDS)}
+
+
 def _cards_in(modules: Iterable[str]) -> dict[str, Card]:
     values = (value for module in modules for value in vars(importlib.import_module(module)).values())
     return {value.name: value for value in values if isinstance(value, Card)}
@@ -77,13 +88,23 @@ def _text_of(file: Path) -> str:
     return file.read_text("utf-8")
 
 
-def _modules() -> Iterator[tuple[str, Path]]:
-    """The name and the file of every module below `chainrule.systems`, in order."""
-    for root in map(Path, importlib.import_module(SYSTEMS).__path__):
+def find_records(record: type[T], rooms: Iterable[str]) -> list[T]:
+    """The records of a class that modules below these rooms make and keep under a name, in the order of the modules.
+
+    Only modules whose text makes one are imported.
+    """
+    making = re.compile(rf"^\w+ = {record.__name__}\(", re.MULTILINE)
+    modules = [name for room in rooms for name, file in _modules(room) if making.search(_text_of(file))]
+    return [v for name in modules for v in vars(importlib.import_module(name)).values() if isinstance(v, record)]
+
+
+def _modules(room: str = SYSTEMS) -> Iterator[tuple[str, Path]]:
+    """The name and the file of every module below a room, in order."""
+    for root in map(Path, importlib.import_module(room).__path__):
         for file in sorted(root.rglob("*.py")):
             inside = file.relative_to(root).with_suffix("").parts
             if not any(part.startswith(".") for part in inside):
-                yield ".".join((SYSTEMS, *inside)).removesuffix(".__init__"), file
+                yield ".".join((room, *inside)).removesuffix(".__init__"), file
 
 
 def card_in_words(name: str) -> Card | None:

@@ -62,6 +62,7 @@ class Recipe:
     tiny: Mapping[str, Any] = field(default_factory=dict)
     summary_zh: str = ""
     topics: tuple[Topic, ...] = ()
+    kinds: tuple[str, ...] = ()  # of data that it learns from, the usual one first; () where it makes its own
 
     @property
     def family(self) -> str:
@@ -75,7 +76,7 @@ class Recipe:
 
     def model_for(self, settings: Mapping[str, Any]) -> str | None:
         """The name of the model that a run with these settings trains."""
-        return settings[self.model_setting] if self.model_setting else self.model
+        return settings.get(self.model_setting, self.model) if self.model_setting else self.model
 
     @property
     def summary(self) -> str:
@@ -100,12 +101,25 @@ def recipe(
     tiny: Mapping[str, Any] | None = None,
     summary_zh: str = "",
     topics: tuple[Topic, ...] = (),
+    kinds: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Any]], Recipe]:
     """Turns a function `(run, *, settings...) -> Task` into a Recipe."""
 
     def wrap(build: Callable[..., Any]) -> Recipe:
         return Recipe(
-            name, task, data, source, build, model, model_setting, target, headline, tiny or {}, summary_zh, topics
+            name,
+            task,
+            data,
+            source,
+            build,
+            model,
+            model_setting,
+            target,
+            headline,
+            tiny or {},
+            summary_zh,
+            topics,
+            kinds,
         )
 
     return wrap

@@ -28,8 +28,8 @@ class Task(Protocol):
         """Runs the loop, from wherever the `chainrule.run.run.Run` stands."""
         ...
 
-    def evaluate(self, data: str | None = None) -> dict[str, float]:
-        """Metrics on the test split, or on other data of the same kind."""
+    def evaluate(self, data: Any = None) -> dict[str, float]:
+        """Metrics on the test split, or on other data of the same kind: a path, a name, or a layout of several sources."""
         ...
 
     def protocol(self) -> str:

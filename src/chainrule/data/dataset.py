@@ -10,6 +10,7 @@ from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.spec import Spec
 
+GIVEN = ("as published", "as given")  # how the word on a split begins that the data came with
 SpecT = TypeVar("SpecT", bound=Spec)
 Split = TypeVar("Split")
 
@@ -71,5 +72,13 @@ def dataset_of(
     """
     data = Dataset(read, None if request.spec is None else kind.from_json(request.spec))
     if request.spec is None:
+        for name, share in (("val", request.val), ("test", request.test)):
+            if share is not None and data.spec.splits.get(name, "").startswith(GIVEN):
+                raise UserError(
+                    f"the data have a {name} split of their own, so none is held out",
+                    where=getattr(data.spec, "where", None),
+                    found=f"--{name} {share:g}",
+                    cure=f"leave --{name} out, or name the training part alone: --data train=PATH",
+                )
         request.keep_spec(data.spec.to_json())
     return data

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from chainrule.core.course import Topic
-from chainrule.data.batches import Batch
 from chainrule.run.parallel import align_buffers
 from chainrule.run.protocols import Loader, Stateful
 from chainrule.run.run import Run
+
+Record = TypeVar("Record")  # a batch: any dataclass or NamedTuple of tensors, see `chainrule.data.batches`
+Objective = Callable[[Record], Tensor]
 
 
 def fit(
     run: Run,
     *,
     modules: Mapping[str, nn.Module],
-    objective: Callable[[Batch], Tensor],
+    objective: Objective[Record],
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
-    train: Loader,
+    train: Loader[Record],
     epochs: int,
     validate: Callable[[], dict[str, float]],
     choose_by: tuple[str, bool] | None,
@@ -35,7 +38,7 @@ def fit(
     Args:
         run: checkpoints, metrics, signals.
         modules: the networks by name; their weights are what is learnt.
-        objective: the loss of a batch, a scalar.
+        objective: the loss of a batch, a scalar; a mean over its samples is `batch.mean(losses)`.
         optimizer, schedule: the update rule, and the schedule of its rate, which is stepped once a batch.
         train: the batches.
         epochs: passes over them.
@@ -49,7 +52,7 @@ def fit(
     run.keep(**modules, optimizer=optimizer, schedule=schedule, **(keep or {}))
     parameters = [p for module in modules.values() for p in module.parameters()]
 
-    def loss_of(batch: Batch) -> Tensor:
+    def loss_of(batch: Record) -> Tensor:
         with run.autocast():
             return objective(batch)
 
@@ -59,7 +62,7 @@ def fit(
         for batch in run.batches(train):
             # 1. Forward: the loss of the batch; training ends here, with an explanation, if it is NaN or infinite.
             loss = loss_of(batch)
-            run.guard(loss, modules, rerun=partial(loss_of, batch), inputs={"x": batch.x}, samples=batch.index)
+            run.guard(loss, modules, rerun=partial(loss_of, batch), batch=batch)
             # 2. Backward: its gradient, clipped by norm if asked.
             optimizer.zero_grad()
             loss.backward()

@@ -14,7 +14,7 @@ Series = dict[str, tuple[list[float], list[float]]]  # of each metric: steps, va
 FRACTIONS = {"accuracy", "error", "f1", "precision", "recall", "miou", "map50", "map", "top5_error", "top5_accuracy"}
 
 
-PLACES = ("step", "epoch", "seconds", "candidate")  # where a line of metrics.jsonl stands, not what it says
+PLACES = ("stage", "step", "epoch", "seconds", "candidate")  # where a line of metrics.jsonl stands, not what it says
 
 
 _TITLES = {
@@ -38,14 +38,19 @@ def metric_in_words(metric: str) -> str:
     return metric.replace("val_", "validation ").replace("_", " ")
 
 
-def series_of(run: Run) -> Series:
-    """Every metric of metrics.jsonl as (steps, values).
+def stages_of(run: Run) -> list[str]:
+    """The stages that wrote a line, in their order; one of an empty name in a run that has none."""
+    return list(dict.fromkeys(line.get("stage", "") for line in run.log_lines()))
+
+
+def series_of(run: Run, stage: str = "") -> Series:
+    """Every metric of metrics.jsonl as (steps, values), in a run with stages that of one stage.
 
     Entries that are not numeric are left out, and lines on a candidate: these do not follow from each other.
     """
     found: Series = {}
     for line in run.log_lines():
-        if "candidate" in line:
+        if "candidate" in line or line.get("stage", "") != stage:
             continue
         for name, value in line.items():
             if name in PLACES or isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -76,7 +81,13 @@ def group_of(metric: str) -> str:
     return _TITLES.get(base, base.replace("_", " ").capitalize())
 
 
-def curve_figures(series: Series) -> list[Figure]:
+def curves_by_stage(run: Run) -> dict[str, list[Figure]]:
+    """The curves of each stage that has some; under an empty name in a run that has no stages."""
+    found = {stage: curve_figures(series_of(run, stage), stage) for stage in stages_of(run)}
+    return {stage: figures for stage, figures in found.items() if figures}
+
+
+def curve_figures(series: Series, stage: str = "") -> list[Figure]:
     """The curves, kin in one plot: what is learnt first, the learning rate last."""
     groups: dict[str, Series] = {}
     for name, line in series.items():
@@ -85,4 +96,4 @@ def curve_figures(series: Series) -> list[Figure]:
         del groups["Learning rate"]  # it stands among the settings
     first = ["Loss", "Accuracy and error"]
     order = sorted(groups, key=lambda g: (g == "Learning rate", first.index(g) if g in first else len(first)))
-    return [curves(groups[title], title) for title in order]
+    return [curves(groups[title], title, salt=stage) for title in order]

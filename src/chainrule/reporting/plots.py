@@ -111,8 +111,13 @@ def thin(x: Sequence[float], y: Sequence[float], points: int = _POINTS) -> tuple
     return xs[index], ys[index]
 
 
-def curves(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], title: str, xlabel: str = "step") -> Figure:
-    """Lines over steps; a logarithmic axis where the values are positive and span more than a hundred times."""
+def curves(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]], title: str, xlabel: str = "step", salt: str = ""
+) -> Figure:
+    """Lines over steps; a logarithmic axis where the values are positive and span more than a hundred times.
+
+    `salt` keeps apart the ids of two figures of one title on a page.
+    """
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
     with drawing(title):
@@ -140,7 +145,7 @@ def curves(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], title:
         columns = 2 if longest > 14 else 3 if longest > 9 else 4
         if series:
             axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, borderaxespad=0.2)
-        return Figure(title, svg=to_svg(canvas, title))
+        return Figure(title, svg=to_svg(canvas, title + salt))
 
 
 def confusion_matrix(target: Tensor, answer: Tensor, classes: Sequence[str]) -> Figure:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.course import Topic
+from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import ChainruleError, UserError
 from chainrule.core.task import Figure
 from chainrule.core.version import __version__
 from chainrule.reporting.comparison import compare, metrics_of, seconds_of
-from chainrule.reporting.learning_curves import PLACES, curve_figures, metric_in_words, series_of
+from chainrule.reporting.learning_curves import PLACES, curves_by_stage, metric_in_words, stages_of
 from chainrule.reporting.page import duration, number, write_page
 from chainrule.run.run import Run
 
@@ -38,7 +39,7 @@ def write_report(runs: Sequence[Run], out: Path | None) -> Path:
     first = runs[0].record
     if len(runs) == 1:
         title = str(first["recipe"])
-        where = first["data"]["source"]
+        where = DataRequest.from_record(first["data"])
         subtitle = (
             f"{_summary(runs[0])} Data: {where}. Seed {first['seed']}. {first['created'].replace('T', ', ')[:17]} UTC."
         )
@@ -65,7 +66,7 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
     if result and not study:
         size["parameters"] = f"{result['parameters']:,}"
     drawn, absent = _figures(run) if alone else ([], None)
-    series, tried = series_of(run), _tried(run) if alone else []
+    curves, tried = curves_by_stage(run) if alone else {}, _tried(run) if alone else []
     spec = record["data"].get("spec") or {}
     hidden = {"mean", "std", "fingerprint", "where"} if "classes" in spec else {"where"}
     return {
@@ -78,15 +79,15 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
         "size": size,
         "protocol": result["protocol"].rstrip(".") if result else None,
         "target": _target(run),
-        "source": record["data"]["source"],
+        "source": str(DataRequest.from_record(record["data"])),
         "seed": record["seed"],
-        "curves": None if study or (tried and not series) else curve_figures(series) if alone else [],
+        "curves": None if study or (tried and not curves) else curves,
         "figures": [*tried, *drawn],
         "figures_absent": absent,
         "films": films(run.folder / "figures") if alone else [],
         "settings": {**record["settings"], "seed": record["seed"], **record["common"]},
         "data": {
-            "source": record["data"]["source"],
+            "source": str(DataRequest.from_record(record["data"])),
             **({"target column": record["data"]["target"]} if record["data"].get("target") else {}),
             **{key: _short(value) for key, value in spec.items() if key not in hidden},
             **({"fingerprint": spec["fingerprint"]} if "fingerprint" in spec else {}),
@@ -103,7 +104,7 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
             "folder": str(run.folder),
             "created": record["created"],
             "time": duration(seconds_of(run)),
-            "steps": result["steps"] if result else max((line["step"] for line in run.log_lines()), default=0),
+            "steps": result["steps"] if result else _steps(run),
             **_chosen(result),
             "commit": record["commit"] or "not from a git checkout",
         },
@@ -112,18 +113,29 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
 
 
 def _tried(run: Run) -> list[Figure]:
-    """What was tried side by side, settings or starts, a row each, and which was kept."""
-    lines = [line for line in run.log_lines() if "candidate" in line]
+    """What was tried side by side, settings or starts, a row each, and which was kept; of each stage that tried some."""
+    tables = [_tried_in(run, stage) for stage in stages_of(run)]
+    return [table for table in tables if table is not None]
+
+
+def _tried_in(run: Run, stage: str) -> Figure | None:
+    lines = [line for line in run.log_lines() if "candidate" in line and line.get("stage", "") == stage]
     if not lines:
-        return []
+        return None
     names = [name for name in dict.fromkeys(key for line in lines for key in line) if name not in PLACES]
-    chosen = (run.result() or {}).get("chosen") or {"step": None}
+    chosen = _bests(run.result()).get(stage) or {"step": None}
     head = [*(metric_in_words(name) for name in names), *([""] if chosen["step"] is not None else [])]
     rows = [[number(line.get(name, "-")) for name in names] for line in lines]
     for line, row in zip(lines, rows, strict=True):
         row += (["kept"] if line["step"] == chosen["step"] else [""]) if chosen["step"] is not None else []
     caption = f"Kept for its {metric_in_words(chosen['metric'])}." if chosen["step"] is not None else ""
-    return [Figure("What was tried", caption, table=[head, *rows])]
+    return Figure(f"What was tried in {stage}" if stage else "What was tried", caption, table=[head, *rows])
+
+
+def _steps(run: Run) -> int:
+    """Steps of a run that has not ended, as its lines say: of all its stages."""
+    last = {line.get("stage", ""): line["step"] for line in run.log_lines()}
+    return sum(last.values())
 
 
 def films(folder: Path) -> list[dict[str, Any]]:
@@ -150,9 +162,7 @@ def command_of(record: Mapping[str, Any]) -> str:
         return str(record["command"])
     words = ["chainrule", "train", record["recipe"]]
     words += [f"{key}={_word(value)}" for key, value in _changed(record)]
-    words += ["--data", record["data"]["source"]]
-    if record["data"].get("target"):
-        words += ["--target", record["data"]["target"]]
+    words += DataRequest.from_record(record["data"]).arguments
     return shlex.join([*words, "--seed", str(record["seed"])])
 
 
@@ -208,7 +218,7 @@ def _target(run: Run) -> dict[str, Any] | None:
         return None
     result = run.result()
     ours = result["metrics"].get(target.metric) if result else None
-    other = run.record["data"]["source"] != target.data
+    other = str(run.data) != target.data
     caveat = f"The target was measured on {target.data}, this run on other data: they do not compare." if other else ""
     return {
         "metric": target.metric,
@@ -228,9 +238,17 @@ def _summary(run: Run) -> str:
         return ""
 
 
+def _bests(result: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """What each stage chose; under an empty name in a run that has no stages."""
+    chosen = (result or {}).get("chosen") or {}
+    return {"": chosen} if "metric" in chosen else chosen
+
+
 def _chosen(result: Mapping[str, Any] | None) -> dict[str, str]:
-    best = (result or {}).get("chosen")
-    return {"weights chosen": f"epoch {best['epoch'] + 1}, {best['metric']} {number(best['value'])}"} if best else {}
+    return {
+        f"weights chosen{' in ' + stage if stage else ''}": f"epoch {best['epoch'] + 1}, {best['metric']} {number(best['value'])}"
+        for stage, best in _bests(result).items()
+    }
 
 
 def _short(value: Any) -> Any:

@@ -71,7 +71,7 @@ class RunFolder:
         """Has `write` make the file beside its place, and moves it there when it is whole."""
         path = self.path / name
         with self.mention_checkpoint(name, step):
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_name(f".{path.name}.partial")
             with atomic.explain_os_errors(path):
                 try:

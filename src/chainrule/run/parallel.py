@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.device import World
+from chainrule.core.errors import UserError
+from chainrule.run.checkpoint.sharded import read, whole
+from chainrule.run.checkpoint.tree import InParts, is_sharded
 
 
 def shard(module: nn.Module, world: World, device: torch.device) -> None:
@@ -56,32 +59,40 @@ def align_buffers(modules: Mapping[str, nn.Module], world: World) -> None:
             buffer.copy_(part.view_as(buffer))
 
 
-def full_state(part: Any) -> dict[str, Any]:
-    """The whole state of a part, on every process; the parts of sharded tensors are gathered."""
-    return _gathered(part.state_dict())
-
-
-def _gathered(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {key: _gathered(value) for key, value in node.items()}
-    if isinstance(node, (list, tuple)):
-        return type(node)(_gathered(value) for value in node)
-    return node.full_tensor() if hasattr(node, "full_tensor") else node
-
-
 def load_state(part: Any, state: dict[str, Any]) -> None:
-    """Hands a whole state back to a part; where its parameters are sharded, each process takes its share."""
+    """Hands a state back to a part; where its parameters are sharded, each process takes, or reads, its share."""
+    reads: list[tuple[InParts, Tensor]] = []
+
+    def laid_out(value: Any, own: Any) -> Any:
+        if not isinstance(value, InParts):
+            return _scattered(value, own)
+        alike = is_sharded(own) and tuple(own.shape) == value.shape
+        reads.append((value, torch.empty_like(own) if alike else torch.empty(value.shape, dtype=value.dtype)))
+        return reads[-1][1]
+
     if isinstance(part, nn.Module):
         own = part.state_dict()
-        state = {name: _scattered(value, own.get(name)) for name, value in state.items()}
+        state = {name: laid_out(value, own.get(name)) for name, value in state.items()}
     elif isinstance(part, torch.optim.Optimizer):
-        parameters = [p for group in part.param_groups for p in group["params"]]
-        scattered = {
-            number: {name: _scattered(value, parameters[int(number)]) for name, value in slots.items()}
-            for number, slots in state["state"].items()
+        parameters = [p.detach() for group in part.param_groups for p in group["params"]]
+        slots = {
+            number: {name: laid_out(value, parameters[int(number)]) for name, value in of_one.items()}
+            for number, of_one in state["state"].items()
         }
-        state = {**state, "state": scattered}
-    part.load_state_dict(state)
+        state = {**state, "state": slots}
+    else:
+        state = whole(state)
+    read(reads)
+    try:
+        part.load_state_dict(state)
+    except RuntimeError as error:
+        if not isinstance(part, nn.Module):
+            raise
+        raise UserError(
+            "these are the weights of another network than that which was built",
+            found=" ".join(str(error).split())[:300],
+            cure="the network as it was when the run began, the user's own too",
+        ) from error
 
 
 def load_part(module: nn.Module, state: dict[str, Tensor]) -> None:
@@ -93,7 +104,7 @@ def load_part(module: nn.Module, state: dict[str, Tensor]) -> None:
 
 def _scattered(value: Any, own: Any) -> Any:
     """`value` as `own` is laid out over the processes; as it is where `own` is not sharded or of another shape."""
-    if not (isinstance(value, Tensor) and hasattr(own, "full_tensor") and value.shape == own.shape):
+    if is_sharded(value) or not (isinstance(value, Tensor) and is_sharded(own) and value.shape == own.shape):
         return value
     from torch.distributed.tensor import distribute_tensor
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from chainrule.core.device import World, random_state, set_random_state
+from chainrule.core.device import ONE_PROCESS, World, random_state, set_random_state
 from chainrule.core.errors import UserError
 from chainrule.nn.normalization.sync_batch_norm import synchronize_batch_norm
 from chainrule.run import parallel
@@ -38,6 +38,16 @@ class Processes:
     def shards(self) -> bool:
         """Whether each process keeps a part of the weights only."""
         return self.parallel == "fsdp" and self.world.size > 1
+
+    @property
+    def writers(self) -> World:
+        """Those that write a checkpoint together: the first one alone where it holds all weights, else all."""
+        return self.world if self.shards else ONE_PROCESS
+
+    @property
+    def writes(self) -> bool:
+        """Whether this one is among them."""
+        return self.shards or self.world.is_main_process
 
     def place(self, module: Module) -> Module:
         """`Run.place`."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+Record_co = TypeVar("Record_co", covariant=True)
 
 
 class Stateful(Protocol):
@@ -14,9 +16,9 @@ class Stateful(Protocol):
     def load_state_dict(self, state: dict[str, Any], /) -> Any: ...
 
 
-class Loader(Protocol):
+class Loader(Protocol[Record_co]):
     """Batches that are a pure function of epoch and position, so that nothing of them needs saving."""
 
     def __len__(self) -> int: ...
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Any]: ...
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Record_co]: ...

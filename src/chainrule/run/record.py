@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.core.recipe import Recipe
 from chainrule.run.folder import RunFolder
@@ -38,8 +39,7 @@ def new_record(
     settings: dict[str, Any],
     common: dict[str, Any],
     seed: int,
-    source: str,
-    target: str | None,
+    request: DataRequest,
     weights: str | None,
 ) -> dict[str, Any]:
     """What a record says of what was asked."""
@@ -49,7 +49,7 @@ def new_record(
         "settings": settings,
         "common": common,
         "seed": seed,
-        "data": {"source": source, "target": target},
+        "data": request.to_record(),
         "weights": weights,
     }
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
+from chainrule.core import atomic
 from chainrule.core.errors import RunFailed
 from chainrule.run import parallel
 from chainrule.run.checkpoint import folder as checkpoint
+from chainrule.run.checkpoint.sharded import drop_old_parts, new_parts, save_shared_tree
 from chainrule.run.checkpoint.tree import save_tree
 from chainrule.run.folder import RunFolder
 from chainrule.run.guard import first_bad_parameter
@@ -55,9 +58,8 @@ class Saving:
         better = math.isnan(best) or (value <= best if lower_is_better else value >= best)
         if better:
             self.best = {"metric": metric, "value": value, **place}
-            weights = {name: parallel.full_state(module) for name, module in modules.items()}
-            if world.is_main_process:
-                self._folder.write(best_name(self._stage), lambda path: save_tree(weights, path), place["step"])
+            weights = {name: module.state_dict() for name, module in modules.items()}
+            self._replace(best_name(self._stage), weights, place["step"])
         return better
 
     def is_spoiled(self) -> bool:
@@ -76,20 +78,45 @@ class Saving:
         """Writes a checkpoint: `state`, random numbers, the parts."""
         self.require_finite(step)
         world, modules = self._processes.world, self.modules
-        weights = {name: parallel.full_state(part) for name, part in modules.items()}
-        others = {name: parallel.full_state(part) for name, part in self.parts.items() if name not in modules}
+        weights = {name: part.state_dict() for name, part in modules.items()}
+        others = {name: part.state_dict() for name, part in self.parts.items() if name not in modules}
         random = self._processes.random_states()
-        if world.is_main_process:
+        if self._processes.writes:
             state = {**state, "random": random, "parts": others}
             with self._folder.mention_checkpoint("the checkpoint", step):
                 place = self._folder.path / "checkpoint"
                 place.mkdir(exist_ok=True)
-                checkpoint.save(place, step, weights, state)
+                checkpoint.save(place, step, weights, state, self._processes.writers)
         world.barrier()
 
     def save_last(self, step: int) -> None:
         """Writes the parts as the stage leaves them."""
         self.require_finite(step)
-        parts = {name: parallel.full_state(part) for name, part in self.parts.items()}
-        if self._processes.world.is_main_process:
-            self._folder.write(last_name(self._stage), lambda path: save_tree(parts, path), step)
+        name = last_name(self._stage)
+        self._replace(name, {part_name: part.state_dict() for part_name, part in self.parts.items()}, step)
+        if self._processes.world.is_main_process:  # onto the disk before a checkpoint says that it is there
+            path = self._folder.path / name
+            with self._folder.mention_checkpoint(name, step), path.open("rb+") as file:
+                os.fsync(file.fileno())
+                atomic.sync_folder(path.parent)
+
+    def _replace(self, name: str, tree: dict[str, Any], step: int) -> None:
+        """Writes a file of states in the place of the last one, in one step.
+
+        Of sharded ones each process writes its part into a new folder beside it, which the new file names; then the old
+        folder goes.
+        """
+        world, path = self._processes.world, self._folder.path / name
+        if not self._processes.shards:
+            if world.is_main_process:
+                self._folder.write(name, lambda partial: save_tree(tree, partial), step)
+                drop_old_parts(path)  # of more processes that were there before
+            return
+        with self._folder.mention_checkpoint(name, step):
+            path.parent.mkdir(exist_ok=True, parents=True)
+            parts = world.broadcast(new_parts(path, step) if world.is_main_process else "")
+            partial = path.with_name(f".{path.name}.partial")
+            save_shared_tree(tree, partial, world, parts)
+            if world.is_main_process:
+                partial.replace(path)
+                drop_old_parts(path)

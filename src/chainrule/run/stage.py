@@ -81,7 +81,7 @@ class Stage:
         The last ones of a module that it chose nothing for; of a stage that has not ended, those of now.
         """
         self._processes.world.barrier()  # the first process may still be writing them
-        now = {name: parallel.full_state(part) for name, part in self.saving.modules.items()}
+        now = {name: part.state_dict() for name, part in self.saving.modules.items()}
         known = of_stage(self._folder.path, self.name, {"finished": self.finished, "best": self.best}, now)
         for name, module in modules.items():
             if name not in known:
@@ -109,7 +109,9 @@ class Stage:
         return {**({"stage": self.name} if self.name else {}), "step": self.step, "epoch": self.epoch}
 
     def place_in_words(self) -> str:
-        place = f"epoch {self.epoch + 1}/{self.of_epochs}" if self.of_epochs else f"step {self.step}"
+        place = (
+            f"epoch {min(self.epoch + 1, self.of_epochs)}/{self.of_epochs}" if self.of_epochs else f"step {self.step}"
+        )
         return f"{self.name}, {place}" if self.name else place
 
     def epochs(self, count: int) -> Iterator[int]:

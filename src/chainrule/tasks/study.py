@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
 from chainrule.core.task import Figure
+from chainrule.data.layout import Place
 from chainrule.loops.experiment import Row, Rows, experiment
 from chainrule.run.run import Run
 
@@ -42,9 +43,12 @@ class Study:
         how: str,
     ) -> None:
         place = run.record["data"]
-        if "spec" not in place and place["source"] != run.recipe.data:
+        asked = run.data
+        if "spec" not in place and (str(asked) != run.recipe.data or asked.val is not None or asked.test is not None):
             raise UserError(
-                f"{run.recipe.name} makes its own data", found=f"--data {place['source']}", cure="leave --data out"
+                f"{run.recipe.name} makes its own data",
+                found=" ".join(asked.arguments),
+                cure="leave --data, --val and --test out",
             )
         place.setdefault("spec", _made_here(points))
         self.run, self.points, self._measure, self.conclude, self.draw = run, points, measure, conclude, draw
@@ -57,7 +61,7 @@ class Study:
         run.require_one_process()
         experiment(run, rows=self.rows, points=self.points, measure=self._measure)
 
-    def evaluate(self, data: str | None = None) -> dict[str, float]:
+    def evaluate(self, data: Place | None = None) -> dict[str, float]:
         if data is not None:
             raise UserError(
                 "a study cannot be evaluated on other data",

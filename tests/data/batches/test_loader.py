@@ -37,10 +37,16 @@ def test_the_parts_of_two_processes_are_the_batch() -> None:
     assert torch.equal(drawn(World(1, 2), 1)[0].index, parts[1][1].index)
 
 
-def test_a_process_without_a_sample_is_told_what_to_change() -> None:
-    loader = BatchLoader(Shuffled(6, 4, seed=0), padded, world=World(2, 3))  # the last batch has two samples
-    with pytest.raises(UserError, match=r"no sequence to pad(.|\n)*for each process"):
-        list(loader.epoch(2))
+def test_a_process_without_a_sample_takes_one_that_weighs_nothing() -> None:
+    def last(world: World) -> Sentences:
+        return list(BatchLoader(Shuffled(6, 4, seed=0), padded, world=world).epoch(2))[1]  # it has two samples
+
+    whole, parts = last(World()), [last(World(rank, 3)) for rank in range(3)]
+    assert [part.index.tolist() for part in parts] == [[n] for n in whole.index.tolist()] + [whole.index.tolist()[:1]]
+    mean = sum(part.mean(part.x.sum(1)) for part in parts) / 3
+    torch.testing.assert_close(mean, whole.mean(whole.x.sum(1)))
+    empty = list(Batches(torch.ones(6, 2), torch.ones(6), 4, seed=0, world=World(2, 3)).epoch(2))[1]
+    assert empty.x.shape == (0, 2) and float(empty.mean(empty.y)) == 0
 
 
 def test_a_mean_over_tokens() -> None:

@@ -60,7 +60,7 @@ def test_types_and_devices_stay() -> None:
 
 
 def test_samples_that_do_not_go_together() -> None:
-    with pytest.raises(UserError, match=r"no sequence to pad(.|\n)*for each process"):
+    with pytest.raises(UserError, match="no sequence to pad"):
         pad([])
     with pytest.raises(UserError, match="no image to pad"):
         pad_images([])

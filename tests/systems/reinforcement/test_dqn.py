@@ -17,7 +17,8 @@ from chainrule import api
 from chainrule.core.device import World
 from chainrule.core.errors import UserError
 from chainrule.run.run import Run
-from chainrule.systems.reinforcement.loop import DQNConfig, bellman_target, epsilon_greedy, improve, update_target
+from chainrule.systems.reinforcement.agent import is_due
+from chainrule.systems.reinforcement.dqn import DQNConfig, bellman_target, epsilon_greedy, improve, update_target
 from chainrule.systems.reinforcement.q_network import QNetwork
 from chainrule.systems.reinforcement.recipes import dqn
 from chainrule.systems.reinforcement.replay import ReplayMemory
@@ -39,7 +40,6 @@ NUMBERS = {
     "double": False,
     "loss": "huber",
     "clip_norm": 0.0,
-    "evaluate_every": 100,
 }
 
 
@@ -118,7 +118,7 @@ def test_updates_are_counted_as_a_counter_would(starts, every, stride):
     counter = 0
     for step in range(stride, 400, stride):
         if step % every == 0 and step >= starts:
-            assert config.is_due(every, step, stride)
+            assert is_due(every, step, stride)
             assert config.updates_before(step) == counter
             counter += config.gradient_steps
     assert counter
@@ -228,7 +228,7 @@ def test_values_of_the_chain_are_those_of_its_closed_form(tmp_path, double):
         evaluate_every=4000,
         stop_at=0.0,
     )
-    found = run.task.values(torch.eye(5))
+    found = run.task.agent.values(torch.eye(5))
     v = [gamma ** (4 - s) for s in range(5)]
     expected = torch.tensor([[gamma * v[max(s - 1, 0)], v[s]] for s in range(5)])
     assert (found - expected).abs().max() < 0.03
@@ -243,7 +243,7 @@ def test_values_go_on_beyond_the_time_limit(tmp_path):
         learning_starts=100, train_every=16, gradient_steps=8, batch_size=16, target_every=20, lr=0.02,
         epsilon_end=1.0, loss="mse", evaluate_every=3000, stop_at=0.0,
     )  # fmt: skip
-    assert run.task.values(torch.ones(1, 1))[0].tolist() == pytest.approx([4.0, 5.0], abs=0.1)
+    assert run.task.agent.values(torch.ones(1, 1))[0].tolist() == pytest.approx([4.0, 5.0], abs=0.1)
     assert run.result()["metrics"] == {"return": 3.0, "return_std": 0.0, "return_min": 3.0, "episode_length": 3.0}
 
 
@@ -257,7 +257,7 @@ def test_training_ends_when_the_task_is_solved(tmp_path):
 
 
 def test_a_run_opens_and_predicts_without_gymnasium(trained, monkeypatch):
-    expected = trained.task.values(torch.tensor([[0.1, 0.0, -0.02, 0.0]]))[0]
+    expected = trained.task.agent.values(torch.tensor([[0.1, 0.0, -0.02, 0.0]]))[0]
     monkeypatch.setattr(
         "chainrule.systems.reinforcement.environments.make", lambda *a: pytest.fail("the environment was asked for")
     )
@@ -294,7 +294,7 @@ def test_generated_episodes_are_what_the_agent_does(trained, tmp_path):
         rows = list(csv.DictReader(file))
     assert len(rows) == made[0]["length"] == made[0]["return"]
     obs = torch.tensor([[float(row[f"obs_{i}"]) for i in range(4)] for row in rows])
-    values = trained.task.values(obs)
+    values = trained.task.agent.values(obs)
     assert [int(row["action"]) for row in rows] == values.argmax(1).tolist()
     assert torch.allclose(values[:, 1], torch.tensor([float(row["value_1"]) for row in rows]), atol=1e-5)
 
@@ -304,7 +304,7 @@ def test_figures_and_what_is_deployed(trained):
     assert titles[0].startswith("Value of each action") and titles[1].startswith("Observation")
     made = trained.task.deployable()
     (obs,) = made.inputs(7)
-    assert torch.equal(made.module(obs), trained.task.q(obs))
+    assert torch.equal(made.module(obs), trained.task.agent.q(obs))
 
 
 def test_the_run_says_what_it_did(trained):

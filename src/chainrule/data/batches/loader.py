@@ -13,6 +13,7 @@ from chainrule.core.device import World
 from chainrule.data.batches.records import Batch, move
 from chainrule.data.samplers.sampler import Sampler
 from chainrule.data.samplers.shuffled import Shuffled
+from chainrule.data.streams.stored import StoredImages, read_ahead
 
 Record = TypeVar("Record")
 Collate = Callable[[Tensor, int, int], Record]  # samples' numbers (b,), count, processes: to a record
@@ -20,6 +21,9 @@ Collate = Callable[[Tensor, int, int], Record]  # samples' numbers (b,), count, 
 
 class BatchLoader(Generic[Record]):
     """The samples that a sampler draws, made into records by `collate`: a function of epoch and position alone.
+
+    Where a batch has fewer samples than there are processes, those that are left without one take its first one, with
+    `processes` 0: in their mean it weighs nothing, and neither `collate` nor the network meets an empty batch.
 
     Args:
         sampler: gives the numbers of each batch's samples (B,), or windows of them (B, T).
@@ -39,6 +43,8 @@ class BatchLoader(Generic[Record]):
     [([1, 2], [1, 3]), ([0], [2])]
     """
 
+    empty_parts = False
+
     def __init__(
         self,
         sampler: Sampler,
@@ -56,11 +62,17 @@ class BatchLoader(Generic[Record]):
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Record]:
         """This process's parts of the batches of `epoch` from number `start` on."""
-        rank, processes = self.world.rank, self.world.size
         for whole in self.sampler.epoch(epoch, start):
-            mine = whole.tensor_split(processes)[rank] if processes > 1 else whole
-            batch = self.collate(mine, self.count(whole), processes)
+            batch = self.collate(*self._part(whole))
             yield batch if self.device is None else move(batch, self.device, self.device.type == "cuda")
+
+    def _part(self, whole: Tensor) -> tuple[Tensor, int, int]:
+        """This process's samples, the count of the whole batch, and by how many processes its mean is scaled."""
+        processes = self.world.size
+        mine = whole.tensor_split(processes)[self.world.rank] if processes > 1 else whole
+        if len(mine) or self.empty_parts:
+            return mine, self.count(whole), processes
+        return whole[:1], self.count(whole), 0
 
 
 def pairs(x: Tensor, y: Tensor) -> Collate[Batch]:
@@ -87,12 +99,19 @@ class Batches(BatchLoader[Batch]):
         UserError: there are fewer samples than one batch takes.
     """
 
+    empty_parts = True  # tensors of no rows, which have a mean of 0
+
     def __init__(
         self, x: Tensor, y: Tensor, batch_size: int, *, seed: int, world: World | None = None, drop_last: bool = False
     ) -> None:
         self.x, self.y, self.batch_size, self.seed = x, y, batch_size, seed
         sampler = Shuffled(len(x), batch_size, seed=seed, drop_last=drop_last, device=x.device)
         super().__init__(sampler, pairs(x, y), world=world)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of `epoch` from number `start` on; of images that are not in memory the next is read ahead."""
+        batches = super().epoch(epoch, start)
+        return read_ahead(batches) if isinstance(self.x, StoredImages) else batches
 
     @property
     def smallest(self) -> int:

@@ -99,12 +99,7 @@ def padding_share(lengths: Tensor) -> float:
 
 def _first_of(samples: Sequence[Tensor], what: str) -> Tensor:
     if not samples:
-        raise UserError(
-            f"there is no {what} to pad",
-            expected="one or more",
-            found="an empty batch",
-            cure="batches with a sample for each process at least",
-        )
+        raise UserError(f"there is no {what} to pad", expected="one or more", found="an empty batch")
     return samples[0]
 
 

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import UserError
-from chainrule.data.catalog.sources import resolve
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.given.source import GivenSource
 from chainrule.data.images.decoding import SUFFIXES, image_files
@@ -16,7 +15,7 @@ from chainrule.data.images.files import read_images
 from chainrule.data.images.loading import ImageSplit, image_spec, read_image_splits, to_tensor, usual_channels
 from chainrule.data.images.raw import RawImages, RawImageSet
 from chainrule.data.images.spec import ImageSpec, PixelForm
-from chainrule.data.layout import Layout, layout_of, subfolders
+from chainrule.data.layout import Layout, Place, joined, layout_of, subfolders
 from chainrule.data.npz import split_arrays
 from chainrule.data.splits import hold_out
 
@@ -28,19 +27,20 @@ def load_unlabelled(
 
     def read() -> tuple[ImageSpec, dict[str, ImageSplit]]:
         return read_unlabelled_splits(
-            request.source,
+            request,
             target=request.target,
             size=size,
             channels=channels,
             seed=request.seed,
-            val_fraction=val_fraction,
+            val_fraction=request.share("val", val_fraction),
+            test_fraction=request.share("test", 0.2),
         )
 
     return dataset_of(request, ImageSpec, read)
 
 
 def read_unlabelled_splits(
-    source: str,
+    source: Place,
     *,
     target: str | None,
     size: int,
@@ -50,10 +50,10 @@ def read_unlabelled_splits(
     test_fraction: float = 0.2,
 ) -> tuple[ImageSpec, dict[str, ImageSplit]]:
     """What `load_unlabelled` gives a run."""
-    layout = layout_of(resolve(source))
+    layout = layout_of(source)
     if not is_unlabelled(layout):
         return read_image_splits(
-            source,
+            layout,
             target=target,
             size=size,
             channels=channels,
@@ -72,10 +72,10 @@ def read_unlabelled_splits(
     return image_spec(raw, [], channels, size, splits, made), splits
 
 
-def read_other_unlabelled(source: str, target: str | None, spec: PixelForm) -> ImageSplit:
+def read_other_unlabelled(source: Place, target: str | None, spec: PixelForm) -> ImageSplit:
     """Other images, of whatever classes, as large and in the colours of `spec`: their own test split, else all."""
-    layout = layout_of(resolve(source))
-    raw = read_unlabelled(layout, least=2) if is_unlabelled(layout) else read_images(layout.place, target)
+    layout = layout_of(source)
+    raw = read_unlabelled(layout, least=2) if is_unlabelled(layout) else read_images(layout, target)
     part = raw.splits.get("test", raw.splits["train"])
     return _unlabelled(to_tensor(part, spec.size, spec.channels, border=spec.border))
 
@@ -88,6 +88,8 @@ def is_unlabelled(layout: Layout) -> bool:
     """Whether it is a plain folder of images with fewer than two class folders in it, or arrays of images alone."""
     if isinstance(layout.place, GivenSource):
         return layout.place.kind == "images" and "y" not in layout.place.arrays
+    if layout.form == "splits":
+        return all(map(is_unlabelled, layout.sources.values()))
     return layout.form == "folder" and len(subfolders(layout.train)) < 2
 
 
@@ -97,6 +99,8 @@ def read_unlabelled(layout: Layout, least: int = 0) -> RawImageSet:
         parts = {n: layout.place.arrays[x] for n, (x, _) in split_arrays(["x"]).items() if x in layout.place.arrays}
         arrays = {n: RawImages(np.zeros(len(x), dtype=np.int64), x, origin=layout.place.name) for n, x in parts.items()}
         return RawImageSet(arrays, [], layout.place.name)
+    if layout.form == "splits":
+        return RawImageSet(joined(layout, lambda part: read_unlabelled(part, least).splits), [], str(layout))
     splits = {}
     for name, place in layout.splits.items():
         files = image_files(place)
@@ -108,4 +112,4 @@ def read_unlabelled(layout: Layout, least: int = 0) -> RawImageSet:
                 found=len(files),
             )
         splits[name] = RawImages(np.zeros(len(files), dtype=np.int64), files=files)
-    return RawImageSet(splits, [], str(layout.place))
+    return RawImageSet(splits, [], str(layout))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from chainrule.data.catalog.sources import Source
 from chainrule.data.given.source import GivenSource
 from chainrule.data.images.files import read_images
 from chainrule.data.images.raw import RawImageSet
-from chainrule.data.layout import Layout, layout_of
+from chainrule.data.layout import Layout, Place, joined, layout_of
 from chainrule.data.npz import read_npz, split_arrays
 from chainrule.data.tables import plane
 from chainrule.data.tables.csv_files import column_of, find_categories, to_numbers
@@ -52,33 +52,63 @@ class RawTable:
 
 
 def read_table(
-    source: Source | Path, target: str | None, *, needs_target: bool, encode: bool = False, fill: bool = False
+    place: Place, target: str | None, *, needs_target: bool, encode: bool = False, fill: bool = False
 ) -> RawTable:
-    """Recognises what `source` is and reads it.
+    """Recognises what lies at a place and reads it.
 
     The target is the column named, else `label`, else the last one if the task needs a target, else none. With
     `encode` a column of text is one of categories, else it is an error; with `fill` a value may be missing.
     """
-    layout = layout_of(source)
+    layout = layout_of(place)
+    source = layout.place
+    if layout.form == "splits":
+        return _joined_tables(layout, target, needs_target, encode, fill)
     if isinstance(source, GivenSource):
         if source.tables:
             return _csv_table(layout, target, needs_target, encode, fill)
         if source.kind == "images":
-            return _pixel_table(read_images(source, target))
+            return _pixel_table(read_images(layout, target))
         return _table_of_arrays(source.arrays, source.name, needs_target, fill)
     if isinstance(source, Source):
         return _shipped(source, target)
     if layout.form == "csv":
         return _csv_table(layout, target, needs_target, encode, fill)
     if layout.form == "npz":
-        return _npz_table(source, needs_target, fill)
+        return _npz_table(layout.train, needs_target, fill)
     if layout.form in ("idx", "cifar10"):
-        return _pixel_table(read_images(source, target))
+        return _pixel_table(read_images(layout, target))
     raise UserError(
         "this is not a table",
-        where=source,
+        where=layout,
         expected="a .csv, .tsv, .jsonl, .parquet or .xlsx with column names, a folder with train.csv or such, a .npz with x (N, D), or a table of chainrule data list",
     )
+
+
+def _joined_tables(layout: Layout, target: str | None, needs_target: bool, encode: bool, fill: bool) -> RawTable:
+    """Sources of unequal forms as the splits of one table: the columns of each, by name, in the order of train's."""
+    raws: dict[int, RawTable] = {}
+
+    def read(part: Layout) -> dict[str, RawRows]:
+        raw = read_table(part, target, needs_target=needs_target, encode=encode, fill=fill)
+        raws.update({id(rows): raw for rows in raw.splits.values()})
+        return raw.splits
+
+    splits = joined(layout, read)
+    first = raws[id(splits["train"])]
+    for name, rows in splits.items():
+        raw = raws[id(rows)]
+        if sorted(raw.columns) != sorted(first.columns) or raw.categories or first.categories:
+            odd = sorted(set(raw.columns) ^ set(first.columns)) or sorted({*raw.categories, *first.categories})
+            raise UserError(
+                "the tables have different columns",
+                where=raw.where,
+                expected=f"the {len(first.columns)} of {first.where}",
+                found=f"{len(raw.columns)}; {', '.join(odd[:5])} in only one of them"
+                if len(raw.columns) != len(first.columns) or set(raw.columns) != set(first.columns)
+                else f"words in {', '.join(odd[:5])}, in files of unequal form",
+            )
+        splits[name] = replace(rows, x=rows.x[:, [raw.columns.index(column) for column in first.columns]])
+    return replace(first, splits=splits, where=str(layout))
 
 
 def _csv_table(layout: Layout, target: str | None, needs_target: bool, encode: bool, fill: bool) -> RawTable:
@@ -102,7 +132,7 @@ def _csv_table(layout: Layout, target: str | None, needs_target: bool, encode: b
         x = to_numbers(cells, places, categories=categories, fill=fill)
         labels = None if label is None else np.array([r[cells.header.index(label)].strip() for r in cells.rows])
         splits[name] = RawRows(x, labels, cells.origin, cells.lines, cells.unit)
-    return RawTable(splits, kept, str(layout.place), label, categories=categories)
+    return RawTable(splits, kept, str(layout), label, categories=categories)
 
 
 def _target_of(header: list[str], target: str | None, needs_target: bool, origin: str) -> str | None:

@@ -11,9 +11,8 @@ from torch import Tensor
 from chainrule.core.course import Topic
 from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import UserError
-from chainrule.data.catalog.sources import resolve
 from chainrule.data.dataset import Dataset, dataset_of
-from chainrule.data.layout import SPLITS
+from chainrule.data.layout import SPLITS, Place
 from chainrule.data.splits import fingerprint, hold_out
 from chainrule.data.tables.files import RawTable, read_table
 from chainrule.data.tables.row_encoder import RowEncoder
@@ -69,14 +68,14 @@ def load_table(
 
     def read() -> tuple[TableSpec, dict[str, TableSplit]]:
         return read_table_splits(
-            request.source,
+            request,
             target=request.target,
             task=task,
             dtype=dtype,
             standardize=standardize,
             drop_constant=drop_constant,
-            val_fraction=val_fraction,
-            test_fraction=test_fraction,
+            val_fraction=request.share("val", val_fraction),
+            test_fraction=request.share("test", test_fraction),
             seed=request.seed,
             encode=encode,
             missing=missing,
@@ -86,7 +85,7 @@ def load_table(
 
 
 def read_table_splits(
-    source: str,
+    source: Place,
     *,
     target: str | None,
     task: Task,
@@ -100,7 +99,7 @@ def read_table_splits(
     missing: Missing = "refuse",
 ) -> tuple[TableSpec, dict[str, TableSplit]]:
     """Reads, checks, splits, encodes and standardises; what `load_table` gives a run."""
-    raw = read_table(resolve(source), target, needs_target=task != "density", encode=encode, fill=missing == "fill")
+    raw = read_table(source, target, needs_target=task != "density", encode=encode, fill=missing == "fill")
     classes, targets = read_targets(raw, task)
     splits = {name: (torch.from_numpy(rows.x), targets[name]) for name, rows in raw.splits.items()}
     x, y = splits["train"]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from chainrule.core.errors import UserError
-from chainrule.data.catalog.sources import resolve
 from chainrule.data.inputs import MOST_LINES, STDIN, Asked, asked_of, files_below, is_folder, stdin_table, table_parts
+from chainrule.data.layout import Place, layout_of
 from chainrule.data.tables.cells import Cells
 from chainrule.data.tables.csv_files import to_numbers
 from chainrule.data.tables.files import RawRows, RawTable, read_table
@@ -70,20 +70,20 @@ def _in_cells(cells: Cells, spec: TableSpec) -> tuple[list[Asked[None]], np.ndar
     return [asked_of(cells, row, None, used) for row in range(len(cells.rows))], x
 
 
-def read_other(source: str, target: str | None, spec: TableSpec) -> Tensor:
+def read_other(source: Place, target: str | None, spec: TableSpec) -> Tensor:
     """Rows of other data with the same columns, on the scale of x: their own test split, else all of them; float64."""
-    place = resolve(source)
-    if isinstance(place, Path) and is_table_file(place):
-        return RowEncoder(spec)(torch.from_numpy(_named_columns(place, spec).x))
-    raw = read_table(place, target or spec.target if isinstance(place, Path) else None, needs_target=False)
+    layout = layout_of(source)
+    if not layout.sources and isinstance(layout.place, Path) and is_table_file(layout.place):
+        return RowEncoder(spec)(torch.from_numpy(_named_columns(layout.place, spec).x))
+    raw = read_table(layout, target or spec.target if isinstance(layout.place, Path) else None, needs_target=False)
     return RowEncoder(spec)(torch.from_numpy(_select(raw, raw.splits.get("test", raw.splits["train"]), spec).x))
 
 
-def read_labelled(source: str, target: str | None, spec: TableSpec, dtype: torch.dtype) -> TableSplit:
+def read_labelled(source: Place, target: str | None, spec: TableSpec, dtype: torch.dtype) -> TableSplit:
     """Rows and targets of other data with the same columns: their own test split, else all of them."""
-    place = resolve(source)
-    named = (target or spec.target) if isinstance(place, Path) else None
-    raw = read_table(place, named, needs_target=True, encode=bool(spec.categories), fill=spec.missing == "fill")
+    layout = layout_of(source)
+    named = (target or spec.target) if isinstance(layout.place, Path) else None
+    raw = read_table(layout, named, needs_target=True, encode=bool(spec.categories), fill=spec.missing == "fill")
     rows = raw.splits.get("test", raw.splits["train"])
     y: Tensor
     if spec.classes is None:

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from chainrule.core.course import Topic
 from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import UserError
-from chainrule.data.catalog.sources import Source, resolve
+from chainrule.data.catalog.record import Source
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.inputs import STDIN, Asked, asked_paths, files_below, is_folder, is_list, stdin_lines
+from chainrule.data.layout import SPLITS, Layout, Place, joined, layout_of
 from chainrule.data.spec import Spec
 from chainrule.data.splits import fingerprint
 from chainrule.data.tables.csv_files import column_of, to_numbers
@@ -151,21 +152,21 @@ def load_series(
 
     def read() -> tuple[SeriesSpec, dict[str, SeriesSplit]]:
         return read_splits(
-            request.source,
+            request,
             request.target,
             lags=lags,
             difference=difference,
             log=log,
             dtype=dtype,
-            val_fraction=val_fraction,
-            test_fraction=test_fraction,
+            val_fraction=request.share("val", val_fraction),
+            test_fraction=request.share("test", test_fraction),
         )
 
     return dataset_of(request, SeriesSpec, read)
 
 
 def read_splits(
-    source: str,
+    source: Place,
     target: str | None,
     *,
     lags: int,
@@ -176,11 +177,12 @@ def read_splits(
     test_fraction: float,
 ) -> tuple[SeriesSpec, dict[str, SeriesSplit]]:
     """Reads, checks, splits in time and scales; what `load_series` gives a run."""
-    name, values, where = read_values(source, target)
+    name, given, where = read_parts(source, target)
+    values = torch.cat([given[part] for part in SPLITS if part in given])
     check_log(values, log, where)
     count, context = len(values), lags + difference
-    test = count - round(count * test_fraction)
-    val = test - round(test * val_fraction)
+    test = count - (len(given["test"]) if "test" in given else round(count * test_fraction))
+    val = test - (len(given["val"]) if "val" in given else round(test * val_fraction))
     ends = {"train": (context, val), "val": (val, test), "test": (test, count)}
     short = [part for part in ("train", "test") if ends[part][1] - ends[part][0] < 2]
     if short or val < context:
@@ -214,8 +216,8 @@ def read_splits(
         counts={part: end - start for part, (start, end) in ends.items()},
         splits={
             "train": f"the first {val} values",
-            "val": f"the {test - val} values after them",
-            "test": f"the last {count - test} of {count} values",
+            "val": "as given" if "val" in given else f"the {test - val} values after them",
+            "test": "as given" if "test" in given else f"the last {count - test} of {count} values",
         },
         fingerprint=fingerprint(values),
     )
@@ -232,17 +234,44 @@ def windows(values: Tensor, start: int, window: Window, dtype: torch.dtype) -> S
     return SeriesSplit(x.to(dtype), scaled[at].to(dtype), values, origins)
 
 
-def read_values(source: str, target: str | None) -> tuple[str, Tensor, str]:
+def read_parts(source: Place, target: str | None) -> tuple[str, dict[str, Tensor], str]:
+    """Name, values of each given split and place of a series: those of val and test follow those of train in time."""
+    layout = layout_of(source)
+    if not layout.sources:
+        name, values, where = read_values(layout, target)
+        return name, {"train": values}, where
+    if "val" in layout.sources and "test" not in layout.sources:
+        raise UserError("a series with a val source needs a test source too, which follows in time", where=layout)
+    names: dict[str, str] = {}
+
+    def read(part: Layout) -> dict[str, Tensor]:
+        name, values, where = read_values(part, target)
+        names[where] = name
+        return {"train": values}
+
+    parts = joined(layout, read)
+    if len(set(names.values())) > 1:
+        raise UserError(
+            "the sources name their columns differently",
+            where=layout,
+            found=", ".join(f"{name!r} in {where}" for where, name in names.items()),
+            cure="--target COLUMN, one that each has",
+        )
+    return next(iter(names.values())), parts, str(layout)
+
+
+def read_values(source: Place, target: str | None) -> tuple[str, Tensor, str]:
     """Name, values (T,) float64 and place of a series: a column of a .csv, by default the last; or a known series."""
-    place = resolve(source)
+    layout = layout_of(source)
+    place = layout.place
     if isinstance(place, Source):
         if place.name != "mackey-glass":
             raise UserError(
-                f"{source} is a set of {place.kind}, not a series",
+                f"{layout} is a set of {place.kind}, not a series",
                 expected="a .csv with a column of numbers",
                 cure="--data mackey-glass",
             )
-        return "x", torch.from_numpy(mackey_glass()), source
+        return "x", torch.from_numpy(mackey_glass()), str(layout)
     if not is_table_file(place):
         raise UserError(
             "this is no series", where=place, expected="a .csv with a line of column names and a column of numbers"

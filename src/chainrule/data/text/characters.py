@@ -14,8 +14,9 @@ from chainrule.core.data_request import DataRequest
 from chainrule.core.device import World
 from chainrule.core.errors import UserError
 from chainrule.data.batches import Batch, BatchLoader
-from chainrule.data.catalog.sources import Source, resolve
+from chainrule.data.catalog.record import Source
 from chainrule.data.dataset import Dataset, dataset_of
+from chainrule.data.layout import Place, joined, layout_of
 from chainrule.data.samplers import Windows
 from chainrule.data.spec import Spec
 from chainrule.data.splits import fingerprint
@@ -59,13 +60,15 @@ def load_text(
     """
 
     def read() -> tuple[TextSpec, dict[str, TextSplit]]:
-        return read_text_splits(request.source, val_fraction, test_fraction, characters)
+        return read_text_splits(
+            request, request.share("val", val_fraction), request.share("test", test_fraction), characters
+        )
 
     return dataset_of(request, TextSpec, read)
 
 
 def read_text_splits(
-    source: str, val_fraction: float, test_fraction: float, characters: int
+    source: Place, val_fraction: float, test_fraction: float, characters: int
 ) -> tuple[TextSpec, dict[str, TextSplit]]:
     """Reads, checks and splits; what `load_text` gives a run."""
     where, texts = read_texts(source)
@@ -107,13 +110,16 @@ def read_text_splits(
     return spec, splits
 
 
-def read_texts(source: str) -> tuple[str, dict[str, str]]:
+def read_texts(source: Place) -> tuple[str, dict[str, str]]:
     """Where the text is, and it: `train` alone, or the published splits.
 
     A source is a known data set, a text file, a folder with train.txt (and val.txt, test.txt), or a folder whose .txt
     files, at any depth, are one text in the order of their paths.
     """
-    place = resolve(source)
+    layout = layout_of(source)
+    place = layout.place
+    if layout.sources:
+        return str(layout), joined(layout, lambda part: read_texts(part)[1])
     if isinstance(place, Source):
         if place.kind != "text":
             raise UserError(f"{place.name} is no text", expected="a text", found=place.kind, cure="chainrule data list")

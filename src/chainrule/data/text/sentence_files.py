@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chainrule.core.errors import UserError
-from chainrule.data.catalog.sources import Source, resolve
+from chainrule.data.catalog.sources import Source
 from chainrule.data.given.source import GivenSource
-from chainrule.data.layout import Layout, layout_of, split_folders, subfolders
+from chainrule.data.layout import Layout, Place, joined, layout_of, subfolders
 from chainrule.data.text.characters import read_file
 
 TEXT_COLUMN = "text"
@@ -58,7 +58,7 @@ class RawSentences:
     target: str = "class"
 
 
-def read_sentences(source: str, target: str | None) -> RawSentences:
+def read_sentences(source: Place, target: str | None) -> RawSentences:
     """Reads the labelled texts at `source`: a known set, a CSV, a folder with train.csv, or a folder of class folders.
 
     Args:
@@ -68,9 +68,19 @@ def read_sentences(source: str, target: str | None) -> RawSentences:
     Raises:
         UserError: none of these is there; a file is not UTF-8, a text is empty, a column is missing: file and line named.
     """
-    place = resolve(source)
+    layout = layout_of(source)
+    place = layout.place
+    if layout.form == "splits":
+        targets: list[str] = []
+
+        def read(part: Layout) -> dict[str, RawTexts]:
+            raw = read_sentences(part, target)
+            targets.append(raw.target)
+            return raw.splits
+
+        return RawSentences(joined(layout, read), str(layout), targets[0])
     if isinstance(place, GivenSource) and place.tables:
-        return _csv_sentences(layout_of(place), target)
+        return _csv_sentences(layout, target)
     if isinstance(place, Source):
         if place.kind != "sentences":
             raise UserError(
@@ -80,16 +90,15 @@ def read_sentences(source: str, target: str | None) -> RawSentences:
                 cure="chainrule data list",
             )
         return RawSentences({"train": _manual()}, place.name)
-    if place != Path(source) and source in _PUBLISHED:
-        return RawSentences(_PUBLISHED[source](place), str(place))
-    layout = layout_of(place)
+    if layout.known in _PUBLISHED and not layout.sources:
+        return RawSentences(_PUBLISHED[layout.known](place), str(place))
     if layout.form == "csv" or place.is_file():
         return _csv_sentences(layout, target)
-    if _is_mr(place):
+    if is_movie_reviews(place) and not layout.sources:
         return RawSentences(_movie_reviews(place), str(place))
-    parts = text_folders(place)
+    parts = text_folders(layout)
     if parts:
-        return RawSentences({name: _class_folders(part) for name, part in parts.items()}, str(place))
+        return RawSentences({name: _class_folders(part) for name, part in parts.items()}, str(layout))
     raise UserError(
         "the folder holds no labelled texts",
         where=place,
@@ -98,12 +107,12 @@ def read_sentences(source: str, target: str | None) -> RawSentences:
     )
 
 
-def text_folders(folder: Path) -> dict[str, Path]:
-    """The folders of class folders of texts in it: those of train, val, test, or itself as train; none where it is not so.
+def text_folders(layout: Layout) -> dict[str, Path]:
+    """The folders of class folders of texts at a place: those of train, val, test, or itself as train; none where it is not so.
 
     A folder that has .txt files beside its subfolders is one text in parts, not classes.
     """
-    parts = split_folders(folder)
+    parts = layout.splits
     return parts if len(_classes(parts["train"])) > 1 and not any(parts["train"].glob("*.txt")) else {}
 
 
@@ -131,7 +140,7 @@ def _csv_sentences(layout: Layout, target: str | None) -> RawSentences:
             if not row[of].strip():
                 raise UserError("a label is missing", where=f"{place}, column {label!r}", expected="a class")
             splits[name].add(row[text], row[of].strip(), place)
-    return RawSentences(splits, str(layout.place), label)
+    return RawSentences(splits, str(layout), label)
 
 
 def _label_column(header: list[str], target: str | None, origin: str) -> str:
@@ -177,8 +186,9 @@ def _two_files(positive: Path, negative: Path) -> dict[str, RawTexts]:
     return {"train": found}
 
 
-def _is_mr(folder: Path) -> bool:
-    return (folder / "rt-polarity.pos").is_file() and (folder / "rt-polarity.neg").is_file()
+def is_movie_reviews(folder: object) -> bool:
+    """Whether the files of the data set `mr` lie there."""
+    return isinstance(folder, Path) and all((folder / f"rt-polarity.{end}").is_file() for end in ("pos", "neg"))
 
 
 def _movie_reviews(folder: Path) -> dict[str, RawTexts]:

@@ -13,7 +13,7 @@ from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.inputs import Asked
-from chainrule.data.layout import SPLITS, sort_labels
+from chainrule.data.layout import SPLITS, Place, sort_labels
 from chainrule.data.spec import Spec
 from chainrule.data.splits import fingerprint, hold_out
 from chainrule.data.text.inputs import asked_texts
@@ -63,10 +63,10 @@ def load_sentences(
 
     def read() -> tuple[SentenceSpec, dict[str, SentenceSplit]]:
         return read_sentence_splits(
-            request.source,
+            request,
             target=request.target,
-            val_fraction=val_fraction,
-            test_fraction=test_fraction,
+            val_fraction=request.share("val", val_fraction),
+            test_fraction=request.share("test", test_fraction),
             folds=folds,
             fold=fold,
             seed=request.seed,
@@ -76,7 +76,7 @@ def load_sentences(
 
 
 def read_sentence_splits(
-    source: str, *, target: str | None, val_fraction: float, test_fraction: float, folds: int, fold: int, seed: int
+    source: Place, *, target: str | None, val_fraction: float, test_fraction: float, folds: int, fold: int, seed: int
 ) -> tuple[SentenceSpec, dict[str, SentenceSplit]]:
     """Reads, checks and splits; what `load_sentences` gives a run."""
     raw = read_sentences(source, target)
@@ -188,7 +188,7 @@ def _bytes(texts: list[str]) -> Tensor:
     return torch.from_numpy(np.frombuffer(joined, dtype=np.uint8).copy())
 
 
-def read_labelled_sentences(source: str, target: str | None, classes: list[str]) -> SentenceSplit:
+def read_labelled_sentences(source: Place, target: str | None, classes: list[str]) -> SentenceSplit:
     """Other texts with the same classes: their own test split, else all of them."""
     raw = read_sentences(source, target)
     name = "test" if "test" in raw.splits else "train"

@@ -12,23 +12,39 @@ from typing import Any
 
 from chainrule.core import atomic
 from chainrule.core.course import Topic
+from chainrule.core.device import ONE_PROCESS, World
 from chainrule.core.errors import UserError
+from chainrule.run.checkpoint.sharded import save_shared_tree
 from chainrule.run.checkpoint.tree import load_tree, save_tree
 
 
-def save(folder: Path, step: int, weights: dict[str, Any], state: dict[str, Any]) -> None:
-    """Writes the checkpoint of `step` below `folder` and makes it the latest."""
+def save(folder: Path, step: int, weights: dict[str, Any], state: dict[str, Any], world: World = ONE_PROCESS) -> None:
+    """Writes the checkpoint of `step` below `folder` and makes it the latest.
+
+    Where weights are sharded all processes of `world` call it, and each writes its part.
+    """
+    if not world.is_main_process:
+        _write(Path(world.broadcast("")), weights, state, world)
+        return
     name = f"step-{step:09d}"
     old = _latest(folder)
     if old is not None and old.name == name:
         name += "-again"  # a second checkpoint of one step: at a signal, or at the end of an epoch
     with atomic.new_folder(folder / name) as partial:
-        save_tree(weights, partial / "weights.safetensors")
-        save_tree(state, partial / "state.safetensors")
+        _write(Path(world.broadcast(str(partial))), weights, state, world)
     atomic.write_json(folder / "latest.json", {"folder": name, "step": step})
     for other in folder.iterdir():
-        if other.is_dir() and other.name != name:
+        if other.is_dir() and "step-" in other.name and other.name != name:  # stages/ stays
             shutil.rmtree(other, ignore_errors=True)
+
+
+def _write(partial: Path, weights: dict[str, Any], state: dict[str, Any], world: World) -> None:
+    for name, tree in (("weights", weights), ("state", state)):
+        path = partial / f"{name}.safetensors"
+        if world.size == 1:
+            save_tree(tree, path)
+        else:
+            save_shared_tree(tree, path, world, f"{name}-parts")
 
 
 def load(folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:

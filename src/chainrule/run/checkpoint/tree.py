@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,21 @@ from torch import Tensor
 from chainrule.core.errors import UserError
 
 
+@dataclass(frozen=True)
+class InParts:
+    """A tensor that several processes saved in parts, in the files of `folder`: not read yet."""
+
+    folder: Path
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
 def pack(tree: Any) -> tuple[Any, dict[str, Tensor]]:
-    """Splits a tree of dicts, lists, tuples, numbers, text, arrays and tensors into JSON and named tensors."""
+    """Splits a tree of dicts, lists, tuples, numbers, text, arrays and tensors into JSON and named tensors.
+
+    Tensors are copied to the CPU; of those that are sharded over processes each has its part, as it is.
+    """
     tensors: dict[str, Tensor] = {}
 
     def visit(node: Any, path: str) -> Any:
@@ -26,6 +40,9 @@ def pack(tree: Any) -> tuple[Any, dict[str, Tensor]]:
                 path += "'"
             reference: dict[str, Any] = {"$tensor": path}
             value = node.detach()
+            if is_sharded(value):
+                tensors[path] = value
+                return {"$parts": path, "shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
             if (
                 value.dim() == 4
                 and not value.is_contiguous()
@@ -51,29 +68,40 @@ def pack(tree: Any) -> tuple[Any, dict[str, Tensor]]:
     return visit(tree, ""), tensors
 
 
-def unpack(node: Any, tensors: dict[str, Tensor]) -> Any:
-    """The inverse of `pack`."""
+def is_sharded(value: object) -> bool:
+    """Whether a tensor lies in parts in several processes."""
+    return hasattr(value, "full_tensor")
+
+
+def unpack(node: Any, tensors: dict[str, Tensor], parts: Path = Path()) -> Any:
+    """The inverse of `pack`; what was saved in parts, in the folder `parts`, stays there: `InParts`."""
     if isinstance(node, list):
-        return [unpack(value, tensors) for value in node]
+        return [unpack(value, tensors, parts) for value in node]
     if not isinstance(node, dict):
         return node
     if "$tensor" in node:
         # A copy stands in memory as a new tensor does; in the file's it would not, and there sums may round otherwise.
         form = torch.channels_last if node.get("channels_last") else torch.contiguous_format
         return tensors[node["$tensor"]].clone(memory_format=form)
+    if "$parts" in node:
+        return InParts(parts, node["$parts"], tuple(node["shape"]), getattr(torch, node["dtype"]))
     if "$array" in node:
-        return unpack(node["$array"], tensors).numpy()
+        return unpack(node["$array"], tensors, parts).numpy()
     if "$tuple" in node:
-        return tuple(unpack(value, tensors) for value in node["$tuple"])
+        return tuple(unpack(value, tensors, parts) for value in node["$tuple"])
     if "$items" in node:
-        return {key: unpack(value, tensors) for key, value in node["$items"]}
-    return {key: unpack(value, tensors) for key, value in node.items()}
+        return {key: unpack(value, tensors, parts) for key, value in node["$items"]}
+    return {key: unpack(value, tensors, parts) for key, value in node.items()}
 
 
-def save_tree(tree: Any, path: Path) -> None:
-    """Writes `tree` into the one file `path`: safetensors, with the JSON part in its metadata."""
+def save_tree(tree: Any, path: Path, parts: str = "") -> None:
+    """Writes `tree` into the one file `path`: safetensors, with the JSON part in its metadata.
+
+    Sharded tensors are left to `parts`, the folder beside it that `save_shared_tree` has written.
+    """
     skeleton, tensors = pack(tree)
-    path.write_bytes(safetensors.torch.save(tensors, {"tree": json.dumps(skeleton)}))
+    metadata = {"tree": json.dumps(skeleton), **({"parts": parts} if parts else {})}
+    path.write_bytes(safetensors.torch.save({n: t for n, t in tensors.items() if not is_sharded(t)}, metadata))
 
 
 def load_tree(path: Path) -> Any:
@@ -83,7 +111,7 @@ def load_tree(path: Path) -> Any:
         raise UserError(
             "this safetensors file is not one that a run wrote", where=path, expected="a tree in its metadata"
         )
-    return unpack(json.loads(metadata["tree"]), tensors)
+    return unpack(json.loads(metadata["tree"]), tensors, path.parent / metadata.get("parts", ""))
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from chainrule.core.errors import UserError
-from chainrule.run.checkpoint.tree import read_safetensors
+from chainrule.run.checkpoint.sharded import whole
+from chainrule.run.checkpoint.tree import load_tree, pack, read_safetensors
+from chainrule.run.weights.learnt import learnt
 
 PICKLED = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # how zip archives and pickles begin
 
@@ -22,7 +24,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     What the file is, is told by its beginning, not by its name. From a `.pth` or `.pt` a plain state dict is read, by
     PyTorch's restricted reader; the prefix `module.` that DataParallel leaves on every name is taken off. The folder of a
-    run stands for the weights that its validation chose.
+    run stands for the weights that its validation chose; of one with stages, each network's of the last that kept it.
 
     Raises:
         UserError: where there is no such file; it is empty, cut off or of another kind; it holds anything but tensors
@@ -31,6 +33,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if path.is_dir():
         folder, path = path, path / "checkpoint" / "best.safetensors"
         if not path.is_file():
+            if (folder / "checkpoint" / "stages").is_dir():
+                return pack(whole(learnt(folder)))[1], {"tree": ""}
             raise UserError(
                 "the folder holds no weights that a run has chosen",
                 where=folder,
@@ -44,7 +48,12 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         head = file.read(2)
     if not head:
         raise UserError("the file of weights is empty", where=path, cure="fetch or copy it again")
-    return (_read_state_dict(path), {}) if head in PICKLED else read_safetensors(path)
+    if head in PICKLED:
+        return _read_state_dict(path), {}
+    tensors, metadata = read_safetensors(path)
+    if "parts" in metadata:  # several processes wrote a part each
+        tensors = pack(whole(load_tree(path)))[1]
+    return tensors, metadata
 
 
 def is_caffemodel(path: Path) -> bool:

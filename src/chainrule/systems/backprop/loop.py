@@ -68,7 +68,7 @@ def back_propagate(
             x = inputs(batch)
             losses = criterion(network(x), batch.y)  # (B,)
             loss = losses.mean()
-            run.guard(loss, {"model": network}, rerun=partial(network, x), inputs={"x": batch.x}, samples=batch.index)
+            run.guard(loss, {"model": network}, rerun=partial(network, x), batch=batch)
             # 2. the delta at the output: d mean / d loss_i = 1 / B, then through the criterion
             delta = criterion.backward(torch.full_like(losses, 1 / len(losses)))
             # 3. backward

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     "mlp-backprop",
     task="image classification",
     data="digits",
+    kinds=("images",),
     source="LeCun et al. 1998",
     model="mlp-backprop",
     target=Target(
@@ -65,6 +66,7 @@ def mlp_backprop(
     "lenet-backprop",
     task="image classification",
     data="digits",
+    kinds=("images",),
     source="Caffe examples/mnist (Jia et al. 2014)",
     model="lenet-backprop",
     target=Target(
@@ -98,6 +100,7 @@ def lenet_backprop(
     "rnn-backprop",
     task="image classification",
     data="digits",
+    kinds=("images",),
     source="Rumelhart, Hinton, Williams 1986; Werbos 1990",
     model="rnn-backprop",
     tiny={"epochs": 2, "size": 8, "hidden_size": 12, "log_every": 3},

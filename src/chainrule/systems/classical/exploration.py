@@ -13,6 +13,7 @@ from chainrule.core.errors import UserError
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
 from chainrule.data.inputs import answer_to
+from chainrule.data.layout import Place
 from chainrule.data.tables.loading import TableSplit
 from chainrule.data.tables.new_rows import asked_rows, read_other, read_rows
 from chainrule.data.tables.spec import TableSpec
@@ -59,7 +60,7 @@ class TableExplorer:
     def train(self, run: Run) -> None:
         self.learn(run, self)
 
-    def evaluate(self, data: str | None = None) -> dict[str, float]:
+    def evaluate(self, data: Place | None = None) -> dict[str, float]:
         if data is not None:
             x = read_other(data, self.run.data.target, self.data.spec)
             return self.measure(TableSplit(x.to(self.dtype), None))

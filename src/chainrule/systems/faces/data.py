@@ -11,14 +11,13 @@ from torch import Tensor
 
 from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import UserError
-from chainrule.data.catalog.sources import Source, resolve
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.images.decoding import SUFFIXES, image_files
 from chainrule.data.images.files import read_images
 from chainrule.data.images.loading import BORDER, check_range, pixel_statistics, to_tensor, usual_channels
 from chainrule.data.images.raw import RawImageSet
 from chainrule.data.images.spec import PixelForm
-from chainrule.data.layout import SPLITS, split_folders, subfolders
+from chainrule.data.layout import SPLITS, Layout, Place, layout_of, subfolders
 from chainrule.data.spec import MAY_LACK, Spec
 from chainrule.data.splits import fingerprint
 
@@ -66,32 +65,36 @@ def load_faces(
 
     def read() -> tuple[FaceSpec, dict[str, FaceSplit]]:
         return read_face_splits(
-            request.source,
+            request,
             target=request.target,
             size=size,
             channels=channels,
             seed=request.seed,
-            val_fraction=val_fraction,
-            test_fraction=test_fraction,
+            val_fraction=request.share("val", val_fraction),
+            test_fraction=request.share("test", test_fraction),
         )
 
     return dataset_of(request, FaceSpec, read)
 
 
 def read_face_splits(
-    source: str, *, target: str | None, size: int, channels: int, seed: int, val_fraction: float, test_fraction: float
+    source: Place, *, target: str | None, size: int, channels: int, seed: int, val_fraction: float, test_fraction: float
 ) -> tuple[FaceSpec, dict[str, FaceSplit]]:
     """Reads, checks and splits; what `load_faces` gives a run.
 
     The persons are the classes of any set of images with classes. `orl` is split by number; a folder with train/, val/
     and test/, each of persons' folders, as it is; what is missing is made of the persons of train by the seed.
     """
-    folder = resolve(source)
-    raws = {name: _read_persons(part, target) for name, part in _parts(folder).items()}
+    layout = layout_of(source)
+    raws = {name: _read_persons(part, target) for name, part in _parts(layout).items()}
     wanted = channels or _usual_channels(raws)
     given = {name: _whole(raw, size, wanted) for name, raw in raws.items()}
-    splits, made = _orl(given["train"]) if source == "orl" else _made(given, seed, val_fraction, test_fraction)
-    where = str(folder) if isinstance(folder, Path) else source
+    splits, made = (
+        _orl(given["train"])
+        if layout.known == "orl" and not layout.sources
+        else _made(given, seed, val_fraction, test_fraction)
+    )
+    where = str(layout)
     _check(splits, where)
     mean, std = pixel_statistics(splits["train"].x)
     if max(std) == 0.0:
@@ -111,12 +114,12 @@ def read_face_splits(
     return spec, {name: splits[name] for name in SPLITS}
 
 
-def read_other_faces(source: str, target: str | None, spec: PixelForm) -> FaceSplit:
+def read_other_faces(source: Place, target: str | None, spec: PixelForm) -> FaceSplit:
     """Other persons, images as large and in the colours of `spec`: their own test split, else all of them."""
-    folder = resolve(source)
-    raw = _read_persons(_parts(folder).get("test", folder), target)
+    layout = layout_of(source)
+    raw = _read_persons(_parts(layout).get("test", layout), target)
     split = _whole(raw, spec.size, spec.channels, spec.border)
-    _check({"test": split}, source)
+    _check({"test": split}, str(layout))
     return split
 
 
@@ -132,13 +135,18 @@ def read_gallery(folder: Path) -> tuple[list[Path], list[str]]:
     return files, [f.stem if f.parent == folder else f.relative_to(folder).parts[0] for f in files]
 
 
-def _parts(place: Source | Path) -> dict[str, Source | Path]:
+def _parts(layout: Layout) -> dict[str, Layout]:
     """The place of each split: of persons, so that the splits are read on their own and not as parts of one set."""
-    return {**split_folders(place)} if isinstance(place, Path) else {"train": place}
+    if layout.form == "folder":
+        return {name: Layout(place, "folder", {"train": place}) for name, place in layout.splits.items()}
+    if layout.form == "splits":
+        return {role or "train": part for role, part in layout.sources.items()}
+    return {"train": layout}
 
 
-def _read_persons(place: Source | Path, target: str | None) -> RawImageSet:
-    if isinstance(place, Path) and place.is_dir():
+def _read_persons(layout: Layout, target: str | None) -> RawImageSet:
+    place = layout.place
+    if isinstance(place, Path) and place.is_dir() and not layout.sources:
         persons = subfolders(place)
         if len(persons) == 1:
             raise UserError(
@@ -147,7 +155,7 @@ def _read_persons(place: Source | Path, target: str | None) -> RawImageSet:
                 found=persons[0].name,
                 expected="one subfolder a person, of several persons",
             )
-    raw = read_images(place, target)
+    raw = read_images(layout, target)
     check_range(raw)
     return raw
 

@@ -20,6 +20,7 @@ _SIZES = {"small": 32, "inception-resnet-v1": 160}
     "facenet",
     task="face verification and identification",
     data="orl",
+    kinds=("images",),
     source="Schroff, Kalenichenko, Philbin: FaceNet, 2015",
     model="face-net-small",
     target=Target(

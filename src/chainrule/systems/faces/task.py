@@ -17,6 +17,7 @@ from chainrule.data.batches import Batch, BatchLoader, pairs
 from chainrule.data.dataset import Dataset
 from chainrule.data.images.loading import decode_files
 from chainrule.data.inputs import answer_to, asked_paths, chunks
+from chainrule.data.layout import Place
 from chainrule.data.samplers import PKSampler
 from chainrule.functional.losses import triplet
 from chainrule.loops.supervised import fit
@@ -200,7 +201,7 @@ class FaceEmbedding:
         self.threshold.value.fill_(best_threshold(*pairs))
         return {"auc": area_under_roc(*pairs), "eer": equal_error_rate(*pairs), "rank1": first_as_gallery(distances, y)}
 
-    def evaluate(self, data: str | None = None) -> dict[str, float]:
+    def evaluate(self, data: Place | None = None) -> dict[str, float]:
         """Metrics of the network; those of the baselines end in `_eigenfaces` and `_raw_pixels`."""
         if data is None:
             split, distances = self.data.test, self._test_distances

@@ -15,6 +15,7 @@ from chainrule.core.settings import Count
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
 from chainrule.data.inputs import answer_to
+from chainrule.data.layout import SPLITS, Place
 from chainrule.data.tables.series import (
     SeriesSpec,
     SeriesSplit,
@@ -22,7 +23,7 @@ from chainrule.data.tables.series import (
     asked_series,
     check_log,
     read_history,
-    read_values,
+    read_parts,
     window_of,
     windows,
 )
@@ -98,7 +99,7 @@ class Forecaster:
     def train(self, run: Run) -> None:
         self.learn(run, self)
 
-    def evaluate(self, data: str | None = None) -> dict[str, float]:
+    def evaluate(self, data: Place | None = None) -> dict[str, float]:
         return self.scores(self.data.test if data is None else self._other(data))
 
     def protocol(self) -> str:
@@ -203,11 +204,12 @@ class Forecaster:
     def _test_answers(self) -> Tensor:
         return self.forecast(self.data.test, 1)[:, 0]
 
-    def _other(self, source: str) -> SeriesSplit:
+    def _other(self, source: Place) -> SeriesSplit:
         """Another series, seen as this run sees its own; all of it that has a past is measured."""
         spec = self.data.spec
         target = self.run.data.target
-        _, values, where = read_values(source, target)
+        _, parts, where = read_parts(source, target)
+        values = torch.cat([parts[split] for split in SPLITS if split in parts])
         check_log(values, spec.log, where)
         window = window_of(spec)
         if len(values) < window.context + self.horizon:

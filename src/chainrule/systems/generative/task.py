@@ -17,6 +17,7 @@ from chainrule.data.dataset import Dataset
 from chainrule.data.images.loading import ImageSplit
 from chainrule.data.images.spec import ImageSpec
 from chainrule.data.images.unlabelled import read_other_unlabelled
+from chainrule.data.layout import Place
 from chainrule.reporting import plots as figures
 from chainrule.run.parallel import align_buffers
 from chainrule.run.run import Run
@@ -177,10 +178,10 @@ class ImageGan:
 
     # -- measuring ------------------------------------------------------------------------------------------------
 
-    def evaluate(self, data: str | None = None) -> dict[str, float]:
-        place, spec = self.run.record["data"], self.data.spec
-        split = self.data.test if data is None else read_other_unlabelled(data, place["target"], spec)
-        real = self._images_to_score(split, data or self.data.spec.where)
+    def evaluate(self, data: Place | None = None) -> dict[str, float]:
+        spec = self.data.spec
+        split = self.data.test if data is None else read_other_unlabelled(data, self.run.data.target, spec)
+        real = self._images_to_score(split, str(data or spec.where))
         fake = self.draw(self.fixed_noise(len(real), stream=1))
         metrics = self._losses(real, fake)
         if self.scorer is None:

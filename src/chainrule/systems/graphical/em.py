@@ -78,12 +78,13 @@ def em(
     bound = Bound()
     run.keep(**modules, bound=bound)
     mine = x[run.world.share(len(x))]
+    shared = {"world": run.world} if run.world.size > 1 else {}
     for number in run.epochs(starts):
         if run.position == 0:
             start(number)
             bound.value, bound.settled = -math.inf, False
         for _ in run.steps(max_iterations):
-            statistics = model.expectation(mine, run.world)
+            statistics = model.expectation(mine, **shared)
             log_likelihood = float(statistics.log_likelihood)
             if not math.isfinite(log_likelihood):
                 raise RunFailed(

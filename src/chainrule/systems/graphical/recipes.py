@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     "gaussian-mixture",
     task="density estimation",
     data="digits",
+    kinds=("table",),
     source="Dempster, Laird, Rubin 1977; Bishop 2006, section 9.2",
     model="gaussian-mixture",
     target=Target(

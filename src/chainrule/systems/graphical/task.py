@@ -17,6 +17,7 @@ from chainrule.core.errors import UserError
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
 from chainrule.data.inputs import answer_to
+from chainrule.data.layout import Place
 from chainrule.data.tables.loading import TableSplit
 from chainrule.data.tables.new_rows import asked_rows, read_other
 from chainrule.data.tables.row_encoder import RawRowModel
@@ -121,7 +122,7 @@ class MixtureDensity:
             choose_by=(CRITERIA[self.choose], True),
         )
 
-    def evaluate(self, data: str | None = None) -> dict[str, float]:
+    def evaluate(self, data: Place | None = None) -> dict[str, float]:
         """Mean negative log-density of a row, of the standardised columns and in the table's units; BIC of the rows."""
         target = self.run.data.target
         x = self._rows(self.data.test.x if data is None else read_other(data, target, self.data.spec))

@@ -16,6 +16,7 @@ from chainrule.core.task import Figure
 from chainrule.data.dataset import Dataset
 from chainrule.data.images.decoding import SUFFIXES
 from chainrule.data.inputs import answer_to, asked_files
+from chainrule.data.layout import Place
 from chainrule.run.protocols import Stateful
 from chainrule.run.run import Run
 from chainrule.systems.image_synthesis.data import ContentSpec, read_image
@@ -128,7 +129,7 @@ class ImageSynthesis:
                 run.save_image(f"progress-step-{done:06d}", to_pil(to_bytes(synthesis.image_at(number))))
         run.save_image("made", to_pil(self.images.generated))
 
-    def evaluate(self, data: str | None = None) -> dict[str, float]:
+    def evaluate(self, data: Place | None = None) -> dict[str, float]:
         if data is not None:
             raise UserError(
                 "a generated image is not measured on other data",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     "char-lstm",
     task="language modelling by characters",
     data="tiny-shakespeare",
+    kinds=("text",),
     source="Karpathy 2015 (char-rnn); Graves 2013",
     model="char-lstm",
     target=Target(

@@ -22,6 +22,7 @@ from chainrule.core.task import Deployable, Figure, TrainingBatch
 from chainrule.data.batches import Batch
 from chainrule.data.dataset import Dataset
 from chainrule.data.inputs import Asked, answer_to
+from chainrule.data.layout import Place
 from chainrule.data.samplers.windows import stream_size, stream_starts
 from chainrule.data.text.characters import Streams, TextSpec, TextSplit, decode, encode, read_texts
 from chainrule.data.text.inputs import asked_texts
@@ -104,7 +105,7 @@ class CharLanguageModel:
             keep={"hidden": hidden},
         )
 
-    def evaluate(self, data: str | None = None) -> dict[str, float]:
+    def evaluate(self, data: Place | None = None) -> dict[str, float]:
         if data is None:
             losses, _ = self.read(self.data.test.codes)
             self._test_losses = losses.cpu()  # kept for the figures

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,14 +22,22 @@ from chainrule.core.course import Topic
 from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import RunFailed, UserError, missing_extra
 from chainrule.data.dataset import Dataset, dataset_of
-from chainrule.data.spec import Spec
+from chainrule.data.spec import MAY_LACK, Spec
+from chainrule.systems.reinforcement.spaces import ContinuousSpace, DiscreteSpace, Space, space_from_json, space_of
 
 SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnvironmentSpec(Spec):
-    """What a run must know of an environment: its id, the sizes of its spaces, the first action's number, limits."""
+    """What a run must know of an environment: its id, its spaces, limits.
+
+    Attributes:
+        obs_size: numbers in an observation; of discrete ones, how many there are.
+        num_actions: actions to choose from; of continuous ones, numbers in an action.
+        action_start: the number that the environment gives to the first discrete action.
+        observation, action: the spaces as JSON, where these are no vector and not discrete.
+    """
 
     id: str
     obs_size: int
@@ -36,6 +45,18 @@ class EnvironmentSpec(Spec):
     action_start: int = 0
     max_episode_steps: int | None = None
     reward_threshold: float | None = None
+    observation: dict[str, Any] | None = field(default=None, metadata=MAY_LACK)
+    action: dict[str, Any] | None = field(default=None, metadata=MAY_LACK)
+
+    @property
+    def observations(self) -> Space:
+        return ContinuousSpace((self.obs_size,)) if self.observation is None else space_from_json(self.observation)
+
+    @property
+    def actions(self) -> Space:
+        if self.action is None:
+            return DiscreteSpace(self.num_actions, self.action_start)
+        return space_from_json(self.action)
 
 
 class Episodes:
@@ -65,7 +86,7 @@ class Episodes:
         """Plays the episodes of these numbers, all at once.
 
         Args:
-            policy: actions int64 (n,) for observations (n, D); n falls as episodes end.
+            policy: actions (n,) or (n, ...) for observations (n, D) or (n,); n falls as episodes end.
             numbers: which episodes; each has its own seed.
 
         Returns:
@@ -73,27 +94,27 @@ class Episodes:
         """
         while len(self._pool) < len(numbers):
             self._pool.append(make(self.spec.id))
-        start, dtype = self.spec.action_start, np.float32
+        seen, done = self.spec.observations, self.spec.actions
         returns, lengths = [0.0] * len(numbers), [0] * len(numbers)
         # All episodes at once; one that ends drops out, and the policy answers for those that remain.
         live = [(i, self._pool[i]) for i in range(len(numbers))]
-        obs = np.array([env.reset(seed=self.seed_of(numbers[i]))[0] for i, env in live], dtype)
+        obs = np.array([seen.read(env.reset(seed=self.seed_of(numbers[i]))[0]) for i, env in live])
         while live:
-            actions = policy(torch.from_numpy(obs)).tolist()
+            actions = done.for_environment(policy(torch.from_numpy(obs)))
             remaining, rows = [], []
             for (i, env), action in zip(live, actions, strict=True):
-                row, reward, terminated, truncated, _ = env.step(action + start)
+                row, reward, terminated, truncated, _ = env.step(action)
                 returns[i] += float(reward)
                 lengths[i] += 1
                 if not (terminated or truncated):
                     remaining.append((i, env))
-                    rows.append(row)
-            live, obs = remaining, np.array(rows, dtype)
+                    rows.append(seen.read(row))
+            live, obs = remaining, np.array(rows)
         return torch.tensor(returns, dtype=torch.float64), torch.tensor(lengths)
 
 
 class Step(NamedTuple):
-    """What n environments answered: next_obs float32 (n, D), reward float32 (n,), terminated, truncated bool (n,).
+    """What n environments answered: next_obs (n, ...), reward float32 (n,), terminated, truncated bool (n,).
 
     `next_obs` is what followed the action, also where the episode ended there; the first observation of the new
     episode is in `Environments.obs`.
@@ -106,36 +127,39 @@ class Step(NamedTuple):
 
 
 class Environments:
-    """Environments that are stepped together. `obs` float32 (n, D) is what each shows now.
+    """Environments that are stepped together. `obs` is what each shows now: float32 (n, D), or int64 (n,) where discrete.
 
     `finished` lists (return, length) of the episodes that ended since the caller last cleared it.
     """
 
     def __init__(self, episodes: Episodes, count: int) -> None:
         self.episodes, self.count = episodes, count
-        self._start = episodes.spec.action_start
+        self._seen, self._done = episodes.spec.observations, episodes.spec.actions
         self._envs = [make(episodes.spec.id) for _ in range(count)]
         self._number = [-1] * count
-        self._actions: list[list[int]] = [[] for _ in range(count)]
+        self._actions: list[list[Any]] = [[] for _ in range(count)]
         self._return = [0.0] * count
         self.finished: list[tuple[float, int]] = []
-        self.obs = np.zeros((count, episodes.spec.obs_size), np.float32)
+        self.obs = np.zeros((count, *self._seen.shape), self._seen.dtype)
         for lane in range(count):
             self._begin(lane, 0)
 
-    def step(self, actions: Sequence[int]) -> Step:
-        """Takes one action in each environment; where the episode ends, the next one begins."""
+    def step(self, actions: Sequence[Any] | Tensor) -> Step:
+        """Takes one action (n,) or (n, ...) in each environment; where the episode ends, the next one begins."""
+        given = np.asarray(actions, self._done.dtype)
         next_obs = np.empty_like(self.obs)
         reward = np.empty(self.count, np.float32)
         terminated, truncated = np.empty(self.count, np.bool_), np.empty(self.count, np.bool_)
         ended = []
-        for lane, action in enumerate(actions):
-            row, r, over, cut, _ = self._envs[lane].step(action + self._start)
+        for lane, (action, kept) in enumerate(zip(self._done.for_environment(given), given.copy(), strict=True)):
+            row, r, over, cut, _ = self._envs[lane].step(action)
             next_obs[lane], reward[lane], terminated[lane], truncated[lane] = row, r, over, cut
-            self._actions[lane].append(action)
+            self._actions[lane].append(kept)
             self._return[lane] += float(r)
             if over or cut:
                 ended.append(lane)
+        if isinstance(self._seen, DiscreteSpace):
+            next_obs -= self._seen.start
         # An environment whose episode ended is reset: it shows the first observation of the next episode.
         self.obs = next_obs
         if ended:
@@ -149,7 +173,9 @@ class Environments:
         """The number of each environment's episode and the actions since its reset; `obs` to check the replay against."""
         return {
             "number": list(self._number),
-            "actions": [np.array(actions, np.int64) for actions in self._actions],
+            "actions": [
+                np.array(actions, self._done.dtype).reshape(-1, *self._done.shape) for actions in self._actions
+            ],
             "obs": self.obs,
             "finished": list(self.finished),
         }
@@ -158,11 +184,11 @@ class Environments:
         # The same reset and the same actions lead back to the same state.
         for lane, (number, actions) in enumerate(zip(state["number"], state["actions"], strict=True)):
             self._begin(lane, number)
-            row: Any = self.obs[lane]
-            for action in actions.tolist():
-                row, r, *_ = self._envs[lane].step(action + self._start)
+            for action in self._done.for_environment(actions):
+                row, r, *_ = self._envs[lane].step(action)
                 self._return[lane] += float(r)
-            self.obs[lane], self._actions[lane] = row, actions.tolist()
+                self.obs[lane] = self._seen.read(row)
+            self._actions[lane] = list(np.asarray(actions))
         if not np.array_equal(self.obs, state["obs"], equal_nan=True):
             raise RunFailed(
                 f"{self.episodes.spec.id} was not restored by the same seed and the same actions: "
@@ -171,64 +197,107 @@ class Environments:
         self.finished = [tuple(pair) for pair in state["finished"]]
 
     def _begin(self, lane: int, number: int) -> None:
-        self.obs[lane], _ = self._envs[lane].reset(seed=self.episodes.seed_of(lane, number))
+        obs, _ = self._envs[lane].reset(seed=self.episodes.seed_of(lane, number))
+        self.obs[lane] = self._seen.read(obs)
         self._number[lane], self._actions[lane], self._return[lane] = number, [], 0.0
 
 
-def load_environment(request: DataRequest) -> Dataset[EnvironmentSpec, Episodes]:
+@dataclass(frozen=True)
+class Takes:
+    """What an agent can take: which kinds of spaces, and what to say to an environment that has another.
+
+    Attributes:
+        actions: `discrete`, `continuous`, or both.
+        vectors: whether observations must be vectors, and not single numbers or images.
+        why, cure: of discrete actions, where continuous ones are refused.
+    """
+
+    actions: tuple[str, ...] = ("discrete", "continuous")
+    vectors: bool = False
+    why: str = "this agent chooses among actions"
+    cure: str = "an environment with discrete actions, such as CartPole-v1, Acrobot-v1 or LunarLander-v3"
+
+
+VALUES_OF_ACTIONS = Takes(
+    ("discrete",), vectors=True, why="Q-learning takes the largest of one value for each action"
+)  # a network with an output for each action, as DQN has
+ANYTHING = Takes()
+
+
+def load_environment(request: DataRequest, takes: Takes = VALUES_OF_ACTIONS) -> Dataset[EnvironmentSpec, Episodes]:
     """The run's environment; its "data" are episodes. Spec: what `environment_spec` gives."""
 
     def read() -> tuple[EnvironmentSpec, dict[str, Episodes]]:
-        spec = environment_spec(request.source)
+        spec = environment_spec(request.source, takes)
         return spec, {split: Episodes(spec, split, request.seed if split == "train" else 0) for split in SPLITS}
 
     return dataset_of(request, EnvironmentSpec, read)
 
 
-def environment_spec(name: str) -> EnvironmentSpec:
-    """What a run must know of an environment: id, sizes of its spaces, limits.
+def environment_spec(name: str, takes: Takes = VALUES_OF_ACTIONS) -> EnvironmentSpec:
+    """What a run must know of an environment: id, its spaces, limits.
 
     Raises:
-        UserError: for an unknown environment, an action space that is not discrete, an observation space that is no
-            vector of numbers.
+        UserError: for an unknown environment, and for one with a space that the agent cannot take.
     """
     env = make(name)
-    from gymnasium.spaces import Box, Discrete
-
-    obs, action = env.observation_space, env.action_space
-    if not isinstance(action, Discrete):
-        raise UserError(
-            f"the action space of {name} is not discrete",
-            where="action space",
-            expected="Discrete: Q-learning takes the largest of one value for each action",
-            found=action,
-            cure="an environment with discrete actions, such as CartPole-v1, Acrobot-v1 or LunarLander-v3",
-        )
-    if not isinstance(obs, Box) or len(obs.shape) != 1:
-        raise UserError(
-            f"the observations of {name} are not vectors",
-            where="observation space",
-            expected="Box of shape (D,)",
-            found=obs,
-            cure="an environment with such observations, or a wrapper such as gymnasium.wrappers.FlattenObservation",
-        )
+    seen, done = env.observation_space, env.action_space
+    action = _action_space(done, name, takes)
+    vector = isinstance(obs := _observation_space(seen, name, takes), ContinuousSpace) and len(obs.shape) == 1
+    obs_size = obs.n if isinstance(obs, DiscreteSpace) else math.prod(obs.shape)
+    num_actions = action.n if isinstance(action, DiscreteSpace) else math.prod(action.shape)
     assert env.spec is not None
-    facts = repr((name, obs, action, env.spec.max_episode_steps))
+    facts = repr((name, seen, done, env.spec.max_episode_steps))
     return EnvironmentSpec(
         id=name,
-        obs_size=int(obs.shape[0]),
-        num_actions=int(action.n),
-        action_start=int(action.start),
+        obs_size=obs_size,
+        num_actions=num_actions,
+        action_start=action.start if isinstance(action, DiscreteSpace) else 0,
         max_episode_steps=env.spec.max_episode_steps,
         reward_threshold=env.spec.reward_threshold,
+        observation=None if vector else obs.to_json(),
+        action=None if isinstance(action, DiscreteSpace) else action.to_json(),
         splits={
             "train": "reset seeds decided by the run's seed",
             "val": "reset seeds of their own, the same for every run",
             "test": "reset seeds of their own, the same for every run",
         },
-        counts={"obs": int(obs.shape[0]), "actions": int(action.n)},
+        counts={"obs": obs_size, "actions": num_actions},
         fingerprint=hashlib.blake2b(facts.encode(), digest_size=6).hexdigest(),
     )
+
+
+def _action_space(space: Any, name: str, takes: Takes) -> Space:
+    from gymnasium.spaces import Discrete
+
+    if "continuous" not in takes.actions and not isinstance(space, Discrete):
+        raise UserError(
+            f"the action space of {name} is not discrete",
+            where="action space",
+            expected=f"Discrete: {takes.why}",
+            found=space,
+            cure=takes.cure,
+        )
+    found = space_of(space, "actions", name)
+    if found.kind not in takes.actions:
+        raise UserError(
+            f"the action space of {name} is not continuous", where="action space", expected="Box", found=space
+        )
+    return found
+
+
+def _observation_space(space: Any, name: str, takes: Takes) -> Space:
+    from gymnasium.spaces import Box
+
+    if takes.vectors and (not isinstance(space, Box) or len(space.shape) != 1):
+        raise UserError(
+            f"the observations of {name} are not vectors",
+            where="observation space",
+            expected="Box of shape (D,)",
+            found=space,
+            cure="an environment with such observations, or a wrapper such as gymnasium.wrappers.FlattenObservation",
+        )
+    return space_of(space, "observations", name)
 
 
 def make(name: str, images: bool = False) -> Any:

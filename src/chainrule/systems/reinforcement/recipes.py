@@ -10,13 +10,14 @@ from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
 
 if TYPE_CHECKING:
     from chainrule.run.run import Run
-    from chainrule.systems.reinforcement.task import QAgent
+    from chainrule.systems.reinforcement.task import Acting
 
 
 @recipe(
     "dqn",
     task="acting in an environment",
     data="CartPole-v1",
+    kinds=("environment",),
     source="Mnih et al. 2015",
     model="q-network",
     target=Target(
@@ -69,7 +70,7 @@ def dqn(
     evaluate_every: Count = 500,
     evaluation_episodes: Count = 10,
     stop_at: float = 490.0,
-) -> QAgent:
+) -> Acting:
     """A deep Q-network: replay memory, a target network, epsilon-greedy exploration; Double DQN by a setting.
 
     The defaults are for CartPole. The value of a state is near 100 there, and each update of the target network
@@ -78,10 +79,10 @@ def dqn(
     """
     import torch
 
+    from chainrule.systems.reinforcement.dqn import DQNAgent, DQNConfig
     from chainrule.systems.reinforcement.environments import load_environment
-    from chainrule.systems.reinforcement.loop import DQNConfig
     from chainrule.systems.reinforcement.q_network import QNetwork
-    from chainrule.systems.reinforcement.task import QAgent
+    from chainrule.systems.reinforcement.task import Acting
 
     data = load_environment(run.data)
     q = run.place(QNetwork(data.spec.obs_size, data.spec.num_actions, hidden))
@@ -99,16 +100,21 @@ def dqn(
         double=double,
         loss=loss,
         clip_norm=clip_norm,
-        evaluate_every=evaluate_every,
     )
-    return QAgent(
-        run,
-        data=data,
-        q=q,
+    agent = DQNAgent(
+        q,
         optimizer=torch.optim.Adam(q.parameters(), lr, fused=True),
         config=config,
-        environments=envs,
         memory_size=memory,
+        device=run.device,
+    )
+    return Acting(
+        run,
+        data=data,
+        agent=agent,
+        environments=envs,
+        total_steps=total_steps,
+        evaluate_every=evaluate_every,
         evaluation_episodes=evaluation_episodes,
-        stop_at=stop_at,
+        stop_at=stop_at or None,  # 0 is never
     )

@@ -1,42 +1,48 @@
-"""The task of deep Q-learning: an agent that acts in an environment by the values of its actions."""
+"""The task of reinforcement learning: an agent that acts in an environment, whatever agent it is."""
 
 from __future__ import annotations
 
-import copy
-import csv
-import math
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from chainrule.core import atomic
 from chainrule.core.errors import UserError
+from chainrule.core.settings import Count, Fraction, Size
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
-from chainrule.reporting import plots as figures
+from chainrule.data.inputs import answer_to, chunks
+from chainrule.data.layout import Place
 from chainrule.run.run import Run
-from chainrule.systems.reinforcement.environments import EnvironmentSpec, Episodes, environment_spec, make
-from chainrule.systems.reinforcement.loop import DQNConfig, q_learning
-from chainrule.systems.reinforcement.replay import ReplayMemory
+from chainrule.systems.reinforcement import recorder
+from chainrule.systems.reinforcement.agent import Agent, HasActionValues
+from chainrule.systems.reinforcement.environments import EnvironmentSpec, Episodes, Takes, environment_spec
+from chainrule.systems.reinforcement.figures import images_of_episode, lines_of_episode
+from chainrule.systems.reinforcement.loop import learn_by_acting
+from chainrule.systems.reinforcement.observations import asked_observations
+from chainrule.systems.reinforcement.recorder import Episode
+from chainrule.systems.reinforcement.spaces import ContinuousSpace, DiscreteSpace
 
 TEST_EPISODES = CONFIRMING_EPISODES = 100
+CHUNK = 4096  # observations that are in memory at a time, in predict
 
 
-class QAgent:
-    """A network that gives the value of each action (B, A) for observations (B, D); the agent takes the largest.
+class Acting:
+    """An agent in an environment.
 
     Args:
         run: the run it belongs to.
         data: what `load_environment` gave.
-        q: the network.
-        optimizer: its update rule.
-        config: of the learning algorithm.
+        agent: what acts and learns.
         environments: how many copies of the environment it acts in at once.
-        memory_size: transitions that the replay memory holds.
+        total_steps: steps over all of them.
+        evaluate_every: steps between two validations.
         evaluation_episodes: episodes of a validation.
-        stop_at: mean return over 100 validation episodes at which training ends; 0 is never.
+        stop_at: mean return over 100 validation episodes at which training ends; none is never.
     """
 
     def __init__(
@@ -44,45 +50,29 @@ class QAgent:
         run: Run,
         *,
         data: Dataset[EnvironmentSpec, Episodes],
-        q: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        config: DQNConfig,
+        agent: Agent,
         environments: int,
-        memory_size: int,
+        total_steps: int,
+        evaluate_every: int,
         evaluation_episodes: int,
-        stop_at: float,
+        stop_at: float | None,
     ) -> None:
         run.require_one_process()
-        if config.train_every % environments:
-            raise UserError(
-                "a learning phase would begin in the middle of a round of the environments",
-                expected=f"train_every a multiple of envs={environments}",
-                found=f"train_every={config.train_every}",
-                cure=f"train_every={-(-config.train_every // environments) * environments}",
-            )
-        if memory_size < environments:
-            raise UserError(
-                "the memory is smaller than one round of the environments",
-                expected=f"memory={environments} or more",
-                found=f"memory={memory_size}",
-            )
-        self.run, self.data, self.q, self.optimizer, self.config = run, data, q, optimizer, config
-        self.environments, self.memory_size = environments, memory_size
-        self.evaluation_episodes, self.stop_at = evaluation_episodes, stop_at
+        agent.expect(environments)
+        self.run, self.data, self.agent = run, data, agent
+        self.environments, self.total_steps = environments, total_steps
+        self.evaluate_every, self.evaluation_episodes, self.stop_at = evaluate_every, evaluation_episodes, stop_at
 
     def modules(self) -> dict[str, nn.Module]:
-        return {"q": self.q}
+        return self.agent.modules()
 
     def train(self, run: Run) -> None:
-        capacity = min(self.memory_size, self.config.total_steps + self.environments)
-        q_learning(
+        learn_by_acting(
             run,
-            q=self.q,
-            target=copy.deepcopy(self.q),
-            optimizer=self.optimizer,
-            environments=self.data.train.environments(self.environments),
-            memory=ReplayMemory(capacity, self.data.spec.obs_size, run.device),
-            config=self.config,
+            self.agent,
+            self.data.train.environments(self.environments),
+            total_steps=self.total_steps,
+            evaluate_every=self.evaluate_every,
             validate=self.validate,
         )
 
@@ -91,17 +81,20 @@ class QAgent:
 
         Where these few reach `stop_at`, a hundred are played, and their mean is reported and decides.
         """
-        returns, lengths = self.data.val.play(self.act, range(self.evaluation_episodes))
-        solved = bool(self.stop_at and returns.mean() >= self.stop_at)
+        returns, lengths = self.data.val.play(self.agent.act, range(self.evaluation_episodes))
+        solved = self._reaches(returns)
         if solved and self.evaluation_episodes < CONFIRMING_EPISODES:
-            more = self.data.val.play(self.act, range(self.evaluation_episodes, CONFIRMING_EPISODES))
+            more = self.data.val.play(self.agent.act, range(self.evaluation_episodes, CONFIRMING_EPISODES))
             returns, lengths = torch.cat([returns, more[0]]), torch.cat([lengths, more[1]])
-            solved = bool(returns.mean() >= self.stop_at)
+            solved = self._reaches(returns)
         return {"return": float(returns.mean()), "episodes": len(returns)}, solved
 
-    def evaluate(self, data: str | None = None) -> dict[str, float]:
-        episodes = self.data.test if data is None else self._other(data)
-        returns, lengths = episodes.play(self.act, range(TEST_EPISODES))
+    def _reaches(self, returns: Tensor) -> bool:
+        return self.stop_at is not None and bool(returns.mean() >= self.stop_at)
+
+    def evaluate(self, data: Place | None = None) -> dict[str, float]:
+        episodes = self.data.test if data is None else self._other(str(data))
+        returns, lengths = episodes.play(self.agent.act, range(TEST_EPISODES))
         return {
             "return": float(returns.mean()),
             "return_std": float(returns.std()),
@@ -110,152 +103,138 @@ class QAgent:
         }
 
     def protocol(self) -> str:
-        ended = f", and ended training where {CONFIRMING_EPISODES} reached {self.stop_at:g}" if self.stop_at else ""
+        solved = self.stop_at is not None
+        ended = f", and ended training where {CONFIRMING_EPISODES} reached {self.stop_at:g}" if solved else ""
         return (
             f"mean return of the greedy policy on {self.evaluation_episodes} validation episodes, every "
-            f"{self.config.evaluate_every} environment steps, chose the weights{ended}; {TEST_EPISODES} test episodes "
+            f"{self.evaluate_every} environment steps, chose the weights{ended}; {TEST_EPISODES} test episodes "
             "(other reset seeds, the same for every run) measured once, at the end"
         )
 
     def example(self) -> dict[str, tuple[Tensor, ...]]:
-        return {"q": (torch.zeros(1, self.data.spec.obs_size, device=self.run.device),)}
+        return self.agent.example(self._observations(1))
 
-    @torch.inference_mode()
-    def values(self, obs: Tensor) -> Tensor:
-        """The value of each action (n, A), on the CPU."""
-        return self.q(obs.to(self.run.device)).cpu()
+    # -- answers ------------------------------------------------------------------------------------------------------
 
-    def act(self, obs: Tensor) -> Tensor:
-        """The greedy action int64 (n,) for observations (n, D)."""
-        return self.values(obs).argmax(1)
+    def predict(self, inputs: Iterable[str], out: Path | None) -> Iterator[dict[str, Any]]:
+        """The greedy action for each observation, and the value of each action where the agent has such."""
+        spec, start = self.data.spec, self.data.spec.action_start
+        for part in chunks(asked_observations(inputs, spec), CHUNK):
+            obs = torch.stack([asked.value for asked in part])
+            values = self.agent.values(obs) if isinstance(self.agent, HasActionValues) else None
+            taken = spec.actions.for_environment(self.agent.act(obs))
+            for i, (asked, action) in enumerate(zip(part, taken, strict=True)):
+                discrete = isinstance(spec.actions, DiscreteSpace)
+                answer = {"action": action if discrete else [round(float(a), 6) for a in action.ravel()]}
+                if values is not None:
+                    answer["value"] = round(float(values[i].max()), 6)
+                    answer["values"] = {str(k + start): round(v, 6) for k, v in enumerate(values[i].tolist())}
+                yield answer_to(asked, answer)
 
-    def predict(self, inputs: list[str], out: Path | None) -> list[dict[str, Any]]:
-        obs = torch.tensor([self._observation(text) for text in inputs])
-        values, start = self.values(obs), self.data.spec.action_start
-        return [
-            {
-                "input": text,
-                "action": int(row.argmax()) + start,
-                "value": round(float(row.max()), 6),
-                "values": {str(i + start): round(float(value), 6) for i, value in enumerate(row)},
-            }
-            for text, row in zip(inputs, values, strict=True)
-        ]
+    def generate(
+        self,
+        count: int,
+        out: Path,
+        *,
+        video: Literal["no", "gif", "png"] = "no",
+        fps: Count = 30,
+        form: Literal["csv", "jsonl"] = "csv",
+        epsilon: Fraction = 0.0,
+        max_steps: Size = 0,
+    ) -> list[dict[str, Any]]:
+        """Episodes of the agent, a file each: observation, action, values and reward of every step.
 
-    def generate(self, count: int, out: Path) -> list[dict[str, Any]]:
-        """Greedy episodes, a CSV each: observation, action, values and reward of every step."""
+        With `video` a film of each beside it, an animated GIF or PNG of `fps` images a second. With probability
+        `epsilon` an action is drawn at random in the place of the agent's. `max_steps` cuts an episode off; 0 leaves
+        its end to the environment.
+        """
         spec, made = self.data.spec, []
-        out.mkdir(parents=True, exist_ok=True)
-        header = [
-            "step",
-            *(f"obs_{i}" for i in range(spec.obs_size)),
-            "action",
-            "reward",
-            *(f"value_{i + spec.action_start}" for i in range(spec.num_actions)),
-        ]
-        for index, seed in enumerate(torch.randint(2**31, (count,)).tolist()):
-            rows = self._episode(seed)
-            file = out / f"episode-{index + 1}.csv"
-            with file.open("w", newline="", encoding="utf-8") as handle:
-                csv.writer(handle).writerows(
-                    [header, *([i, *r["obs"], r["action"], r["reward"], *r["values"]] for i, r in enumerate(rows))]
-                )
-            made.append({"file": str(file), "return": sum(r["reward"] for r in rows), "length": len(rows)})
+        if video != "no":
+            recorder.expect_images(spec)
+        with atomic.explain_os_errors(out):
+            out.mkdir(parents=True, exist_ok=True)
+        for number, seed in enumerate(torch.randint(2**31, (count,)).tolist(), 1):
+            episode = self.episode(seed, epsilon=epsilon, max_steps=max_steps)
+            file = out / f"episode-{number}.{form}"
+            recorder.write_table(episode, spec, file)
+            answer = {"file": str(file), "return": episode.total, "length": len(episode)}
+            if video != "no":
+                film = file.with_suffix(f".{video}")
+                recorder.write_film(recorder.Frames(spec, episode), film, fps)
+                answer["video"] = str(film)
+            made.append(answer)
         return made
+
+    def episode(self, seed: int, *, epsilon: float = 0.0, max_steps: int = 0) -> Episode:
+        """An episode of the agent after a reset with this seed."""
+        values = self.agent.values if isinstance(self.agent, HasActionValues) else None
+        return recorder.play(self.data.spec, self.agent.act, seed, values=values, epsilon=epsilon, max_steps=max_steps)
 
     def deployable(self) -> Deployable:
         spec = self.data.spec
+        module, output, notes = self.agent.deployable()
+        seen, done = spec.observations, spec.actions
+        if isinstance(done, ContinuousSpace):
+            module = nn.Sequential(module, WithinBounds(done))
+            notes = {**notes, output: f"float32 (B, {', '.join(map(str, done.shape))}), the action to take"}
+        elif isinstance(done, DiscreteSpace):
+            notes = {**notes, "action_start": done.start}
+        shape = f"(B, {', '.join(map(str, seen.shape))})" if seen.shape else "(B,)"
+        form = "float32" if isinstance(seen, ContinuousSpace) else "int64"
         return Deployable(
-            self.q.cpu().eval(),
-            lambda count: (torch.randn(count, spec.obs_size),),
+            module.cpu().eval(),
+            lambda count: (self._observations(count, random=True),),
             ("obs",),
-            ("q_values",),
-            {
-                "obs": f"float32 (B, {spec.obs_size}), as {spec.id} gives them",
-                "q_values": "the action to take is the index of the largest",
-                "action_start": spec.action_start,
-            },
+            (output,),
+            {"obs": f"{form} {shape}, as {spec.id} gives them", **notes},
         )
 
     def figures(self) -> list[Figure]:
-        name, rows = self.data.spec.id, self._test_episode
-        steps = range(len(rows))
-        total = sum(row["reward"] for row in rows)
+        spec, episode = self.data.spec, self._test_episode
+        title = f"the first test episode in {spec.id} (return {episode.total:g})"
+        found = lines_of_episode(episode, spec, title)
+        if recorder.can_draw(spec):
+            found.append(images_of_episode(episode, spec, f"Images of {title}"))
+        return found
 
-        def lines(key: str, label: str, first: int) -> dict[str, tuple[list[float], list[float]]]:
-            columns = zip(*(row[key] for row in rows), strict=True)
-            return {f"{label} {first + i}": (list(steps), list(column)) for i, column in enumerate(columns)}
-
-        title = f"the first test episode in {name} (return {total:g})"
-        result = [
-            figures.curves(lines("values", "action", self.data.spec.action_start), f"Value of each action, {title}"),
-            figures.curves(lines("obs", "component", 0), f"Observation, {title}"),
-        ]
-        frames = self._frames()
-        if frames is not None:
-            result.append(figures.gallery(*frames, f"Images of {title}"))
-        return result
+    # -- inside -------------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _test_episode(self) -> list[dict[str, Any]]:
-        return self._episode(self.data.test.seed_of(0))
+    def _test_episode(self) -> Episode:
+        return self.episode(self.data.test.seed_of(0))
 
-    def _episode(self, seed: int) -> list[dict[str, Any]]:
-        """A greedy episode, step by step: obs, values, action, reward."""
-        env, start = make(self.data.spec.id), self.data.spec.action_start
-        obs, ended, rows = env.reset(seed=seed)[0], False, []
-        while not ended:
-            values = self.values(torch.as_tensor(obs, dtype=torch.float32)[None])[0]
-            action = int(values.argmax()) + start
-            following, reward, terminated, truncated, _ = env.step(action)
-            rows.append({"obs": obs.tolist(), "values": values.tolist(), "action": action, "reward": float(reward)})
-            obs, ended = following, terminated or truncated
-        return rows
-
-    def _frames(self, count: int = 6) -> tuple[Tensor, list[str]] | None:
-        """Images (n, 3, H, W) of the test episode at even distances, or None where gymnasium cannot draw here."""
-        from gymnasium.error import DependencyNotInstalled
-
-        env = make(self.data.spec.id)
-        if "rgb_array" not in env.metadata.get("render_modes", ()):
-            return None
-        env, rows = make(self.data.spec.id, images=True), self._test_episode
-        wanted = {round(i * (len(rows) - 1) / max(1, count - 1)) for i in range(count)}
-        env.reset(seed=self.data.test.seed_of(0))
-        images, titles = [], []
-        for step, row in enumerate(rows):
-            if step in wanted:
-                try:
-                    frame = env.render()
-                except DependencyNotInstalled:  # pygame is no dependency of ours; the curves say the same
-                    return None
-                images.append(torch.from_numpy(frame.copy()).permute(2, 0, 1))
-                titles.append(f"step {step}")
-            env.step(row["action"])
-        return torch.stack(images), titles
-
-    def _observation(self, text: str) -> list[float]:
-        size = self.data.spec.obs_size
-        try:
-            row = [float(word) for word in text.split(",")]
-        except ValueError:
-            row = []
-        if len(row) != size or not all(map(math.isfinite, row)):
-            raise UserError(
-                "the observation cannot be read",
-                where=text,
-                expected=f"{size} comma-separated numbers, as {self.data.spec.id} gives them",
-                found=f"{len(row)} numbers" if row else "text that is not numeric",
-            )
-        return row
+    def _observations(self, count: int, random: bool = False) -> Tensor:
+        """Observations (count, ...), of zeros or at random, as the agent has them."""
+        seen = self.data.spec.observations
+        if isinstance(seen, DiscreteSpace):
+            return seen.draw(count) if random else torch.zeros(count, dtype=torch.int64)
+        return torch.randn(count, *seen.shape) if random else torch.zeros(count, *seen.shape)
 
     def _other(self, name: str) -> Episodes:
         """The test episodes of another environment, which must have this one's observations and actions."""
-        own, spec = self.data.spec, environment_spec(name)
-        for key, what in (("obs_size", "observations of another size"), ("num_actions", "another number of actions")):
-            expected, found = getattr(own, key), getattr(spec, key)
-            if found != expected:
+        own, spec = self.data.spec, environment_spec(name, Takes())
+        pairs = (
+            ("observations of another size", own.observations, spec.observations, own.obs_size, spec.obs_size),
+            ("another number of actions", own.actions, spec.actions, own.num_actions, spec.num_actions),
+        )
+        for what, mine, other, expected, found in pairs:
+            if (mine.kind, mine.shape, expected) != (other.kind, other.shape, found):
                 raise UserError(
                     f"{name} has {what} than {own.id}, where the agent learnt", expected=expected, found=found
                 )
         return Episodes(spec, "test", 0)
+
+
+class WithinBounds(nn.Module):
+    """Actions (B, ...) brought back within the bounds of a space."""
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, space: ContinuousSpace) -> None:
+        super().__init__()
+        for name, bound in zip(("low", "high"), space.bounds, strict=True):
+            self.register_buffer(name, torch.tensor(bound.tolist(), dtype=torch.float32))
+
+    def forward(self, action: Tensor) -> Tensor:
+        return torch.minimum(torch.maximum(action, self.low), self.high)

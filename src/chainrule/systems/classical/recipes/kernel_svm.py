@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     "kernel-svm",
     task="table classification",
     data="digits",
+    kinds=("table",),
     source="Cortes and Vapnik 1995; Platt 1998; LIBSVM (Fan, Chen, Lin 2005)",
     model="kernel-svm",
     target=Target(

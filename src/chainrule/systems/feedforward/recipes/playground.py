@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     "playground",
     task="table classification",
     data="spiral",
+    kinds=("table",),
     source="Smilkov et al. 2017 (TensorFlow Playground); Rumelhart, Hinton, Williams 1986",
     model="mlp",
     tiny={"data": "xor", "epochs": 4, "hidden": (4,), "log_every": 10},

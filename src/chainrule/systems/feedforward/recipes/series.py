@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     "mlp-series",
     task="forecasting",
     data="mackey-glass",
+    kinds=("series",),
     source="Lapedes and Farber 1987; Rumelhart, Hinton, Williams 1986",
     model="mlp",
     headline=Headline(("mase", "rmse", "naive_mase", "seasonal_mase", "drift_mase")),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     "dcgan",
     task="image generation",
     data="digits",
+    kinds=("images without classes", "images"),
     source="Radford et al. 2016",
     model="dcgan-generator",
     tiny={"steps": 12, "width": 4, "batch_size": 32, "sample_every": 6, "log_every": 3},

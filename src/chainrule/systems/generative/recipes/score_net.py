@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     "score-net",
     task="image classification",
     data="digits",
+    kinds=("images",),
     source="none: our own, for scores of generators",
     model="score-net",
     tiny={"epochs": 2, "log_every": 3},

@@ -16,6 +16,7 @@ from chainrule.core.settings import Count, Size
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
 from chainrule.data.inputs import answer_to, chunks
+from chainrule.data.layout import Place
 from chainrule.data.text.sentences import (
     SentenceSpec,
     SentenceSplit,
@@ -117,7 +118,7 @@ class TextClassifier:
             choose_by=self.choose_by if len(val) else None,
         )
 
-    def evaluate(self, data: str | None = None) -> dict[str, float]:
+    def evaluate(self, data: Place | None = None) -> dict[str, float]:
         if data is not None:
             return self.measure(read_labelled_sentences(data, self.run.data.target, self.classes))
         self._test_scores = self.scores(self.data.test.texts)  # kept for the figures

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     "bag-of-words",
     task="text classification",
     data="python-manual",
+    kinds=("sentences",),
     source="Manning, Raghavan, Schuetze: Introduction to information retrieval, 2008, chapters 6 and 13; Wang and Manning 2012",
     model="logistic-regression",
     target=Target(

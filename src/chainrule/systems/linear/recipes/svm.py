@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     "linear-svm",
     task="table classification",
     data="digits",
+    kinds=("table",),
     source="Cortes and Vapnik 1995; LIBLINEAR (Fan et al. 2008); Pegasos (Shalev-Shwartz et al. 2011)",
     model="linear-svm",
     target=Target(

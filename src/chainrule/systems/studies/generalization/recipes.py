@@ -50,6 +50,7 @@ def bias_variance(
     "ensemble-bounds",
     task="votes of classifiers",
     data="digits",
+    kinds=("images",),
     source="Hansen and Salamon 1990; Krogh and Vedelsby 1995; Breiman 1996",
     headline=Headline(
         (
@@ -94,6 +95,7 @@ def ensemble_bounds(
     "random-labels",
     task="fitting random labels",
     data="digits",
+    kinds=("images",),
     source="Zhang et al. 2017 (arXiv 1611.03530)",
     headline=Headline(
         (
@@ -146,6 +148,7 @@ def random_labels(
     "dropout-averaging",
     task="averaging over masks",
     data="digits",
+    kinds=("images",),
     source="Srivastava et al. 2014; Gal and Ghahramani 2016",
     headline=Headline(
         (

@@ -119,6 +119,7 @@ def saddle_escape(
     "tanh-relu",
     task="image classification",
     data="digits",
+    kinds=("images",),
     source="Krizhevsky, Sutskever and Hinton 2012, figure 1",
     tiny={"rates": (0.03, 0.1), "repeats": 1, "epochs": 2, "width": 8, "train_size": 300, "measure_every": 1},
     summary_zh="tanh 与 ReLU 达到某错误率的轮数",
@@ -172,6 +173,7 @@ def tanh_relu(
     "batch-norm-speed",
     task="steps to an accuracy",
     data="digits",
+    kinds=("images",),
     source="Ioffe and Szegedy 2015, section 4.1",
     headline=Headline(
         ("val_accuracy_to_reach", "depth_3_steps_without", "depth_3_steps_with", "depth_3_ratio_of_steps")
@@ -218,6 +220,7 @@ def batch_norm_speed(
     "vanishing-gradient",
     task="gradients through depth",
     data="digits",
+    kinds=("table",),
     source="Bengio, Simard, Frasconi 1994; Glorot and Bengio 2010; He et al. 2015",
     headline=Headline(("sigmoid_xavier_ratio", "sigmoid_xavier_accuracy", "relu_msra_ratio", "relu_msra_accuracy")),
     tiny={"depths": (1, 3), "activations": ("sigmoid", "relu"), "inits": ("xavier",), "steps": 10, "width": 16},

@@ -1,0 +1,121 @@
+"""What the user writes of the data, `--data PATH`, `--data train=A --data test=B`, `--val 0.2`, as a DataRequest."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from chainrule.core.data_request import SPLITS, DataRequest
+from chainrule.core.errors import UserError, unknown
+
+ROLES = (*SPLITS, "images", "labels", "source", "target")
+
+
+def parse_sources(words: Sequence[str]) -> str | dict[str, str] | None:
+    """The words of `--data`: one path as it is, several by role; None where there are none.
+
+    A word that is a path is one, also where its name has a "=" in it.
+
+    Raises:
+        UserError: several paths without a role, a role that is not known or is named twice.
+
+    >>> parse_sources(["digits"]), parse_sources(["train=a.csv", "test=b.csv"])
+    ('digits', {'train': 'a.csv', 'test': 'b.csv'})
+    """
+    sources: dict[str, str] = {}
+    for word in words:
+        role, sign, place = word.partition("=")
+        if not sign or Path(word).exists() or "/" in role or "\\" in role:
+            role, place = "", word
+        elif role not in ROLES:
+            raise unknown("there is no role of data", role, ROLES, cure=f"--data PATH; there is no path {word!r}")
+        if not place:
+            raise UserError(f"the role {role} has no path", found=f"--data {word}", expected=f"--data {role}=PATH")
+        if role in sources:
+            raise UserError(
+                f"--data names {role} twice" if role else "--data names several paths and not what each is for",
+                found=f"{sources[role]} and {place}",
+                expected=None if role else "--data train=PATH --data test=PATH, or images= and labels=",
+            )
+        sources[role] = place
+    if "" in sources and len(sources) > 1:
+        raise UserError(
+            "--data names a path with a role and one without",
+            found=" ".join(f"--data {word}" for word in words),
+            cure=f"--data train={sources['']}",
+        )
+    return sources.get("") if "" in sources else sources or None
+
+
+def parse_share(split: str, text: str | float | None) -> float | str | None:
+    """What `--val` or `--test` says: a share from 0 up to 1, or a path or name that the split is read from.
+
+    >>> parse_share("val", "0.2"), parse_share("test", "mine/test")
+    (0.2, 'mine/test')
+    """
+    if text is None or (isinstance(text, str) and Path(text).exists()):
+        return text
+    try:
+        share = float(text)
+    except ValueError:
+        return text
+    if not 0 <= share < 1:
+        raise UserError(f"the share of the {split} split is out of range", expected="0 or more, below 1", found=text)
+    return share
+
+
+def shares_as_settings(
+    settings: Mapping[str, Any], known: Collection[str], val: str | float | None, test: str | float | None
+) -> tuple[dict[str, Any], str | float | None, str | float | None]:
+    """A recipe's settings, val and test, where a share that the recipe has a setting for has become that setting.
+
+    >>> shares_as_settings({"lr": 1.0}, ["lr", "val_fraction"], "0.2", "mine/test")
+    ({'lr': 1.0, 'val_fraction': 0.2}, None, 'mine/test')
+
+    Raises:
+        UserError: `--val` and `val_fraction` are both given; a share is out of range.
+    """
+    found, left = dict(settings), {"val": parse_share("val", val), "test": parse_share("test", test)}
+    for split, said in left.items():
+        name = f"{split}_fraction"
+        if said is not None and name in settings:
+            raise UserError(
+                f"the {split} split is named twice",
+                found=f"{name}={settings[name]} and --{split} {said}",
+                cure="one of them",
+            )
+        if isinstance(said, float) and name in known:
+            found[name], left[split] = said, None
+    return found, left["val"], left["test"]
+
+
+def request_of(
+    data: str | Mapping[str, str],
+    *,
+    target: str | None = None,
+    val: str | float | None = None,
+    test: str | float | None = None,
+    seed: int = 0,
+) -> DataRequest:
+    """The request of what was given as data, and as `val` and `test`: a path of these is a source with that role.
+
+    Raises:
+        UserError: a role that is not known; a split that is named twice.
+    """
+    sources = {"": data} if isinstance(data, str) else dict(data)
+    for role in sources:
+        if role and role not in ROLES:
+            raise unknown("there is no role of data", role, ROLES)
+    shares: dict[str, float | None] = {"val": None, "test": None}
+    for split, said in (("val", val), ("test", test)):
+        found = parse_share(split, said)
+        if found is not None and split in sources:
+            raise UserError(
+                f"the {split} split is named twice", found=f"--data {split}={sources[split]} and --{split} {said}"
+            )
+        if isinstance(found, str):
+            sources[split] = found
+        else:
+            shares[split] = found
+    return DataRequest(sources, target, shares["val"], shares["test"], seed)

@@ -1,0 +1,143 @@
+"""Tables: rows of numbers and words, with a target or without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chainrule.core.errors import UserError
+from chainrule.core.kind import Kind, Match, Miss, Row
+from chainrule.data.layout import Layout
+from chainrule.data.npz import rank_of_inputs
+from chainrule.data.splits import held_out_counts
+from chainrule.data.tables.cells import is_number
+from chainrule.data.tables.files import RawTable, read_table
+from chainrule.data.tables.spec import TableSpec
+from chainrule.data.tables.table_files import READERS
+
+_HELD_OUT = {"test": 0.2, "val": 0.1}  # where no split is given; a recipe may say otherwise
+_SHOWN = 8  # columns
+
+
+def recognise(layout: Layout, target: str | None) -> Match | Miss:
+    """A table in any form that `read_cells` has, or an npz whose x has two axes."""
+    if layout.form == "csv":
+        columns = layout.head.header if layout.head is not None else []
+        return Match(
+            f"a table with the columns {', '.join(columns[:_SHOWN])}{', ...' if len(columns) > _SHOWN else ''}"
+        )
+    if layout.form == "npz":
+        rank = rank_of_inputs(layout.train)
+        return Match("an npz file") if rank in (0, 1, 2, None) else Miss(f"x with 2 axes, and not {rank}", 0.2)
+    if layout.form in ("idx", "cifar10") or layout.known == "digits":
+        return Miss("a table; a row of pixels each", readable=True)
+    if layout.form == "folder":
+        tables = sum(count for ending, count in layout.endings.items() if ending in READERS)
+        return (
+            Miss(f"{tables} tables, but none is called train.csv (or .tsv, .parquet, ...)", 0.7) if tables else Miss()
+        )
+    return Miss()
+
+
+def _read(layout: Layout, target: str | None) -> RawTable:
+    return read_table(layout, target, needs_target=False, encode=True, fill=True)
+
+
+def check(layout: Layout, target: str | None) -> dict[str, Any]:
+    raw = read_table(layout, target, needs_target=False, encode=True, fill=True)
+    train = raw.splits["train"]
+    constant = [raw.columns[i] for i in np.flatnonzero((train.x == train.x[:1]).all(0))] if len(train.x) > 1 else []
+    answer: dict[str, Any] = {
+        "kind": "table",
+        "where": raw.where,
+        "columns": raw.columns,
+        "target": raw.target or "none",
+        "found": {name: len(rows.x) for name, rows in raw.splits.items()},
+    }
+    labels: dict[str, np.ndarray] = {}
+    if train.labels is not None:
+        names, numbers = np.unique(train.labels.astype(str), return_inverse=True)
+        counts = np.bincount(numbers)
+        if len(names) <= max(20, len(numbers) // 10):
+            answer["classes"] = names.tolist()
+            answer["train by class"] = {str(name): int(n) for name, n in zip(names, counts, strict=True)}
+            labels = {"train": numbers}
+        else:
+            answer["classes"] = f"none: {len(names)} distinct values, a target of regression"
+    plain = {name: labels.get(name, np.zeros(len(rows.x), dtype=np.int64)) for name, rows in raw.splits.items()}
+    answer |= held_out_counts(plain, _HELD_OUT, by_class=bool(labels))
+    if constant:
+        answer["constant columns"] = constant
+    if raw.categories:
+        _refuse_stray_text(raw)
+        answer["categories"] = {name: len(values) for name, values in raw.categories.items()}
+    missing = sum(np.isnan(rows.x).sum(0) for rows in raw.splits.values())
+    if missing.any():
+        answer["missing values"] = {raw.columns[i]: int(missing[i]) for i in np.flatnonzero(missing)}
+    return answer
+
+
+def _refuse_stray_text(raw: RawTable) -> None:
+    """UserError for text in a column that is mostly numbers: more likely a mistake than a category."""
+    for name, values in raw.categories.items():
+        numeric = np.array([is_number(value) for value in values])
+        for rows in raw.splits.values():
+            cells = rows.x[:, raw.columns.index(name)]
+            known = ~np.isnan(cells)
+            text = known & ~numeric[np.where(known, cells, 0).astype(int)]
+            if text.any() and 2 * text.sum() <= known.sum():
+                row = int(np.flatnonzero(text)[0])
+                raise UserError(
+                    "a cell is not numeric",
+                    where=f"{rows.where(row)}, column {name!r}",
+                    expected="a number, as in most rows of the column",
+                    found=values[int(cells[row])],
+                )
+
+
+def example(folder: Path) -> str:
+    """Sixty rows of two measurements and a label."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [f"{x + label:.3f},{y - label:.3f},{'ab'[label]}" for label in (0, 1) for x, y in rng.normal(size=(30, 2))]
+    (folder / "table.csv").write_text("\n".join(["length,width,label", *rows]) + "\n", "utf-8")
+    return str(folder / "table.csv")
+
+
+def ask(spec: Mapping[str, Any], folder: Path) -> str:
+    """A row of ones, or of each column's first category, in a file."""
+    categories = spec.get("categories") or {}
+    row = [categories[column][0] if column in categories else "1" for column in spec["columns"]]
+    (folder / "question.csv").write_text(",".join(spec["columns"]) + "\n" + ",".join(row) + "\n", "utf-8")
+    return str(folder / "question.csv")
+
+
+TABLE = Kind(
+    name="table",
+    noun="a table",
+    spec=TableSpec,
+    recognise=recognise,
+    read=_read,
+    check=check,
+    example=example,
+    ask=ask,
+    describe=(
+        Row(
+            "a table",
+            "CSV with a line of column names, or .tsv, .jsonl, .parquet, .xlsx, each gzipped or not; a folder with "
+            "`train.csv` and `test.csv` or such; or npz with `x` (N, D) and `y`",
+            "表格",
+            "第一行是列名的 CSV，或 .tsv、.jsonl、.parquet、.xlsx（均可用 gzip 压缩）；含 `train.csv` 和 `test.csv` 等的文件夹；"
+            "或含 `x` (N, D) 和 `y` 的 npz",
+        ),
+        Row(
+            "a table with words in it",
+            "the same; a column of words becomes categories, an empty cell is filled in with missing=fill",
+            "含文字的表格",
+            "同上；文字列按类别处理，空单元格用 missing=fill 填补",
+        ),
+    ),
+)

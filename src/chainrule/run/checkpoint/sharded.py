@@ -1,0 +1,126 @@
+"""Trees of which each process holds a part: every one writes its own, and reads what it needs, by PyTorch's DCP.
+
+The parts of a tree's sharded tensors lie in a folder beside its file. They are safetensors in the form that
+`torch.distributed.checkpoint` has for Hugging Face: the header of each file says where in the whole its parts belong, so
+any number of processes can read them, and nothing of it is a pickle, as DCP's own form is. No process gathers the whole.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from chainrule.core.device import World
+from chainrule.core.errors import UserError
+from chainrule.run.checkpoint.tree import InParts, is_sharded, pack, save_tree
+
+
+def save_shared_tree(tree: Any, path: Path, world: World, parts: str) -> None:
+    """Writes `tree` into the file `path` and the folder `parts` beside it; every process calls it, and writes a part.
+
+    The first one writes the file when all parts are there. Its folder must exist, and none of the name `parts`.
+    """
+    tensors = {name: tensor for name, tensor in pack(tree)[1].items() if is_sharded(tensor)}
+    if tensors:
+        _write(tensors, path.with_name(parts))
+    if world.is_main_process:
+        save_tree(tree, path, parts)
+    world.barrier()
+
+
+def new_parts(path: Path, step: int) -> str:
+    """The name of a new folder of parts for the file `path`, other than that which the file has now.
+
+    One that is there already was left by a kill, and goes.
+    """
+    name = f"{path.stem}-parts-{step:09d}"
+    if name == parts_of(path):
+        name += "-again"
+    shutil.rmtree(path.with_name(name), ignore_errors=True)
+    return name
+
+
+def parts_of(path: Path) -> str:
+    """The name of the folder beside the file `path` that holds its parts; empty where it has none."""
+    import safetensors
+
+    if not path.is_file():
+        return ""
+    with safetensors.safe_open(path, framework="pt") as file:
+        return (file.metadata() or {}).get("parts", "")
+
+
+def drop_old_parts(path: Path) -> None:
+    """Removes all folders of parts of the file `path` but its own."""
+    for other in path.parent.glob(f"{path.stem}-parts-*"):
+        if other.name != parts_of(path):
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def whole(tree: Any) -> Any:
+    """The tree with every tensor that was saved in parts read whole."""
+    reads: list[tuple[InParts, Tensor]] = []
+
+    def visit(node: Any) -> Any:
+        if isinstance(node, InParts):
+            reads.append((node, torch.empty(node.shape, dtype=node.dtype)))
+            return reads[-1][1]
+        if isinstance(node, dict):
+            return {key: visit(value) for key, value in node.items()}
+        if isinstance(node, (list, tuple)):
+            return type(node)(visit(value) for value in node)
+        return node
+
+    found = visit(tree)
+    read(reads)
+    return found
+
+
+def read(reads: Iterable[tuple[InParts, Tensor]]) -> None:
+    """Fills tensors with what was saved: whole ones, or sharded ones, of which this process reads its own part alone."""
+    folders: dict[Path, dict[str, Tensor]] = {}
+    for saved, tensor in reads:
+        folders.setdefault(saved.folder, {})[saved.name] = tensor
+    for folder, tensors in folders.items():
+        if not any(folder.glob("*.safetensors")):
+            raise UserError(
+                "the weights are incomplete", where=folder, expected="a file of each process that saved them"
+            )
+        from torch.distributed import checkpoint
+
+        with _quiet():
+            checkpoint.load(tensors, storage_reader=checkpoint.HuggingFaceStorageReader(str(folder)), no_dist=True)
+
+
+def _write(tensors: dict[str, Tensor], folder: Path) -> None:
+    from torch.distributed import checkpoint
+    from torch.distributed.checkpoint.api import CheckpointException
+
+    writer = checkpoint.HuggingFaceStorageWriter(str(folder), save_distributed=True)
+    try:
+        with _quiet():
+            checkpoint.save(tensors, storage_writer=writer)
+    except CheckpointException as error:  # the same in all processes: what failed in one of them
+        raise next(iter(error.failures.values()))[0] from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without DCP's remarks that it reads for one process, and that it writes no index: both are meant."""
+    logger = logging.getLogger("torch.distributed.checkpoint")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
