@@ -89,13 +89,12 @@ def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
     if found is None:
         _show_network(recipe)
         return
-    from chainrule.core.discovery import card_in_words
     from chainrule.core.verbs import verbs_of
     from chainrule.introspection.layers import card_text
     from chainrule.models import get_card
     from chainrule.run.settings import run_settings
 
-    click.echo(card_text(found, (card_in_words(found.model) or get_card(found.model)) if found.model else None))
+    click.echo(card_text(found, get_card(found.model) if found.model else None))
     for title, function, advice in (
         ("Settings", found.build, found.advice),
         ("Settings of every recipe", run_settings, ""),
