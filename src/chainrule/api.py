@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from chainrule.core.device import choose_device, join_world, leave_world
+from chainrule.core.data_request import DataRequest
+from chainrule.core.data_words import request_of, shares_as_settings
+from chainrule.core.device import leave_world
 from chainrule.core.discovery import all_recipes, get_recipe
 from chainrule.core.errors import UserError
+from chainrule.core.own_code.given import OwnWords, divided, is_own, separated
+from chainrule.core.own_code.loading import told_by_line
 from chainrule.core.recipe import Recipe
-from chainrule.core.settings import bind
+from chainrule.core.settings import bind, parameters
 from chainrule.core.task import Exports, Generates, HasNumParameters, HasPretrained, Predicts
 from chainrule.core.verbs import bind_options, expect_verb, recipe_of_run
 from chainrule.data.catalog.published_weights import find_weights
 from chainrule.data.given.reading import as_source
 from chainrule.data.given.source import Given
+from chainrule.data.kinds.recognition import expect_kind
+from chainrule.data.layout import layout_of
 from chainrule.models import PUBLISHERS, published_weights, recognise
 from chainrule.reporting.answers import answer_file, is_answer_file
 from chainrule.run.progress import counted
 from chainrule.run.record import new_record, read_record
-from chainrule.run.restarts import earlier_attempt, is_restarted, lost_processes_told
+from chainrule.run.restarts import earlier_attempt, lost_processes_told
 from chainrule.run.run import Run
 from chainrule.run.settings import run_settings
 from chainrule.run.weights.loading import load_file
@@ -32,79 +38,108 @@ def train(
     *,
     data: Any = None,
     target: str | None = None,
+    val: str | Path | float | None = None,
+    test: str | Path | float | None = None,
     out: str | Path | None = None,
     seed: int = 0,
     device: str = "auto",
     weights: str | None = None,
+    on_log: Callable[[dict[str, Any]], object] | None = None,
+    model: Any = None,
     **settings: Any,
 ) -> Run:
     """Trains a recipe, evaluates it on the test split, and gives the Run, whose folder holds everything.
 
     Args:
         recipe: its name, as `chainrule list` shows it.
-        data: a known data set or a path; the recipe's own by default. Or data themselves: (x, y) of arrays or tensors,
-            a frame, a Dataset of torch, see `chainrule.data.given.reading.given`.
+        data: a known data set or a path; the recipe's own by default. Several by role: {"train": A, "test": B},
+            {"images": DIR, "labels": FILE}. Or data themselves: (x, y) of arrays or tensors, a frame, a Dataset of
+            torch, see `chainrule.data.given.reading.given`.
         target: the column of labels, for tables.
+        val, test: what validates and what measures: a share to hold out, or a path or name of data of its own.
         out: the run folder, new or empty; runs/RECIPE-N by default.
         seed: decides every random draw.
         device: auto, cpu, cuda or mps.
         weights: a file to start from: safetensors, a state dict of torch.save, or for the networks that Caffe has too
             a .caffemodel; the folder of a run; or `torchvision`, which publishes weights for some of the networks.
+        on_log: called by the main process with each line of metrics that was written: step, epoch, values, seconds. What
+            it returns is not looked at. After a resume it is called again for the lines after the last checkpoint.
+        model: a network of your own, where the recipe has a setting `network`: a class of modules, a function that returns
+            one, or a module, which is then trained in place. `loss` and `metrics` may be functions likewise.
         settings: the recipe's own settings and those of `run_settings`.
 
     Raises:
         UserError: for anything wrong in what was asked, before the first step.
-        RunFailed: where the run could not be finished.
+        RunFailed: where the run could not be finished, or `on_log` raised something.
     """
+    _check_callback(on_log)
     found = get_recipe(recipe)
-    values = bind(settings, found.build, run_settings, owner=f"the recipe {recipe}")
+    settings, val, test = shares_as_settings(settings, parameters(found.build), _plain(val), _plain(test))
+    own, settings, words = separated(settings, model, found.build, owner=f"the recipe {recipe}")
+    values = bind(settings, found.build, run_settings, owner=f"the recipe {recipe}") | words
     common = {name: values.pop(name) for name in bind({}, run_settings, owner="")}
     if seed < 0:
         raise UserError("the seed is out of range", expected="a whole number, 0 or more", found=seed)
     source = as_source(data)
-    asked = new_record(found, values, common, seed, source or found.data, target, weights)
-    if is_restarted() and (folder := _earlier_attempt(asked, out, device)) is not None:
-        return _continue(folder, source, device)
+    request = request_of(source or found.data, target=target, val=val, test=test, seed=seed)
+    expect_kind(request, found)
+    folder = earlier_attempt(new_record(found, values, common, seed, request, weights), out, device)
+    if folder is not None:
+        return _continue(folder, device, on_log, data=source if isinstance(source, Given) else None, **own)
     run = Run.create(
-        found, values, common, seed=seed, data=source, target=target, device=device, out=out, weights=weights
+        found, values, common, seed=seed, data=request, target=target, device=device, out=out, weights=weights, own=own
     )
+    run.metric_log.on_line = on_log
     return _train(run)
 
 
-def resume(folder: str | Path, *, data: Any = None, device: str | None = None) -> Run:
+def _plain(share: str | Path | float | None) -> str | float | None:
+    return str(share) if isinstance(share, Path) else share
+
+
+def resume(
+    folder: str | Path,
+    *,
+    data: Any = None,
+    device: str | None = None,
+    on_log: Callable[[dict[str, Any]], object] | None = None,
+    **own: Unpack[OwnWords],
+) -> Run:
     """Resumes a run exactly where its last checkpoint stands; the numbers are those of a run never stopped.
 
-    `data` are those that the run was given in Python, where it was: the same once more.
+    `data` are those that the run was given in Python, where it was: the same once more. `on_log` is as `train` has it.
+    Code of the user's own is given again likewise: see `Run.load`, for the other verbs too.
     """
+    _check_callback(on_log)
     record = read_record(Path(folder))
     if record["status"] == "done":
         raise UserError(
             "this run is done", where=folder, cure=f"chainrule evaluate {folder}, or a new run with more epochs"
         )
-    run = Run.load(folder, device or record["device"].partition(":")[0], trains=True, data=as_source(data))
+    device = device or record["device"].partition(":")[0]
+    run = Run.load(folder, device, trains=True, data=as_source(data), **own)
+    run.metric_log.on_line = on_log
     return _train(run, resume=True)
 
 
-def _earlier_attempt(asked: dict[str, Any], out: str | Path | None, device: str) -> Path | None:
-    """The folder that the first process finds, the same for all."""
-    world = join_world(choose_device(device))
-    found = earlier_attempt(asked, out) if world.is_main_process else None
-    return world.broadcast(found)
-
-
-def _continue(folder: Path, data: str | None, device: str) -> Run:
-    """Takes up the run that these processes had begun before torchrun started them again; it may have ended already."""
-    done = read_record(folder)["status"] == "done"
-    run = Run.load(folder, device, trains=True, data=data)
-    if not done:
+def _continue(folder: Path, device: str, on_log: Callable[[dict[str, Any]], object] | None, **given: Any) -> Run:
+    """Takes up the run that these processes began before torchrun started them again; it may have ended already."""
+    run = Run.load(folder, device, trains=True, **given)
+    run.metric_log.on_line = on_log
+    if run.record["status"] != "done":
         return _train(run, resume=True)
     leave_world()
-    return Run.load(folder, device, data=data) if run.world.is_main_process else run
+    return Run.load(folder, device, **given) if run.world.is_main_process else run
+
+
+def _check_callback(on_log: object) -> None:
+    if on_log is not None and not callable(on_log):
+        raise UserError("on_log cannot be called", expected="a function of a line of metrics", found=repr(on_log))
 
 
 def _train(run: Run, resume: bool = False) -> Run:
     try:
-        with run.active(), lost_processes_told(run.world, run.folder):
+        with run.active(), told_by_line(), lost_processes_told(run.world, run.folder):
             if resume:
                 run.resume()
             task = run.task
@@ -132,7 +167,7 @@ def _opening(run: Run) -> str:
     counts = (run.record["data"].get("spec") or {}).get("counts") or {}
     parameters = count_parameters(run)
     parts = [
-        ", ".join([run.record["data"]["source"], *(f"{count:,} {split}" for split, count in counts.items())]),
+        ", ".join([str(run.data), *(f"{count:,} {split}" for split, count in counts.items())]),
         f"{parameters:,} parameters" if parameters else "",
         str(run.device),
         str(run.folder),
@@ -202,21 +237,31 @@ def count_parameters(run: Run) -> int:
     return trainable or sum(m.num_parameters for m in modules if isinstance(m, HasNumParameters))
 
 
-def evaluate(folder: str | Path, *, data: Any = None, device: str = "auto") -> dict[str, float]:
+def evaluate(
+    folder: str | Path, *, data: Any = None, device: str = "auto", **own: Unpack[OwnWords]
+) -> dict[str, float]:
     """Metrics of a run on its own test split, or on other data of the same kind: a name, a path, or as `train` takes them."""
-    return measure(Run.load(folder, device), as_source(data))
+    return measure(Run.load(folder, device, **own), as_source(data))
 
 
-def measure(run: Run, data: str | None) -> dict[str, float]:
+def measure(run: Run, data: str | Mapping[str, str] | None) -> dict[str, float]:
     """Metrics of an opened run. Its own data by name mean its test split: what it learnt from measures nothing."""
     if isinstance(data, Given) and data == run.record["data"].get("source"):
         run.take_data(data)
-    return run.open_task().evaluate(None if data is None or _is_own(data, run.record["data"]["source"]) else data)
+    if data is None or _is_own(data, run.data):
+        return run.open_task().evaluate(None)
+    request = request_of(data, target=run.data.target)
+    expect_kind(request, run.recipe)
+    return run.open_task().evaluate(request.source if request.is_one else layout_of(request))
 
 
-def _is_own(data: str, own: str) -> bool:
+def _is_own(data: str | Mapping[str, str], own: DataRequest) -> bool:
     """Whether two names mean the same data: the same word, or the same place however it is written."""
-    return data == own or (Path(data).exists() and Path(own).exists() and Path(data).samefile(own))
+    named = {"": data} if isinstance(data, str) else data
+    if named.keys() != own.sources.keys():
+        return False
+    pairs = ((place, own.sources[role]) for role, place in named.items())
+    return all(a == b or (Path(a).exists() and Path(b).exists() and Path(a).samefile(b)) for a, b in pairs)
 
 
 def predict(
@@ -234,7 +279,7 @@ def predict(
         inputs: files, folders, CSV lists, rows, texts, as the run's kind of data has them; `-` is stdin.
         out: a file for the answers, .csv or .jsonl; or a folder, for images that the run makes.
         device: where the run's networks run.
-        options: the task's own, those that `chainrule show RECIPE` lists.
+        options: the task's own, those that `chainrule show RECIPE` lists; and what `Run.load` takes for code of the user's.
 
     Raises:
         UserError: for an unknown option or one out of range before anything loads; for an input that cannot be read.
@@ -251,12 +296,13 @@ def predict_each(
     **options: Any,
 ) -> Iterator[dict[str, Any]]:
     """What `predict` gives, answer by answer: for more inputs than memory holds answers to."""
+    own, options = divided(options)
     bound = bind_options(recipe_of_run(folder), "predict", options)
     names = [str(inputs)] if isinstance(inputs, (str, Path)) else [str(name) for name in inputs]
     if not names:
         raise UserError("there is nothing to predict from", expected="one input or more")
     to_file = is_answer_file(out)
-    task = Run.load(folder, device).open_task()
+    task = Run.load(folder, device, **own).open_task()
     assert isinstance(task, Predicts)
     answers = task.predict(names, Path(out) if out and not to_file else None, **bound)
     with answer_file(Path(out)) if out and to_file else contextlib.nullcontext() as write:
@@ -296,6 +342,7 @@ def explain(
     target: int | str | None = None,
     out: str | Path | None = None,
     device: str = "auto",
+    **own: Unpack[OwnWords],
 ) -> Path:
     """Looks inside a run, a recipe, or a computation: one HTML file that works offline.
 
@@ -312,6 +359,7 @@ def explain(
         target: of an image classifier with an input, the class that is asked about, by name or number; the answer's if none.
         out: the file to write, or a folder for it; explain.html in the run, explain-RECIPE.html or graph.html here.
         device: where a run's networks run.
+        own: for a run with code of the user's own.
     """
     from chainrule.introspection.explain import explain_module, explain_recipe, explain_run
     from chainrule.models import example_of_description, get_card
@@ -328,10 +376,11 @@ def explain(
     if len(given) > 1:
         raise UserError("explain looks at one input at a time", expected="one", found=len(given))
     if (path / "run.json").is_file() or (path.is_dir() and name not in all_recipes()):
-        run = Run.load(path, device)
+        run = Run.load(path, device, **own)
         _expect_a_network(run.recipe)
         name_of_model = _model_name(run)
-        return explain_run(run, get_card(name_of_model) if name_of_model else None, given, place, target)
+        card = get_card(name_of_model) if name_of_model and not is_own(name_of_model) else None
+        return explain_run(run, card, given, place, target)
     if name not in all_recipes() and ("/" in name or "\\" in name):
         raise UserError("there is no such run folder", where=name, expected="a run folder, or the name of a recipe")
     recipe = get_recipe(name)
@@ -373,21 +422,21 @@ def explain_text(what: str, inputs: list[str]) -> Any:
     return graph_of_text(what, inputs)
 
 
-def export(folder: str | Path, to: str, *, out: str | Path | None = None) -> dict[str, Any]:
+def export(folder: str | Path, to: str, *, out: str | Path | None = None, **own: Unpack[OwnWords]) -> dict[str, Any]:
     """A file to deploy (`onnx` or `torch`), checked against the model at several batch sizes before this returns."""
     from chainrule.reporting.export import export_system
 
     expect_verb(recipe_of_run(folder), "export")
-    run = Run.load(folder, "cpu")
+    run = Run.load(folder, "cpu", **own)
     task = run.open_task()
     assert isinstance(task, Exports)
     return export_system(task.deployable(), to, Path(out) if out else None, run)
 
 
-def report(*folders: str | Path, out: str | Path | None = None) -> Path:
+def report(*folders: str | Path, out: str | Path | None = None, **own: Unpack[OwnWords]) -> Path:
     """One HTML file: curves, figures, samples, settings; a comparison where several runs are named."""
     from chainrule.reporting.report import write_report
 
     if not folders:
         raise UserError("there is nothing to report on", expected="one run folder or more")
-    return write_report([Run.load(folder) for folder in folders], Path(out) if out else None)
+    return write_report([Run.load(folder, **own) for folder in folders], Path(out) if out else None)

@@ -13,13 +13,18 @@ from typing import Any
 import click
 
 from chainrule import completion
+from chainrule.core.data_words import parse_sources, request_of
 from chainrule.core.errors import ChainruleError
+from chainrule.core.own_code.loading import told_by_line
 from chainrule.core.settings import describe, parameters, parse_pairs
 from chainrule.core.version import __version__
 from chainrule.run_options import RunCommand, complete_options, shown_default
 
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
 _DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+_CODE = click.option(
+    "--code", multiple=True, metavar="FILE.py", help="Your own code that RUN names and that may run here."
+)
 _OUT = click.option("--out", type=click.Path(), help="Where to write.")
 
 
@@ -178,8 +183,15 @@ _TOPICS = {"activations": _show_activations, "policies": _show_policies, "networ
 @cli.command(context_settings={"ignore_unknown_options": False})
 @click.argument("recipe", shell_complete=completion.recipes)
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE ...]", shell_complete=completion.settings)
-@click.option("--data", help="A known data set (chainrule data list) or a path.", shell_complete=completion.data)
+@click.option(
+    "--data",
+    multiple=True,
+    help="A known data set (chainrule data list) or a path; several by role: train=, val=, test=, images=, labels=.",
+    shell_complete=completion.data,
+)
 @click.option("--target", help="The column of labels, for tables.")
+@click.option("--val", help="What validates: a share to hold out, or a path of its own.")
+@click.option("--test", help="What measures: a share to hold out, or a path of its own.")
 @click.option("--out", type=click.Path(), help="The run folder, new or empty; runs/RECIPE-N by default.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides every random draw.")
 @_DEVICE
@@ -188,7 +200,7 @@ _TOPICS = {"activations": _show_activations, "policies": _show_policies, "networ
     help="What to start from: a file (safetensors, a state dict in .pth, .caffemodel), a run, or torchvision.",
 )
 @_AS_JSON
-def train(recipe: str, settings: Sequence[str], as_json: bool, **options: Any) -> None:
+def train(recipe: str, settings: Sequence[str], data: Sequence[str], as_json: bool, **options: Any) -> None:
     """Train RECIPE, evaluate it on the test split, write a run folder."""
     from chainrule.core.discovery import get_recipe
     from chainrule.core.settings import bind
@@ -200,22 +212,23 @@ def train(recipe: str, settings: Sequence[str], as_json: bool, **options: Any) -
     bind(pairs, found.build, run_settings, owner=f"the recipe {recipe}")
     from chainrule import api
 
-    clash = {"data", "target", "out", "seed", "device", "weights"} & set(pairs)
+    clash = {"data", "target", "val", "test", "out", "seed", "device", "weights"} & set(pairs)
     if clash:  # a recipe's setting never has these names
         raise click.UsageError(f"--{clash.pop()} is an option, not a setting")
-    words: dict[str, Any] = {**options, **pairs}
+    words: dict[str, Any] = {**options, **pairs, "data": parse_sources(data)}
     _done(api.train(recipe, **words), as_json)
 
 
 @cli.command()
 @click.argument("run", type=click.Path())
 @click.option("--device", help="By default the run's own.")
+@_CODE
 @_AS_JSON
-def resume(run: str, device: str | None, as_json: bool) -> None:
+def resume(run: str, device: str | None, code: tuple[str, ...], as_json: bool) -> None:
     """Resume RUN exactly where it stopped."""
     from chainrule import api
 
-    _done(api.resume(run, device=device), as_json)
+    _done(api.resume(run, device=device, code=code), as_json)
 
 
 def _done(run: Any, as_json: bool) -> None:
@@ -233,16 +246,17 @@ def _done(run: Any, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("run", type=click.Path())
-@click.option("--data", help="Other data of the same kind.")
+@click.option("--data", multiple=True, help="Other data of the same kind; several by role, as for train.")
 @_DEVICE
+@_CODE
 @_AS_JSON
-def evaluate(run: str, data: str | None, device: str, as_json: bool) -> None:
+def evaluate(run: str, data: Sequence[str], device: str, code: tuple[str, ...], as_json: bool) -> None:
     """Test metrics of RUN, on its own test split or on other data."""
     from chainrule import api
     from chainrule.run.run import Run
 
-    opened = Run.load(run, device)
-    metrics = api.measure(opened, data)
+    opened = Run.load(run, device, code=code)
+    metrics = api.measure(opened, parse_sources(data))
     if as_json:
         click.echo(json.dumps(api.summary(opened, metrics)))
     else:
@@ -254,17 +268,25 @@ def evaluate(run: str, data: str | None, device: str, as_json: bool) -> None:
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", shell_complete=complete_options)
 @click.option("--out", type=click.Path(), help="A file for the answers, .csv or .jsonl; a folder for images.")
 @_DEVICE
+@_CODE
 @_AS_JSON
 @click.pass_context
 def predict(
-    context: click.Context, run: str, inputs: Sequence[str], out: str | None, device: str, as_json: bool, **_: Any
+    context: click.Context,
+    run: str,
+    inputs: Sequence[str],
+    out: str | None,
+    device: str,
+    code: tuple[str, ...],
+    as_json: bool,
+    **_: Any,
 ) -> None:
     """Answers of RUN for your own files, folders, lists in a CSV, rows or sentences; `-` reads stdin."""
     options = _options_given(context)
     from chainrule import api
     from chainrule.reporting.answers import is_answer_file
 
-    answers = api.predict_each(run, inputs, out=out, device=device, **options)
+    answers = api.predict_each(run, inputs, out=out, device=device, code=code, **options)
     if is_answer_file(out):
         count = sum(1 for _ in answers)
         written = {"out": out, "answers": count}
@@ -318,7 +340,10 @@ def _options_given(context: click.Context) -> dict[str, Any]:
 @click.option("--class", "target", help="Of an image classifier: the class to ask about, not the one it answers.")
 @_OUT
 @_DEVICE
-def explain(what: str, inputs: Sequence[str], target: str | None, out: str | None, device: str) -> None:
+@_CODE
+def explain(
+    what: str, inputs: Sequence[str], target: str | None, out: str | None, device: str, code: tuple[str, ...]
+) -> None:
     """Look inside a run, a recipe, a net description, a formula or a function of your own; one HTML file.
 
     A formula, "(x+y)*(y-z)" x=-1 y=3 z=2, or a function or module, FILE.py:NAME x=1 y=[1,2] z=randn(2,3), is shown as a
@@ -335,19 +360,20 @@ def explain(what: str, inputs: Sequence[str], target: str | None, out: str | Non
         click.echo(to_text(graph))
         click.echo(explain_graph(graph, Path(out) if out else None))
         return
-    click.echo(api.explain(what, list(inputs), target=target, out=out, device=device))
+    click.echo(api.explain(what, list(inputs), target=target, out=out, device=device, code=code))
 
 
 @cli.command()
 @click.argument("run", type=click.Path())
 @click.option("--to", type=click.Choice(["onnx", "torch"]), required=True)
 @_OUT
+@_CODE
 @_AS_JSON
-def export(run: str, to: str, out: str | None, as_json: bool) -> None:
+def export(run: str, to: str, out: str | None, code: tuple[str, ...], as_json: bool) -> None:
     """A file to deploy, checked against the model."""
     from chainrule import api
 
-    result = api.export(run, to, out=out)
+    result = api.export(run, to, out=out, code=code)
     if as_json:
         click.echo(json.dumps(result))
         return
@@ -359,11 +385,12 @@ def export(run: str, to: str, out: str | None, as_json: bool) -> None:
 @cli.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @_OUT
-def report(runs: Sequence[str], out: str | None) -> None:
+@_CODE
+def report(runs: Sequence[str], out: str | None, code: tuple[str, ...]) -> None:
     """One HTML file on one run, or a comparison of several."""
     from chainrule import api
 
-    click.echo(api.report(*runs, out=out))
+    click.echo(api.report(*runs, out=out, code=code))
 
 
 @cli.group()
@@ -398,14 +425,14 @@ def data_get(name: str) -> None:
 
 
 @data.command("check")
-@click.argument("path")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH|ROLE=PATH...")
 @click.option("--target", help="The column of labels, for tables.")
 @_AS_JSON
-def data_check(path: str, target: str | None, as_json: bool) -> None:
-    """Say what PATH is recognised as, with counts, and what is wrong with it."""
+def data_check(paths: Sequence[str], target: str | None, as_json: bool) -> None:
+    """Say what PATH is recognised as, with counts, and what is wrong with it; or train=PATH test=PATH and the like."""
     from chainrule.data.check import check
 
-    found = check(path, target)
+    found = check(request_of(parse_sources(paths) or "", target=target), target)
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False))
         return
@@ -437,7 +464,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command and exits: 0 done, 1 the run failed, 2 the input is wrong, 130 interrupted."""
     debug = "--debug" in (arguments or sys.argv[1:])
     try:
-        cli.main(args=arguments, prog_name="chainrule", standalone_mode=False)
+        with told_by_line():
+            cli.main(args=arguments, prog_name="chainrule", standalone_mode=False)
     except ChainruleError as error:
         if debug:
             raise

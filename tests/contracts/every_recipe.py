@@ -7,13 +7,12 @@ from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 import chainrule
 from chainrule.core.discovery import all_recipes
 from chainrule.core.recipe import Recipe
+from chainrule.data.kinds.kind import all_kinds
 
 RECIPES = all_recipes()
 _TRAINED: dict[str, Path] = {}
@@ -46,24 +45,23 @@ def result(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "result.json").read_text("utf-8"))
 
 
-def question(spec: dict[str, Any], place: Path) -> str:
-    """An input of the kind that a run with this spec answers; a new kind of data says here what it is asked."""
-    if "size" in spec:
-        kind = "L" if spec["channels"] == 1 else "RGB"
-        pixels = np.random.default_rng(0).integers(0, 256, (spec["size"], spec["size"], 3)).astype(np.uint8)
-        Image.fromarray(pixels).convert(kind).save(place / "question.png")
-        return str(place / "question.png")
-    if "vocabulary" in spec:
-        return "".join(character for character in spec["vocabulary"] if character.isalpha())[:9]
-    if spec.get("text") == "labelled texts":
-        return "The operands are compared, and the result is a tuple of strings."
-    if "columns" in spec:
-        (place / "question.csv").write_text(
-            ",".join(spec["columns"]) + "\n" + ",".join("1" for _ in spec["columns"]) + "\n", "utf-8"
-        )
-        return str(place / "question.csv")
-    if "lags" in spec:
-        return ",".join(str(1 + i % 3) for i in range(spec["lags"] + spec["difference"]))
-    if "obs_size" in spec:
-        return ",".join(["0.01"] * spec["obs_size"])
-    raise AssertionError(f"tests/contracts/every_recipe.py does not know what to ask of data with {sorted(spec)}")
+def question(recipe: Recipe, folder: Path, place: Path) -> str:
+    """An input that a run of the recipe answers, as the kind of its data has it."""
+    return all_kinds()[recipe.kinds[0]].ask(record(folder)["data"]["spec"], place)
+
+
+def listed(asked: str, spec: dict[str, Any], place: Path) -> str:
+    """A CSV with a column `mine` that asks `question`'s question twice: of files a list, else lines of a table."""
+    file = place / "listed.csv"
+    if "size" in spec or "lags" in spec:
+        if "lags" in spec:
+            (place / "question.csv").write_text(f"{spec['target']}\n" + asked.replace(",", "\n") + "\n", "utf-8")
+        header, line = "path", "question.csv" if "lags" in spec else Path(asked).name
+    elif "columns" in spec:
+        header, line = Path(asked).read_text("utf-8").splitlines()
+    elif "obs_size" in spec:
+        header, line = ",".join(f"obs_{i}" for i in range(spec["obs_size"])), asked
+    else:
+        header, line = "text", f'"{asked}"'
+    file.write_text("".join(f"{one}\n" for one in (f"mine,{header}", f"a,{line}", f"b,{line}")), "utf-8")
+    return str(file)

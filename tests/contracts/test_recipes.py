@@ -7,6 +7,7 @@ it is annotated with. Stops and resuming stand in test_stops.py.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import math
@@ -25,14 +26,16 @@ from click.testing import CliRunner
 import chainrule
 from chainrule.api import measure
 from chainrule.cli import cli
+from chainrule.core.answers import flat
 from chainrule.core.errors import UserError
 from chainrule.core.recipe import Recipe
 from chainrule.core.settings import parameters
 from chainrule.core.task import Exports, Figure, Generates, Predicts, Prepares
+from chainrule.core.verbs import verbs_of
 from chainrule.models import all_cards
 from chainrule.run.run import Run
 from chainrule.run.settings import run_settings
-from tests.contracts.every_recipe import RECIPES, first_of_each, question, record, result, task_class, trained
+from tests.contracts.every_recipe import RECIPES, first_of_each, listed, question, record, result, task_class, trained
 
 LOADS = re.compile(
     r"""(?:src|href|action|data|poster|srcset)\s*=\s*["']?\s*(?:https?:)?//|url\(\s*["']?\s*(?:https?:)?//|@import""",
@@ -174,7 +177,7 @@ def test_predict(recipe: Recipe, locked: Path, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="does not predict"):
             chainrule.predict(locked, ["x"], device="cpu")
         pytest.skip(f"{recipe.name} does not predict")
-    asked = question(record(locked)["data"]["spec"], tmp_path)
+    asked = question(recipe, locked, tmp_path)
     answers = chainrule.predict(locked, [asked, asked], out=tmp_path, device="cpu")
     assert len(answers) >= 2 and all(isinstance(answer, dict) and answer for answer in answers)
     one, other = answers[0], answers[len(answers) // 2]
@@ -182,6 +185,20 @@ def test_predict(recipe: Recipe, locked: Path, tmp_path: Path) -> None:
     json.dumps(answers)
     with pytest.raises(UserError, match="nothing to predict"):
         chainrule.predict(locked, [], device="cpu")
+
+
+@of([name for name in ANSWERS if "predict" in verbs_of(RECIPES[name])])
+def test_predict_takes_a_list_and_writes_a_table(recipe: Recipe, locked: Path, tmp_path: Path) -> None:
+    """Images and series as files in a CSV, rows and texts as its lines: the table of answers is that of the JSON ones."""
+    asked = listed(question(record(locked)["data"]["spec"], tmp_path), record(locked)["data"]["spec"], tmp_path)
+    expected = chainrule.predict(locked, [asked], device="cpu")
+    chainrule.predict(locked, [asked], out=tmp_path / "answers.jsonl", device="cpu")
+    assert list(map(json.loads, (tmp_path / "answers.jsonl").read_text("utf-8").splitlines())) == expected
+    chainrule.predict(locked, [asked], out=tmp_path / "answers.csv", device="cpu")
+    with (tmp_path / "answers.csv").open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 and [row["mine"] for row in rows] == ["a", "b"]
+    assert rows == [{name: str(value) for name, value in flat(answer).items()} for answer in expected]
 
 
 @of(ANSWERS)
@@ -213,7 +230,7 @@ def test_explain(recipe: Recipe, locked: Path, tmp_path: Path) -> None:
         pytest.skip("a study has no one network")
     pages = [chainrule.explain(locked, out=tmp_path / "run.html", device="cpu"), chainrule.explain(recipe.name)]
     if isinstance(run.task, Prepares):
-        asked = question(record(locked)["data"]["spec"], tmp_path)
+        asked = question(recipe, locked, tmp_path)
         pages.append(chainrule.explain(locked, [asked], out=tmp_path / "input.html", device="cpu"))
     for page in pages:
         text = page.read_text("utf-8")

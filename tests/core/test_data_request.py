@@ -16,7 +16,7 @@ from chainrule.core.errors import UserError
             DataRequest({"train": "a.csv", "test": "b.csv"}, "price", val=0.2),
             {"sources": {"train": "a.csv", "test": "b.csv"}, "target": "price", "val": 0.2},
         ),
-        (DataRequest({"": "a"}, test="b"), {"source": "a", "target": None, "test": "b"}),
+        (DataRequest({"": "a", "test": "b"}), {"sources": {"": "a", "test": "b"}, "target": None}),
     ],
 )
 def test_the_record_and_back(request_of: DataRequest, record: dict[str, object]) -> None:

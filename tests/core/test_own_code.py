@@ -140,10 +140,12 @@ def test_a_changed_file_is_told(file: Path) -> None:
     with pytest.raises(UserError, match="has changed since the run"):
         OwnCode(found, asked=False).get("network")
     assert OwnCode(found, asked=False, code=str(file)).get("network") == 6
+    file.write_text(FILE)
+    held = record(file)
     moved = file.rename(file.with_name("moved.py"))
     with pytest.raises(UserError, match="not there any more"):
-        OwnCode(found, asked=False).get("network")
-    assert OwnCode(found, asked=False, code=moved).get("network") == 6
+        OwnCode(held, asked=False).get("network")
+    assert OwnCode(held, asked=False, code=moved).get("network") == 4
     found["code"]["network"] = {"file": "x"}
     with pytest.raises(UserError, match="does not say which file"):
         OwnCode(found, asked=False).get("network")

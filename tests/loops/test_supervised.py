@@ -54,7 +54,9 @@ class Sentences(NamedTuple):
     index: Tensor  # type: ignore[assignment]
     count: int  # type: ignore[assignment]
     processes: int = 1
-    mean = batch_mean
+
+    def mean(self, losses: Tensor) -> Tensor:
+        return batch_mean(self, losses)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from chainrule.core.data_request import SPLITS, DataRequest
 from chainrule.core.errors import UserError, unknown
@@ -62,6 +63,31 @@ def parse_share(split: str, text: str | float | None) -> float | str | None:
     if not 0 <= share < 1:
         raise UserError(f"the share of the {split} split is out of range", expected="0 or more, below 1", found=text)
     return share
+
+
+def shares_as_settings(
+    settings: Mapping[str, Any], known: Collection[str], val: str | float | None, test: str | float | None
+) -> tuple[dict[str, Any], str | float | None, str | float | None]:
+    """A recipe's settings, val and test, where a share that the recipe has a setting for has become that setting.
+
+    >>> shares_as_settings({"lr": 1.0}, ["lr", "val_fraction"], "0.2", "mine/test")
+    ({'lr': 1.0, 'val_fraction': 0.2}, None, 'mine/test')
+
+    Raises:
+        UserError: `--val` and `val_fraction` are both given; a share is out of range.
+    """
+    found, left = dict(settings), {"val": parse_share("val", val), "test": parse_share("test", test)}
+    for split, said in left.items():
+        name = f"{split}_fraction"
+        if said is not None and name in settings:
+            raise UserError(
+                f"the {split} split is named twice",
+                found=f"{name}={settings[name]} and --{split} {said}",
+                cure="one of them",
+            )
+        if isinstance(said, float) and name in known:
+            found[name], left[split] = said, None
+    return found, left["val"], left["test"]
 
 
 def request_of(

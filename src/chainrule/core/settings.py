@@ -174,6 +174,17 @@ def _convert_plain(value: Any, kind: type) -> Any:
     raise ValueError(value)
 
 
+def takes_own_code(annotation: Any) -> bool:
+    """Whether a setting of this type may name code of the user's own.
+
+    >>> takes_own_code(CodeName | None), takes_own_code(str)
+    (True, False)
+    """
+    if get_origin(annotation) is Annotated:
+        return any(isinstance(rest, Own) for rest in get_args(annotation)[1:])
+    return any(takes_own_code(part) for part in get_args(annotation))
+
+
 def bind(given: Mapping[str, Any], *functions: Callable[..., Any], owner: str) -> dict[str, Any]:
     """Every setting with its value: the given ones converted and checked, the others at their defaults."""
     return bind_to(given, parameters(*functions), owner=owner)

@@ -22,7 +22,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from chainrule.core.answers import flat
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import SOURCES
-from chainrule.data.tables.cells import Cells, check_header, unreadable
+from chainrule.data.tables.cells import Cells, check_header, is_number, unreadable
 from chainrule.data.tables.table_files import is_table_file, read_cells, table_ending
 
 T = TypeVar("T")
@@ -186,7 +186,7 @@ def stdin_table(columns: list[str], needed: Collection[str]) -> Iterator[Cells]:
     if first is None:
         raise UserError("there is nothing on stdin", expected="rows, a line each")
     names = {name.strip() for name in first[1]}
-    bare = len(first[1]) == len(columns) and not names >= set(needed)
+    bare = not names >= set(needed) and (len(first[1]) == len(columns) or all(map(is_number, names)))
     yield from _parts(chain([first], cells), Cells(columns if bare else [], [], (), "stdin"))
 
 

@@ -25,7 +25,7 @@ from chainrule.data.tables.table_files import READERS, read_cells, read_head, ta
 IDX_FILE = "train-images-idx3-ubyte"  # with or without .gz
 CIFAR10_FOLDER = "cifar-10-batches-bin"
 
-Form = Literal["shipped", "idx", "cifar10", "csv", "npz", "folder", "file", "splits", "roles", "name"]
+Form = Literal["shipped", "idx", "cifar10", "csv", "npz", "shards", "folder", "file", "splits", "roles", "name"]
 
 
 Split = TypeVar("Split")
@@ -38,8 +38,8 @@ class Layout:
     Attributes:
         place: a path, or a known data set that ships with a dependency.
         form: `shipped`; `idx` and `cifar10` for folders of published files; `csv` for a table in any form of
-            `read_cells`, or a folder with train.csv or another of them; `npz`; else `folder` or `file`. Of several
-            sources: `splits` where each is a split and they have unequal forms, else that form; `roles` where they are
+            `read_cells`, or a folder with train.csv or another of them; `npz`; `shards` for .tar files of webdataset, or
+            a folder with some; else `folder` or `file`. Of several sources: `splits` where each is a split and they have unequal forms, else that form; `roles` where they are
             parts of one set, as images and their labels. `name` for what is neither a path nor a known data set.
         splits: the file or the folder of each split that the user has made, `train` at least. Without a folder of its
             own train is the whole place.
@@ -120,7 +120,8 @@ def layout_of(place: Place) -> Layout:
     if isinstance(place, Source):
         return Layout(place, "shipped", {}, known=place.name)
     if not place.is_dir():
-        form: Form = "csv" if table_ending(place) else "npz" if place.suffix.lower() == ".npz" else "file"
+        endings: dict[str, Form] = {".npz": "npz", ".tar": "shards"}
+        form = "csv" if table_ending(place) else endings.get(place.suffix.lower(), "file")
         return Layout(place, form, {"train": place})
     if any((place / f"{IDX_FILE}{end}").is_file() for end in (".gz", "")):
         return Layout(place, "idx", {"train": place})
@@ -129,6 +130,8 @@ def layout_of(place: Place) -> Layout:
     tables = {name: file for name in SPLITS if (file := _table_of_split(place, name)) is not None}
     if "train" in tables:
         return Layout(place, "csv", tables)
+    if any(place.glob("*.tar")):
+        return Layout(place, "shards", {"train": place})
     return Layout(place, "folder", split_folders(place))
 
 

@@ -96,7 +96,7 @@ def held_out_counts(
     return {"made": made or "none", "after": after, **(warning if empty else {})}
 
 
-CHUNK = 2**26  # bytes that a fingerprint looks at at a time
+CHUNK = 2**21  # bytes that a fingerprint looks at at a time
 
 
 def fingerprint(*tensors: Tensor) -> str:

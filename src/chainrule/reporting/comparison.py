@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from chainrule.core.data_request import DataRequest
 from chainrule.core.task import Figure
 from chainrule.reporting.learning_curves import metric_in_words, series_of, stages_of
 from chainrule.reporting.page import duration
@@ -22,7 +23,7 @@ def compare(runs: Sequence[Run], names: Sequence[str]) -> dict[str, Any]:
     metrics = list(dict.fromkeys(name for values, _ in measured for name in values))
     columns = {
         "recipe": lambda r: r.record["recipe"],
-        "data": lambda r: r.record["data"]["source"],
+        "data": lambda r: str(r.data),
         "device": lambda r: r.record["device"],
     }
     shown = {name: get for name, get in columns.items() if name == "recipe" or len({get(r) for r in runs}) > 1}
@@ -68,7 +69,14 @@ def _over_seeds(runs: Sequence[Run], names: Sequence[str]) -> list[dict[str, Any
     groups: dict[str, list[tuple[str, Run]]] = {}
     for run, name in zip(runs, names, strict=True):
         record = run.record
-        key = repr((record["recipe"], record["data"]["source"], record["data"]["target"], record["settings"]))
+        key = repr(
+            (
+                record["recipe"],
+                str(DataRequest.from_record(record["data"])),
+                record["data"]["target"],
+                record["settings"],
+            )
+        )
         groups.setdefault(key, []).append((name, run))
     result = []
     for members in groups.values():

@@ -13,10 +13,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from chainrule.core import atomic
+from chainrule.core.data_request import DataRequest
 from chainrule.core.discovery import all_recipes
 from chainrule.core.errors import UserError
 from chainrule.reporting.ledger_page import family_of, render
@@ -92,7 +94,7 @@ def entry_of(run: Run) -> dict[str, Any]:
     spec = record["data"].get("spec") or {}
     return {
         "recipe": record["recipe"],
-        "data": _named(record["data"]["source"]),
+        "data": str(_named(DataRequest.from_record(record["data"]))),
         "settings": {**record["settings"], **common},
         "seed": record["seed"],
         "metrics": result["metrics"],
@@ -104,7 +106,7 @@ def entry_of(run: Run) -> dict[str, Any]:
         "hardware": record["hardware"],
         "versions": record["versions"],
         "commit": record["commit"],
-        "command": _without_place(command_of(record), record["data"]["source"]),
+        "command": _without_place(command_of(record), DataRequest.from_record(record["data"])),
         **({"curve": curve} if (curve := _curve(run)) else {}),
     }
 
@@ -128,9 +130,13 @@ def _curve(run: Run) -> dict[str, Any] | None:
     return {"metric": name, "steps": [step for step, _ in points], "values": [float(f"{v:.4g}") for _, v in points]}
 
 
-def _named(source: str) -> str:
+def _named(request: DataRequest) -> DataRequest:
     """A known data set's name as it is; of a path only the last part, which means the same on other machines."""
-    return Path(source).name if "/" in source or "\\" in source else source
+    return replace(request, sources={role: _last_part(place) for role, place in request.sources.items()})
+
+
+def _last_part(place: str) -> str:
+    return Path(place).name if "/" in place or "\\" in place else place
 
 
 def _without_seed(protocol: str, seed: int) -> str:
@@ -138,9 +144,10 @@ def _without_seed(protocol: str, seed: int) -> str:
     return re.sub(r", indices [0-9a-f]+", "", protocol.replace(f"seed {seed}", "by the seed"))
 
 
-def _without_place(command: str, source: str) -> str:
+def _without_place(command: str, request: DataRequest) -> str:
     """The command without --out and --json, which say where and not what, and of the data's path only the name."""
-    command = command.replace(source, _named(source))
+    for place in request.sources.values():
+        command = command.replace(place, _last_part(place))
     return re.sub(r" --json\b| --out[ =]('[^']*'|\S+)", "", command)
 
 

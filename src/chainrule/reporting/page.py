@@ -13,17 +13,22 @@ from chainrule.core import atomic
 from chainrule.core.task import Figure
 
 
-def write_page(template: str, out: Path, **context: Any) -> Path:
-    """Renders a template of `templates/` into `out`, at once or not at all."""
+def render(template: str, **context: Any) -> str:
+    """A template of `templates/`, filled in."""
     import jinja2
 
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.undefined = jinja2.StrictUndefined
     environment.filters.update(number=number, brief=brief, prose=prose, duration=duration, image=image, figure=figure)
+    return environment.get_template(template).render(**context)
+
+
+def write_page(template: str, out: Path, **context: Any) -> Path:
+    """Renders a template of `templates/` into `out`, at once or not at all."""
     with atomic.explain_os_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write_text(out, environment.get_template(template).render(**context))
+    atomic.write_text(out, render(template, **context))
     return out
 
 

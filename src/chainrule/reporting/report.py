@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.course import Topic
+from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import ChainruleError, UserError
 from chainrule.core.task import Figure
 from chainrule.core.version import __version__
@@ -38,7 +39,7 @@ def write_report(runs: Sequence[Run], out: Path | None) -> Path:
     first = runs[0].record
     if len(runs) == 1:
         title = str(first["recipe"])
-        where = first["data"]["source"]
+        where = DataRequest.from_record(first["data"])
         subtitle = (
             f"{_summary(runs[0])} Data: {where}. Seed {first['seed']}. {first['created'].replace('T', ', ')[:17]} UTC."
         )
@@ -78,7 +79,7 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
         "size": size,
         "protocol": result["protocol"].rstrip(".") if result else None,
         "target": _target(run),
-        "source": record["data"]["source"],
+        "source": str(DataRequest.from_record(record["data"])),
         "seed": record["seed"],
         "curves": None if study or (tried and not curves) else curves,
         "figures": [*tried, *drawn],
@@ -86,7 +87,7 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
         "films": films(run.folder / "figures") if alone else [],
         "settings": {**record["settings"], "seed": record["seed"], **record["common"]},
         "data": {
-            "source": record["data"]["source"],
+            "source": str(DataRequest.from_record(record["data"])),
             **({"target column": record["data"]["target"]} if record["data"].get("target") else {}),
             **{key: _short(value) for key, value in spec.items() if key not in hidden},
             **({"fingerprint": spec["fingerprint"]} if "fingerprint" in spec else {}),
@@ -161,9 +162,7 @@ def command_of(record: Mapping[str, Any]) -> str:
         return str(record["command"])
     words = ["chainrule", "train", record["recipe"]]
     words += [f"{key}={_word(value)}" for key, value in _changed(record)]
-    words += ["--data", record["data"]["source"]]
-    if record["data"].get("target"):
-        words += ["--target", record["data"]["target"]]
+    words += DataRequest.from_record(record["data"]).arguments
     return shlex.join([*words, "--seed", str(record["seed"])])
 
 
@@ -219,7 +218,7 @@ def _target(run: Run) -> dict[str, Any] | None:
         return None
     result = run.result()
     ours = result["metrics"].get(target.metric) if result else None
-    other = run.record["data"]["source"] != target.data
+    other = str(run.data) != target.data
     caveat = f"The target was measured on {target.data}, this run on other data: they do not compare." if other else ""
     return {
         "metric": target.metric,

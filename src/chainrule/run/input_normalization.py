@@ -32,6 +32,8 @@ def input_normalization(run: Run, data: Pixels, published: Pixels | None = None)
     return mean, std
 
 
-def pixel_normalization(run: Run, data: Pixels, published: Pixels | None = None) -> Normalize:
+def pixel_normalization(
+    run: Run, data: Pixels, published: Pixels | None = None, *, contiguous: bool = False
+) -> Normalize:
     """The same as a module on the run's device: bytes (B, C, H, W) to what the network takes."""
-    return Normalize(*input_normalization(run, data, published)).to(run.device)
+    return Normalize(*input_normalization(run, data, published), contiguous).to(run.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from chainrule.core.errors import RunFailed
 
 
 class MetricLog:
-    """Gathers what `track` is given, and writes lines to the file.
+    """Gathers what `track` is given, and writes lines to the file. `on_line` is told of each that was written.
 
     `state_dict` holds the values not yet written and the length of the file, so that after a kill the file is cut back
     to where the checkpoint saw it and continues with the same numbers.
@@ -22,6 +23,7 @@ class MetricLog:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
+        self.on_line: Callable[[dict[str, Any]], object] | None = None
         self.pending: dict[str, list[Tensor | float]] = {}
         self.length = 0
 
@@ -45,6 +47,12 @@ class MetricLog:
         with atomic.explain_os_errors(self.path), self.path.open("ab") as file:
             file.write(data)
         self.length += len(data)
+        if self.on_line is not None:
+            try:
+                self.on_line(dict(line))
+            except Exception as error:
+                name = getattr(self.on_line, "__name__", type(self.on_line).__name__)
+                raise RunFailed(f"the callback on_log={name} raised {type(error).__name__}: {error}") from error
 
     def state_dict(self) -> dict[str, Any]:
         return {"pending": {name: _stack(values) for name, values in self.pending.items()}, "length": self.length}

@@ -1,4 +1,4 @@
-"""What a person sees while a run works: a bar on a terminal, plain lines elsewhere. All of it goes to stderr."""
+"""What a person sees while a run works: a bar on a terminal or in a notebook, plain lines elsewhere, on stderr."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from chainrule.run.notebook_bar import NotebookBar, in_notebook
+
 T = TypeVar("T")
-PATIENCE_S = 2.0  # for so long nobody is told anything
+PATIENCE_S, EVERY_S = 2.0, 5.0  # for so long nobody is told anything; and then where this is no terminal
 
 
 def say(text: str) -> None:
@@ -35,13 +37,15 @@ class Progress:
         self.total: int | None = None
         self._bar: Any = None
         self._task: Any = None
+        self._in_notebook: NotebookBar | None = None
+        self._last: tuple[int, str] = (0, "")  # the step that was told last, and the metrics
         self._shown = 0.0
         self._start: tuple[float, int] | None = None
 
     def begin(self, title: str) -> None:
         """A stage begins: its steps are counted anew, under its own title."""
         self.close()
-        self.title, self.total, self._start, self._shown = title, None, None, 0.0
+        self.title, self.total, self._start, self._shown, self._last = title, None, None, 0.0, (0, "")
 
     def update(self, step: int, values: Mapping[str, Any] | None = None, force: bool = False) -> None:
         """Shows `step`. On a terminal the bar moves ten times a second; elsewhere a line comes where `values` do."""
@@ -50,7 +54,13 @@ class Progress:
             self._start = (now, step)
         if self.quiet:
             return
-        if sys.stderr.isatty():
+        self._last = (step, describe(values) if values else self._last[1])
+        if in_notebook():
+            if force or values or now - self._shown > 0.25:
+                self._shown = now
+                self._in_notebook = self._in_notebook or NotebookBar()
+                self._in_notebook.draw(self.title, step, self.total, f"{self._last[1]}{self._pace(now, step)}")
+        elif sys.stderr.isatty():
             if force or values or now - self._shown > 0.1:
                 self._shown = now
                 self._draw(step, values)
@@ -65,6 +75,8 @@ class Progress:
             return
         if self._bar is not None:
             self._bar.console.print(text, highlight=False, markup=False)
+        elif self._in_notebook is not None:
+            self._in_notebook.note = text  # the last one stands below the bar
         else:
             say(text)
 
@@ -105,6 +117,11 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+        if self._in_notebook is not None:  # what stays in the notebook: where it ended, and the time it took
+            step, words = self._last
+            seconds = time.monotonic() - (self._start or (time.monotonic(), 0))[0]
+            self._in_notebook.draw(self.title, step, self.total, f"{words}  ({seconds:.1f} s)")
+            self._in_notebook = None
 
 
 def counted(items: Iterable[T], title: str, unit: str) -> Iterator[T]:
@@ -115,11 +132,17 @@ def counted(items: Iterable[T], title: str, unit: str) -> Iterator[T]:
         title, unit: `predict`, `answers`: what the person reads.
     """
     progress, number, begun = Progress(title), 0, time.monotonic()
+    told = begun + PATIENCE_S - EVERY_S  # the next line comes `EVERY_S` after it
     try:
         for item in items:
             number += 1
-            if time.monotonic() - begun > PATIENCE_S:
-                progress.update(number, None if sys.stderr.isatty() else {unit: number})
+            now = time.monotonic()
+            if sys.stderr.isatty():
+                if now - begun > PATIENCE_S:
+                    progress.update(number)
+            elif now - told > EVERY_S:
+                told = now
+                say(f"{title}: {number:,} {unit}")
             yield item
     finally:
         progress.close()

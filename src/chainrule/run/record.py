@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.core.recipe import Recipe
 from chainrule.run.folder import RunFolder
@@ -39,8 +40,7 @@ def new_record(
     settings: dict[str, Any],
     common: dict[str, Any],
     seed: int,
-    source: str,
-    target: str | None,
+    request: DataRequest,
     weights: str | None,
 ) -> dict[str, Any]:
     """What a record says of what was asked."""
@@ -50,7 +50,7 @@ def new_record(
         "settings": settings,
         "common": common,
         "seed": seed,
-        "data": {"source": source, "target": target},
+        "data": request.to_record(),
         "weights": weights,
     }
 

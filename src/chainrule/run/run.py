@@ -16,18 +16,22 @@ So the state that is saved is always that between two steps, and resuming from i
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 
+from chainrule.core.data_request import DataRequest
 from chainrule.core.device import World, choose_device, hardware, join_world
 from chainrule.core.discovery import get_recipe
-from chainrule.core.errors import Interrupted, RunFailed, UserError
+from chainrule.core.errors import Interrupted, RunFailed, UserError, missing_extra
+from chainrule.core.own_code.given import OwnCode, OwnWords
 from chainrule.core.recipe import Recipe
+from chainrule.optim.compiler_import import spare_compiler
 from chainrule.run.folder import RunFolder, claim
 from chainrule.run.metric_log import read_metrics
 from chainrule.run.record import Record, circumstances, new_record, read_record
@@ -51,9 +55,12 @@ class Run(LoopSurface):
         *,
         trains: bool,
         made_folder: bool = False,
+        asked: bool = False,
+        own: OwnWords | None = None,
     ) -> None:
         files = RunFolder(folder, writes=trains and world.is_main_process, made=made_folder)
         super().__init__(folder, Record(record, files), recipe, device, world, files)
+        self.own = OwnCode(self.record, asked, **(own or {}))
         self._task: Task | None = None
 
     # -- opening ------------------------------------------------------------------------------------------------
@@ -66,23 +73,26 @@ class Run(LoopSurface):
         common: dict[str, Any],
         *,
         seed: int,
-        data: str | None,
+        data: str | DataRequest | None,
         target: str | None,
         device: str,
         out: str | Path | None,
         weights: str | None = None,
+        own: OwnWords | None = None,
     ) -> Run:
-        """A new run in a new folder. `settings` are the recipe's own, `common` those of `run_settings`."""
+        """A new run in a new folder. `settings` are the recipe's own, `common` those of `run_settings`; `own` is what the
+        user gives from Python of the code that the settings name."""
+        request = data if isinstance(data, DataRequest) else DataRequest({"": data or recipe.data}, target)
         where = choose_device(device)
         if common["threads"]:
             torch.set_num_threads(common["threads"])
         world = join_world(where)
         folder, made = claim(recipe.name, out) if world.is_main_process else (Path(), False)
-        record = new_record(recipe, settings, common, seed, data or recipe.data, target, weights)
+        record = new_record(recipe, settings, common, seed, request, weights)
         record |= {"device": str(where), "threads": torch.get_num_threads(), "processes": world.size}
         record |= {"hardware": hardware(where), **circumstances(), "status": "running"}
         folder = Path(world.broadcast(str(folder)))
-        run = cls(folder, record, recipe, where, world, trains=True, made_folder=made)
+        run = cls(folder, record, recipe, where, world, trains=True, made_folder=made, asked=True, own=own)
         run.write_record()
         return run
 
@@ -95,19 +105,21 @@ class Run(LoopSurface):
         trains: bool = False,
         recipe: Recipe | None = None,
         data: str | None = None,
+        **own: Unpack[OwnWords],
     ) -> Run:
         """The run in `folder`: to look at and to answer with, in one process, leaving run.json as it is.
 
         With `trains` it is opened to resume: together with the other processes, where torchrun started them, and with as
         many CPU threads as it began with, so that sums are taken in the same order. `recipe` is the one of that name
         below `chainrule.systems`, unless it is given. `data` are those that the run was given in Python, as
-        `chainrule.data.given.reading.given` has them.
+        `chainrule.data.given.reading.given` has them. `model`, `loss` and `metrics` are given again to a run that had them
+        from Python; `code` are files of the user's own that may run, though they were not named here before, or have changed.
         """
         record, where = read_record(Path(folder)), choose_device(device)
         world = join_world(where) if trains else World()
         if trains:
             torch.set_num_threads(record["threads"])
-        run = cls(Path(folder), record, recipe or get_recipe(record["recipe"]), where, world, trains=trains)
+        run = cls(Path(folder), record, recipe or get_recipe(record["recipe"]), where, world, trains=trains, own=own)
         if data is not None:
             run.take_data(data)
         return run
@@ -128,6 +140,8 @@ class Run(LoopSurface):
         """What the recipe built, with fresh weights; `open_task` has the trained ones."""
         if self._task is None:
             torch.manual_seed(self.seed)
+            if self.common["compile"] != "yes":
+                spare_compiler()
             settings = {key: tuple(v) if isinstance(v, list) else v for key, v in self.record["settings"].items()}
             self._task = self.recipe.build(self, **settings)
             self.write_record()
@@ -143,6 +157,23 @@ class Run(LoopSurface):
     def log_lines(self) -> list[dict[str, Any]]:
         """What metrics.jsonl holds."""
         return read_metrics(self.folder / "metrics.jsonl")
+
+    def metrics(self) -> Any:
+        """What metrics.jsonl holds, as a frame of pandas: a row a line, a column a metric, NaN where it was not measured.
+
+        Raises:
+            UserError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise missing_extra("pandas", "tables") from None
+        return pandas.DataFrame(self.log_lines())
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it. By name, since reports stand above runs."""
+        html: str = importlib.import_module("chainrule.reporting.notebook").show(self)
+        return html
 
     def result(self) -> dict[str, Any] | None:
         """What result.json holds, or None before the end."""

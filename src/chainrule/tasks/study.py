@@ -43,9 +43,12 @@ class Study:
         how: str,
     ) -> None:
         place = run.record["data"]
-        if "spec" not in place and place["source"] != run.recipe.data:
+        asked = run.data
+        if "spec" not in place and (str(asked) != run.recipe.data or asked.val is not None or asked.test is not None):
             raise UserError(
-                f"{run.recipe.name} makes its own data", found=f"--data {place['source']}", cure="leave --data out"
+                f"{run.recipe.name} makes its own data",
+                found=" ".join(asked.arguments),
+                cure="leave --data, --val and --test out",
             )
         place.setdefault("spec", _made_here(points))
         self.run, self.points, self._measure, self.conclude, self.draw = run, points, measure, conclude, draw

@@ -14,6 +14,8 @@ from torch import Tensor
 from chainrule.core.errors import UserError
 from chainrule.data.batches import padding_share
 from chainrule.data.samplers import ByLength, Sampler, Shuffled
+from chainrule.data.text.sentence_files import read_sentences
+from tests.conftest import mirror
 
 lengths_of_any_kind = st.one_of(
     st.lists(st.integers(0, 12), min_size=1, max_size=60),
@@ -59,6 +61,17 @@ def test_of_real_sentences_little_is_padding_and_most_batches_are_full() -> None
         assert whole_share(lengths, sampler, epoch) < 0.05
     full = sum(len(index) == 32 for index in sampler.epoch(0))
     assert full * 32 > 0.75 * len(lengths), "too many samples are in small batches"
+
+
+def test_padding_of_the_film_reviews() -> None:
+    """The numbers of docs/architecture.md."""
+    mirror("mr")
+    raw = read_sentences("mr", None)
+    lengths = torch.tensor([len(text.split()) for part in raw.splits.values() for text in part.texts])
+    shuffled, sampler = Shuffled(len(lengths), 50, seed=0), ByLength(lengths, 50, seed=0)
+    assert len(lengths) == 10_662 and len(shuffled) == 214 and len(sampler) == 220
+    assert whole_share(lengths, shuffled) == pytest.approx(0.52, abs=0.005)
+    assert whole_share(lengths, sampler) == pytest.approx(0.024, abs=0.0005)
 
 
 def test_epochs_draw_other_batches_of_lengths_that_are_common() -> None:

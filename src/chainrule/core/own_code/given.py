@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypedDict
 
 from chainrule.core.errors import UserError
 from chainrule.core.own_code import trust
-from chainrule.core.own_code.loading import OwnFile, load, names_own_code, split_name
+from chainrule.core.own_code.loading import OwnFile, RanFile, digest_of, names_own_code, run_file, split_name
+from chainrule.core.settings import parameters, takes_own_code
 
 GIVEN = "python:"  # what a setting says whose value was given from Python, before the name of its type
-SETTINGS = {"model": "network", "loss": "loss", "metrics": "metrics"}  # the settings that Python's words give
 
 
 class OwnWords(TypedDict, total=False):
@@ -51,6 +51,7 @@ class OwnCode:
         code: Sequence[str | Path] = (),
     ) -> None:
         self.record, self.asked = record, asked
+        self._ran: dict[Path, RanFile] = {}  # a file that several settings name runs once
         given = {"network": model, "loss": loss, "metrics": metrics}
         self.given = {setting: thing for setting, thing in given.items() if thing is not None}
         self.code = [Path(file).expanduser().resolve() for file in ([code] if isinstance(code, (str, Path)) else code)]
@@ -68,7 +69,10 @@ class OwnCode:
             return self.given[setting]
         if text.startswith(GIVEN):
             raise _not_given(setting, text)
-        found, file = load(*self._file(setting, text))
+        place, name = self._file(setting, text)
+        if place not in self._ran:
+            self._ran[place] = run_file(place)
+        found, file = self._ran[place].take(name)
         trust.remember(file)
         self.record.setdefault("code", {})[setting] = asdict(file)
         return found
@@ -80,10 +84,8 @@ class OwnCode:
             return split_name(text)
         recorded = _recorded(kept)
         place = Path(recorded.file)
-        accepted = next((file for file in self.code if file.name == place.name), None)
-        if accepted is None and len(self.code) == len(self.record["code"]) == 1:
-            accepted = self.code[0]
-        if accepted is not None:
+        alike = (f for f in self.code if f.name == place.name or digest_of(f) == recorded.sha256)
+        if (accepted := next(alike, None)) is not None:
             return accepted, recorded.name
         if not trust.is_named(recorded):
             raise UserError(
@@ -100,7 +102,9 @@ class OwnCode:
                 where=changed[0],
                 expected="what it held when the run began"
                 + (f" (SHA-256 {recorded.sha256[:12]}...)" if not missing else ""),
-                cure="--code FILE, where it is now" if missing else f"the old one, or: --code {recorded.file}",
+                cure=f"--code FILE, where it is now, by the name {place.name}"
+                if missing
+                else f"the old one, or: --code {recorded.file}",
             )
         return place, recorded.name
 
@@ -119,6 +123,42 @@ def word_for(thing: object) -> str:
     return GIVEN + str(getattr(thing, "__name__", type(thing).__name__))
 
 
+def separated(
+    settings: Mapping[str, Any], model: Any, build: Callable[..., Any], owner: str
+) -> tuple[OwnWords, dict[str, Any], dict[str, str]]:
+    """Settings as Python gave them, divided: the user's own things, the settings to be read, and words for the things.
+
+    Args:
+        settings: by name; of those that may name code, a value that is no text is the thing itself.
+        model: the thing for the setting `network`, or None.
+        build: the recipe's function.
+        owner: what the errors call the recipe.
+    """
+    known = {name for name, parameter in parameters(build).items() if takes_own_code(parameter.annotation)}
+    if model is not None:
+        if "network" not in known:
+            raise UserError(
+                f"{owner} takes no network of your own", found="model=...", cure="image-classifier, mlp-table"
+            )
+        if "network" in settings:
+            raise UserError("the network is given twice", found=f"model=... and network={settings['network']}")
+        settings = {**settings, "network": model}
+    things = {n: v for n, v in settings.items() if n in known and v is not None and not isinstance(v, str)}
+    words = OwnWords(**{"model" if name == "network" else name: thing for name, thing in things.items()})  # type: ignore[typeddict-item]
+    plain = {name: value for name, value in settings.items() if name not in things}
+    return words, plain, {name: word_for(thing) for name, thing in things.items()}
+
+
+def divided(options: Mapping[str, Any]) -> tuple[OwnWords, dict[str, Any]]:
+    """Of the options of a verb in Python those that give code of the user's own, and the others.
+
+    >>> divided({"top": 3, "code": ["net.py"]})
+    ({'code': ['net.py']}, {'top': 3})
+    """
+    own = {name: value for name, value in options.items() if name in OwnWords.__annotations__}
+    return OwnWords(**own), {name: value for name, value in options.items() if name not in own}  # type: ignore[typeddict-item]
+
+
 def _recorded(kept: Any) -> OwnFile:
     try:
         return OwnFile(**kept)
@@ -127,7 +167,7 @@ def _recorded(kept: Any) -> OwnFile:
 
 
 def _not_given(setting: str, text: str) -> UserError:
-    word = next(word for word, name in SETTINGS.items() if name == setting)
+    word = "model" if setting == "network" else setting
     return UserError(
         f"the {setting} of this run was given from Python, and a run folder does not keep it",
         expected=f"the same again, {text.removeprefix(GIVEN)}",

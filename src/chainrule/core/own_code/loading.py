@@ -5,18 +5,20 @@ A file that the user names is theirs to run. Whether a file may run that a run f
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import linecache
 import sys
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from chainrule.core.errors import ChainruleError, UserError, unknown
+from chainrule.core.errors import ChainruleError, RunFailed, UserError, unknown
 
 _ran: set[str] = set()  # the files that ran here: errors that pass through them are told by their lines
 _neighbours: set[str] = set()  # names of modules that the last file imported from its own folder
@@ -42,7 +44,7 @@ class OwnFile:
         """The files that are not as they were, or not there any more."""
         folder = Path(self.file).parent
         held = {self.file: self.sha256, **{str(folder / part): digest for part, digest in self.imports.items()}}
-        return [file for file, digest in held.items() if _digest_of(Path(file)) != digest]
+        return [file for file, digest in held.items() if digest_of(Path(file)) != digest]
 
 
 def names_own_code(text: object) -> bool:
@@ -65,13 +67,29 @@ def split_name(text: str) -> tuple[Path, str]:
     return Path(file).expanduser().resolve(), name
 
 
-def load(file: Path, name: str) -> tuple[Any, OwnFile]:
-    """Runs the file and gives what it calls `name`, with the record of what ran.
+@dataclass(frozen=True)
+class RanFile:
+    """A file that ran: its module, what it held, and what the files that it imported from its folder held."""
 
-    Modules beside the file can be imported by it. Nothing is taken from, or left in, a cache of compiled code.
+    file: Path
+    module: ModuleType
+    sha256: str
+    imports: dict[str, str]
+
+    def take(self, name: str) -> tuple[Any, OwnFile]:
+        """What it calls `name`; UserError where there is nothing."""
+        held = vars(self.module)
+        if name not in held:
+            own = [n for n, thing in held.items() if getattr(thing, "__module__", None) == self.module.__name__]
+            raise unknown(f"{self.file.name} has nothing called", name, own or [n for n in held if n[:1] != "_"])
+        return held[name], OwnFile(str(self.file), name, self.sha256, self.imports)
+
+
+def run_file(file: Path) -> RanFile:
+    """Runs the file. Modules beside it can be imported by it; no cache of compiled code is read or written for it.
 
     Raises:
-        UserError: no such file, an error in it, told by its line, or no such name.
+        UserError: no such file, or an error in it, told by its line.
     """
     try:
         content = file.read_bytes()
@@ -84,14 +102,16 @@ def load(file: Path, name: str) -> tuple[Any, OwnFile]:
         ) from None
     sha256 = hashlib.sha256(content).hexdigest()
     module = _run(file, content, f"own_{file.stem}_{sha256[:12]}")
-    if name not in vars(module):
-        own = [n for n, thing in vars(module).items() if getattr(thing, "__module__", None) == module.__name__]
-        raise unknown(f"{file.name} has nothing called", name, own or [n for n in vars(module) if n[:1] != "_"])
     imports = {
         path.relative_to(file.parent).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in (Path(str(sys.modules[n].__file__)) for n in sorted(_neighbours))
     }
-    return vars(module)[name], OwnFile(str(file), name, sha256, imports)
+    return RanFile(file, module, sha256, imports)
+
+
+def load(file: Path, name: str) -> tuple[Any, OwnFile]:
+    """Runs the file and takes `name` out of it, with the record of what ran."""
+    return run_file(file).take(name)
 
 
 class _Loader(SourceFileLoader):
@@ -138,7 +158,8 @@ def _is_beside(module: ModuleType, folder: Path) -> bool:
     return bool(file) and Path(str(file)).is_relative_to(folder) and "site-packages" not in Path(str(file)).parts
 
 
-def _digest_of(file: Path) -> str | None:
+def digest_of(file: Path) -> str | None:
+    """The SHA-256 of a file's content; None where it cannot be read."""
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError:
@@ -165,3 +186,17 @@ def place_of(error: BaseException) -> str | None:
     last = own[-1]
     inside = "" if last.name == "<module>" else f", in {last.name}"
     return f"{last.filename}, line {last.lineno}{inside}: {last.line}"
+
+
+@contextlib.contextmanager
+def told_by_line() -> Iterator[None]:
+    """Turns an error in the user's own code, after it was tried, into a RunFailed that says the line of their file."""
+    try:
+        yield
+    except ChainruleError:
+        raise
+    except Exception as error:
+        place = place_of(error)
+        if place is None:
+            raise
+        raise RunFailed(f"your own code fails: {said(error)}\n  where:    {place}") from error

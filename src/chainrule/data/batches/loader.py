@@ -13,6 +13,7 @@ from chainrule.core.device import World
 from chainrule.data.batches.records import Batch, move
 from chainrule.data.samplers.sampler import Sampler
 from chainrule.data.samplers.shuffled import Shuffled
+from chainrule.data.streams.stored import StoredImages, read_ahead
 
 Record = TypeVar("Record")
 Collate = Callable[[Tensor, int, int], Record]  # samples' numbers (b,), count, processes: to a record
@@ -106,6 +107,11 @@ class Batches(BatchLoader[Batch]):
         self.x, self.y, self.batch_size, self.seed = x, y, batch_size, seed
         sampler = Shuffled(len(x), batch_size, seed=seed, drop_last=drop_last, device=x.device)
         super().__init__(sampler, pairs(x, y), world=world)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of `epoch` from number `start` on; of images that are not in memory the next is read ahead."""
+        batches = super().epoch(epoch, start)
+        return read_ahead(batches) if isinstance(self.x, StoredImages) else batches
 
     @property
     def smallest(self) -> int:

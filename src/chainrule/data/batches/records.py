@@ -46,8 +46,8 @@ def batch_mean(batch: _Shared, losses: Tensor) -> Tensor:
     """The mean over the whole batch of a loss per sample (b,), scaled so that DDP's average of gradients is right.
 
     With one process this is `losses.mean()`. With P processes each returns P/n * sum of its own, and the average
-    over processes is the mean over the n samples also where the parts are not equally long. A record takes it as its
-    own method:
+    over processes is the mean over the n samples also where the parts are not equally long. A dataclass takes it as its
+    own method; a NamedTuple has a method `mean` that calls it.
 
     >>> @dataclass(frozen=True)
     ... class Scenes:

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from chainrule.data.catalog.sources import cache_folder
 from chainrule.data.images.decoding import decode, ignore_warnings
+from chainrule.data.images.packed import ImageFile, state_of
 
 CACHED_FROM = 500  # images; fewer are decoded in a second or two
 MOST_BYTES = 20 * 2**30  # of all cached sets together; the least lately used go first
@@ -24,7 +26,7 @@ FORM = 1  # of what is cached: another number leaves older files unread
 
 
 def decoded(
-    files: Sequence[Path], size: int, channels: int, margin: float | None = None, border: int = 0
+    files: Sequence[ImageFile], size: int, channels: int, margin: float | None = None, border: int = 0
 ) -> np.ndarray:
     """The images as bytes (N, size, size, channels), in the order of the files; see `decode` for margin and border.
 
@@ -35,11 +37,29 @@ def decoded(
         UserError: for the first of the files that is no image; nothing is kept then.
     """
     shape = (len(files), size, size, channels)
-    if len(files) < CACHED_FROM:
-        return _decode_into(np.empty(shape, np.uint8), files, margin, border)
+    if len(files) >= CACHED_FROM:
+        found = map_decoded(files, size, channels, margin, border, mode="c")
+        if found is not None:
+            return found
+    return _decode_into(np.empty(shape, np.uint8), files, margin, border)
+
+
+def map_decoded(
+    files: Sequence[ImageFile],
+    size: int,
+    channels: int,
+    margin: float | None = None,
+    border: int = 0,
+    mode: Literal["r", "c"] = "r",
+) -> np.ndarray | None:
+    """The same images, mapped from the cache, where they are put if they are not there; None where it cannot be written.
+
+    Mapped with `r` they take none of the memory that a limit counts; `c` lets what is read be written to.
+    """
+    shape = (len(files), size, size, channels)
     place = cache_folder() / "pictures" / f"{_key(files, size, channels, margin, border)}.npy"
     with contextlib.suppress(OSError, ValueError):  # not there, or broken: it is made anew
-        found = np.load(place, mmap_mode="c", allow_pickle=False)
+        found = np.load(place, mmap_mode=mode, allow_pickle=False)
         if found.shape == shape and found.dtype == np.uint8:
             os.utime(place)
             return found
@@ -49,7 +69,7 @@ def decoded(
         _make_room(place.parent, int(np.prod(shape)))
         mapped = np.lib.format.open_memmap(growing, "w+", np.uint8, shape)
     except OSError:
-        return _decode_into(np.empty(shape, np.uint8), files, margin, border)
+        return None
     try:
         _decode_into(mapped, files, margin, border)
         mapped.flush()
@@ -57,12 +77,18 @@ def decoded(
     except BaseException:
         growing.unlink(missing_ok=True)
         raise
-    return np.load(place, mmap_mode="c", allow_pickle=False)
+    return np.load(place, mmap_mode=mode, allow_pickle=False)
 
 
-def _decode_into(out: np.ndarray, files: Sequence[Path], margin: float | None, border: int) -> np.ndarray:
+def _decode_into(out: np.ndarray, files: Sequence[ImageFile], margin: float | None, border: int) -> np.ndarray:
+    with ignore_warnings():
+        return decode_files_into(out, files, margin, border)
+
+
+def decode_files_into(out: np.ndarray, files: Sequence[ImageFile], margin: float | None, border: int) -> np.ndarray:
+    """The files decoded into `out` (N, H, W, C) by threads, in their order."""
     one = partial(decode, channels=out.shape[3], size=(out.shape[1], out.shape[2]), margin=margin, border=border)
-    with ignore_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
             for index, image in enumerate(pool.map(one, files)):
                 out[index] = image
@@ -72,13 +98,12 @@ def _decode_into(out: np.ndarray, files: Sequence[Path], margin: float | None, b
     return out
 
 
-def _key(files: Sequence[Path], size: int, channels: int, margin: float | None, border: int) -> str:
+def _key(files: Sequence[ImageFile], size: int, channels: int, margin: float | None, border: int) -> str:
     """Says what the result depends on; a file that is gone is told of when it is decoded."""
     known = []
     for file in files:
         with contextlib.suppress(OSError):
-            state = file.stat()
-            known.append((str(file.resolve()), state.st_size, state.st_mtime_ns))
+            known.append(state_of(file))
     text = json.dumps([FORM, size, channels, margin, border, known])
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 

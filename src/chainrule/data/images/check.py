@@ -6,6 +6,7 @@ from PIL import Image
 
 from chainrule.core.errors import UserError
 from chainrule.data.images.decoding import TOO_LARGE, decoding_error, ignore_warnings
+from chainrule.data.images.packed import opened
 from chainrule.data.images.raw import RawImageSet
 
 NAMED = 20  # broken images that one message names
@@ -36,7 +37,7 @@ def sizes_of(raw: RawImageSet) -> str:
             if part.arrays is not None:
                 sizes.add((part.arrays.shape[2], part.arrays.shape[1]))
             for file in part.files:
-                with Image.open(file) as image:
+                with Image.open(opened(file)) as image:
                     sizes.add(image.size)
     if len(sizes) == 1:
         width, height = next(iter(sizes))

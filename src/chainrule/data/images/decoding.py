@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from chainrule.core.errors import UserError
+from chainrule.data.images.packed import ImageFile, is_empty, opened
 
 # What Pillow raises for a file that is no image, or a broken one, or one too large to be meant.
 UNREADABLE = (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
@@ -22,7 +23,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", "
 
 
 def decode(
-    file: Path, channels: int, size: tuple[int, int], margin: float | None = None, border: int = 0
+    file: ImageFile, channels: int, size: tuple[int, int], margin: float | None = None, border: int = 0
 ) -> np.ndarray:
     """One image file as uint8 (H, W, C): upright, 8 bits, transparency laid on white, the first image of a film.
 
@@ -35,7 +36,7 @@ def decode(
     """
     height, width = size
     try:
-        with Image.open(file) as image:
+        with Image.open(opened(file)) as image:
             image.load()
             plain = _upright(image).convert("L" if channels == 1 else "RGB")
     except UNREADABLE as error:
@@ -51,10 +52,10 @@ def decode(
     return np.asarray(plain, dtype=np.uint8).reshape(height, width, channels)
 
 
-def decoding_error(file: Path) -> str | None:
+def decoding_error(file: ImageFile) -> str | None:
     """Why `decode` could not read a file, in a line; None where it can. The header may be whole and the rest not."""
     try:
-        with Image.open(file) as image:
+        with Image.open(opened(file)) as image:
             image.load()
             _upright(image).convert("RGB")
     except UNREADABLE as error:
@@ -103,27 +104,27 @@ def _shortened(image: Image.Image, height: int, width: int) -> Image.Image:
     return image if (w, h) == image.size else image.crop((left, top, left + w, top + h))
 
 
-def colour_channels(file: Path) -> int:
+def colour_channels(file: ImageFile) -> int:
     """1 for a grey image, 3 for one in colour, from its header alone."""
     try:
-        with Image.open(file) as image:
+        with Image.open(opened(file)) as image:
             return 1 if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I") else 3
     except UNREADABLE as error:
         raise _unreadable(file, error) from None
 
 
-def _reason(file: Path, error: Exception) -> str:
+def _reason(file: ImageFile, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such file"
     if isinstance(error, Image.DecompressionBombError):
         pixels = re.search(r"\((\d+) pixels\)", str(error))
         return f"{TOO_LARGE}: {int(pixels[1]) if pixels else 0:,} pixels; at most {2 * (Image.MAX_IMAGE_PIXELS or 0):,} are read"
     if isinstance(error, UnidentifiedImageError):
-        return "an empty file" if file.stat().st_size == 0 else "no image of a format that is known"
+        return "an empty file" if is_empty(file) else "no image of a format that is known"
     return str(error)
 
 
-def _unreadable(file: Path, error: Exception) -> UserError:
+def _unreadable(file: ImageFile, error: Exception) -> UserError:
     found = _reason(file, error)
     cure = "make it smaller, or remove it" if found.startswith(TOO_LARGE) else "repair or remove this file"
     return UserError("an image cannot be read", where=file, found=found, cure=cure)
@@ -156,7 +157,7 @@ def _eight_bits(pixels: np.ndarray) -> np.ndarray:
     return (pixels * (255.0 if high <= 1 else 1.0)).round().astype(np.uint8)
 
 
-def mixed_kinds(files: Sequence[Path]) -> tuple[int, str | None]:
+def mixed_kinds(files: Sequence[ImageFile]) -> tuple[int, str | None]:
     """The channels that most images have, and the first that is of the other kind."""
     with ignore_warnings():
         kinds = [colour_channels(file) for file in files]

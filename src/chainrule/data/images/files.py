@@ -16,6 +16,7 @@ from chainrule.data.images.labelled_files import read_labelled_files
 from chainrule.data.images.published import read_cifar10, read_digits, read_idx_folder
 from chainrule.data.images.raw import RawImages, RawImageSet
 from chainrule.data.layout import Layout, Place, joined, layout_of, subfolders
+from chainrule.data.streams.shards import read_shards
 
 
 def read_images(place: Place, target: str | None) -> RawImageSet:
@@ -36,6 +37,8 @@ def read_images(place: Place, target: str | None) -> RawImageSet:
         return read_csv_images(layout, target)
     if layout.form == "folder":
         return _class_folders(layout)
+    if layout.form == "shards":
+        return read_shards(layout.train)
     reader = {"idx": read_idx_folder, "cifar10": read_cifar10, "npz": read_npz_images}.get(layout.form)
     if reader is not None:
         return reader(layout.train)

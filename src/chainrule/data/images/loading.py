@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -21,8 +22,11 @@ from chainrule.data.images.raw import RawImages, RawImageSet
 from chainrule.data.images.spec import ImageSpec, PixelForm
 from chainrule.data.layout import SPLITS, Place
 from chainrule.data.splits import fingerprint, hold_out
+from chainrule.data.streams.images import to_stored
+from chainrule.data.streams.memory import choose_memory
+from chainrule.data.streams.stored import StoredImages
 
-COUNTED = 2**24  # pixels whose levels are counted at a time
+COUNTED = 2**18  # pixels whose levels are counted at a time
 BORDER = 4  # pixels: what may lack for a border of zeros to be put around an array
 
 
@@ -36,16 +40,47 @@ class ImageSplit:
     def __len__(self) -> int:
         return len(self.y)
 
+    def take(self, index: Tensor) -> ImageSplit:
+        """The images at these places."""
+        x = self.x
+        return ImageSplit(x.take(index) if isinstance(x, StoredImages) else x[index], self.y[index])
+
+    @property
+    def content(self) -> tuple[Tensor, Tensor]:
+        """What the fingerprint is taken of: the images, or what stands for them where they are not read; and classes."""
+        identity = self.x.identity if isinstance(self.x, StoredImages) else None
+        return self.x if identity is None else identity, self.y
+
+
+def _hold(part: RawImages, size: int, channels: int, margin: float | None, stay: bool) -> Tensor:
+    """The images of a split in memory, or where they may `stay` left on the disk: these stand where a tensor would."""
+    stored = to_stored(part, size, channels, margin) if stay else None
+    return to_tensor(part, size, channels, margin) if stored is None else cast(Tensor, stored)
+
 
 def load_images(
-    request: DataRequest, *, size: int, channels: int = 0, val_fraction: float = 1 / 12, margin: float | None = None
+    request: DataRequest,
+    *,
+    size: int,
+    channels: int = 0,
+    val_fraction: float = 1 / 12,
+    margin: float | None = None,
+    may_stay: bool = False,
 ) -> Dataset[ImageSpec, ImageSplit]:
     """The run's images, squared to `size`; a validation split is held out of the training part where none is given.
 
     `channels` 0 takes what the images have; files are stretched, or with `margin` cut (`decode`). Spec: classes,
     channels, size, mean and std of a pixel in [0, 1] a channel over the training split, counts, how the splits were
     made, fingerprint.
+
+    `may_stay` says that the caller takes images by number alone, so that those too many for the memory that is free can
+    stay on the disk (`chainrule.data.streams`): x is then a `StoredImages`. The choice is kept in the record.
     """
+
+    def fits(wanted: int) -> bool:
+        choice = choose_memory(wanted, request.record.get("in_memory"))
+        request.record["in_memory"] = choice
+        return choice["chosen"]
 
     def read() -> tuple[ImageSpec, dict[str, ImageSplit]]:
         return read_image_splits(
@@ -57,6 +92,8 @@ def load_images(
             val_fraction=request.share("val", val_fraction),
             test_fraction=request.share("test", 0.2),
             margin=margin,
+            fits=fits if may_stay else None,
+            known=None if request.spec is None else ImageSpec.from_json(request.spec),
         )
 
     data = dataset_of(request, ImageSpec, read)
@@ -81,13 +118,21 @@ def read_image_splits(
     val_fraction: float,
     test_fraction: float = 0.2,
     margin: float | None = None,
+    fits: Callable[[int], bool] | None = None,
+    known: ImageSpec | None = None,
 ) -> tuple[ImageSpec, dict[str, ImageSplit]]:
-    """Reads, checks and splits; what `load_images` gives a run."""
+    """Reads, checks and splits; what `load_images` gives a run.
+
+    `fits` says whether so many bytes are read into memory; all are where it is not given. `known` is the spec of the run
+    that is resumed: images that stay on the disk are not counted once more.
+    """
     raw = read_images(source, target)
     check_labels(raw)
     channels, raw_splits = channels or usual_channels(raw), raw.splits
+    wanted = sum(len(part.labels) for part in raw_splits.values()) * channels * size * size
+    stay = fits is not None and not fits(wanted)
     splits = {
-        name: ImageSplit(to_tensor(part, size, channels, margin), torch.from_numpy(part.labels))
+        name: ImageSplit(_hold(part, size, channels, margin, stay), torch.from_numpy(part.labels))
         for name, part in raw_splits.items()
     }
     whole = splits["train"]
@@ -101,19 +146,25 @@ def read_image_splits(
                 found=f"{len(whole)} samples of {len(raw.classes)} classes",
                 cure=f"more samples, or a {name} split of your own",
             )
-    splits |= {name: ImageSplit(whole.x[index], whole.y[index]) for name, index in indices.items()}
+    splits |= {name: whole.take(index) for name, index in indices.items()}
     if not len(splits["test"]):
         raise UserError("the test split is empty", where=raw.where, cure="put images into it, or remove it")
     counts = torch.bincount(splits["train"].y, minlength=len(raw.classes)).tolist()
-    spec = image_spec(raw, raw.classes, channels, size, splits, made)
+    spec = image_spec(raw, raw.classes, channels, size, splits, made, known if stay else None)
     return replace(spec, class_counts=counts, margin=margin), splits
 
 
 def image_spec(
-    raw: RawImageSet, classes: list[str], channels: int, size: int, splits: dict[str, ImageSplit], made: dict[str, str]
+    raw: RawImageSet,
+    classes: list[str],
+    channels: int,
+    size: int,
+    splits: dict[str, ImageSplit],
+    made: dict[str, str],
+    known: ImageSpec | None = None,
 ) -> ImageSpec:
-    """What a run keeps of its images."""
-    mean, std = pixel_statistics(splits["train"].x)
+    """What a run keeps of its images; mean and deviation are those of `known` where it is given."""
+    mean, std = (known.mean, known.std) if known is not None else pixel_statistics(splits["train"].x)
     if max(std) == 0.0:
         raise UserError("all training images are of one constant colour", where=raw.where)
     return ImageSpec(
@@ -126,7 +177,7 @@ def image_spec(
         border=0 if raw.splits["train"].files else BORDER,
         counts={name: len(splits[name]) for name in SPLITS},
         splits={name: made[name] for name in SPLITS},
-        fingerprint=fingerprint(*(t for name in SPLITS for t in (splits[name].x, splits[name].y))),
+        fingerprint=fingerprint(*(t for name in SPLITS for t in splits[name].content)),
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from chainrule.core.errors import UserError
+from chainrule.data.catalog.shipped import shipped_table
 from chainrule.data.catalog.sources import Source
 from chainrule.data.images.raw import RawImages, RawImageSet
 
@@ -20,15 +21,10 @@ def read_digits(source: Source) -> RawImageSet:
         raise UserError(
             f"{source.name} is a {source.kind}, not a set of images", cure="--data digits, or a folder of images"
         )
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
-    arrays = (data.images * (255.0 / 16.0)).round().astype(np.uint8)[..., None]
-    return RawImageSet(
-        {"train": RawImages(data.target.astype(np.int64), arrays, origin="digits")},
-        [str(i) for i in range(10)],
-        "digits",
-    )
+    data = shipped_table("digits")
+    # (N, 64) -> (N, 8, 8, 1)
+    arrays = (data.x.reshape(-1, 8, 8) * (255.0 / 16.0)).round().astype(np.uint8)[..., None]
+    return RawImageSet({"train": RawImages(data.y, arrays, origin="digits")}, [str(i) for i in range(10)], "digits")
 
 
 def read_idx(file: Path) -> np.ndarray:

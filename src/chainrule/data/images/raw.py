@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
+
+from chainrule.data.images.packed import ImageFile
 
 
 @dataclass
@@ -14,7 +16,7 @@ class RawImages:
 
     labels: np.ndarray
     arrays: np.ndarray | None = None
-    files: list[Path] = field(default_factory=list)
+    files: Sequence[ImageFile] = field(default_factory=list)
     origin: str = ""
 
     def where(self, index: int) -> str:

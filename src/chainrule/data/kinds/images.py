@@ -32,12 +32,11 @@ _HELD_OUT = {"test": 0.2, "val": 1 / 12}
 
 def recognise(layout: Layout, target: str | None) -> Match | Miss:
     """Published files; a list of paths or pixels; an npz unless it is a table; class folders of images."""
-    if layout.form == "splits":
-        answers = [recognise(part, target) for part in layout.sources.values()]
-        return next((answer for answer in answers if isinstance(answer, Miss)), answers[0])
     if layout.form == "roles":
         named = set(layout.sources) == set(ROLES)
         return Match("images and their labels") if named else Miss("images= and labels=")
+    if layout.form == "shards":
+        return Match("shards of webdataset")
     if layout.form in ("idx", "cifar10"):
         return Match("published files of images")
     if layout.form == "csv":
@@ -119,7 +118,7 @@ def check(layout: Layout, target: str | None) -> dict[str, Any]:
 
 def _too_deep(layout: Layout, raw: RawImageSet) -> dict[str, Any]:
     """A warning where no class folder holds an image itself: then the folder named may lie one too high."""
-    files = raw.splits["train"].files
+    files = [file for file in raw.splits["train"].files if isinstance(file, Path)]
     if not files or layout.form != "folder":
         return {}
     top = layout.train
@@ -135,7 +134,7 @@ def _too_deep(layout: Layout, raw: RawImageSet) -> dict[str, Any]:
 def _passed_over(layout: Layout, raw: RawImageSet) -> dict[str, Any]:
     """The files of a folder that training would not look at, counted by ending; nothing where there are none."""
     taken, place = {file for part in raw.splits.values() for file in part.files}, layout.place
-    if not taken or not isinstance(place, Path) or not place.is_dir():
+    if not taken or not isinstance(place, Path) or not place.is_dir() or layout.form == "shards":
         return {}
     others = Counter(
         f"a {f.suffix.lower()} outside the class folders"
@@ -190,6 +189,12 @@ IMAGES = Kind(
             "a table with a column `path` and a column `label`; or `--data images=DIR --data labels=FILE`",
             "列在表里的图像",
             "含 `path` 列和 `label` 列的表格；或 `--data images=文件夹 --data labels=文件`",
+        ),
+        Row(
+            "images in shards",
+            "a folder of webdataset's `NAME-000000.tar`; `train-`, `val-` and `test-` before the number are splits",
+            "分片存放的图像",
+            "一个文件夹，里面是 webdataset 的 `名称-000000.tar`；编号前的 `train-`、`val-`、`test-` 是各个划分",
         ),
         Row(
             "pixels",

@@ -41,8 +41,16 @@ def recognise(layout: Layout, target: str | None) -> Kind:
     raise _nothing_known(layout, target)
 
 
+def answer_of(kind: Kind, layout: Layout, target: str | None) -> Match | Miss:
+    """Whether a place holds a kind; of several splits each must, and the first that does not is told."""
+    if layout.form != "splits":
+        return kind.recognise(layout, target)
+    answers = [answer_of(kind, part, target) for part in layout.sources.values()]
+    return next((answer for answer in answers if isinstance(answer, Miss)), answers[0])
+
+
 def _matches(layout: Layout, target: str | None) -> list[str]:
-    return [name for name, kind in all_kinds().items() if isinstance(kind.recognise(layout, target), Match)]
+    return [name for name, kind in all_kinds().items() if isinstance(answer_of(kind, layout, target), Match)]
 
 
 def expect_kind(request: DataRequest, recipe: Recipe) -> None:
@@ -58,20 +66,26 @@ def expect_kind(request: DataRequest, recipe: Recipe) -> None:
     if shares and not any(kind.shares for kind in wanted):
         name, share = next(iter(shares.items()))
         raise UserError(f"{recipe.name} holds no split out", found=f"--{name} {share:g}", cure=f"leave --{name} out")
-    layout = look(request)
+    try:
+        layout = layout_of(request)
+    except UserError:
+        named = Layout(Path(str(request)), "name", {})
+        if any(_may_read(kind.recognise(named, None)) for kind in wanted):
+            return  # its reader knows such names
+        raise
     if layout.form == "roles":
         _expect_roles(layout, wanted, recipe)
         return
     if layout.kind in recipe.kinds:
         return
-    answers = {kind.name: kind.recognise(layout, request.target) for kind in wanted}
-    if any(isinstance(a, Match) or a.readable for a in answers.values()):
+    answers = {kind.name: answer_of(kind, layout, request.target) for kind in wanted}
+    if any(map(_may_read, answers.values())):
         return
     found = recognise(layout, request.target)
     if found.name in recipe.kinds:
         return
     first = answers[wanted[0].name]
-    seen = found.recognise(layout, request.target)
+    seen = answer_of(found, layout, request.target)
     raise UserError(
         f"{layout} is {found.noun}, not {wanted[0].noun}",
         where=layout if layout.kind is None else None,
@@ -79,6 +93,10 @@ def expect_kind(request: DataRequest, recipe: Recipe) -> None:
         found=seen.found if isinstance(seen, Match) else (first.lacks or None if isinstance(first, Miss) else None),
         cure=f"recipes that take {kinds[found.name].noun}: {', '.join(_learners(found.name))}",
     )
+
+
+def _may_read(answer: Match | Miss) -> bool:
+    return isinstance(answer, Match) or answer.readable
 
 
 def _expect_roles(layout: Layout, wanted: Iterable[Kind], recipe: Recipe) -> None:
@@ -101,7 +119,7 @@ def _learners(kind: str) -> list[str]:
 
 def _nothing_known(layout: Layout, target: str | None) -> UserError:
     """What is there, and what it lacks to be each kind that it nearly is."""
-    misses = [(kind, kind.recognise(layout, target)) for kind in all_kinds().values()]
+    misses = [(kind, answer_of(kind, layout, target)) for kind in all_kinds().values()]
     near = [(miss.near, kind.name, miss.lacks) for kind, miss in misses if isinstance(miss, Miss) and miss.near > 0]
     told = [f"{name}: {lacks}" for _, name, lacks in sorted(near, key=lambda m: -m[0])[:_NEAR_MISSES]]
     lines = "\n            ".join(told)

@@ -18,9 +18,6 @@ _HELD_OUT = {"test": 0.1, "val": 0.1}  # where no split is given; a recipe may s
 
 def recognise(layout: Layout, target: str | None) -> Match | Miss:
     """A table with a column `text`; class folders of texts."""
-    if layout.form == "splits":
-        answers = [recognise(part, target) for part in layout.sources.values()]
-        return next((answer for answer in answers if isinstance(answer, Miss)), answers[0])
     if layout.form == "csv":
         if layout.head is not None and TEXT_COLUMN in layout.head.header:
             return Match(f"a table with a column `{TEXT_COLUMN}`")

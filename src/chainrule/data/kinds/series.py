@@ -21,9 +21,6 @@ _DATE = re.compile(r"\d{4}-\d{1,2}(-\d{1,2}([ T]\d.*)?)?$")  # 1949-01, 1981-01-
 
 def recognise(layout: Layout, target: str | None) -> Match | Miss:
     """A table of one column of numbers, or of dates and one such column. Any table's column is read where asked for."""
-    if layout.form == "splits":
-        answers = [recognise(part, target) for part in layout.sources.values()]
-        return next((answer for answer in answers if isinstance(answer, Miss)), answers[0])
     if layout.form != "csv":
         return Miss()
     head = layout.head

@@ -24,9 +24,6 @@ _SHOWN = 8  # columns
 
 def recognise(layout: Layout, target: str | None) -> Match | Miss:
     """A table in any form that `read_cells` has, or an npz whose x has two axes."""
-    if layout.form == "splits":
-        answers = [recognise(part, target) for part in layout.sources.values()]
-        return next((answer for answer in answers if isinstance(answer, Miss)), answers[0])
     if layout.form == "csv":
         columns = layout.head.header if layout.head is not None else []
         return Match(

@@ -16,9 +16,6 @@ _ENDINGS = (".txt", ".text", ".md", "")
 
 def recognise(layout: Layout, target: str | None) -> Match | Miss:
     """A text file by its ending, or a folder with .txt files. Any file is read as text where it is asked for."""
-    if layout.form == "splits":
-        answers = [recognise(part, target) for part in layout.sources.values()]
-        return next((answer for answer in answers if isinstance(answer, Miss)), answers[0])
     if layout.form == "folder":
         texts = layout.endings[".txt"]
         return Match(f"{texts} text files") if texts else Miss()

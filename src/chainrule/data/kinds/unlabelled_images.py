@@ -19,9 +19,6 @@ from chainrule.data.layout import Layout
 
 def recognise(layout: Layout, target: str | None) -> Match | Miss:
     """A folder with fewer than two class folders, and no more texts than images."""
-    if layout.form == "splits":
-        answers = [recognise(part, target) for part in layout.sources.values()]
-        return next((answer for answer in answers if isinstance(answer, Miss)), answers[0])
     if layout.form != "folder":
         return Miss()
     images = count_images(layout)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from chainrule.core.errors import UserError
+from chainrule.data.catalog.shipped import COLUMNS, shipped_table
 from chainrule.data.catalog.sources import Source
 from chainrule.data.given.source import GivenSource
 from chainrule.data.images.files import read_images
@@ -218,27 +219,17 @@ def _shipped(source: Source, target: str | None) -> RawTable:
         if target not in (None, "label"):
             raise UserError(f"the table has no target {target!r}", where=source.name, expected="label")
         return RawTable({"train": RawRows(x, y.astype(str), source.name)}, ["x1", "x2"], source.name, "label")
-    from sklearn import datasets
-
-    loaders = {
-        "digits": datasets.load_digits,
-        "iris": datasets.load_iris,
-        "wine": datasets.load_wine,
-        "breast-cancer": datasets.load_breast_cancer,
-        "diabetes": datasets.load_diabetes,
-    }
-    if source.name not in loaders:
+    if source.name not in COLUMNS:
         raise UserError(f"{source.name} is a set of {source.kind}, not a table", cure="--data iris, or a .csv")
-    data = loaders[source.name]()
-    columns = [str(name) for name in data.feature_names]
-    if source.name == "diabetes":  # the one with a number to predict
-        labels, label = np.array([repr(float(v)) for v in data.target]), "progression"
-    else:
-        labels, label = np.array([str(data.target_names[i]) for i in data.target]), "label"
+    data = shipped_table(source.name)
+    if data.classes:
+        labels, label = np.array([data.classes[i] for i in data.y]), "label"
+    else:  # a number to predict
+        labels, label = np.array([repr(float(v)) for v in data.y]), "progression"
     if target not in (None, label):
         raise UserError(f"the table has no target {target!r}", where=source.name, expected=label)
     image = (8, 8) if source.name == "digits" else None
-    return RawTable({"train": RawRows(data.data, labels, source.name)}, columns, source.name, label, image)
+    return RawTable({"train": RawRows(data.x, labels, source.name)}, list(data.columns), source.name, label, image)
 
 
 def _pixel_table(images: RawImageSet) -> RawTable:

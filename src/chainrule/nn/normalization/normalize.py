@@ -13,6 +13,8 @@ class Normalize(nn.Module):
 
     Args:
         mean, std: of pixels in [0, 1], a channel.
+        contiguous: whether what it gives lies in memory as its shape says, whatever the memory format of what it is given,
+            for networks that call `view`.
 
     Takes (B, C, H, W), bytes or floats in [0, 255]; gives float32 of the same shape.
 
@@ -23,14 +25,20 @@ class Normalize(nn.Module):
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, mean: list[float], std: list[float]) -> None:
+    def __init__(self, mean: list[float], std: list[float], contiguous: bool = False) -> None:
         super().__init__()
+        self.contiguous = contiguous
         m, s = torch.tensor(mean).view(-1, 1, 1), torch.tensor(std).view(-1, 1, 1)
         self.register_buffer("scale", 1 / (255 * s), persistent=False)
         self.register_buffer("shift", -m / s, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.addcmul(self.shift, x.to(torch.float32), self.scale)
+        z = torch.addcmul(self.shift, x.to(torch.float32), self.scale)
+        if not self.contiguous:
+            return z
+        return z.flatten(1).unflatten(
+            1, z.shape[1:]
+        )  # (B, C H W), then (B, C, H, W): strides are told apart where C is 1
 
 
 TOPICS = (Topic("Scaling, standardising and whitening inputs", code=("Normalize",)),)

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chainrule.core.course import Topic
-from chainrule.data.batches import Batch
 from chainrule.run.protocols import Loader, Stateful
 from chainrule.run.run import Run
 
-# A batch to the loss that one player minimises, a scalar, and what else to track.
-Objective = Callable[[Batch], tuple[Tensor, Mapping[str, Tensor]]]
+Record = TypeVar("Record")
+# A batch, which is any record, to the loss that one player minimises, a scalar, and what else to track.
+Objective = Callable[[Record], tuple[Tensor, Mapping[str, Tensor]]]
 
 
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -45,11 +46,11 @@ def train_gan(
     *,
     generator: nn.Module,
     discriminator: nn.Module,
-    generator_objective: Objective,
-    discriminator_objective: Objective,
+    generator_objective: Objective[Record],
+    discriminator_objective: Objective[Record],
     generator_optimizer: torch.optim.Optimizer,
     discriminator_optimizer: torch.optim.Optimizer,
-    train: Loader,
+    train: Loader[Record],
     steps: int,
     discriminator_steps: int = 1,
     keep: Mapping[str, Stateful] | None = None,
@@ -77,7 +78,9 @@ def train_gan(
     )
     players = {"generator": generator, "discriminator": discriminator}
 
-    def descend(player: nn.Module, objective: Objective, optimizer: torch.optim.Optimizer, batch: Batch) -> Tensor:
+    def descend(
+        player: nn.Module, objective: Objective[Record], optimizer: torch.optim.Optimizer, batch: Record
+    ) -> Tensor:
         with run.autocast():
             loss, others = objective(batch)
         run.guard(loss, players, rerun=partial(objective, batch), batch=batch)
@@ -104,8 +107,8 @@ def train_gan(
             after_step(step + 1)
 
 
-def endless(loader: Loader, start: int = 0) -> Iterator[Batch]:
-    """Batches, epoch after epoch, from number `start` (counted from the first of all) on."""
+def endless(loader: Loader[Record], start: int = 0) -> Iterator[Record]:
+    """Batches, epoch after epoch, from number `start` (counted from the first of all) on; every epoch has as many."""
     epoch, position = divmod(start, len(loader))
     while True:
         yield from loader.epoch(epoch, position)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from chainrule.core.data_request import DataRequest
 from chainrule.core.errors import UserError
+from chainrule.data.catalog.shipped import shipped_folder
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.images.decoding import UNREADABLE, decode, ignore_warnings
 from chainrule.data.spec import MAY_LACK, Spec
@@ -107,6 +108,4 @@ def _file(name: str) -> Path:
         return path
     if name not in SHIPPED:
         raise UserError("there is no such image", where=name, expected=f"an image file, or {' or '.join(SHIPPED)}")
-    import sklearn.datasets
-
-    return Path(sklearn.datasets.__file__).parent / "images" / f"{name}.jpg"
+    return shipped_folder() / "images" / f"{name}.jpg"

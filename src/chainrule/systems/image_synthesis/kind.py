@@ -19,7 +19,7 @@ _LARGEST = 2**20  # pixels of a side: as it is
 def recognise(layout: Layout, target: str | None) -> Match | Miss:
     """A file that ends as images do, or the name of a photograph that scikit-learn ships."""
     if layout.form == "name":
-        return Match("a photograph") if str(layout) in SHIPPED else Miss()
+        return Match("a photograph") if str(layout) in SHIPPED else Miss("an image file", readable=True)
     if layout.form != "file":
         return Miss()
     return Match("an image file") if layout.train.suffix.lower() in SUFFIXES else Miss("an image file", readable=True)

@@ -16,7 +16,11 @@ _ID = re.compile(r"([\w.]+:)?[\w/.-]+-v\d+$")  # CartPole-v1, ALE/Pong-v5, modul
 
 def recognise(layout: Layout, target: str | None) -> Match | Miss:
     """A name as gymnasium gives its environments; whether there is such a one the reader finds."""
-    return Match("the name of an environment") if layout.form == "name" and _ID.match(str(layout)) else Miss()
+    if layout.form != "name":
+        return Miss()
+    return (
+        Match("the name of an environment") if _ID.match(str(layout)) else Miss("a name as CartPole-v1", readable=True)
+    )
 
 
 def _read(layout: Layout, target: str | None) -> EnvironmentSpec:

@@ -34,10 +34,15 @@ from chainrule.run.run import Run
 from chainrule.tasks.images import figures as class_figures
 from chainrule.tasks.images.deployment import deployable_classifier
 from chainrule.tasks.images.objectives import Criterion, MeanLoss, Objective
+from chainrule.tasks.own.checks import check_on_batch
+from chainrule.tasks.own.choice import Choice
+from chainrule.tasks.own.metrics import OwnMetrics
 from chainrule.tasks.ranking import best_classes
 
 EVALUATION_BATCH = {"cpu": 100}  # what stays in a CPU's cache; elsewhere 1000
 CHUNK = 256  # files that are in memory at a time, in predict
+KNOWN = {"accuracy": False, "error": True, "loss": True}  # metrics of validation, and whether lower is better
+ALL_KNOWN = (*KNOWN, "balanced_accuracy", "top5_error", "calibration_error")  # those of an evaluation
 EXPLAINED = 64  # samples of the training batch that `explain` looks into
 
 Learn = Callable[["ImageClassifier", Batches], None]  # from the batches of the training split
@@ -57,7 +62,9 @@ class ImageClassifier:
         answering: the network that answers: the model, or its logits averaged over changed copies of an image (test-time
             augmentation). It serves the test split, predictions and exports, not validation.
         normalize: brings bytes to what the network takes; by default by mean and deviation of the training images.
-        learn: another way to learn from the batches than autograd and `fit`: back-propagation by hand.
+        learn: how it learns from the batches: by `descend`, or by hand.
+        metrics: of the user's own, beside those that it has.
+        choose_by: the validation metric that chooses the epoch, and whether lower is better.
     """
 
     def __init__(
@@ -76,16 +83,25 @@ class ImageClassifier:
         answering: nn.Module | None = None,
         normalize: Normalize | None = None,
         learn: Learn | None = None,
+        metrics: OwnMetrics | None = None,
+        choose_by: Choice = ("error", True),
     ) -> None:
         self.run, self.data, self.model, self.criterion = run, data, model, criterion
         self.optimizer, self.schedule, self.epochs, self.batch_size = optimizer, schedule, epochs, batch_size
         self.changes, self.learn = list(changes), learn or descend
         self.objective: Objective = objective or MeanLoss(criterion)
         self.answering = answering or model
+        self.metrics, self.choose_by = metrics, choose_by
         self.classes: list[str] = data.spec.classes
         self.normalize = normalize or pixel_normalization(run, (data.spec.mean, data.spec.std))
 
     def modules(self) -> dict[str, nn.Module]:
+        """The network, and the loss where it has numbers of its own."""
+        loss = self.criterion
+        learnt = {"loss": loss} if isinstance(loss, nn.Module) and loss.state_dict() else {}
+        return {"model": self.model, **learnt}
+
+    def pretrained_modules(self) -> dict[str, nn.Module]:
         return {"model": self.model}
 
     def train(self, run: Run) -> None:
@@ -126,7 +142,7 @@ class ImageClassifier:
     def protocol(self) -> str:
         made = self.data.spec.splits
         return (
-            f"validation split ({made['val']}) chose the epoch by its error; "
+            f"validation split ({made['val']}) chose the epoch by its {self.choose_by[0]}; "
             f"test split ({made['test']}) measured once, at the end"
         )
 
@@ -136,8 +152,14 @@ class ImageClassifier:
 
     def measure(self, split: ImageSplit) -> dict[str, float]:
         """Accuracy, error and mean loss on a split, of the network itself, without test-time augmentation."""
-        return self._scores(self.logits(split.x, self.model), split.y)
+        logits = self.logits(split.x, self.model)
+        return self._scores(logits, split.y) | self._own_scores(logits, split.y)
 
+    @torch.no_grad()
+    def _own_scores(self, logits: Tensor, y: Tensor) -> dict[str, float]:
+        return self.metrics(logits, y) if self.metrics is not None else {}
+
+    @torch.no_grad()
     def _scores(self, logits: Tensor, y: Tensor) -> dict[str, float]:
         y = y.to(self.run.device)
         accuracy = float((logits.argmax(1) == y).double().mean())
@@ -152,7 +174,7 @@ class ImageClassifier:
         if K > 5:
             scores["top5_error"] = 1.0 - float((logits.topk(5, dim=1).indices == y[:, None]).any(1).double().mean())
         scores["calibration_error"] = float(expected_calibration_error(logits.double().softmax(1), y))
-        return scores
+        return scores | self._own_scores(logits, y)
 
     @torch.inference_mode()
     def logits(self, x: Tensor, network: nn.Module | None = None) -> Tensor:
@@ -185,7 +207,7 @@ class ImageClassifier:
 
     def training_batch(self) -> TrainingBatch:
         """The beginning of the first batch, at most 64 samples; UserError where the network is not learnt by autograd."""
-        if self.learn is not descend:
+        if self.learn not in (descend, try_and_descend):
             raise UserError("autograd has no graph of this network: its backward pass is written out")
         x, y = self.data.train.x.to(self.run.device), self.data.train.y.to(self.run.device)
         batch = next(Batches(x, y, min(self.batch_size, EXPLAINED, len(x)), seed=self.run.seed).epoch(0))
@@ -232,8 +254,19 @@ def descend(task: ImageClassifier, batches: Batches) -> None:
         train=batches,
         epochs=task.epochs,
         validate=lambda: task.measure(task.data.val),
-        choose_by=("error", True),
+        choose_by=task.choose_by,
     )
+
+
+def try_and_descend(task: ImageClassifier, batches: Batches) -> None:
+    """The same where network or loss are the user's own: first they are tried on a batch."""
+    if not any(hasattr(p, "full_tensor") for p in task.model.parameters()):  # a sharded one cannot be copied
+        batch = task.training_batch()
+        (x,), classes, autocast = batch.inputs, len(task.classes), task.run.autocast()
+        notes = check_on_batch(task.model, task.criterion, x, batch.target, classes, autocast)
+        for note in notes:
+            task.run.progress.line(note)
+    descend(task, batches)
 
 
 def classifier_of_run(folder: str, device: str) -> ImageClassifier:

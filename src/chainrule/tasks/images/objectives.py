@@ -36,7 +36,7 @@ class MeanLoss:
     """The mean of the criterion over the batch: 1/B sum_i loss(network(x_i), y_i)."""
 
     criterion: Criterion
-    rests: ClassVar[bool] = False
+    rests: bool = False
 
     def __call__(self, network: Network, batch: Batch) -> Tensor:
         return batch.mean(self.criterion(network(batch.x), batch.y))
@@ -51,7 +51,7 @@ class MixupLoss:
 
     criterion: Criterion
     alpha: float
-    rests: ClassVar[bool] = False
+    rests: bool = False
 
     def __call__(self, network: Network, batch: Batch) -> Tensor:
         mixed, partner, share = mixup(batch.x, self.alpha)

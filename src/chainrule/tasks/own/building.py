@@ -62,6 +62,13 @@ def build_network(found: Any, offered: Mapping[str, Any], example: Tensor) -> nn
         raise UserError(
             f"{getattr(found, '__name__', 'it')} gives no network", expected=KINDS, found=type(network).__name__
         )
+    if not any(p.requires_grad for p in network.parameters()):
+        count = sum(1 for _ in network.parameters())
+        raise UserError(
+            "the network has nothing to learn",
+            expected="parameters (nn.Parameter, or layers set as attributes) with requires_grad",
+            found=f"{count} parameters, all frozen" if count else "no parameter",
+        )
     if any(isinstance(p, nn.UninitializedParameter) for p in network.parameters()):
         with torch.no_grad():
             called(network.eval(), example.to(next(network.buffers(), example).device))
@@ -99,16 +106,13 @@ def memory_format_of(network: nn.Module, example: Tensor) -> torch.memory_format
     A network that calls `view` on what a convolution gives cannot. The network is left in the format that is told.
     """
     network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    tried = torch.empty(example.shape, memory_format=torch.channels_last).copy_(example)  # so strided also with C of 1
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         try:
-            network(example.contiguous(memory_format=torch.channels_last))
-        except RuntimeError as error:
+            called(network, tried)
+        except UserError as error:
             if "view size is not compatible" not in str(error):
-                raise UserError(
-                    f"the network fails: {said(error)}",
-                    where=place_of(error),
-                    expected=f"it takes {described(example)}",
-                ) from error
+                raise
             network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
             return torch.contiguous_format
     return torch.channels_last

@@ -105,21 +105,13 @@ def _check_shape(answer: Any, count: int, num_outputs: int) -> None:
 
 def _check_learning(network: nn.Module, criterion: Callable[[Any, Tensor], Tensor], x: Tensor, y: Tensor) -> list[str]:
     learning = {name: p for name, p in network.named_parameters() if p.requires_grad}
-    if not learning:
-        raise UserError(
-            "the network has nothing to learn",
-            expected="parameters (nn.Parameter, or layers set as attributes) with requires_grad",
-            found=f"{sum(1 for _ in network.parameters())} parameters, all frozen"
-            if any(True for _ in network.parameters())
-            else "no parameter",
-        )
     losses = tried_loss(criterion, called(network, x), y)
     if not bool(losses.isfinite().all()):
         where = int((~losses.isfinite()).nonzero()[0, 0])
         raise UserError(
             "the loss of the first batch is not finite",
             expected="finite numbers before the first step",
-            found=f"{float(losses[where])} for sample {where} of the batch",
+            found=f"{float(losses[where].detach())} for sample {where} of the batch",
             cure="look for a logarithm or a square root of 0, or a division by 0; an added epsilon avoids it",
         )
     if losses.grad_fn is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
@@ -33,7 +33,7 @@ class OwnMetrics:
     {'lambda': 0.5}
     """
 
-    def __init__(self, found: Any, taken: Mapping[str, bool] | tuple[str, ...]) -> None:
+    def __init__(self, found: Any, taken: Collection[str]) -> None:
         functions = dict(found) if isinstance(found, Mapping) else {_name_of(found): found}
         wrong = next((f"{n}: {type(f).__name__}" for n, f in functions.items() if not callable(f)), None)
         if not functions or wrong is not None:
@@ -44,7 +44,7 @@ class OwnMetrics:
             )
         self.functions: dict[str, Callable[..., Any]] = functions
         self.taken = tuple(taken)
-        self.names: tuple[str, ...] | None = None
+        self.names: tuple[str, ...] = ()
 
     def __call__(self, answers: Tensor, y: Tensor) -> dict[str, float]:
         answers, y = answers.detach().cpu(), y.detach().cpu()
@@ -66,7 +66,7 @@ class OwnMetrics:
                 expected=f"another than {', '.join(self.taken)}",
                 cure=f"own_{clash}",
             )
-        if self.names is not None and tuple(values) != self.names:
+        if self.names and tuple(values) != self.names:
             raise RunFailed(f"the metrics have changed their names: {', '.join(self.names)}, then {', '.join(values)}")
         return values
 
@@ -78,7 +78,17 @@ class OwnMetrics:
             raise UserError(str(error)) from error
 
 
-def made_up(num_classes: int) -> tuple[Tensor, Tensor]:
+def own_metrics(found: Any, taken: Collection[str], num_classes: int) -> OwnMetrics | None:
+    """The user's metrics, tried on answers that were made up; None where there are none. 0 classes mean regression."""
+    if found is None:
+        return None
+    metrics = OwnMetrics(found, taken)
+    with torch.random.fork_rng(devices=[]):
+        metrics.try_out(*_made_up(num_classes))
+    return metrics
+
+
+def _made_up(num_classes: int) -> tuple[Tensor, Tensor]:
     """Logits (N, K) and classes (N,), each class four times; without classes numbers (N,) and numbers (N,)."""
     generator = torch.Generator().manual_seed(0)
     count = 4 * max(num_classes, 4)
@@ -98,7 +108,7 @@ def _numbers(name: str, value: Any) -> dict[str, float]:
         )
         if isinstance(one, bool) or not isinstance(one, (int, float)) or not isinstance(key, str):
             raise UserError(
-                f"the metric {name} gives no number",
+                f"the metric {name} gives something else than a number",
                 expected="a number, or a dictionary of numbers by name",
                 found=f"{key}: {_shown(part)}" if isinstance(value, Mapping) else _shown(part),
             )

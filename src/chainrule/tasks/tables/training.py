@@ -21,8 +21,7 @@ from chainrule.nn.fitted import Fitted
 from chainrule.optim.policies import fixed
 from chainrule.optim.schedule import as_schedule
 from chainrule.run.run import Run
-
-Choice = tuple[str, bool]  # a validation metric, and whether lower is better
+from chainrule.tasks.own.choice import Choice
 
 
 class RowTask(Protocol):

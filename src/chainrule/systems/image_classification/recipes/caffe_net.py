@@ -68,7 +68,9 @@ def caffe_net(
         texts |= experiment.read_texts(net, solver)
     rule, source = parse_solver(texts["solver"], solver), experiment.source_in(texts)
     size = experiment.side(source, size)
-    data = load_images(run.data, size=size, channels=channels or source.channels, val_fraction=val_fraction)
+    data = load_images(
+        run.data, size=size, channels=channels or source.channels, val_fraction=val_fraction, may_stay=True
+    )
     colours = data.spec.channels
     mean, std = mean_and_std(source, colours)
     data = data.restated(run.data, replace(data.spec, mean=mean, std=std))

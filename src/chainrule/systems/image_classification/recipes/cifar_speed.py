@@ -70,7 +70,7 @@ def cifar_speed(
     from chainrule.tasks.images.classification import ImageClassifier
 
     run.require_whole_weights()
-    data = load_images(run.data, size=size, channels=channels, val_fraction=val_fraction)
+    data = load_images(run.data, size=size, channels=channels, val_fraction=val_fraction, may_stay=True)
     count = data.spec.counts["train"]
     model = run.place(CifarNet(len(data.spec.classes), data.spec.channels, widths))
     learning = {name: p for name, p in model.named_parameters() if p.requires_grad}

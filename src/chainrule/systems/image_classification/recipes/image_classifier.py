@@ -5,22 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from chainrule.core.recipe import recipe
-from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
+from chainrule.core.settings import CodeName, Count, Fraction, NonNegative, Positive, Size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import torch
     from torch import Tensor, nn
 
+    from chainrule.core.card import CaffeWeights, Card, ImageNetWeights
     from chainrule.data.dataset import Dataset
     from chainrule.data.images.augment import Change
     from chainrule.data.images.loading import ImageSplit
     from chainrule.data.images.spec import ImageSpec
     from chainrule.run.run import Run
     from chainrule.tasks.images.classification import ImageClassifier
-    from chainrule.tasks.images.objectives import Objective
+    from chainrule.tasks.images.objectives import Criterion, Objective
+    from chainrule.tasks.own.criterion import OwnCriterion
 
 Optimizer = Literal["sgd", "nesterov", "adam", "adamw"]
+LABEL_SMOOTHING = 0.1
 
 
 @recipe(
@@ -45,7 +49,7 @@ Optimizer = Literal["sgd", "nesterov", "adam", "adamw"]
 def image_classifier(
     run: Run,
     *,
-    network: str = "resnet18",
+    network: CodeName | str = "resnet18",
     size: Size = 128,
     channels: Size = 0,
     epochs: Count = 30,
@@ -60,7 +64,7 @@ def image_classifier(
     colour: Fraction = 0.2,
     cutout: Fraction = 0.0,
     mixup: NonNegative = 0.0,
-    label_smoothing: Fraction = 0.1,
+    label_smoothing: Fraction = LABEL_SMOOTHING,
     heads: NonNegative = 0.0,
     balance: Literal["none", "loss"] = "none",
     grow: tuple[Count, ...] | None = None,
@@ -68,6 +72,9 @@ def image_classifier(
     thaw: Fraction = 1.0,
     backbone_lr: Positive = 1.0,
     test_flip: bool = False,
+    loss: CodeName | None = None,
+    metrics: CodeName | None = None,
+    choose_by: str = "error",
     val_fraction: Fraction = 0.1,
 ) -> ImageClassifier:
     """Any image network on one's own images: augmented on the device, a rate that rises, then falls as a cosine.
@@ -84,11 +91,16 @@ def image_classifier(
     `--weights torchvision` or `--weights FILE` starts from published weights. `lr=0.005` goes easy on them, or
     `backbone_lr=0.1`, the rate of all layers but the last as a share of `lr`, or `freeze=conv1,bn1,layer1 thaw=0.3`, parts
     that do not learn before that share of training.
-    """
 
-    from chainrule.core.errors import UserError, unknown
+    `network=FILE.py:NAME` is a network of your own: a torch.nn.Module, its class, or a function that returns one, from
+    images (B, C, H, W) to logits (B, K); it is given what it names of `num_classes`, `in_channels` and `image_size`.
+    `loss=FILE.py:NAME` takes logits and classes (B,) and gives a loss per sample, or their mean. `metrics=FILE.py:NAME`
+    takes the same of a whole split (probabilities, where it calls them `probs`) and gives a number or a dictionary of
+    numbers; `choose_by=max:NAME` keeps the epoch by one of them.
+    """
+    import torch
+
     from chainrule.data.images.loading import load_images
-    from chainrule.models import all_cards, get_card, image_networks, weights_named
     from chainrule.nn.frozen import Frozen
     from chainrule.optim.by_name import optimizer_of
     from chainrule.optim.policies import cosine
@@ -96,46 +108,45 @@ def image_classifier(
     from chainrule.optim.schedule import as_schedule, total_steps
     from chainrule.run.input_normalization import pixel_normalization
     from chainrule.systems.image_classification.test_time_augmentation import FlipAverage
-    from chainrule.tasks.images.classification import ImageClassifier
+    from chainrule.tasks.images.classification import ALL_KNOWN, KNOWN, ImageClassifier, descend, try_and_descend
     from chainrule.tasks.images.objectives import MeanLoss, MixupLoss, ThawingObjective
+    from chainrule.tasks.own.choice import read_choice
+    from chainrule.tasks.own.metrics import own_metrics
 
-    if network not in all_cards():
-        raise unknown("there is no network", network, image_networks(), cure="chainrule show networks")
-    card = get_card(network)
-    example = card.example(1)
-    if len(example) != 1 or example[0].dim() != 4:
-        raise UserError(
-            f"{network} is no network for images", expected="resnet18, vgg11, ...", found=f"network={network}"
-        )
-    if "gradient" in card.skip:  # autograd has no graph of it
-        raise UserError(
-            f"{network} learns by hand, not by autograd",
-            expected="resnet18, vgg11, ...",
-            found=f"network={network}",
-            cure=f"chainrule train {network}",
-        )
-    published = weights_named(network, run.record["weights"])
+    own_network, own_loss = run.own.get("network"), run.own.get("loss")  # what is wrong in a file is told first
+    card = _card(network) if own_network is None else None
+    published = _published(run, network, own=own_network is not None)
     data = load_images(
         run.data,
-        size=size or example[0].shape[-1],
+        size=_size(size, card),
         channels=channels or (len(published.preprocessing.mean) if published else 0),
         val_fraction=val_fraction,
         margin=published.preprocessing.resize / published.preprocessing.size if published else None,
+        may_stay=True,
     )
-    model = run.place(card.build(**_form(network, data.spec, heads)))
+    form = _offered(data.spec)
+    if card is not None:
+        model, memory_format = run.place(card.build(**_form(network, card, form, heads))), torch.channels_last
+    else:
+        model, memory_format = _own_network(run, own_network, form)
+    if own_loss is not None:
+        criterion: Criterion = _own_criterion(run, own_loss, form, label_smoothing, balance, heads)
+    else:
+        criterion = _criterion(run, data, label_smoothing, balance, heads)
     rule = optimizer_of(
         optimizer,
-        _groups(model, backbone_lr),
+        _groups(model, criterion, backbone_lr),
         lr,
         momentum=momentum if optimizer in ("sgd", "nesterov") else 0.0,
         weight_decay=weight_decay,
     )
     steps = total_steps(epochs, data.spec.counts["train"], batch_size)
     rise = round(warmup * steps)
-    criterion = _criterion(run, data, label_smoothing, balance, heads)
-    objective: Objective = MixupLoss(criterion, mixup) if mixup else MeanLoss(criterion)
+    rests = card is None  # of a network of the user's own, some parameters may be at rest
+    objective: Objective = MixupLoss(criterion, mixup, rests) if mixup else MeanLoss(criterion, rests)
     if freeze:
         objective = ThawingObjective(objective, Frozen(model, freeze), run, until=thaw * epochs)
+    measured = own_metrics(run.own.get("metrics"), ALL_KNOWN, form["num_classes"])
     return ImageClassifier(
         run,
         data=data,
@@ -152,18 +163,114 @@ def image_classifier(
             run,
             (data.spec.mean, data.spec.std),
             (published.preprocessing.mean, published.preprocessing.std) if published else None,
+            contiguous=memory_format == torch.contiguous_format,
         ),
+        learn=descend if own_network is None and own_loss is None else try_and_descend,
+        metrics=measured,
+        choose_by=read_choice(choose_by, KNOWN, measured.names if measured else ()),
     )
 
 
-def _form(network: str, spec: ImageSpec, heads: float) -> dict[str, Any]:
-    """What the network is built with: classes and channels, the size where it depends on it, heads where they are wanted."""
+def _card(network: str) -> Card:
+    """The card of a network for images that learns by autograd."""
+    from chainrule.core.errors import UserError, unknown
+    from chainrule.models import all_cards, get_card, image_networks
+
+    if ".py" in network:
+        raise UserError(
+            "a network of your own has a name in its file", expected="FILE.py:NAME", found=f"network={network}"
+        )
+    if network not in all_cards():
+        raise unknown(
+            "there is no network",
+            network,
+            image_networks(),
+            cure="chainrule show networks, or one of your own: network=FILE.py:NAME",
+        )
+    card = get_card(network)
+    example = card.example(1)
+    if len(example) != 1 or example[0].dim() != 4:
+        raise UserError(
+            f"{network} is no network for images", expected="resnet18, vgg11, ...", found=f"network={network}"
+        )
+    if "gradient" in card.skip:  # autograd has no graph of it
+        raise UserError(
+            f"{network} learns by hand, not by autograd",
+            expected="resnet18, vgg11, ...",
+            found=f"network={network}",
+            cure=f"chainrule train {network}",
+        )
+    return card
+
+
+def _published(run: Run, network: str, *, own: bool) -> ImageNetWeights | CaffeWeights | None:
+    """Which published weights --weights means; of a network of the user's own there are none."""
+    from chainrule.core.errors import UserError
+    from chainrule.models import PUBLISHERS, weights_named
+
+    weights = run.record["weights"]
+    if own and weights in PUBLISHERS:
+        raise UserError(
+            f"{weights} publishes no weights of a network of your own",
+            found=f"--weights {weights}",
+            cure="--weights FILE, a state dict of it",
+        )
+    return None if own else weights_named(network, weights)
+
+
+def _size(size: int, card: Card | None) -> int:
+    """Of the images: as asked, or 0 for what the network was published for."""
+    from chainrule.core.errors import UserError
+
+    if not size and card is None:
+        raise UserError("a network of your own has no size of its own", found="size=0", cure="size=64")
+    return size or card.example(1)[0].shape[-1]  # type: ignore[union-attr]
+
+
+def _offered(spec: ImageSpec) -> dict[str, int]:
+    """What a network may ask for by name."""
+    K, C, size = len(spec.classes), spec.channels, spec.size
+    return {"num_classes": K, "in_channels": C, "image_size": size, "in_features": C * size**2, "out_features": K}
+
+
+def _own_network(run: Run, found: Any, form: dict[str, int]) -> tuple[nn.Module, torch.memory_format]:
+    """The user's network on the run's device, and the memory format that it takes."""
+    import torch
+
+    from chainrule.tasks.own.building import build_network, memory_format_of
+
+    example = torch.zeros(2, form["in_channels"], form["image_size"], form["image_size"])
+    network = build_network(found, form, example).cpu()
+    memory_format = memory_format_of(network, example)
+    model = run.place(network)
+    if memory_format == torch.contiguous_format:
+        model = model.to(memory_format=memory_format)  # type: ignore[call-overload]
+    return model, memory_format
+
+
+def _own_criterion(
+    run: Run, found: Any, form: dict[str, int], label_smoothing: float, balance: str, heads: float
+) -> OwnCriterion:
+    """The user's loss on the run's device; what the settings say of cross entropy has no place in it."""
+    from chainrule.core.errors import UserError
+    from chainrule.tasks.own.criterion import OwnCriterion
+
+    if (label_smoothing, balance, heads) != (LABEL_SMOOTHING, "none", 0.0):
+        raise UserError(
+            "label_smoothing, balance and heads belong to cross entropy",
+            found=f"loss={run.record['settings']['loss']} label_smoothing={label_smoothing:g} balance={balance} heads={heads:g}",
+            cure="without them; what you want of them, in your loss",
+        )
+    return OwnCriterion(found, form, run.world.size).to(run.device)
+
+
+def _form(network: str, card: Card, form: dict[str, int], heads: float) -> dict[str, Any]:
+    """What one of our networks is built with: classes and channels, the size where it depends on it, heads where wanted."""
     import inspect
 
     from chainrule.core.errors import UserError
-    from chainrule.models import get_card
 
-    takes = inspect.signature(get_card(network).build).parameters
+    takes = inspect.signature(card.build).parameters
     if not {"num_classes", "in_channels"} <= set(takes):
         raise UserError(f"{network} does not give classes of images", expected="resnet18, vgg11, ...")
     if heads and "heads" not in takes:
@@ -173,8 +280,8 @@ def _form(network: str, spec: ImageSpec, heads: float) -> dict[str, Any]:
             expected="googlenet, googlenet-bn",
             cure="heads=0",
         )
-    form = {"num_classes": len(spec.classes), "in_channels": spec.channels, "size": spec.size, "heads": heads > 0}
-    return {name: value for name, value in form.items() if name in takes}
+    known = {**form, "size": form["image_size"], "heads": heads > 0}
+    return {name: value for name, value in known.items() if name in takes}
 
 
 def _changes(
@@ -196,12 +303,13 @@ def _changes(
     return [*changes, augment.Growing(grow, size)] if grow else changes
 
 
-def _groups(model: nn.Module, backbone_lr: float) -> list[dict[str, Any]]:
-    """The last linear layer at the full rate, all before it at `backbone_lr` times that."""
+def _groups(model: nn.Module, criterion: Criterion, backbone_lr: float) -> list[dict[str, Any]]:
+    """The last linear layer at the full rate, with what the loss has to learn, all before it at `backbone_lr` times that."""
     from torch import nn
 
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     head = list(linear[-1].parameters()) if linear else []
+    head += list(criterion.parameters()) if isinstance(criterion, nn.Module) else []
     own = {id(p) for p in head}
     before = [p for p in model.parameters() if id(p) not in own]
     return [{"params": params, "lr_mult": mult} for params, mult in ((before, backbone_lr), (head, 1.0)) if params]

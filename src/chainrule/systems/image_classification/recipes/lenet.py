@@ -46,7 +46,7 @@ def lenet_caffe(
     from chainrule.systems.image_classification.lenet import LeNetCaffe
     from chainrule.tasks.images.classification import ImageClassifier
 
-    data = load_images(run.data, size=28, channels=channels, val_fraction=val_fraction)
+    data = load_images(run.data, size=28, channels=channels, val_fraction=val_fraction, may_stay=True)
     model = run.place(LeNetCaffe(len(data.spec.classes), data.spec.channels))
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum, weight_decay=weight_decay)
     return ImageClassifier(
@@ -106,7 +106,7 @@ def lenet5(
         rest = logits.new_full((len(logits), 1), -j)
         return torch.nn.functional.cross_entropy(torch.cat([logits, rest], 1), y, reduction="none")
 
-    data = load_images(run.data, size=32, channels=channels, val_fraction=val_fraction)
+    data = load_images(run.data, size=32, channels=channels, val_fraction=val_fraction, may_stay=True)
     model = run.place(LeNet5(len(data.spec.classes), data.spec.channels))
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum)
     return ImageClassifier(

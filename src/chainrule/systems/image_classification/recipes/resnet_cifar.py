@@ -69,7 +69,7 @@ def resnet20(
     from chainrule.systems.image_classification.resnet_cifar import ResNetCifar
     from chainrule.tasks.images.classification import ImageClassifier
 
-    data = load_images(run.data, size=32, channels=channels, val_fraction=val_fraction)
+    data = load_images(run.data, size=32, channels=channels, val_fraction=val_fraction, may_stay=True)
     model = run.place(ResNetCifar(depth, len(data.spec.classes), data.spec.channels))
     parameters = list(model.parameters())
     optimizer = torch.optim.SGD(parameters, lr, momentum, weight_decay=weight_decay, fused=has_fused("sgd", parameters))

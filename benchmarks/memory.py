@@ -1,0 +1,138 @@
+"""Whether memory stays flat: a run on decoded images of four times what a limit leaves.
+
+    python benchmarks/memory.py                   # 256 MB above what the process has before it reads, 1 GB of images
+    python benchmarks/memory.py --limit 512
+
+The run is a process of its own: `image-classifier` with a small network on images of 256 x 256, an epoch with validation
+and test. The limit is that of a memory control group where one can be made (cached files count there too, and give way),
+else RLIMIT_DATA, which counts what is the process's own and not what is mapped from files. Every tenth of a second the
+resident memory is looked at: RssAnon, the process's own, and RssFile, mapped from files, which the system takes back when
+it wants. Writes results/memory.json and .md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from measure import circumstances, in_words, table, write_results
+
+SIDE = 256
+NETWORK = """
+from torch import nn
+network = nn.Sequential(nn.Conv2d(3, 16, 8, 8), nn.ReLU(), nn.Conv2d(16, 32, 4, 4), nn.ReLU(), nn.Flatten(), nn.Linear(2048, 2))
+"""
+RUN = """
+import json, os, resource, sys
+from pathlib import Path
+import torch
+import chainrule.api
+from chainrule.data.streams.memory import _table
+limit, folder, group, threads, side = int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
+torch.set_num_threads(threads)
+status = _table(Path("/proc/self/status"))
+if group:
+    (Path(group) / "cgroup.procs").write_text(str(os.getpid()))
+    (Path(group) / "memory.limit_in_bytes").write_text(str(status["VmRSS"] * 1024 + limit))
+else:
+    resource.setrlimit(resource.RLIMIT_DATA, (status["VmData"] * 1024 + limit, resource.RLIM_INFINITY))
+run = chainrule.api.train(
+    "image-classifier", data=f"{folder}/images", out=f"{folder}/run", network=f"{folder}/network.py:network",
+    size=side, epochs=1, batch_size=16, crop="none", flip=False, colour=0.0, cutout=0.0, log_every=10,
+)
+print(json.dumps({"in_memory": run.record["data"]["in_memory"], "steps": run.step, "before_mb": status["RssAnon"] / 1024}))
+"""
+
+
+def make(folder: Path, count: int) -> None:
+    """Small files that decode to images of SIDE x SIDE: what is decoded is what takes memory."""
+    import numpy as np
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    for number in range(count):
+        place = folder / str(number % 2) / f"{number:06d}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(place)
+
+
+def control_group() -> Path | None:
+    """A new memory control group of version 1, or None where none can be made."""
+    own = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    paths = [path for _, controllers, path in own if "memory" in controllers.split(",")]
+    for path in [*paths, "/"]:
+        group = Path("/sys/fs/cgroup/memory") / path.lstrip("/") / f"chainrule-{os.getpid()}"
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        return group
+    return None
+
+
+def watch(process: subprocess.Popen[str]) -> list[dict[str, float]]:
+    """Resident memory of the process, in MB, every tenth of a second until it ends."""
+    seen, start = [], time.monotonic()
+    while process.poll() is None:
+        try:
+            lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        except OSError:
+            break
+        found = {line.split(":")[0]: int(line.split()[1]) / 1024 for line in lines if line.startswith("Rss")}
+        if found:
+            seen.append({"s": round(time.monotonic() - start, 1), "anon": found["RssAnon"], "file": found["RssFile"]})
+        time.sleep(0.1)
+    return seen
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--limit", type=int, default=256, help="MB that the limit leaves")
+    parser.add_argument("--threads", type=int, default=2)
+    given = parser.parse_args()
+    limit = given.limit * 10**6
+    count = -(-4 * limit // (SIDE * SIDE * 3))
+    record: dict[str, Any] = {**circumstances(__file__, given.threads, ("chainrule", "torch", "numpy"))}
+    with tempfile.TemporaryDirectory() as folder:
+        make(Path(folder) / "images", count)
+        (Path(folder) / "network.py").write_text(NETWORK)
+        group = control_group()
+        words = [str(limit), folder, str(group or ""), str(given.threads), str(SIDE)]
+        process = subprocess.Popen(
+            [sys.executable, "-c", RUN, *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "CHAINRULE_CACHE": f"{folder}/cache"},
+        )
+        seen = watch(process)
+        out, err = process.communicate()
+        if group is not None:
+            group.rmdir()
+    if process.returncode:
+        sys.exit(f"the run failed: {err[-3000:]}")
+    answer = json.loads(out.strip().splitlines()[-1])
+    record |= {"limit_mb": given.limit, "images": count, "decoded_mb": count * SIDE * SIDE * 3 / 1e6}
+    record |= {"by": "control group" if group else "RLIMIT_DATA", **answer, "seen": seen}
+    peak = max(row["anon"] for row in seen)
+    rows = [
+        ["decoded images", f"{record['decoded_mb']:,.0f}"],
+        [f"the limit above what the process had, by {record['by']}", f"{given.limit:,}"],
+        ["own memory before the images are read", f"{answer['before_mb']:,.0f}"],
+        ["own memory at most", f"{peak:,.0f}"],
+        ["mapped from files at most, taken back when it is wanted", f"{max(row['file'] for row in seen):,.0f}"],
+    ]
+    text = f"# Images of four times the memory\n\n{table(['MB', ''], rows)}\n\n{answer['in_memory']['reason']}.\n\n{in_words(record)}\n"
+    write_results("memory", record, text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
