@@ -8,7 +8,6 @@ stands beside its readers, in the rooms of the data or in the room of the one fa
 
 from __future__ import annotations
 
-import ast
 import functools
 import importlib
 import re
