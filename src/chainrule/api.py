@@ -26,10 +26,13 @@ from chainrule.data.layout import layout_of
 from chainrule.models import PUBLISHERS, published_weights, recognise
 from chainrule.reporting.answers import answer_file, is_answer_file
 from chainrule.run.progress import counted
-from chainrule.run.record import read_record
+from chainrule.run.record import new_record, read_record
+from chainrule.run.restarts import earlier_attempt, lost_processes_told
 from chainrule.run.run import Run
 from chainrule.run.settings import run_settings
 from chainrule.run.weights.loading import load_file
+
+OnLog = Callable[[dict[str, Any]], object]
 
 
 def train(
@@ -43,7 +46,7 @@ def train(
     seed: int = 0,
     device: str = "auto",
     weights: str | None = None,
-    on_log: Callable[[dict[str, Any]], object] | None = None,
+    on_log: OnLog | None = None,
     model: Any = None,
     **settings: Any,
 ) -> Run:
@@ -79,8 +82,12 @@ def train(
     common = {name: values.pop(name) for name in bind({}, run_settings, owner="")}
     if seed < 0:
         raise UserError("the seed is out of range", expected="a whole number, 0 or more", found=seed)
-    request = request_of(as_source(data) or found.data, target=target, val=val, test=test, seed=seed)
+    source = as_source(data)
+    request = request_of(source or found.data, target=target, val=val, test=test, seed=seed)
     expect_kind(request, found)
+    folder = earlier_attempt(new_record(found, values, common, seed, request, weights), out, device)
+    if folder is not None:
+        return _continue(folder, device, on_log, data=source if isinstance(source, Given) else None, **own)
     run = Run.create(
         found, values, common, seed=seed, data=request, target=target, device=device, out=out, weights=weights, own=own
     )
@@ -97,7 +104,7 @@ def resume(
     *,
     data: Any = None,
     device: str | None = None,
-    on_log: Callable[[dict[str, Any]], object] | None = None,
+    on_log: OnLog | None = None,
     **own: Unpack[OwnWords],
 ) -> Run:
     """Resumes a run exactly where its last checkpoint stands; the numbers are those of a run never stopped.
@@ -117,6 +124,16 @@ def resume(
     return _train(run, resume=True)
 
 
+def _continue(folder: Path, device: str, on_log: OnLog | None, **given: Any) -> Run:
+    """Takes up the run that these processes began before torchrun started them again; it may have ended already."""
+    run = Run.load(folder, device, trains=True, **given)
+    run.metric_log.on_line = on_log
+    if run.record["status"] != "done":
+        return _train(run, resume=True)
+    leave_world()
+    return Run.load(folder, device, **given) if run.world.is_main_process else run
+
+
 def _check_callback(on_log: object) -> None:
     if on_log is not None and not callable(on_log):
         raise UserError("on_log cannot be called", expected="a function of a line of metrics", found=repr(on_log))
@@ -124,7 +141,7 @@ def _check_callback(on_log: object) -> None:
 
 def _train(run: Run, resume: bool = False) -> Run:
     try:
-        with run.active(), told_by_line():
+        with run.active(), told_by_line(), lost_processes_told(run.world, run.folder):
             if resume:
                 run.resume()
             task = run.task
@@ -198,7 +215,7 @@ def _report(run: Run) -> None:
     if run.world.is_main_process:
         from chainrule.reporting.report import write_report
 
-        data = run.record["data"].get("source")
+        data = run.data.sources.get("")
         write_report([run if run.world.size == 1 else Run.load(run.folder, run.device.type, data=data)], None)
 
 
@@ -231,7 +248,7 @@ def evaluate(
 
 def measure(run: Run, data: str | Mapping[str, str] | None) -> dict[str, float]:
     """Metrics of an opened run. Its own data by name mean its test split: what it learnt from measures nothing."""
-    if isinstance(data, Given) and data == run.record["data"].get("source"):
+    if isinstance(data, Given) and data == run.data.sources.get(""):
         run.take_data(data)
     if data is None or _is_own(data, run.data):
         return run.open_task().evaluate(None)

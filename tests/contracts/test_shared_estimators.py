@@ -34,9 +34,11 @@ def tables() -> dict[str, tuple[Any, NDArray[Any]]]:
     random = np.random.default_rng(0)
     y = np.sort(random.integers(0, 3, N))
     x = random.normal(size=(N, D)) @ random.normal(size=(D, D)) + y[:, None] + 5
+    rare = np.hstack([x, np.where(y == 1, random.normal(size=N), 0.1)[:, None]])  # constant in all classes but one
     counts = random.poisson(1.5, size=(N, D)).astype(np.float64)
     return {
         "classes": (x, y),
+        "a rare column": (rare, y),
         "two classes": (x, (y > 0).astype(int)),
         "counts": (counts, y),
         "sparse": (csr_matrix(counts), y),
@@ -55,9 +57,9 @@ CASES: list[tuple[Estimator, str]] = [
     (PCA(n_components=2), "numbers"),
     (PCA(n_components=4), "wide"),
     (LinearDiscriminant(), "classes"),
-    (LinearDiscriminant(shrinkage="auto"), "classes"),
+    (LinearDiscriminant(shrinkage="auto"), "a rare column"),
     (LinearDiscriminant(shrinkage=0.2), "two classes"),
-    (GaussianNaiveBayes(), "classes"),
+    (GaussianNaiveBayes(), "a rare column"),
     (MultinomialNaiveBayes(), "sparse"),
     (BernoulliNaiveBayes(), "counts"),
     (LogisticRegression(), "two classes"),

@@ -21,7 +21,10 @@ def column_mean(x: Tensor, count: int, world: World = ONE_PROCESS) -> Tensor:
     >>> column_mean(torch.tensor([[1.0], [3.0]]), 2).tolist()
     [2.0]
     """
-    return x.mean(0) if world.size == 1 else world.sum(x.sum(0)) / count
+    if world.size == 1:
+        return x.mean(0)
+    row = _a_row(x, world)
+    return row + world.sum((x - row).sum(0)) / count
 
 
 def column_variance(x: Tensor, count: int, world: World = ONE_PROCESS) -> Tensor:
@@ -32,7 +35,13 @@ def column_variance(x: Tensor, count: int, world: World = ONE_PROCESS) -> Tensor
     """
     if world.size == 1:
         return x.var(0, correction=0)
-    return world.sum((x - column_mean(x, count, world)).square().sum(0)) / count
+    x = x - _a_row(x, world)
+    return world.sum((x - world.sum(x.sum(0)) / count).square().sum(0)) / count
+
+
+def _a_row(x: Tensor, world: World) -> Tensor:
+    """The same row (D,) in all processes: less it, a constant column is 0, and has no variance of rounding alone."""
+    return next(rows[0] for rows in world.gather(x[:1]) if len(rows)).to(x.device)
 
 
 def rows_of_the_factor(x: Tensor, world: World = ONE_PROCESS) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import platform
 import shlex
 import subprocess
@@ -81,8 +82,15 @@ def circumstances() -> dict[str, Any]:
         "platform": platform.platform(),
         "commit": _commit(),
         "command": shlex.join(["chainrule", *sys.argv[1:]]) if by_command else None,
+        **({"launch": launch()} if launch() is not None else {}),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def launch() -> str | None:
+    """What torchrun calls this launch, the same after a restart; None where torchrun did not start this process."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID")
+    return f"none-{os.getppid()}" if name == "none" else name  # its name for all that were given none
 
 
 def _commit() -> str | None:

@@ -126,14 +126,16 @@ class Run(LoopSurface):
 
     def take_data(self, data: str) -> None:
         """Takes once more the data that the run was given in Python; UserError where they are others."""
-        if data != self.record["data"].get("source"):
+        place = self.record["data"]
+        held, role = (place["sources"], "") if "sources" in place else (place, "source")
+        if data != held.get(role):
             raise UserError(
                 "the data are not those that this run began with",
                 where=self.folder,
-                expected=self.record["data"].get("source"),
+                expected=held.get(role),
                 found=data,
             )
-        self.record["data"]["source"] = data
+        held[role] = data
 
     @property
     def task(self) -> Task:
