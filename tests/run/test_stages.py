@@ -18,8 +18,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from chainrule import api
 from chainrule.core.device import World
 from chainrule.core.errors import Interrupted, RunFailed, UserError
+from chainrule.core.recipe import Recipe
 from chainrule.data.batches import Batches
 from chainrule.loops.experiment import Rows, experiment
 from chainrule.loops.selection import select
@@ -524,6 +526,44 @@ def test_killed_at_random(kills: int, whole: Path, tmp_path: Path) -> None:
         done += killed(folder, kills - done, duration_s)
         assert numbers(folder) == numbers(whole)
         number += 1
+
+
+class Task:
+    """As much of one as training asks for."""
+
+    def modules(self) -> dict[str, nn.Module]:
+        self.made = {"net": Noisy(), "mixture": Mixture()}
+        return self.made
+
+    def train(self, run: Run) -> None:
+        learn(run)
+
+    def evaluate(self, data: str | None = None) -> dict[str, float]:
+        return {"sum": float(self.made["net"].eval()(rows()[0]).detach().sum())}
+
+    def protocol(self) -> str:
+        return "the validation split chose"
+
+
+def test_trained_and_resumed_as_recipes_are(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What `train` and `resume` do around a task: weights of the last stages answer, the result says what each chose."""
+    recipe = Recipe("toy", "toy", "digits", "toy", lambda run: Task(), "toy")
+    monkeypatch.setattr("tests.run.toy.PLAIN", recipe)
+    monkeypatch.setattr(api, "_report", lambda run: None)
+    monkeypatch.setattr("chainrule.run.run.get_recipe", lambda name: recipe)
+    monkeypatch.setattr(Task, "made", {}, raising=False)
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        stop_once(20, False, patch)
+        api._train(new(tmp_path / "run"))
+    assert "stopped after step" not in capsys.readouterr().err
+    run = api.resume(tmp_path / "run")
+    assert "resumes at step" in capsys.readouterr().err
+    found, expected = run.result(), numbers(whole)["result"]
+    assert found is not None and found["metrics"] == expected["metrics"]
+    assert (found["chosen"], found["steps"]) == (expected["chosen"], expected["steps"])
+    assert lines(tmp_path / "run") == lines(whole)
 
 
 # -- other loops ------------------------------------------------------------------------------------------------
