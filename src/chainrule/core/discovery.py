@@ -8,7 +8,6 @@ stands beside its readers, in the rooms of the data or in the room of the one fa
 
 from __future__ import annotations
 
-import ast
 import functools
 import importlib
 import re
@@ -105,34 +104,3 @@ def _modules(room: str = SYSTEMS) -> Iterator[tuple[str, Path]]:
             inside = file.relative_to(root).with_suffix("").parts
             if not any(part.startswith(".") for part in inside):
                 yield ".".join((room, *inside)).removesuffix(".__init__"), file
-
-
-def card_in_words(name: str) -> Card | None:
-    """The source and the deviations of an estimator's card, read from the text of its file; None for other cards.
-
-    An estimator has no layers to show, and to import its file loads scikit-learn, which takes a second. `build` gives
-    None here.
-    """
-    for text in (text for text in _files_with_cards().values() if f'"{name}"' in text and "from sklearn." in text):
-        tree = ast.parse(text)
-        modules = {node.name for node in tree.body if isinstance(node, ast.ClassDef) and _is_module(node)}
-        for call in (
-            node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "Card"
-        ):
-            given = {word.arg: word.value for word in call.keywords if word.arg is not None}
-            if ast.unparse(given["name"]) != repr(name):
-                continue
-            if not isinstance(given["build"], ast.Name) or given["build"].id in modules:
-                return None
-            try:
-                source, deviations = (
-                    ast.literal_eval(given.get(key, ast.Tuple([]))) for key in ("source", "deviations")
-                )
-            except ValueError:  # put together by code
-                return None
-            return Card(name, source, build=lambda: None, example=lambda size: (), deviations=deviations)
-    return None
-
-
-def _is_module(node: ast.ClassDef) -> bool:
-    return any("Module" in ast.unparse(base) for base in node.bases)
