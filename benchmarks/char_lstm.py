@@ -7,7 +7,11 @@ layers of 256, batches of 32 windows of 64 characters, Adam, a bound on the grad
 characters. The tutorial's loop holds the text as int64, cuts windows in a Dataset, batches them with a DataLoader, embeds
 nothing (one-hot, as ours), begins each window from zeros, and reads the loss with `.item()` each step. Ours is
 `chainrule train char-lstm` as it is: with the run folder, metrics, checkpoints, the guard against NaN, an image of a
-sample, and the state carried. Writes results/char_lstm.md and .json beside this file.
+sample, and the state carried. It runs in float32 and in bfloat16; the plain loop, as tutorials have it, in float32, and
+with autocast to bfloat16 around its forward pass. Writes results/char_lstm.md and .json beside this file.
+
+`layers` measures a layer by itself, forward and backward, by the number of its inputs: what the one-hot product costs
+(65 inputs against 2), and what an odd number costs in bfloat16 (65 against 66).
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ BATCH, LENGTH, HIDDEN, LAYERS, LR, CLIP, DROPOUT = 32, 64, 256, 2, 5e-3, 1.0, 0.
 HELD_OUT = 20_000
 
 
-def ours(text: str, steps: int, threads: int) -> dict[str, float]:
+def ours(text: str, steps: int, threads: int, autocast: str) -> dict[str, float]:
     import torch
 
     from chainrule import api
@@ -50,6 +54,7 @@ def ours(text: str, steps: int, threads: int) -> dict[str, float]:
             lr=LR,
             clip=CLIP,
             dropout=DROPOUT,
+            autocast=autocast,
         )
         whole = time.perf_counter() - start
         assert run.step == steps and torch.get_num_threads() == threads
@@ -60,7 +65,7 @@ def ours(text: str, steps: int, threads: int) -> dict[str, float]:
         }
 
 
-def tutorial(text: str, steps: int, threads: int) -> dict[str, float]:
+def tutorial(text: str, steps: int, threads: int, autocast: str) -> dict[str, float]:
     import torch
     from torch import nn
     from torch.utils.data import DataLoader, Dataset
@@ -102,14 +107,15 @@ def tutorial(text: str, steps: int, threads: int) -> dict[str, float]:
     model.train()
     for x, y in train:
         optimizer.zero_grad()
-        loss = criterion(model(x).reshape(-1, len(vocabulary)), y.reshape(-1))
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast == "yes"):
+            loss = criterion(model(x).reshape(-1, len(vocabulary)), y.reshape(-1))
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()
         loss.item()
     model.eval()
     total, count = 0.0, 0
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast == "yes"):
         for x, y in val:
             total += criterion(model(x).reshape(-1, len(vocabulary)), y.reshape(-1)).item() * y.numel()
             count += y.numel()
@@ -117,14 +123,43 @@ def tutorial(text: str, steps: int, threads: int) -> dict[str, float]:
     return {"seconds": seconds, "whole_seconds": seconds, "val_loss": total / count}
 
 
+def layers(text: str, steps: int, threads: int, autocast: str) -> dict[str, float]:
+    """Milliseconds of a layer by its inputs, the least of several, forward and backward."""
+    import torch
+    from torch import nn
+
+    torch.set_num_threads(threads)
+    found, repeats = {"seconds": 0.0}, max(3, min(20, steps // 20))
+    for inputs in LAYER_INPUTS:
+        lstm, x = nn.LSTM(inputs, HIDDEN, batch_first=True), torch.randn(BATCH, LENGTH, inputs)
+        for dtype in ("float32", "bfloat16"):
+            times = []
+            for _ in range(repeats):
+                start = time.perf_counter()
+                with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
+                    y, _state = lstm(x)
+                y.float().sum().backward()
+                times.append(time.perf_counter() - start)
+            found[f"{dtype} {inputs}"] = 1e3 * min(times)
+    return found
+
+
 def contestant(name: str, given: argparse.Namespace) -> dict[str, float]:
     from chainrule.data.text.characters import read_texts
 
     text = read_texts("tiny-shakespeare")[1]["train"]
-    return CONTESTANTS[name](text, given.steps, given.threads)
+    function, autocast = CONTESTANTS[name]
+    return function(text, given.steps, given.threads, autocast)
 
 
-CONTESTANTS = {"chainrule": ours, "plain loop": tutorial}
+LAYER_INPUTS = (2, 65, 66, HIDDEN)
+CONTESTANTS = {
+    "chainrule, float32": (ours, "no"),
+    "chainrule, bfloat16": (ours, "yes"),
+    "plain loop, float32": (tutorial, "no"),
+    "plain loop, bfloat16": (tutorial, "yes"),
+    "layers": (layers, "no"),
+}
 
 
 def summarise(record: dict[str, Any]) -> str:
@@ -132,12 +167,13 @@ def summarise(record: dict[str, Any]) -> str:
     problem = record["problem"]
     characters = problem["steps"] * BATCH * LENGTH
     middle = {name: medians(of_one) for name, of_one in record["runs"].items()}
-    first = next(iter(middle.values()))
+    layer = middle.pop("layers", {})
+    plain = middle.get("plain loop, float32") or next(iter(middle.values()))
     rows = [
         [
             name,
             f"{m['seconds']:.2f}",
-            f"{m['seconds'] / first['seconds']:.2f}",
+            f"{plain['seconds'] / m['seconds']:.2f}",
             f"{characters / m['seconds']:,.0f}",
             f"{m['whole_seconds']:.2f}",
             f"{m['peak_mb']:.0f}",
@@ -145,16 +181,38 @@ def summarise(record: dict[str, Any]) -> str:
         ]
         for name, m in middle.items()
     ]
-    header = ["", "seconds", "times ours", "characters/s", "with test and report, s", "peak MB", "val loss"]
+    header = [
+        "",
+        "seconds",
+        "times the plain loop in float32",
+        "characters/s",
+        "with test and report, s",
+        "peak MB",
+        "val loss",
+    ]
     return "\n\n".join(
         [
             "# The character model against a plain PyTorch loop",
             f"{characters:,} characters of tiny-shakespeare in {problem['steps']} batches of {BATCH} x {LENGTH}, {LAYERS} layers "
             f"of {HIDDEN}, then a validation of {HELD_OUT:,}; medians of {problem['repeats']}, in turn, each in a process of its own.",
             table(header, rows),
+            *_layer_lines(layer),
             in_words(record),
         ]
     )
+
+
+def _layer_lines(layer: dict[str, float]) -> list[str]:
+    if not layer:
+        return []
+    rows = [
+        [str(inputs), *(f"{layer[f'{dtype} {inputs}']:.1f}" for dtype in ("float32", "bfloat16"))]
+        for inputs in LAYER_INPUTS
+    ]
+    return [
+        f"A layer of {HIDDEN} by itself, forward and backward, milliseconds:",
+        table(["inputs", "float32", "bfloat16"], rows),
+    ]
 
 
 if __name__ == "__main__":

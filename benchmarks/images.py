@@ -22,7 +22,8 @@ sys.path.insert(0, str(HERE / "contestants"))
 from image_task import TASKS, shorten
 
 CONTESTANTS: dict[str, tuple[str, dict[str, str]]] = {  # the first is what the others are set against
-    "chainrule": ("chainrule_train.py", {}),
+    "chainrule-float32": ("chainrule_train.py", {"CHAINRULE_AUTOCAST": "no"}),
+    "chainrule-bfloat16": ("chainrule_train.py", {"CHAINRULE_AUTOCAST": "yes"}),
     "pytorch": ("pytorch_loop.py", {}),
     "lightning": ("lightning_fit.py", {}),
     "keras-jax": ("keras_fit.py", {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}),
@@ -108,10 +109,22 @@ def summarise(runs: dict[str, list[dict[str, Any]]]) -> str:
         "parameters",
     ]
     text = table(header, rows)
-    if "report_s" in middle.get("chainrule", {}):
-        text += f"\n\nOf chainrule's seconds, {middle['chainrule']['report_s']:.1f} are its HTML report."
+    reports = [f"{value['report_s']:.1f} of {name}" for name, value in middle.items() if "report_s" in value]
+    if reports:
+        text += f"\n\nSeconds of these that are the HTML report: {', '.join(reports)}. {_faster(middle)}"
     failed = [f"- {name}: {run['error']}" for name, results in runs.items() for run in results if "error" in run]
     return "\n".join([text, *(["", "Failed:", *failed] if failed else [])])
+
+
+def _faster(middle: dict[str, dict[str, float]]) -> str:
+    """How many times as fast as the fastest of the others each of ours is."""
+    ours = {name: value["train_s"] for name, value in middle.items() if name.startswith("chainrule")}
+    others = {name: value["train_s"] for name, value in middle.items() if name not in ours}
+    if not others:
+        return ""
+    peer = min(others, key=others.__getitem__)
+    said = ", ".join(f"{name} {others[peer] / seconds:.2f}" for name, seconds in ours.items())
+    return f"Times as fast as {peer}, the fastest of the others: {said}."
 
 
 def command(given: argparse.Namespace) -> str:

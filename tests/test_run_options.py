@@ -134,7 +134,7 @@ def test_options_reach_the_task_however_they_are_written(lenet: str) -> None:
 
 def test_completion(text: str) -> None:
     complete = BashComplete(cli, {}, "chainrule", "_CHAINRULE_COMPLETE").get_completions
-    assert [item.value for item in complete(["generate", text], "tem")] == []  # there is no argument left: options
+    assert [item.value for item in complete(["generate", text], "tem")] == ["temperature="]
     assert [item.value for item in complete(["generate", text], "--te")] == ["--temperature"]
     assert [item.value for item in complete(["predict", text], "to")] == ["top="]
     assert [item.type for item in complete(["predict", "nowhere"], "to")] == ["file"]

@@ -1,8 +1,12 @@
-"""Chainrule: `train` with its run folder, metrics, checkpoints and report; all of that is in the seconds."""
+"""Chainrule: `train` with its run folder, metrics, checkpoints and report; all of that is in the seconds.
+
+CHAINRULE_AUTOCAST says in which dtype it multiplies: no is float32, yes bfloat16, auto as the recipe's rule decides.
+"""
 
 from image_task import Clock, arguments, report
 
 clock = Clock()
+import os  # noqa: E402
 import tempfile  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -34,6 +38,7 @@ with tempfile.TemporaryDirectory() as place:
         data=str(given.folder),
         out=Path(place) / "run",
         device="cpu",
+        autocast=os.environ.get("CHAINRULE_AUTOCAST", "auto"),
         epochs=given.epochs,
         batch_size=task.batch_size,
         lr=task.lr,

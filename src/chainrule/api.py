@@ -32,6 +32,8 @@ from chainrule.run.run import Run
 from chainrule.run.settings import run_settings
 from chainrule.run.weights.loading import load_file
 
+OnLog = Callable[[dict[str, Any]], object]
+
 
 def train(
     recipe: str,
@@ -44,7 +46,7 @@ def train(
     seed: int = 0,
     device: str = "auto",
     weights: str | None = None,
-    on_log: Callable[[dict[str, Any]], object] | None = None,
+    on_log: OnLog | None = None,
     model: Any = None,
     **settings: Any,
 ) -> Run:
@@ -102,7 +104,7 @@ def resume(
     *,
     data: Any = None,
     device: str | None = None,
-    on_log: Callable[[dict[str, Any]], object] | None = None,
+    on_log: OnLog | None = None,
     **own: Unpack[OwnWords],
 ) -> Run:
     """Resumes a run exactly where its last checkpoint stands; the numbers are those of a run never stopped.
@@ -122,7 +124,7 @@ def resume(
     return _train(run, resume=True)
 
 
-def _continue(folder: Path, device: str, on_log: Callable[[dict[str, Any]], object] | None, **given: Any) -> Run:
+def _continue(folder: Path, device: str, on_log: OnLog | None, **given: Any) -> Run:
     """Takes up the run that these processes began before torchrun started them again; it may have ended already."""
     run = Run.load(folder, device, trains=True, **given)
     run.metric_log.on_line = on_log
@@ -213,7 +215,7 @@ def _report(run: Run) -> None:
     if run.world.is_main_process:
         from chainrule.reporting.report import write_report
 
-        data = run.record["data"].get("source")
+        data = run.data.sources.get("")
         write_report([run if run.world.size == 1 else Run.load(run.folder, run.device.type, data=data)], None)
 
 
@@ -246,7 +248,7 @@ def evaluate(
 
 def measure(run: Run, data: str | Mapping[str, str] | None) -> dict[str, float]:
     """Metrics of an opened run. Its own data by name mean its test split: what it learnt from measures nothing."""
-    if isinstance(data, Given) and data == run.record["data"].get("source"):
+    if isinstance(data, Given) and data == run.data.sources.get(""):
         run.take_data(data)
     if data is None or _is_own(data, run.data):
         return run.open_task().evaluate(None)

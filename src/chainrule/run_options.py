@@ -65,6 +65,19 @@ class RunCommand(click.Command):
         formatter.write_paragraph()
         formatter.write_text(verbs_of(recipe)[self._verb].doc)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        found = super().shell_complete(ctx, incomplete)
+        return found if incomplete.startswith("-") else [*self.pairs_from(ctx, incomplete), *found]
+
+    def pairs_from(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The options of the run that begin so, as `key=`."""
+        known = self._options(ctx.meta[_RECIPE]) if _RECIPE in ctx.meta else {}
+        return [
+            CompletionItem(f"{name}=", help=describe(p.annotation))
+            for name, p in known.items()
+            if name.startswith(incomplete)
+        ]
+
     # -- inside -------------------------------------------------------------------------------------------------------
 
     @property
@@ -174,13 +187,6 @@ def _exists(word: str) -> bool:
 
 def complete_options(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Options `key=` of the run named before, and files."""
-    command = context.command
-    assert isinstance(command, RunCommand)
-    recipe = context.meta.get(_RECIPE)
-    known = {} if recipe is None else command._options(recipe)
-    found = [
-        CompletionItem(f"{name}=", help=describe(p.annotation))
-        for name, p in known.items()
-        if name.startswith(incomplete)
-    ]
+    assert isinstance(context.command, RunCommand)
+    found = context.command.pairs_from(context, incomplete)
     return found if found and incomplete else [*found, CompletionItem(incomplete, type="file")]

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 import chainrule
-from chainrule.core.discovery import all_recipes
+from chainrule.core.discovery import all_kinds, all_recipes
 from chainrule.core.recipe import Recipe
-from chainrule.data.kinds.kind import all_kinds
 
 RECIPES = all_recipes()
 _TRAINED: dict[str, Path] = {}

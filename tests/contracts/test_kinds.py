@@ -11,11 +11,11 @@ import pytest
 
 import chainrule
 from chainrule.core.data_words import request_of
-from chainrule.core.discovery import all_recipes
+from chainrule.core.discovery import all_kinds, all_recipes
 from chainrule.core.errors import UserError
+from chainrule.core.kind import Match, Miss
 from chainrule.core.settings import bind
 from chainrule.data.check import check
-from chainrule.data.kinds.kind import Match, Miss, all_kinds
 from chainrule.data.kinds.recognition import answer_of, expect_kind, look, recognise
 from chainrule.run.run import Run
 from chainrule.run.settings import run_settings

@@ -13,7 +13,7 @@ import pytest
 
 from chainrule.cli import cli
 from chainrule.core.discovery import all_recipes, get_recipe
-from chainrule.core.errors import UserError
+from chainrule.core.errors import ChainruleError, UserError
 from chainrule.core.recipe import Recipe
 from chainrule.core.settings import parameters
 from chainrule.core.verbs import VERBS, _task_class, bind_options, expect_verb, recipe_of_run, verbs_of
@@ -59,6 +59,31 @@ def test_nothing_heavy_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+class Odd:
+    """A task whose options cannot be read."""
+
+    def predict(self, inputs: Any, out: Any, *, top: Path = Path()) -> None: ...
+
+
+class Bare:
+    def predict(self, inputs, out, *, top): ...
+
+
+def returns_odd(run: Any) -> Odd: ...
+
+
+def returns_bare(run: Any) -> Bare: ...
+
+
+def returns_nothing_known(run: Any) -> Nothing: ...  # type: ignore[name-defined]  # noqa: F821
+
+
+@pytest.mark.parametrize("build", [returns_odd, returns_bare, returns_nothing_known])
+def test_a_task_that_cannot_be_read_is_told(build: Any) -> None:
+    with pytest.raises(ChainruleError, match=r"needs a type in the words of|is no class of"):
+        verbs_of(Recipe("odd", "x", "x", "x", build))
 
 
 def test_options_are_bound() -> None:

@@ -10,10 +10,9 @@ import pytest
 
 from chainrule import api
 from chainrule.core.data_words import request_of
-from chainrule.core.discovery import get_recipe
+from chainrule.core.discovery import all_kinds, get_recipe
 from chainrule.core.errors import UserError
 from chainrule.data.check import check
-from chainrule.data.kinds.kind import all_kinds
 from chainrule.data.kinds.recognition import expect_kind, look, recognise
 from chainrule.data.layout import layout_of
 from tests.data.image_sets import write_images

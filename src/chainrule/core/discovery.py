@@ -1,8 +1,9 @@
-"""What the rooms of the families hold: recipes and cards, found in their files. Nothing is registered by hand.
+"""What the rooms hold: recipes, cards and kinds of data, found in their files. Nothing is registered by hand.
 
 A recipe is found in a module `recipes`, or in one of a folder `recipes`, below `chainrule.systems`. These import nothing
 heavy, so all of them are read at once. A card stands at the end of its network's file, which imports PyTorch, so that
-only files whose text has a card are imported, and for one card those first that have its name in them.
+only files whose text has a card are imported, and for one card those first that have its name in them. A kind of data
+stands beside its readers, in the rooms of the data or in the room of the one family that has it.
 """
 
 from __future__ import annotations
@@ -10,16 +11,18 @@ from __future__ import annotations
 import functools
 import importlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from chainrule.core.card import Card
 from chainrule.core.errors import ChainruleError, unknown
+from chainrule.core.kind import Kind
 from chainrule.core.recipe import Recipe
 
 T = TypeVar("T")
 SYSTEMS = "chainrule.systems"  # by name: nothing here imports upwards
+KINDS = ("chainrule.data", SYSTEMS)  # the rooms that have kinds of data
 
 
 def all_recipes() -> dict[str, Recipe]:
@@ -60,6 +63,12 @@ def get_card(name: str) -> Card:
     if name not in found:
         raise unknown("there is no model", name, sorted(found))
     return found[name]
+
+
+@functools.cache
+def all_kinds() -> Mapping[str, Kind]:
+    """Every kind of data by its name."""
+    return {kind.name: kind for kind in find_records(Kind, KINDS)}
 
 
 def _cards_in(modules: Iterable[str]) -> dict[str, Card]:

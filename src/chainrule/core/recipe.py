@@ -76,7 +76,7 @@ class Recipe:
 
     def model_for(self, settings: Mapping[str, Any]) -> str | None:
         """The name of the model that a run with these settings trains."""
-        return settings[self.model_setting] if self.model_setting else self.model
+        return settings.get(self.model_setting, self.model) if self.model_setting else self.model
 
     @property
     def summary(self) -> str:

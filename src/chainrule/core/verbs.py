@@ -21,7 +21,7 @@ from typing import Any
 
 from chainrule.core import settings
 from chainrule.core.discovery import get_recipe
-from chainrule.core.errors import UserError
+from chainrule.core.errors import ChainruleError, UserError
 from chainrule.core.recipe import Recipe
 
 ANSWERS = ("predict", "generate")  # the verbs that have options
@@ -93,8 +93,11 @@ def _task_class(build: Callable[..., Any]) -> ast.ClassDef:
     tree = _tree(module)
     imported = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
     origin = next((n.module for n in imported if n.module and any(a.name == name for a in n.names)), module)
-    found = _tree(origin) if origin != module else tree
-    return next(node for node in ast.walk(found) if isinstance(node, ast.ClassDef) and node.name == name)
+    classes = (node for node in ast.walk(_tree(origin) if origin != module else tree) if isinstance(node, ast.ClassDef))
+    found = next((node for node in classes if node.name == name), None)
+    if found is None:
+        raise ChainruleError(f"{build.__module__}: {build.__name__} returns {name}, which is no class of {origin}")
+    return found
 
 
 def _tree(module: str) -> ast.Module:
@@ -105,13 +108,17 @@ def _tree(module: str) -> ast.Module:
 
 
 def _verb(method: ast.FunctionDef) -> Verb:
-    options = {}
-    for argument, default in zip(method.args.kwonlyargs, method.args.kw_defaults, strict=True):
-        assert argument.annotation is not None and default is not None, argument.arg
-        options[argument.arg] = inspect.Parameter(
-            argument.arg,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=ast.literal_eval(default),
-            annotation=settings.annotation_of(ast.unparse(argument.annotation)),
-        )
-    return Verb(options, ast.get_docstring(method) or "")
+    pairs = zip(method.args.kwonlyargs, method.args.kw_defaults, strict=True)
+    return Verb({a.arg: _option(a, default, method.name) for a, default in pairs}, ast.get_docstring(method) or "")
+
+
+def _option(argument: ast.arg, default: ast.expr | None, method: str) -> inspect.Parameter:
+    try:
+        annotation = settings.annotation_of(ast.unparse(argument.annotation or ast.Name("None")))
+        value = ast.literal_eval(default or ast.Name("none"))
+    except (NameError, ValueError) as error:
+        raise ChainruleError(
+            f"the option {argument.arg!r} of {method} needs a type in the words of chainrule.core.settings and a literal "
+            f"as its default: {error}"
+        ) from None
+    return inspect.Parameter(argument.arg, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=annotation)

@@ -12,7 +12,7 @@ from chainrule.data.layout import Place
 def check(place: Place, target: str | None) -> dict[str, Any]:
     """What a path (or a known data set's name, or several sources) is, as plain JSON.
 
-    Keys: `kind` (a name of `chainrule.data.kinds.kind.all_kinds`), `where`, counts of each split as found, `made`
+    Keys: `kind` (a name of `chainrule.core.discovery.all_kinds`), `where`, counts of each split as found, `made`
     (what training would hold out), and by kind `classes`, `channels`, `sizes`, `columns`, `characters`.
 
     Args:

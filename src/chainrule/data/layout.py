@@ -19,6 +19,7 @@ from chainrule.core.errors import UserError
 from chainrule.data.catalog.record import Source
 from chainrule.data.catalog.sources import SOURCES, resolve
 from chainrule.data.given.source import GivenSource
+from chainrule.data.tables.arrow_tables import hub_splits
 from chainrule.data.tables.cells import Cells
 from chainrule.data.tables.table_files import READERS, read_cells, read_head, table_ending
 
@@ -129,6 +130,9 @@ def layout_of(place: Place) -> Layout:
         return Layout(place, "cifar10", {"train": place / CIFAR10_FOLDER})
     tables = {name: file for name in SPLITS if (file := _table_of_split(place, name)) is not None}
     if "train" in tables:
+        return Layout(place, "csv", tables)
+    tables = hub_splits(place)
+    if tables:
         return Layout(place, "csv", tables)
     if any(place.glob("*.tar")):
         return Layout(place, "shards", {"train": place})

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError, unknown
+from chainrule.core.own_code.given import is_own
 from chainrule.core.recipe import Recipe
 from chainrule.core.task import HasClasses, HasImages, HasNumParameters, HasTrainingBatch, Predicts, Prepares
 from chainrule.core.version import __version__
@@ -128,13 +129,21 @@ def _of_run(run: Run, card: Card | None, inputs: list[str], target: int | str | 
     return {
         "title": run.folder.resolve().name,
         "subtitle": f"{run.recipe.name}: {run.recipe.task}",
-        "source": card.source if card is not None else run.recipe.source,
+        "source": _source(run, card),
         "deviations": list(card.deviations) if card is not None else [],
         "training_batch": _training_batch(run, task),
         "networks": networks,
         "looked": looked,
         "note": note,
     }
+
+
+def _source(run: Run, card: Card | None) -> str:
+    """Where the network comes from: a paper, or the user's own file."""
+    named = run.record["settings"].get(run.recipe.model_setting or "")
+    if is_own(named):
+        return f"a network of your own, {named}"
+    return card.source if card is not None else run.recipe.source
 
 
 def _attribution_settings(task: object, target: int | str | None) -> dict[str, Any]:

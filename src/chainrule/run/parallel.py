@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.device import World
+from chainrule.core.errors import UserError
 from chainrule.run.checkpoint.sharded import read, whole
 from chainrule.run.checkpoint.tree import InParts, is_sharded
 
@@ -82,7 +83,16 @@ def load_state(part: Any, state: dict[str, Any]) -> None:
     else:
         state = whole(state)
     read(reads)
-    part.load_state_dict(state)
+    try:
+        part.load_state_dict(state)
+    except RuntimeError as error:
+        if not isinstance(part, nn.Module):
+            raise
+        raise UserError(
+            "these are the weights of another network than that which was built",
+            found=" ".join(str(error).split())[:300],
+            cure="the network as it was when the run began, the user's own too",
+        ) from error
 
 
 def load_part(module: nn.Module, state: dict[str, Tensor]) -> None:

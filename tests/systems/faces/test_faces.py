@@ -431,6 +431,10 @@ def test_a_gallery(folder: Path, tmp_path: Path) -> None:
     answers = chainrule.predict(folder, [*asked, str(gallery)], device="cpu")
     assert [answer["person"] for answer in answers] == ["Herr 61", "王", "nobody in the gallery"]
     assert answers[0]["nearest"].startswith(str(gallery / "Herr 61")) and len(answers[0]["top"]) == 5
+    (tmp_path / "list.csv").write_text("name,path\na,61.png\nb,70.png\n", "utf-8")
+    listed = chainrule.predict(folder, [str(tmp_path / "list.csv"), str(gallery)], top=2, threshold=1e9, device="cpu")
+    assert [answer["name"] for answer in listed] == ["a", "b"] and [len(answer["top"]) for answer in listed] == [2, 2]
+    assert listed[0]["person"] == "Herr 61" and listed[1]["person"] != "nobody in the gallery"
     spread = list(answers[2]["top"].values())
     assert spread == sorted(spread) and answers[2]["squared_distance"] == spread[0] > answers[2]["threshold"]
 

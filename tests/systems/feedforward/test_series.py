@@ -246,6 +246,10 @@ def test_a_forecast_from_a_file_and_from_numbers_agree(small: Path) -> None:
     assert (
         answers[0]["forecast"] == answers[1]["forecast"] == answers[2]["forecast"] and len(answers[0]["forecast"]) == 3
     )
+    Path("list.csv").write_text("path,shop\none.csv,north\ntwo.csv,south\n")
+    longer = chainrule.predict(small, ["list.csv"], horizon=5, device="cpu")
+    assert [answer["shop"] for answer in longer] == ["north", "south"] and len(longer[0]["forecast"]) == 5
+    assert longer[0]["forecast"][:3] == answers[0]["forecast"]
 
 
 LOGS = SeriesSpec(

@@ -162,6 +162,9 @@ def test_predict(trained, tmp_path):
     assert of_text["characters"] == 14 and of_text["perplexity"] == pytest.approx(math.exp(of_text["loss"]), rel=1e-4)
     assert "loss" not in one and abs(sum(one["next"].values()) - 1) < 0.5
     json.dumps([of_file, of_text, one], allow_nan=False)
+    (tmp_path / "texts.csv").write_text("id,text\n7,to be or not t\n", encoding="utf-8")
+    (row,) = api.predict(trained, [str(tmp_path / "texts.csv")], top=1)
+    assert row["id"] == "7" and row["loss"] == of_text["loss"] and list(row["next"]) == ["o"]
 
 
 def test_losses_are_those_of_one_unbroken_reading(trained):

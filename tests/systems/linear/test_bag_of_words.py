@@ -234,6 +234,9 @@ def test_each_estimator_learns_the_users_texts(settings: dict, tmp_path: Path) -
     answers = chainrule.predict(tmp_path / "run", asked, device="cpu")
     assert [a["class"] for a in answers] == ["bad", "good", "bad", "good"]
     assert {"dull", "cold"} <= set(answers[0]["spoke"]) and answers[2]["input"].endswith("mine.csv, line 2")
+    (few,) = chainrule.predict(tmp_path / "run", asked[:1], words=1, top=1, device="cpu")
+    assert few["spoke"].items() <= answers[0]["spoke"].items() and len(few["spoke"]) == len(few["top"]) == 1
+    assert answers[2]["number"] == "1" and answers[2]["text"] == "so dull"
     assert ("probability" in answers[0]) == (settings["estimator"] != "svm") == ("loss" in run.result()["metrics"])
     words = next(f for f in Run.load(tmp_path / "run", "cpu").open_task().figures() if f.title.startswith("Words"))
     spoken = {name: said.split(", ") for name, said in words.table[1:]}

@@ -77,6 +77,17 @@ class OwnCode:
         self.record.setdefault("code", {})[setting] = asdict(file)
         return found
 
+    def expect_defaults(self, setting: str, names: Sequence[str], build: Callable[..., Any]) -> None:
+        """UserError where settings have another value than the recipe's default, and no meaning beside code of the user's own."""
+        settings, known = self.record["settings"], parameters(build)
+        moved = [name for name in names if _plain(settings.get(name)) != _plain(known[name].default)]
+        if moved and self.asked:
+            raise UserError(
+                f"{', '.join(moved)} {'has' if len(moved) == 1 else 'have'} no meaning beside a {setting} of your own",
+                found=" ".join(f"{name}={settings[name]}" for name in moved),
+                expected=f"{setting}={settings[setting]} without",
+            )
+
     def _file(self, setting: str, text: str) -> tuple[Path, str]:
         """The file to run and the name in it."""
         kept = self.record.get("code", {}).get(setting)
@@ -107,6 +118,10 @@ class OwnCode:
                 else f"the old one, or: --code {recorded.file}",
             )
         return place, recorded.name
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def is_own(text: object) -> bool:

@@ -66,7 +66,7 @@ def map_decoded(
     growing = place.with_name(f".{place.name}.{os.getpid()}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        _make_room(place.parent, int(np.prod(shape)))
+        make_room(place.parent, int(np.prod(shape)))
         mapped = np.lib.format.open_memmap(growing, "w+", np.uint8, shape)
     except OSError:
         return None
@@ -108,7 +108,7 @@ def _key(files: Sequence[ImageFile], size: int, channels: int, margin: float | N
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _make_room(folder: Path, wanted: int) -> None:
+def make_room(folder: Path, wanted: int) -> None:
     """Removes what was least lately used until what stays and what comes are within the bound; and what a kill left."""
     for growing in folder.glob(".*.npy.*"):
         if growing.stat().st_mtime < time.time() - LEFT_S:
@@ -119,3 +119,4 @@ def _make_room(folder: Path, wanted: int) -> None:
         total += file.stat().st_size
         if total > MOST_BYTES:
             file.unlink(missing_ok=True)
+            file.with_suffix(".json").unlink(missing_ok=True)  # what a text's codes mean

@@ -20,7 +20,10 @@ PATH_COLUMN = "path"
 def read_csv_images(layout: Layout, target: str | None) -> RawImageSet:
     """A table of images, or a folder with train.csv (and val.csv, test.csv); paths are below the folder of their table."""
     header, train = layout.tables["train"].header, layout.tables["train"].rows
-    label = target or ("label" if "label" in header else header[-1])
+    plain = [name for name in header if name not in layout.tables["train"].images]
+    if not plain:
+        raise UserError("the table has no column of labels beside its images", where=layout.tables["train"].origin)
+    label = target or ("label" if "label" in header else plain[-1])
     place = column_of(label, header, layout.tables["train"].origin)
     classes = sort_labels({row[place] for row in train})
     splits = {}
@@ -45,7 +48,9 @@ def read_csv_images(layout: Layout, target: str | None) -> RawImageSet:
                     found=row[place],
                 )
         labels = np.array([classes.index(row[place]) for row in rows], dtype=np.int64)
-        if PATH_COLUMN in header:
+        if cells.images:
+            splits[split] = RawImages(labels, files=next(iter(cells.images.values())))
+        elif PATH_COLUMN in header:
             splits[split] = RawImages(labels, files=_paths(cells))
         else:
             pixels = _pixels(cells, [columns.index(c) for c in header if c != label])

@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from chainrule.core.kind import Kind, Match, Miss, Row
 from chainrule.data.images.check import NAMED, expect_readable, sizes_of
 from chainrule.data.images.csv_images import PATH_COLUMN
 from chainrule.data.images.decoding import SUFFIXES, is_hidden
 from chainrule.data.images.files import read_images
 from chainrule.data.images.labelled_files import ROLES
 from chainrule.data.images.loading import check_labels, usual_channels
+from chainrule.data.images.packed import PackedImage
 from chainrule.data.images.raw import RawImageSet
 from chainrule.data.images.spec import ImageSpec
 from chainrule.data.images.unlabelled import is_unlabelled
-from chainrule.data.kinds.kind import Kind, Match, Miss, Row
 from chainrule.data.layout import Layout, subfolders
 from chainrule.data.npz import rank_of_inputs
 from chainrule.data.splits import held_out_counts
@@ -64,6 +65,8 @@ def _in_table(layout: Layout, target: str | None) -> Match | Miss:
     head = layout.head
     if head is None:
         return Miss()
+    if head.images:
+        return Match("a table of images")
     if PATH_COLUMN in head.header:
         return Match("a list of image files")
     if _holds_pixels(head, target):
@@ -134,7 +137,12 @@ def _too_deep(layout: Layout, raw: RawImageSet) -> dict[str, Any]:
 def _passed_over(layout: Layout, raw: RawImageSet) -> dict[str, Any]:
     """The files of a folder that training would not look at, counted by ending; nothing where there are none."""
     taken, place = {file for part in raw.splits.values() for file in part.files}, layout.place
-    if not taken or not isinstance(place, Path) or not place.is_dir() or layout.form == "shards":
+    if (
+        not taken
+        or not isinstance(place, Path)
+        or not place.is_dir()
+        or any(isinstance(file, PackedImage) for file in taken)
+    ):
         return {}
     others = Counter(
         f"a {f.suffix.lower()} outside the class folders"
@@ -186,9 +194,11 @@ IMAGES = Kind(
         ),
         Row(
             "images in a list",
-            "a table with a column `path` and a column `label`; or `--data images=DIR --data labels=FILE`",
+            "a table with a column `path` and a column `label`, or with the images in it, as a folder of Hugging Face's "
+            "`datasets` has; or `--data images=DIR --data labels=FILE`",
             "列在表里的图像",
-            "含 `path` 列和 `label` 列的表格；或 `--data images=文件夹 --data labels=文件`",
+            "含 `path` 列和 `label` 列的表格，或图像就存在其中的表格（如 Hugging Face `datasets` 的文件夹）；"
+            "或 `--data images=文件夹 --data labels=文件`",
         ),
         Row(
             "images in shards",

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from chainrule.core.data_request import DataRequest
-from chainrule.core.discovery import all_recipes
+from chainrule.core.discovery import all_kinds, all_recipes
 from chainrule.core.errors import UserError
+from chainrule.core.kind import Kind, Match, Miss
 from chainrule.core.recipe import Recipe
-from chainrule.data.kinds.kind import Kind, Match, Miss, all_kinds
 from chainrule.data.layout import Layout, Place, layout_of
 
 _NEAR_MISSES = 3  # that one message tells

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.core.errors import UserError
-from chainrule.data.kinds.kind import Kind, Match, Miss, Row
+from chainrule.core.kind import Kind, Match, Miss, Row
 from chainrule.data.layout import Layout
 from chainrule.data.npz import rank_of_inputs
 from chainrule.data.splits import held_out_counts

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.errors import UserError
-from chainrule.data.kinds.kind import Kind, Match, Miss, Row
+from chainrule.core.kind import Kind, Match, Miss, Row
 from chainrule.data.layout import Layout
 from chainrule.data.text.characters import TextSpec, read_texts
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.core.kind import Kind, Match, Miss, Row
 from chainrule.data.images.check import expect_readable, sizes_of
 from chainrule.data.images.loading import usual_channels
 from chainrule.data.images.raw import RawImageSet
 from chainrule.data.images.spec import ImageSpec
 from chainrule.data.images.unlabelled import is_unlabelled, read_unlabelled
 from chainrule.data.kinds.images import ask, count_images, write_image
-from chainrule.data.kinds.kind import Kind, Match, Miss, Row
 from chainrule.data.layout import Layout
 
 

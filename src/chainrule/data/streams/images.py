@@ -29,10 +29,10 @@ def to_stored(
         if not _is_mapped(part.arrays) or part.arrays.shape[1:] != (size, size, channels):
             return None
         return StoredImages(rows_of(part.arrays), len(part.arrays), shape)
-    if part.files and isinstance(part.files[0], PackedImage):
-        return StoredImages(
-            _Decoder(part.files, size, channels, margin, border), len(part.files), shape, identity=_identity(part.files)
-        )
+    packed = [file for file in part.files if isinstance(file, PackedImage)]
+    if packed and len(packed) == len(part.files):
+        read = _Decoder(packed, size, channels, margin, border)
+        return StoredImages(read, len(packed), shape, identity=_identity(packed))
     mapped = map_decoded(part.files, size, channels, margin, border)
     return None if mapped is None else StoredImages(rows_of(mapped), len(mapped), shape)
 
@@ -58,8 +58,9 @@ class _Decoder:
         return torch.from_numpy(out).permute(0, 3, 1, 2)  # (b, H, W, C) -> (b, C, H, W)
 
 
-def _identity(files: Sequence[ImageFile]) -> Tensor:
+def _identity(files: Sequence[PackedImage]) -> Tensor:
     """A number (N,) for each packed image that changes with its shard's name, its own, its place and its length."""
-    texts = [f"{f.container.name}\0{f.name}\0{f.offset}\0{f.size}" for f in files if isinstance(f, PackedImage)]
-    digests = [hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts]
+    texts = [f"{f.container.name}\0{f.name}\0{f.offset}\0{f.size}\0".encode() for f in files]
+    contents = [f.content or b"" for f in files]
+    digests = [hashlib.blake2b(t + c, digest_size=8).digest() for t, c in zip(texts, contents, strict=True)]
     return torch.from_numpy(np.frombuffer(b"".join(digests), np.int64).copy())

@@ -8,12 +8,13 @@ import io
 import math
 import re
 import zlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from chainrule.core.errors import UserError
+from chainrule.data.images.packed import ImageFile
 
 _SHEET = re.compile(r"(.*\.xlsx(?:\.gz)?)#(.+)", re.IGNORECASE)  # FILE.xlsx#SHEET names one sheet of a workbook
 
@@ -29,6 +30,7 @@ class Cells:
         origin: what it was read from.
         unit: what `lines` counts: lines of a text, rows of a sheet or of a file without lines.
         folder: where the files lie that its cells name.
+        images: of columns that hold images, these.
     """
 
     header: list[str]
@@ -37,6 +39,7 @@ class Cells:
     origin: str
     unit: str = "line"
     folder: Path = Path()
+    images: Mapping[str, Sequence[ImageFile]] = field(default_factory=dict)
 
     def where(self, row: int) -> str:
         return f"{self.origin}, {self.unit} {self.lines[row]}"

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chainrule.core.errors import UserError
+from chainrule.data.tables.arrow_tables import read_arrow, read_parquet
 from chainrule.data.tables.cells import Cells, open_bytes, split_sheet
 from chainrule.data.tables.csv_files import read_csv
-from chainrule.data.tables.typed_files import read_jsonl, read_parquet, read_xlsx
+from chainrule.data.tables.typed_files import read_jsonl, read_xlsx
 
 
 def table_ending(place: Path) -> str | None:
@@ -75,5 +76,6 @@ READERS: dict[str, Callable[[Path], Cells]] = {
     ".jsonl": read_jsonl,
     ".ndjson": read_jsonl,
     ".parquet": read_parquet,
+    ".arrow": read_arrow,
     ".xlsx": read_xlsx,
 }

@@ -1,4 +1,4 @@
-"""Readers of tables whose values have types: JSON lines, Parquet, sheets of Excel. The libraries are the extra `tables`."""
+"""Readers of tables whose values have types: JSON lines, sheets of Excel. The libraries are the extra `tables`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.errors import UserError, missing_extra
-from chainrule.data.tables.cells import Cells, cell_text, cells_of_columns, checked, open_bytes, split_sheet, unreadable
+from chainrule.data.tables.cells import Cells, cell_text, checked, open_bytes, split_sheet, unreadable
 
 _DAMAGED = "the file is damaged or cut short: copy or write it again"
 
@@ -39,25 +39,6 @@ def read_jsonl(file: Path) -> Cells:
     header = list(columns)
     rows = [[values.get(name, "") for name in header] for values in found]
     return checked(Cells(header, rows, lines, str(file), folder=file.parent))
-
-
-def read_parquet(file: Path) -> Cells:
-    """All columns of a Parquet file; rows are counted from 1."""
-    table = parquet_table(file)
-    return cells_of_columns(table.column_names, (c.to_pylist() for c in table.columns), str(file), file.parent)
-
-
-def parquet_table(file: Path) -> Any:
-    """A Parquet file as a `pyarrow.Table`; UserError where it cannot be read."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise missing_extra("pyarrow", "tables") from None
-    try:
-        return pyarrow.parquet.ParquetFile(open_bytes(file)).read()
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise unreadable(file, error, _DAMAGED) from None
 
 
 def read_xlsx(place: Path) -> Cells:

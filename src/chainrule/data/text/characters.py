@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +22,11 @@ from chainrule.data.layout import Place, joined, layout_of
 from chainrule.data.samplers import Windows
 from chainrule.data.spec import Spec
 from chainrule.data.splits import fingerprint
-from chainrule.data.utf8 import not_utf8
+from chainrule.data.streams.memory import choose_memory
+from chainrule.data.streams.text import map_codes
+from chainrule.data.utf8 import BYTE_ORDER_MARK, not_utf8
 
+BYTES_EACH = 8  # of memory for a byte of text, while it is encoded: itself, its code points, its codes
 FILES = {"train": ("train.txt",), "val": ("val.txt", "valid.txt"), "test": ("test.txt",)}
 
 
@@ -59,21 +64,36 @@ def load_text(
         characters: use only so many characters from the beginning (0: all).
     """
 
+    def fits(wanted: int) -> bool:
+        choice = choose_memory(wanted, request.record.get("in_memory"))
+        request.record["in_memory"] = choice
+        return choice["chosen"]
+
     def read() -> tuple[TextSpec, dict[str, TextSplit]]:
-        return read_text_splits(
-            request, request.share("val", val_fraction), request.share("test", test_fraction), characters
-        )
+        shares = request.share("val", val_fraction), request.share("test", test_fraction)
+        return read_text_splits(request, *shares, characters, fits)
 
     return dataset_of(request, TextSpec, read)
 
 
 def read_text_splits(
-    source: Place, val_fraction: float, test_fraction: float, characters: int
+    source: Place, val_fraction: float, test_fraction: float, characters: int, fits: Callable[[int], bool] | None = None
 ) -> tuple[TextSpec, dict[str, TextSplit]]:
-    """Reads, checks and splits; what `load_text` gives a run."""
-    where, texts = read_texts(source)
-    if characters:
-        texts = {name: text[:characters] for name, text in texts.items()}
+    """Reads, checks and splits; what `load_text` gives a run.
+
+    `fits` says whether so many bytes are read into memory; all are where it is not given. What is not stays in the cache
+    as the numbers of its characters.
+    """
+    layout = layout_of(source)
+    files = {} if isinstance(layout.place, Source) or layout.sources else text_files(layout.place)
+    stored: list[str] | None = None
+    if files and fits is not None and not fits(BYTES_EACH * _size(files)):
+        where = str(layout.place)
+        stored, codes = map_codes(files, characters, encode)
+        texts: dict[str, Any] = {**codes}  # the text itself, or its codes: both have a length and slices
+    else:
+        where, plain = read_texts(layout)
+        texts = {name: text[:characters] if characters else text for name, text in plain.items()}
     made = dict.fromkeys(texts, "as published")
     whole = texts["train"]
     end = len(whole)
@@ -95,10 +115,12 @@ def read_text_splits(
             raise UserError(
                 "there are too few characters", where=f"{name} of {where}", expected="2 or more", found=len(text)
             )
-    vocabulary = sorted(set().union(*texts.values()))
+    vocabulary = sorted(set().union(*texts.values())) if stored is None else stored
     if len(vocabulary) < 2:
         raise UserError("the text has only one distinct character", where=where, found=repr(vocabulary[0]))
-    splits = {name: TextSplit(encode(texts[name], vocabulary, where)) for name in FILES}
+    splits = {
+        name: TextSplit(encode(texts[name], vocabulary, where) if stored is None else texts[name]) for name in FILES
+    }
     spec = TextSpec(
         where=where,
         vocabulary=vocabulary,
@@ -126,24 +148,39 @@ def read_texts(source: Place) -> tuple[str, dict[str, str]]:
         from pydoc_data.topics import topics
 
         return place.name, {"train": "\n".join(topics[name] for name in sorted(topics))}
+    return str(place), {name: _joined_text(files) for name, files in text_files(place).items()}
+
+
+def text_files(place: Path) -> dict[str, list[Path]]:
+    """The files of each split at a path; UserError where there are none, or one is empty."""
     if place.is_file():
-        return str(place), {"train": read_file(place)}
-    named = {name: place / file for name, files in FILES.items() for file in files if (place / file).is_file()}
-    if "train" in named:
-        return str(place), {name: read_file(file) for name, file in named.items()}
-    files = sorted(file for file in place.rglob("*.txt") if file.is_file())
-    if not files:
+        found = {"train": [place]}
+    else:
+        found = {name: [place / f] for name, files in FILES.items() for f in files if (place / f).is_file()}
+        if "train" not in found:
+            found = {"train": sorted(file for file in place.rglob("*.txt") if file.is_file())}
+    if not found["train"]:
         raise UserError("the folder holds no text", where=place, expected="files ending in .txt")
+    for file in (file for files in found.values() for file in files):
+        if file.stat().st_size <= len(BYTE_ORDER_MARK):
+            read_file(file)  # says that it is empty, where it is
+    return found
+
+
+def _size(texts: Mapping[str, Sequence[Path]]) -> int:
+    return sum(file.stat().st_size for files in texts.values() for file in files)
+
+
+def _joined_text(files: Sequence[Path]) -> str:
+    """The files as one text, with a line end between them where it lacks."""
     parts = [read_file(file) for file in files]
-    return str(place), {
-        "train": "".join(part if part.endswith("\n") else part + "\n" for part in parts[:-1]) + parts[-1]
-    }
+    return "".join(part if part.endswith("\n") else part + "\n" for part in parts[:-1]) + parts[-1]
 
 
 def read_file(file: Path) -> str:
     """The text of a file, its line ends as they are; UserError where it is empty or not UTF-8."""
     try:
-        content = file.read_bytes().removeprefix(b"\xef\xbb\xbf")  # the byte-order mark is no character of the text
+        content = file.read_bytes().removeprefix(BYTE_ORDER_MARK)  # the byte-order mark is no character of the text
     except OSError as error:
         raise UserError("a file cannot be read", where=file, found=error.strerror) from None
     if not content:

@@ -11,6 +11,7 @@ from chainrule.core import atomic
 from chainrule.reporting.documents.catalogue import families_table, recipes_page
 from chainrule.reporting.documents.curves import CURVES, curve_of
 from chainrule.reporting.documents.families import ledger_rows, rooms
+from chainrule.reporting.documents.forms import forms_table
 from chainrule.reporting.documents.pages import family_page
 from chainrule.reporting.documents.topics import index_page
 from chainrule.reporting.documents.words import LANGUAGES
@@ -22,7 +23,7 @@ PAGES = "docs/families"
 
 def documents(root: Path) -> dict[str, str]:
     """The text of every generated document by its path in the repository. Of a page that is written by hand
-    (README, docs/architecture.md) a table alone is made."""
+    (README, docs/architecture.md, docs/using.md) a table alone is made."""
     rows = ledger_rows(root)
     made = {"docs/results.md": render(read_entries(root / "docs" / "results"))}
     for language in LANGUAGES:
@@ -30,6 +31,9 @@ def documents(root: Path) -> dict[str, str]:
         made[f"docs/index{language.ending}"] = index_page(language)
         readme = (root / f"README{language.ending}").read_text("utf-8")
         made[f"README{language.ending}"] = filled(readme, "families", families_table(rows, language))
+        using = root / "docs" / f"using{language.ending}"
+        if using.is_file():
+            made[f"docs/using{language.ending}"] = filled(using.read_text("utf-8"), "forms", forms_table(language))
     plan = root / "docs" / "rooms.toml"
     if plan.is_file():
         page = (root / "docs" / "architecture.md").read_text("utf-8")

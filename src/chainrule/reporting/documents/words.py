@@ -24,6 +24,8 @@ class Language:
     index_header: str
     families_header: str
     published: str
+    forms_header: str
+    same: str
 
 
 ENGLISH = Language(
@@ -44,6 +46,8 @@ named (none), the topic belongs to practice.""",
     index_header="| topic | code | try | lecture |",
     families_header="| family | train it | best figure |",
     published="published",
+    forms_header="| what you have | form | goes to |",
+    same="the same",
 )
 
 CHINESE = Language(
@@ -63,6 +67,8 @@ CHINESE = Language(
     index_header="| 主题 | 代码 | 试一试 | 讲 |",
     families_header="| 类别 | 训练命令 | 最好的结果 |",
     published="公开结果",
+    forms_header="| 你有什么 | 形式 | 用于 |",
+    same="同上",
 )
 
 LANGUAGES = (ENGLISH, CHINESE)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.core.kind import Kind, Match, Miss, Row
 from chainrule.data.images.decoding import SUFFIXES
 from chainrule.data.kinds.images import ask, write_image
-from chainrule.data.kinds.kind import Kind, Match, Miss, Row
 from chainrule.data.layout import Layout
 from chainrule.systems.image_synthesis.data import SHIPPED, ContentSpec, read_image
 

@@ -10,7 +10,7 @@ import torch
 from chainrule.core.task import Figure
 from chainrule.reporting import plots
 from chainrule.systems.reinforcement.environments import EnvironmentSpec
-from chainrule.systems.reinforcement.recorder import Episode, frames
+from chainrule.systems.reinforcement.recorder import Episode, Frames
 from chainrule.systems.reinforcement.spaces import ContinuousSpace, Space
 
 SHOWN_IMAGES = 6
@@ -31,7 +31,7 @@ def lines_of_episode(episode: Episode, spec: EnvironmentSpec, title: str) -> lis
 def images_of_episode(episode: Episode, spec: EnvironmentSpec, title: str) -> Figure:
     """A few images of an episode, of steps at even distances."""
     wanted = {round(i * (len(episode) - 1) / max(1, SHOWN_IMAGES - 1)) for i in range(SHOWN_IMAGES)}
-    shown = {step: image for step, image in enumerate(frames(spec, episode)) if step in wanted}
+    shown = {step: image for step, image in enumerate(Frames(spec, episode)) if step in wanted}
     images = torch.stack([torch.from_numpy(image.copy()).permute(2, 0, 1) for image in shown.values()])  # (n, 3, H, W)
     return plots.gallery(images, [f"step {step}" for step in shown], title)
 

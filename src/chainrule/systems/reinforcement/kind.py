@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from chainrule.data.kinds.kind import Kind, Match, Miss, Row
+from chainrule.core.kind import Kind, Match, Miss, Row
 from chainrule.data.layout import Layout
-from chainrule.systems.reinforcement.environments import EnvironmentSpec, environment_spec
+from chainrule.systems.reinforcement.environments import ANYTHING, EnvironmentSpec, environment_spec
 
 _ID = re.compile(r"([\w.]+:)?[\w/.-]+-v\d+$")  # CartPole-v1, ALE/Pong-v5, module:Own-v0
 
@@ -24,12 +24,12 @@ def recognise(layout: Layout, target: str | None) -> Match | Miss:
 
 
 def _read(layout: Layout, target: str | None) -> EnvironmentSpec:
-    return environment_spec(str(layout))
+    return environment_spec(str(layout), ANYTHING)
 
 
 def check(layout: Layout, target: str | None) -> dict[str, Any]:
     """The environment made; the sizes of its spaces, its limits."""
-    spec = environment_spec(str(layout))
+    spec = environment_spec(str(layout), ANYTHING)
     return {
         "kind": "environment",
         "where": spec.id,

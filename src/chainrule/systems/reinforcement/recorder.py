@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -154,22 +155,49 @@ def expect_images(spec: EnvironmentSpec) -> None:
         )
 
 
-def frames(spec: EnvironmentSpec, episode: Episode) -> Iterator[np.ndarray]:
-    """Images uint8 (H, W, 3) of an episode, before each step and after the last, drawn while the same actions are taken."""
-    env = make(spec.id, images=True)
-    env.reset(seed=episode.seed)
-    yield np.asarray(env.render())
-    for action in episode.actions:
-        env.step(action)
+@dataclass(frozen=True)
+class Frames:
+    """The images uint8 (H, W, 3) of an episode, before each step and after the last.
+
+    They are drawn while the same actions are taken after the same reset, each time that they are asked for.
+    """
+
+    spec: EnvironmentSpec
+    episode: Episode
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        env = make(self.spec.id, images=True)
+        env.reset(seed=self.episode.seed)
         yield np.asarray(env.render())
-    env.close()
+        for action in self.episode.actions:
+            env.step(action)
+            yield np.asarray(env.render())
+        env.close()
 
 
-def write_film(images: Iterator[np.ndarray], file: Path, fps: int) -> None:
-    """An animated .gif, each image in 256 colours of its own, or a .png, which loses nothing, of images uint8 (H, W, 3)."""
+@dataclass(frozen=True)
+class _Film:
+    """Images as Pillow takes them, one by one and as often as it asks: from the second on, where the first is apart."""
+
+    frames: Iterable[np.ndarray]
+    colours: int | None  # of an image's own palette
+
+    def __iter__(self) -> Iterator[Image.Image]:
+        return islice(self.all(), 1, None)
+
+    def all(self) -> Iterator[Image.Image]:
+        for frame in self.frames:
+            image = Image.fromarray(np.ascontiguousarray(frame))
+            yield image if self.colours is None else image.quantize(self.colours)
+
+
+def write_film(images: Iterable[np.ndarray], file: Path, fps: int) -> None:
+    """An animated .gif, each image in 256 colours of its own, or a .png, which loses nothing.
+
+    `images` are uint8 (H, W, 3); they are gone through more than once, and not kept.
+    """
     form, buffer = file.suffix.removeprefix("."), io.BytesIO()
-    drawn = (Image.fromarray(np.ascontiguousarray(image)) for image in images)
-    film = (image.quantize(256) for image in drawn) if form == "gif" else drawn
-    first = next(film)
+    film = _Film(images, 256 if form == "gif" else None)
+    first = next(film.all())
     first.save(buffer, format=form, save_all=True, append_images=film, duration=round(1000 / fps), loop=0)
     atomic.write_bytes(file, buffer.getvalue())

@@ -160,7 +160,7 @@ class Acting:
             answer = {"file": str(file), "return": episode.total, "length": len(episode)}
             if video != "no":
                 film = file.with_suffix(f".{video}")
-                recorder.write_film(recorder.frames(spec, episode), film, fps)
+                recorder.write_film(recorder.Frames(spec, episode), film, fps)
                 answer["video"] = str(film)
             made.append(answer)
         return made

@@ -34,6 +34,7 @@ from chainrule.run.run import Run
 from chainrule.tasks.images import figures as class_figures
 from chainrule.tasks.images.deployment import deployable_classifier
 from chainrule.tasks.images.objectives import Criterion, MeanLoss, Objective
+from chainrule.tasks.own.building import learnt_modules
 from chainrule.tasks.own.checks import check_on_batch
 from chainrule.tasks.own.choice import Choice
 from chainrule.tasks.own.metrics import OwnMetrics
@@ -96,10 +97,7 @@ class ImageClassifier:
         self.normalize = normalize or pixel_normalization(run, (data.spec.mean, data.spec.std))
 
     def modules(self) -> dict[str, nn.Module]:
-        """The network, and the loss where it has numbers of its own."""
-        loss = self.criterion
-        learnt = {"loss": loss} if isinstance(loss, nn.Module) and loss.state_dict() else {}
-        return {"model": self.model, **learnt}
+        return learnt_modules(self.model, self.criterion)
 
     def pretrained_modules(self) -> dict[str, nn.Module]:
         return {"model": self.model}

@@ -75,6 +75,17 @@ def build_network(found: Any, offered: Mapping[str, Any], example: Tensor) -> nn
     return network
 
 
+def learnt_modules(model: nn.Module, criterion: object) -> dict[str, nn.Module]:
+    """The modules of a task by name: its network, and its loss where that has numbers of its own."""
+    loss = {"loss": criterion} if isinstance(criterion, nn.Module) and criterion.state_dict() else {}
+    return {"model": model, **loss}
+
+
+def parameters_of(model: nn.Module, criterion: nn.Module | None) -> list[nn.Parameter]:
+    """What an optimiser moves: the parameters of the network, and of a loss that has some."""
+    return [p for module in (model, criterion) if module is not None for p in module.parameters()]
+
+
 def called(network: nn.Module, x: Tensor) -> Any:
     """What the user's network gives for a batch; UserError, with the line of their file, where it fails."""
     try:

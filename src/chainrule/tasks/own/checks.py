@@ -24,6 +24,7 @@ def check_on_batch(
     y: Tensor,
     num_outputs: int,
     autocast: AbstractContextManager[object] | None = None,
+    inner: nn.Module | None = None,
 ) -> list[str]:
     """Tries a copy of the network, and the loss, on a batch; random numbers and the network stay as they are.
 
@@ -33,6 +34,7 @@ def check_on_batch(
         x, y: inputs (B, ...) and targets (B,) of the training data, as training gives them.
         num_outputs: K, the classes; 0 where a number a sample is wanted.
         autocast: under which training computes.
+        inner: the user's part of the network, where something of ours is around it that hides the shape of its answers.
 
     Returns:
         What must be told though it is no mistake, a line each.
@@ -44,7 +46,7 @@ def check_on_batch(
     devices = [x.device] if x.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), torch.enable_grad():
         tried = _copied(network)
-        _check_answers(tried.eval(), x, num_outputs)
+        _check_answers(tried.eval() if inner is None else _copied(inner).eval(), x, num_outputs)
         with autocast or nullcontext():
             return _check_learning(tried.train(), copy.deepcopy(criterion), x, y)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,14 @@ from chainrule.data.tables.new_rows import asked_rows, read_labelled, read_rows
 from chainrule.data.tables.spec import TableSpec
 from chainrule.reporting import plots as figures
 from chainrule.run.run import Run
+from chainrule.tasks.own.building import learnt_modules
+from chainrule.tasks.own.metrics import OwnMetrics
 from chainrule.tasks.ranking import best_classes
 from chainrule.tasks.tables import figures as row_figures
 from chainrule.tasks.tables.evaluation import deployable_row_model, evaluate_rows, selection_protocol
 from chainrule.tasks.tables.training import Learn
+
+KNOWN = {"accuracy": False, "error": True, "loss": True}  # its metrics, and whether lower is better
 
 
 class TableClassifier:
@@ -36,6 +40,8 @@ class TableClassifier:
         learn: how it learns: `grid_search`, `fit_by_sgd`.
         probabilistic: whether a softmax of the scores is a probability, so that the loss means something.
         how: what the protocol says of the learning beyond who chose.
+        criterion: what the metric `loss` is the mean of, by default cross entropy; its own numbers are saved with the model.
+        metrics: of the user's own, beside those that it has.
     """
 
     def __init__(
@@ -47,13 +53,19 @@ class TableClassifier:
         learn: Learn,
         probabilistic: bool = True,
         how: str = "",
+        criterion: Callable[[Tensor, Tensor], Tensor] | None = None,
+        metrics: OwnMetrics | None = None,
     ) -> None:
         self.run, self.data, self.model, self.learn = run, data, model, learn
+        self.criterion, self.metrics = criterion, metrics
         self.probabilistic, self.how = probabilistic, how
         self.classes: list[str] = data.spec.class_names
         self.dtype: torch.dtype = getattr(torch, data.spec.dtype)
 
     def modules(self) -> dict[str, nn.Module]:
+        return learnt_modules(self.model, self.criterion)
+
+    def pretrained_modules(self) -> dict[str, nn.Module]:
         return {"model": self.model}
 
     def train(self, run: Run) -> None:
@@ -76,11 +88,16 @@ class TableClassifier:
         """Accuracy and error, and the mean negative log-probability in nats where the model has probabilities."""
         return self._metrics(self.scores(split.x), split.y)
 
+    @torch.no_grad()
     def _metrics(self, scores: Tensor, y: Tensor | None) -> dict[str, float]:
         assert y is not None
         accuracy = float((scores.argmax(1) == y).double().mean())
         loss = {"loss": float(nn.functional.cross_entropy(scores.double(), y))} if self.probabilistic else {}
-        return {"accuracy": accuracy, "error": 1.0 - accuracy, **loss}
+        if self.criterion is not None:
+            device = self.run.device
+            loss = {"loss": float(self.criterion(scores.to(device), y.to(device)).double().mean())}
+        own = self.metrics(scores, y) if self.metrics is not None else {}
+        return {"accuracy": accuracy, "error": 1.0 - accuracy, **loss, **own}
 
     @torch.inference_mode()
     def scores(self, x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,13 @@ from chainrule.data.tables.loading import TableSplit
 from chainrule.data.tables.new_rows import asked_rows, read_labelled, read_rows
 from chainrule.data.tables.spec import TableSpec
 from chainrule.run.run import Run
+from chainrule.tasks.own.building import learnt_modules
+from chainrule.tasks.own.metrics import OwnMetrics
 from chainrule.tasks.tables import figures as row_figures
 from chainrule.tasks.tables.evaluation import deployable_row_model, evaluate_rows, selection_protocol
 from chainrule.tasks.tables.training import Learn
+
+KNOWN = {"mse": True, "rmse": True, "mae": True, "r2": False}  # its metrics, and whether lower is better
 
 
 class TableRegressor:
@@ -32,15 +36,29 @@ class TableRegressor:
         model: the module.
         learn: how it learns: `grid_search`, `fit_by_sgd`.
         how: what the protocol says of the learning beyond who chose.
+        criterion: of the user's own; its mean is the metric `loss`, and its own numbers are saved with the model.
+        metrics: of the user's own, beside those that it has.
     """
 
     def __init__(
-        self, run: Run, *, data: Dataset[TableSpec, TableSplit], model: nn.Module, learn: Learn, how: str = ""
+        self,
+        run: Run,
+        *,
+        data: Dataset[TableSpec, TableSplit],
+        model: nn.Module,
+        learn: Learn,
+        how: str = "",
+        criterion: Callable[[Tensor, Tensor], Tensor] | None = None,
+        metrics: OwnMetrics | None = None,
     ) -> None:
         self.run, self.data, self.model, self.learn, self.how = run, data, model, learn, how
+        self.criterion, self.metrics = criterion, metrics
         self.dtype: torch.dtype = getattr(torch, data.spec.dtype)
 
     def modules(self) -> dict[str, nn.Module]:
+        return learnt_modules(self.model, self.criterion)
+
+    def pretrained_modules(self) -> dict[str, nn.Module]:
         return {"model": self.model}
 
     def train(self, run: Run) -> None:
@@ -50,7 +68,7 @@ class TableRegressor:
         if data is not None:
             return self.measure(read_labelled(data, self.run.data.target, self.data.spec, self.dtype))
         self._test_answers = self.answers(self.data.test.x)  # kept for the figures
-        return _metrics(self._test_answers, self.data.test.y)
+        return self._metrics(self._test_answers, self.data.test.y)
 
     def protocol(self) -> str:
         return selection_protocol(self.run, self.data.spec, self.how)
@@ -61,7 +79,16 @@ class TableRegressor:
 
     def measure(self, split: TableSplit) -> dict[str, float]:
         """Mean squared and absolute error, their root, and the share of the variance explained."""
-        return _metrics(self.answers(split.x), split.y)
+        return self._metrics(self.answers(split.x), split.y)
+
+    @torch.no_grad()
+    def _metrics(self, answers: Tensor, y: Tensor | None) -> dict[str, float]:
+        assert y is not None
+        found = _errors(answers.double(), y.double())
+        if self.criterion is not None:
+            device = self.run.device
+            found["loss"] = float(self.criterion(answers.to(device), y.to(device)).double().mean())
+        return found | (self.metrics(answers, y) if self.metrics is not None else {})
 
     @torch.inference_mode()
     def answers(self, x: Tensor) -> Tensor:
@@ -96,9 +123,8 @@ class TableRegressor:
         return self.answers(self.data.test.x)
 
 
-def _metrics(answers: Tensor, y: Tensor | None) -> dict[str, float]:
-    assert y is not None
-    residual, y = (answers.double() - y.double()), y.double()
+def _errors(answers: Tensor, y: Tensor) -> dict[str, float]:
+    residual = answers - y
     mse = float(residual.square().mean())
     variance = float((y - y.mean()).square().mean())
     explained = {"r2": 1.0 - mse / variance} if variance > 0 else {}

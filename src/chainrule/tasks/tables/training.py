@@ -21,7 +21,10 @@ from chainrule.nn.fitted import Fitted
 from chainrule.optim.policies import fixed
 from chainrule.optim.schedule import as_schedule
 from chainrule.run.run import Run
+from chainrule.tasks.own.checks import check_on_batch
 from chainrule.tasks.own.choice import Choice
+
+TRIED = 64  # rows that a network of the user's own is tried on
 
 
 class RowTask(Protocol):
@@ -117,6 +120,30 @@ def fit_by_sgd(
             )
 
     return learn
+
+
+def tried_first(
+    learn: Learn, criterion: Callable[[Any, Tensor], Tensor], num_outputs: int, inner: nn.Module | None = None
+) -> Learn:
+    """The same where network or loss are the user's own: first they are tried on some rows.
+
+    Args:
+        learn: how the task learns then.
+        criterion: (answers, targets) to a loss per sample (B,).
+        num_outputs: the classes; 0 for a number a row.
+        inner: the user's part of the network.
+    """
+
+    def trying(run: Run, task: RowTask) -> None:
+        train = task.data.train
+        assert train.y is not None
+        if not any(hasattr(p, "full_tensor") for p in task.model.parameters()):  # a sharded one cannot be copied
+            x, y = train.x[:TRIED].to(run.device), train.y[:TRIED].to(run.device)
+            for note in check_on_batch(task.model, criterion, x, y, num_outputs, run.autocast(), inner):
+                run.progress.line(note)
+        learn(run, task)
+
+    return trying
 
 
 def _fit_preprocess(model: nn.Module, x: Tensor) -> Tensor:

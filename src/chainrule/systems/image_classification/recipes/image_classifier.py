@@ -21,10 +21,8 @@ if TYPE_CHECKING:
     from chainrule.run.run import Run
     from chainrule.tasks.images.classification import ImageClassifier
     from chainrule.tasks.images.objectives import Criterion, Objective
-    from chainrule.tasks.own.criterion import OwnCriterion
 
 Optimizer = Literal["sgd", "nesterov", "adam", "adamw"]
-LABEL_SMOOTHING = 0.1
 
 
 @recipe(
@@ -64,7 +62,7 @@ def image_classifier(
     colour: Fraction = 0.2,
     cutout: Fraction = 0.0,
     mixup: NonNegative = 0.0,
-    label_smoothing: Fraction = LABEL_SMOOTHING,
+    label_smoothing: Fraction = 0.1,
     heads: NonNegative = 0.0,
     balance: Literal["none", "loss"] = "none",
     grow: tuple[Count, ...] | None = None,
@@ -111,6 +109,7 @@ def image_classifier(
     from chainrule.tasks.images.classification import ALL_KNOWN, KNOWN, ImageClassifier, descend, try_and_descend
     from chainrule.tasks.images.objectives import MeanLoss, MixupLoss, ThawingObjective
     from chainrule.tasks.own.choice import read_choice
+    from chainrule.tasks.own.criterion import OwnCriterion
     from chainrule.tasks.own.metrics import own_metrics
 
     own_network, own_loss = run.own.get("network"), run.own.get("loss")  # what is wrong in a file is told first
@@ -130,7 +129,8 @@ def image_classifier(
     else:
         model, memory_format = _own_network(run, own_network, form)
     if own_loss is not None:
-        criterion: Criterion = _own_criterion(run, own_loss, form, label_smoothing, balance, heads)
+        run.own.expect_defaults("loss", ("label_smoothing", "balance", "heads"), run.recipe.build)
+        criterion: Criterion = OwnCriterion(own_loss, form, run.world.size).to(run.device)
     else:
         criterion = _criterion(run, data, label_smoothing, balance, heads)
     rule = optimizer_of(
@@ -246,22 +246,6 @@ def _own_network(run: Run, found: Any, form: dict[str, int]) -> tuple[nn.Module,
     if memory_format == torch.contiguous_format:
         model = model.to(memory_format=memory_format)  # type: ignore[call-overload]
     return model, memory_format
-
-
-def _own_criterion(
-    run: Run, found: Any, form: dict[str, int], label_smoothing: float, balance: str, heads: float
-) -> OwnCriterion:
-    """The user's loss on the run's device; what the settings say of cross entropy has no place in it."""
-    from chainrule.core.errors import UserError
-    from chainrule.tasks.own.criterion import OwnCriterion
-
-    if (label_smoothing, balance, heads) != (LABEL_SMOOTHING, "none", 0.0):
-        raise UserError(
-            "label_smoothing, balance and heads belong to cross entropy",
-            found=f"loss={run.record['settings']['loss']} label_smoothing={label_smoothing:g} balance={balance} heads={heads:g}",
-            cure="without them; what you want of them, in your loss",
-        )
-    return OwnCriterion(found, form, run.world.size).to(run.device)
 
 
 def _form(network: str, card: Card, form: dict[str, int], heads: float) -> dict[str, Any]:

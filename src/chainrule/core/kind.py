@@ -1,18 +1,14 @@
-"""A kind of data: one record in one file, found there; it says how the kind is recognised, read, checked and described."""
+"""A kind of data: one record in one file, found there; it says how the kind is recognised, read, checked and described.
+
+A layout is a `chainrule.data.layout.Layout`: how data lie at a place.
+"""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from chainrule.core.discovery import find_records
-from chainrule.data.layout import Layout
-from chainrule.data.spec import Spec
-
-ROOMS = ("chainrule.data", "chainrule.systems")  # where kinds are found; by name: nothing here imports upwards
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,7 @@ class Kind:
     Attributes:
         name: as the records of known data sets have it, and recipes name what they learn from.
         noun: what a place of this kind is called in a message: "a table".
-        spec: what a run keeps of such data.
+        spec: what a run keeps of such data, a `chainrule.data.spec.Spec`.
         recognise: given a layout and the column of labels that the user named, whether the place holds this kind. It
             looks at names and headers alone.
         read: given the same, reads all splits as they were found.
@@ -70,10 +66,10 @@ class Kind:
 
     name: str
     noun: str
-    spec: type[Spec]
-    recognise: Callable[[Layout, str | None], Match | Miss]
-    read: Callable[[Layout, str | None], Any]
-    check: Callable[[Layout, str | None], dict[str, Any]]
+    spec: type[Any]
+    recognise: Callable[[Any, str | None], Match | Miss]
+    read: Callable[[Any, str | None], Any]
+    check: Callable[[Any, str | None], dict[str, Any]]
     example: Callable[[Path], str]
     ask: Callable[[Mapping[str, Any], Path], str]
     describe: tuple[Row, ...]
@@ -81,9 +77,3 @@ class Kind:
     roles: tuple[str, ...] = ()
     single: bool = False
     shares: bool = True
-
-
-@functools.cache
-def all_kinds() -> Mapping[str, Kind]:
-    """Every kind by its name."""
-    return {kind.name: kind for kind in find_records(Kind, ROOMS)}

@@ -1,0 +1,126 @@
+"""Texts too long for memory: encoded once, a part at a time, into a file in the cache that is then mapped."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chainrule.core import atomic
+from chainrule.data.catalog.sources import cache_folder
+from chainrule.data.images.cache import make_room
+from chainrule.data.utf8 import BYTE_ORDER_MARK, not_utf8
+
+READ_AT_A_TIME = 2**20  # bytes, and what is left of the line
+FORM = 1  # of what is cached: another number leaves older files unread
+
+Encode = Callable[[str, list[str], object], Tensor]
+
+
+def map_codes(
+    texts: Mapping[str, Sequence[Path]], characters: int, encode: Encode
+) -> tuple[list[str], dict[str, Tensor]]:
+    """The vocabulary of some texts, and the characters' numbers (N,) of each, mapped from the cache.
+
+    Args:
+        texts: the files of each; several are one text, with a line end between them where it lacks.
+        characters: of each text, only so many from the beginning (0: all).
+        encode: gives the numbers of the characters of a part, from the vocabulary.
+
+    Raises:
+        UserError: a file is not UTF-8: line and byte are named.
+        OSError: the cache cannot be written.
+    """
+    folder = cache_folder() / "texts"
+    note = folder / f"{_key(texts, characters)}.json"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not there, or broken: it is made anew
+        return _mapped(note, list(texts))
+    # 1. The vocabulary, and how many characters each text has.
+    found: set[str] = set()
+    counts = dict.fromkeys(texts, 0)
+    for name, files in texts.items():
+        for part in _parts(files, characters):
+            found.update(part)
+            counts[name] += len(part)
+    vocabulary = sorted(found)
+    # 2. Their numbers, part after part, one text after the other in one file.
+    kind = encode("", vocabulary, "").numpy().dtype
+    folder.mkdir(parents=True, exist_ok=True)
+    make_room(folder, sum(counts.values()) * kind.itemsize)
+    growing, place = folder / f".{note.stem}.npy.{os.getpid()}", note.with_suffix(".npy")
+    try:
+        codes = np.lib.format.open_memmap(growing, "w+", kind, (sum(counts.values()),))
+        end = 0
+        for files in texts.values():
+            for part in _parts(files, characters):
+                codes[end : end + len(part)] = encode(part, vocabulary, "").numpy()
+                end += len(part)
+        codes.flush()
+        growing.replace(place)
+    except BaseException:
+        growing.unlink(missing_ok=True)
+        raise
+    atomic.write_json(note, {"vocabulary": vocabulary, "counts": counts})
+    return _mapped(note, list(texts))
+
+
+def _mapped(note: Path, names: Sequence[str]) -> tuple[list[str], dict[str, Tensor]]:
+    known = json.loads(note.read_text("utf-8"))
+    codes = np.load(note.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
+    ends = np.cumsum([0, *(known["counts"][name] for name in names)]).tolist()
+    if ends[-1] != len(codes):
+        raise ValueError
+    os.utime(note.with_suffix(".npy"))
+    with warnings.catch_warnings():  # it may not be written to, and is not
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        whole = torch.from_numpy(np.asarray(codes))
+    return known["vocabulary"], {name: whole[a:b] for name, a, b in zip(names, ends, ends[1:], strict=False)}
+
+
+def _parts(files: Sequence[Path], characters: int) -> Iterator[str]:
+    """The text of some files in parts that end with lines."""
+    left = characters or None
+    for number, file in enumerate(files):
+        last = ""
+        for part in _parts_of(file):
+            last = part[:left]
+            yield last
+            if left is not None:
+                left -= len(last)
+                if not left:
+                    return
+        if number + 1 < len(files) and not last.endswith("\n"):
+            yield "\n"
+            if left is not None:
+                left -= 1
+                if not left:
+                    return
+
+
+def _parts_of(file: Path) -> Iterator[str]:
+    with file.open("rb") as stream:
+        line, at = 0, 0
+        while content := stream.read(READ_AT_A_TIME) + stream.readline():
+            skipped = len(BYTE_ORDER_MARK) if not at and content.startswith(BYTE_ORDER_MARK) else 0
+            try:
+                yield content[skipped:].decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise not_utf8(file, content[skipped:], error, lines=line, bytes_before=at) from None
+            line, at = line + content.count(b"\n"), at + len(content) - skipped
+
+
+def _key(texts: Mapping[str, Sequence[Path]], characters: int) -> str:
+    known = [
+        [name, *((str(f.resolve()), s.st_size, s.st_mtime_ns) for f in files if (s := f.stat()))]
+        for name, files in texts.items()
+    ]
+    text = json.dumps([FORM, characters, known])
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
