@@ -45,6 +45,8 @@ DOCUMENTS = (
     "docs/roadmap.md",
     "docs/tutorial-ground.md",
     "docs/tutorial-vision.md",
+    "docs/tutorial-own.md",
+    "docs/tutorial-own.zh.md",
     *GENERATED,
 )
 PRESENT = [name for name in DOCUMENTS if name != "CHANGELOG.md"]  # which says what had other names
@@ -52,7 +54,7 @@ PRESENT = [name for name in DOCUMENTS if name != "CHANGELOG.md"]  # which says w
 MADE = re.compile(r"docs/results\.md|docs/figures/.*|(benchmarks/)?results/.*")
 # What stands in a run folder or in the user's own, not in the repository.
 ELSEWHERE = re.compile(
-    r"(checkpoint|figures|export|samples|runs|train|val|test|images)/.*|.*\.(jsonl|html)|(run|result|latest)\.json"
+    r"(checkpoint|figures|export|samples|runs|train|val|test|images)/.*|.*\.(jsonl|html)|(run|result|latest)\.json|mine\.py"
 )
 TOPICS = ("activations", "policies", "networks")
 ADDED = "maxout"  # the family and the recipe that the guide adds

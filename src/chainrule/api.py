@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 from chainrule.core.data_request import DataRequest
 from chainrule.core.data_words import request_of, shares_as_settings
-from chainrule.core.device import choose_device, join_world, leave_world
+from chainrule.core.device import leave_world
 from chainrule.core.discovery import all_recipes, get_recipe
 from chainrule.core.errors import UserError
 from chainrule.core.own_code.given import OwnWords, divided, is_own, separated
@@ -27,7 +27,7 @@ from chainrule.models import PUBLISHERS, published_weights, recognise
 from chainrule.reporting.answers import answer_file, is_answer_file
 from chainrule.run.progress import counted
 from chainrule.run.record import new_record, read_record
-from chainrule.run.restarts import earlier_attempt, is_restarted, lost_processes_told
+from chainrule.run.restarts import earlier_attempt, lost_processes_told
 from chainrule.run.run import Run
 from chainrule.run.settings import run_settings
 from chainrule.run.weights.loading import load_file
@@ -82,12 +82,12 @@ def train(
     common = {name: values.pop(name) for name in bind({}, run_settings, owner="")}
     if seed < 0:
         raise UserError("the seed is out of range", expected="a whole number, 0 or more", found=seed)
-    given = as_source(data)
-    request = request_of(given or found.data, target=target, val=val, test=test, seed=seed)
+    source = as_source(data)
+    request = request_of(source or found.data, target=target, val=val, test=test, seed=seed)
     expect_kind(request, found)
-    asked = new_record(found, values, common, seed, request, weights)
-    if is_restarted() and (folder := _earlier_attempt(asked, out, device)) is not None:
-        return _continue(folder, given, device, on_log, own)
+    folder = earlier_attempt(new_record(found, values, common, seed, request, weights), out, device)
+    if folder is not None:
+        return _continue(folder, device, on_log, data=source if isinstance(source, Given) else None, **own)
     run = Run.create(
         found, values, common, seed=seed, data=request, target=target, device=device, out=out, weights=weights, own=own
     )
@@ -124,27 +124,19 @@ def resume(
     return _train(run, resume=True)
 
 
+def _continue(folder: Path, device: str, on_log: OnLog | None, **given: Any) -> Run:
+    """Takes up the run that these processes began before torchrun started them again; it may have ended already."""
+    run = Run.load(folder, device, trains=True, **given)
+    run.metric_log.on_line = on_log
+    if run.record["status"] != "done":
+        return _train(run, resume=True)
+    leave_world()
+    return Run.load(folder, device, **given) if run.world.is_main_process else run
+
+
 def _check_callback(on_log: object) -> None:
     if on_log is not None and not callable(on_log):
         raise UserError("on_log cannot be called", expected="a function of a line of metrics", found=repr(on_log))
-
-
-def _earlier_attempt(asked: dict[str, Any], out: str | Path | None, device: str) -> Path | None:
-    """The folder that the first process finds, the same for all."""
-    world = join_world(choose_device(device))
-    found = earlier_attempt(asked, out) if world.is_main_process else None
-    return world.broadcast(found)
-
-
-def _continue(folder: Path, data: str | None, device: str, on_log: OnLog | None, own: OwnWords) -> Run:
-    """Takes up the run that these processes had begun before torchrun started them again; it may have ended already."""
-    done = read_record(folder)["status"] == "done"
-    run = Run.load(folder, device, trains=True, data=data, **own)
-    run.metric_log.on_line = on_log
-    if not done:
-        return _train(run, resume=True)
-    leave_world()
-    return Run.load(folder, device, data=data, **own) if run.world.is_main_process else run
 
 
 def _train(run: Run, resume: bool = False) -> Run:

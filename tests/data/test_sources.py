@@ -59,5 +59,5 @@ def test_a_cache_that_was_killed_while_it_grew_is_cleared(tmp_path: Path) -> Non
         file.write_bytes(b"x")
     for file in (old, whole):
         os.utime(file, (time.time() - 100_000,) * 2)
-    decoded._make_room(tmp_path, 0)
+    decoded.make_room(tmp_path, 0)
     assert (old.exists(), new.exists(), whole.exists()) == (False, True, True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import os
 import random
 import shutil
@@ -23,16 +24,19 @@ from chainrule.data.batches import Batches
 from chainrule.loops.experiment import Rows, experiment
 from chainrule.loops.selection import select
 from chainrule.loops.supervised import fit
+from chainrule.run.checkpoint.sharded import whole as whole_tree
 from chainrule.run.checkpoint.tree import load_tree
 from chainrule.run.run import Run
 from chainrule.run.stage import Stage
 from chainrule.run.weights.files import read_weights
 from chainrule.run.weights.loading import load_learnt
+from chainrule.run.weights.provenance import record_of
 from chainrule.systems.graphical.em import em
-from tests.contracts.endurance import CONTEXT
 from tests.run.test_killed_writes import Killed, kill_at
+from tests.run.together import can_fork, together
 from tests.run.toy import EachStep, Net, new, reopened, rows
 
+FORK = multiprocessing.get_context("fork" if os.name == "posix" else None)  # a child that has imported all
 STAGES = ("pretrain", "cluster", "fine-tune")
 
 
@@ -151,8 +155,8 @@ def flat(tree: Any, name: str = "") -> dict[str, Any]:
 
 def numbers(folder: Path) -> dict[str, Any]:
     """Lines without seconds, the result, and all that the stages left: weights, optimisers, best weights."""
-    files = sorted((folder / "checkpoint" / "stages").iterdir())
-    left = {file.name: flat(load_tree(file)) for file in files}
+    files = sorted((folder / "checkpoint" / "stages").glob("*.safetensors"))
+    left = {file.name: flat(whole_tree(load_tree(file))) for file in files}
     return {"lines": lines(folder), "result": json.loads((folder / "result.json").read_text()), **left}
 
 
@@ -177,6 +181,7 @@ def test_each_stage_has_its_own(whole: Path) -> None:
     assert list(result["chosen"]) == list(STAGES)
     assert result["chosen"]["cluster"]["metric"] == "log_likelihood"
     assert result["steps"] == sum(line["step"] for line in last.values())
+    assert reopened(whole).best == result["chosen"]["fine-tune"]  # after all of them, the last one's
     names = sorted(file.name for file in (whole / "checkpoint" / "stages").iterdir())
     assert names == sorted(f"{name}{what}.safetensors" for name in STAGES for what in ("", "-best"))
 
@@ -234,6 +239,8 @@ def test_what_was_learnt_is_of_the_last_stage_that_kept_it(whole: Path) -> None:
     for name, module in (("fine-tune", net), ("cluster", mixture)):
         best = load_tree(whole / "checkpoint" / "stages" / f"{name}-best.safetensors")
         assert flat(module.state_dict()) == flat(*best.values())
+    record = record_of(whole / "checkpoint" / "stages" / "pretrain-best.safetensors")
+    assert record is not None and record["recipe"] == "toy"
     tensors, _ = read_weights(whole)  # what --weights FOLDER reads
     assert torch.equal(tensors["net.net.first.weight"], net.net.first.weight)
     assert torch.equal(tensors["mixture.means"], mixture.means)
@@ -489,10 +496,10 @@ def killed(folder: Path, kills: int, duration_s: float) -> int:
     """Trains in children that are killed at random instants, at most `kills` times; gives how many kills it took."""
     draw, done = random.Random(folder.name), 0
     while not (folder / "result.json").is_file():
-        child = CONTEXT.Process(target=_child, args=(str(folder),))
+        child = FORK.Process(target=_child, args=(str(folder),))
         child.start()
         if done < kills:
-            child.join(timeout=draw.uniform(0.05, duration_s))
+            child.join(timeout=draw.uniform(0.02, duration_s))
         else:
             child.join()
         if child.is_alive():
@@ -505,7 +512,8 @@ def killed(folder: Path, kills: int, duration_s: float) -> int:
     return done
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+@can_fork[0]
+@can_fork[1]
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_random(kills: int, whole: Path, tmp_path: Path) -> None:
     begun = time.monotonic()
@@ -576,3 +584,47 @@ def test_a_stage_without_a_loop(tmp_path: Path) -> None:
     assert stage.finished
     again, other, same = act(reopened(tmp_path / "run"))
     assert again.finished and flat(other.state_dict()) == flat(net.state_dict()) and same == after
+
+
+# -- several processes ------------------------------------------------------------------------------------------
+
+
+@can_fork[0]
+@can_fork[1]
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_two_processes_go_through_stages(parallel: str, tmp_path: Path) -> None:
+    """Stopped in the second stage by a signal that one of them catches, and resumed by both."""
+    folder = tmp_path / "run"
+
+    def act(run: Run, stop: int | None) -> None:
+        with run.active():
+            for name in ("one", "two"):
+                with run.stage(name) as stage:
+                    net = run.place(Net())
+                    if name == "two":
+                        run.load_best("one", {"net": net})
+                    optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
+                    run.keep(net=net, optimizer=optimizer)
+                    for step in run.steps(4):
+                        optimizer.zero_grad()
+                        net(torch.randn(2, 3)).sum().backward()
+                        optimizer.step()
+                        run.track(loss=float(step))
+                        if name == "two" and step == stop:
+                            os.kill(os.getpid(), signal.SIGINT)
+                    run.keep_best({"net": net}, "x", float(run.world.rank), lower_is_better=True)
+                    stage.load_best({"net": net})
+            run.finish({"metrics": {}}, report=lambda: None)
+
+    def first(rank: int) -> None:
+        with pytest.raises(Interrupted):
+            act(new(folder, parallel=parallel, log_every=1), 1 if rank else None)
+
+    def second(rank: int) -> None:
+        act(reopened(folder), None)
+
+    together(first)
+    together(second)
+    together(lambda rank: act(new(tmp_path / "whole", parallel=parallel, log_every=1), None))
+    found, expected = numbers(folder), numbers(tmp_path / "whole")
+    assert found == expected and len(found) == 6

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed.checkpoint  # these three here once, and not anew in every process
+import torch.distributed.fsdp
+import torch.distributed.tensor
 
 from chainrule.core.device import leave_world
 

@@ -13,25 +13,31 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from chainrule.core.device import World
+from chainrule.core.device import World, choose_device, join_world
 from chainrule.core.errors import RunFailed, UserError
 from chainrule.run.record import launch, read_record
 
 ASKED = ("recipe", "settings", "common", "seed", "weights")
 
 
-def is_restarted() -> bool:
-    """Whether torchrun started this process in the place of one that died, or whose companion did."""
-    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
-
-
-def earlier_attempt(asked: dict[str, Any], out: str | Path | None) -> Path | None:
-    """The folder of the run that these processes began before they were started again; None where there is none.
+def earlier_attempt(asked: dict[str, Any], out: str | Path | None, device: str) -> Path | None:
+    """The folder of the run that these processes began before they were started again, the same for all of them.
 
     Args:
         asked: what `new_record` says of this command.
         out: the folder that it names; without one, those that the recipe's runs are given.
+        device: of this process, which joins the others to agree.
+
+    Returns:
+        None where torchrun started this process for the first time, or there is no such folder.
     """
+    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
+        return None
+    world = join_world(choose_device(device))
+    return world.broadcast(_find(asked, out) if world.is_main_process else None)
+
+
+def _find(asked: dict[str, Any], out: str | Path | None) -> Path | None:
     asked = json.loads(json.dumps(asked))  # as run.json has it
     folders = [Path(out)] if out is not None else sorted(Path("runs").glob(f"{asked['recipe']}-*"))
     for folder in folders:

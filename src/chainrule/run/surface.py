@@ -74,13 +74,13 @@ class LoopSurface:
 
     @property
     def best(self) -> dict[str, Any] | None:
-        """The best of `keep_best` so far: metric, value, step, epoch. Each stage has its own."""
-        return self._stages.current.best
+        """The best of `keep_best` so far: metric, value, step, epoch. Each stage has its own; after them the last counts."""
+        return self._stages.current.best or (None if self._stages.current.name else self._stages.last_best)
 
     @property
     def chosen(self) -> dict[str, Any] | None:
         """What the validation chose in the whole run: `best`, or in a run with stages a dictionary of them by stage."""
-        return self._stages.best or self.best
+        return self._stages.best_of_each or self.best
 
     @property
     def seed(self) -> int:
@@ -258,12 +258,14 @@ class LoopSurface:
         if on_log_step and not boundary:
             self.flush()
         self.progress.update(self.step)
-        wants = self._signals.caught is not None or time.monotonic() - self._saved_at >= self.common["checkpoint_s"]
+        asked = self._signals.caught is not None
+        wants = asked or time.monotonic() - self._saved_at >= self.common["checkpoint_s"]
         if self.world.size > 1:  # ranks agree at log steps, so that none waits alone
             if not (on_log_step or boundary):
                 return
             wants = self.world.any(wants, self.device)
-        if not wants or (self._signals.caught is None and self._stages.current.saving.is_spoiled()):
+            asked = wants and self.world.any(asked, self.device)
+        if not wants or (not asked and self._stages.current.saving.is_spoiled()):
             return  # of spoiled weights the guard tells more, at the next step
         self._save_and_stop_if_asked()
 

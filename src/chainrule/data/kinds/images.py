@@ -194,9 +194,11 @@ IMAGES = Kind(
         ),
         Row(
             "images in a list",
-            "a table with a column `path` and a column `label`; or `--data images=DIR --data labels=FILE`",
+            "a table with a column `path` and a column `label`, or with the images in it, as a folder of Hugging Face's "
+            "`datasets` has; or `--data images=DIR --data labels=FILE`",
             "列在表里的图像",
-            "含 `path` 列和 `label` 列的表格；或 `--data images=文件夹 --data labels=文件`",
+            "含 `path` 列和 `label` 列的表格，或图像就存在其中的表格（如 Hugging Face `datasets` 的文件夹）；"
+            "或 `--data images=文件夹 --data labels=文件`",
         ),
         Row(
             "images in shards",
