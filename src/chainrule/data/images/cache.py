@@ -21,6 +21,7 @@ from chainrule.data.images.packed import ImageFile, state_of
 
 CACHED_FROM = 500  # images; fewer are decoded in a second or two
 MOST_BYTES = 20 * 2**30  # of all cached sets together; the least lately used go first
+WAITING = 1024  # images that are handed to the threads at a time
 LEFT_S = 86_400  # a file that grows and has not been touched for so long has nobody who writes it
 FORM = 1  # of what is cached: another number leaves older files unread
 
@@ -90,8 +91,9 @@ def decode_files_into(out: np.ndarray, files: Sequence[ImageFile], margin: float
     one = partial(decode, channels=out.shape[3], size=(out.shape[1], out.shape[2]), margin=margin, border=border)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
-            for index, image in enumerate(pool.map(one, files)):
-                out[index] = image
+            for first in range(0, len(files), WAITING):  # what waits for a thread takes memory too
+                for index, image in enumerate(pool.map(one, files[first : first + WAITING]), first):
+                    out[index] = image
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
