@@ -36,6 +36,7 @@ SMALL: dict[str, Any] = {
     "flip": False,
     "batch_size": 64,
     "log_every": 3,
+    "autocast": "no",
 }
 
 
