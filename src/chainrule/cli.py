@@ -211,11 +211,13 @@ def train(recipe: str, settings: Sequence[str], data: Sequence[str], as_json: bo
 
     bind(pairs, found.build, run_settings, owner=f"the recipe {recipe}")
     from chainrule import api
+    from chainrule.optim.compiler_import import spare_compiler
 
     clash = {"data", "target", "val", "test", "out", "seed", "device", "weights"} & set(pairs)
     if clash:  # a recipe's setting never has these names
         raise click.UsageError(f"--{clash.pop()} is an option, not a setting")
     words: dict[str, Any] = {**options, **pairs, "data": parse_sources(data)}
+    spare_compiler()
     _done(api.train(recipe, **words), as_json)
 
 
@@ -227,7 +229,9 @@ def train(recipe: str, settings: Sequence[str], data: Sequence[str], as_json: bo
 def resume(run: str, device: str | None, code: tuple[str, ...], as_json: bool) -> None:
     """Resume RUN exactly where it stopped."""
     from chainrule import api
+    from chainrule.optim.compiler_import import spare_compiler
 
+    spare_compiler()
     _done(api.resume(run, device=device, code=code), as_json)
 
 

@@ -190,7 +190,8 @@ def test_predict(recipe: Recipe, locked: Path, tmp_path: Path) -> None:
 @of([name for name in ANSWERS if "predict" in verbs_of(RECIPES[name])])
 def test_predict_takes_a_list_and_writes_a_table(recipe: Recipe, locked: Path, tmp_path: Path) -> None:
     """Images and series as files in a CSV, rows and texts as its lines: the table of answers is that of the JSON ones."""
-    asked = listed(question(recipe, locked, tmp_path), record(locked)["data"]["spec"], tmp_path)
+    spec = record(locked)["data"]["spec"]
+    asked = listed(question(recipe, locked, tmp_path), spec, tmp_path)
     expected = chainrule.predict(locked, [asked], device="cpu")
     chainrule.predict(locked, [asked], out=tmp_path / "answers.jsonl", device="cpu")
     assert list(map(json.loads, (tmp_path / "answers.jsonl").read_text("utf-8").splitlines())) == expected

@@ -41,7 +41,7 @@ def test_a_recipe_says_what_it_learns_from_and_who_learns_from_this(tmp_path: Pa
     words = refusal("lenet5", table(tmp_path / "t.csv"))
     assert "t.csv is a table, not a set of images" in words and "a folder with a subfolder a class" in words
     assert "a table with the columns a, b, label" in words and "recipes that take a table:" in words
-    assert "softmax-regression" in words and "lenet5, " not in words.partition("recipes that")[2]
+    assert "k-means" in words and "lenet5" not in words.partition("recipes that")[2]
     assert "is a text, not a table" in refusal("ridge", write(tmp_path / "t.txt"))
     assert "pydoc-topics is a text, not a set of images" in refusal("lenet5", "pydoc-topics")
     assert "iris is a table, not a series" in refusal("mlp-series", "iris")
@@ -129,3 +129,11 @@ def test_the_check_is_json(tmp_path: Path) -> None:
         y=np.arange(12) % 2,
     )
     assert json.dumps(check(str(tmp_path / "i.npz"), None))
+
+
+def test_an_archive_is_recognised_by_its_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for shape, kind in (((12, 6, 6), "images"), ((12, 6), "table")):
+        np.savez_compressed(tmp_path / "a.npz", x=np.zeros(shape), y=np.arange(12) % 2)
+        with monkeypatch.context() as patched:
+            patched.setattr(np, "load", lambda *_, **__: pytest.fail("an array was read"))
+            assert kind_of(tmp_path / "a.npz") == kind

@@ -19,7 +19,7 @@ from chainrule.reporting.learning_curves import curves_by_stage
 from chainrule.reporting.report import describe_run, write_report
 from chainrule.run.run import Run
 from tests.run import toy
-from tests.run.test_stages import Mixture, Noisy, learn
+from tests.run.staged_toy import Mixture, Noisy, learn
 from tests.trained import lenet_run
 
 

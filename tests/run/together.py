@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed.checkpoint  # these three here once, and not anew in every process
+import torch._dynamo  # these here once, and not anew in every process
+import torch.distributed.checkpoint
 import torch.distributed.fsdp
 import torch.distributed.tensor
 

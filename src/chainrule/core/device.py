@@ -156,7 +156,15 @@ def join_world(device: torch.device) -> World:
     if not dist.is_initialized():
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        if restarts == "0" or os.environ.get("LOCAL_WORLD_SIZE") != str(size):
+            dist.init_process_group(backend)
+        else:
+            # torchrun keeps its store over restarts, where the addresses of the processes before still stand: this
+            # attempt has keys of its own. (The count is that of one machine, so several machines cannot go by it.)
+            store, rank, size = next(dist.rendezvous("env://"))
+            dist.init_process_group(backend, store=dist.PrefixStore(restarts, store), rank=rank, world_size=size)
     return World(dist.get_rank(), dist.get_world_size())
 
 

@@ -2,7 +2,8 @@
 is compiled.
 
 The methods of torch's optimisers tell the compiler to leave them alone, and load it for that. As long as nobody else has
-loaded it, there is nobody to tell: then what they wrap is called by itself, with the same arithmetic.
+loaded it, there is nobody to tell: then what they wrap is called by itself, with the same arithmetic. The command does so
+in its own process; `import chainrule` leaves torch as it is.
 """
 
 from __future__ import annotations

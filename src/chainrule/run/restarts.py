@@ -31,9 +31,12 @@ def earlier_attempt(asked: dict[str, Any], out: str | Path | None, device: str) 
     Returns:
         None where torchrun started this process for the first time, or there is no such folder.
     """
-    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
+    restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT")
+    if restarts is None:
         return None
     world = join_world(choose_device(device))
+    if not any(int(count) for count in world.gather(restarts)):  # of several machines, one may count it alone
+        return None
     return world.broadcast(_find(asked, out) if world.is_main_process else None)
 
 

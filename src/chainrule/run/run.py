@@ -31,7 +31,6 @@ from chainrule.core.discovery import get_recipe
 from chainrule.core.errors import Interrupted, RunFailed, UserError, missing_extra
 from chainrule.core.own_code.given import OwnCode, OwnWords
 from chainrule.core.recipe import Recipe
-from chainrule.optim.compiler_import import spare_compiler
 from chainrule.run.folder import RunFolder, claim
 from chainrule.run.metric_log import read_metrics
 from chainrule.run.record import Record, circumstances, new_record, read_record
@@ -142,8 +141,6 @@ class Run(LoopSurface):
         """What the recipe built, with fresh weights; `open_task` has the trained ones."""
         if self._task is None:
             torch.manual_seed(self.seed)
-            if self.common["compile"] != "yes":
-                spare_compiler()
             settings = {key: tuple(v) if isinstance(v, list) else v for key, v in self.record["settings"].items()}
             self._task = self.recipe.build(self, **settings)
             self.write_record()

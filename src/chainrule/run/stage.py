@@ -179,9 +179,14 @@ class Stages:
         return self._outside.step + sum(stage.step for stage in self._named.values())
 
     @property
-    def best(self) -> dict[str, dict[str, Any]]:
+    def best_of_each(self) -> dict[str, dict[str, Any]]:
         """What each stage chose, of those that did."""
         return {name: stage.best for name, stage in self._named.items() if stage.best}
+
+    @property
+    def last_best(self) -> dict[str, Any] | None:
+        """What the last stage chose that did."""
+        return next(reversed(self.best_of_each.values()), None)
 
     def enter(self, name: str) -> Stage:
         """The stage of this name becomes the one at work."""

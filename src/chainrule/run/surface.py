@@ -74,13 +74,13 @@ class LoopSurface:
 
     @property
     def best(self) -> dict[str, Any] | None:
-        """The best of `keep_best` so far: metric, value, step, epoch. Each stage has its own."""
-        return self._stages.current.best
+        """The best of `keep_best` so far: metric, value, step, epoch. Each stage has its own; after them the last counts."""
+        return self._stages.current.best or (None if self._stages.current.name else self._stages.last_best)
 
     @property
     def chosen(self) -> dict[str, Any] | None:
         """What the validation chose in the whole run: `best`, or in a run with stages a dictionary of them by stage."""
-        return self._stages.best or self.best
+        return self._stages.best_of_each or self.best
 
     @property
     def seed(self) -> int:

@@ -12,7 +12,8 @@ from chainrule.core.kind import Kind, Match, Miss
 from chainrule.core.recipe import Recipe
 from chainrule.data.layout import Layout, Place, layout_of
 
-_NEAR_MISSES = 3  # that one message tells
+_NEAR_MISSES, _LEARNERS = 3, 8  # that one message tells
+_LINE = "\n            "  # between the lines of one part of a message
 
 
 def look(place: Place) -> Layout:
@@ -91,7 +92,7 @@ def expect_kind(request: DataRequest, recipe: Recipe) -> None:
         where=layout if layout.kind is None else None,
         expected=f"{recipe.name} learns from {' or '.join(kind.noun for kind in wanted)}: {wanted[0].describe[0].form}",
         found=seen.found if isinstance(seen, Match) else (first.lacks or None if isinstance(first, Miss) else None),
-        cure=f"recipes that take {kinds[found.name].noun}: {', '.join(_learners(found.name))}",
+        cure=f"recipes that take {kinds[found.name].noun}: {_learners(found.name)}",
     )
 
 
@@ -110,11 +111,11 @@ def _expect_roles(layout: Layout, wanted: Iterable[Kind], recipe: Recipe) -> Non
     )
 
 
-def _learners(kind: str) -> list[str]:
-    """The recipes that learn from a kind first of all, else those that take it too."""
-    recipes = all_recipes().values()
-    first = [recipe.name for recipe in recipes if recipe.kinds[:1] == (kind,)]
-    return first or [recipe.name for recipe in recipes if kind in recipe.kinds] or ["none yet"]
+def _learners(kind: str) -> str:
+    """The recipes that learn from a kind, in words; no studies, which measure a claim."""
+    found = [recipe.name for recipe in all_recipes().values() if kind in recipe.kinds and not recipe.is_study]
+    more = f" and {len(found) - _LEARNERS} more" if len(found) > _LEARNERS else ""
+    return ", ".join(found[:_LEARNERS]) + more if found else "none yet"
 
 
 def _nothing_known(layout: Layout, target: str | None) -> UserError:
@@ -122,8 +123,8 @@ def _nothing_known(layout: Layout, target: str | None) -> UserError:
     misses = [(kind, answer_of(kind, layout, target)) for kind in all_kinds().values()]
     near = [(miss.near, kind.name, miss.lacks) for kind, miss in misses if isinstance(miss, Miss) and miss.near > 0]
     told = [f"{name}: {lacks}" for _, name, lacks in sorted(near, key=lambda m: -m[0])[:_NEAR_MISSES]]
-    lines = "\n            ".join(told)
-    forms = "; ".join(f"{k.describe[0].what}: {k.describe[0].form}" for k in all_kinds().values() if not k.single)
+    forms = [f"{k.describe[0].what}: {k.describe[0].form}" for k in all_kinds().values() if not k.single]
+    lines = _LINE.join(told)
     if layout.form == "roles":
         known = [" and ".join(f"{role}=" for role in kind.roles) for kind in all_kinds().values() if kind.roles]
         return UserError(
@@ -140,6 +141,6 @@ def _nothing_known(layout: Layout, target: str | None) -> UserError:
     return UserError(
         "the data are of no kind that is known",
         where=layout,
-        expected=lines or f"{forms}; or a name of chainrule data list",
+        expected=lines or _LINE.join([*forms, "or a name of chainrule data list"]),
         found=f"a file ending in {layout.train.suffix.lower()}" if layout.splits else None,
     )

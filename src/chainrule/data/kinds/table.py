@@ -36,9 +36,8 @@ def recognise(layout: Layout, target: str | None) -> Match | Miss:
         return Miss("a table; a row of pixels each", readable=True)
     if layout.form == "folder":
         tables = sum(count for ending, count in layout.endings.items() if ending in READERS)
-        return (
-            Miss(f"{tables} tables, but none is called train.csv (or .tsv, .parquet, ...)", 0.7) if tables else Miss()
-        )
+        some = "a table, but it is not" if tables == 1 else f"{tables} tables, but none is"
+        return Miss(f"{some} called train.csv (or .tsv, .parquet, ...)", 0.7) if tables else Miss()
     return Miss()
 
 

@@ -121,8 +121,8 @@ def _csv_table(layout: Layout, target: str | None, needs_target: bool, encode: b
             raise UserError(
                 "the tables have different columns",
                 where=cells.origin,
-                expected=f"those of {origin}",
-                found=f"{', '.join(odd[:5])} in only one of them",
+                expected=f"the {len(header)} of {origin}",
+                found=f"{len(cells.header)}; {', '.join(odd[:5])} in only one of them",
             )
     kept = [column for column in header if column != label]
     categories = find_categories([*tables.values()], kept, fill) if encode else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
@@ -26,7 +27,6 @@ class OwnCriterion(nn.Module):
     Raises:
         UserError: it is no function; it gives another shape.
 
-    >>> import torch
     >>> OwnCriterion(nn.MSELoss(), {})(torch.tensor([1.0, 3.0]), torch.zeros(2)).tolist()
     [5.0, 5.0]
     """
@@ -44,6 +44,8 @@ class OwnCriterion(nn.Module):
             raise UserError("a loss with parameters is learnt in one process", found=f"{processes} processes")
 
     def forward(self, answers: Any, y: Tensor) -> Tensor:
+        if isinstance(answers, Tensor) and answers.dtype in (torch.bfloat16, torch.float16):
+            answers = answers.float()  # under autocast: a sum or a logarithm of the user's own wants all digits
         losses = self.found(answers, y)
         if isinstance(losses, Tensor) and losses.is_floating_point():
             if losses.shape == y.shape[:1]:
