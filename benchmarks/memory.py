@@ -1,11 +1,12 @@
 """Whether memory stays flat: a run on decoded images of four times what a limit leaves.
 
     python benchmarks/memory.py                   # 256 MB above what the process has before it reads, 1 GB of images
-    python benchmarks/memory.py --limit 512
+    python benchmarks/memory.py --limit 64 --by group
 
 The run is a process of its own: `image-classifier` with a small network on images of 64 x 64, an epoch with validation
-and test. The limit is that of a memory control group where one can be made (cached files count there too, and give way),
-else RLIMIT_DATA, which counts what is the process's own and not what is mapped from files. Every tenth of a second the
+and test. The limit is RLIMIT_DATA, which counts what is the process's own and not what is mapped from files; or that of a
+memory control group of version 1, where cached files count too, and give way as fast as the disk takes them.
+Every tenth of a second the
 resident memory is looked at: RssAnon, the process's own, and RssFile, mapped from files, which the system takes back when
 it wants. Writes results/memory.json and .md.
 """
@@ -105,7 +106,7 @@ def watch(process: subprocess.Popen[str]) -> list[dict[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--limit", type=int, default=256, help="MB that the limit leaves")
-    parser.add_argument("--by", choices=["group", "rlimit"], default="group", help="what sets the limit")
+    parser.add_argument("--by", choices=["group", "rlimit"], default="rlimit", help="what sets the limit")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     limit = given.limit * 10**6
