@@ -252,10 +252,10 @@ def test_nothing_to_learn_from(role: str, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_a_share_of_nothing_is_told(tmp_path: Path) -> None:
-    file = table(tmp_path / "t.csv")
-    act = lambda: chainrule.train("logistic-regression", data=str(file), test=0, out=tmp_path / "run")  # noqa: E731
-    told(act, "for a test split", "share above 0", "--test 0.2")
+@pytest.mark.parametrize("recipe", ["logistic-regression", "char-lstm", "lenet5"])
+def test_a_test_split_of_nothing_is_refused(recipe: str, tmp_path: Path) -> None:
+    told(lambda: chainrule.train(recipe, test=0, out=tmp_path / "run"), "share of the test split", "above 0, below 1")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_finds_its_data_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -182,7 +182,7 @@ def _check_counts(splits: dict[str, tuple[Tensor, Tensor | None]], where: str) -
             raise UserError(
                 f"there are too few rows for a {name} split",
                 where=where,
-                expected="5 rows or more, and a share above 0; or a split given",
+                expected="5 rows or more, or a split given",
                 found=f"{sum(len(x) for x, _ in splits.values())} rows",
                 cure=f"more rows, --{name} 0.2, or --{name} PATH" if name == "test" else "more rows",
             )

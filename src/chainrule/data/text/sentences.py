@@ -102,7 +102,7 @@ def read_sentence_splits(
             raise UserError(
                 f"there are too few texts for a {name} split",
                 where=raw.where,
-                expected="5 or more a class, and a share above 0; or a split given",
+                expected="5 or more a class, or a split given",
                 found=f"{len(train)} texts",
                 cure=f"more texts, --{name} 0.2, or --{name} PATH" if name == "test" else "more texts",
             )

@@ -38,7 +38,7 @@ def built(found: Any, offered: Mapping[str, Any]) -> Any:
         return found(**{p.name: offered[p.name] for p in takes if p.name in offered})
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"{name} cannot be built: {said(error)}", where=place_of(error)) from error
 
 
