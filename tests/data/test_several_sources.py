@@ -238,3 +238,36 @@ def test_a_path_of_its_own_to_validate_and_to_measure(tmp_path: Path) -> None:
     from chainrule.reporting.report import command_of
 
     assert f"--data {a} --val {b} --test {c}" in command_of({**run.record, "command": None})
+
+
+@pytest.mark.parametrize("role", ["test", "val"])
+def test_nothing_to_learn_from(role: str, tmp_path: Path) -> None:
+    file = table(tmp_path / "t.csv")
+    told(
+        lambda: chainrule.train("ridge", data={role: str(file)}, out=tmp_path / "run"),
+        "no source is named for training",
+        f"--data {role}=",
+        "--data train=PATH",
+    )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("recipe", ["logistic-regression", "char-lstm", "lenet5"])
+def test_a_test_split_of_nothing_is_refused(recipe: str, tmp_path: Path) -> None:
+    told(lambda: chainrule.train(recipe, test=0, out=tmp_path / "run"), "share of the test split", "above 0, below 1")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_finds_its_data_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table(tmp_path / "a.csv")
+    table(tmp_path / "b.csv", 10)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    sources = {"train": "a.csv", "test": "b.csv"}
+    run = chainrule.train("softmax-regression", data=sources, out=tmp_path / "run", device="cpu")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert chainrule.evaluate(tmp_path / "run") == run.result()["metrics"]
+    assert chainrule.evaluate(tmp_path / "run", data={"test": "../b.csv"}) == run.result()["metrics"]
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["data"]["sources"] == sources
+    (tmp_path / "b.csv").unlink()
+    told(lambda: chainrule.evaluate(tmp_path / "run"), "no path 'b.csv'")

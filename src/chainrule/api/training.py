@@ -78,6 +78,7 @@ def train(
         raise UserError("the seed is out of range", expected="a whole number, 0 or more", found=seed)
     source = as_source(data)
     request = request_of(source or found.data, target=target, val=val, test=test, seed=seed)
+    request.expect_training()
     expect_kind(request, found)
     folder = earlier_attempt(new_record(found, values, common, seed, request, weights), out, device)
     if folder is not None:

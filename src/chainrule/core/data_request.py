@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from chainrule.core.errors import UserError
@@ -36,9 +37,14 @@ class DataRequest:
     record: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def from_record(cls, record: dict[str, Any], seed: int = 0) -> DataRequest:
-        """The request that `to_record` wrote into run.json; one path has the key `source`, several are `sources`."""
+    def from_record(cls, record: dict[str, Any], seed: int = 0, working_folder: str | None = None) -> DataRequest:
+        """The request that `to_record` wrote into run.json; one path has the key `source`, several are `sources`.
+
+        Paths are those of `working_folder`, in which they were named, where they are there.
+        """
         sources = record["sources"] if "sources" in record else {"": record["source"]}
+        if working_folder is not None and Path(working_folder) != Path.cwd():
+            sources = {role: _named_in(Path(working_folder), place) for role, place in sources.items()}
         return cls(sources, record.get("target"), record.get("val"), record.get("test"), seed, record=record)
 
     def to_record(self) -> dict[str, Any]:
@@ -72,6 +78,11 @@ class DataRequest:
             raise UserError("these data are read from one source", found=f"--data {self}", expected="--data PATH")
         return self.sources[""]
 
+    def expect_training(self) -> None:
+        """UserError where all that was named is to validate or to measure."""
+        if set(self.sources) <= {"val", "test"}:
+            raise UserError("no source is named for training", found=f"--data {self}", cure="--data train=PATH")
+
     def share(self, split: str, usual: float) -> float:
         """The share to hold out for `val` or `test`: what was asked for, else `usual`."""
         asked = {"val": self.val, "test": self.test}[split]
@@ -85,3 +96,17 @@ class DataRequest:
     def keep_spec(self, spec: dict[str, Any]) -> None:
         """Notes in the record what the data are."""
         self.record["spec"] = spec
+
+
+def _named_in(folder: Path, place: str) -> str:
+    """A place that was named in a folder: its path there, if it is one; a known data set, or what is gone, as it is.
+
+    >>> _named_in(Path("/nowhere"), "digits")
+    'digits'
+    """
+    path = folder / place
+    workbook = Path(str(path).rpartition("#")[0] or "#")  # of FILE.xlsx#SHEET
+    try:
+        return str(path) if path.exists() or workbook.is_file() else place
+    except OSError:  # too long for a path: the text that stands for data given in Python
+        return place

@@ -60,8 +60,9 @@ def parse_share(split: str, text: str | float | None) -> float | str | None:
         share = float(text)
     except ValueError:
         return text
-    if not 0 <= share < 1:
-        raise UserError(f"the share of the {split} split is out of range", expected="0 or more, below 1", found=text)
+    if not 0 <= share < 1 or (split == "test" and share == 0):
+        least = "above 0" if split == "test" else "0 or more"  # what nothing measures has no result
+        raise UserError(f"the share of the {split} split is out of range", expected=f"{least}, below 1", found=text)
     return share
 
 

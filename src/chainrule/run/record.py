@@ -81,6 +81,7 @@ def circumstances() -> dict[str, Any]:
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "chainrule": __version__},
         "platform": platform.platform(),
         "commit": _commit(),
+        "working_folder": str(Path.cwd()),
         "command": shlex.join(["chainrule", *sys.argv[1:]]) if by_command else None,
         **({"launch": launch()} if launch() is not None else {}),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -89,7 +89,7 @@ class LoopSurface:
     @property
     def data(self) -> DataRequest:
         """What the run reads: what every loader of data is given."""
-        return DataRequest.from_record(self.record["data"], self.seed)
+        return DataRequest.from_record(self.record["data"], self.seed, self.record.get("working_folder"))
 
     @property
     def common(self) -> dict[str, Any]:

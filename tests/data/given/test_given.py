@@ -45,6 +45,16 @@ class Samples(Dataset):
         return torch.from_numpy(X[index]), int(Y[index])
 
 
+class Ended(Samples):
+    def __getitem__(self, index: int) -> Any:
+        return next(iter(())) if index == 17 else super().__getitem__(index)
+
+
+class Unmeasured(Dataset):
+    def __getitem__(self, index: int) -> Any:
+        return X[index], int(Y[index])
+
+
 class Stream(IterableDataset):
     def __iter__(self):
         return iter(zip(X, Y, strict=True))
@@ -161,6 +171,8 @@ class Opaque:
         (Samples(17), ["train, sample 17", "OSError: the disk is on fire", "Subset"]),
         (Samples(17, (torch.zeros(9, 8, dtype=torch.uint8), 0)), ["unequal shape", "sample 17", "(9, 7)", "(9, 8)"]),
         (Samples(17, (torch.zeros(9, 7), 0)), ["unequal shape or type", "sample 17", "uint8", "float32"]),
+        (Ended(), ["cannot be read", "train, sample 17", "StopIteration"]),  # not 17 samples
+        (Unmeasured(), ["how many samples", "train", "__len__"]),
         (Samples(3, torch.zeros(9, 7)), ["no pair", "sample 3", "Tensor"]),
         (Samples(3, (X[0], [1, 2])), ["neither a number", "sample 3", "list"]),
         ({"train": (X, Y), "test": Samples(5)}, ["test, sample 5"]),

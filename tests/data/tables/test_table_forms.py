@@ -183,12 +183,13 @@ def nested(folder: Path) -> Path:
         (lambda f: cut(packed(as_csv(f / "t.csv"))), ["cannot be read", "t.csv.gz", "cut short"]),
         (lambda f: cut(packed(as_jsonl(f / "t.jsonl"))), ["cannot be read", "t.jsonl.gz", "cut short"]),
         (of_text("t.parquet", ""), ["cannot be read", "t.parquet"]),
-        (of_text("t.jsonl", '{"a": 1}\n{"a": '), ["no JSON", "line 2"]),
+        (of_text("t.jsonl", '{"a": 1}\n{"a": '), ["no JSON", "line 2", "cut short"]),
         (of_text("t.jsonl", '{"a": 1}\n[2]'), ["no object", "line 2"]),
         (of_text("t.jsonl", '{"a": {"b": 1}}'), ["more than one value", "line 1, column 'a'", "dict"]),
         (of_text("t.jsonl", ""), ["empty"]),
         (nested, ["more than one value", "row 1, column 'a'"]),
-        (of_text("t.tsv", "a\tb\n1,2\n"), ["another number of columns", "line 2"]),
+        (of_text("t.tsv", "a\tb\n1,2\n"), ["another number of columns", "line 2", "cure:"]),
+        (of_text("t.csv", "5.1,3.5,1.4,0.2,setosa\n6.2,3.4,5.4,2.3,virginica\n"), ["column names belong", "line 1"]),
     ],
 )
 def test_broken_tables_are_told(make: Callable[[Path], Path], words: list[str], tmp_path: Path) -> None:
@@ -197,6 +198,13 @@ def test_broken_tables_are_told(make: Callable[[Path], Path], words: list[str], 
         with pytest.raises(UserError) as error:
             read()
         assert all(word in str(error.value) for word in words), str(error.value)
+
+
+@pytest.mark.parametrize("header", ["name,2021,2020,2019", "label,0,1,2", "who,0.1,0.5,0.9", "1.5,a,b"])
+def test_numbers_in_order_may_be_names(header: str, tmp_path: Path) -> None:
+    assert read_cells(of_text("t.csv", f"{header}\n{'1,' * header.count(',')}2\n")(tmp_path)).header == header.split(
+        ","
+    )
 
 
 @pytest.mark.parametrize(("ending", "package"), [(".parquet", "pyarrow"), (".xlsx", "openpyxl")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -408,6 +409,7 @@ def test_what_is_no_network() -> None:
         (lambda: 3, "gives no network"),
         (nn.Flatten, "nothing to learn"),
         (lambda depth: Base(), "needs what nobody gives it"),
+        (lambda: sys.exit(3), "cannot be built: SystemExit: 3"),
         (lambda: nn.Linear(2, "a"), "cannot be built: TypeError"),  # type: ignore[arg-type]
     ):
         with pytest.raises(UserError, match=says):

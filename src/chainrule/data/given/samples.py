@@ -55,15 +55,15 @@ def read_samples(data: Any, where: str) -> tuple[Any, Any]:
 def _samples(dataset: Any, where: str) -> Iterator[tuple[int, Any]]:
     """The samples with their numbers, in order."""
     iterator = iter(dataset) if isinstance(dataset, IterableDataset) else None
-    number, count = 0, None if iterator is not None else len(dataset)
+    number, count = 0, None if iterator is not None else _length(dataset, where)
     while count is None or number < count:
         try:
             sample = dataset[number] if iterator is None else next(iterator)
-        except StopIteration:
-            return
         except ChainruleError:
             raise
         except Exception as error:
+            if iterator is not None and isinstance(error, StopIteration):  # by number it is an error as any other
+                return
             raise UserError(
                 "a sample of the Dataset cannot be read",
                 where=f"{where}, sample {number}",
@@ -72,6 +72,18 @@ def _samples(dataset: Any, where: str) -> Iterator[tuple[int, Any]]:
             ) from error
         yield number, sample
         number += 1
+
+
+def _length(dataset: Any, where: str) -> int:
+    try:
+        return len(dataset)
+    except (TypeError, NotImplementedError) as error:
+        raise UserError(
+            "the Dataset does not say how many samples it has",
+            where=where,
+            found=f"{type(error).__name__}: {error}",
+            cure="__len__, or torch.utils.data.IterableDataset with __iter__",
+        ) from error
 
 
 def _pair(sample: Any, place: str) -> tuple[Any, Any]:

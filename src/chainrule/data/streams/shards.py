@@ -101,6 +101,7 @@ def _samples(shard: Path) -> Iterator[tuple[PackedImage, str]]:
                     where=f"{shard}: {key}",
                     expected=f"an image ({' '.join(sorted(SUFFIXES))}) and a label (.cls, .json or .txt) of one key",
                     found=", ".join(f".{name}" for name in sample if not name.startswith("__")),
+                    cure="write the shard again with both, one after the other, or without this sample",
                 )
             yield image, _label(label, key, shard)
     except ValueError as error:  # two members of one name; group_by_keys puts more behind the message

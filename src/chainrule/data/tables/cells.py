@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import gzip
 import io
+import itertools
 import math
 import re
 import zlib
@@ -127,8 +128,14 @@ def checked(cells: Cells) -> Cells:
 
 
 def check_header(header: list[str], where: str) -> None:
-    """UserError where the names of the columns are numbers, so that the line of names is missing, or one comes twice."""
-    if all(is_number(name) for name in header):
+    """UserError where the names of the columns are numbers, so that the line of names is missing, or one comes twice.
+
+    Beside names, numbers in order may be names too: pixels, quantiles, years also backwards; 5.1, 3.5, 1.4, 0.2 are a row.
+    """
+    numbers = [float(name) for name in header if is_number(name)]
+    pairs = list(itertools.pairwise(numbers))
+    ordered = all(a < b for a, b in pairs) or all(a > b and a.is_integer() and b.is_integer() for a, b in pairs)
+    if len(numbers) == len(header) or (2 * len(numbers) > len(header) and not ordered):
         raise UserError(
             "the first line holds numbers where column names belong",
             where=where,

@@ -62,6 +62,7 @@ def read_csv(
                 where=f"{file}, line {line}",
                 expected=len(header),
                 found=len(row),
+                cure="complete the line, or remove it; a cell with a comma in it stands in quotes",
             )
     return header, rows[1:], lines[1:]
 

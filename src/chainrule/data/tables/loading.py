@@ -184,6 +184,7 @@ def _check_counts(splits: dict[str, tuple[Tensor, Tensor | None]], where: str) -
                 where=where,
                 expected="5 rows or more, or a split given",
                 found=f"{sum(len(x) for x, _ in splits.values())} rows",
+                cure=f"more rows, --{name} 0.2, or --{name} PATH" if name == "test" else "more rows",
             )
 
 

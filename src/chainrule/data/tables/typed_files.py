@@ -26,7 +26,13 @@ def read_jsonl(file: Path) -> Cells:
         try:
             values = json.loads(line.decode("utf-8"))
         except ValueError as error:  # also of what is not UTF-8
-            raise UserError("a line is no JSON", where=where, expected="one object a line", found=error) from None
+            raise UserError(
+                "a line is no JSON",
+                where=where,
+                expected="one object a line",
+                found=error,
+                cure="correct the line or remove it; where it is the last, the file is cut short: copy it again",
+            ) from None
         if not isinstance(values, dict):
             raise UserError(
                 "a line holds no object", where=where, expected='{"column": value, ...}', found=str(values)[:60]

@@ -104,6 +104,7 @@ def read_sentence_splits(
                 where=raw.where,
                 expected="5 or more a class, or a split given",
                 found=f"{len(train)} texts",
+                cure=f"more texts, --{name} 0.2, or --{name} PATH" if name == "test" else "more texts",
             )
     spec = SentenceSpec(
         where=raw.where,

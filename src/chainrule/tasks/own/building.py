@@ -38,7 +38,7 @@ def built(found: Any, offered: Mapping[str, Any]) -> Any:
         return found(**{p.name: offered[p.name] for p in takes if p.name in offered})
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"{name} cannot be built: {said(error)}", where=place_of(error)) from error
 
 
@@ -94,7 +94,11 @@ def called(network: nn.Module, x: Tensor) -> Any:
         raise
     except Exception as error:
         raise UserError(
-            f"the network fails: {said(error)}", where=place_of(error), expected=f"it takes {described(x)}"
+            f"the network fails: {said(error)}",
+            where=place_of(error),
+            expected=f"it takes {described(x)}",
+            cure=f"layers for samples of {tuple(x.shape[1:])}; a network may name the sizes that it needs, "
+            "such as in_features",
         ) from error
 
 

@@ -56,7 +56,9 @@ class OwnMetrics:
             except ChainruleError:
                 raise
             except Exception as error:
-                raise RunFailed(f"the metric {name} fails: {said(error)}\n  where:    {place_of(error)}") from error
+                place = place_of(error)
+                where = f"\n  where:    {place}" if place else ""
+                raise RunFailed(f"the metric {name} fails: {said(error)}{where}") from error
             values |= _numbers(name, value)
         clash = next((name for name in values if name in self.taken), None)
         if clash is not None:
