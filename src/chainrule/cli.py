@@ -180,7 +180,10 @@ def _show_networks(out: str | None) -> None:
 _TOPICS = {"activations": _show_activations, "policies": _show_policies, "networks": _show_networks}  # of `show`
 
 
-@cli.command(context_settings={"ignore_unknown_options": False})
+@cli.command(
+    context_settings={"ignore_unknown_options": False},
+    epilog="Settings of a recipe and their ranges: chainrule show RECIPE",
+)
 @click.argument("recipe", shell_complete=completion.recipes)
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE ...]", shell_complete=completion.settings)
 @click.option(
@@ -294,7 +297,11 @@ def predict(
     if is_answer_file(out):
         count = sum(1 for _ in answers)
         written = {"out": out, "answers": count}
-        click.echo(json.dumps(written, ensure_ascii=False) if as_json else f"{count:,} answers: {out}")
+        click.echo(
+            json.dumps(written, ensure_ascii=False)
+            if as_json
+            else f"{count:,} answer{'' if count == 1 else 's'}: {out}"
+        )
         return
     found = list(answers)  # all of them before the first is printed: what fails prints nothing
     if as_json:
