@@ -5,10 +5,9 @@
 
 The run is a process of its own: `image-classifier` with a small network on images of 64 x 64, an epoch with validation
 and test. The limit is RLIMIT_DATA, which counts what is the process's own and not what is mapped from files; or that of a
-memory control group of version 1, where cached files count too, and give way as fast as the disk takes them.
-Every tenth of a second the
-resident memory is looked at: RssAnon, the process's own, and RssFile, mapped from files, which the system takes back when
-it wants. Writes results/memory.json and .md.
+memory control group of version 1, where cached files count too, and give way as fast as the disk takes them. Every tenth of
+a second the resident memory is looked at: RssAnon, the process's own, and RssFile, mapped from files, which the system takes
+back when it wants. Writes results/memory.json and .md.
 """
 
 from __future__ import annotations

@@ -142,5 +142,5 @@ def mirror(name: str) -> Path:
 def no_report() -> Iterator[None]:
     """For a module whose tests look at numbers: its trainings draw no report, which would cost as much again."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("chainrule.api._report", lambda run: None)
+        patch.setattr("chainrule.api.training._report", lambda run: None)
         yield

@@ -189,7 +189,7 @@ def test_an_answer_does_not_depend_on_the_others(lenet: str, monkeypatch: pytest
 def iris(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("options") / "iris"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("chainrule.api._report", lambda run: None)
+        patch.setattr("chainrule.api.training._report", lambda run: None)
         chainrule.train("naive-bayes", data="iris", out=folder, device="cpu")
     return str(folder)
 

@@ -105,7 +105,7 @@ def test_stopped_and_resumed(
 ) -> None:
     whole = trained(recipe, tmp_path_factory)
     if recipe.name not in FOR_THE_OTHERS:  # the report is drawn from what is compared
-        monkeypatch.setattr("chainrule.api._report", lambda run: (run.folder / "report.html").touch())
+        monkeypatch.setattr("chainrule.api.training._report", lambda run: (run.folder / "report.html").touch())
     check(recipe, whole, tmp_path / "run", MOST if recipe.name in FOR_THE_OTHERS else 3, monkeypatch)
 
 

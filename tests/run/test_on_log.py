@@ -19,7 +19,7 @@ SETTINGS: dict[str, Any] = {"data": "iris", "device": "cpu", "epochs": 3, "log_e
 
 @pytest.fixture(autouse=True)
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chainrule.api._report", lambda run: None)
+    monkeypatch.setattr("chainrule.api.training._report", lambda run: None)
 
 
 def without_seconds(line: dict[str, Any]) -> dict[str, Any]:

@@ -171,7 +171,7 @@ def train(folder: Path, data: str, **common: Any) -> Run:
 def quick():
     """A lake of nine fields that is not slippery, no report, and few test episodes: each is a thousand numbers."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("chainrule.api._report", lambda run: None)
+        patch.setattr("chainrule.api.training._report", lambda run: None)
         patch.setattr("chainrule.systems.reinforcement.task.TEST_EPISODES", 3)
         gymnasium.register(
             "Lake-v0", entry_point="gymnasium.envs.toy_text.frozen_lake:FrozenLakeEnv",
@@ -228,7 +228,7 @@ def test_a_run_that_died_resumes_exactly(
     with contextlib.suppress(SystemError):
         train(tmp_path / "r", data, checkpoint_s=0)
     monkeypatch.undo()
-    monkeypatch.setattr("chainrule.api._report", lambda run: None)
+    monkeypatch.setattr("chainrule.api.training._report", lambda run: None)
     monkeypatch.setattr("chainrule.systems.reinforcement.task.TEST_EPISODES", 3)
     record = tmp_path / "r" / "run.json"  # from here on it need not be saved after every step
     record.write_text(record.read_text("utf-8").replace('"checkpoint_s": 0', '"checkpoint_s": 1e9'), "utf-8")

@@ -1,0 +1,122 @@
+"""`explain`, `export` and `report`: what a run is made of, and what it leaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Unpack
+
+from chainrule.api.summary import model_name
+from chainrule.core.discovery import all_recipes, get_recipe
+from chainrule.core.errors import UserError
+from chainrule.core.own_code.given import OwnWords, is_own
+from chainrule.core.recipe import Recipe
+from chainrule.core.task import Exports
+from chainrule.core.verbs import expect_verb, recipe_of_run
+from chainrule.run.run import Run
+
+
+def explain(
+    what: str | Path,
+    inputs: list[str] | None = None,
+    *,
+    target: int | str | None = None,
+    out: str | Path | None = None,
+    device: str = "auto",
+    **own: Unpack[OwnWords],
+) -> Path:
+    """Looks inside a run, a recipe, or a computation: one HTML file that works offline.
+
+    Of a run or a recipe it shows layers, shapes, parameters and cost, of a run also values, gradients and a diagnosis; of
+    a net description of Caffe's (`FILE.prototxt`) what it shows of a recipe.
+    Of a formula or a function it shows the computational graph with every value and gradient (`explain_text` gives the
+    same as an object).
+
+    Args:
+        what: a run folder; a recipe's name, whose model is then built anew with its defaults; a formula such as
+            `(x+y)*(y-z)`; or `FILE.py:NAME`, a function or module of the user's own.
+        inputs: for a run, at most one: what the activations and gradients are shown for. For a formula or a function
+            its values, `x=1 y=[1,2] z=randn(2,3)`. For a net description sizes of its inputs, `data=3,224,224`.
+        target: of an image classifier with an input, the class that is asked about, by name or number; the answer's if none.
+        out: the file to write, or a folder for it; explain.html in the run, explain-RECIPE.html or graph.html here.
+        device: where a run's networks run.
+        own: for a run with code of the user's own.
+    """
+    from chainrule.introspection.explain import explain_module, explain_recipe, explain_run
+    from chainrule.models import example_of_description, get_card
+
+    path, name, place = Path(what), str(what), Path(out) if out else None
+    given = inputs or []
+    if name.endswith(".prototxt"):
+        module, example, notes = example_of_description(name, given)
+        return explain_module(path.stem, f"a net description, {name}", module, example, notes, place)
+    if is_computation(name, given):
+        from chainrule.introspection.explain import explain_graph
+
+        return explain_graph(explain_text(name, given), place)
+    if len(given) > 1:
+        raise UserError("explain looks at one input at a time", expected="one", found=len(given))
+    if (path / "run.json").is_file() or (path.is_dir() and name not in all_recipes()):
+        run = Run.load(path, device, **own)
+        _expect_a_network(run.recipe)
+        name_of_model = model_name(run)
+        card = get_card(name_of_model) if name_of_model and not is_own(name_of_model) else None
+        return explain_run(run, card, given, place, target)
+    if name not in all_recipes() and ("/" in name or "\\" in name):
+        raise UserError("there is no such run folder", where=name, expected="a run folder, or the name of a recipe")
+    recipe = get_recipe(name)
+    _expect_a_network(recipe)
+    if given:
+        raise UserError(
+            "a recipe has learnt nothing yet that an input could show",
+            found=given[0],
+            cure=f"chainrule train {name}, then: chainrule explain RUN {given[0]}",
+        )
+    return explain_recipe(recipe, get_card(recipe.model) if recipe.model else None, place)
+
+
+def _expect_a_network(recipe: Recipe) -> None:
+    if recipe.is_study:
+        raise UserError(
+            f"{recipe.name} is a study: it measures many networks, or none, and keeps none",
+            cure=f"chainrule train {recipe.name}, and read its report",
+        )
+
+
+def is_computation(what: str, inputs: list[str]) -> bool:
+    """Whether `explain` is asked for a formula or a function, and not for a run or a recipe.
+
+    >>> [is_computation(*case) for case in (("x*x", []), ("f.py:g", []), ("a/b", ["a=1", "b=2"]), ("lenet6", []))]
+    [True, True, True, False]
+    """
+    if what in all_recipes() or Path(what).exists():
+        return False
+    if ".py:" in what or any(sign in what for sign in "()*+^"):
+        return True
+    return bool(inputs) and all("=" in word and not Path(word).exists() for word in inputs)
+
+
+def explain_text(what: str, inputs: list[str]) -> Any:
+    """The `Graph` of a formula or of `FILE.py:NAME` on the values given."""
+    from chainrule.introspection.graph.source import graph_of_text
+
+    return graph_of_text(what, inputs)
+
+
+def export(folder: str | Path, to: str, *, out: str | Path | None = None, **own: Unpack[OwnWords]) -> dict[str, Any]:
+    """A file to deploy (`onnx` or `torch`), checked against the model at several batch sizes before this returns."""
+    from chainrule.reporting.export import export_system
+
+    expect_verb(recipe_of_run(folder), "export")
+    run = Run.load(folder, "cpu", **own)
+    task = run.open_task()
+    assert isinstance(task, Exports)
+    return export_system(task.deployable(), to, Path(out) if out else None, run)
+
+
+def report(*folders: str | Path, out: str | Path | None = None, **own: Unpack[OwnWords]) -> Path:
+    """One HTML file: curves, figures, samples, settings; a comparison where several runs are named."""
+    from chainrule.reporting.report import write_report
+
+    if not folders:
+        raise UserError("there is nothing to report on", expected="one run folder or more")
+    return write_report([Run.load(folder, **own) for folder in folders], Path(out) if out else None)

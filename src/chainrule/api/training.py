@@ -1,0 +1,208 @@
+"""`train` and `resume`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Unpack
+
+from chainrule.api.summary import count_parameters, model_name
+from chainrule.core.data_words import request_of, shares_as_settings
+from chainrule.core.device import leave_world
+from chainrule.core.discovery import get_recipe
+from chainrule.core.errors import UserError
+from chainrule.core.own_code.given import OwnWords, separated
+from chainrule.core.own_code.loading import told_by_line
+from chainrule.core.settings import bind, parameters
+from chainrule.core.task import HasPretrained
+from chainrule.data.catalog.published_weights import find_weights
+from chainrule.data.given.reading import as_source
+from chainrule.data.given.source import Given
+from chainrule.data.kinds.recognition import expect_kind
+from chainrule.models import PUBLISHERS, published_weights, recognise
+from chainrule.run.record import new_record, read_record
+from chainrule.run.restarts import earlier_attempt, lost_processes_told
+from chainrule.run.run import Run
+from chainrule.run.settings import run_settings
+from chainrule.run.weights.loading import load_file
+
+OnLog = Callable[[dict[str, Any]], object]
+
+
+def train(
+    recipe: str,
+    *,
+    data: Any = None,
+    target: str | None = None,
+    val: str | Path | float | None = None,
+    test: str | Path | float | None = None,
+    out: str | Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    weights: str | None = None,
+    on_log: OnLog | None = None,
+    model: Any = None,
+    **settings: Any,
+) -> Run:
+    """Trains a recipe, evaluates it on the test split, and gives the Run, whose folder holds everything.
+
+    Args:
+        recipe: its name, as `chainrule list` shows it.
+        data: a known data set or a path; the recipe's own by default. Several by role: {"train": A, "test": B},
+            {"images": DIR, "labels": FILE}. Or data themselves: (x, y) of arrays or tensors, a frame, a Dataset of
+            torch, see `chainrule.data.given.reading.given`.
+        target: the column of labels, for tables.
+        val, test: what validates and what measures: a share to hold out, or a path or name of data of its own.
+        out: the run folder, new or empty; runs/RECIPE-N by default.
+        seed: decides every random draw.
+        device: auto, cpu, cuda or mps.
+        weights: a file to start from: safetensors, a state dict of torch.save, or for the networks that Caffe has too
+            a .caffemodel; the folder of a run; or `torchvision`, which publishes weights for some of the networks.
+        on_log: called by the main process with each line of metrics that was written: step, epoch, values, seconds. What
+            it returns is not looked at. After a resume it is called again for the lines after the last checkpoint.
+        model: a network of your own, where the recipe has a setting `network`: a class of modules, a function that returns
+            one, or a module, which is then trained in place. `loss` and `metrics` may be functions likewise.
+        settings: the recipe's own settings and those of `run_settings`.
+
+    Raises:
+        UserError: for anything wrong in what was asked, before the first step.
+        RunFailed: where the run could not be finished, or `on_log` raised something.
+    """
+    _check_callback(on_log)
+    found = get_recipe(recipe)
+    settings, val, test = shares_as_settings(settings, parameters(found.build), _plain(val), _plain(test))
+    own, settings, words = separated(settings, model, found.build, owner=f"the recipe {recipe}")
+    values = bind(settings, found.build, run_settings, owner=f"the recipe {recipe}") | words
+    common = {name: values.pop(name) for name in bind({}, run_settings, owner="")}
+    if seed < 0:
+        raise UserError("the seed is out of range", expected="a whole number, 0 or more", found=seed)
+    source = as_source(data)
+    request = request_of(source or found.data, target=target, val=val, test=test, seed=seed)
+    expect_kind(request, found)
+    folder = earlier_attempt(new_record(found, values, common, seed, request, weights), out, device)
+    if folder is not None:
+        return _continue(folder, device, on_log, data=source if isinstance(source, Given) else None, **own)
+    run = Run.create(
+        found, values, common, seed=seed, data=request, target=target, device=device, out=out, weights=weights, own=own
+    )
+    run.metric_log.on_line = on_log
+    return _train(run)
+
+
+def _plain(share: str | Path | float | None) -> str | float | None:
+    return str(share) if isinstance(share, Path) else share
+
+
+def resume(
+    folder: str | Path,
+    *,
+    data: Any = None,
+    device: str | None = None,
+    on_log: OnLog | None = None,
+    **own: Unpack[OwnWords],
+) -> Run:
+    """Resumes a run exactly where its last checkpoint stands; the numbers are those of a run never stopped.
+
+    `data` are those that the run was given in Python, where it was: the same once more. `on_log` is as `train` has it.
+    Code of the user's own is given again likewise: see `Run.load`, for the other verbs too.
+    """
+    _check_callback(on_log)
+    record = read_record(Path(folder))
+    if record["status"] == "done":
+        raise UserError(
+            "this run is done", where=folder, cure=f"chainrule evaluate {folder}, or a new run with more epochs"
+        )
+    device = device or record["device"].partition(":")[0]
+    run = Run.load(folder, device, trains=True, data=as_source(data), **own)
+    run.metric_log.on_line = on_log
+    return _train(run, resume=True)
+
+
+def _continue(folder: Path, device: str, on_log: OnLog | None, **given: Any) -> Run:
+    """Takes up the run that these processes began before torchrun started them again; it may have ended already."""
+    run = Run.load(folder, device, trains=True, **given)
+    run.metric_log.on_line = on_log
+    if run.record["status"] != "done":
+        return _train(run, resume=True)
+    leave_world()
+    return Run.load(folder, device, **given) if run.world.is_main_process else run
+
+
+def _check_callback(on_log: object) -> None:
+    if on_log is not None and not callable(on_log):
+        raise UserError("on_log cannot be called", expected="a function of a line of metrics", found=repr(on_log))
+
+
+def _train(run: Run, resume: bool = False) -> Run:
+    try:
+        with run.active(), told_by_line(), lost_processes_told(run.world, run.folder):
+            if resume:
+                run.resume()
+            task = run.task
+            if run.record["weights"] and not run.step:
+                modules = task.pretrained_modules() if isinstance(task, HasPretrained) else task.modules()
+                name = model_name(run) or run.recipe.name
+                for note in load_file(_weights_file(run), modules, name, recognise):
+                    run.progress.line(note)
+            run.progress.line(_opening(run))
+            task.train(run)
+            run.checkpoint()
+            run.open_task()
+            run.finish(_result(run, task.evaluate()), report=lambda: _report(run))
+    except UserError:
+        if not resume:
+            run.discard()
+        raise
+    finally:
+        leave_world()
+    return run
+
+
+def _opening(run: Run) -> str:
+    """What is about to be trained on what, where, and where it is written."""
+    counts = (run.record["data"].get("spec") or {}).get("counts") or {}
+    parameters = count_parameters(run)
+    parts = [
+        ", ".join([str(run.data), *(f"{count:,} {split}" for split, count in counts.items())]),
+        f"{parameters:,} parameters" if parameters else "",
+        str(run.device),
+        str(run.folder),
+        f"resumes at step {run.step:,}" if run.step else "",
+    ]
+    return f"{run.recipe.name}: {'; '.join(part for part in parts if part)}"
+
+
+def _weights_file(run: Run) -> Path:
+    """The file of weights that a run starts from; those of a publisher are fetched where they are not here."""
+    named: str = run.record["weights"]
+    if named not in PUBLISHERS or Path(named).exists():
+        return Path(named)
+    weights = published_weights(model_name(run) or run.recipe.name, named)
+    return find_weights(weights.address, weights.sha256_prefix, say=run.progress.line)
+
+
+def _result(run: Run, metrics: dict[str, float]) -> dict[str, Any]:
+    """What result.json holds."""
+    return {
+        "recipe": run.recipe.name,
+        "metrics": metrics,
+        "protocol": run.task.protocol(),
+        "chosen": run.chosen,
+        "steps": run.step,
+        "seconds": round(run.seconds, 3),
+        "parameters": count_parameters(run),
+        "device": str(run.device),
+        "data": run.record["data"],
+        "seed": run.seed,
+    }
+
+
+def _report(run: Run) -> None:
+    """The report of the run that has just ended, on rank 0; figures of a sharded model need it whole, so opened anew."""
+    run.world.barrier()
+    leave_world()
+    if run.world.is_main_process:
+        from chainrule.reporting.report import write_report
+
+        data = run.data.sources.get("")
+        write_report([run if run.world.size == 1 else Run.load(run.folder, run.device.type, data=data)], None)

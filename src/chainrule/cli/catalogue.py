@@ -1,0 +1,159 @@
+"""`list` and `show`: what there is."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+
+import click
+
+from chainrule.cli import completion
+from chainrule.cli.group import cli
+from chainrule.cli.output import print_table
+from chainrule.cli.run_options import shown_default
+from chainrule.cli.shared_options import AS_JSON
+from chainrule.core.settings import describe, parameters
+
+
+@cli.command("list")
+@click.option("--family", help="Only this family.")
+@AS_JSON
+def list_(family: str | None, as_json: bool) -> None:
+    """The recipes."""
+    from chainrule.core.discovery import all_recipes
+    from chainrule.core.errors import unknown
+
+    recipes = all_recipes().values()
+    families = sorted({r.family for r in recipes})
+    if family is not None and family not in families:
+        raise unknown("there is no family", family, families)
+    rows = [r for r in recipes if family in (None, r.family)]
+    fields = ("name", "family", "task", "data", "source")
+    if as_json:
+        click.echo(json.dumps([{field: getattr(r, field) for field in fields} for r in rows], ensure_ascii=False))
+        return
+    print_table([("recipe", *fields[1:]), *(tuple(getattr(r, field) for field in fields) for r in rows)])
+
+
+@cli.command()
+@click.argument("recipe", metavar="RECIPE|NETWORK|TOPIC|FILE.prototxt", shell_complete=completion.recipes)
+@click.argument("inputs", nargs=-1, metavar="[NAME=C,H,W ...]")
+@click.option("--out", type=click.Path(), help="For a topic: a file for its images, .html, .svg or .png.")
+def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
+    """A recipe's card: source, deviations, layers and shapes, parameters, target, settings, the command.
+
+    Or the card of a network. Or a topic, `activations`, `policies` or `networks`: a table of all of them; of the first
+    two with --out their images. Or the layers of a net description of Caffe's, FILE.prototxt; data=3,224,224 says
+    the sizes of an input that it leaves to the data.
+    """
+    from chainrule.core.discovery import all_recipes
+    from chainrule.core.errors import UserError
+
+    if recipe.endswith(".prototxt"):
+        _show_description(recipe, inputs, out)
+        return
+    if inputs:
+        raise UserError(
+            "only a net description takes words beside it", expected="FILE.prototxt", found=f"{recipe} {inputs[0]}"
+        )
+    if recipe in _TOPICS:
+        _TOPICS[recipe](out)
+        return
+    if out is not None:
+        raise UserError(
+            "--out is for topics", expected=", ".join(_TOPICS), found=recipe, cure=f"chainrule explain {recipe}"
+        )
+    found = all_recipes().get(recipe)
+    if found is None:
+        _show_network(recipe)
+        return
+    from chainrule.core.verbs import verbs_of
+    from chainrule.introspection.layers import card_text
+    from chainrule.models import get_card
+    from chainrule.run.settings import run_settings
+
+    click.echo(card_text(found, get_card(found.model) if found.model else None))
+    for title, function, advice in (
+        ("Settings", found.build, found.advice),
+        ("Settings of every recipe", run_settings, ""),
+    ):
+        click.echo(f"\n{title}:")
+        _show_options(parameters(function))
+        if advice:
+            click.echo(f"\n{advice}")
+    for verb, found_verb in verbs_of(found).items():
+        if found_verb.options:
+            click.echo(f"\nOptions of {verb}:")
+            _show_options(found_verb.options)
+
+
+def _show_options(options: Mapping[str, inspect.Parameter]) -> None:
+    print_table([(f"  {name}={shown_default(p.default)}", describe(p.annotation)) for name, p in options.items()])
+
+
+def _show_network(name: str) -> None:
+    """The card of a network; for its sake no other network is loaded."""
+    from chainrule.core.discovery import all_recipes
+    from chainrule.core.errors import UserError, unknown
+    from chainrule.introspection.layers import model_text
+    from chainrule.models import all_cards, classifies_images, get_card
+
+    try:
+        card = get_card(name)
+    except UserError:
+        raise unknown(
+            "there is no recipe, network or topic",
+            name,
+            [*all_recipes(), *_TOPICS],
+            near=all_cards(),
+            cure="chainrule list, or chainrule show networks",
+        ) from None
+    command = f"chainrule train image-classifier network={name}" if classifies_images(card) else None
+    click.echo(model_text(card, command))
+
+
+def _show_description(file: str, words: Sequence[str], out: str | None) -> None:
+    from chainrule.core.errors import UserError
+    from chainrule.models import description_rows, read_description
+
+    if out is not None:
+        raise UserError("--out is for topics", found=f"the description {file}", cure=f"chainrule explain {file}")
+    net, notes = read_description(file, words, empty=True)
+    click.echo(f"{net.name or file}, phase {net.phase}")
+    for note in notes:
+        click.echo(note)
+    click.echo()
+    print_table(description_rows(net))
+
+
+def _show_activations(out: str | None) -> None:
+    from chainrule.reporting.activation_tables import LEGEND, activation_rows, write_activations
+
+    place = None if out is None else write_activations(out)
+    print_table(activation_rows())
+    click.echo("\n" + "\n".join(LEGEND))
+    if place is not None:
+        click.echo(f"\n{place}")
+
+
+def _show_policies(out: str | None) -> None:
+    from chainrule.reporting.policy_plots import policies_table, write_policies
+
+    place = None if out is None else write_policies(out)
+    print_table(policies_table())
+    if place is not None:
+        click.echo(f"\n{place}")
+
+
+def _show_networks(out: str | None) -> None:
+    from chainrule.core.errors import UserError
+    from chainrule.introspection.layers import network_rows
+    from chainrule.models import image_networks
+
+    if out is not None:
+        raise UserError("networks have no image in common", found=f"--out {out}", cure="chainrule explain RECIPE")
+    print_table(network_rows(image_networks()))
+
+
+_TOPICS = {"activations": _show_activations, "policies": _show_policies, "networks": _show_networks}  # of `show`

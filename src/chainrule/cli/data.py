@@ -1,0 +1,59 @@
+"""`data list`, `data get` and `data check`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import click
+
+from chainrule.cli.group import cli
+from chainrule.cli.output import plain, print_table
+from chainrule.cli.shared_options import AS_JSON
+from chainrule.core.data_words import parse_sources, request_of
+
+
+@cli.group()
+def data() -> None:
+    """Known data sets, and checks of your own."""
+
+
+@data.command("list")
+def data_list() -> None:
+    """Known data sets, and whether they are here."""
+    from chainrule.data.catalog.sources import SOURCES, find
+
+    rows: list[tuple[str, ...]] = [("name", "kind", "content", "split", "licence", "here")]
+    for source in SOURCES.values():
+        place = (
+            f"with {source.shipped_with}"
+            if source.shipped_with
+            else str(find(source.name) or "no: chainrule data get " + source.name)
+        )
+        rows.append((source.name, source.kind, source.content, source.split, source.licence, place))
+    print_table(rows)
+
+
+@data.command("get")
+@click.argument("name")
+def data_get(name: str) -> None:
+    """Fetch a known data set, with its checksum."""
+    from chainrule.data.catalog.sources import SOURCES, find, get
+
+    place = find(name) if name in SOURCES and not SOURCES[name].shipped_with else None
+    click.echo(place or get(name))
+
+
+@data.command("check")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH|ROLE=PATH...")
+@click.option("--target", help="The column of labels, for tables.")
+@AS_JSON
+def data_check(paths: Sequence[str], target: str | None, as_json: bool) -> None:
+    """Say what PATH is recognised as, with counts, and what is wrong with it; or train=PATH test=PATH and the like."""
+    from chainrule.data.check import check
+
+    found = check(request_of(parse_sources(paths) or "", target=target), target)
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False))
+        return
+    print_table([(name, plain(value)) for name, value in found.items()])

@@ -1,0 +1,87 @@
+"""`train` and `resume`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from chainrule.cli import completion
+from chainrule.cli.group import cli
+from chainrule.cli.output import print_metrics
+from chainrule.cli.shared_options import AS_JSON, CODE, DEVICE
+from chainrule.core.data_words import parse_sources
+from chainrule.core.settings import parse_pairs
+
+
+@cli.command(
+    context_settings={"ignore_unknown_options": False},
+    epilog="Settings of a recipe and their ranges: chainrule show RECIPE",
+)
+@click.argument("recipe", shell_complete=completion.recipes)
+@click.argument("settings", nargs=-1, metavar="[KEY=VALUE ...]", shell_complete=completion.settings)
+@click.option(
+    "--data",
+    multiple=True,
+    help="A known data set (chainrule data list) or a path; several by role: train=, val=, test=, images=, labels=.",
+    shell_complete=completion.data,
+)
+@click.option("--target", help="The column of labels, for tables.")
+@click.option("--val", help="What validates: a share to hold out, or a path of its own.")
+@click.option("--test", help="What measures: a share to hold out, or a path of its own.")
+@click.option("--out", type=click.Path(), help="The run folder, new or empty; runs/RECIPE-N by default.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides every random draw.")
+@DEVICE
+@click.option(
+    "--weights",
+    help="What to start from: a file (safetensors, a state dict in .pth, .caffemodel), a run, or torchvision.",
+)
+@AS_JSON
+def train(recipe: str, settings: Sequence[str], data: Sequence[str], as_json: bool, **options: Any) -> None:
+    """Train RECIPE, evaluate it on the test split, write a run folder."""
+    from chainrule.core.discovery import get_recipe
+    from chainrule.core.settings import bind
+
+    found = get_recipe(recipe)
+    pairs = parse_pairs(settings)
+    from chainrule.run.settings import run_settings
+
+    bind(pairs, found.build, run_settings, owner=f"the recipe {recipe}")
+    from chainrule import api
+    from chainrule.optim.compiler_import import spare_compiler
+
+    clash = {"data", "target", "val", "test", "out", "seed", "device", "weights"} & set(pairs)
+    if clash:  # a recipe's setting never has these names
+        raise click.UsageError(f"--{clash.pop()} is an option, not a setting")
+    words: dict[str, Any] = {**options, **pairs, "data": parse_sources(data)}
+    spare_compiler()
+    _done(api.train(recipe, **words), as_json)
+
+
+@cli.command()
+@click.argument("run", type=click.Path())
+@click.option("--device", help="By default the run's own.")
+@CODE
+@AS_JSON
+def resume(run: str, device: str | None, code: tuple[str, ...], as_json: bool) -> None:
+    """Resume RUN exactly where it stopped."""
+    from chainrule import api
+    from chainrule.optim.compiler_import import spare_compiler
+
+    spare_compiler()
+    _done(api.resume(run, device=device, code=code), as_json)
+
+
+def _done(run: Any, as_json: bool) -> None:
+    from chainrule import api
+
+    if not run.world.is_main_process:
+        return
+    result = api.summary(run)
+    if as_json:
+        click.echo(json.dumps(result))
+        return
+    print_metrics(result["metrics"])
+    click.echo(f"run folder: {run.folder}\nreport:     {run.folder / 'report.html'}")
