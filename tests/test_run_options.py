@@ -264,4 +264,4 @@ def test_what_python_gives_to_predict_is_text_or_a_path(lenet: str) -> None:
     frame = type("Frame", (), {"columns": ["a", "b"], "__iter__": lambda self: iter(self.columns)})()
     for given, word in (([3.5], "float"), (frame, "Frame"), ([b"1,2"], "bytes")):
         with pytest.raises(UserError, match=f"no text and no path(.|\\n)*found: +{word}"):
-            chainrule.predict(lenet, given)
+            chainrule.predict(lenet, given)  # type: ignore[arg-type]

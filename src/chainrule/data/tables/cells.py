@@ -161,12 +161,13 @@ def expect_one_decimal_mark(rows: list[list[str]], lines: Sequence[int], where: 
         next(((line, c) for row, line in zip(rows, lines, strict=True) for c in row if mark.fullmatch(c)), None)
         for mark in (_DECIMAL_COMMA, _DECIMAL_POINT)
     ]
-    if found[0] and found[1]:
+    commas, points = found
+    if commas and points:
         raise UserError(
             "some numbers have a comma and others a point",
             where=where,
             expected="one mark for decimals, and none between thousands",
-            found=", ".join(f"{cell.strip()} in line {line}" for line, cell in found if cell),
+            found=", ".join(f"{cell.strip()} in line {line}" for line, cell in (commas, points)),
             cure="write all of them with a point",
         )
 

@@ -76,7 +76,7 @@ def column_of(name: str, header: list[str], where: object) -> int:
             f"the table has no column {name!r}",
             where=where,
             expected="one of " + ", ".join(header[:20]),
-            cure="--target COLUMN",
+            cure="--target COLUMN, or rename the column",
         )
     return header.index(name)
 
