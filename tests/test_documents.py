@@ -168,7 +168,7 @@ def commands(name: str) -> Iterator[list[str]]:
 def parse(words: list[str]) -> None:
     """As the command itself would, up to the point where it would begin to work."""
     command: click.Command = cli
-    context = click.Context(cli)
+    context = click.Context(cli, **cli.context_settings)  # click keeps the names of --help with a command
     while isinstance(command, click.Group):
         verb, *words = words
         found = command.get_command(context, verb)

@@ -258,3 +258,10 @@ def test_long_work_says_how_far_it_is(capsys: pytest.CaptureFixture[str], monkey
     assert out == "" and err.splitlines() == ["predict: 3 answers"]
     monkeypatch.undo()
     assert list(progress.counted("ab", "predict", "answers")) and capsys.readouterr().err == ""
+
+
+def test_what_python_gives_to_predict_is_text_or_a_path(lenet: str) -> None:
+    frame = type("Frame", (), {"columns": ["a", "b"], "__iter__": lambda self: iter(self.columns)})()
+    for given, word in (([3.5], "float"), (frame, "Frame"), ([b"1,2"], "bytes")):
+        with pytest.raises(UserError, match=f"no text and no path(.|\\n)*found: +{word}"):
+            chainrule.predict(lenet, given)  # type: ignore[arg-type]

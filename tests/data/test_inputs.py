@@ -11,6 +11,7 @@ import pytest
 
 from chainrule.core.errors import UserError
 from chainrule.data.inputs import MOST_LINES, Asked, answer_to, asked_files, asked_paths, stdin_table, table_parts
+from chainrule.data.tables.table_files import read_cells
 from chainrule.data.text.inputs import asked_texts
 
 ENDINGS = {".png", ".jpg"}
@@ -108,6 +109,17 @@ def test_a_table_is_read_part_by_part() -> None:
     assert sizes == [MOST_LINES] * 3 + [5]
     assert rows[1] == ([str(MOST_LINES), f"x{MOST_LINES}"], f"t.csv, line {MOST_LINES + 2}")
     assert peak < 4_000_000, "a part of the table is in memory, not all of it"
+
+
+def test_a_table_with_semicolons_may_have_decimal_commas() -> None:
+    Path("t.csv").write_text("\ufeffgröße;name\n1,5;a,b\n-2;1,2,3\n", encoding="utf-8")
+    (part,) = table_parts(Path("t.csv"))
+    assert part.rows == read_cells(Path("t.csv")).rows == [["1.5", "a,b"], ["-2", "1,2,3"]]
+    Path("t.csv").write_text("a;b\n1,500;2\n1.5;2\n")
+    with pytest.raises(UserError, match=r"comma and others a point(.|\n)*1,500 in line 2, 1\.5 in line 3"):
+        read_cells(Path("t.csv"))
+    Path("t.csv").write_text('a,b\n"1,5",2\n')
+    assert read_cells(Path("t.csv")).rows == [["1,5", "2"]]
 
 
 def test_lines_in_quotes_are_counted() -> None:

@@ -83,9 +83,7 @@ def predict_each(
     """What `predict` gives, answer by answer: for more inputs than memory holds answers to."""
     own, options = divided(options)
     bound = bind_options(recipe_of_run(folder), "predict", options)
-    names = [str(inputs)] if isinstance(inputs, (str, Path)) else [str(name) for name in inputs]
-    if not names:
-        raise UserError("there is nothing to predict from", expected="one input or more")
+    names = _named_inputs(inputs)
     to_file = is_answer_file(out)
     task = Run.load(folder, device, **own).open_task()
     assert isinstance(task, Predicts)
@@ -95,6 +93,23 @@ def predict_each(
             if write is not None:
                 write(answer)
             yield answer
+
+
+def _named_inputs(inputs: str | Path | Iterable[str | Path]) -> list[str]:
+    """The inputs as text. A frame has its column names as elements, so that it is told by its columns."""
+    each = [inputs] if isinstance(inputs, (str, Path)) or hasattr(inputs, "columns") else list(inputs)
+    strange = next((one for one in each if not isinstance(one, (str, Path))), None)
+    if strange is not None:
+        raise UserError(
+            "an input of predict is no text and no path",
+            expected="a file, a folder, a list in a CSV, a row such as '5.1,3.5', a sentence",
+            found=type(strange).__name__,
+            cure="write a frame with frame.to_csv(FILE) and name the file; "
+            "for arrays, run.open_task().modules() has the network",
+        )
+    if not each:
+        raise UserError("there is nothing to predict from", expected="one input or more")
+    return [str(one) for one in each]
 
 
 def generate(

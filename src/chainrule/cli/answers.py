@@ -61,7 +61,11 @@ def predict(
     if is_answer_file(out):
         count = sum(1 for _ in answers)
         written = {"out": out, "answers": count}
-        click.echo(json.dumps(written, ensure_ascii=False) if as_json else f"{count:,} answers: {out}")
+        click.echo(
+            json.dumps(written, ensure_ascii=False)
+            if as_json
+            else f"{count:,} answer{'' if count == 1 else 's'}: {out}"
+        )
         return
     found = list(answers)  # all of them before the first is printed: what fails prints nothing
     if as_json:

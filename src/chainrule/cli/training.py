@@ -16,7 +16,10 @@ from chainrule.core.data_words import parse_sources
 from chainrule.core.settings import parse_pairs
 
 
-@cli.command(context_settings={"ignore_unknown_options": False})
+@cli.command(
+    context_settings={"ignore_unknown_options": False},
+    epilog="Settings of a recipe and their ranges: chainrule show RECIPE",
+)
 @click.argument("recipe", shell_complete=completion.recipes)
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE ...]", shell_complete=completion.settings)
 @click.option(

@@ -58,7 +58,7 @@ def expect_verb(recipe: Recipe, verb: str) -> Verb:
     verbs = verbs_of(recipe)
     if verb not in verbs:
         words = {"predict": "does not predict", "generate": "does not generate", "export": "has nothing to export"}
-        raise UserError(f"{recipe.name} {words[verb]}", cure=f"it can {' and '.join([*verbs, 'evaluate'])}")
+        raise UserError(f"{recipe.name} {words[verb]}", cure=f"it can {', '.join(verbs)} and evaluate")
     return verbs[verb]
 
 

@@ -22,7 +22,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from chainrule.core.answers import flat
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import SOURCES
-from chainrule.data.tables.cells import Cells, check_header, is_number, unreadable
+from chainrule.data.tables.cells import Cells, check_header, is_number, unreadable, with_decimal_points
 from chainrule.data.tables.table_files import is_table_file, read_cells, table_ending
 
 T = TypeVar("T")
@@ -220,7 +220,8 @@ def _cells(
 ) -> Iterator[tuple[int, list[str]]]:
     """Each row of a CSV and the line that it ends on; empty lines are skipped.
 
-    Fields are separated by `delimiter`, else by whichever of comma, semicolon and tab the first line has most of.
+    Fields are separated by `delimiter`, else by whichever of comma, semicolon and tab the first line has most of;
+    where they are separated by semicolons, 1,5 is the number 1.5.
     """
     first = next(lines, None)
     if first is None:
@@ -231,11 +232,12 @@ def _cells(
         for at[0], line in chain([first], lines):
             yield line
 
-    reader = csv.reader(counted(), delimiter=delimiter or max(",;\t", key=first[1].count), strict=True)
+    delimiter = delimiter or max(",;\t", key=first[1].count)
+    reader = csv.reader(counted(), delimiter=delimiter, strict=True)
     try:
         for row in reader:
             if row:
-                yield at[0], row
+                yield at[0], with_decimal_points([row])[0] if delimiter == ";" else row
     except csv.Error as error:
         raise unreadable(f"{where}, line {at[0]}", error) from None
 

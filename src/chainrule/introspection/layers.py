@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from chainrule.core.course import Topic
+from chainrule.core.discovery import all_kinds
 from chainrule.core.recipe import Recipe
 from chainrule.introspection.tensors import first_tensor
 from chainrule.nn.cost import MultiplyAdds, recurrent_cost
@@ -144,7 +145,10 @@ def card_text(recipe: Recipe, card: Card | None) -> str:
     if recipe.target:
         t = recipe.target
         lines.append(f"target:     {t.metric} {t.value:g} on {t.data} ({t.source}; {t.protocol})")
-    lines += [f"data:       {recipe.data} unless --data names other", f"command:    chainrule train {recipe.name}"]
+    lines.append(f"data:       {recipe.data} unless --data names other")
+    if recipe.kinds:
+        lines.append(f"takes:      {', or '.join(all_kinds()[kind].noun for kind in recipe.kinds)}")
+    lines.append(f"command:    chainrule train {recipe.name}")
     if card is not None and isinstance(module, nn.Module):
         lines += _layer_lines(module, card.example(1))
     return "\n".join(lines)

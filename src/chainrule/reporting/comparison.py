@@ -30,9 +30,10 @@ def compare(runs: Sequence[Run], names: Sequence[str]) -> dict[str, Any]:
     rows = []
     for run, name, each, (values, kind) in zip(runs, names, settings, measured, strict=True):
         cells = [name, run.record["status"], *(get(run) for get in shown.values()), run.record["seed"]]
-        cells += [each.get(key, "-") for key in differ]
-        rows.append([*cells, *(values.get(m, "-") for m in metrics), kind, duration(seconds_of(run))])
-    head = ["run", "status", *shown, "seed", *differ, *(m.replace("_", " ") for m in metrics), "measured on", "time"]
+        cells += [*(values.get(m, "-") for m in metrics), kind, duration(seconds_of(run))]
+        rows.append([*cells, *(each.get(key, "-") for key in differ)])
+    # Metrics stand before the settings, of which different recipes have many: the table scrolls to the right.
+    head = ["run", "status", *shown, "seed", *(m.replace("_", " ") for m in metrics), "measured on", "time", *differ]
     same = (
         "All settings that are not in the table are the same." if len({r.record["recipe"] for r in runs}) == 1 else ""
     )

@@ -259,7 +259,7 @@ SETS: dict[
     "a class with nothing": (class_with_nothing, ["a class has no image", "an empty folder"], True),
     "one class only": (
         one_class,
-        ["a set of classes needs two at least", "1 subfolder", "one subfolder a class"],
+        ["a classifier needs two classes at least", "1 subfolder", "one subfolder a class", "--data labels=FILE"],
         False,
     ),
     "one class in a table": (one_class_in_a_table, ["there is only one class", "my set", "two at least"], True),

@@ -213,3 +213,14 @@ def test_a_library_that_is_not_there(ending: str, package: str, tmp_path: Path, 
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(UserError, match=rf"(?s){package}.*chainrule\[tables\]"):
         read_cells(file)
+
+
+def test_decimal_commas_give_the_table_of_decimal_points(tmp_path: Path) -> None:
+    """As Excel writes it in much of Europe: semicolons between cells, commas in numbers, a byte-order mark."""
+    points, commas = as_csv(tmp_path / "points.csv"), tmp_path / "commas.csv"
+    text = as_csv(tmp_path / "semicolons.csv", ";").read_text("utf-8").replace(".", ",")
+    commas.write_text("\ufeff" + text, encoding="utf-8")
+    (spec, found), (expected, parts) = splits(commas), splits(points)
+    assert replace(spec, where="") == replace(expected, where="")
+    assert all(torch.equal(found[name].x, parts[name].x) for name in parts)
+    assert torch.equal(read_rows(["3;2,1;0"], spec)[1], read_rows(["3,2.1,0"], spec)[1])

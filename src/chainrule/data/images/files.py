@@ -82,10 +82,11 @@ def _class_folders(layout: Layout) -> RawImageSet:
     classes = [folder.name for folder in subfolders(layout.train)]
     if len(classes) < 2:
         raise UserError(
-            "a set of classes needs two at least",
+            "a classifier needs two classes at least",
             where=layout.train,
             expected="one subfolder a class, with images in each",
             found=f"{len(classes)} subfolder{'' if len(classes) == 1 else 's'}",
+            cure="where a table holds the classes: --data images=DIR --data labels=FILE",
         )
     splits = {}
     for split, place in layout.splits.items():

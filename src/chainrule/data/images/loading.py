@@ -148,7 +148,9 @@ def read_image_splits(
             )
     splits |= {name: whole.take(index) for name, index in indices.items()}
     if not len(splits["test"]):
-        raise UserError("the test split is empty", where=raw.where, cure="put images into it, or remove it")
+        raise UserError(
+            "the test split is empty", where=raw.where, cure="put images into it, a subfolder a class, or remove it"
+        )
     counts = torch.bincount(splits["train"].y, minlength=len(raw.classes)).tolist()
     spec = image_spec(raw, raw.classes, channels, size, splits, made, known if stay else None)
     return replace(spec, class_counts=counts, margin=margin), splits

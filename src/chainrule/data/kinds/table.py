@@ -68,6 +68,10 @@ def check(layout: Layout, target: str | None) -> dict[str, Any]:
             answer["classes"] = f"none: {len(names)} distinct values, a target of regression"
     plain = {name: labels.get(name, np.zeros(len(rows.x), dtype=np.int64)) for name, rows in raw.splits.items()}
     answer |= held_out_counts(plain, _HELD_OUT, by_class=bool(labels))
+    numbers_as_names = [name for name in raw.columns if is_number(name) and "." in name]
+    if numbers_as_names:
+        lacking = f"names of columns are numbers ({', '.join(numbers_as_names[:3])}): the line of names may be missing"
+        answer["warning"] = "; ".join([lacking, *filter(None, [answer.get("warning")])])
     if constant:
         answer["constant columns"] = constant
     if raw.categories:

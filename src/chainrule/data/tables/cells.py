@@ -149,6 +149,36 @@ def check_header(header: list[str], where: str) -> None:
             )
 
 
+_DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+(?:[eE][-+]?\d+)?\s*")
+_DECIMAL_POINT = re.compile(r"\s*[-+]?\d*\.\d+\s*")
+
+
+def with_decimal_points(rows: list[list[str]]) -> list[list[str]]:
+    """The rows of a table with semicolons between cells, in which numbers may have a decimal comma, as Excel writes them.
+
+    >>> with_decimal_points([["1,5", "-2", "a,b", "1.000,5"]])
+    [['1.5', '-2', 'a,b', '1.000,5']]
+    """
+    return [[c.replace(",", ".") if _DECIMAL_COMMA.fullmatch(c) else c for c in row] for row in rows]
+
+
+def expect_one_decimal_mark(rows: list[list[str]], lines: Sequence[int], where: object) -> None:
+    """UserError where some numbers have a decimal comma and others a point: which of them groups digits is not told."""
+    found = [
+        next(((line, c) for row, line in zip(rows, lines, strict=True) for c in row if mark.fullmatch(c)), None)
+        for mark in (_DECIMAL_COMMA, _DECIMAL_POINT)
+    ]
+    commas, points = found
+    if commas and points:
+        raise UserError(
+            "some numbers have a comma and others a point",
+            where=where,
+            expected="one mark for decimals, and none between thousands",
+            found=", ".join(f"{cell.strip()} in line {line}" for line, cell in (commas, points)),
+            cure="write all of them with a point",
+        )
+
+
 def is_number(text: str) -> bool:
     """Whether Python reads it as a float: also nan and inf."""
     try:

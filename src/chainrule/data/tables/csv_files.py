@@ -11,7 +11,7 @@ import numpy as np
 
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import SOURCES
-from chainrule.data.tables.cells import Cells, check_header, is_number
+from chainrule.data.tables.cells import Cells, check_header, expect_one_decimal_mark, is_number, with_decimal_points
 from chainrule.data.utf8 import not_utf8
 
 MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})  # what stands for no value, in any case
@@ -25,15 +25,15 @@ def read_csv(
 
     `content` holds the bytes where they are not as the file has them, unpacked ones. Fields are separated by
     `delimiter`, else by whichever of comma, semicolon and tab the first line has most of; empty lines are skipped.
+    Where they are separated by semicolons, 1,5 is the number 1.5.
     A published file without a line of names, recognised by its own name, has those of `known_tables`.
     """
     try:
         whole = (file.read_bytes() if content is None else content.getvalue()).removeprefix(b"\xef\xbb\xbf")
         text = whole.decode("utf-8")
         first = text.partition("\n")[0].partition("\r")[0]
-        reader = csv.reader(
-            io.StringIO(text, newline=""), delimiter=delimiter or max(",;\t", key=first.count), strict=True
-        )
+        delimiter = delimiter or max(",;\t", key=first.count)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         rows, lines = [], []
         for row in reader:
             if row:
@@ -64,6 +64,9 @@ def read_csv(
                 found=len(row),
                 cure="complete the line, or remove it; a cell with a comma in it stands in quotes",
             )
+    if delimiter == ";":
+        expect_one_decimal_mark(rows[1:], lines[1:], file)
+        return header, with_decimal_points(rows[1:]), lines[1:]
     return header, rows[1:], lines[1:]
 
 
@@ -74,7 +77,7 @@ def column_of(name: str, header: list[str], where: object) -> int:
             f"the table has no column {name!r}",
             where=where,
             expected="one of " + ", ".join(header[:20]),
-            cure="--target COLUMN",
+            cure="--target COLUMN, or rename the column",
         )
     return header.index(name)
 
@@ -144,7 +147,7 @@ def find_categories(tables: Sequence[Cells], columns: Sequence[str], fill: bool)
                 where=tables[0].origin,
                 expected=f"numbers, or {MOST_CATEGORIES} categories at most",
                 found=", ".join(sorted(given)[:3]) + ", ...",
-                cure="remove the column",
+                cure="remove the column; numbers with a unit or marks between thousands: write bare ones, 1234.5",
             )
         found[column] = sorted(given)
     return found

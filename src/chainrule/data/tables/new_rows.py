@@ -12,7 +12,7 @@ from torch import Tensor
 from chainrule.core.errors import UserError
 from chainrule.data.inputs import MOST_LINES, STDIN, Asked, asked_of, files_below, is_folder, stdin_table, table_parts
 from chainrule.data.layout import Place, layout_of
-from chainrule.data.tables.cells import Cells
+from chainrule.data.tables.cells import Cells, with_decimal_points
 from chainrule.data.tables.csv_files import to_numbers
 from chainrule.data.tables.files import RawRows, RawTable, read_table
 from chainrule.data.tables.loading import TableSplit
@@ -28,7 +28,7 @@ def asked_rows(inputs: Iterable[str], spec: TableSpec) -> Iterator[tuple[list[As
     """The user's rows on the scale of x (N, D) float64, some thousands at a time, and what an answer calls each.
 
     An input is a file (a table with the columns by name, .npz with all columns in x), a folder of such files, a row
-    such as 5.1,3.5,1.4,0.2, or `-` for rows on stdin, with the names of the columns on the first line or without. A
+    such as 5.1,3.5,1.4,0.2 or 5,1;3,5;1,4;0,2, or `-` for rows on stdin, with the names of the columns on the first line or without. A
     column of a table that the run does not use is the user's own.
     """
     encode, names, parts = RowEncoder(spec), list[Asked[None]](), list[np.ndarray]()
@@ -169,7 +169,7 @@ def _expect_columns(header: list[str], spec: TableSpec, where: str) -> None:
 
 
 def _typed_row(text: str, spec: TableSpec) -> np.ndarray:
-    cells = text.split(",")
+    cells = with_decimal_points([text.split(";")])[0] if ";" in text else text.split(",")
     columns = spec.columns
     if len(cells) != len(columns):
         few = ", ".join(columns[:8]) + (", ..." if len(columns) > 8 else "")
