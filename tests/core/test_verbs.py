@@ -100,9 +100,7 @@ def test_options_are_bound() -> None:
 
 
 def test_verbs_that_a_task_has_not() -> None:
-    with pytest.raises(
-        UserError, match=r"lenet5 does not generate\n  cure:     it can predict, export and evaluate"
-    ):
+    with pytest.raises(UserError, match=r"lenet5 does not generate\n  cure:     it can predict, export and evaluate"):
         expect_verb(get_recipe("lenet5"), "generate")
     with pytest.raises(UserError, match="ravine does not predict"):
         bind_options(get_recipe("ravine"), "predict", {})

@@ -61,7 +61,7 @@ def test_only_full_batches_with_gradients_are_compiled(monkeypatch: pytest.Monke
 
 
 def test_the_choice_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "_report", lambda run: None)
+    monkeypatch.setattr("chainrule.api.training._report", lambda run: None)
     run = api.train("lenet-caffe", epochs=1, out=tmp_path / "auto")
     assert run.record["compile"]["chosen"] is False and "compile=yes asks for it" in run.record["compile"]["reason"]
     assert json.loads((tmp_path / "auto" / "run.json").read_text())["compile"] == run.record["compile"]
@@ -86,7 +86,7 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 @pytest.mark.filterwarnings("ignore")  # PyTorch's compiler warns of its own parts
 def test_a_compiled_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last batch of an epoch is shorter, so both ways are taken."""
-    monkeypatch.setattr(api, "_report", lambda run: None)
+    monkeypatch.setattr("chainrule.api.training._report", lambda run: None)
     settings = {"data": "digits", "depth": 8, "epochs": 2, "batch_size": 500, "compile": "yes", "log_every": 1}
     whole = api.train("resnet20", out=tmp_path / "whole", **settings)
     with monkeypatch.context() as patch, pytest.raises(Interrupted):

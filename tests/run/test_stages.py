@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from chainrule import api
+from chainrule.api import training
 from chainrule.core.errors import Interrupted, RunFailed, UserError
 from chainrule.core.recipe import Recipe
 from chainrule.data.batches import Batches
@@ -247,12 +248,12 @@ def test_trained_and_resumed_as_recipes_are(
     """What `train` and `resume` do around a task: weights of the last stages answer, the result says what each chose."""
     recipe = Recipe("toy", "toy", "digits", "toy", lambda run: Task(), "toy")
     monkeypatch.setattr("tests.run.toy.PLAIN", recipe)
-    monkeypatch.setattr(api, "_report", lambda run: None)
+    monkeypatch.setattr("chainrule.api.training._report", lambda run: None)
     monkeypatch.setattr("chainrule.run.run.get_recipe", lambda name: recipe)
     monkeypatch.setattr(Task, "made", {}, raising=False)
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
         stop_once(20, False, patch)
-        api._train(new(tmp_path / "run"))
+        training._train(new(tmp_path / "run"))
     assert "stopped after step" not in capsys.readouterr().err
     run = api.resume(tmp_path / "run")
     assert "resumes at step" in capsys.readouterr().err

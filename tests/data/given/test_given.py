@@ -209,7 +209,7 @@ def test_what_is_given_is_not_copied() -> None:
 
 @pytest.fixture
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "_report", lambda run: None)
+    monkeypatch.setattr("chainrule.api.training._report", lambda run: None)
 
 
 def test_a_run_is_resumed_and_measured_with_the_data_given_again(

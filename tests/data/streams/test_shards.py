@@ -16,7 +16,6 @@ import torch
 from PIL import Image
 
 import chainrule
-from chainrule import api
 from chainrule.core.errors import Interrupted, UserError
 from chainrule.data.check import check
 from chainrule.data.images.loading import read_image_splits
@@ -166,7 +165,7 @@ def test_a_library_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_streamed_run_is_stopped_resumed_and_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """To the run in memory, and to the streamed one that was not stopped; resumed, it decodes no image that it has passed."""
-    monkeypatch.setattr(api, "_report", lambda run: None)
+    monkeypatch.setattr("chainrule.api.training._report", lambda run: None)
     source = shards(tmp_path / "d", 4)
     settings: dict[str, Any] = {"data": source, "epochs": 2, "batch_size": 6, "log_every": 1}
 

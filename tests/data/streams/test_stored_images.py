@@ -15,7 +15,6 @@ import torch
 from PIL import Image
 
 import chainrule
-from chainrule import api
 from chainrule.core.errors import UserError
 from chainrule.data.batches import Batches
 from chainrule.data.images import cache
@@ -76,7 +75,7 @@ def numbers(run: Any) -> tuple[Any, ...]:
 
 
 def test_a_run_is_equal_bit_for_bit_wherever_its_images_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "_report", lambda run: None)
+    monkeypatch.setattr("chainrule.api.training._report", lambda run: None)
     source = class_folders(tmp_path / "d", 20)
     settings: dict[str, Any] = {"epochs": 2, "batch_size": 7, "log_every": 1}
     found = []

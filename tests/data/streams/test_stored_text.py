@@ -10,7 +10,6 @@ import pytest
 import torch
 
 import chainrule
-from chainrule import api
 from chainrule.core.errors import UserError
 from chainrule.data.streams import text as stored
 from chainrule.data.streams.memory import SETTING
@@ -85,7 +84,7 @@ def test_what_is_not_utf8_is_named_by_its_place_in_the_file(tmp_path: Path, cach
 
 
 def test_a_run_is_equal_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "_report", lambda run: None)
+    monkeypatch.setattr("chainrule.api.training._report", lambda run: None)
     source = one(tmp_path)
     settings: dict[str, Any] = {"hidden_size": 8, "num_layers": 1, "epochs": 1, "batch_size": 4, "length": 20}
     found = []

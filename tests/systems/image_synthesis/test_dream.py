@@ -252,7 +252,7 @@ def test_what_cannot_be_dreamt(tmp_path: Path) -> None:
     assert run["status"] == "done"
     cases = [
         ({"data": str(tmp_path / "nothing.png")}, "there is no such image"),
-        ({"data": str(tmp_path)}, "a folder is no image"),
+        ({"data": str(tmp_path)}, "not one image"),
         ({"data": str(tmp_path / "text.png")}, "an image cannot be read"),
         ({"data": str(tmp_path / "empty.jpg")}, "an empty file"),
         ({"guide": str(tmp_path / "nothing.png")}, "there is no such image"),

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from chainrule import api
+from chainrule.api import training
 from chainrule.core.errors import UserError
 from chainrule.core.recipe import Recipe
 from chainrule.introspection.explain import explain_run
@@ -164,7 +164,7 @@ def train(folder: Path, data: str, **common: Any) -> Run:
     run = Run.create(
         RECIPE, {}, COMMON | common, seed=3, data=data, target=None, device="cpu", out=folder
     )  # fmt: skip
-    return api._train(run)
+    return training._train(run)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -232,7 +232,7 @@ def test_a_run_that_died_resumes_exactly(
     monkeypatch.setattr("chainrule.systems.reinforcement.task.TEST_EPISODES", 3)
     record = tmp_path / "r" / "run.json"  # from here on it need not be saved after every step
     record.write_text(record.read_text("utf-8").replace('"checkpoint_s": 0', '"checkpoint_s": 1e9'), "utf-8")
-    again = api._train(Run.load(tmp_path / "r", "cpu", trains=True, recipe=RECIPE), resume=True)
+    again = training._train(Run.load(tmp_path / "r", "cpu", trains=True, recipe=RECIPE), resume=True)
     assert again.result()["metrics"] == whole.result()["metrics"]
     one, other = weights_of(tmp_path / "r"), weights_of(whole.folder)
     for name, part in one.items():
