@@ -228,7 +228,7 @@ def test_a_image_of_absurd_size_is_refused(tmp_path: Path, monkeypatch: pytest.M
 
 def test_folders_that_will_not_do(tmp_path: Path) -> None:
     write_images(tmp_path / "one" / "a", 5)
-    refused(tmp_path / "one", "two at least", "1 subfolder")
+    refused(tmp_path / "one", "two classes at least", "1 subfolder")
     (tmp_path / "none").mkdir()
     refused(tmp_path / "none", "0 subfolders")
     write_images(tmp_path / "gap" / "a", 5)
