@@ -64,7 +64,7 @@ def measure(contestant: str, given: argparse.Namespace) -> Figures:
 
     import torch
 
-    from chainrule.core.data_request import DataRequest
+    from chainrule.core.data.request import DataRequest
     from chainrule.data.batches import Batches
     from chainrule.data.images.loading import load_images
     from chainrule.models import get_card

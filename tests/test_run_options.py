@@ -35,7 +35,10 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A run folder that says it is of char-lstm: options are known from run.json alone."""
     folder = tmp_path_factory.mktemp("options") / "text"
     folder.mkdir()
-    (folder / "run.json").write_text('{"recipe": "char-lstm"}')
+    asked = {"format": 1, "recipe": "char-lstm", "settings": {}, "common": {}, "seed": 0, "data": {"source": "t"}}
+    (folder / "run.json").write_text(
+        json.dumps({**asked, "weights": None, "device": "cpu", "threads": 1, "status": "done"})
+    )
     return str(folder)
 
 
@@ -249,7 +252,7 @@ def test_a_number_below_zero_is_an_input(iris: str) -> None:
 
 
 def test_long_work_says_how_far_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from chainrule.run import progress
+    from chainrule.run.display import progress
 
     times: Any = iter(range(1000))
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(times))

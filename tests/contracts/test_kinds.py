@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import chainrule
-from chainrule.core.data_words import request_of
+from chainrule.core.data.kind import Match, Miss
+from chainrule.core.data.words import request_of
 from chainrule.core.discovery import all_kinds, all_recipes
 from chainrule.core.errors import UserError
-from chainrule.core.kind import Match, Miss
 from chainrule.core.settings import bind
 from chainrule.data.check import check
 from chainrule.data.kinds.recognition import answer_of, expect_kind, look, recognise

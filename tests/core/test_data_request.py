@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chainrule.core.data_request import DataRequest
+from chainrule.core.data.request import DataRequest
 from chainrule.core.errors import UserError
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from chainrule.core.data_request import DataRequest
-from chainrule.core.data_words import parse_share, parse_sources, request_of, shares_as_settings
+from chainrule.core.data.request import DataRequest
+from chainrule.core.data.words import parse_share, parse_sources, request_of, shares_as_settings
 from chainrule.core.errors import UserError
 
 

@@ -16,7 +16,8 @@ from chainrule.core.discovery import all_recipes, get_recipe
 from chainrule.core.errors import ChainruleError, UserError
 from chainrule.core.recipe import Recipe
 from chainrule.core.settings import parameters
-from chainrule.core.verbs import VERBS, _task_class, bind_options, expect_verb, recipe_of_run, verbs_of
+from chainrule.core.verbs import VERBS, _task_class, bind_options, expect_verb, verbs_of
+from chainrule.run.folder.record import recipe_of_run
 
 TASKS = list({recipe.build.__annotations__["return"]: recipe for recipe in all_recipes().values()}.values())
 

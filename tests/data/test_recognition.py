@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from chainrule import api
-from chainrule.core.data_words import request_of
+from chainrule.core.data.words import request_of
 from chainrule.core.discovery import all_kinds, get_recipe
 from chainrule.core.errors import UserError
 from chainrule.data.check import check

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 import chainrule
 from chainrule.cli import cli
-from chainrule.core.data_words import request_of
+from chainrule.core.data.words import request_of
 from chainrule.core.errors import UserError
 from chainrule.data.check import check
 from chainrule.data.images.loading import load_images

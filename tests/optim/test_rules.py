@@ -20,8 +20,8 @@ from torch.distributed.fsdp import fully_shard
 
 from chainrule.core.errors import UserError
 from chainrule.optim import SGD, AdaDelta, AdaGrad, Adam, AdamW, Newton, RMSProp, clip_each_norm, clip_norm, clip_value
-from chainrule.run import parallel
 from chainrule.run.checkpoint.tree import load_tree, save_tree
+from chainrule.run.distributed import parallel
 
 Make = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 PLAIN = {"foreach": False, "fused": False}  # torch's loop over parameters, none of the kernels that ours call

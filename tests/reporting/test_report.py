@@ -27,7 +27,7 @@ from chainrule.reporting.learning_curves import curve_figures, series_of
 from chainrule.reporting.ledger_page import render
 from chainrule.reporting.page import figure
 from chainrule.reporting.report import command_of, films
-from chainrule.run.record import circumstances
+from chainrule.run.folder.record import circumstances
 from chainrule.run.run import Run
 from tests.trained import lenet_run
 

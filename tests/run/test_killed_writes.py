@@ -57,7 +57,7 @@ def test_killed_at_every_operation(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         torch.manual_seed(0)
         learn(run, *rows(8), epochs=2)
 
-    monkeypatch.setattr("chainrule.run.record._commit", lambda: None)  # a process less for each run
+    monkeypatch.setattr("chainrule.run.folder.record._commit", lambda: None)  # a process less for each run
     settings = {"log_every": 1, "checkpoint_s": 0.0}
     train(new(tmp_path / "whole", **settings))
     lines, weights = numbers(tmp_path / "whole")

@@ -10,7 +10,7 @@ import torch
 
 from chainrule.core.errors import RunFailed
 from chainrule.run.checkpoint.tree import pack, unpack
-from chainrule.run.metric_log import MetricLog, read_metrics
+from chainrule.run.folder.metric_log import MetricLog, read_metrics
 
 
 def test_means_of_numbers_and_tensors() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chainrule.run.notebook_bar import in_notebook
+from chainrule.run.display.notebook_bar import in_notebook
 from tests.run.test_run import interrupt
 from tests.run.toy import Net, learn, new, rows
 

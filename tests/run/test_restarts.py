@@ -15,7 +15,7 @@ import torch
 import chainrule
 from chainrule.core.device import World
 from chainrule.core.errors import RunFailed, UserError
-from chainrule.run.restarts import lost_processes_told
+from chainrule.run.distributed.restarts import lost_processes_told
 from tests.run.together import can_fork, together
 
 SETTINGS = {"epochs": 1, "hidden": (20,), "size": 8, "log_every": 2, "checkpoint_s": 0.0, "threads": 1}

@@ -22,7 +22,7 @@ from chainrule.loops.experiment import Rows, experiment
 from chainrule.loops.selection import select
 from chainrule.run.checkpoint.tree import load_tree
 from chainrule.run.run import Run
-from chainrule.run.stage import Stage
+from chainrule.run.stages.stage import Stage
 from chainrule.run.weights.files import read_weights
 from chainrule.run.weights.loading import load_learnt
 from chainrule.run.weights.provenance import record_of

@@ -36,7 +36,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("dies", [False, True], ids=["a signal", "death after a checkpoint"])
 def test_stopped_at_every_step(dies: bool, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chainrule.run.record._commit", lambda: None)  # a process less for each run
+    monkeypatch.setattr("chainrule.run.folder.record._commit", lambda: None)  # a process less for each run
     expected, at, stopped = numbers(whole), 0, True
     while stopped:
         at += 1
@@ -66,7 +66,7 @@ def test_stopped_again_and_again(whole: Path, tmp_path: Path, monkeypatch: pytes
         true(run, boundary)
 
     monkeypatch.setattr(Run, "_between_steps", between)
-    monkeypatch.setattr("chainrule.run.record._commit", lambda: None)
+    monkeypatch.setattr("chainrule.run.folder.record._commit", lambda: None)
     folder = tmp_path / "run"
     while not (folder / "result.json").exists():
         lives += 1
@@ -109,7 +109,7 @@ def borders(run: Run) -> None:
 
 
 def test_killed_at_every_operation_of_the_borders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chainrule.run.record._commit", lambda: None)
+    monkeypatch.setattr("chainrule.run.folder.record._commit", lambda: None)
     borders(new(tmp_path / "whole"))
     expected, number, was_killed = numbers(tmp_path / "whole"), 0, True
     while was_killed:

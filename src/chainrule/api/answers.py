@@ -7,18 +7,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Unpack
 
-from chainrule.core.data_request import DataRequest
-from chainrule.core.data_words import request_of
+from chainrule.core.data.request import DataRequest
+from chainrule.core.data.words import request_of
 from chainrule.core.errors import UserError
 from chainrule.core.own_code.given import OwnWords, divided
 from chainrule.core.task import Generates, Predicts
-from chainrule.core.verbs import bind_options, recipe_of_run
+from chainrule.core.verbs import bind_options
 from chainrule.data.given.reading import as_source
 from chainrule.data.given.source import Given
 from chainrule.data.kinds.recognition import expect_kind
 from chainrule.data.layout import layout_of
 from chainrule.reporting.answers import answer_file, is_answer_file
-from chainrule.run.progress import counted
+from chainrule.run.display.progress import counted
+from chainrule.run.folder.record import recipe_of_run
 from chainrule.run.run import Run
 
 

@@ -11,7 +11,8 @@ from chainrule.core.errors import UserError
 from chainrule.core.own_code.given import OwnWords, is_own
 from chainrule.core.recipe import Recipe
 from chainrule.core.task import Exports
-from chainrule.core.verbs import expect_verb, recipe_of_run
+from chainrule.core.verbs import expect_verb
+from chainrule.run.folder.record import recipe_of_run
 from chainrule.run.run import Run
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from chainrule.api.summary import count_parameters, model_name
-from chainrule.core.data_words import request_of, shares_as_settings
+from chainrule.core.data.words import request_of, shares_as_settings
 from chainrule.core.device import leave_world
 from chainrule.core.discovery import get_recipe
 from chainrule.core.errors import UserError
@@ -20,8 +20,8 @@ from chainrule.data.given.reading import as_source
 from chainrule.data.given.source import Given
 from chainrule.data.kinds.recognition import expect_kind
 from chainrule.models import PUBLISHERS, published_weights, recognise
-from chainrule.run.record import new_record, read_record
-from chainrule.run.restarts import earlier_attempt, lost_processes_told
+from chainrule.run.distributed.restarts import earlier_attempt, lost_processes_told
+from chainrule.run.folder.record import new_record, read_record
 from chainrule.run.run import Run
 from chainrule.run.settings import run_settings
 from chainrule.run.weights.loading import load_file

@@ -12,7 +12,7 @@ from chainrule.cli.group import cli
 from chainrule.cli.output import print_metrics
 from chainrule.cli.run_options import RunCommand, complete_options
 from chainrule.cli.shared_options import AS_JSON, CODE, DEVICE, OUT
-from chainrule.core.data_words import parse_sources
+from chainrule.core.data.words import parse_sources
 
 
 @cli.command()

@@ -10,7 +10,7 @@ import click
 from chainrule.cli.group import cli
 from chainrule.cli.output import plain, print_table
 from chainrule.cli.shared_options import AS_JSON
-from chainrule.core.data_words import parse_sources, request_of
+from chainrule.core.data.words import parse_sources, request_of
 
 
 @cli.group()

@@ -18,7 +18,8 @@ from click.shell_completion import CompletionItem
 from chainrule.core.errors import UserError
 from chainrule.core.recipe import Recipe
 from chainrule.core.settings import describe
-from chainrule.core.verbs import bind_options, expect_verb, recipe_of_run, verbs_of
+from chainrule.core.verbs import bind_options, expect_verb, verbs_of
+from chainrule.run.folder.record import recipe_of_run
 
 _RECIPE = "chainrule.recipe"  # where a context keeps the recipe of its run
 _NUMBERS = re.compile(r"-[\d.]")  # so begins a row, not an option: -0.5,1.2

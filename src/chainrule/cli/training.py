@@ -12,7 +12,7 @@ from chainrule.cli import completion
 from chainrule.cli.group import cli
 from chainrule.cli.output import print_metrics
 from chainrule.cli.shared_options import AS_JSON, CODE, DEVICE
-from chainrule.core.data_words import parse_sources
+from chainrule.core.data.words import parse_sources
 from chainrule.core.settings import parse_pairs
 
 

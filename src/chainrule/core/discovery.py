@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from chainrule.core.card import Card
+from chainrule.core.data.kind import Kind
 from chainrule.core.errors import ChainruleError, unknown
-from chainrule.core.kind import Kind
 from chainrule.core.recipe import Recipe
 
 T = TypeVar("T")

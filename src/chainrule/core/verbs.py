@@ -12,7 +12,6 @@ import ast
 import functools
 import importlib.util
 import inspect
-import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core import settings
-from chainrule.core.discovery import get_recipe
 from chainrule.core.errors import ChainruleError, UserError
 from chainrule.core.recipe import Recipe
 
@@ -66,20 +64,6 @@ def bind_options(recipe: Recipe, verb: str, given: Mapping[str, Any]) -> dict[st
     """Every option of a verb with its value; UserError for an unknown one, a wrong type, a value out of range."""
     known = expect_verb(recipe, verb).options
     return settings.bind_to(given, known, owner=f"{verb} of {recipe.name}", word="option")
-
-
-def recipe_of_run(folder: str | Path) -> Recipe:
-    """The recipe that run.json in a folder names, by the standard library alone."""
-    file = Path(folder) / "run.json"
-    if not file.is_file():
-        raise UserError("this is no run folder", where=folder, expected="a folder with run.json, as `train` writes")
-    try:
-        record = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
-        raise UserError("run.json is damaged", where=file, found=error) from None
-    if not isinstance(record, dict) or not isinstance(record.get("recipe"), str):
-        raise UserError("run.json is not that of a run", where=file, expected="an object that names its recipe")
-    return get_recipe(record["recipe"])
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------

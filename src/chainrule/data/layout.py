@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from chainrule.core.data_request import SPLITS, DataRequest
+from chainrule.core.data.request import SPLITS, DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.record import Source
 from chainrule.data.catalog.sources import SOURCES, resolve

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.course import Topic
-from chainrule.run.parallel import align_buffers
+from chainrule.run.distributed.parallel import align_buffers
 from chainrule.run.protocols import Loader, Stateful
 from chainrule.run.run import Run
 

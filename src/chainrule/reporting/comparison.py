@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from chainrule.core.data_request import DataRequest
+from chainrule.core.data.request import DataRequest
 from chainrule.core.task import Figure
 from chainrule.reporting.learning_curves import metric_in_words, series_of, stages_of
 from chainrule.reporting.page import duration

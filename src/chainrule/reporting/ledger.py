@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core import atomic
-from chainrule.core.data_request import DataRequest
+from chainrule.core.data.request import DataRequest
 from chainrule.core.discovery import all_recipes
 from chainrule.core.errors import UserError
 from chainrule.reporting.ledger_page import family_of, render

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.course import Topic
-from chainrule.core.data_request import DataRequest
+from chainrule.core.data.request import DataRequest
 from chainrule.core.errors import ChainruleError, UserError
 from chainrule.core.task import Figure
 from chainrule.core.version import __version__

@@ -25,15 +25,15 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 
-from chainrule.core.data_request import DataRequest
+from chainrule.core.data.request import DataRequest
 from chainrule.core.device import World, choose_device, hardware, join_world
 from chainrule.core.discovery import get_recipe
 from chainrule.core.errors import Interrupted, RunFailed, UserError, missing_extra
 from chainrule.core.own_code.given import OwnCode, OwnWords
 from chainrule.core.recipe import Recipe
-from chainrule.run.folder import RunFolder, claim
-from chainrule.run.metric_log import read_metrics
-from chainrule.run.record import Record, circumstances, new_record, read_record
+from chainrule.run.folder.folder import RunFolder, claim
+from chainrule.run.folder.metric_log import read_metrics
+from chainrule.run.folder.record import Record, circumstances, new_record, read_record
 from chainrule.run.surface import LoopSurface
 from chainrule.run.weights.loading import load_learnt
 

@@ -16,19 +16,19 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.course import Topic
-from chainrule.core.data_request import DataRequest
+from chainrule.core.data.request import DataRequest
 from chainrule.core.device import World, autocast
 from chainrule.core.errors import RunFailed, UserError
 from chainrule.core.recipe import Recipe
-from chainrule.run.folder import RunFolder
+from chainrule.run.display.progress import Progress, describe
+from chainrule.run.distributed.processes import Module, Processes
+from chainrule.run.folder.folder import RunFolder
+from chainrule.run.folder.metric_log import MetricLog
+from chainrule.run.folder.record import Record
 from chainrule.run.guard import Guard
-from chainrule.run.metric_log import MetricLog
-from chainrule.run.processes import Module, Processes
-from chainrule.run.progress import Progress, describe
 from chainrule.run.protocols import Loader, Stateful
-from chainrule.run.record import Record
 from chainrule.run.signals import Signals
-from chainrule.run.stage import Stage, Stages, seed_of
+from chainrule.run.stages.stage import Stage, Stages, seed_of
 
 
 class LoopSurface:

@@ -158,7 +158,7 @@ LIMITED = """
 import resource, sys, threading
 from pathlib import Path
 import torch
-from chainrule.core.data_request import DataRequest
+from chainrule.core.data.request import DataRequest
 from chainrule.data.batches import Batches
 from chainrule.data.images.loading import load_images
 from chainrule.data.streams.memory import _table

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from chainrule.core.errors import UserError
+from chainrule.data.formats.npz import split_arrays
 from chainrule.data.given.frames import cells_of_frame, is_frame
 from chainrule.data.given.samples import is_dataset, read_samples
 from chainrule.data.given.source import MARK, Given, GivenSource
 from chainrule.data.images.arrays import as_bytes, pixel_scale
 from chainrule.data.layout import SPLITS, sort_labels
-from chainrule.data.npz import split_arrays
 from chainrule.data.tables.cells import Cells, cells_of_columns
 
 Part = Cells | tuple[np.ndarray, np.ndarray | None]  # a table, or x and y

@@ -20,7 +20,7 @@ class GivenSource(Source):
     """Arrays, or tables, that were given in Python. Readers take them as they take those of a file.
 
     Attributes:
-        arrays: by the names that an npz file has them under (`chainrule.data.npz.split_arrays`); images are bytes
+        arrays: by the names that an npz file has them under (`chainrule.data.formats.npz.split_arrays`); images are bytes
             (N, H, W, C), labels of images whole numbers.
         tables: the table of each split; where there are any, `arrays` is empty.
         classes: the names of the classes of images, where they have names.

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from chainrule.core.errors import UserError
+from chainrule.data.formats.npz import read_npz, split_arrays
 from chainrule.data.images.raw import RawImages, RawImageSet
-from chainrule.data.npz import read_npz, split_arrays
 
 
 def read_npz_images(file: Path) -> RawImageSet:

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chainrule.core.data_request import DataRequest
+from chainrule.core.data.request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.dataset import Dataset, dataset_of
+from chainrule.data.formats.npz import split_arrays
 from chainrule.data.given.source import GivenSource
 from chainrule.data.images.decoding import SUFFIXES, image_files
 from chainrule.data.images.files import read_images
@@ -16,7 +17,6 @@ from chainrule.data.images.loading import ImageSplit, image_spec, read_image_spl
 from chainrule.data.images.raw import RawImages, RawImageSet
 from chainrule.data.images.spec import ImageSpec, PixelForm
 from chainrule.data.layout import Layout, Place, joined, layout_of, subfolders
-from chainrule.data.npz import split_arrays
 from chainrule.data.splits import hold_out
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from chainrule.core.kind import Kind, Match, Miss, Row
+from chainrule.core.data.kind import Kind, Match, Miss, Row
+from chainrule.data.formats.npz import rank_of_inputs
 from chainrule.data.images.check import NAMED, expect_readable, sizes_of
 from chainrule.data.images.csv_images import PATH_COLUMN
 from chainrule.data.images.decoding import SUFFIXES, is_hidden
@@ -22,7 +23,6 @@ from chainrule.data.images.raw import RawImageSet
 from chainrule.data.images.spec import ImageSpec
 from chainrule.data.images.unlabelled import is_unlabelled
 from chainrule.data.layout import Layout, subfolders
-from chainrule.data.npz import rank_of_inputs
 from chainrule.data.splits import held_out_counts
 from chainrule.data.tables.cells import Cells
 from chainrule.data.tables.table_files import table_ending

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from chainrule.core.data_request import DataRequest
+from chainrule.core.data.kind import Kind, Match, Miss
+from chainrule.core.data.request import DataRequest
 from chainrule.core.discovery import all_kinds, all_recipes
 from chainrule.core.errors import UserError
-from chainrule.core.kind import Kind, Match, Miss
 from chainrule.core.recipe import Recipe
 from chainrule.data.layout import Layout, Place, layout_of
 

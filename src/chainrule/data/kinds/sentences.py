@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from chainrule.core.kind import Kind, Match, Miss, Row
+from chainrule.core.data.kind import Kind, Match, Miss, Row
 from chainrule.data.layout import Layout
 from chainrule.data.splits import held_out_counts
 from chainrule.data.text.sentence_files import TEXT_COLUMN, is_movie_reviews, read_sentences, text_folders

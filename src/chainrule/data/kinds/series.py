@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chainrule.core.kind import Kind, Match, Miss, Row
+from chainrule.core.data.kind import Kind, Match, Miss, Row
 from chainrule.data.layout import SPLITS, Layout
 from chainrule.data.tables.cells import is_number
 from chainrule.data.tables.series import SeriesSpec, read_parts

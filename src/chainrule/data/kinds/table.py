@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.core.data.kind import Kind, Match, Miss, Row
 from chainrule.core.errors import UserError
-from chainrule.core.kind import Kind, Match, Miss, Row
+from chainrule.data.formats.npz import rank_of_inputs
 from chainrule.data.layout import Layout
-from chainrule.data.npz import rank_of_inputs
 from chainrule.data.splits import held_out_counts
 from chainrule.data.tables.cells import is_number
 from chainrule.data.tables.files import RawTable, read_table

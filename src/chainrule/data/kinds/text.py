@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from chainrule.core.data.kind import Kind, Match, Miss, Row
 from chainrule.core.errors import UserError
-from chainrule.core.kind import Kind, Match, Miss, Row
 from chainrule.data.layout import Layout
 from chainrule.data.text.characters import TextSpec, read_texts
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.core.kind import Kind, Match, Miss, Row
+from chainrule.core.data.kind import Kind, Match, Miss, Row
 from chainrule.data.images.check import expect_readable, sizes_of
 from chainrule.data.images.loading import usual_channels
 from chainrule.data.images.raw import RawImageSet

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from chainrule.core import atomic
 from chainrule.data.catalog.sources import cache_folder
+from chainrule.data.formats.utf8 import BYTE_ORDER_MARK, not_utf8
 from chainrule.data.images.cache import make_room
-from chainrule.data.utf8 import BYTE_ORDER_MARK, not_utf8
 
 READ_AT_A_TIME = 2**20  # bytes, and what is left of the line
 FORM = 1  # of what is cached: another number leaves older files unread

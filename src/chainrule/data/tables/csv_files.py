@@ -11,8 +11,8 @@ import numpy as np
 
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import SOURCES
+from chainrule.data.formats.utf8 import not_utf8
 from chainrule.data.tables.cells import Cells, check_header, expect_one_decimal_mark, is_number, with_decimal_points
-from chainrule.data.utf8 import not_utf8
 
 MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})  # what stands for no value, in any case
 MOST_CATEGORIES = 100  # of a column; more distinct texts are names or sentences, not categories

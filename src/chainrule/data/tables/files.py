@@ -11,11 +11,11 @@ import numpy as np
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.shipped import COLUMNS, shipped_table
 from chainrule.data.catalog.sources import Source
+from chainrule.data.formats.npz import read_npz, split_arrays
 from chainrule.data.given.source import GivenSource
 from chainrule.data.images.files import read_images
 from chainrule.data.images.raw import RawImageSet
 from chainrule.data.layout import Layout, Place, joined, layout_of
-from chainrule.data.npz import read_npz, split_arrays
 from chainrule.data.tables import plane
 from chainrule.data.tables.csv_files import column_of, find_categories, to_numbers
 

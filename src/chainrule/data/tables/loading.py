@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from chainrule.core.course import Topic
-from chainrule.core.data_request import DataRequest
+from chainrule.core.data.request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.layout import SPLITS, Place

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.course import Topic
-from chainrule.core.data_request import DataRequest
+from chainrule.core.data.request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.record import Source
 from chainrule.data.dataset import Dataset, dataset_of

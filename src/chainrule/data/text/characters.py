@@ -12,19 +12,19 @@ import torch
 from torch import Tensor
 
 from chainrule.core.course import Topic
-from chainrule.core.data_request import DataRequest
+from chainrule.core.data.request import DataRequest
 from chainrule.core.device import World
 from chainrule.core.errors import UserError
 from chainrule.data.batches import Batch, BatchLoader
 from chainrule.data.catalog.record import Source
 from chainrule.data.dataset import Dataset, dataset_of
+from chainrule.data.formats.utf8 import BYTE_ORDER_MARK, not_utf8
 from chainrule.data.layout import Place, joined, layout_of
 from chainrule.data.samplers import Windows
 from chainrule.data.spec import Spec
 from chainrule.data.splits import fingerprint
 from chainrule.data.streams.memory import choose_memory
 from chainrule.data.streams.text import map_codes
-from chainrule.data.utf8 import BYTE_ORDER_MARK, not_utf8
 
 BYTES_EACH = 8  # of memory for a byte of text, while it is encoded: itself, its code points, its codes
 FILES = {"train": ("train.txt",), "val": ("val.txt", "valid.txt"), "test": ("test.txt",)}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from chainrule.core.data.kind import Kind
 from chainrule.core.discovery import all_kinds, all_recipes
-from chainrule.core.kind import Kind
 from chainrule.reporting.documents.words import ENGLISH, Language
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
-from chainrule.run import parallel
+from chainrule.run.distributed import parallel
 from chainrule.run.weights.files import is_caffemodel, read_weights
 from chainrule.run.weights.learnt import learnt
 from chainrule.run.weights.provenance import network_of

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.discovery import all_recipes
-from chainrule.run.record import read_record
+from chainrule.run.folder.record import read_record
 
 
 def record_of(weights: str | Path) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from chainrule.data.images.spec import ImageSpec
 from chainrule.data.images.unlabelled import read_other_unlabelled
 from chainrule.data.layout import Place
 from chainrule.reporting import plots as figures
-from chainrule.run.parallel import align_buffers
+from chainrule.run.distributed.parallel import align_buffers
 from chainrule.run.run import Run
 from chainrule.systems.generative.fid import classifier_score, feature_statistics, frechet_distance
 from chainrule.systems.generative.images import ToPixels, from_bytes, grid, grid_columns, nearest, to_bytes, to_image

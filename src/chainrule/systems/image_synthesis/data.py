@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from chainrule.core.data_request import DataRequest
+from chainrule.core.data.request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.shipped import shipped_folder
 from chainrule.data.dataset import Dataset, dataset_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.core.kind import Kind, Match, Miss, Row
+from chainrule.core.data.kind import Kind, Match, Miss, Row
 from chainrule.data.images.decoding import SUFFIXES
 from chainrule.data.kinds.images import ask, write_image
 from chainrule.data.layout import Layout

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from chainrule.core.kind import Kind, Match, Miss, Row
+from chainrule.core.data.kind import Kind, Match, Miss, Row
 from chainrule.data.layout import Layout
 from chainrule.systems.reinforcement.environments import ANYTHING, EnvironmentSpec, environment_spec
 

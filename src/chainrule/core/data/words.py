@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from chainrule.core.data_request import SPLITS, DataRequest
+from chainrule.core.data.request import SPLITS, DataRequest
 from chainrule.core.errors import UserError, unknown
 
 ROLES = (*SPLITS, "images", "labels", "source", "target")

@@ -15,7 +15,7 @@ from typing import Any
 
 from chainrule.core.device import World, choose_device, join_world
 from chainrule.core.errors import RunFailed, UserError
-from chainrule.run.record import launch, read_record
+from chainrule.run.folder.record import launch, read_record
 
 ASKED = ("recipe", "settings", "common", "seed", "weights")
 

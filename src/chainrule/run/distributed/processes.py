@@ -11,7 +11,7 @@ from torch import nn
 from chainrule.core.device import ONE_PROCESS, World, random_state, set_random_state
 from chainrule.core.errors import UserError
 from chainrule.nn.normalization.sync_batch_norm import synchronize_batch_norm
-from chainrule.run import parallel
+from chainrule.run.distributed import parallel
 
 Module = TypeVar("Module", bound=nn.Module)
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from chainrule.run.notebook_bar import NotebookBar, in_notebook
+from chainrule.run.display.notebook_bar import NotebookBar, in_notebook
 
 T = TypeVar("T")
 PATIENCE_S, EVERY_S = 2.0, 5.0  # for so long nobody is told anything; and then where this is no terminal

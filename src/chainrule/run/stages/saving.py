@@ -11,13 +11,13 @@ from torch import nn
 
 from chainrule.core import atomic
 from chainrule.core.errors import RunFailed
-from chainrule.run import parallel
 from chainrule.run.checkpoint import folder as checkpoint
 from chainrule.run.checkpoint.sharded import drop_old_parts, new_parts, save_shared_tree
 from chainrule.run.checkpoint.tree import save_tree
-from chainrule.run.folder import RunFolder
+from chainrule.run.distributed import parallel
+from chainrule.run.distributed.processes import Processes
+from chainrule.run.folder.folder import RunFolder
 from chainrule.run.guard import first_bad_parameter
-from chainrule.run.processes import Processes
 from chainrule.run.protocols import Stateful
 from chainrule.run.weights.learnt import best_name, last_name
 

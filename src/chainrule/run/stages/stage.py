@@ -11,14 +11,14 @@ from torch import nn
 
 from chainrule.core.device import random_state
 from chainrule.core.errors import UserError
-from chainrule.run import parallel
 from chainrule.run.checkpoint import folder as checkpoint
 from chainrule.run.checkpoint.tree import load_tree
-from chainrule.run.folder import RunFolder
-from chainrule.run.position import Position
-from chainrule.run.processes import Processes
+from chainrule.run.distributed import parallel
+from chainrule.run.distributed.processes import Processes
+from chainrule.run.folder.folder import RunFolder
 from chainrule.run.protocols import Stateful
-from chainrule.run.saving import Saving
+from chainrule.run.stages.position import Position
+from chainrule.run.stages.saving import Saving
 from chainrule.run.weights.learnt import last_name, of_stage
 
 Item = TypeVar("Item")

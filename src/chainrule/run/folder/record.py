@@ -1,4 +1,7 @@
-"""A run's record, run.json: what was asked, on what, with which versions, and what came of it."""
+"""A run's record, run.json: what was asked, on what, with which versions, and what came of it.
+
+Without PyTorch at its top, so that the options of a run are checked before anything loads.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from chainrule.core.data_request import DataRequest
+from chainrule.core.data.request import DataRequest
+from chainrule.core.discovery import get_recipe
 from chainrule.core.errors import UserError
 from chainrule.core.recipe import Recipe
-from chainrule.run.folder import RunFolder
+from chainrule.run.folder.folder import RunFolder
 
 
 class Record(dict[str, Any]):
@@ -72,8 +74,15 @@ def read_record(folder: Path) -> dict[str, Any]:
     return record
 
 
+def recipe_of_run(folder: str | Path) -> Recipe:
+    """The recipe of the run in `folder`."""
+    return get_recipe(read_record(Path(folder))["recipe"])
+
+
 def circumstances() -> dict[str, Any]:
     """What a record says of the software and the moment."""
+    import torch
+
     from chainrule.core.version import __version__
 
     by_command = Path(sys.argv[0]).stem in ("chainrule", "__main__")
