@@ -109,7 +109,6 @@ def image_classifier(
     from chainrule.tasks.images.classification import ALL_KNOWN, KNOWN, ImageClassifier, descend, try_and_descend
     from chainrule.tasks.images.objectives import MeanLoss, MixupLoss, ThawingObjective
     from chainrule.tasks.own.choice import read_choice
-    from chainrule.tasks.own.criterion import OwnCriterion
     from chainrule.tasks.own.metrics import own_metrics
 
     own_network, own_loss = run.own.get("network"), run.own.get("loss")  # what is wrong in a file is told first
@@ -128,24 +127,18 @@ def image_classifier(
         model, memory_format = run.place(card.build(**_form(network, card, form, heads))), torch.channels_last
     else:
         model, memory_format = _own_network(run, own_network, form)
-    if own_loss is not None:
-        run.own.expect_defaults("loss", ("label_smoothing", "balance", "heads"), run.recipe.build)
-        criterion: Criterion = OwnCriterion(own_loss, form, run.world.size).to(run.device)
-    else:
-        criterion = _criterion(run, data, label_smoothing, balance, heads)
-    rule = optimizer_of(
-        optimizer,
-        _groups(model, criterion, backbone_lr),
-        lr,
-        momentum=momentum if optimizer in ("sgd", "nesterov") else 0.0,
-        weight_decay=weight_decay,
-    )
+    criterion = _own_criterion(run, own_loss, form) or _criterion(run, data, label_smoothing, balance, heads)
+    start = momentum if optimizer in ("sgd", "nesterov") else 0.0
+    groups = _groups(model, criterion, backbone_lr)
+    rule = optimizer_of(optimizer, groups, lr, momentum=start, weight_decay=weight_decay)
     steps = total_steps(epochs, data.spec.counts["train"], batch_size)
     rise = round(warmup * steps)
     rests = card is None  # of a network of the user's own, some parameters may be at rest
     objective: Objective = MixupLoss(criterion, mixup, rests) if mixup else MeanLoss(criterion, rests)
     if freeze:
         objective = ThawingObjective(objective, Frozen(model, freeze), run, until=thaw * epochs)
+    seen = data.spec.mean, data.spec.std
+    taught = (published.preprocessing.mean, published.preprocessing.std) if published else None
     measured = own_metrics(run.own.get("metrics"), ALL_KNOWN, form["num_classes"])
     return ImageClassifier(
         run,
@@ -159,16 +152,21 @@ def image_classifier(
         changes=_changes(crop, flip, colour, round(cutout * data.spec.size), grow, data.spec.size),
         objective=objective,
         answering=FlipAverage(model) if test_flip else None,
-        normalize=pixel_normalization(
-            run,
-            (data.spec.mean, data.spec.std),
-            (published.preprocessing.mean, published.preprocessing.std) if published else None,
-            contiguous=memory_format == torch.contiguous_format,
-        ),
+        normalize=pixel_normalization(run, seen, taught, contiguous=memory_format == torch.contiguous_format),
         learn=descend if own_network is None and own_loss is None else try_and_descend,
         metrics=measured,
         choose_by=read_choice(choose_by, KNOWN, measured.names if measured else ()),
     )
+
+
+def _own_criterion(run: Run, loss: Any, form: dict[str, int]) -> Criterion | None:
+    """The user's own loss, where one is named; the settings of the usual ones then have nothing to say."""
+    from chainrule.tasks.own.criterion import OwnCriterion
+
+    if loss is None:
+        return None
+    run.own.expect_defaults("loss", ("label_smoothing", "balance", "heads"), run.recipe.build)
+    return OwnCriterion(loss, form, run.world.size).to(run.device)
 
 
 def _card(network: str) -> Card:
