@@ -3,19 +3,18 @@
 Under autocast products and convolutions take their factors in bfloat16 (8 digits of 24) and add in float32. Weights,
 gradients of weights, the optimiser, batch normalisation's statistics and losses stay float32.
 
-What a training step gained on one core of a Xeon with AMX, by the multiply-adds of its forward pass and the mean length of
-the sums that these make:
+What a training step of 128 images gained on two cores of a Xeon with AMX (`benchmarks/steps.py`, whose table is in
+benchmarks/results/steps.md), channels-last in float32 over the same in bfloat16, beside the multiply-adds of its forward
+pass and the mean length of the sums that these make:
 
-    network        batch   million   length    CPU time in float32 over that in bfloat16
-    LeNet-5          128        53       64    0.8
-    LeNet (Caffe)      8        18      151    1.0
-    ResNet-20          2        81      215    1.1
-    LeNet (Caffe)     64       147      151    1.5
-    LeNet (Caffe)    128       294      151    1.6
-    ResNet-20        128     5,190      215    2.1
+    network        million   length    gain
+    LeNet-5             53       64    1.1
+    LeNet (Caffe)      294      151    1.3
+    cifar-net        4,232      319    1.8
+    ResNet-20        5,191      215    1.6
 
 So it takes work enough to pay for the casts of the weights, and sums so long that a layer waits for arithmetic and not for
-memory. `benchmarks/steps.py` measures it.
+memory. Both bounds lie between the first row and the second.
 """
 
 from __future__ import annotations
