@@ -1,7 +1,7 @@
 """torch.compile where it is asked for; by itself a run compiles nothing, because where it was measured it did not pay.
 
 On CPUs convolutions and matrix products are the same library calls, compiled or not; what compiling could save is
-traffic through memory. Measured (`benchmarks/steps.py`, two cores and one), the compiled LeNet and ResNet-20 are slower.
+traffic through memory. Measured (`benchmarks/steps.py`), the compiled LeNets gain nothing, and ResNet-20 on one CPU of two.
 On a GPU it has not been measured.
 """
 
@@ -57,7 +57,7 @@ def choose(setting: str, device: torch.device) -> tuple[bool, str]:
         return True, "compile=yes"
     if setting == "no":
         return False, "compile=no"
-    known = "slower, where it was measured" if device.type == "cpu" else "not measured yet"
+    known = "seldom faster, where it was measured" if device.type == "cpu" else "not measured yet"
     return False, f"on a {device.type} compiling is {known}; compile=yes asks for it"
 
 
