@@ -10,6 +10,7 @@ from torch import nn
 
 from chainrule.core.errors import UserError
 from chainrule.data.batches import Batches
+from chainrule.loops.supervised import fit
 from chainrule.nn.frozen import Frozen
 from chainrule.optim.by_name import has_fused
 from tests.run import toy
@@ -112,5 +113,35 @@ def test_a_layer_without_gradient_is_not_waited_for(tmp_path: Path) -> None:
         shared(torch.ones(1, 2)).sum().backward()
         with pytest.raises(RuntimeError, match="finished reduction"):
             shared(torch.ones(1, 2))
+
+    together(act)
+
+
+def test_an_evaluation_is_of_one_network(tmp_path: Path) -> None:
+    """Each process keeps running averages of its own part of the batches; when they evaluate, all have the first's."""
+    x = torch.arange(24.0).reshape(8, 3)
+
+    def act(rank: int) -> None:
+        run = toy.new(tmp_path / "run")
+        net = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 1), nn.Flatten(0))
+        network, seen = run.wrap_distributed(net), []
+
+        def validate() -> dict[str, float]:
+            seen.append(run.world.gather(net[0].running_mean))
+            return {"loss": float(net[0].running_mean.sum())}
+
+        fit(
+            run,
+            modules={"net": net},
+            objective=lambda batch: batch.mean((network(batch.x) - batch.y).square()),
+            optimizer=torch.optim.SGD(net.parameters(), 0.01),
+            schedule=toy.EachStep(),  # type: ignore[arg-type]
+            train=Batches(x, x.sum(1), 8, seed=0, world=run.world),
+            epochs=2,
+            validate=validate,
+            choose_by=("loss", True),
+        )
+        for first, second in seen:
+            assert torch.equal(first, second)
 
     together(act)
