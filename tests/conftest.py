@@ -22,7 +22,14 @@ BUDGET_S = {
     "recipe": 40.0,
     "file": 60.0,
 }  # CPU seconds that a recipe's contract and a file may cost: far from the usual
-FIRST = ("test_stops.py", "test_recipes.py", "test_tutorial.py", "test_processes.py", "test_kill_and_resume.py")
+FIRST = (
+    "test_stops.py",
+    "test_recipes.py",
+    "test_tutorial.py",
+    "test_tutorial_own.py",
+    "test_processes.py",
+    "test_kill_and_resume.py",
+)
 SHOWN = 12
 COST = pytest.StashKey[Counter[str]]()
 
