@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.errors import UserError
+from chainrule.core.own_code.given import OwnCode
 
 SPLITS = ("train", "val", "test")
 
@@ -24,6 +25,7 @@ class DataRequest:
         val, test: the share to hold out for this split; None: as the recipe has it.
         seed: decides the draw of the splits that are made.
         record: what run.json says of the data; a loader keeps its spec there.
+        own: what of the user's own code may run, where the data of a run name some; None: the user names it now.
 
     >>> DataRequest({"": "digits"}).source, str(DataRequest({"train": "a.csv", "test": "b.csv"}))
     ('digits', 'train=a.csv test=b.csv')
@@ -35,6 +37,7 @@ class DataRequest:
     test: float | None = None
     seed: int = 0
     record: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    own: OwnCode | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def from_record(cls, record: dict[str, Any], seed: int = 0, working_folder: str | None = None) -> DataRequest:

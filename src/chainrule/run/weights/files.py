@@ -40,10 +40,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
                 where=folder,
                 expected="a file of weights, or a run folder with checkpoint/best.safetensors",
             )
-    if not path.is_file():
-        raise UserError(
-            "there is no such file", where=path, expected="a safetensors file, or a state dict of torch.save"
-        )
+    expect_file(path)
     with path.open("rb") as file:
         head = file.read(2)
     if not head:
@@ -54,6 +51,17 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if "parts" in metadata:  # several processes wrote a part each
         tensors = pack(whole(load_tree(path)))[1]
     return tensors, metadata
+
+
+def expect_file(path: Path) -> None:
+    """UserError where there is no such file, or it is a pipe or a device, which might never end."""
+    if not path.is_file():
+        raise UserError(
+            "weights are read from a file" if path.exists() else "there is no such file",
+            where=path,
+            expected="a safetensors file, or a state dict of torch.save",
+            found="a pipe, a socket or a device" if path.exists() else None,
+        )
 
 
 def is_caffemodel(path: Path) -> bool:
