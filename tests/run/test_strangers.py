@@ -175,6 +175,8 @@ def test_a_run_folder_imports_no_module_by_itself(where: str, module: Path) -> N
 
 def test_the_verbs_ask_for_the_flag(module: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who trains names it; on another machine the flag is asked for."""
+    monkeypatch.setattr("chainrule.api.training._report", lambda run: None)
+    monkeypatch.setattr("chainrule.systems.reinforcement.task.TEST_EPISODES", 2)
     run = chainrule.train(
         "dqn", data="strange_envs:Strange-v0", out=tmp_path / "run", device="cpu", hidden=(4,), total_steps=400,
         learning_starts=100, evaluate_every=200, evaluation_episodes=1,
