@@ -103,6 +103,15 @@ class DataRequest:
         """Notes in the record what the data are."""
         self.record["spec"] = spec
 
+    @property
+    def notes(self) -> list[str]:
+        """What the user is to know of the reading, a line each: training says it, and run.json keeps it."""
+        return self.record.get("notes", [])
+
+    def note(self, *lines: str) -> None:
+        """Adds lines to the notes, once each."""
+        self.record.setdefault("notes", []).extend(line for line in lines if line not in self.notes)
+
 
 def _named_in(folder: Path, place: str) -> str:
     """A place that was named in a folder: its path there, if it is one; a known data set, or what is gone, as it is.
