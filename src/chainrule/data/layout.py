@@ -77,7 +77,7 @@ class Layout:
         """The table of each split, where the form is `csv`."""
         if isinstance(self.place, GivenSource):
             return dict(self.place.tables)
-        return {name: read_cells(file) for name, file in self.splits.items()}
+        return {name: read_cells(file, self.options.get("encoding")) for name, file in self.splits.items()}
 
     @cached_property
     def head(self) -> Cells | None:
@@ -85,7 +85,7 @@ class Layout:
         if isinstance(self.place, GivenSource):
             return self.place.tables["train"]
         try:
-            return read_head(self.train)
+            return read_head(self.train, self.options.get("encoding"))
         except UserError:
             return None  # the reader says what is wrong
 

@@ -110,7 +110,9 @@ class DataRequest:
 
     def note(self, *lines: str) -> None:
         """Adds lines to the notes, once each."""
-        self.record.setdefault("notes", []).extend(line for line in lines if line not in self.notes)
+        new = [line for line in dict.fromkeys(lines) if line not in self.notes]
+        if new:
+            self.record["notes"] = [*self.notes, *new]
 
 
 def _named_in(folder: Path, place: str) -> str:

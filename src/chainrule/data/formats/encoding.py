@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import io
 import re
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 
 from chainrule.core.data.option import Option
 from chainrule.core.errors import UserError
@@ -71,16 +74,20 @@ def decode(content: bytes, where: object, encoding: str | None = None) -> str:
     except UnicodeDecodeError as error:
         raise not_decoded(where, content, error, named=encoding) from None
     if "\0" in text:
-        at = content.index(b"\0")
-        likely = None if encoding else guess_encoding(content)
-        raise UserError(
-            "the file cannot be read: it is no text",
-            where=f"{where}, byte {at:,}",
-            expected=f"text in {name.upper()}",
-            found="a byte 0",
-            cure=f"encoding={likely}" if likely else "save it as text in UTF-8",
-        )
+        raise _no_text(where, content, 0, encoding)
     return text
+
+
+def _no_text(where: object, content: bytes, offset: int, named: str | None) -> UserError:
+    """The error for bytes of 0, which no text has: often those of UTF-16 without its mark."""
+    likely = None if named else guess_encoding(content)
+    return UserError(
+        "the file cannot be read: it is no text",
+        where=f"{where}, byte {offset + content.index(0):,}",
+        expected="text in UTF-8, or encoding=NAME",
+        found="a byte 0" + (f"; it looks like {likely.upper()}" if likely else ""),
+        cure=f"encoding={likely}" if likely else "save it as text in UTF-8",
+    )
 
 
 def not_decoded(
@@ -169,3 +176,53 @@ def _decodes(content: bytes, name: str) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def decoded_lines(
+    stream: Iterable[bytes | str], where: object, encoding: str | None = None
+) -> Iterator[tuple[int, str]]:
+    """Numbered lines of text of a stream, each with its end, read as they are needed; those of UTF-16 are read whole.
+
+    Args:
+        stream: lines of bytes; texts are taken as they are.
+        where: what it is called in an error.
+        encoding: as `decode` has it.
+
+    Raises:
+        UserError: as `decode`.
+    """
+    lines = iter(stream)
+    first = next(lines, b"")
+    name = expect_encoding(encoding) if encoding else (isinstance(first, bytes) and marked_encoding(first)) or "utf-8"
+    number = offset = 0
+    if expect_encoding(name).startswith(("utf-16", "utf-32")):
+        content = b"".join(line for line in chain([first], lines) if isinstance(line, bytes))
+        yield from enumerate(io.StringIO(decode(content, where, name), newline=""), 1)
+        return
+    for line in chain([first], lines):
+        if isinstance(line, bytes):
+            text = _decoded(line, lines, name, where, encoding, number, offset)
+            offset += len(line)
+        else:
+            text = line
+        if not number:
+            text = text.removeprefix("\ufeff")
+        for part in io.StringIO(text, newline="") if "\r" in text[:-2] else (text,):
+            if part:
+                number += 1
+                yield number, part
+
+
+def _decoded(
+    line: bytes, rest: Iterator[bytes | str], name: str, where: object, named: str | None, lines: int, offset: int
+) -> str:
+    """A line as text; what comes after it helps to tell what it is where it is none."""
+    try:
+        text = line.decode(name)
+    except UnicodeDecodeError as error:
+        content = line + b"".join(part for part in islice(rest, 1000) if isinstance(part, bytes))
+        raise not_decoded(where, content, error, named=named, lines=lines, bytes_before=offset) from None
+    if "\0" in text:
+        content = line + b"".join(part for part in islice(rest, 1000) if isinstance(part, bytes))
+        raise _no_text(where, content, offset, named)
+    return text

@@ -46,7 +46,7 @@ class NumberFormat:
     def parse(self, cell: str) -> float | None:
         """The number that a cell is, also infinity; None where it is none.
 
-        A unit may be missing. A comma that can only be a decimal mark is one, also in a column of numbers with points.
+        A unit may be missing. The other mark is taken too where it can only be a decimal one: 1,5 beside 2.5, not 1,500.
         """
         number, unit = split_unit(cell)
         if unit and unit != self.unit:
@@ -54,15 +54,17 @@ class NumberFormat:
         if _pattern(self.decimal or ".", self.thousands).fullmatch(number):
             return _value(number, self.decimal or ".", self.thousands)
         shape = _SHAPE.fullmatch(number)
-        if shape is not None and (shape["comma"] or (not self.decimal and shape["comma_or_groups"])):
-            return _value(number, ",", "") if self.decimal != "," and self.thousands != "," else None
+        other = {".": "comma", "": "comma", ",": "point"}[self.decimal]
+        if shape is not None and (shape[other] or (not self.decimal and shape["comma_or_groups"])):
+            mark = {"comma": ",", "point": "."}[other]
+            return None if mark == self.thousands else _value(number, mark, "")
         return float(number) if number.lower().lstrip("+-") in ("inf", "infinity") else None
 
     def parse_all(self, cells: Iterable[str]) -> np.ndarray:
         """The numbers of cells (N,) float64, nan where there is none."""
         cells = list(cells)
         if self.decimal in (".", ""):
-            plain = _plain_numbers(cells)
+            plain = plain_numbers(cells)
             if plain is not None:
                 return plain
         known: dict[str, float] = {}
@@ -167,7 +169,7 @@ def is_number_text(cell: str) -> bool:
 @functools.cache
 def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
     d, t = re.escape(decimal), re.escape(thousands)
-    grouped = rf"|\d{{1,3}}(?:{t}\d{{3}})+(?:{d}\d*)?" if thousands else ""
+    grouped = rf"|[1-9]\d{{0,2}}(?:{t}\d{{3}})+(?:{d}\d*)?" if thousands else ""
     return re.compile(rf"[+-]?(?:(?:\d+{d}?\d*|{d}\d+)(?:[eE][+-]?\d+)?{grouped})")
 
 
@@ -175,7 +177,7 @@ def _value(number: str, decimal: str, thousands: str) -> float:
     return float((number.replace(thousands, "") if thousands else number).replace(decimal, "."))
 
 
-def _plain_numbers(cells: list[str]) -> np.ndarray | None:
+def plain_numbers(cells: list[str]) -> np.ndarray | None:
     """Cells that Python reads as finite numbers, all of them; None where one is not, or has an underscore."""
     try:
         values = np.fromiter(map(float, cells), np.float64, len(cells))
