@@ -96,6 +96,7 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
         "machine": {
             "device": record["device"],
             **_flat(record["hardware"], "hardware"),
+            **({"vector instructions": record["cpu_capability"]} if "cpu_capability" in record else {}),
             "threads": record["threads"],
             **({"processes": record["processes"]} if record.get("processes", 1) > 1 else {}),
             "platform": record["platform"],
