@@ -12,6 +12,7 @@ from chainrule.core.data.words import request_of
 from chainrule.core.errors import UserError
 from chainrule.core.own_code.given import OwnWords, divided
 from chainrule.core.task import Generates, Predicts
+from chainrule.core.seeds import check_seed
 from chainrule.core.verbs import bind_options
 from chainrule.data.given.reading import as_source
 from chainrule.data.given.source import Given
@@ -132,5 +133,7 @@ def generate(
     assert isinstance(task, Generates)
     if count < 1:
         raise UserError("the number of samples is out of range", expected="1 or more", found=count)
+    if seed is not None:
+        check_seed(seed)
     torch.manual_seed(run.seed if seed is None else seed)
     return task.generate(count, Path(out) if out else run.folder / "samples", **bound)

@@ -13,6 +13,7 @@ from chainrule.core.discovery import get_recipe
 from chainrule.core.errors import UserError
 from chainrule.core.own_code.given import OwnWords, separated
 from chainrule.core.own_code.loading import told_by_line
+from chainrule.core.seeds import check_seed
 from chainrule.core.settings import bind, parameters
 from chainrule.core.task import HasPretrained
 from chainrule.data.catalog.published_weights import find_weights
@@ -74,8 +75,7 @@ def train(
     own, settings, words = separated(settings, model, found.build, owner=f"the recipe {recipe}")
     values = bind(settings, found.build, run_settings, owner=f"the recipe {recipe}") | words
     common = {name: values.pop(name) for name in bind({}, run_settings, owner="")}
-    if seed < 0:
-        raise UserError("the seed is out of range", expected="a whole number, 0 or more", found=seed)
+    check_seed(seed)
     source = as_source(data)
     request = request_of(source or found.data, target=target, val=val, test=test, seed=seed)
     request.expect_training()

@@ -17,6 +17,7 @@ from torch import Tensor
 from chainrule.core.card import Card
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
+from chainrule.functional.finite import expect_finite
 from chainrule.systems.classical.arrays import dense_rows
 from chainrule.systems.classical.solvers.sparse_coding import (
     coding_objective,
@@ -81,7 +82,7 @@ class SparseCoding(TransformerMixin, BaseEstimator):
         for _ in range(self.max_iter):
             codes = sparse_codes(x, atoms, self.alpha, start=codes, tolerance=self.code_tol)
             atoms, codes = update_atoms(x, codes, atoms)
-            path.append(coding_objective(x, codes, atoms, self.alpha))
+            path.append(expect_finite(coding_objective(x, codes, atoms, self.alpha), "dictionary learning", len(path) + 1))
             if len(path) > 1 and path[-2] - path[-1] < self.tol * path[-1]:
                 break
         used = codes[codes != 0]
