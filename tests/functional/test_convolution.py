@@ -56,7 +56,9 @@ def test_a_convolution_commutes_and_a_correlation_turns_the_kernel() -> None:
     x, w = torch.randn(5, 6, dtype=torch.float64), torch.randn(3, 2, dtype=torch.float64)
     torch.testing.assert_close(convolve(x, w), convolve(w, x))
     torch.testing.assert_close(correlate(x, w), convolve(x, w.flip(0, 1)))
-    edges = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, -1.0]])  # along the diagonal, as the lecture has it
+    edges = torch.tensor(
+        [[1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, -1.0]]
+    )  # along the diagonal, as the lecture has it
     image = torch.arange(25.0).view(5, 5)
     assert (convolve(image, edges, "valid") == 12).all() and (correlate(image, edges, "valid") == -12).all()
 

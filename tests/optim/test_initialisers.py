@@ -137,7 +137,7 @@ def test_bilinear_keeps_a_ramp(size: int) -> None:
     ramp = torch.arange(8.0, dtype=torch.float64)[:, None].expand(1, 1, 8, 8)
     enlarged = nn.functional.conv_transpose2d(ramp, init.bilinear(weight(1, 1, size, size)), stride=stride)[0, 0]
     inner = torch.arange(size, len(enlarged) - size)
-    expected = ((inner - (size - 1) / 2) / stride).double()[:, None].expand(-1, len(inner))
+    expected = ((inner.double() - (size - 1) / 2) / stride)[:, None].expand(-1, len(inner))
     torch.testing.assert_close(enlarged[inner[:, None], inner], expected, rtol=0, atol=1e-12)
 
 

@@ -11,8 +11,8 @@ from chainrule.core.data.request import DataRequest
 from chainrule.core.data.words import request_of
 from chainrule.core.errors import UserError
 from chainrule.core.own_code.given import OwnWords, divided
-from chainrule.core.task import Generates, Predicts
 from chainrule.core.seeds import check_seed
+from chainrule.core.task import Generates, Predicts
 from chainrule.core.verbs import bind_options
 from chainrule.data.given.reading import as_source
 from chainrule.data.given.source import Given

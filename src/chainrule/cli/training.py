@@ -33,7 +33,9 @@ from chainrule.core.settings import parse_pairs
 @click.option("--val", help="What validates: a share to hold out, or a path of its own.")
 @click.option("--test", help="What measures: a share to hold out, or a path of its own.")
 @click.option("--out", type=click.Path(), help="The run folder, new or empty; runs/RECIPE-N by default.")
-@click.option("--seed", type=click.IntRange(0, LARGEST), default=0, show_default=True, help="Decides every random draw.")
+@click.option(
+    "--seed", type=click.IntRange(0, LARGEST), default=0, show_default=True, help="Decides every random draw."
+)
 @DEVICE
 @click.option(
     "--weights",

@@ -8,7 +8,7 @@ LARGEST = 2**63 - 1  # a date and a time in microseconds is far below
 
 
 def check_seed(seed: int) -> None:
-    """UserError unless the seed is from 0 to 2^63 - 1."""
+    """UserError unless the seed is from 0 to 2^63 - 1. (PyTorch draws on the CPU from its last 32 bits alone.)"""
     if not 0 <= seed <= LARGEST:
         raise UserError("the seed is out of range", expected=f"a whole number, 0 to {LARGEST}", found=seed)
 

@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from chainrule.core.errors import UserError
 from chainrule.core.own_code.loading import names_own_code
 
-
 LARGEST_INT = 2**63 - 1  # of the numbers by which tensors are counted
 LARGEST_FLOAT = (2.0 - 2.0**-23) * 2.0**127  # of float32, in which networks learn: a larger setting is infinite there
 

@@ -101,8 +101,7 @@ def _pair(x: Any, kernel: Any, mode: str) -> tuple[Tensor, Tensor, bool]:
     tensors = [given for given in (x, kernel) if isinstance(given, Tensor)]
     device = tensors[0].device if tensors else "cpu"
     first, second = (
-        given if isinstance(given, Tensor) else torch.as_tensor(np.array(given), device=device)
-        for given in (x, kernel)
+        given if isinstance(given, Tensor) else torch.as_tensor(np.array(given), device=device) for given in (x, kernel)
     )
     if first.dim() != second.dim() or first.dim() not in _CONVOLUTIONS or not first.numel() or not second.numel():
         raise UserError(

@@ -185,7 +185,9 @@ def test_dilated_maxima(settings: dict[str, Any]) -> None:
 def test_pools_of_all_small_geometries() -> None:
     """What PyTorch pools we pool alike, and what it refuses we refuse; windows wholly in padding take no delta."""
     torch.manual_seed(0)
-    for size, k, s, p, d, ceil in itertools.product((1, 2, 3, 5), (1, 2, 3), (1, 2, 4), (0, 1), (1, 2, 4), (False, True)):
+    for size, k, s, p, d, ceil in itertools.product(
+        (1, 2, 3, 5), (1, 2, 3), (1, 2, 4), (0, 1), (1, 2, 4), (False, True)
+    ):
         if 2 * p > k:
             continue
         x = torch.randn(1, 1, size, 3 * d * k, dtype=torch.float64)

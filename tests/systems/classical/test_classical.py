@@ -19,8 +19,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from chainrule.core.errors import UserError
 from chainrule.systems.classical import neighbours as neighbours_module
 from chainrule.systems.classical.discriminant import LinearDiscriminant
-from chainrule.systems.classical.naive_bayes import GaussianNaiveBayes
 from chainrule.systems.classical.kernel_density import LOG_KERNELS, KernelDensity, log_volume
+from chainrule.systems.classical.naive_bayes import GaussianNaiveBayes
 from chainrule.systems.classical.neighbours import NearestNeighbours
 from chainrule.systems.classical.pca import PCA
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chainrule.systems.image_classification.googlenet import Head, HeadBN
 from chainrule.models import all_cards, build, published_weights
+from chainrule.systems.image_classification.googlenet import Head, HeadBN
 from tests.torchvision_oracle import torchvision
 
 State = dict[str, Tensor]

@@ -82,7 +82,9 @@ class SparseCoding(TransformerMixin, BaseEstimator):
         for _ in range(self.max_iter):
             codes = sparse_codes(x, atoms, self.alpha, start=codes, tolerance=self.code_tol)
             atoms, codes = update_atoms(x, codes, atoms)
-            path.append(expect_finite(coding_objective(x, codes, atoms, self.alpha), "dictionary learning", len(path) + 1))
+            path.append(
+                expect_finite(coding_objective(x, codes, atoms, self.alpha), "dictionary learning", len(path) + 1)
+            )
             if len(path) > 1 and path[-2] - path[-1] < self.tol * path[-1]:
                 break
         used = codes[codes != 0]

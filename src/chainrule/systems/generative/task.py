@@ -10,8 +10,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from chainrule.core.seeds import in_64_bits
 from chainrule.core.errors import UserError
+from chainrule.core.seeds import in_64_bits
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.dataset import Dataset

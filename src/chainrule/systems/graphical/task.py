@@ -11,10 +11,10 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from chainrule.core.seeds import in_64_bits
 from chainrule.core import atomic
 from chainrule.core.device import World
 from chainrule.core.errors import UserError
+from chainrule.core.seeds import in_64_bits
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
 from chainrule.data.inputs import answer_to

@@ -13,9 +13,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from chainrule.core.seeds import in_64_bits
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
+from chainrule.core.seeds import in_64_bits
 from chainrule.run.protocols import Stateful
 from chainrule.systems.image_synthesis.feature_extractor import Features
 from chainrule.systems.image_synthesis.images import Size, SynthesisImages, resize, size_of

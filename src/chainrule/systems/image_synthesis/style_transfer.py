@@ -15,9 +15,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from chainrule.core.seeds import in_64_bits
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
+from chainrule.core.seeds import in_64_bits
 from chainrule.introspection.attribution.inversion import total_variation
 from chainrule.run.protocols import Stateful
 from chainrule.systems.image_synthesis.feature_extractor import Features
