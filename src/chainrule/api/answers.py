@@ -12,6 +12,7 @@ from chainrule.core.data.words import request_of
 from chainrule.core.errors import UserError
 from chainrule.core.own_code.given import divided
 from chainrule.core.recipe import Recipe
+from chainrule.core.seeds import check_seed
 from chainrule.core.settings import bind_to
 from chainrule.core.task import Generates, Predicts
 from chainrule.core.verbs import bind_options, later_options
@@ -167,5 +168,7 @@ def generate(
     assert isinstance(task, Generates)
     if count < 1:
         raise UserError("the number of samples is out of range", expected="1 or more", found=count)
+    if seed is not None:
+        check_seed(seed)
     torch.manual_seed(run.seed if seed is None else seed)
     return task.generate(count, Path(out) if out else run.folder / "samples", **bound)

@@ -13,6 +13,7 @@ from chainrule.core.discovery import get_recipe, reading_options
 from chainrule.core.errors import UserError
 from chainrule.core.own_code.given import OwnWords, separated
 from chainrule.core.own_code.loading import told_by_line
+from chainrule.core.seeds import check_seed
 from chainrule.core.settings import bind, bind_to, parameters
 from chainrule.core.task import HasPretrained
 from chainrule.data.catalog.published_weights import find_weights
@@ -77,8 +78,7 @@ def train(
     values = bind_to(settings, known, owner=f"the recipe {recipe}") | words
     options = {name: value for name in reading if (value := values.pop(name)) is not None and name in settings}
     common = {name: values.pop(name) for name in bind({}, run_settings, owner="")}
-    if seed < 0:
-        raise UserError("the seed is out of range", expected="a whole number, 0 or more", found=seed)
+    check_seed(seed)
     source = as_source(data)
     request = request_of(source or found.data, target=target, val=val, test=test, seed=seed, options=options)
     request.expect_training()
