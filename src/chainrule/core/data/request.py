@@ -97,6 +97,16 @@ class DataRequest:
         """Notes in the record what the data are."""
         self.record["spec"] = spec
 
+    @property
+    def notes(self) -> list[str]:
+        """What the user is to know of the reading, a line each: training says it, and run.json keeps it."""
+        return self.record.get("notes", [])
+
+    def note(self, *lines: str) -> None:
+        """Adds lines to the notes, once each."""
+        new = [line for line in dict.fromkeys(lines) if line not in self.notes]
+        if new:
+            self.record["notes"] = [*self.notes, *new]
 
 def _named_in(folder: Path, place: str) -> str:
     """A place that was named in a folder: its path there, if it is one; a known data set, or what is gone, as it is.

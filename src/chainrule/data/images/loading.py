@@ -127,6 +127,8 @@ def read_image_splits(
     that is resumed: images that stay on the disk are not counted once more.
     """
     raw = read_images(source, target)
+    if isinstance(source, DataRequest):
+        source.note(*raw.remarks())
     check_labels(raw)
     channels, raw_splits = channels or usual_channels(raw), raw.splits
     wanted = sum(len(part.labels) for part in raw_splits.values()) * channels * size * size

@@ -9,6 +9,8 @@ import numpy as np
 
 from chainrule.data.images.packed import ImageFile
 
+NAMED = 20  # forms of files, or broken images, that one message names
+
 
 @dataclass
 class RawImages:
@@ -25,8 +27,22 @@ class RawImages:
 
 @dataclass
 class RawImageSet:
-    """Splits as the publisher or the user made them (`train` always), and the names of the classes."""
+    """Splits as the publisher or the user made them (`train` always), and the names of the classes.
+
+    Attributes:
+        passed_over: how many files that lie there are of which form and were not read.
+        notes: what else the user is to know of the reading, in words, a line each.
+        columns: of a list of images, which column was taken for what.
+    """
 
     splits: dict[str, RawImages]
     classes: list[str]
     where: str
+    passed_over: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    columns: dict[str, str] = field(default_factory=dict)
+
+    def remarks(self) -> list[str]:
+        """What training says of the reading: the notes, and what was passed over, by form."""
+        parts = [f"{count:,} {form.removeprefix('a ')}" for form, count in list(self.passed_over.items())[:NAMED]]
+        return [*self.notes, *([f"passed over: {', '.join(parts)}"] if parts else [])]
