@@ -11,7 +11,19 @@ TEXTS = (
 )
 LABELS = ("label", "class", "category", "target", "labels", "标签", "类别", "目标", "分类", "种类")
 FILES = (
-    *("path", "file", "filename", "filepath", "image", "imagepath", "imagefile", "imagename", "img", "imgpath", "imgname"),
+    *(
+        "path",
+        "file",
+        "filename",
+        "filepath",
+        "image",
+        "imagepath",
+        "imagefile",
+        "imagename",
+        "img",
+        "imgpath",
+        "imgname",
+    ),
     *("imageid", "name", "id", "路径", "文件", "文件名", "图片", "图像", "图片路径", "图片名"),
 )
 SPLITS = ("split", "subset", "partition", "set", "datasplit", "划分", "数据划分")

@@ -7,6 +7,7 @@ which several kinds share.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -188,6 +189,7 @@ def split_folders(folder: Path) -> dict[str, Path]:
     """
     children = subfolders(folder)
     parts = by_split(((child.name, child) for child in children), folder)
+    parts = parts or by_split(_after_common_beginning(children), folder)
     if "train" in parts:
         return parts
     if len(parts) > 1 and len(parts) == len(children):
@@ -199,6 +201,15 @@ def split_folders(folder: Path) -> dict[str, Path]:
             cure="rename the folder to train",
         )
     return {"train": folder}
+
+
+def _after_common_beginning(folders: list[Path]) -> list[tuple[str, Path]]:
+    """Folders by what their names end with, where the rest is the same: seg_train and seg_test."""
+    ends = [
+        (match[1], match[2], folder) for folder in folders if (match := re.fullmatch(r"(.+[-_. ])(\w+)", folder.name))
+    ]
+    alike = len(ends) == len(folders) and len({beginning for beginning, _, _ in ends}) == 1
+    return [(end, folder) for _, end, folder in ends] if alike and len(ends) > 1 else []
 
 
 def subfolders(folder: Path) -> list[Path]:

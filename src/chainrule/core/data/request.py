@@ -114,6 +114,7 @@ class DataRequest:
         if new:
             self.record["notes"] = [*self.notes, *new]
 
+
 def _named_in(folder: Path, place: str) -> str:
     """A place that was named in a folder: its path there, if it is one; a known data set, or what is gone, as it is.
 

@@ -10,7 +10,7 @@ from chainrule.core.errors import UserError
 
 ENCODING = Option(
     "encoding",
-    kinds=("table", "series", "sentences", "images"),
+    kinds=("table", "series", "sentences", "text", "images"),
     type=str | None,
     default=None,
     text="How a file of text says its letters: gb18030, cp1252, big5, utf-16; UTF-8 without it.",
@@ -104,7 +104,9 @@ def not_decoded(
         where=f"{where}, line {line}, byte {bytes_before + error.start:,}",
         expected="text in UTF-8, or encoding=NAME" if named is None else f"text in {named}",
         found=f"byte 0x{content[error.start]:02x} ({error.reason})" + (f"; it looks like {likely}" if likely else ""),
-        cure=f"encoding={likely}, or save it as UTF-8" if likely else "save it as UTF-8, or name its encoding=",
+        cure=f"encoding={likely}, or: iconv -f {likely.upper()} -t UTF-8 {where} > utf8.txt"
+        if likely
+        else "save it as UTF-8, or name its encoding=",
     )
 
 

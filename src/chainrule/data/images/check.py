@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from chainrule.core.errors import UserError
+from chainrule.data.formats.content import NAMED
 from chainrule.data.images.decoding import TOO_LARGE, decoding_error, ignore_warnings, open_image
-from chainrule.data.images.raw import NAMED, RawImageSet
+from chainrule.data.images.raw import RawImageSet
 
 
 def expect_readable(raw: RawImageSet) -> None:

@@ -30,7 +30,9 @@ UNREADABLE = (
     Image.DecompressionBombWarning,  # where warnings are errors
 )
 TOO_LARGE = "too large to be meant"  # so begins the reason of an image that is refused for its size
-MOST_PIXELS = 89_478_485  # of one image; from here on Pillow warns of files that are small and unpack to fill the memory
+MOST_PIXELS = (
+    89_478_485  # of one image; from here on Pillow warns of files that are small and unpack to fill the memory
+)
 LARGE = 2**24  # pixels; larger images are decoded one at a time, for each takes up to 16 bytes a pixel
 # Decoded in this process, whatever the name says. Never EPS, which Pillow hands to Ghostscript, a program of its own.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")

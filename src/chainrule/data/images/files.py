@@ -8,6 +8,7 @@ from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import Source
 from chainrule.data.given.source import GivenSource
 from chainrule.data.images.arrays import images_of_arrays, read_npz_images
+from chainrule.data.images.broken import without_broken
 from chainrule.data.images.csv_images import read_csv_images
 from chainrule.data.images.folders.class_folders import read_class_folders
 from chainrule.data.images.labelled_files import read_labelled_files
@@ -18,8 +19,13 @@ from chainrule.data.streams.shards import read_shards
 
 
 def read_images(place: Place, target: str | None) -> RawImageSet:
-    """Reads what is at a place, as the layout there asks for it."""
+    """Reads what is at a place, as the layout there asks for it; with skip_broken=yes without files that cannot be read."""
     layout = layout_of(place)
+    raw = _read(layout, target)
+    return without_broken(raw) if layout.options.get("skip_broken") else raw
+
+
+def _read(layout: Layout, target: str | None) -> RawImageSet:
     source = layout.place
     if layout.form == "splits":
         return _joined_images(layout, target)
@@ -50,9 +56,11 @@ def read_images(place: Place, target: str | None) -> RawImageSet:
 def _joined_images(layout: Layout, target: str | None) -> RawImageSet:
     """Sources of unequal forms as the splits of one set: the classes are those of train, found by their names."""
     names: dict[int, list[str]] = {}
+    notes: list[str] = []
 
     def read(part: Layout) -> dict[str, RawImages]:
-        raw = read_images(part, target)
+        raw = _read(part, target)
+        notes.extend(raw.remarks())
         names.update({id(split): raw.classes for split in raw.splits.values()})
         return raw.splits
 
@@ -72,4 +80,4 @@ def _joined_images(layout: Layout, target: str | None) -> RawImageSet:
             )
         numbers = np.array([classes.index(word) if word in classes else -1 for word in own], dtype=np.int64)
         split.labels = numbers[split.labels]
-    return RawImageSet(splits, classes, str(layout))
+    return RawImageSet(splits, classes, str(layout), notes=notes)

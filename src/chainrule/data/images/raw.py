@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from chainrule.data.formats.content import NAMED, told_as_passed_over
 from chainrule.data.images.packed import ImageFile
-
-NAMED = 20  # forms of files, or broken images, that one message names
 
 
 @dataclass
@@ -42,7 +42,12 @@ class RawImageSet:
     notes: list[str] = field(default_factory=list)
     columns: dict[str, str] = field(default_factory=dict)
 
+    def left_aside(self) -> dict[str, Any]:
+        """What `data check` says of it: columns, what was passed over, the notes; nothing where there is none."""
+        passed_over = dict(list(self.passed_over.items())[:NAMED])
+        found = {"columns": self.columns, "passed over": passed_over, "notes": self.notes}
+        return {name: value for name, value in found.items() if value}
+
     def remarks(self) -> list[str]:
         """What training says of the reading: the notes, and what was passed over, by form."""
-        parts = [f"{count:,} {form.removeprefix('a ')}" for form, count in list(self.passed_over.items())[:NAMED]]
-        return [*self.notes, *([f"passed over: {', '.join(parts)}"] if parts else [])]
+        return [*self.notes, *told_as_passed_over(self.passed_over)]

@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from chainrule.core.data.kind import Kind, Match, Miss, Row
-from chainrule.data.formats.content import images_among
+from chainrule.data.formats.content import images_among, texts_among
 from chainrule.data.formats.npz import rank_of_inputs
-from chainrule.data.images.check import NAMED, expect_readable, sizes_of
+from chainrule.data.images.check import expect_readable, sizes_of
 from chainrule.data.images.csv_images import PATH_COLUMN, file_column
 from chainrule.data.images.files import read_images
 from chainrule.data.images.folders.annotations import annotations_of
@@ -50,7 +50,7 @@ def _in_folders(layout: Layout) -> Match | Miss:
     annotations = annotations_of(layout)
     if annotations is not None:
         return Match(f"images with {annotations.what}")  # the reader says that they are no classes
-    images, texts = count_images(layout), layout.endings[".txt"]
+    images, texts = count_images(layout), texts_among(layout.endings)
     if not layout.endings and subfolders(layout.train):
         return Match("class folders without a file")  # the reader says so
     if images < texts:
@@ -116,9 +116,7 @@ def check(layout: Layout, target: str | None) -> dict[str, Any]:
         "channels": channels,
         "sizes": sizes_of(raw),
         **_too_deep(layout, raw),
-        **({"columns": raw.columns} if raw.columns else {}),
-        **({"passed over": dict(list(raw.passed_over.items())[:NAMED])} if raw.passed_over else {}),
-        **({"notes": raw.notes} if raw.notes else {}),
+        **raw.left_aside(),
     }
 
 

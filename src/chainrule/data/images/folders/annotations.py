@@ -12,7 +12,16 @@ from chainrule.core.errors import UserError
 from chainrule.data.formats.content import form_of, images_among, is_hidden_name
 from chainrule.data.layout import Layout, subfolders
 
-_IMAGES = ("images", "image", "imgs", "img", "jpegimages", "photos", "input", "inputs")  # names of folders, in small letters
+_IMAGES = (
+    "images",
+    "image",
+    "imgs",
+    "img",
+    "jpegimages",
+    "photos",
+    "input",
+    "inputs",
+)  # names of folders, in small letters
 _NOTES = (
     *("annotations", "annotation", "labels", "label", "masks", "mask", "gt", "ground_truth", "groundtruth"),
     *("segmentationclass", "segmentationobject", "segmentation", "trimaps", "xml", "xmls", "bboxes"),
