@@ -15,6 +15,7 @@ from chainrule.core.recipe import Recipe
 from chainrule.core.settings import bind_to
 from chainrule.core.task import Generates, Predicts
 from chainrule.core.verbs import bind_options, later_options
+from chainrule.data.catalog.sources import same_place
 from chainrule.data.given.reading import as_source
 from chainrule.data.given.source import Given
 from chainrule.data.kinds.recognition import expect_kind
@@ -76,8 +77,7 @@ def _is_own(data: str | Mapping[str, str], own: DataRequest) -> bool:
     named = {"": data} if isinstance(data, str) else data
     if named.keys() != own.sources.keys():
         return False
-    pairs = ((place, own.sources[role]) for role, place in named.items())
-    return all(a == b or (Path(a).exists() and Path(b).exists() and Path(a).samefile(b)) for a, b in pairs)
+    return all(same_place(place, own.sources[role]) for role, place in named.items())
 
 
 def predict(

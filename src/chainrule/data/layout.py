@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 from chainrule.core.data.request import SPLITS, DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.record import Source
-from chainrule.data.catalog.sources import SOURCES, resolve
+from chainrule.data.catalog.sources import SOURCES, expect_there, resolve
 from chainrule.data.formats.content import form_of, is_hidden_name
 from chainrule.data.given.source import GivenSource
 from chainrule.data.split_names import KNOWN, by_split, split_called
@@ -119,12 +119,13 @@ def layout_of(place: Place) -> Layout:
     if isinstance(place, Layout):
         return place
     if isinstance(place, DataRequest):
+        expect_there(place)
         found = layout_of(place.source) if place.is_one else _together(place)
         sources = {role: replace(part, options=place.options) for role, part in found.sources.items()}
         return replace(found, options=place.options, sources=sources)
     if isinstance(place, str):
-        found = layout_of(resolve(place))  # a path goes before a known name
-        return replace(found, known=place) if place in SOURCES and found.place != Path(place) else found
+        found = layout_of(resolve(place))
+        return replace(found, known=place) if place in SOURCES else found
     if isinstance(place, GivenSource):
         return Layout(place, "csv" if place.tables else "npz", {name: Path() for name in place.tables})
     if isinstance(place, Source):
