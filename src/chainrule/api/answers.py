@@ -25,6 +25,8 @@ from chainrule.run.display.progress import counted
 from chainrule.run.folder.record import recipe_of_run
 from chainrule.run.run import Run
 
+MOST_SAMPLES = 10_000  # that one call of `generate` makes: all of them are in memory
+
 
 def evaluate(folder: str | Path, *, data: Any = None, device: str = "auto", **options: Any) -> dict[str, float]:
     """Metrics of a run on its own test split, or on other data of the same kind: a name, a path, or as `train` takes them.
@@ -165,7 +167,7 @@ def generate(
     run = Run.load(folder, device)
     task = run.open_task()
     assert isinstance(task, Generates)
-    if count < 1:
-        raise UserError("the number of samples is out of range", expected="1 or more", found=count)
+    if not 1 <= count <= MOST_SAMPLES:
+        raise UserError("the number of samples is out of range", expected=f"1 to {MOST_SAMPLES:,}", found=count)
     torch.manual_seed(run.seed if seed is None else seed)
     return task.generate(count, Path(out) if out else run.folder / "samples", **bound)

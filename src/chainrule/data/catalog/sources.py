@@ -16,6 +16,7 @@ from pathlib import Path
 from chainrule.core.data.request import DataRequest
 from chainrule.core.errors import UserError, unknown
 from chainrule.data.catalog import images, series, tables, texts
+from chainrule.data.catalog.checksums import expect_published, note_sums
 from chainrule.data.catalog.download import download
 from chainrule.data.catalog.record import Source
 from chainrule.data.given.source import MARK, Given, not_here
@@ -60,6 +61,7 @@ def resolve(name: str) -> Source | Path:
     if source.shipped_with:
         return source
     folder = find(name) or get(name)
+    expect_published(source, folder)
     return folder / next(iter(source.files)) if source.is_one_table else folder
 
 
@@ -89,7 +91,9 @@ def expect_one_meaning(*names: str) -> None:
 
 def located(request: DataRequest) -> DataRequest:
     """The request with the absolute path of each source that is one, so that it is found from another working folder."""
-    named = {role: name for role, name in request.sources.items() if not isinstance(name, Given) and name not in SOURCES}
+    named = {
+        role: name for role, name in request.sources.items() if not isinstance(name, Given) and name not in SOURCES
+    }
     return replace(request, places={role: str(Path(name).absolute()) for role, name in named.items() if is_path(name)})
 
 
@@ -188,6 +192,7 @@ def _get_archive(source: Source, folder: Path) -> Path:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 found.replace(folder / name)
     archive.unlink()
+    note_sums(folder, source.files)
     return folder
 
 
