@@ -152,7 +152,7 @@ def _train(run: Run, resume: bool = False) -> Run:
                 name = model_name(run) or run.recipe.name
                 for note in load_file(_weights_file(run), modules, name, recognise):
                     run.progress.line(note)
-            for note in run.data.notes:
+            for note in [] if run.step else run.data.notes:
                 run.progress.line(note)
             run.progress.line(_opening(run))
             task.train(run)

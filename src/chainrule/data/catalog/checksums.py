@@ -14,8 +14,6 @@ from chainrule.core.errors import UserError
 from chainrule.data.catalog.download import sha256_of
 from chainrule.data.catalog.record import Source
 
-NOTE = ".sums.json"  # beside fetched files: their sums as they were fetched
-
 
 def expect_published(source: Source, folder: Path) -> None:
     """UserError where a file of a known set is neither the published one nor as it was fetched; it names the file.
@@ -40,12 +38,17 @@ def expect_published(source: Source, folder: Path) -> None:
 def note_sums(folder: Path, files: Iterable[str]) -> None:
     """Notes the sums of files that have just been fetched, so that damage is seen where the publisher tells no sum."""
     with contextlib.suppress(OSError):
-        atomic.write_json(folder / NOTE, {name: sha256_of(folder / name) for name in files})
+        atomic.write_json(_note(folder), {name: sha256_of(folder / name) for name in files})
+
+
+def _note(folder: Path) -> Path:
+    """Beside a folder of fetched files: their sums as they were fetched."""
+    return folder.with_name(f".{folder.name}.sums.json")
 
 
 def _noted(folder: Path) -> dict[str, str]:
     try:
-        found = json.loads((folder / NOTE).read_text("utf-8"))
+        found = json.loads(_note(folder).read_text("utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -51,13 +51,14 @@ def expect_encoding(name: str) -> str:
         ) from None
 
 
-def decode(content: bytes, where: object, encoding: str | None = None) -> str:
+def decode(content: bytes, where: object, encoding: str | None = None, *, zeros: float = 0.0) -> str:
     """The text that bytes stand for, without a byte-order mark.
 
     Args:
         content: the whole file.
         where: what it is called in an error.
         encoding: the one that the user names. Without it a byte-order mark is believed, else it is UTF-8.
+        zeros: the share of characters that may be the zero; more are UTF-16 without its mark, or no text.
 
     Raises:
         UserError: the bytes are no such text: line and byte are named, and `encoding=` with what they most likely are.
@@ -70,7 +71,7 @@ def decode(content: bytes, where: object, encoding: str | None = None) -> str:
         text = content.decode(name).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise not_decoded(where, content, error, named=encoding) from None
-    if "\0" in text:
+    if text.count("\0") > zeros * len(text):
         at = content.index(b"\0")
         likely = None if encoding else guess_encoding(content)
         raise UserError(

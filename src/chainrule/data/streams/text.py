@@ -21,6 +21,7 @@ from chainrule.data.formats.encoding import decode, expect_encoding, marked_enco
 from chainrule.data.images.cache import make_room
 
 READ_AT_A_TIME = 2**20  # bytes, and what is left of the line
+ZEROS = 0.2  # of the characters of a text may be zeros; in UTF-16 half of the bytes of Western letters are
 FORM = 1  # of what is cached: another number leaves older files unread
 
 Encode = Callable[[str, list[str], object], Tensor]
@@ -120,8 +121,8 @@ def _parts_of(file: Path, encoding: str | None) -> Iterator[str]:
                 whole = bytes(error.object)  # with what was left of the part before
                 before = at + len(content) - len(whole)
                 raise not_decoded(file, whole, error, named=encoding, lines=line, bytes_before=before) from None
-            if "\0" in text:
-                decode(content, file, encoding)  # says that it is no text
+            if text.count("\0") > ZEROS * len(text):
+                decode(content, file, encoding, zeros=ZEROS)  # says that it is no text
             yield text.removeprefix("\ufeff") if first else text
             line, at, first = line + content.count(b"\n"), at + len(content), False
 

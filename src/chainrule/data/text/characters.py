@@ -27,7 +27,7 @@ from chainrule.data.spec import Spec
 from chainrule.data.split_names import by_split
 from chainrule.data.splits import fingerprint
 from chainrule.data.streams.memory import choose_memory
-from chainrule.data.streams.text import map_codes
+from chainrule.data.streams.text import ZEROS, map_codes
 
 BYTES_EACH = 8  # of memory for a byte of text, while it is encoded: itself, its code points, its codes
 LARGEST_MARK = 4  # bytes of a byte-order mark: a file without more is empty
@@ -211,7 +211,7 @@ def read_file(file: Path, encoding: str | None = None) -> str:
         content = file.read_bytes()
     except OSError as error:
         raise UserError("a file cannot be read", where=file, found=error.strerror) from None
-    text = decode_bytes(content, file, encoding)
+    text = decode_bytes(content, file, encoding, zeros=ZEROS)
     if not text:
         raise UserError("the file is empty", where=file, expected="a text")
     return text
