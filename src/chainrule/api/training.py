@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from chainrule.api.summary import count_parameters, model_name
-from chainrule.core.data.words import request_of, shares_as_settings
+from chainrule.core.data.words import expect_filled, request_of, shares_as_settings
 from chainrule.core.device import leave_world
 from chainrule.core.discovery import get_recipe, reading_options
 from chainrule.core.errors import UserError
@@ -17,6 +17,7 @@ from chainrule.core.seeds import check_seed
 from chainrule.core.settings import bind, bind_to, parameters
 from chainrule.core.task import HasPretrained
 from chainrule.data.catalog.published_weights import find_weights
+from chainrule.data.catalog.sources import expect_one_meaning, located
 from chainrule.data.given.reading import as_source
 from chainrule.data.given.source import Given
 from chainrule.data.kinds.recognition import expect_kind
@@ -80,7 +81,10 @@ def train(
     common = {name: values.pop(name) for name in bind({}, run_settings, owner="")}
     check_seed(seed)
     source = as_source(data)
+    expect_filled(target=target, val=val, test=test, out=out, weights=weights)
+    expect_one_meaning(*(name for name in (val, test) if isinstance(name, str)))
     request = request_of(source or found.data, target=target, val=val, test=test, seed=seed, options=options)
+    request = located(request)
     request.expect_training()
     expect_kind(request, found)
     folder = earlier_attempt(new_record(found, values, common, seed, request, weights), out, device)
