@@ -10,6 +10,7 @@ import numpy as np
 from chainrule.core.errors import UserError
 from chainrule.data.images.arrays import as_bytes
 from chainrule.data.images.raw import RawImages, RawImageSet
+from chainrule.data.labels import read_labels
 from chainrule.data.layout import Layout, sort_labels
 from chainrule.data.tables.cells import Cells
 from chainrule.data.tables.csv_files import column_of, to_numbers
@@ -19,16 +20,16 @@ PATH_COLUMN = "path"
 
 def read_csv_images(layout: Layout, target: str | None) -> RawImageSet:
     """A table of images, or a folder with train.csv (and val.csv, test.csv); paths are below the folder of their table."""
-    header, train = layout.tables["train"].header, layout.tables["train"].rows
+    header = layout.tables["train"].header
     plain = [name for name in header if name not in layout.tables["train"].images]
     if not plain:
         raise UserError("the table has no column of labels beside its images", where=layout.tables["train"].origin)
     label = target or ("label" if "label" in header else plain[-1])
-    place = column_of(label, header, layout.tables["train"].origin)
-    classes = sort_labels({row[place] for row in train})
+    column_of(label, header, layout.tables["train"].origin)
+    classes = sort_labels(set(_labels(layout.tables["train"], label)))
     splits = {}
     for split, cells in layout.tables.items():
-        columns, rows = cells.header, cells.rows
+        columns = cells.header
         if set(columns) != set(header):
             raise UserError(
                 "the tables of the splits have different columns",
@@ -36,18 +37,16 @@ def read_csv_images(layout: Layout, target: str | None) -> RawImageSet:
                 expected=", ".join(header[:20]),
                 found=", ".join(columns[:20]),
             )
-        place = columns.index(label)
-        for index, row in enumerate(rows):
-            if not row[place].strip():
-                raise UserError("a label is empty", where=cells.where(index))
-            if row[place] not in classes:
-                raise UserError(
-                    "a label is out of range",
-                    where=cells.where(index),
-                    expected=f"one of the {len(classes)} in train",
-                    found=row[place],
-                )
-        labels = np.array([classes.index(row[place]) for row in rows], dtype=np.int64)
+        names, number = _labels(cells, label), {name: index for index, name in enumerate(classes)}
+        strange = next((index for index, name in enumerate(names) if name not in number), None)
+        if strange is not None:
+            raise UserError(
+                "a label is out of range",
+                where=cells.where(strange),
+                expected=f"one of the {len(classes)} in train",
+                found=names[strange],
+            )
+        labels = np.array([number[name] for name in names], dtype=np.int64)
         if cells.images:
             splits[split] = RawImages(labels, files=next(iter(cells.images.values())))
         elif PATH_COLUMN in header:
@@ -56,6 +55,11 @@ def read_csv_images(layout: Layout, target: str | None) -> RawImageSet:
             pixels = _pixels(cells, [columns.index(c) for c in header if c != label])
             splits[split] = RawImages(labels, pixels, origin=cells.origin)
     return RawImageSet(splits, classes, str(layout))
+
+
+def _labels(cells: Cells, column: str) -> list[str]:
+    at = cells.header.index(column)
+    return read_labels((row[at] for row in cells.rows), cells.where, column)
 
 
 def _paths(cells: Cells) -> list[Path]:

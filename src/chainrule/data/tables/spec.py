@@ -28,6 +28,7 @@ class TableSpec(Spec):
         missing: whether a missing value is filled in (`fill`), by the numbers in `fill`, or an error (`refuse`).
         dropped: features that are constant on the training split, with their value.
         target_scale: mean and std of the target of a regression on the training split.
+        commonest: the class with most rows of the training split, of equals the first; runs of old have it not.
     """
 
     where: str
@@ -45,6 +46,7 @@ class TableSpec(Spec):
     dropped: dict[str, float] = field(default_factory=dict)
     standardized: bool = True
     target_scale: dict[str, float] | None = field(default=None, metadata=MAY_LACK)
+    commonest: str | None = field(default=None, metadata=MAY_LACK)
 
     @property
     def class_names(self) -> list[str]:

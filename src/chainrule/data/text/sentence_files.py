@@ -9,6 +9,7 @@ from pathlib import Path
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import Source
 from chainrule.data.given.source import GivenSource
+from chainrule.data.labels import read_labels
 from chainrule.data.layout import Layout, Place, joined, layout_of, subfolders
 from chainrule.data.text.characters import read_file
 
@@ -135,11 +136,9 @@ def _csv_sentences(layout: Layout, target: str | None) -> RawSentences:
         label = _label_column(cells.header, target, cells.origin)
         text, of = cells.header.index(TEXT_COLUMN), cells.header.index(label)
         splits[name] = RawTexts()
+        labels = read_labels((row[of] for row in cells.rows), cells.where, label)
         for index, row in enumerate(cells.rows):
-            place = cells.where(index)
-            if not row[of].strip():
-                raise UserError("a label is missing", where=f"{place}, column {label!r}", expected="a class")
-            splits[name].add(row[text], row[of].strip(), place)
+            splits[name].add(row[text], labels[index], cells.where(index))
     return RawSentences(splits, str(layout), label)
 
 
