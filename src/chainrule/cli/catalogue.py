@@ -68,7 +68,8 @@ def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
     if found is None:
         _show_network(recipe)
         return
-    from chainrule.core.verbs import verbs_of
+    from chainrule.core.discovery import reading_options
+    from chainrule.core.verbs import verb_options, verbs_of
     from chainrule.introspection.layers import card_text
     from chainrule.models import get_card
     from chainrule.run.settings import run_settings
@@ -82,10 +83,15 @@ def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
         _show_options(parameters(function))
         if advice:
             click.echo(f"\n{advice}")
-    for verb, found_verb in verbs_of(found).items():
-        if found_verb.options:
+    reading = reading_options(found).values()
+    if reading:
+        click.echo("\nHow its data are read:")
+        print_table([(f"  {o.name}={shown_default(o.default)}", describe(o.type), o.text) for o in reading])
+    for verb in verbs_of(found):
+        options = verb_options(found, verb)
+        if options:
             click.echo(f"\nOptions of {verb}:")
-            _show_options(found_verb.options)
+            _show_options(options)
 
 
 def _show_options(options: Mapping[str, inspect.Parameter]) -> None:
