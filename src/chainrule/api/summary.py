@@ -27,7 +27,9 @@ def ended_in_words(run: Run) -> list[str]:
         return []
     kept, made, asked = ending["kept_epoch"], ending["epochs"], ending["of_epochs"]
     why = f", for its {best['metric']} {best['value']:.4g}" if best else ", the last: nothing was held out to choose by"
-    early = f"stopped early, after epoch {made} of {asked}" if ending["stopped_early"] else f"all {made} epochs were made"
+    early = (
+        f"stopped early, after epoch {made} of {asked}" if ending["stopped_early"] else f"all {made} epochs were made"
+    )
     return [f"kept epoch {kept}{why}; {early}"]
 
 

@@ -16,7 +16,9 @@ _OF_THE_PROCESS = (
     "backend", "date.epoch", "figure.max_open_warning", "figure.raise_window", "interactive", "keymap.", "savefig.directory",
     "timezone", "tk.", "toolbar", "webagg.",
 )  # fmt: skip
-_RAISED = str.maketrans("0123456789-\u2212+.", "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b\u207b\u207a\u00b7")
+_RAISED = str.maketrans(
+    "0123456789-\u2212+.", "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b\u207b\u207a\u00b7"
+)
 _POWER = re.compile(r"\^\{([^}]*)\}")
 
 

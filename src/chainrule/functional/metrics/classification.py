@@ -74,7 +74,9 @@ def roc_auc(target: Tensor, scores: Tensor) -> float | None:
     0.5
     """
     if scores.dim() not in (1, 2) or len(scores) != len(target) or not len(target):
-        raise UserError("scores and classes do not fit", expected=f"({len(target)}, K), N above 0", found=tuple(scores.shape))
+        raise UserError(
+            "scores and classes do not fit", expected=f"({len(target)}, K), N above 0", found=tuple(scores.shape)
+        )
     scores = scores.double()
     if scores.dim() == 1:
         return _auc(target == 1, scores)
@@ -109,7 +111,9 @@ def class_weights(target: Tensor, num_classes: int) -> Tensor:
 def _counts(target: Tensor, answer: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Of each class, float64: samples that are answered rightly, samples, answers."""
     if target.shape != answer.shape or not len(target):
-        raise UserError("answers and classes do not fit", expected=f"({len(target)},), above 0", found=tuple(answer.shape))
+        raise UserError(
+            "answers and classes do not fit", expected=f"({len(target)},), above 0", found=tuple(answer.shape)
+        )
     classes = int(torch.maximum(target.max(), answer.max())) + 1
     parts = (target[target == answer], target, answer)
     right, size, answered = (part.bincount(minlength=classes).double() for part in parts)

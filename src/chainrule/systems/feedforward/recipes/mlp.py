@@ -169,7 +169,9 @@ def mlp_table(
     criterion: Criterion = own_criterion or partial(torch.nn.functional.cross_entropy, reduction="none")
     measured = own_metrics(run.own.get("metrics"), ("accuracy", "error", "loss"), classes)
     names = measured.names if measured else ()
-    known = {name: lower for name, lower in KNOWN.items() if name not in names}  # an f1 of the user's own goes before ours
+    known = {
+        name: lower for name, lower in KNOWN.items() if name not in names
+    }  # an f1 of the user's own goes before ours
     rule = optimizer_of(
         optimizer, parameters_of(model, own_criterion), lr, momentum=momentum, weight_decay=weight_decay
     )

@@ -72,7 +72,9 @@ def bag_of_words(
         )
     if balance and estimator in ("naive-bayes", "bernoulli"):
         raise UserError(
-            "naive Bayes has no class weights", found=f"balance=yes estimator={estimator}", cure="estimator=logistic or svm"
+            "naive Bayes has no class weights",
+            found=f"balance=yes estimator={estimator}",
+            cure="estimator=logistic or svm",
         )
     data = load_sentences(run.data, val_fraction=val_fraction, folds=folds, fold=fold)
     bag = BagOfWords(
@@ -88,7 +90,9 @@ def bag_of_words(
     makers: dict[str, Callable[[], Estimator]] = {
         "naive-bayes": lambda: MultinomialNaiveBayes(device=device),
         "bernoulli": lambda: BernoulliNaiveBayes(device=device),
-        "logistic": lambda: LogisticRegression(class_weight="balanced" if balance else class_weight, tol=tol, max_iter=10_000, device=device),
+        "logistic": lambda: LogisticRegression(
+            class_weight="balanced" if balance else class_weight, tol=tol, max_iter=10_000, device=device
+        ),
         "svm": lambda: LinearSVM(class_weight="balanced" if balance else class_weight, tol=tol, device=device),
     }
     bayes = estimator in ("naive-bayes", "bernoulli")

@@ -167,7 +167,11 @@ def logistic_regression(
     from chainrule.tasks.tables.estimators import estimator_task
 
     model = LogisticRegression(
-        solver=solver, class_weight="balanced" if balance else class_weight, tol=tol, max_iter=max_iter, device=str(run.device)
+        solver=solver,
+        class_weight="balanced" if balance else class_weight,
+        tol=tol,
+        max_iter=max_iter,
+        device=str(run.device),
     )
     return estimator_task(
         TableClassifier,
@@ -223,7 +227,11 @@ def softmax_regression(
     from chainrule.tasks.tables.estimators import estimator_task
 
     model = SoftmaxRegression(
-        solver=solver, class_weight="balanced" if balance else class_weight, tol=tol, max_iter=max_iter, device=str(run.device)
+        solver=solver,
+        class_weight="balanced" if balance else class_weight,
+        tol=tol,
+        max_iter=max_iter,
+        device=str(run.device),
     )
     return estimator_task(
         TableClassifier,
