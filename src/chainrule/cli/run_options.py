@@ -35,8 +35,11 @@ class RunCommand(click.Command):
         if recipe is None:  # what is wrong with the run is told first: until then any option will do
             ctx.ignore_unknown_options = ctx.allow_extra_args = True
             found = list(self._words(ctx, args, set()))
+            known = [word for word, is_option in found if is_option and self._is_known(ctx, word)]
             inputs = [word for word, is_option in found if not is_option]
-            return super().parse_args(ctx, [*(w for w, is_option in found if is_option), "--", *inputs])
+            return super().parse_args(
+                ctx, [*known, "--", *inputs, *(w for w, is_o in found if is_o and w not in known)]
+            )
         ctx.meta[_RECIPE] = recipe
         return super().parse_args(ctx, self._sorted(ctx, recipe, args))
 

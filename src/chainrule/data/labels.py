@@ -66,7 +66,7 @@ def alike_in_words(classes: Iterable[str]) -> list[str]:
     """What to say of classes that a person may take for one: 01 beside 1, Cat beside cat, é in two normal forms.
 
     >>> alike_in_words(["1", "01", "cat"])
-    ["the classes '1' and '01' are one number, and stay two classes"]
+    ["the classes '1' and '01' are one number, and stay 2 classes"]
     """
     found = []
     for key, group in _grouped(sorted(classes, key=lambda name: (len(name), name))).items():

@@ -87,7 +87,7 @@ class LoopSurface:
         """Which epoch's weights are kept, counted from 1, and whether training stopped before its last epoch.
 
         `kept_epoch`, `stopped_early`, `epochs` (that were made) and `of_epochs` (that were asked for). Empty for a run with
-        stages, and for one whose recipe has no number of epochs.
+        stages, and for one whose recipe does not count epochs.
         """
         stage = self._stages.current
         asked = self.record["settings"].get("epochs")

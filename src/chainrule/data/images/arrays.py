@@ -100,7 +100,7 @@ def pixel_scale(x: np.ndarray, where: str) -> float:
 def _whole_labels(y: np.ndarray, where: str) -> np.ndarray:
     if y.dtype.kind == "f" and bool(np.isnan(y).any()):
         raise UserError(
-            "a label is missing",
+            "a label is missing: labels are not integers",
             where=f"{where}[{int(np.isnan(y).argmax())}]",
             expected="0, 1, 2, ...",
             found="NaN",

@@ -81,7 +81,7 @@ def labels_as_text(rows: RawRows, target: str | None) -> np.ndarray:
 
 
 def target_values(rows: RawRows, target: str) -> Tensor:
-    """The target of a regression (N,) float64; UserError names the first that is missing, infinite or no number."""
+    """The target of a regression (N,) float64; UserError names the first that is missing, infinite, or not numeric."""
     assert rows.labels is not None
     values, cells = np.empty(len(rows.labels)), rows.labels.tolist()
     read_labels(map(str, cells), rows.where, target)
