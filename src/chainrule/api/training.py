@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Unpack
 
-from chainrule.api.summary import count_parameters, model_name
+from chainrule.api.summary import count_parameters, ended_in_words, model_name
 from chainrule.core.data.words import expect_filled, request_of, shares_as_settings
 from chainrule.core.device import leave_world
 from chainrule.core.discovery import get_recipe, reading_options
@@ -157,6 +157,8 @@ def _train(run: Run, resume: bool = False) -> Run:
             run.progress.line(_opening(run))
             task.train(run)
             run.checkpoint()
+            for words in ended_in_words(run):
+                run.progress.line(words)
             run.open_task()
             run.finish(_result(run, task.evaluate()), report=lambda: _report(run))
     except UserError:
@@ -198,6 +200,7 @@ def _result(run: Run, metrics: dict[str, float]) -> dict[str, Any]:
         "metrics": metrics,
         "protocol": run.task.protocol(),
         "chosen": run.chosen,
+        **{key: value for key, value in run.ending.items() if key in ("kept_epoch", "stopped_early")},
         "steps": run.step,
         "seconds": round(run.seconds, 3),
         "parameters": count_parameters(run),

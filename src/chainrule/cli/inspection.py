@@ -10,9 +10,10 @@ import click
 
 from chainrule.cli.group import cli
 from chainrule.cli.shared_options import AS_JSON, CODE, DEVICE, OUT
+from chainrule.cli.words import InputsCommand
 
 
-@cli.command(context_settings={"ignore_unknown_options": True})  # a formula may begin with a minus
+@cli.command(cls=InputsCommand)
 @click.argument("what", metavar="RUN|RECIPE|NETWORK|FORMULA|FILE.prototxt")
 @click.argument("inputs", nargs=-1, metavar="[INPUT | NAME=VALUE ...]")
 @click.option("--class", "target", help="Of an image classifier: the class to ask about, not the one it answers.")

@@ -246,4 +246,5 @@ def sort_labels(labels: set[str]) -> list[str]:
     >>> sort_labels({"10", "9", "cat", "Cat"})
     ['9', '10', 'Cat', 'cat']
     """
-    return sorted(labels, key=lambda label: (not label.isdecimal(), int(label) if label.isdecimal() else 0, label))
+    whole = {label: int(label) for label in labels if label.isdecimal() and len(label) < 300}  # ² is no decimal
+    return sorted(labels, key=lambda label: (label not in whole, whole.get(label, 0), label))

@@ -18,6 +18,7 @@ from chainrule.data.given.frames import cells_of_frame, is_frame
 from chainrule.data.given.samples import is_dataset, read_samples
 from chainrule.data.given.source import MARK, Given, GivenSource
 from chainrule.data.images.arrays import as_bytes, pixel_scale
+from chainrule.data.labels import read_labels
 from chainrule.data.layout import SPLITS, sort_labels
 from chainrule.data.tables.cells import Cells, cells_of_columns
 
@@ -164,6 +165,8 @@ def _pair(x: Any, y: Any, where: str) -> Part:
             cure="y.argmax(1), where they are classes one-hot",
         )  # fmt: skip
     _expect_length(len(inputs), len(targets) if targets.ndim else 1, where)
+    if targets.dtype.kind == "U" and targets.ndim == 1:
+        targets = np.array(read_labels(targets.tolist(), lambda number: f"{where}, sample {number}"))
     return inputs, targets
 
 

@@ -15,6 +15,7 @@ from chainrule.data.images.arrays import as_bytes
 from chainrule.data.images.listed_files import ListedFiles
 from chainrule.data.images.packed import ImageFile
 from chainrule.data.images.raw import RawImages, RawImageSet
+from chainrule.data.labels import read_labels
 from chainrule.data.layout import Layout, sort_labels
 from chainrule.data.split_names import KNOWN, split_called
 from chainrule.data.tables.cells import Cells
@@ -41,7 +42,7 @@ def read_csv_images(layout: Layout, target: str | None) -> RawImageSet:
     place = column_of(label, header, first.origin)
     if files is not None:
         _expect_no_boxes(first, files, label, named=target is not None)
-    classes = sort_labels({row[place].strip() for row in first.rows})
+    classes = sort_labels(set(_names(first, label)))
     parts: dict[str, tuple[Cells, np.ndarray]] = {}
     for name, cells in layout.tables.items():
         labels = _labels(cells, label, classes, header)
@@ -141,19 +142,21 @@ def _labels(cells: Cells, label: str, classes: list[str], header: list[str]) -> 
             expected=", ".join(header[:20]),
             found=", ".join(cells.header[:20]),
         )
-    number = {name: index for index, name in enumerate(classes)}
-    column = _column(cells, label)
-    for index, name in enumerate(column):
-        if not name:
-            raise UserError("a label is empty", where=cells.where(index))
-        if name not in number:
-            raise UserError(
-                "a label is out of range",
-                where=cells.where(index),
-                expected=f"one of the {len(classes)} in train",
-                found=name,
-            )
-    return np.array([number[name] for name in column], dtype=np.int64)
+    names, number = _names(cells, label), {name: index for index, name in enumerate(classes)}
+    strange = next((index for index, name in enumerate(names) if name not in number), None)
+    if strange is not None:
+        raise UserError(
+            "a label is out of range",
+            where=cells.where(strange),
+            expected=f"one of the {len(classes)} in train",
+            found=names[strange],
+        )
+    return np.array([number[name] for name in names], dtype=np.int64)
+
+
+def _names(cells: Cells, label: str) -> list[str]:
+    at = cells.header.index(label)
+    return read_labels((row[at] for row in cells.rows), cells.where, label)
 
 
 def _rows_by_split(cells: Cells, split: str) -> dict[str, list[int]]:

@@ -155,6 +155,7 @@ def read_table_splits(
         target_scale={"mean": float(y.mean()), "std": float(column_deviation(y[:, None], len(y)))}
         if regression and y is not None
         else None,
+        commonest=classes[int(y.bincount().argmax())] if classes is not None and y is not None else None,
     )
     spec = _scaled(spec, splits["train"][0], drop_constant)
     encoder = RowEncoder(spec)

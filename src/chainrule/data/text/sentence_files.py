@@ -12,6 +12,7 @@ from chainrule.data.catalog.sources import Source
 from chainrule.data.column_names import LABELS, TEXTS, column_called
 from chainrule.data.formats.content import is_hidden_name, is_text, told_as_passed_over
 from chainrule.data.given.source import GivenSource
+from chainrule.data.labels import read_labels
 from chainrule.data.layout import Layout, Place, class_folders, folders_left_out, joined, layout_of
 from chainrule.data.tables.cells import Cells
 from chainrule.data.text.characters import read_file
@@ -159,11 +160,9 @@ def _csv_sentences(layout: Layout, target: str | None) -> RawSentences:
         label = _label_column(cells, column, target)
         text, of = cells.header.index(column), cells.header.index(label)
         splits[name] = RawTexts()
+        labels = read_labels((row[of] for row in cells.rows), cells.where, label)
         for index, row in enumerate(cells.rows):
-            place = cells.where(index)
-            if not row[of].strip():
-                raise UserError("a label is missing", where=f"{place}, column {label!r}", expected="a class")
-            splits[name].add(row[text], row[of].strip(), place)
+            splits[name].add(row[text], labels[index], cells.where(index))
     unusual = [f"{name} as {what}" for what, name in (("text", column), ("label", label)) if name != what]
     notes = [f"columns of {layout}: {', '.join(unusual)}"] if column != TEXT_COLUMN else []
     return RawSentences(splits, str(layout), label, notes)
