@@ -39,7 +39,7 @@ def read_csv_images(layout: Layout, target: str | None) -> RawImageSet:
         raise UserError("the table has no column of labels beside its images", where=first.origin)
     split = split_column(first) if len(layout.tables) == 1 else None
     label = target or column_called(LABELS, plain) or next(n for n in reversed(plain) if n != split or len(plain) == 1)
-    place = column_of(label, header, first.origin)
+    column_of(label, header, first.origin)
     if files is not None:
         _expect_no_boxes(first, files, label, named=target is not None)
     classes = sort_labels(set(_names(first, label)))
