@@ -16,6 +16,7 @@ from chainrule.data.images.check import NAMED, expect_readable, sizes_of
 from chainrule.data.images.csv_images import PATH_COLUMN
 from chainrule.data.images.decoding import SUFFIXES, is_hidden
 from chainrule.data.images.files import read_images
+from chainrule.data.images.given import images_given
 from chainrule.data.images.labelled_files import ROLES
 from chainrule.data.images.loading import check_labels, usual_channels
 from chainrule.data.images.packed import PackedImage
@@ -185,6 +186,7 @@ IMAGES = Kind(
     check=check,
     example=example,
     ask=ask,
+    given=images_given,
     describe=(
         Row(
             "images with classes",

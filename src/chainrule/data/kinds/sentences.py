@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.data.kind import Kind, Match, Miss, Row
+from chainrule.data.given.inputs import texts_given
 from chainrule.data.layout import Layout
 from chainrule.data.splits import held_out_counts
 from chainrule.data.text.sentence_files import TEXT_COLUMN, is_movie_reviews, read_sentences, text_folders
@@ -76,6 +77,7 @@ SENTENCES = Kind(
     check=check,
     example=example,
     ask=ask,
+    given=texts_given,
     describe=(
         Row(
             "texts with classes",

@@ -10,7 +10,17 @@ import torch
 from torch import Tensor
 
 from chainrule.core.errors import UserError
-from chainrule.data.inputs import MOST_LINES, STDIN, Asked, asked_of, files_below, is_folder, stdin_table, table_parts
+from chainrule.data.inputs import (
+    MOST_LINES,
+    STDIN,
+    Asked,
+    InMemory,
+    asked_of,
+    files_below,
+    is_folder,
+    stdin_table,
+    table_parts,
+)
 from chainrule.data.layout import Place, layout_of
 from chainrule.data.tables.cells import Cells, with_decimal_points
 from chainrule.data.tables.csv_files import to_numbers
@@ -50,7 +60,9 @@ def read_rows(inputs: Iterable[str], spec: TableSpec) -> tuple[list[str], Tensor
 def _rows_of(inputs: Iterable[str], spec: TableSpec) -> Iterator[tuple[list[Asked[None]], np.ndarray]]:
     for text in inputs:
         path = Path(text)
-        if text == STDIN:
+        if isinstance(text, InMemory):
+            yield _in_cells(text.value, spec)
+        elif text == STDIN:
             yield from (_in_cells(cells, spec) for cells in stdin_table(list(spec.columns), _used_columns(spec)))
         elif is_folder(text):
             yield from _rows_of(map(str, files_below(path, ROW_FILES, "table")), spec)
@@ -101,6 +113,22 @@ def read_labelled(source: Place, target: str | None, spec: TableSpec, dtype: tor
         y = torch.tensor([known[label] for label in labels])
     x = _renumbered(_select(raw, rows, spec), raw, spec)
     return TableSplit(RowEncoder(spec)(torch.from_numpy(x)).to(dtype), y)
+
+
+MOST_COMPARED = 1000  # rows
+
+
+def rows_to_compare(source: Place, spec: TableSpec) -> Tensor:
+    """Rows of the run's own test split, else of all its table, in the table's units as `predict` reads them: (N, columns).
+
+    Of more than a thousand so many, evenly spaced. An exported file is compared with the model on them.
+    """
+    layout = layout_of(source)
+    named = spec.target if isinstance(layout.place, Path) else None
+    raw = read_table(layout, named, needs_target=False, encode=bool(spec.categories), fill=spec.missing == "fill")
+    rows = raw.splits.get("test", raw.splits["train"])
+    x = torch.from_numpy(_renumbered(_select(raw, rows, spec), raw, spec))
+    return x[torch.linspace(0, len(x) - 1, min(len(x), MOST_COMPARED)).round().long()]
 
 
 def _renumbered(rows: RawRows, raw: RawTable, spec: TableSpec) -> np.ndarray:

@@ -15,7 +15,7 @@ from chainrule.core.data.request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.record import Source
 from chainrule.data.dataset import Dataset, dataset_of
-from chainrule.data.inputs import STDIN, Asked, asked_paths, files_below, is_folder, is_list, stdin_lines
+from chainrule.data.inputs import STDIN, Asked, InMemory, asked_paths, files_below, is_folder, is_list, stdin_lines
 from chainrule.data.layout import SPLITS, Layout, Place, joined, layout_of
 from chainrule.data.spec import Spec
 from chainrule.data.splits import fingerprint
@@ -308,7 +308,9 @@ def asked_series(inputs: Iterable[str], spec: SeriesSpec) -> Iterator[Asked[Tens
 def read_history(text: str, spec: SeriesSpec) -> Tensor:
     """The user's own series (T,) float64: a .csv with the run's column, or numbers such as 112,118,132."""
     path = Path(text)
-    if table_ending(path):
+    if isinstance(text, InMemory):
+        values = text.value
+    elif table_ending(path):
         if not is_table_file(path):
             raise UserError("there is no such file", where=path, expected="a .csv, or numbers such as 1,2,3")
         values = read_column(path, spec.target if len(read_cells(path).header) > 1 else None)[1]

@@ -132,8 +132,9 @@ class ImageClassifier:
 
     def evaluate(self, data: Place | None = None) -> dict[str, float]:
         if data is not None:
-            other = read_other_images(data, self.run.data.target, self.data.spec)
+            self.measured = other = read_other_images(data, self.run.data.target, self.data.spec)
             return self._all_scores(self.logits(other.x), other.y)
+        self.measured = self.data.test
         self._test_logits = self.logits(self.data.test.x)  # kept for the figures
         return self._all_scores(self._test_logits, self.data.test.y)
 
@@ -220,7 +221,7 @@ class ImageClassifier:
     def deployable(self) -> Deployable:
         spec = self.data.spec
         shape = (spec.channels, spec.size, spec.size)
-        return deployable_classifier(self.normalize, self.answering, shape, self.classes)
+        return deployable_classifier(self.normalize, self.answering, shape, self.classes, self.test_images)
 
     def figures(self) -> list[Figure]:
         logits, y = self._test_logits.cpu(), self.data.test.y

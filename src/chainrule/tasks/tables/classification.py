@@ -73,7 +73,9 @@ class TableClassifier:
 
     def evaluate(self, data: Place | None = None) -> dict[str, float]:
         if data is not None:
-            return self.measure(read_labelled(data, self.run.data.target, self.data.spec, self.dtype))
+            self.measured = read_labelled(data, self.run.data.target, self.data.spec, self.dtype)
+            return self.measure(self.measured)
+        self.measured = self.data.test
         self._test_scores = self.scores(self.data.test.x)  # kept for the figures
         return self._metrics(self._test_scores, self.data.test.y)
 
@@ -119,7 +121,7 @@ class TableClassifier:
         last = nn.Softmax(1) if self.probabilistic else nn.Identity()
         word = "probs" if self.probabilistic else "scores"
         notes = {"classes": self.classes}
-        return deployable_row_model(nn.Sequential(self.model, last), self.data.spec, self.dtype, word, notes)
+        return deployable_row_model(nn.Sequential(self.model, last), self.run, self.data.spec, self.dtype, word, notes)
 
     def figures(self) -> list[Figure]:
         spec, y = self.data.spec, self.data.test.y
