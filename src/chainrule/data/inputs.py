@@ -15,7 +15,7 @@ import contextlib
 import csv
 import io
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
@@ -61,6 +61,36 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
     remaining = iter(items)
     while part := list(islice(remaining, size)):
         yield part
+
+
+def read_in_chunks(
+    asked: Iterable[Asked[Any]], size: int, read: Callable[[list[Any]], T]
+) -> Iterator[tuple[list[Asked[Any]], T]]:
+    """Chunks of inputs, each with what `read` makes of its values.
+
+    Where an input cannot be read, those before it are given first; then its error is raised.
+
+    >>> parts = read_in_chunks([Asked("a", 1), Asked("b", 2)], 10, sum)
+    >>> [([one.name for one in part], total) for part, total in parts]
+    [(['a', 'b'], 3)]
+    """
+    for part in chunks(asked, size):
+        try:
+            found = read([one.value for one in part])
+        except UserError:
+            before = next((i for i in range(len(part)) if not _is_readable(part[i].value, read)), 0)
+            if before:
+                yield part[:before], read([one.value for one in part[:before]])
+            raise
+        yield part, found
+
+
+def _is_readable(value: Any, read: Callable[[list[Any]], Any]) -> bool:
+    try:
+        read([value])
+    except UserError:
+        return False
+    return True
 
 
 def answer_to(asked: Asked[Any], answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def cells_given(value: Any, columns: Sequence[str], where: str) -> Cells:
     if is_frame(value):
         return cells_of_frame(value, where)
     if isinstance(value, Mapping):
-        columns_given = [np.asarray(cells, dtype=object).reshape(-1).tolist() for cells in value.values()]
+        columns_given = [_cells_of(cells) for cells in value.values()]
         if len({len(cells) for cells in columns_given}) > 1:
             raise UserError(
                 "the columns have unequal lengths",
@@ -107,7 +107,13 @@ def cells_given(value: Any, columns: Sequence[str], where: str) -> Cells:
             expected=f"(N, {len(columns)}), or a row: {few}",
             found=tuple(np.shape(value)),
         )
-    return cells_of_columns(columns, [rows[:, place].tolist() for place in range(rows.shape[1])], where, first=0)
+    return cells_of_columns(columns, [_cells_of(rows[:, place]) for place in range(rows.shape[1])], where, first=0)
+
+
+def _cells_of(column: Any) -> list[Any]:
+    """A cell, or a column of them, as values of Python's."""
+    cells = np.asarray(column, dtype=object).reshape(-1).tolist()
+    return [cell.item() if isinstance(cell, np.generic) else cell for cell in cells]
 
 
 def numbers_given(value: Any, where: str, expected: str) -> np.ndarray:

@@ -42,13 +42,19 @@ def asked_rows(inputs: Iterable[str], spec: TableSpec) -> Iterator[tuple[list[As
     column of a table that the run does not use is the user's own.
     """
     encode, names, parts = RowEncoder(spec), list[Asked[None]](), list[np.ndarray]()
-    for some, x in _rows_of(inputs, spec):
-        names, parts = [*names, *some], [*parts, x]
-        if len(names) >= MOST_LINES:
-            yield names, encode(torch.from_numpy(np.concatenate(parts)))
-            names, parts = [], []
+    failed: UserError | None = None
+    try:
+        for some, x in _rows_of(inputs, spec):
+            names, parts = [*names, *some], [*parts, x]
+            if len(names) >= MOST_LINES:
+                yield names, encode(torch.from_numpy(np.concatenate(parts)))
+                names, parts = [], []
+    except UserError as error:  # the rows before it are answered first
+        failed = error
     if names:
         yield names, encode(torch.from_numpy(np.concatenate(parts)))
+    if failed is not None:
+        raise failed
 
 
 def read_rows(inputs: Iterable[str], spec: TableSpec) -> tuple[list[str], Tensor]:

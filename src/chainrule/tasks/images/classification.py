@@ -21,7 +21,7 @@ from chainrule.data.images.augment import Change, Growing, Moment
 from chainrule.data.images.decoding import SUFFIXES
 from chainrule.data.images.loading import ImageSplit, decode_files, read_other_images
 from chainrule.data.images.spec import ImageSpec
-from chainrule.data.inputs import answer_to, asked_files, chunks
+from chainrule.data.inputs import answer_to, asked_files, read_in_chunks
 from chainrule.data.layout import Place
 from chainrule.functional.metrics.calibration import expected_calibration_error
 from chainrule.loops.supervised import fit
@@ -192,8 +192,8 @@ class ImageClassifier:
 
     def predict(self, inputs: Iterable[str], out: Path | None, *, top: Count = 3) -> Iterator[dict[str, Any]]:
         """The class of each image, and the `top` likeliest classes with their probabilities."""
-        for part in chunks(asked_files(inputs, SUFFIXES, "image"), CHUNK):
-            x = decode_files([asked.value for asked in part], self.data.spec)
+        files = asked_files(inputs, SUFFIXES, "image")
+        for part, x in read_in_chunks(files, CHUNK, lambda part: decode_files(part, self.data.spec)):
             answers = best_classes(self.logits(x).softmax(1).cpu(), self.classes, top, "probability")
             yield from map(answer_to, part, answers)
 
