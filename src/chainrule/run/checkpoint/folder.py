@@ -143,6 +143,14 @@ def _age(place: Path) -> tuple[int, float]:
     return int(match[1]), place.stat().st_mtime
 
 
+def latest_step(run: Path) -> int | None:
+    """The step of the latest checkpoint of the run in a folder; None where there is none that can be read."""
+    try:
+        return int(json.loads((run / "checkpoint" / "latest.json").read_text("utf-8"))["step"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _latest(folder: Path) -> Path | None:
     """The folder that `latest.json` names; None where there is no such file."""
     pointer = folder / "latest.json"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from chainrule.core import atomic
 from chainrule.core.errors import RunFailed, UserError
+from chainrule.core.finite_json import from_json, to_json
 from chainrule.run.display.progress import say
 
 
@@ -35,6 +35,11 @@ class MetricLog:
             kept = value.detach() if isinstance(value, Tensor) else float(value)
             self.pending.setdefault(name, []).append(kept)
 
+    @property
+    def pending_steps(self) -> int:
+        """How many steps the next line is the mean of."""
+        return max(map(len, self.pending.values()), default=0)
+
     def gather(self) -> dict[str, Tensor]:
         """The mean of each tracked metric since the last call; tensors stay on their device."""
         means: dict[str, Tensor] = {}
@@ -46,7 +51,7 @@ class MetricLog:
     def write(self, line: dict[str, Any]) -> None:
         if self.path is None:
             return
-        data = (json.dumps(line, allow_nan=True) + "\n").encode("utf-8")
+        data = (to_json(line) + "\n").encode("utf-8")
         with atomic.explain_os_errors(self.path), atomic.open_to_append(self.path) as file:
             file.write(data)
         self.length += len(data)
@@ -112,8 +117,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     texts = path.read_bytes().split(b"\n")
     for number, text in enumerate(texts, 1):
         try:
-            lines.append(_checked(json.loads(text)))
-        except (ValueError, RecursionError) as error:
+            lines.append(_checked(from_json(text.decode("utf-8"))))
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
             if number == len(texts):  # without an end of its line
                 break
             raise UserError(

@@ -19,7 +19,7 @@ from chainrule.core.discovery import get_recipe
 from chainrule.core.errors import UserError
 from chainrule.core.recipe import Recipe
 from chainrule.run.folder.folder import RunFolder
-from chainrule.run.folder.record_form import KEY, checksum, opened, read_object
+from chainrule.run.folder.record_form import opened, read_object, sealed
 
 
 class Record(dict[str, Any]):
@@ -30,7 +30,7 @@ class Record(dict[str, Any]):
         self._folder = folder
 
     def write(self) -> None:
-        self._folder.write_json("run.json", {**self, KEY: checksum(self)})
+        self._folder.write_json("run.json", sealed(self))
 
     def describe_status(self, status: str, seconds: float, reason: str | None = None) -> None:
         """Notes whether the run is running, done, failed or interrupted, why, and after which time of training."""

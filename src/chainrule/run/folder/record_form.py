@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.errors import UserError
+from chainrule.core.finite_json import from_json
 from chainrule.core.own_code.given import is_own
 from chainrule.core.recipe import Recipe
 from chainrule.core.settings import convert, describe, parameters
@@ -50,6 +51,9 @@ _OTHERS: _Kinds = {
     "autocast": _OBJECT,
     "fingerprints": _OBJECT,
     "checksums": _OBJECT,
+    "parent": _OBJECT,
+    "cpu_capability": _TEXT + _NONE,
+    "planned_steps": (int, *_NONE),
 }
 _DATA: _Kinds = {"target": _TEXT + _NONE, "val": _NUMBER, "test": _NUMBER, "spec": _OBJECT}
 _RESULT: _Kinds = {"metrics": _OBJECT, "protocol": _TEXT, "steps": (int,), "parameters": (int,)}
@@ -58,8 +62,8 @@ _RESULT: _Kinds = {"metrics": _OBJECT, "protocol": _TEXT, "steps": (int,), "para
 def read_object(file: Path) -> dict[str, Any]:
     """The object in a JSON file of a run; UserError where it is cut, or something else."""
     try:
-        content = json.loads(file.read_bytes())
-    except (ValueError, RecursionError) as error:
+        content = from_json(file.read_text("utf-8"))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{file.name} is damaged", where=file, expected="JSON", found=error) from None
     if not isinstance(content, dict):
         raise UserError(
@@ -100,6 +104,11 @@ def opened(content: dict[str, Any], file: Path) -> dict[str, Any]:
             cure=f'a copy of it from a backup; where you have changed it yourself, delete its entry "{KEY}"',
         )
     return {key: value for key, value in content.items() if key != KEY}
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What run.json says, with its checksum."""
+    return {**content, KEY: checksum(content)}
 
 
 def checksum(content: Mapping[str, Any]) -> str:
