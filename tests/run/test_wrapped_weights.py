@@ -10,8 +10,6 @@ import torch
 from torch import nn
 
 from chainrule.core.errors import UserError
-from chainrule.interop.caffe.net import parse_net
-from chainrule.interop.caffe.weights import load_caffemodel, save_caffemodel
 from chainrule.models import build
 from chainrule.run.weights.files import read_weights
 from chainrule.run.weights.loading import load_file
@@ -86,8 +84,3 @@ def test_nan_is_named(tmp_path: Path) -> None:
     state["conv1.weight"][0, 0, 0, 0] = float("nan")
     with pytest.raises(UserError, match=r"are NaN(.|\n)*conv1\.weight"):
         load_file(written(state, tmp_path / "w.safetensors"), {"model": Small()}, "small")
-    net = parse_net('input: "x" input_dim: [1, 3, 1, 1] layer { name: "b" type: "Bias" bottom: "x" top: "y" }')
-    next(net.parameters()).data.fill_(float("nan"))
-    save_caffemodel(net, tmp_path / "w.caffemodel")
-    with pytest.raises(UserError, match=r"are NaN(.|\n)*layer 'b', blob 0"):
-        load_caffemodel(net, tmp_path / "w.caffemodel")

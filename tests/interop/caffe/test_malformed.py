@@ -9,6 +9,7 @@ import torch
 
 from chainrule.core.errors import UserError
 from chainrule.interop.caffe.net import parse_net
+from chainrule.interop.caffe.solver import parse_solver
 from tests.interop.caffe import descriptions
 from tests.interop.caffe.test_layers import CASES
 from tests.interop.caffe.test_net import BRANCHED
@@ -84,3 +85,26 @@ def test_what_is_nearly_right_is_a_network_or_told() -> None:
             assert str(error).strip(), text
             told += 1
     assert min(built, told) > 40, (built, told)
+
+
+def test_what_is_nearly_right_is_a_solver_or_told() -> None:
+    draw, built, told = random.Random(0), 0, 0
+    module = torch.nn.Linear(1, 1)
+    for _ in range(100):
+        text = (
+            "base_lr: 0.1 max_iter: 10 iter_size: 2 momentum: 0.9 weight_decay: 0.1 clip_gradients: 3 "
+            + draw.choice(
+                (
+                    'lr_policy: "step" gamma: 0.5 stepsize: 3',
+                    'type: "Adam" momentum2: 0.99 delta: 0.1 lr_policy: "poly" power: 2',
+                    'type: "AdaDelta" lr_policy: "multistep" gamma: 0.1 stepvalue: 2 stepvalue: 5',
+                )
+            )
+        )
+        try:
+            solver = parse_solver(mutated(text, draw))
+            solver.schedule(solver.optimizer(module))
+            built += 1
+        except UserError:
+            told += 1
+    assert min(built, told) > 10, (built, told)
