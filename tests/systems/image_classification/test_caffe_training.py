@@ -151,7 +151,9 @@ def test_a_solver_that_holds_its_network(place: Path, tmp_path: Path, capsys: py
     file.unlink()
     assert Run.load(run.folder).open_task() is not None
     file.write_text(text, "utf-8")
-    with pytest.raises(UserError, match=r"no data in the phase TRAIN"):
+    with pytest.raises(
+        UserError, match=r"no data in the phase TRAIN, stage b[\s\S]*stage a and stage b[\s\S]*stage=b,a"
+    ):
         train(place, tmp_path / "no", solver=str(file), stage=("b",))
 
 
