@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 PUBLISHERS = ("torchvision",)
+__path__: list[str] = []  # nothing lies below, but what once did is found (core/former_names.py)
 
 
 def image_networks() -> dict[str, Card]:

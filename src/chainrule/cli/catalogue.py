@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Mapping, Sequence
 
 import click
@@ -13,6 +12,7 @@ from chainrule.cli.group import cli
 from chainrule.cli.output import print_table
 from chainrule.cli.run_options import shown_default
 from chainrule.cli.shared_options import AS_JSON
+from chainrule.core.finite_json import to_json
 from chainrule.core.settings import describe, parameters
 
 
@@ -31,7 +31,7 @@ def list_(family: str | None, as_json: bool) -> None:
     rows = [r for r in recipes if family in (None, r.family)]
     fields = ("name", "family", "task", "data", "source")
     if as_json:
-        click.echo(json.dumps([{field: getattr(r, field) for field in fields} for r in rows], ensure_ascii=False))
+        click.echo(to_json([{field: getattr(r, field) for field in fields} for r in rows]))
         return
     print_table([("recipe", *fields[1:]), *(tuple(getattr(r, field) for field in fields) for r in rows)])
 
@@ -69,7 +69,8 @@ def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
     if found is None:
         _show_network(recipe)
         return
-    from chainrule.core.verbs import verbs_of
+    from chainrule.core.discovery import reading_options
+    from chainrule.core.verbs import verb_options, verbs_of
     from chainrule.introspection.layers import card_text
     from chainrule.models import get_card
     from chainrule.run.settings import run_settings
@@ -83,10 +84,15 @@ def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
         _show_options(parameters(function))
         if advice:
             click.echo(f"\n{advice}")
-    for verb, found_verb in verbs_of(found).items():
-        if found_verb.options:
+    reading = reading_options(found).values()
+    if reading:
+        click.echo("\nHow its data are read:")
+        print_table([(f"  {o.name}={shown_default(o.default)}", describe(o.type), o.text) for o in reading])
+    for verb in verbs_of(found):
+        options = verb_options(found, verb)
+        if options:
             click.echo(f"\nOptions of {verb}:")
-            _show_options(found_verb.options)
+            _show_options(options)
 
 
 def _show_options(options: Mapping[str, inspect.Parameter]) -> None:
