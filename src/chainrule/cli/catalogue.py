@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import click
@@ -11,9 +12,10 @@ import click
 from chainrule.cli import completion
 from chainrule.cli.group import cli
 from chainrule.cli.output import print_table
-from chainrule.cli.run_options import shown_default
 from chainrule.cli.shared_options import AS_JSON
-from chainrule.core.settings import describe, parameters
+from chainrule.core.meanings import meaning_of
+from chainrule.core.recipe import Recipe
+from chainrule.core.settings import describe, parameters, shown_default
 
 
 @cli.command("list")
@@ -79,17 +81,23 @@ def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
         ("Settings of every recipe", run_settings, ""),
     ):
         click.echo(f"\n{title}:")
-        _show_options(parameters(function))
+        _show_options(found, parameters(function))
         if advice:
             click.echo(f"\n{advice}")
     for verb, found_verb in verbs_of(found).items():
         if found_verb.options:
             click.echo(f"\nOptions of {verb}:")
-            _show_options(found_verb.options)
+            _show_options(found, found_verb.options, verb)
 
 
-def _show_options(options: Mapping[str, inspect.Parameter]) -> None:
-    print_table([(f"  {name}={shown_default(p.default)}", describe(p.annotation)) for name, p in options.items()])
+def _show_options(recipe: Recipe, options: Mapping[str, inspect.Parameter], verb: str = "") -> None:
+    """Each with its default, what it means, and what it may be."""
+    heads = {name: f"  {name}={shown_default(p.default)}" for name, p in options.items()}
+    wide = min(36, max(map(len, heads.values()), default=0)) + 2
+    for name, p in options.items():
+        told = "; ".join(filter(None, (meaning_of(recipe, name, verb=verb), describe(p.annotation))))
+        head = heads[name].ljust(wide) if len(heads[name]) < wide else heads[name] + "  "
+        click.echo(textwrap.fill(told, 118, initial_indent=head, subsequent_indent=" " * wide))
 
 
 def _show_network(name: str) -> None:
