@@ -11,7 +11,7 @@ from chainrule.core.discovery import all_recipes
 from chainrule.core.meanings import meaning_of, names_in
 from chainrule.core.recipe import Recipe
 from chainrule.core.settings import parameters
-from chainrule.core.verbs import verbs_of
+from chainrule.core.verbs import verb_options, verbs_of
 from chainrule.functional.activations import ACTIVATIONS
 from chainrule.optim.initialisers import NAMES
 from chainrule.run.settings import run_settings
@@ -21,7 +21,7 @@ RECIPES = all_recipes()
 
 def words(recipe: Recipe) -> list[tuple[str, str]]:
     """The settings of a recipe, and the options of its verbs, with the verb."""
-    options = [(name, verb) for verb, found in verbs_of(recipe).items() for name in found.options]
+    options = [(name, verb) for verb in verbs_of(recipe) for name in verb_options(recipe, verb)]
     return [(name, "") for name in parameters(recipe.build, run_settings)] + options
 
 

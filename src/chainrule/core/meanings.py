@@ -12,6 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
+from chainrule.core.discovery import reading_options
 from chainrule.core.recipe import Recipe
 
 Language = Literal["en", "zh"]
@@ -33,6 +34,9 @@ def meaning_of(recipe: Recipe, setting: str, language: Language = "en", *, verb:
         for place in (family, shared, common):
             if name in place:
                 return place[name].get(language, "")
+    for option in reading_options(recipe).values() if verb else ():
+        if option.name == setting:  # how its data are read: the record of the kind of data says it
+            return option.text if language == "en" else option.text_zh
     return ""
 
 

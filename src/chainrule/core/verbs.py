@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core import settings
+from chainrule.core.discovery import reading_options
 from chainrule.core.errors import ChainruleError, UserError
 from chainrule.core.recipe import Recipe
 
@@ -28,10 +29,17 @@ VERBS = {"predict": "predict", "generate": "generate", "export": "deployable"}  
 
 @dataclass(frozen=True)
 class Verb:
-    """A verb that a task has: its options with types, ranges and defaults, and what its docstring says."""
+    """A verb that a task has.
+
+    Attributes:
+        options: its options with types, ranges and defaults.
+        doc: what its docstring says.
+        makes_files: whether it writes files into the folder `out`: whether it looks at that parameter at all.
+    """
 
     options: dict[str, inspect.Parameter]
     doc: str = ""
+    makes_files: bool = False
 
 
 def verbs_of(recipe: Recipe) -> dict[str, Verb]:
@@ -43,6 +51,12 @@ def verbs_of(recipe: Recipe) -> dict[str, Verb]:
     (500, 'whole number, at least 1')
     """
     return _verbs_of(recipe.build)
+
+
+def later_options(recipe: Recipe) -> dict[str, inspect.Parameter]:
+    """How data that come after training are read: options of `predict` and `evaluate`, none where as in training."""
+    later = {name: option.parameter for name, option in reading_options(recipe).items() if option.later}
+    return {n: p.replace(default=None, annotation=p.annotation | None) for n, p in later.items()}
 
 
 @functools.cache
@@ -60,10 +74,15 @@ def expect_verb(recipe: Recipe, verb: str) -> Verb:
     return verbs[verb]
 
 
+def verb_options(recipe: Recipe, verb: str) -> dict[str, inspect.Parameter]:
+    """The options of a verb: the task's own, and of `predict` how the files are read. UserError where it has no such verb."""
+    own = expect_verb(recipe, verb).options
+    return {**later_options(recipe), **own} if verb == "predict" else own
+
+
 def bind_options(recipe: Recipe, verb: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Every option of a verb with its value; UserError for an unknown one, a wrong type, a value out of range."""
-    known = expect_verb(recipe, verb).options
-    return settings.bind_to(given, known, owner=f"{verb} of {recipe.name}", word="option")
+    return settings.bind_to(given, verb_options(recipe, verb), owner=f"{verb} of {recipe.name}", word="option")
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
@@ -93,7 +112,9 @@ def _tree(module: str) -> ast.Module:
 
 def _verb(method: ast.FunctionDef) -> Verb:
     pairs = zip(method.args.kwonlyargs, method.args.kw_defaults, strict=True)
-    return Verb({a.arg: _option(a, default, method.name) for a, default in pairs}, ast.get_docstring(method) or "")
+    options = {a.arg: _option(a, default, method.name) for a, default in pairs}
+    names = {node.id for statement in method.body for node in ast.walk(statement) if isinstance(node, ast.Name)}
+    return Verb(options, ast.get_docstring(method) or "", "out" in names)
 
 
 def _option(argument: ast.arg, default: ast.expr | None, method: str) -> inspect.Parameter:

@@ -83,6 +83,21 @@ class LoopSurface:
         return self._stages.best_of_each or self.best
 
     @property
+    def ending(self) -> dict[str, Any]:
+        """Which epoch's weights are kept, counted from 1, and whether training stopped before its last epoch.
+
+        `kept_epoch`, `stopped_early`, `epochs` (that were made) and `of_epochs` (that were asked for). Empty for a run with
+        stages, and for one whose recipe does not count epochs.
+        """
+        stage = self._stages.current
+        asked = self.record["settings"].get("epochs")
+        if stage.name or self._stages.best_of_each or not isinstance(asked, int) or not stage.of_epochs:
+            return {}
+        kept = stage.best["epoch"] + 1 if stage.best else stage.epoch
+        early = stage.epoch < stage.of_epochs
+        return {"kept_epoch": kept, "stopped_early": early, "epochs": stage.epoch, "of_epochs": stage.of_epochs}
+
+    @property
     def seed(self) -> int:
         return self.record["seed"]
 
@@ -249,8 +264,9 @@ class LoopSurface:
         """Writes the tracked metrics as a line."""
         if not self.metric_log.pending:
             return
+        steps = self.metric_log.pending_steps
         values = {name: float(self.world.mean(value)) for name, value in self.metric_log.gather().items()}
-        self._write_line(values)
+        self._write_line({**values, "steps": steps})
         self.progress.update(self.step, values)
 
     def _between_steps(self, boundary: bool) -> None:
@@ -287,6 +303,11 @@ class LoopSurface:
         stage = self._stages.at_work
         if not stage.finished:
             self.progress.total = steps * (stage.of_epochs or 1)
+            if (
+                not stage.name and "planned_steps" not in self.record
+            ):  # so that one that is stopped can say how far it is
+                self.record["planned_steps"] = self.progress.total
+                self.record.write()
             self.progress.update(self.step, force=True)
 
     def _batch_at(self, epoch: int, position: int) -> object:
