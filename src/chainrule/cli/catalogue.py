@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -89,7 +90,7 @@ def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
     reading = reading_options(found).values()
     if reading:
         click.echo("\nHow its data are read:")
-        print_table([(f"  {o.name}={shown_default(o.default)}", describe(o.type), o.text) for o in reading])
+        _show_settings([(o.name, o.default, o.text, o.type) for o in reading])
     for verb in verbs_of(found):
         options = verb_options(found, verb)
         if options:
@@ -98,13 +99,19 @@ def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
 
 
 def _show_options(recipe: Recipe, options: Mapping[str, inspect.Parameter], verb: str = "") -> None:
-    """Each with its default, what it means, and what it may be."""
-    heads = {name: f"  {name}={shown_default(p.default)}" for name, p in options.items()}
-    wide = min(36, max(map(len, heads.values()), default=0)) + 2
-    for name, p in options.items():
-        told = "; ".join(filter(None, (meaning_of(recipe, name, verb=verb), describe(p.annotation))))
-        head = heads[name].ljust(wide) if len(heads[name]) < wide else heads[name] + "  "
-        click.echo(textwrap.fill(told, 118, initial_indent=head, subsequent_indent=" " * wide))
+    _show_settings(
+        [(name, p.default, meaning_of(recipe, name, verb=verb), p.annotation) for name, p in options.items()]
+    )
+
+
+def _show_settings(rows: Sequence[tuple[str, Any, str, Any]]) -> None:
+    """Each setting (name, default, meaning, type) with what it means and what it may be, lines set in below it."""
+    heads = [f"  {name}={shown_default(default)}" for name, default, *_ in rows]
+    wide = min(36, max(map(len, heads), default=0)) + 2
+    for head, (_, _, meaning, annotation) in zip(heads, rows, strict=True):
+        told = "; ".join(filter(None, (meaning.rstrip("."), describe(annotation))))
+        begin = head.ljust(wide) if len(head) < wide else head + "  "
+        click.echo(textwrap.fill(told, 118, initial_indent=begin, subsequent_indent=" " * wide))
 
 
 def _show_network(name: str) -> None:
