@@ -109,7 +109,7 @@ def _show_settings(rows: Sequence[tuple[str, Any, str, Any]]) -> None:
     heads = [f"  {name}={shown_default(default)}" for name, default, *_ in rows]
     wide = min(36, max(map(len, heads), default=0)) + 2
     for head, (_, _, meaning, annotation) in zip(heads, rows, strict=True):
-        told = "; ".join(filter(None, (meaning.rstrip("."), describe(annotation))))
+        told = "; ".join(filter(None, (meaning.removesuffix("."), describe(annotation))))
         begin = head.ljust(wide) if len(head) < wide else head + "  "
         click.echo(textwrap.fill(told, 118, initial_indent=begin, subsequent_indent=" " * wide))
 
