@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 from chainrule.core.data.request import DataRequest
 from chainrule.core.data.words import request_of
 from chainrule.core.errors import UserError
-from chainrule.core.own_code.given import OwnWords, divided
+from chainrule.core.own_code.given import divided
+from chainrule.core.recipe import Recipe
 from chainrule.core.seeds import check_seed
+from chainrule.core.settings import bind_to
 from chainrule.core.task import Generates, Predicts
-from chainrule.core.verbs import bind_options
+from chainrule.core.verbs import bind_options, later_options
 from chainrule.data.given.reading import as_source
 from chainrule.data.given.source import Given
 from chainrule.data.kinds.recognition import expect_kind
@@ -24,22 +26,50 @@ from chainrule.run.folder.record import recipe_of_run
 from chainrule.run.run import Run
 
 
-def evaluate(
-    folder: str | Path, *, data: Any = None, device: str = "auto", **own: Unpack[OwnWords]
+def evaluate(folder: str | Path, *, data: Any = None, device: str = "auto", **options: Any) -> dict[str, float]:
+    """Metrics of a run on its own test split, or on other data of the same kind: a name, a path, or as `train` takes them.
+
+    `options` say how other data are read (encoding, unknown), and are what `Run.load` takes for code of the user's.
+    """
+    own, reading = divided(options)
+    bind_reading(recipe_of_run(folder), reading)
+    return measure(Run.load(folder, device, **own), as_source(data), reading)
+
+
+def measure(
+    run: Run, data: str | Mapping[str, str] | None, reading: Mapping[str, Any] | None = None
 ) -> dict[str, float]:
-    """Metrics of a run on its own test split, or on other data of the same kind: a name, a path, or as `train` takes them."""
-    return measure(Run.load(folder, device, **own), as_source(data))
+    """Metrics of an opened run. Its own data by name mean its test split: what it learnt from measures nothing.
 
-
-def measure(run: Run, data: str | Mapping[str, str] | None) -> dict[str, float]:
-    """Metrics of an opened run. Its own data by name mean its test split: what it learnt from measures nothing."""
+    `reading` says how other data are read, where that is not as in training.
+    """
     if isinstance(data, Given) and data == run.data.sources.get(""):
         run.take_data(data)
+    read_as(run, bind_reading(run.recipe, reading or {}))
     if data is None or _is_own(data, run.data):
+        if reading:
+            raise UserError(
+                "the run's own data are read as in training",
+                found=", ".join(reading),
+                cure="--data PATH, for other data",
+            )
         return run.open_task().evaluate(None)
-    request = request_of(data, target=run.data.target)
+    request = request_of(data, target=run.data.target, options=run.data.options)
     expect_kind(request, run.recipe)
-    return run.open_task().evaluate(request.source if request.is_one else layout_of(request))
+    plain = request.is_one and not request.options
+    return run.open_task().evaluate(request.source if plain else layout_of(request))
+
+
+def bind_reading(recipe: Recipe, given: Mapping[str, Any]) -> dict[str, Any]:
+    """How data that come after training are read, of what was given, checked."""
+    bound = bind_to(given, later_options(recipe), owner=f"evaluate of {recipe.name}", word="option")
+    return {name: bound[name] for name in given if bound[name] is not None}
+
+
+def read_as(run: Run, reading: Mapping[str, Any]) -> None:
+    """Has an opened run read what it is asked about in another way than its own data; run.json stays as it is."""
+    if reading:
+        run.record["data"] = {**run.record["data"], "options": {**run.data.options, **reading}}
 
 
 def _is_own(data: str | Mapping[str, str], own: DataRequest) -> bool:
@@ -66,7 +96,8 @@ def predict(
         inputs: files, folders, CSV lists, rows, texts, as the run's kind of data has them; `-` is stdin.
         out: a file for the answers, .csv or .jsonl; or a folder, for images that the run makes.
         device: where the run's networks run.
-        options: the task's own, those that `chainrule show RECIPE` lists; and what `Run.load` takes for code of the user's.
+        options: the task's own, those that `chainrule show RECIPE` lists, with how the files are read (encoding,
+            unknown); and what `Run.load` takes for code of the user's.
 
     Raises:
         UserError: for an unknown option or one out of range before anything loads; for an input that cannot be read.
@@ -87,7 +118,11 @@ def predict_each(
     bound = bind_options(recipe_of_run(folder), "predict", options)
     names = _named_inputs(inputs)
     to_file = is_answer_file(out)
-    task = Run.load(folder, device, **own).open_task()
+    later = later_options(recipe_of_run(folder))
+    reading = {name: value for name in later if (value := bound.pop(name)) is not None}
+    run = Run.load(folder, device, **own)
+    read_as(run, reading)
+    task = run.open_task()
     assert isinstance(task, Predicts)
     answers = task.predict(names, Path(out) if out and not to_file else None, **bound)
     with answer_file(Path(out)) if out and to_file else contextlib.nullcontext() as write:

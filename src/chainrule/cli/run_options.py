@@ -18,7 +18,7 @@ from click.shell_completion import CompletionItem
 from chainrule.core.errors import UserError
 from chainrule.core.recipe import Recipe
 from chainrule.core.settings import describe
-from chainrule.core.verbs import bind_options, expect_verb, verbs_of
+from chainrule.core.verbs import bind_options, verb_options, verbs_of
 from chainrule.run.folder.record import recipe_of_run
 
 _RECIPE = "chainrule.recipe"  # where a context keeps the recipe of its run
@@ -46,7 +46,7 @@ class RunCommand(click.Command):
             UserError: there is no such run, it has not this verb, or an option is wrong.
         """
         recipe = recipe_of_run(ctx.params["run"])
-        given = {name: ctx.params.get(name) for name in expect_verb(recipe, self._verb).options}
+        given = {name: ctx.params.get(name) for name in verb_options(recipe, self._verb)}
         return bind_options(recipe, self._verb, {name: text for name, text in given.items() if text is not None})
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -87,8 +87,7 @@ class RunCommand(click.Command):
         return self.name
 
     def _options(self, recipe: Recipe) -> Mapping[str, Any]:
-        found = verbs_of(recipe).get(self._verb)
-        return found.options if found else {}
+        return verb_options(recipe, self._verb) if self._verb in verbs_of(recipe) else {}
 
     def _own_options(self, ctx: click.Context) -> list[click.Option]:
         recipe = ctx.meta.get(_RECIPE)

@@ -44,14 +44,15 @@ from chainrule.core.settings import parse_pairs
 @AS_JSON
 def train(recipe: str, settings: Sequence[str], data: Sequence[str], as_json: bool, **options: Any) -> None:
     """Train RECIPE, evaluate it on the test split, write a run folder."""
-    from chainrule.core.discovery import get_recipe
-    from chainrule.core.settings import bind
+    from chainrule.core.discovery import get_recipe, reading_options
+    from chainrule.core.settings import bind_to, parameters
 
     found = get_recipe(recipe)
     pairs = parse_pairs(settings)
     from chainrule.run.settings import run_settings
 
-    bind(pairs, found.build, run_settings, owner=f"the recipe {recipe}")
+    reading = {name: option.parameter for name, option in reading_options(found).items()}
+    bind_to(pairs, parameters(found.build, run_settings) | reading, owner=f"the recipe {recipe}")
     from chainrule import api
     from chainrule.optim.compiler_import import spare_compiler
 

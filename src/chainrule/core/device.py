@@ -218,6 +218,14 @@ def hardware(device: torch.device) -> str:
     return f"{model}, {count} thread{'s' if count > 1 else ''}"
 
 
+def cpu_capability() -> str:
+    """The widest vector instructions that PyTorch's kernels use here, such as AVX2 or AVX512.
+
+    Sums have another order with another width. So numbers are equal bit for bit from run to run where it is the same.
+    """
+    return str(torch.backends.cpu.get_cpu_capability())
+
+
 def random_state(device: torch.device) -> dict[str, Tensor]:
     """Where the global random generators of this process stand."""
     state = {"cpu": torch.get_rng_state()}

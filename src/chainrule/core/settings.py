@@ -177,6 +177,17 @@ def _convert_plain(value: Any, kind: type) -> Any:
     raise ValueError(value)
 
 
+def as_word(value: Any) -> str:
+    """A value as it is typed: what `convert` reads back.
+
+    >>> as_word(True), as_word((8, 16)), as_word(0.1)
+    ('yes', '8,16', '0.1')
+    """
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(as_word, value))
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
 def takes_own_code(annotation: Any) -> bool:
     """Whether a setting of this type may name code of the user's own.
 

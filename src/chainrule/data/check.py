@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from chainrule.core.discovery import options_of
 from chainrule.core.errors import UserError
 from chainrule.data.kinds.recognition import look, recognise
 from chainrule.data.layout import Place
@@ -24,6 +25,13 @@ def check(place: Place, target: str | None) -> dict[str, Any]:
     """
     layout = look(place)
     kind = recognise(layout, target)
+    for name in layout.options:
+        if name not in options_of([kind.name]):
+            raise UserError(
+                f"{kind.noun} has no setting {name!r}",
+                where=layout,
+                expected="one of " + ", ".join(options_of([kind.name])) if options_of([kind.name]) else "no setting",
+            )
     if kind.single:
         raise UserError(
             f"{kind.noun} is no data set",

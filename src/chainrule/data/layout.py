@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from chainrule.core.data.request import SPLITS, DataRequest
 from chainrule.core.errors import UserError
@@ -47,6 +47,7 @@ class Layout:
         sources: of several sources, each by its split or role; "" is the one that has all other splits.
         known: the name of a known data set; else empty.
         title: what several sources are called together.
+        options: settings of the reading that were given, those of `run.data`.
     """
 
     place: Source | Path
@@ -55,6 +56,7 @@ class Layout:
     sources: dict[str, Layout] = field(default_factory=dict)
     known: str = ""
     title: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.title or (self.place.name if isinstance(self.place, Source) else str(self.place))
@@ -75,7 +77,7 @@ class Layout:
         """The table of each split, where the form is `csv`."""
         if isinstance(self.place, GivenSource):
             return dict(self.place.tables)
-        return {name: read_cells(file) for name, file in self.splits.items()}
+        return {name: read_cells(file, self.options.get("encoding")) for name, file in self.splits.items()}
 
     @cached_property
     def head(self) -> Cells | None:
@@ -83,7 +85,7 @@ class Layout:
         if isinstance(self.place, GivenSource):
             return self.place.tables["train"]
         try:
-            return read_head(self.train)
+            return read_head(self.train, self.options.get("encoding"))
         except UserError:
             return None  # the reader says what is wrong
 
@@ -112,7 +114,9 @@ def layout_of(place: Place) -> Layout:
     if isinstance(place, Layout):
         return place
     if isinstance(place, DataRequest):
-        return layout_of(place.source) if place.is_one else _together(place)
+        found = layout_of(place.source) if place.is_one else _together(place)
+        sources = {role: replace(part, options=place.options) for role, part in found.sources.items()}
+        return replace(found, options=place.options, sources=sources)
     if isinstance(place, str):
         found = layout_of(resolve(place))  # a path goes before a known name
         return replace(found, known=place) if place in SOURCES and found.place != Path(place) else found

@@ -11,6 +11,7 @@ from typing import Any
 from chainrule.core.course import Topic
 from chainrule.core.data.request import DataRequest
 from chainrule.core.errors import ChainruleError, UserError
+from chainrule.core.settings import as_word
 from chainrule.core.task import Figure
 from chainrule.core.version import __version__
 from chainrule.reporting.comparison import compare, metrics_of, seconds_of
@@ -95,6 +96,7 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
         "machine": {
             "device": record["device"],
             **_flat(record["hardware"], "hardware"),
+            **({"vector instructions": record["cpu_capability"]} if "cpu_capability" in record else {}),
             "threads": record["threads"],
             **({"processes": record["processes"]} if record.get("processes", 1) > 1 else {}),
             "platform": record["platform"],
@@ -161,7 +163,7 @@ def command_of(record: Mapping[str, Any]) -> str:
     if record.get("command") and " train " in record["command"]:
         return str(record["command"])
     words = ["chainrule", "train", record["recipe"]]
-    words += [f"{key}={_word(value)}" for key, value in _changed(record)]
+    words += [f"{key}={as_word(value)}" for key, value in _changed(record)]
     words += DataRequest.from_record(record["data"]).arguments
     return shlex.join([*words, "--seed", str(record["seed"])])
 
@@ -182,12 +184,6 @@ def _changed(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             list(value) if isinstance(value, tuple) else value
         ):
             yield key, value
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return ",".join(_word(v) for v in value)
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def _figures(run: Run) -> tuple[list[Figure], str | None]:

@@ -284,7 +284,7 @@ def test_missing_values_are_filled_from_the_training_split(tmp_path: Path) -> No
 def test_a_column_of_names_is_no_category(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="200 distinct texts") as error:
         read_people(people(tmp_path, [f"1,name{i},2,{i}" for i in range(200)]))
-    assert "'colour'" in str(error.value) and "remove the column" in str(error.value)
+    assert "'colour'" in str(error.value) and "ignore=colour" in str(error.value)
 
 
 def test_rows_of_the_user_with_categories(tmp_path: Path) -> None:

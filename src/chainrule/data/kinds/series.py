@@ -13,7 +13,7 @@ from torch import Tensor
 
 from chainrule.core.data.kind import Kind, Match, Miss, Row
 from chainrule.data.layout import SPLITS, Layout
-from chainrule.data.tables.cells import is_number
+from chainrule.data.tables.schema.number_format import is_number_text
 from chainrule.data.tables.series import SeriesSpec, read_parts
 
 _DATE = re.compile(r"\d{4}-\d{1,2}(-\d{1,2}([ T]\d.*)?)?$")  # 1949-01, 1981-01-31, with a time of day
@@ -26,7 +26,7 @@ def recognise(layout: Layout, target: str | None) -> Match | Miss:
     head = layout.head
     if head is None or not head.rows:
         return Miss(readable=True)
-    numbers = all(is_number(row[-1]) for row in head.rows)
+    numbers = all(is_number_text(row[-1]) for row in head.rows)
     dated = len(head.header) == 2 and all(_DATE.match(row[0].strip()) for row in head.rows)
     if numbers and (len(head.header) == 1 or dated):
         return Match(f"a series {head.header[-1]!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,9 +17,10 @@ from chainrule.core.errors import UserError
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.layout import SPLITS, Place
 from chainrule.data.splits import fingerprint, hold_out
-from chainrule.data.tables.files import RawRows, RawTable, read_table
+from chainrule.data.tables.files import RawRows, RawTable, read_table, with_numeric_labels
 from chainrule.data.tables.row_encoder import RowEncoder
-from chainrule.data.tables.spec import TableSpec, feature_names
+from chainrule.data.tables.schema.column import Column
+from chainrule.data.tables.spec import TableSpec, columns_of, feature_names
 from chainrule.data.tables.targets import Task, read_targets
 from chainrule.functional.shared_rows import column_deviation
 
@@ -71,9 +72,10 @@ def load_table(
     """
 
     def read() -> tuple[TableSpec, dict[str, TableSplit]]:
+        kept = None if request.spec is None else TableSpec.from_json(request.spec)
         return read_table_splits(
             request,
-            target=request.target,
+            target=request.target if kept is None else request.target or kept.target,
             task=task,
             dtype=dtype,
             standardize=standardize,
@@ -82,7 +84,9 @@ def load_table(
             test_fraction=request.share("test", test_fraction),
             seed=request.seed,
             encode=encode,
-            missing=missing,
+            missing=request.options.get("missing", missing),
+            schema=None if kept is None else columns_of(kept),
+            say=request.note,
         )
 
     return dataset_of(request, TableSpec, read)
@@ -101,9 +105,17 @@ def read_table_splits(
     seed: int,
     encode: bool = False,
     missing: Missing = "refuse",
+    schema: Sequence[Column] | None = None,
+    say: Callable[[str], object] = lambda line: None,
 ) -> tuple[TableSpec, dict[str, TableSplit]]:
     """Reads, checks, splits, encodes and standardises; what `load_table` gives a run."""
-    raw = read_table(source, target, needs_target=task != "density", encode=encode, fill=missing == "fill")
+    raw = read_table(source, target, needs_target=task != "density", encode=encode, missing=missing, schema=schema)
+    if task == "regression":
+        raw = replace(
+            raw, splits={name: with_numeric_labels(rows, raw.target_column) for name, rows in raw.splits.items()}
+        )
+    for note in raw.notes:
+        say(note)
     for rows in raw.splits.values():
         check_squares(rows, raw.columns, torch.float64 if standardize else dtype)
     classes, targets = read_targets(raw, task)
@@ -126,6 +138,7 @@ def read_table_splits(
         where=raw.where,
         columns=raw.columns,
         categories=raw.categories,
+        schema=[column.to_json() for column in raw.schema],
         features=features,
         target=raw.target,
         classes=classes,

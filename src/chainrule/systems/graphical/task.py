@@ -157,7 +157,7 @@ class MixtureDensity:
 
     def predict(self, inputs: Iterable[str], out: Path | None) -> Iterator[dict[str, Any]]:
         """The most probable component of each row, its responsibility, and the log-density of the row."""
-        for part, x in asked_rows(inputs, self.data.spec):
+        for part, x in asked_rows(inputs, self.data.spec, self.run.data.options):
             with torch.inference_mode():
                 log_density = self.model.log_prob(self._rows(x)).tolist()
                 best = self.model.responsibilities(self._rows(x)).max(1)

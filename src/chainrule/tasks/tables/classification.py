@@ -107,13 +107,13 @@ class TableClassifier:
 
     def predict(self, inputs: Iterable[str], out: Path | None, *, top: Count = 3) -> Iterator[dict[str, Any]]:
         """The class of each row, and the `top` likeliest classes with their probabilities or scores."""
-        for part, x in asked_rows(inputs, self.data.spec):
+        for part, x in asked_rows(inputs, self.data.spec, self.run.data.options):
             scores = self.scores(x)
             values, word = (scores.softmax(1), "probability") if self.probabilistic else (scores, "score")
             yield from map(answer_to, part, best_classes(values, self.classes, top, word))
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
-        return {"model": (read_rows(inputs, self.data.spec)[1].to(self.run.device, self.dtype),)}
+        return {"model": (read_rows(inputs, self.data.spec, self.run.data.options)[1].to(self.run.device, self.dtype),)}
 
     def deployable(self) -> Deployable:
         last = nn.Softmax(1) if self.probabilistic else nn.Identity()
