@@ -62,7 +62,7 @@ def test_a_date_and_a_number_is_a_series_whatever_is_named() -> None:
     write([f"{day.year}年{day.month}月{day.day}日,{v}" for day, v in zip(DAYS, VALUES, strict=True)], "日期,销量")
     assert check("sales.csv", "销量")["dates"].startswith("日期, 2020-01-01")
     write([*ROWS[:5], "06.01.2020,", *ROWS[6:]])
-    with pytest.raises(UserError, match="missing or infinite\n.*line 7"):
+    with pytest.raises(UserError, match=r"missing or infinite\n.*line 7"):
         check("sales.csv", None)
 
 
