@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from chainrule.core.data.request import DataRequest
 from chainrule.core.discovery import options_of
 from chainrule.core.errors import UserError
+from chainrule.data.catalog.sources import expect_one_meaning
 from chainrule.data.kinds.recognition import look, recognise
 from chainrule.data.labels import alike_in_words
 from chainrule.data.layout import Place
@@ -24,6 +26,8 @@ def check(place: Place, target: str | None) -> dict[str, Any]:
     Raises:
         UserError: names what is wrong; of images that cannot be read, up to twenty together.
     """
+    if isinstance(place, (str, DataRequest)):
+        expect_one_meaning(*(place.sources.values() if isinstance(place, DataRequest) else [place]))
     layout = look(place)
     kind = recognise(layout, target)
     for name in layout.options:

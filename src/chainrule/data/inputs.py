@@ -11,9 +11,10 @@ is read as it is needed, so that ten million lines take no more memory than ten.
 
 from __future__ import annotations
 
-import csv
+import contextlib
+import io
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
@@ -21,14 +22,26 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from chainrule.core.answers import flat
 from chainrule.core.errors import UserError
-from chainrule.data.catalog.sources import SOURCES
-from chainrule.data.tables.cells import Cells, check_header, is_number, unreadable, with_decimal_points
-from chainrule.data.tables.table_files import is_table_file, read_cells, table_ending
+from chainrule.data.formats.encoding import decoded_lines
+from chainrule.data.tables.cells import Cells, unreadable
+from chainrule.data.tables.csv_files import cells_of_lines, published, separated
+from chainrule.data.tables.table_files import SEPARATED, is_table_file, read_cells, table_ending
 
 T = TypeVar("T")
 STDIN = "-"
 PATH_COLUMN = "path"  # of a list of files
 NO_COLUMNS: Mapping[str, str] = {}
+
+
+class InMemory(str):
+    """An input that was given in Python, in the place of a name: as text what an answer calls it, and its value."""
+
+    value: Any
+
+    def __new__(cls, name: str, value: Any) -> InMemory:
+        found = super().__new__(cls, name)
+        found.value = value
+        return found
 
 
 class Asked(NamedTuple, Generic[T]):
@@ -50,6 +63,36 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield part
 
 
+def read_in_chunks(
+    asked: Iterable[Asked[Any]], size: int, read: Callable[[list[Any]], T]
+) -> Iterator[tuple[list[Asked[Any]], T]]:
+    """Chunks of inputs, each with what `read` makes of its values.
+
+    Where an input cannot be read, those before it are given first; then its error is raised.
+
+    >>> parts = read_in_chunks([Asked("a", 1), Asked("b", 2)], 10, sum)
+    >>> [([one.name for one in part], total) for part, total in parts]
+    [(['a', 'b'], 3)]
+    """
+    for part in chunks(asked, size):
+        try:
+            found = read([one.value for one in part])
+        except UserError:
+            before = next((i for i in range(len(part)) if not _is_readable(part[i].value, read)), 0)
+            if before:
+                yield part[:before], read([one.value for one in part[:before]])
+            raise
+        yield part, found
+
+
+def _is_readable(value: Any, read: Callable[[list[Any]], Any]) -> bool:
+    try:
+        read([value])
+    except UserError:
+        return False
+    return True
+
+
 def answer_to(asked: Asked[Any], answer: Mapping[str, Any]) -> dict[str, Any]:
     """The answer with the input's name and the user's own columns before it.
 
@@ -69,9 +112,15 @@ def answer_to(asked: Asked[Any], answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def asked_paths(inputs: Iterable[str]) -> Iterator[Asked[Path]]:
-    """The files and folders named: by themselves, by the lines of stdin, by lists; nothing is opened but the lists."""
+    """The files and folders named: by themselves, by the lines of stdin, by lists; nothing is opened but the lists.
+
+    An image that was given in Python stands in the place of its file: a `chainrule.data.images.packed.PackedImage`.
+    """
     for name in _with_stdin(inputs):
         path = Path(name)
+        if isinstance(name, InMemory):
+            yield from _listed(name.value) if isinstance(name.value, Cells) else [Asked(str(name), name.value)]
+            continue
         if table_ending(path) and not is_folder(name):
             yield from (asked for cells in table_parts(path) for asked in _listed(cells))
         else:
@@ -86,7 +135,7 @@ def asked_files(inputs: Iterable[str], endings: Collection[str], what: str) -> I
     """
     found = False
     for asked in asked_paths(inputs):
-        if asked.value.is_dir():
+        if isinstance(asked.value, Path) and asked.value.is_dir():
             for file in files_below(asked.value, endings, what):
                 yield Asked(str(file), file, asked.own)
         else:
@@ -149,7 +198,6 @@ def _listed(cells: Cells) -> Iterator[Asked[Path]]:
 # -- tables -----------------------------------------------------------------------------------------------------------
 
 MOST_LINES = 4096  # of a table that are in memory at a time
-_STREAMED = {".csv": None, ".tsv": "\t"}  # and the delimiter where it is known
 
 
 def asked_of(cells: Cells, row: int, value: T, used: Collection[str] = ()) -> Asked[T]:
@@ -158,88 +206,33 @@ def asked_of(cells: Cells, row: int, value: T, used: Collection[str] = ()) -> As
     return Asked(cells.where(row), value, own)
 
 
-def table_parts(place: Path) -> Iterator[Cells]:
+def table_parts(place: Path, encoding: str | None = None) -> Iterator[Cells]:
     """A table with column names, some thousand rows at a time; UserError names file and line.
 
     Lines of a .csv or .tsv are read as they are needed; other forms, as `read_cells` has them, are read whole.
     """
-    suffix = place.suffix.lower()
-    if suffix in _STREAMED and place.is_file() and not any(place.name in s.files for s in SOURCES.values()):
+    if place.suffix.lower() in SEPARATED and place.is_file() and not published(place):
         try:
             with place.open("rb") as stream:
-                cells = _cells(_decoded(stream, str(place)), str(place), _STREAMED[suffix])
-                yield from _parts(cells, Cells([], [], (), str(place), folder=place.parent))
+                lines = decoded_lines(stream, place, encoding)
+                yield from cells_of_lines(lines, str(place), place.parent, most=MOST_LINES)
         except OSError as error:
             raise unreadable(place, error.strerror) from None
     elif not is_table_file(place):
         raise UserError("there is no such file", where=place, expected="a .csv or another table")
     else:
-        whole = read_cells(place)
+        whole = read_cells(place, encoding)
         for rows, lines in zip(chunks(whole.rows, MOST_LINES), chunks(whole.lines, MOST_LINES), strict=True):
             yield replace(whole, rows=rows, lines=lines)
 
 
-def stdin_table(columns: list[str], needed: Collection[str]) -> Iterator[Cells]:
+def stdin_table(columns: list[str], needed: Collection[str], encoding: str | None = None) -> Iterator[Cells]:
     """Rows on stdin: a CSV whose first line has the needed names, or without one the `columns` in their order."""
-    cells = _cells(_stdin(), "stdin")
-    first = next(cells, None)
-    if first is None:
-        raise UserError("there is nothing on stdin", expected="rows, a line each")
-    names = {name.strip() for name in first[1]}
-    bare = not names >= set(needed) and (len(first[1]) == len(columns) or all(map(is_number, names)))
-    yield from _parts(chain([first], cells), Cells(columns if bare else [], [], (), "stdin"))
-
-
-def _parts(cells: Iterator[tuple[int, list[str]]], empty: Cells) -> Iterator[Cells]:
-    """Rows as parts of a table that has none yet; the first is the header where it has none either."""
-    where, header = empty.origin, empty.header
-    if not header:
-        number, names = next(cells, (0, []))
-        header = [name.strip() for name in names]
-        if header:
-            check_header(header, f"{where}, line {number}")
-    number = 0
-    for part in chunks(cells, MOST_LINES):
-        for number, row in part:
-            if len(row) != len(header):
-                raise UserError(
-                    "a row has the wrong number of values"
-                    if empty.header
-                    else "a line has another number of columns than the header",
-                    where=f"{where}, line {number}",
-                    expected=len(header),
-                    found=len(row),
-                )
-        yield replace(empty, header=header, rows=[row for _, row in part], lines=[line for line, _ in part])
-    if not number:
-        raise UserError("the table is empty", where=where, expected="a line of column names, then a line a sample")
-
-
-def _cells(
-    lines: Iterator[tuple[int, str]], where: str, delimiter: str | None = None
-) -> Iterator[tuple[int, list[str]]]:
-    """Each row of a CSV and the line that it ends on; empty lines are skipped.
-
-    Fields are separated by `delimiter`, else by whichever of comma, semicolon and tab the first line has most of;
-    where they are separated by semicolons, 1,5 is the number 1.5.
-    """
+    lines = _stdin(encoding)
     first = next(lines, None)
     if first is None:
-        return
-    at = [first[0]]
-
-    def counted() -> Iterator[str]:
-        for at[0], line in chain([first], lines):
-            yield line
-
-    delimiter = delimiter or max(",;\t", key=first[1].count)
-    reader = csv.reader(counted(), delimiter=delimiter, strict=True)
-    try:
-        for row in reader:
-            if row:
-                yield at[0], with_decimal_points([row])[0] if delimiter == ";" else row
-    except csv.Error as error:
-        raise unreadable(f"{where}, line {at[0]}", error) from None
+        raise UserError("there is nothing on stdin", expected="rows, a line each")
+    yield from cells_of_lines(chain([first], lines), "stdin", most=MOST_LINES, known=columns, needed=needed)
 
 
 # -- texts ------------------------------------------------------------------------------------------------------------
@@ -253,9 +246,9 @@ def stdin_texts() -> Iterator[Asked[str]]:
     first = next(lines, None)
     if first is None:
         raise UserError("there is nothing on stdin", expected="texts, a line each")
-    header = next(_cells(iter([first]), "stdin"), (0, []))[1]
+    header = next(separated(iter([first]), "stdin")[1], (0, []))[1]
     if TEXT_COLUMN in header and all(name.isidentifier() for name in header):
-        for part in _parts(_cells(chain([first], lines), "stdin"), Cells([], [], (), "stdin")):
+        for part in cells_of_lines(chain([first], lines), "stdin", most=MOST_LINES):
             yield from texts_of(part)
         return
     for _, line in chain([first], lines):
@@ -290,6 +283,31 @@ def stdin_lines() -> Iterator[str]:
             yield line.rstrip("\r\n")
 
 
+@contextlib.contextmanager
+def stdin_again(inputs: Collection[str]) -> Iterator[None]:
+    """While it lasts stdin may be read more than once, where it is among the inputs."""
+    if STDIN not in inputs:
+        yield
+        return
+    before, content = sys.stdin, getattr(sys.stdin, "buffer", sys.stdin).read()
+    sys.stdin = _Again(content if isinstance(content, bytes) else content.encode())  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        sys.stdin = before
+
+
+class _Again:
+    """A stdin whose content is there anew each time."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    @property
+    def buffer(self) -> io.BytesIO:
+        return io.BytesIO(self._content)
+
+
 def _with_stdin(inputs: Iterable[str]) -> Iterator[str]:
     for name in inputs:
         if name == STDIN:
@@ -298,17 +316,5 @@ def _with_stdin(inputs: Iterable[str]) -> Iterator[str]:
             yield name
 
 
-def _stdin() -> Iterator[tuple[int, str]]:
-    return _decoded(getattr(sys.stdin, "buffer", sys.stdin), "stdin")
-
-
-def _decoded(stream: Iterable[bytes | str], where: str) -> Iterator[tuple[int, str]]:
-    """Numbered lines in UTF-8, without the byte-order mark; UserError names the first that is not UTF-8."""
-    for number, line in enumerate(stream, 1):
-        try:
-            text = line if isinstance(line, str) else line.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise UserError(
-                "a line is not UTF-8", where=f"{where}, line {number}", expected="text in UTF-8", found=error.reason
-            ) from None
-        yield number, text.removeprefix("\ufeff") if number == 1 else text
+def _stdin(encoding: str | None = None) -> Iterator[tuple[int, str]]:
+    return decoded_lines(getattr(sys.stdin, "buffer", sys.stdin), "stdin", encoding)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import codecs
+import io
 import re
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 
 from chainrule.core.data.option import Option
 from chainrule.core.errors import UserError
 
 ENCODING = Option(
     "encoding",
-    kinds=("table", "series", "sentences", "images"),
+    kinds=("table", "series", "sentences", "text", "images"),
     type=str | None,
     default=None,
     text="How a file of text says its letters: gb18030, cp1252, big5, utf-16; UTF-8 without it.",
@@ -51,13 +54,14 @@ def expect_encoding(name: str) -> str:
         ) from None
 
 
-def decode(content: bytes, where: object, encoding: str | None = None) -> str:
+def decode(content: bytes, where: object, encoding: str | None = None, *, zeros: float = 0.0) -> str:
     """The text that bytes stand for, without a byte-order mark.
 
     Args:
         content: the whole file.
         where: what it is called in an error.
         encoding: the one that the user names. Without it a byte-order mark is believed, else it is UTF-8.
+        zeros: the share of characters that may be the zero; more are UTF-16 without its mark, or no text.
 
     Raises:
         UserError: the bytes are no such text: line and byte are named, and `encoding=` with what they most likely are.
@@ -70,17 +74,21 @@ def decode(content: bytes, where: object, encoding: str | None = None) -> str:
         text = content.decode(name).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise not_decoded(where, content, error, named=encoding) from None
-    if "\0" in text:
-        at = content.index(b"\0")
-        likely = None if encoding else guess_encoding(content)
-        raise UserError(
-            "the file cannot be read: it is no text",
-            where=f"{where}, byte {at:,}",
-            expected=f"text in {name.upper()}",
-            found="a byte 0",
-            cure=f"encoding={likely}" if likely else "save it as text in UTF-8",
-        )
+    if text.count("\0") > zeros * len(text):
+        raise _no_text(where, content, 0, encoding)
     return text
+
+
+def _no_text(where: object, content: bytes, offset: int, named: str | None) -> UserError:
+    """The error for bytes of 0, which no text has: often those of UTF-16 without its mark."""
+    likely = None if named else guess_encoding(content)
+    return UserError(
+        "the file cannot be read: it is no text",
+        where=f"{where}, byte {offset + content.index(0):,}",
+        expected="text in UTF-8, or encoding=NAME",
+        found="a byte 0" + (f"; it looks like {likely.upper()}" if likely else ""),
+        cure=f"encoding={likely}" if likely else "save it as text in UTF-8",
+    )
 
 
 def not_decoded(
@@ -104,7 +112,9 @@ def not_decoded(
         where=f"{where}, line {line}, byte {bytes_before + error.start:,}",
         expected="text in UTF-8, or encoding=NAME" if named is None else f"text in {named}",
         found=f"byte 0x{content[error.start]:02x} ({error.reason})" + (f"; it looks like {likely}" if likely else ""),
-        cure=f"encoding={likely}, or save it as UTF-8" if likely else "save it as UTF-8, or name its encoding=",
+        cure=f"encoding={likely}, or: iconv -f {likely.upper()} -t UTF-8 {where} > utf8.txt"
+        if likely
+        else "save it as UTF-8, or name its encoding=",
     )
 
 
@@ -169,3 +179,53 @@ def _decodes(content: bytes, name: str) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def decoded_lines(
+    stream: Iterable[bytes | str], where: object, encoding: str | None = None
+) -> Iterator[tuple[int, str]]:
+    """Numbered lines of text of a stream, each with its end, read as they are needed; those of UTF-16 are read whole.
+
+    Args:
+        stream: lines of bytes; texts are taken as they are.
+        where: what it is called in an error.
+        encoding: as `decode` has it.
+
+    Raises:
+        UserError: as `decode`.
+    """
+    lines = iter(stream)
+    first = next(lines, b"")
+    name = expect_encoding(encoding) if encoding else (isinstance(first, bytes) and marked_encoding(first)) or "utf-8"
+    number = offset = 0
+    if expect_encoding(name).startswith(("utf-16", "utf-32")):
+        content = b"".join(line for line in chain([first], lines) if isinstance(line, bytes))
+        yield from enumerate(io.StringIO(decode(content, where, name), newline=""), 1)
+        return
+    for line in chain([first], lines):
+        if isinstance(line, bytes):
+            text = _decoded(line, lines, name, where, encoding, number, offset)
+            offset += len(line)
+        else:
+            text = line
+        if not number:
+            text = text.removeprefix("\ufeff")
+        for part in io.StringIO(text, newline="") if "\r" in text[:-2] else (text,):
+            if part:
+                number += 1
+                yield number, part
+
+
+def _decoded(
+    line: bytes, rest: Iterator[bytes | str], name: str, where: object, named: str | None, lines: int, offset: int
+) -> str:
+    """A line as text; what comes after it helps to tell what it is where it is none."""
+    try:
+        text = line.decode(name)
+    except UnicodeDecodeError as error:
+        content = line + b"".join(part for part in islice(rest, 1000) if isinstance(part, bytes))
+        raise not_decoded(where, content, error, named=named, lines=lines, bytes_before=offset) from None
+    if "\0" in text:
+        content = line + b"".join(part for part in islice(rest, 1000) if isinstance(part, bytes))
+        raise _no_text(where, content, offset, named)
+    return text

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from chainrule.core.errors import UserError
+from chainrule.data.column_names import FILES, LABELS, column_called
 from chainrule.data.images.csv_images import PATH_COLUMN
 from chainrule.data.images.decoding import image_files
 from chainrule.data.images.raw import RawImages, RawImageSet
@@ -77,11 +78,12 @@ def _listed(layout: Layout, target: str | None) -> dict[str, str]:
 
 def _table(layout: Layout, target: str | None) -> list[tuple[str, str, str]]:
     cells = layout.tables["train"]
-    name = next((column for column in NAME_COLUMNS if column in cells.header), cells.header[0])
+    usual = column_called(FILES, cells.header) or cells.header[0]
+    name = next((column for column in NAME_COLUMNS if column in cells.header), usual)
     others = [column for column in cells.header if column != name]
     if not others:
         raise UserError("the list has no column of labels beside its names", where=cells.origin, found=name)
-    label = target or ("label" if "label" in others else others[-1])
+    label = target or column_called(LABELS, others) or others[-1]
     at, of = cells.header.index(name), column_of(label, cells.header, cells.origin)
     return [(row[at].strip(), label_text(row[of]), cells.where(index)) for index, row in enumerate(cells.rows)]
 
@@ -89,6 +91,6 @@ def _table(layout: Layout, target: str | None) -> list[tuple[str, str, str]]:
 def _lines(layout: Layout) -> list[tuple[str, str, str]]:
     if layout.form != "file":
         raise UserError("labels= names no list", where=layout, expected="a .csv, or a text of lines: name label")
-    lines = enumerate(read_file(layout.train).splitlines(), 1)
+    lines = enumerate(read_file(layout.train, layout.options.get("encoding")).splitlines(), 1)
     parts = [(line.strip().rpartition(" "), f"{layout}, line {number}") for number, line in lines if line.strip()]
     return [(name.strip(), label_text(label), where) for (name, _, label), where in parts]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from chainrule.data.layout import sort_labels
 from chainrule.data.tables.files import RawRows, RawTable
 
 Task = Literal["density", "classification", "regression"]
+LARGEST = math.sqrt(np.finfo(np.float64).max)  # of a target: its square is a number
 MIN_A_CLASS = 4  # rows of a class that can be split into train, val and test
 
 
@@ -90,11 +92,12 @@ def target_values(rows: RawRows, target: str) -> Tensor:
             values[row] = float(cell)
         except ValueError:
             values[row] = np.nan
-        if not np.isfinite(values[row]):
+        if not abs(values[row]) <= LARGEST:
+            finite = np.isfinite(values[row])
             raise UserError(
-                "a target is not numeric",
+                "a target is too large: its square is beyond float64" if finite else "a target is not numeric",
                 where=f"{rows.where(row)}, column {target!r}",
-                expected="a finite number",
+                expected=f"a number of a size up to {LARGEST:.3g}" if finite else "a finite number",
                 found=cell or "an empty cell",
             )
     return torch.from_numpy(values)

@@ -84,6 +84,8 @@ def read_sentence_splits(
 ) -> tuple[SentenceSpec, dict[str, SentenceSplit]]:
     """Reads, checks and splits; what `load_sentences` gives a run."""
     raw = read_sentences(source, target)
+    if isinstance(source, DataRequest):
+        source.note(*raw.notes)
     classes = class_names(raw)
     splits = {name: SentenceSplit(part.texts, class_numbers(raw, name, classes)) for name, part in raw.splits.items()}
     made = dict.fromkeys(splits, "as published")

@@ -66,7 +66,9 @@ class TableRegressor:
 
     def evaluate(self, data: Place | None = None) -> dict[str, float]:
         if data is not None:
-            return self.measure(read_labelled(data, self.run.data.target, self.data.spec, self.dtype))
+            self.measured = read_labelled(data, self.run.data.target, self.data.spec, self.dtype)
+            return self.measure(self.measured)
+        self.measured = self.data.test
         self._test_answers = self.answers(self.data.test.x)  # kept for the figures
         return self._metrics(self._test_answers, self.data.test.y)
 
@@ -100,14 +102,16 @@ class TableRegressor:
         """The number for each row, called as the target is."""
         target = self.data.spec.target
         word = target if target and target not in ("input", "label") else "value"
-        for part, x in asked_rows(inputs, self.data.spec):
+        for part, x in asked_rows(inputs, self.data.spec, self.run.data.options):
             yield from (answer_to(a, {word: round(v, 6)}) for a, v in zip(part, self.answers(x).tolist(), strict=True))
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
-        return {"model": (read_rows(inputs, self.data.spec)[1].to(self.run.device, self.dtype),)}
+        return {"model": (read_rows(inputs, self.data.spec, self.run.data.options)[1].to(self.run.device, self.dtype),)}
 
     def deployable(self) -> Deployable:
-        return deployable_row_model(self.model, self.data.spec, self.dtype, "value", {"target": self.data.spec.target})
+        return deployable_row_model(
+            self.model, self.run, self.data.spec, self.dtype, "value", {"target": self.data.spec.target}
+        )
 
     def figures(self) -> list[Figure]:
         y = self.data.test.y
