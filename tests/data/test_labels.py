@@ -55,14 +55,20 @@ def pixels(folder: Path, label: str) -> object:
     return read_images(layout_of(str(folder / "t.csv")), None)
 
 
-@pytest.mark.parametrize("label", ["", "  ", "?", "NA", "nan", "None", "N/A", "#N/A", "\u200b"])
+READERS = {
+    "classes": tables("classification"), "numbers": tables("regression"), "density": tables("density"),
+    "texts": sentences, "pixels": pixels, "check": checked,
+}  # fmt: skip
+EVERY = ["", "  ", "?", "NA", "nan", "None", "N/A", "#N/A", "\u200b"]
+
+
 @pytest.mark.parametrize(
-    "read", [tables("classification"), tables("regression"), tables("density"), sentences, checked, pixels],
-    ids=["classes", "numbers", "density", "texts", "check", "pixels"],
-)  # fmt: skip
+    ("read", "label"),
+    [*(("check", label) for label in EVERY), *((read, label) for read in READERS for label in ("", "NaN"))],
+)
 def test_a_missing_label_is_told_with_its_line(read: Callable[[Path, str], object], label: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a label is missing\n.*line 9, column"):
-        read(tmp_path, label)
+        READERS[read](tmp_path, label)
 
 
 def test_a_missing_label_in_arrays_and_shards(tmp_path: Path) -> None:
