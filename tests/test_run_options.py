@@ -248,7 +248,27 @@ def test_mixed_kinds(iris: str, lenet: str) -> None:
 
 def test_a_number_below_zero_is_an_input(iris: str) -> None:
     assert len(chainrule.predict(iris, ["-1,3,1,0.2"])) == 1
-    assert len(json.loads(command("predict", iris, "-1,3,1,.2", "-.5,3,1,.2", "--json", "top=1").stdout)) == 2
+    words = ["-1,3,1,.2", "-.5,3,1,.2", "-inf,3,1,2", "-1;3;1;2", "-x,3,1,2"]
+    assert len(json.loads(command("predict", iris, *words[:2], "--json", "top=1").stdout)) == 2
+    for word in words[2:]:  # a row, and wrong as a row: not an option that is not there
+        assert "No such option" not in str(command("predict", iris, word).exception), word
+    assert "Usage" in command("predict", iris, "-h").output
+
+
+def test_an_option_that_is_none_gives_the_near_ones(iris: str) -> None:
+    for word in ("--topp=3", "-topp=3", "topp=3"):
+        assert "did you mean 'top'" in str(command("predict", iris, "1,2,3,4", word).exception), word
+    assert "expected: --top" in str(command("predict", iris, "1,2,3,4", "-top=3").exception)
+    done = command("explain", iris, "--clas", "setosa")
+    assert done.exit_code == 2 and "--class" in done.output
+
+
+def test_explain_takes_formulas_and_rows_that_begin_with_a_minus(iris: str) -> None:
+    said = command("explain", "-x", "x=-3", "--out", "graph.html")
+    assert said.exit_code == 0 and Path("graph.html").is_file(), said.exception
+    # The h is no -h: with an option for each letter this would be the help.
+    assert "Usage" not in command("explain", iris, "-3,high,1,2").output
+    assert command("explain", iris, "-1,3,1,.2", "--out", "row.html").exit_code == 0
 
 
 def test_long_work_says_how_far_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
