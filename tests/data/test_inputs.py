@@ -11,6 +11,7 @@ import pytest
 
 from chainrule.core.errors import UserError
 from chainrule.data.inputs import MOST_LINES, Asked, answer_to, asked_files, asked_paths, stdin_table, table_parts
+from chainrule.data.tables.csv_files import to_numbers
 from chainrule.data.tables.table_files import read_cells
 from chainrule.data.text.inputs import asked_texts
 
@@ -114,10 +115,11 @@ def test_a_table_is_read_part_by_part() -> None:
 def test_a_table_with_semicolons_may_have_decimal_commas() -> None:
     Path("t.csv").write_text("\ufeffgröße;name\n1,5;a,b\n-2;1,2,3\n", encoding="utf-8")
     (part,) = table_parts(Path("t.csv"))
-    assert part.rows == read_cells(Path("t.csv")).rows == [["1.5", "a,b"], ["-2", "1,2,3"]]
-    Path("t.csv").write_text("a;b\n1,500;2\n1.5;2\n")
-    with pytest.raises(UserError, match=r"comma and others a point(.|\n)*1,500 in line 2, 1\.5 in line 3"):
-        read_cells(Path("t.csv"))
+    assert part.rows == read_cells(Path("t.csv")).rows == [["1,5", "a,b"], ["-2", "1,2,3"]]
+    assert to_numbers(part, [0]).tolist() == [[1.5], [-2.0]]
+    Path("t.csv").write_text("a;b\n1,50;2\n1.5;2\n")
+    with pytest.raises(UserError, match=r"comma and others a point(.|\n)*1,50 in line 2, 1\.5 in line 3"):
+        to_numbers(read_cells(Path("t.csv")), [0])
     Path("t.csv").write_text('a,b\n"1,5",2\n')
     assert read_cells(Path("t.csv")).rows == [["1,5", "2"]]
 

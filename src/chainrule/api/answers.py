@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 from chainrule.api.summary import tell_unfinished
 from chainrule.core.answers import without_rest
 from chainrule.core.data.request import DataRequest
 from chainrule.core.data.words import request_of
 from chainrule.core.errors import ChainruleError, UserError
-from chainrule.core.own_code.given import OwnWords, divided
+from chainrule.core.own_code.given import divided
+from chainrule.core.recipe import Recipe
+from chainrule.core.seeds import check_seed
+from chainrule.core.settings import bind_to
 from chainrule.core.task import Generates, HasData, HasMeasured, Predicts
-from chainrule.core.verbs import bind_options, expect_verb
+from chainrule.core.verbs import bind_options, expect_verb, later_options
+from chainrule.data.catalog.sources import same_place
 from chainrule.data.given.inputs import as_inputs, named_inputs
 from chainrule.data.given.reading import as_source
 from chainrule.data.given.source import Given
@@ -26,27 +30,57 @@ from chainrule.run.display.progress import counted, say
 from chainrule.run.folder.record import recipe_of_run
 from chainrule.run.run import Run
 
+MOST_SAMPLES = 10_000  # that one call of `generate` makes: all of them are in memory
 
-def evaluate(
-    folder: str | Path | Run, *, data: Any = None, device: str = "auto", **own: Unpack[OwnWords]
-) -> dict[str, float]:
-    """Metrics of a run on its own test split, or on other data of the same kind: a name, a path, or as `train` takes them."""
+
+def evaluate(folder: str | Path | Run, *, data: Any = None, device: str = "auto", **options: Any) -> dict[str, float]:
+    """Metrics of a run on its own test split, or on other data of the same kind: a name, a path, or as `train` takes them.
+
+    `options` say how other data are read (encoding, unknown), and are what `Run.load` takes for code of the user's.
+    """
+    own, reading = divided(options)
+    bind_reading(recipe_of_run(folder), reading)
     run, source = Run.load(folder, device, **own), as_source(data)
     tell_unfinished(run)
-    metrics = measure(run, source)
+    metrics = measure(run, source, reading)
     tell_measured(measured(run, source))
     return metrics
 
 
-def measure(run: Run, data: str | Mapping[str, str] | None) -> dict[str, float]:
-    """Metrics of an opened run. Its own data by name mean its test split: what it learnt from measures nothing."""
+def measure(
+    run: Run, data: str | Mapping[str, str] | None, reading: Mapping[str, Any] | None = None
+) -> dict[str, float]:
+    """Metrics of an opened run. Its own data by name mean its test split: what it learnt from measures nothing.
+
+    `reading` says how other data are read, where that is not as in training.
+    """
     if isinstance(data, Given) and data == run.data.sources.get(""):
         run.take_data(data)
+    read_as(run, bind_reading(run.recipe, reading or {}))
     if data is None or _is_own(data, run.data):
+        if reading:
+            raise UserError(
+                "the run's own data are read as in training",
+                found=", ".join(reading),
+                cure="--data PATH, for other data",
+            )
         return run.open_task().evaluate(None)
-    request = request_of(data, target=run.data.target)
+    request = request_of(data, target=run.data.target, options=run.data.options)
     expect_kind(request, run.recipe)
-    return run.open_task().evaluate(request.source if request.is_one else layout_of(request))
+    plain = request.is_one and not request.options
+    return run.open_task().evaluate(request.source if plain else layout_of(request))
+
+
+def bind_reading(recipe: Recipe, given: Mapping[str, Any]) -> dict[str, Any]:
+    """How data that come after training are read, of what was given, checked."""
+    bound = bind_to(given, later_options(recipe), owner=f"evaluate of {recipe.name}", word="option")
+    return {name: bound[name] for name in given if bound[name] is not None}
+
+
+def read_as(run: Run, reading: Mapping[str, Any]) -> None:
+    """Has an opened run read what it is asked about in another way than its own data; run.json stays as it is."""
+    if reading:
+        run.record["data"] = {**run.record["data"], "options": {**run.data.options, **reading}}
 
 
 def measured(run: Run, data: str | Mapping[str, str] | None) -> dict[str, Any]:
@@ -100,8 +134,7 @@ def _is_own(data: str | Mapping[str, str], own: DataRequest) -> bool:
     named = {"": data} if isinstance(data, str) else data
     if named.keys() != own.sources.keys():
         return False
-    pairs = ((place, own.sources[role]) for role, place in named.items())
-    return all(a == b or (Path(a).exists() and Path(b).exists() and Path(a).samefile(b)) for a, b in pairs)
+    return all(same_place(place, own.sources[role]) for role, place in named.items())
 
 
 def predict(
@@ -116,7 +149,8 @@ def predict(
             an array (N, D) in the order of its columns, a dictionary of columns, a frame; a series as an array (T,).
         out: a file for the answers, .csv or .jsonl; or a folder, for images that the run makes.
         device: where the run's networks run.
-        options: the task's own, those that `chainrule show RECIPE` lists; and what `Run.load` takes for code of the user's.
+        options: the task's own, those that `chainrule show RECIPE` lists, with how the files are read (encoding,
+            unknown); and what `Run.load` takes for code of the user's.
 
     Raises:
         UserError: for an unknown option or one out of range before anything loads; for an input that cannot be read, which
@@ -140,7 +174,9 @@ def predict_each(
     bound = bind_options(recipe, "predict", options)
     named = named_inputs(inputs)
     file = place_of_answers(out, makes_files=expect_verb(recipe, "predict").makes_files)
+    reading = {name: value for name in later_options(recipe) if (value := bound.pop(name)) is not None}
     run = Run.load(folder, device, **own)
+    read_as(run, reading)
     task = run.open_task()
     assert isinstance(task, Predicts)
     tell_unfinished(run)
@@ -177,7 +213,9 @@ def generate(
     task = run.open_task()
     assert isinstance(task, Generates)
     tell_unfinished(run)
-    if count < 1:
-        raise UserError("the number of samples is out of range", expected="1 or more", found=count)
+    if not 1 <= count <= MOST_SAMPLES:
+        raise UserError("the number of samples is out of range", expected=f"1 to {MOST_SAMPLES:,}", found=count)
+    if seed is not None:
+        check_seed(seed)
     torch.manual_seed(run.seed if seed is None else seed)
     return task.generate(count, Path(out) if out else run.folder / "samples", **bound)

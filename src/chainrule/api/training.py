@@ -8,16 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from chainrule.api.summary import count_parameters, model_name
-from chainrule.core.data.words import request_of, shares_as_settings
+from chainrule.api.summary import count_parameters, ended_in_words, model_name
+from chainrule.core.data.words import expect_filled, request_of, shares_as_settings
 from chainrule.core.device import choose_device, join_world, leave_world
-from chainrule.core.discovery import get_recipe
+from chainrule.core.discovery import get_recipe, reading_options
 from chainrule.core.errors import UserError
 from chainrule.core.own_code.given import divided, separated
 from chainrule.core.own_code.loading import told_by_line
-from chainrule.core.settings import bind, parameters
+from chainrule.core.seeds import check_seed
+from chainrule.core.settings import bind, bind_to, parameters
 from chainrule.core.task import HasPretrained
 from chainrule.data.catalog.published_weights import find_weights
+from chainrule.data.catalog.sources import expect_one_meaning, located
 from chainrule.data.given.reading import as_source
 from chainrule.data.given.source import Given
 from chainrule.data.kinds.recognition import expect_kind
@@ -66,7 +68,7 @@ def train(
             it returns is not looked at. After a resume it is called again for the lines after the last checkpoint.
         model: a network of your own, where the recipe has a setting `network`: a class of modules, a function that returns
             one, or a module, which is then trained in place. `loss` and `metrics` may be functions likewise.
-        settings: the recipe's own settings and those of `run_settings`.
+        settings: the recipe's own settings, those of `run_settings`, and how its kinds of data are read (encoding, ...).
 
     Raises:
         UserError: for anything wrong in what was asked, before the first step.
@@ -76,13 +78,18 @@ def train(
     found = get_recipe(recipe)
     settings, val, test = shares_as_settings(settings, parameters(found.build), _plain(val), _plain(test))
     own, settings, words = separated(settings, model, found.build, owner=f"the recipe {recipe}")
-    values = bind(settings, found.build, run_settings, owner=f"the recipe {recipe}") | words
+    reading = {name: option.parameter for name, option in reading_options(found).items()}
+    known = parameters(found.build, run_settings) | reading
+    values = bind_to(settings, known, owner=f"the recipe {recipe}") | words
+    options = {name: value for name in reading if (value := values.pop(name)) is not None and name in settings}
     common = {name: values.pop(name) for name in bind({}, run_settings, owner="")}
     seed, weights = _whole(seed), os.fspath(weights) if weights is not None else None
-    if seed < 0:
-        raise UserError("the seed is out of range", expected="a whole number, 0 or more", found=seed)
+    check_seed(seed)
     source = as_source(data)
-    request = request_of(source or found.data, target=target, val=val, test=test, seed=seed)
+    expect_filled(target=target, val=val, test=test, out=out, weights=weights)
+    expect_one_meaning(*(name for name in (val, test) if isinstance(name, str)))
+    request = request_of(source or found.data, target=target, val=val, test=test, seed=seed, options=options)
+    request = located(request)
     request.expect_training()
     expect_kind(request, found)
     folder = earlier_attempt(new_record(found, values, common, seed, request, weights), out, device)
@@ -184,9 +191,13 @@ def _train(run: Run, resume: bool = False) -> Run:
                 name = model_name(run) or run.recipe.name
                 for note in load_file(_weights_file(run), modules, name, recognise):
                     run.progress.line(note)
+            for note in [] if run.step else run.data.notes:
+                run.progress.line(note)
             run.progress.line(_opening(run))
             task.train(run)
             run.checkpoint()
+            for words in ended_in_words(run):
+                run.progress.line(words)
             run.open_task()
             run.finish(_result(run, task.evaluate()), report=lambda: _report(run))
     except UserError:
@@ -228,6 +239,7 @@ def _result(run: Run, metrics: dict[str, float]) -> dict[str, Any]:
         "metrics": metrics,
         "protocol": run.task.protocol(),
         "chosen": run.chosen,
+        **{key: value for key, value in run.ending.items() if key in ("kept_epoch", "stopped_early")},
         "steps": run.step,
         "seconds": round(run.seconds, 3),
         "parameters": count_parameters(run),

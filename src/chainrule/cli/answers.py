@@ -13,23 +13,33 @@ from chainrule.cli.run_options import RunCommand, complete_options
 from chainrule.cli.shared_options import AS_JSON, CODE, DEVICE, OUT
 from chainrule.core.data.words import parse_sources
 from chainrule.core.finite_json import to_json
+from chainrule.core.seeds import LARGEST
+from chainrule.core.settings import bind_to, parse_pairs
+from chainrule.core.verbs import later_options
+from chainrule.run.folder.record import recipe_of_run
 
 
 @cli.command()
 @click.argument("run", type=click.Path())
+@click.argument("reading", nargs=-1, metavar="[KEY=VALUE ...]")
 @click.option("--data", multiple=True, help="Other data of the same kind; several by role, as for train.")
 @DEVICE
 @CODE
 @AS_JSON
-def evaluate(run: str, data: Sequence[str], device: str, code: tuple[str, ...], as_json: bool) -> None:
-    """Test metrics of RUN, on its own test split or on other data."""
+def evaluate(
+    run: str, reading: Sequence[str], data: Sequence[str], device: str, code: tuple[str, ...], as_json: bool
+) -> None:
+    """Test metrics of RUN, on its own test split or on other data; KEY=VALUE says how these are read."""
+    pairs = parse_pairs(reading)
+    if pairs:
+        bind_to(pairs, later_options(recipe_of_run(run)), owner="evaluate of this run", word="option")
     from chainrule import api
     from chainrule.run.run import Run
 
     opened = Run.load(run, device, code=code)
     sources = parse_sources(data)
     api.tell_unfinished(opened)
-    metrics = api.measure(opened, sources)
+    metrics = api.measure(opened, sources, pairs)
     found = api.measured(opened, sources)
     api.tell_measured(found, warn_only=as_json)  # the object says it all
     if as_json:
@@ -80,7 +90,7 @@ def predict(
 @cli.command(cls=RunCommand)
 @click.argument("run", type=click.Path(), shell_complete=complete_options)
 @click.option("-n", "count", type=click.IntRange(1), default=1, show_default=True, help="How many samples.")
-@click.option("--seed", type=click.IntRange(0), help="The run's own by default.")
+@click.option("--seed", type=click.IntRange(0, LARGEST), help="The run's own by default.")
 @OUT
 @DEVICE
 @AS_JSON

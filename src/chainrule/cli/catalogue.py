@@ -44,8 +44,9 @@ def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
     """A recipe's card: source, deviations, layers and shapes, parameters, target, settings, the command.
 
     Or the card of a network. Or a topic, `activations`, `policies` or `networks`: a table of all of them; of the first
-    two with --out their images. Or the layers of a net description of Caffe's, FILE.prototxt; data=3,224,224 says
-    the sizes of an input that it leaves to the data.
+    two with --out their images. Or the layers of a net description of Caffe's, FILE.prototxt, or a solver and those of
+    its network; data=3,224,224 says the sizes of an input that it leaves to the data, phase=TRAIN, stage=deploy and
+    level=1 which layers are there.
     """
     from chainrule.core.discovery import all_recipes
     from chainrule.core.errors import UserError
@@ -68,7 +69,8 @@ def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
     if found is None:
         _show_network(recipe)
         return
-    from chainrule.core.verbs import verbs_of
+    from chainrule.core.discovery import reading_options
+    from chainrule.core.verbs import verb_options, verbs_of
     from chainrule.introspection.layers import card_text
     from chainrule.models import get_card
     from chainrule.run.settings import run_settings
@@ -82,10 +84,15 @@ def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
         _show_options(parameters(function))
         if advice:
             click.echo(f"\n{advice}")
-    for verb, found_verb in verbs_of(found).items():
-        if found_verb.options:
+    reading = reading_options(found).values()
+    if reading:
+        click.echo("\nHow its data are read:")
+        print_table([(f"  {o.name}={shown_default(o.default)}", describe(o.type), o.text) for o in reading])
+    for verb in verbs_of(found):
+        options = verb_options(found, verb)
+        if options:
             click.echo(f"\nOptions of {verb}:")
-            _show_options(found_verb.options)
+            _show_options(options)
 
 
 def _show_options(options: Mapping[str, inspect.Parameter]) -> None:
@@ -115,11 +122,23 @@ def _show_network(name: str) -> None:
 
 def _show_description(file: str, words: Sequence[str], out: str | None) -> None:
     from chainrule.core.errors import UserError
-    from chainrule.models import description_rows, read_description
+    from chainrule.models import description_rows, read_description, solver_rows
 
     if out is not None:
         raise UserError("--out is for topics", found=f"the description {file}", cure=f"chainrule explain {file}")
-    net, notes = read_description(file, words, empty=True)
+    solver = solver_rows(file)
+    if solver is not None:
+        rows, notes_of_solver = solver
+        click.echo(f"{file} is a solver\n")
+        print_table(rows)
+        click.echo("".join(f"\n{note}" for note in notes_of_solver))
+    try:
+        net, notes = read_description(file, words, empty=True)
+    except UserError as error:
+        if solver is None or words:
+            raise
+        click.echo(f"the network of this solver cannot be shown: {error}", err=True)
+        return
     click.echo(f"{net.name or file}, phase {net.phase}")
     for note in notes:
         click.echo(note)

@@ -9,8 +9,9 @@ import click
 from chainrule.cli.group import cli
 from chainrule.cli.output import plain, print_table
 from chainrule.cli.shared_options import AS_JSON
-from chainrule.core.data.words import parse_sources, request_of
+from chainrule.core.data.words import parse_sources, request_of, separate_options
 from chainrule.core.finite_json import to_json
+from chainrule.core.settings import bind_to
 
 
 @cli.group()
@@ -45,14 +46,23 @@ def data_get(name: str) -> None:
 
 
 @data.command("check")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH|ROLE=PATH...")
+@click.argument("words", nargs=-1, required=True, metavar="PATH|ROLE=PATH... [KEY=VALUE ...]")
 @click.option("--target", help="The column of labels, for tables.")
 @AS_JSON
-def data_check(paths: Sequence[str], target: str | None, as_json: bool) -> None:
-    """Say what PATH is recognised as, with counts, and what is wrong with it; or train=PATH test=PATH and the like."""
+def data_check(words: Sequence[str], target: str | None, as_json: bool) -> None:
+    """Say what PATH is recognised as, with counts, and what is wrong with it; or train=PATH test=PATH and the like.
+
+    KEY=VALUE says how it is read, as for train: encoding=gb18030.
+    """
+    from chainrule.core.discovery import all_options
+
+    known = {option.name: option.parameter for option in all_options()}
+    paths, pairs = separate_options(words, known)
+    bound = bind_to(pairs, known, owner="data check")
     from chainrule.data.check import check
 
-    found = check(request_of(parse_sources(paths) or "", target=target), target)
+    options = {name: bound[name] for name in pairs if bound[name] is not None}
+    found = check(request_of(parse_sources(paths) or "", target=target, options=options), target)
     if as_json:
         click.echo(to_json(found))
         return

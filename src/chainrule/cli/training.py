@@ -13,6 +13,7 @@ from chainrule.cli.output import print_metrics
 from chainrule.cli.shared_options import AS_JSON, CODE, DEVICE
 from chainrule.core.data.words import parse_sources
 from chainrule.core.finite_json import to_json
+from chainrule.core.seeds import LARGEST
 from chainrule.core.settings import parse_pairs
 
 
@@ -32,7 +33,9 @@ from chainrule.core.settings import parse_pairs
 @click.option("--val", help="What validates: a share to hold out, or a path of its own.")
 @click.option("--test", help="What measures: a share to hold out, or a path of its own.")
 @click.option("--out", type=click.Path(), help="The run folder, new or empty; runs/RECIPE-N by default.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides every random draw.")
+@click.option(
+    "--seed", type=click.IntRange(0, LARGEST), default=0, show_default=True, help="Decides every random draw."
+)
 @DEVICE
 @click.option(
     "--weights",
@@ -41,14 +44,15 @@ from chainrule.core.settings import parse_pairs
 @AS_JSON
 def train(recipe: str, settings: Sequence[str], data: Sequence[str], as_json: bool, **options: Any) -> None:
     """Train RECIPE, evaluate it on the test split, write a run folder."""
-    from chainrule.core.discovery import get_recipe
-    from chainrule.core.settings import bind
+    from chainrule.core.discovery import get_recipe, reading_options
+    from chainrule.core.settings import bind_to, parameters
 
     found = get_recipe(recipe)
     pairs = parse_pairs(settings)
     from chainrule.run.settings import run_settings
 
-    bind(pairs, found.build, run_settings, owner=f"the recipe {recipe}")
+    reading = {name: option.parameter for name, option in reading_options(found).items()}
+    bind_to(pairs, parameters(found.build, run_settings) | reading, owner=f"the recipe {recipe}")
     from chainrule import api
     from chainrule.optim.compiler_import import spare_compiler
 

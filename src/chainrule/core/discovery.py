@@ -17,8 +17,10 @@ from typing import TypeVar
 
 from chainrule.core.card import Card
 from chainrule.core.data.kind import Kind
+from chainrule.core.data.option import Option
 from chainrule.core.errors import ChainruleError, unknown
 from chainrule.core.recipe import Recipe
+from chainrule.core.settings import parameters
 
 T = TypeVar("T")
 SYSTEMS = "chainrule.systems"  # by name: nothing here imports upwards
@@ -69,6 +71,28 @@ def get_card(name: str) -> Card:
 def all_kinds() -> Mapping[str, Kind]:
     """Every kind of data by its name."""
     return {kind.name: kind for kind in find_records(Kind, KINDS)}
+
+
+@functools.cache
+def all_options() -> tuple[Option, ...]:
+    """Every setting of how data are read."""
+    return tuple(find_records(Option, KINDS))
+
+
+def options_of(kinds: Iterable[str]) -> dict[str, Option]:
+    """The settings of how data of these kinds are read, by name.
+
+    >>> [name for name in options_of(["table"]) if name in ("encoding", "epochs")]
+    ['encoding']
+    """
+    wanted = set(kinds)
+    return {option.name: option for option in all_options() if wanted & set(option.kinds)}
+
+
+def reading_options(recipe: Recipe) -> dict[str, Option]:
+    """Those of the kinds that a recipe learns from. A setting of its own goes before an option of that name."""
+    own = parameters(recipe.build)
+    return {name: option for name, option in options_of(recipe.kinds).items() if name not in own}
 
 
 def _cards_in(modules: Iterable[str]) -> dict[str, Card]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core import settings
+from chainrule.core.discovery import reading_options
 from chainrule.core.errors import ChainruleError, UserError
 from chainrule.core.recipe import Recipe
 
@@ -52,6 +53,12 @@ def verbs_of(recipe: Recipe) -> dict[str, Verb]:
     return _verbs_of(recipe.build)
 
 
+def later_options(recipe: Recipe) -> dict[str, inspect.Parameter]:
+    """How data that come after training are read: options of `predict` and `evaluate`, none where as in training."""
+    later = {name: option.parameter for name, option in reading_options(recipe).items() if option.later}
+    return {n: p.replace(default=None, annotation=p.annotation | None) for n, p in later.items()}
+
+
 @functools.cache
 def _verbs_of(build: Callable[..., Any]) -> dict[str, Verb]:
     methods = {node.name: node for node in _task_class(build).body if isinstance(node, ast.FunctionDef)}
@@ -67,10 +74,15 @@ def expect_verb(recipe: Recipe, verb: str) -> Verb:
     return verbs[verb]
 
 
+def verb_options(recipe: Recipe, verb: str) -> dict[str, inspect.Parameter]:
+    """The options of a verb: the task's own, and of `predict` how the files are read. UserError where it has no such verb."""
+    own = expect_verb(recipe, verb).options
+    return {**later_options(recipe), **own} if verb == "predict" else own
+
+
 def bind_options(recipe: Recipe, verb: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Every option of a verb with its value; UserError for an unknown one, a wrong type, a value out of range."""
-    known = expect_verb(recipe, verb).options
-    return settings.bind_to(given, known, owner=f"{verb} of {recipe.name}", word="option")
+    return settings.bind_to(given, verb_options(recipe, verb), owner=f"{verb} of {recipe.name}", word="option")
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ is read as it is needed, so that ten million lines take no more memory than ten.
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -23,9 +22,10 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from chainrule.core.answers import flat
 from chainrule.core.errors import UserError
-from chainrule.data.catalog.sources import SOURCES
-from chainrule.data.tables.cells import Cells, check_header, is_number, unreadable, with_decimal_points
-from chainrule.data.tables.table_files import is_table_file, read_cells, table_ending
+from chainrule.data.formats.encoding import decoded_lines
+from chainrule.data.tables.cells import Cells, unreadable
+from chainrule.data.tables.csv_files import cells_of_lines, published, separated
+from chainrule.data.tables.table_files import SEPARATED, is_table_file, read_cells, table_ending
 
 T = TypeVar("T")
 STDIN = "-"
@@ -198,7 +198,6 @@ def _listed(cells: Cells) -> Iterator[Asked[Path]]:
 # -- tables -----------------------------------------------------------------------------------------------------------
 
 MOST_LINES = 4096  # of a table that are in memory at a time
-_STREAMED = {".csv": None, ".tsv": "\t"}  # and the delimiter where it is known
 
 
 def asked_of(cells: Cells, row: int, value: T, used: Collection[str] = ()) -> Asked[T]:
@@ -207,88 +206,33 @@ def asked_of(cells: Cells, row: int, value: T, used: Collection[str] = ()) -> As
     return Asked(cells.where(row), value, own)
 
 
-def table_parts(place: Path) -> Iterator[Cells]:
+def table_parts(place: Path, encoding: str | None = None) -> Iterator[Cells]:
     """A table with column names, some thousand rows at a time; UserError names file and line.
 
     Lines of a .csv or .tsv are read as they are needed; other forms, as `read_cells` has them, are read whole.
     """
-    suffix = place.suffix.lower()
-    if suffix in _STREAMED and place.is_file() and not any(place.name in s.files for s in SOURCES.values()):
+    if place.suffix.lower() in SEPARATED and place.is_file() and not published(place):
         try:
             with place.open("rb") as stream:
-                cells = _cells(_decoded(stream, str(place)), str(place), _STREAMED[suffix])
-                yield from _parts(cells, Cells([], [], (), str(place), folder=place.parent))
+                lines = decoded_lines(stream, place, encoding)
+                yield from cells_of_lines(lines, str(place), place.parent, most=MOST_LINES)
         except OSError as error:
             raise unreadable(place, error.strerror) from None
     elif not is_table_file(place):
         raise UserError("there is no such file", where=place, expected="a .csv or another table")
     else:
-        whole = read_cells(place)
+        whole = read_cells(place, encoding)
         for rows, lines in zip(chunks(whole.rows, MOST_LINES), chunks(whole.lines, MOST_LINES), strict=True):
             yield replace(whole, rows=rows, lines=lines)
 
 
-def stdin_table(columns: list[str], needed: Collection[str]) -> Iterator[Cells]:
+def stdin_table(columns: list[str], needed: Collection[str], encoding: str | None = None) -> Iterator[Cells]:
     """Rows on stdin: a CSV whose first line has the needed names, or without one the `columns` in their order."""
-    cells = _cells(_stdin(), "stdin")
-    first = next(cells, None)
-    if first is None:
-        raise UserError("there is nothing on stdin", expected="rows, a line each")
-    names = {name.strip() for name in first[1]}
-    bare = not names >= set(needed) and (len(first[1]) == len(columns) or all(map(is_number, names)))
-    yield from _parts(chain([first], cells), Cells(columns if bare else [], [], (), "stdin"))
-
-
-def _parts(cells: Iterator[tuple[int, list[str]]], empty: Cells) -> Iterator[Cells]:
-    """Rows as parts of a table that has none yet; the first is the header where it has none either."""
-    where, header = empty.origin, empty.header
-    if not header:
-        number, names = next(cells, (0, []))
-        header = [name.strip() for name in names]
-        if header:
-            check_header(header, f"{where}, line {number}")
-    number = 0
-    for part in chunks(cells, MOST_LINES):
-        for number, row in part:
-            if len(row) != len(header):
-                raise UserError(
-                    "a row has the wrong number of values"
-                    if empty.header
-                    else "a line has another number of columns than the header",
-                    where=f"{where}, line {number}",
-                    expected=len(header),
-                    found=len(row),
-                )
-        yield replace(empty, header=header, rows=[row for _, row in part], lines=[line for line, _ in part])
-    if not number:
-        raise UserError("the table is empty", where=where, expected="a line of column names, then a line a sample")
-
-
-def _cells(
-    lines: Iterator[tuple[int, str]], where: str, delimiter: str | None = None
-) -> Iterator[tuple[int, list[str]]]:
-    """Each row of a CSV and the line that it ends on; empty lines are skipped.
-
-    Fields are separated by `delimiter`, else by whichever of comma, semicolon and tab the first line has most of;
-    where they are separated by semicolons, 1,5 is the number 1.5.
-    """
+    lines = _stdin(encoding)
     first = next(lines, None)
     if first is None:
-        return
-    at = [first[0]]
-
-    def counted() -> Iterator[str]:
-        for at[0], line in chain([first], lines):
-            yield line
-
-    delimiter = delimiter or max(",;\t", key=first[1].count)
-    reader = csv.reader(counted(), delimiter=delimiter, strict=True)
-    try:
-        for row in reader:
-            if row:
-                yield at[0], with_decimal_points([row])[0] if delimiter == ";" else row
-    except csv.Error as error:
-        raise unreadable(f"{where}, line {at[0]}", error) from None
+        raise UserError("there is nothing on stdin", expected="rows, a line each")
+    yield from cells_of_lines(chain([first], lines), "stdin", most=MOST_LINES, known=columns, needed=needed)
 
 
 # -- texts ------------------------------------------------------------------------------------------------------------
@@ -302,9 +246,9 @@ def stdin_texts() -> Iterator[Asked[str]]:
     first = next(lines, None)
     if first is None:
         raise UserError("there is nothing on stdin", expected="texts, a line each")
-    header = next(_cells(iter([first]), "stdin"), (0, []))[1]
+    header = next(separated(iter([first]), "stdin")[1], (0, []))[1]
     if TEXT_COLUMN in header and all(name.isidentifier() for name in header):
-        for part in _parts(_cells(chain([first], lines), "stdin"), Cells([], [], (), "stdin")):
+        for part in cells_of_lines(chain([first], lines), "stdin", most=MOST_LINES):
             yield from texts_of(part)
         return
     for _, line in chain([first], lines):
@@ -372,17 +316,5 @@ def _with_stdin(inputs: Iterable[str]) -> Iterator[str]:
             yield name
 
 
-def _stdin() -> Iterator[tuple[int, str]]:
-    return _decoded(getattr(sys.stdin, "buffer", sys.stdin), "stdin")
-
-
-def _decoded(stream: Iterable[bytes | str], where: str) -> Iterator[tuple[int, str]]:
-    """Numbered lines in UTF-8, without the byte-order mark; UserError names the first that is not UTF-8."""
-    for number, line in enumerate(stream, 1):
-        try:
-            text = line if isinstance(line, str) else line.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise UserError(
-                "a line is not UTF-8", where=f"{where}, line {number}", expected="text in UTF-8", found=error.reason
-            ) from None
-        yield number, text.removeprefix("\ufeff") if number == 1 else text
+def _stdin(encoding: str | None = None) -> Iterator[tuple[int, str]]:
+    return decoded_lines(getattr(sys.stdin, "buffer", sys.stdin), "stdin", encoding)

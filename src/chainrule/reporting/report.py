@@ -11,6 +11,7 @@ from typing import Any
 from chainrule.core.course import Topic
 from chainrule.core.data.request import DataRequest
 from chainrule.core.errors import ChainruleError, UserError
+from chainrule.core.settings import as_word
 from chainrule.core.task import Figure
 from chainrule.core.version import __version__
 from chainrule.reporting.comparison import compare, metrics_of, seconds_of
@@ -97,6 +98,7 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
         "machine": {
             "device": record["device"],
             **_flat(record["hardware"], "hardware"),
+            **({"vector instructions": record["cpu_capability"]} if "cpu_capability" in record else {}),
             "threads": record["threads"],
             **({"processes": record["processes"]} if record.get("processes", 1) > 1 else {}),
             "platform": record["platform"],
@@ -109,6 +111,7 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
             "time": duration(seconds_of(run)),
             "steps": result["steps"] if result else _steps(run),
             **_chosen(result),
+            **_ended(result),
             "commit": record["commit"] or "not from a git checkout",
         },
         "command": command_of(record),
@@ -164,7 +167,7 @@ def command_of(record: Mapping[str, Any]) -> str:
     if record.get("command") and " train " in record["command"]:
         return str(record["command"])
     words = ["chainrule", "train", record["recipe"]]
-    words += [f"{key}={_word(value)}" for key, value in _changed(record)]
+    words += [f"{key}={as_word(value)}" for key, value in _changed(record)]
     words += DataRequest.from_record(record["data"]).arguments
     return shlex.join([*words, "--seed", str(record["seed"])])
 
@@ -185,12 +188,6 @@ def _changed(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             list(value) if isinstance(value, tuple) else value
         ):
             yield key, value
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return ",".join(_word(v) for v in value)
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def _figures(run: Run) -> tuple[list[Figure], str | None]:
@@ -268,6 +265,13 @@ def _chosen(result: Mapping[str, Any] | None) -> dict[str, str]:
         f"weights chosen{' in ' + stage if stage else ''}": f"epoch {best['epoch'] + 1}, {best['metric']} {number(best['value'])}"
         for stage, best in _bests(result).items()
     }
+
+
+def _ended(result: Mapping[str, Any] | None) -> dict[str, str]:
+    """Whether training stopped early, and which epoch was kept; of runs that say so."""
+    if not result or "kept_epoch" not in result:
+        return {}
+    return {"kept epoch": str(result["kept_epoch"]), "stopped early": "yes" if result["stopped_early"] else "no"}
 
 
 def _short(value: Any) -> Any:

@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from chainrule.core.data.request import DataRequest
-from chainrule.core.device import World, choose_device, hardware, join_world
+from chainrule.core.device import World, check_threads, choose_device, cpu_capability, hardware, join_world
 from chainrule.core.discovery import get_recipe
 from chainrule.core.errors import Interrupted, RunFailed, UserError, missing_extra
 from chainrule.core.finite_json import from_json
@@ -89,6 +89,7 @@ class Run(LoopSurface):
         request = data if isinstance(data, DataRequest) else DataRequest({"": data or recipe.data}, target)
         where = choose_device(device)
         if common["threads"]:
+            check_threads(common["threads"])
             torch.set_num_threads(common["threads"])
         world = join_world(where)
         folder, made = claim(recipe.name, out) if world.is_main_process else (Path(), False)
@@ -96,7 +97,8 @@ class Run(LoopSurface):
         if weights is not None and (parent := run_of(weights)) is not None:
             record["parent"] = parent_of(parent, read_record(parent))
         record |= {"device": str(where), "threads": torch.get_num_threads(), "processes": world.size}
-        record |= {"hardware": hardware(where), **circumstances(), "status": "running"}
+        record |= {"hardware": hardware(where), "cpu_capability": cpu_capability()}
+        record |= {**circumstances(), "status": "running"}
         folder = Path(world.broadcast(str(folder)))
         run = cls(folder, record, recipe, where, world, trains=True, made_folder=made, asked=True, own=own)
         run.write_record()

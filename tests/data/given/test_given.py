@@ -135,7 +135,7 @@ def test_frames(library: str) -> None:
     frame = module.DataFrame(
         {"age": [30, None, 50], "ripe": [True, False, True], "sort": ["a", None, "b"], "price": [1.5, 2, 3]}
     )
-    table = read_table(resolve(given(frame)), "price", needs_target=True, encode=True, fill=True)
+    table = read_table(resolve(given(frame)), "price", needs_target=True, encode=True, missing="count")
     rows = table.splits["train"]
     assert table.columns == ["age", "ripe", "sort"] and table.categories == {"sort": ["a", "b"]}
     assert np.array_equal(rows.x, [[30, 1, 0], [np.nan, 0, np.nan], [50, 1, 1]], equal_nan=True)

@@ -1,6 +1,7 @@
 """A kind of data: one record in one file, found there; it says how the kind is recognised, read, checked and described.
 
-A layout is a `chainrule.data.layout.Layout`: how data lie at a place.
+A layout is a `chainrule.data.layout.Layout`: how data lie at a place. Settings of the reading are records beside the kind,
+`chainrule.core.data.option.Option`.
 """
 
 from __future__ import annotations

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from chainrule.core.data.request import SPLITS, DataRequest
 from chainrule.core.errors import UserError, unknown
+from chainrule.core.settings import parse_pairs
 
 ROLES = (*SPLITS, "images", "labels", "source", "target")
 
@@ -30,6 +32,7 @@ def parse_sources(words: Sequence[str]) -> str | dict[str, str] | None:
             role, place = "", word
         elif role not in ROLES:
             raise unknown("there is no role of data", role, ROLES, cure=f"--data PATH; there is no path {word!r}")
+        expect_filled(data=word)
         if not place:
             raise UserError(f"the role {role} has no path", found=f"--data {word}", expected=f"--data {role}=PATH")
         if role in sources:
@@ -46,6 +49,33 @@ def parse_sources(words: Sequence[str]) -> str | dict[str, str] | None:
             cure=f"--data train={sources['']}",
         )
     return sources.get("") if "" in sources else sources or None
+
+
+def separate_options(words: Sequence[str], known: Collection[str]) -> tuple[list[str], dict[str, str]]:
+    """Words of `data check`, divided: places, by role or not, and settings of the reading as they were typed.
+
+    >>> separate_options(["train=a.csv", "decimal=,"], ["decimal"])
+    (['train=a.csv'], {'decimal': ','})
+    """
+    places, pairs = list[str](), list[str]()
+    for word in words:
+        name, sign, _ = word.partition("=")
+        is_place = not sign or name in ROLES or Path(word).exists() or not name.isidentifier()
+        near = name in known or difflib.get_close_matches(name, known, n=1)
+        (pairs if near and not is_place else places).append(word)
+    return places, parse_pairs(pairs)
+
+
+def expect_filled(**options: object) -> None:
+    """UserError for an option that is an empty text, as that of a variable of the shell that is not set.
+
+    >>> expect_filled(data="digits", target=None)
+    """
+    for name, value in options.items():
+        if isinstance(value, str) and not value.strip():
+            raise UserError(
+                f"--{name} is empty", expected="a value", found=repr(value), cure="set the variable, or leave it out"
+            )
 
 
 def parse_share(split: str, text: str | float | None) -> float | str | None:
@@ -98,8 +128,11 @@ def request_of(
     val: str | float | None = None,
     test: str | float | None = None,
     seed: int = 0,
+    options: Mapping[str, Any] | None = None,
 ) -> DataRequest:
     """The request of what was given as data, and as `val` and `test`: a path of these is a source with that role.
+
+    `options` are settings of the reading, checked.
 
     Raises:
         UserError: a role that is not known; a split that is named twice.
@@ -119,4 +152,4 @@ def request_of(
             sources[split] = found
         else:
             shares[split] = found
-    return DataRequest(sources, target, shares["val"], shares["test"], seed)
+    return DataRequest(sources, target, shares["val"], shares["test"], seed, dict(options or {}))

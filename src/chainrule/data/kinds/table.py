@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from chainrule.core.data.kind import Kind, Match, Miss, Row
-from chainrule.core.errors import UserError
 from chainrule.data.formats.npz import rank_of_inputs
 from chainrule.data.given.inputs import cells_given
 from chainrule.data.inputs import InMemory
@@ -17,8 +16,9 @@ from chainrule.data.layout import Layout
 from chainrule.data.splits import held_out_counts
 from chainrule.data.tables.cells import is_number
 from chainrule.data.tables.files import RawTable, read_table
-from chainrule.data.tables.spec import TableSpec
+from chainrule.data.tables.spec import TableSpec, input_columns
 from chainrule.data.tables.table_files import READERS
+from chainrule.data.tables.targets import labels_as_text
 
 _HELD_OUT = {"test": 0.2, "val": 0.1}  # where no split is given; a recipe may say otherwise
 _SHOWN = 8  # columns
@@ -44,11 +44,13 @@ def recognise(layout: Layout, target: str | None) -> Match | Miss:
 
 
 def _read(layout: Layout, target: str | None) -> RawTable:
-    return read_table(layout, target, needs_target=False, encode=True, fill=True)
+    fills = layout.options.get("missing") == "fill"
+    return read_table(layout, target, needs_target=False, encode=True, missing="fill" if fills else "count")
 
 
 def check(layout: Layout, target: str | None) -> dict[str, Any]:
-    raw = read_table(layout, target, needs_target=False, encode=True, fill=True)
+    """Every cell read as training reads it; what each column is, and what is suspicious."""
+    raw = _read(layout, target)
     train = raw.splits["train"]
     constant = [raw.columns[i] for i in np.flatnonzero((train.x == train.x[:1]).all(0))] if len(train.x) > 1 else []
     answer: dict[str, Any] = {
@@ -59,8 +61,9 @@ def check(layout: Layout, target: str | None) -> dict[str, Any]:
         "found": {name: len(rows.x) for name, rows in raw.splits.items()},
     }
     labels: dict[str, np.ndarray] = {}
-    if train.labels is not None:
-        names, numbers = np.unique(train.labels.astype(str), return_inverse=True)
+    if raw.target is not None and train.labels is not None:
+        texts = {name: labels_as_text(rows, raw.target) for name, rows in raw.splits.items()}
+        names, numbers = np.unique(texts["train"], return_inverse=True)
         counts = np.bincount(numbers)
         if len(names) <= max(20, len(numbers) // 10):
             answer["classes"] = names.tolist()
@@ -74,33 +77,19 @@ def check(layout: Layout, target: str | None) -> dict[str, Any]:
     if numbers_as_names:
         lacking = f"names of columns are numbers ({', '.join(numbers_as_names[:3])}): the line of names may be missing"
         answer["warning"] = "; ".join([lacking, *filter(None, [answer.get("warning")])])
+    if raw.notes[1:]:
+        answer["warning"] = "; ".join([*filter(None, [answer.get("warning")]), *raw.notes[1:]])
     if constant:
         answer["constant columns"] = constant
+    if raw.schema:
+        answer["schema"] = {column.name: str(column) for column in raw.schema if column.name != raw.target}
     if raw.categories:
-        _refuse_stray_text(raw)
         answer["categories"] = {name: len(values) for name, values in raw.categories.items()}
     missing = sum(np.isnan(rows.x).sum(0) for rows in raw.splits.values())
     if missing.any():
         answer["missing values"] = {raw.columns[i]: int(missing[i]) for i in np.flatnonzero(missing)}
+        answer["to train"] = "missing=fill, where the recipe has it: a missing value is refused without"
     return answer
-
-
-def _refuse_stray_text(raw: RawTable) -> None:
-    """UserError for text in a column that is mostly numbers: more likely a mistake than a category."""
-    for name, values in raw.categories.items():
-        numeric = np.array([is_number(value) for value in values])
-        for rows in raw.splits.values():
-            cells = rows.x[:, raw.columns.index(name)]
-            known = ~np.isnan(cells)
-            text = known & ~numeric[np.where(known, cells, 0).astype(int)]
-            if text.any() and 2 * text.sum() <= known.sum():
-                row = int(np.flatnonzero(text)[0])
-                raise UserError(
-                    "a cell is not numeric",
-                    where=f"{rows.where(row)}, column {name!r}",
-                    expected="a number, as in most rows of the column",
-                    found=values[int(cells[row])],
-                )
 
 
 def example(folder: Path) -> str:
@@ -114,9 +103,11 @@ def example(folder: Path) -> str:
 
 def ask(spec: Mapping[str, Any], folder: Path) -> str:
     """A row of ones, or of each column's first category, in a file."""
-    categories = spec.get("categories") or {}
-    row = [categories[column][0] if column in categories else "1" for column in spec["columns"]]
-    (folder / "question.csv").write_text(",".join(spec["columns"]) + "\n" + ",".join(row) + "\n", "utf-8")
+    columns = input_columns(TableSpec.from_json(spec))
+    usual = {"number": "1", "date": "2020-01-31"}
+    row = [column.categories[0] if column.kind == "category" else usual[column.kind] for column in columns]
+    lines = [",".join(column.name for column in columns), ",".join(row)]
+    (folder / "question.csv").write_text("\n".join(lines) + "\n", "utf-8")
     return str(folder / "question.csv")
 
 

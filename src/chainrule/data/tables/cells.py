@@ -11,6 +11,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class Cells:
         unit: what `lines` counts: lines of a text, rows of a sheet or of a file without lines.
         folder: where the files lie that its cells name.
         images: of columns that hold images, these.
+        delimiter: what separates the cells of a text; empty where they are not separated by a mark.
     """
 
     header: list[str]
@@ -41,6 +43,12 @@ class Cells:
     unit: str = "line"
     folder: Path = Path()
     images: Mapping[str, Sequence[ImageFile]] = field(default_factory=dict)
+    delimiter: str = ""
+
+    @cached_property
+    def columns(self) -> list[tuple[str, ...]]:
+        """The cells of each column."""
+        return list(zip(*self.rows, strict=True)) if self.rows else [() for _ in self.header]
 
     def where(self, row: int) -> str:
         return f"{self.origin}, {self.unit} {self.lines[row]}"
@@ -130,6 +138,8 @@ def checked(cells: Cells) -> Cells:
 def check_header(header: list[str], where: str) -> None:
     """UserError where the names of the columns are numbers, so that the line of names is missing, or one comes twice.
 
+    A column may have no name: whether it counts the rows is told by its cells.
+
     Beside names, numbers in order may be names too: pixels, quantiles, years also backwards; 5.1, 3.5, 1.4, 0.2 are a row.
     """
     numbers = [float(name) for name in header if is_number(name)]
@@ -142,41 +152,11 @@ def check_header(header: list[str], where: str) -> None:
             found=", ".join(header[:5]),
             cure="put a line of column names above",
         )
+    seen: set[str] = set()
     for name in header:
-        if header.count(name) > 1:
-            raise UserError(
-                "two columns have one name" if name else "two columns have no name", where=where, found=repr(name)
-            )
-
-
-_DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+(?:[eE][-+]?\d+)?\s*")
-_DECIMAL_POINT = re.compile(r"\s*[-+]?\d*\.\d+\s*")
-
-
-def with_decimal_points(rows: list[list[str]]) -> list[list[str]]:
-    """The rows of a table with semicolons between cells, in which numbers may have a decimal comma, as Excel writes them.
-
-    >>> with_decimal_points([["1,5", "-2", "a,b", "1.000,5"]])
-    [['1.5', '-2', 'a,b', '1.000,5']]
-    """
-    return [[c.replace(",", ".") if _DECIMAL_COMMA.fullmatch(c) else c for c in row] for row in rows]
-
-
-def expect_one_decimal_mark(rows: list[list[str]], lines: Sequence[int], where: object) -> None:
-    """UserError where some numbers have a decimal comma and others a point: which of them groups digits is not told."""
-    found = [
-        next(((line, c) for row, line in zip(rows, lines, strict=True) for c in row if mark.fullmatch(c)), None)
-        for mark in (_DECIMAL_COMMA, _DECIMAL_POINT)
-    ]
-    commas, points = found
-    if commas and points:
-        raise UserError(
-            "some numbers have a comma and others a point",
-            where=where,
-            expected="one mark for decimals, and none between thousands",
-            found=", ".join(f"{cell.strip()} in line {line}" for line, cell in (commas, points)),
-            cure="write all of them with a point",
-        )
+        if name and name in seen:
+            raise UserError("two columns have one name", where=where, found=repr(name), cure="rename one of them")
+        seen.add(name)
 
 
 def is_number(text: str) -> bool:

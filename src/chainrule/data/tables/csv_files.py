@@ -1,73 +1,167 @@
-"""CSV files: the column names and the cells as text, and the cells as numbers, missing values and categories."""
+"""CSV files: one way from lines of text to column names and cells, for whole files, files read in parts, and stdin.
+
+Python's own parser reads them. pandas and polars would cost half a second of import and a dependency, read no lines as they
+come, and guess the kind of a column by cells: here columns are decided in `chainrule.data.tables.schema`.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import SOURCES
-from chainrule.data.formats.utf8 import not_utf8
-from chainrule.data.tables.cells import Cells, check_header, expect_one_decimal_mark, is_number, with_decimal_points
+from chainrule.data.formats.encoding import decoded_lines
+from chainrule.data.tables.cells import Cells, check_header, is_number, open_bytes, unreadable
+from chainrule.data.tables.schema.deciding import Wishes, decide_numbers
 
-MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})  # what stands for no value, in any case
-MOST_CATEGORIES = 100  # of a column; more distinct texts are names or sentences, not categories
+csv.field_size_limit(2**31 - 1)  # a cell may be a whole text
+SEPARATORS = "\t;|,"  # where several would do, the first of them
+HEAD_LINES = 50  # that tell the separator
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # that Excel writes and reads
 
 
-def read_csv(
-    file: Path, content: io.BytesIO | None = None, delimiter: str | None = None
-) -> tuple[list[str], list[list[str]], list[int]]:
-    """Column names, the cells of each row as text, and the line that each row ends on.
+def read_csv(place: Path, content: bytes | None = None, encoding: str | None = None) -> Cells:
+    """The table in a file, or in `content`, the bytes of its beginning.
 
-    `content` holds the bytes where they are not as the file has them, unpacked ones. Fields are separated by
-    `delimiter`, else by whichever of comma, semicolon and tab the first line has most of; empty lines are skipped.
-    Where they are separated by semicolons, 1,5 is the number 1.5.
-    A published file without a line of names, recognised by its own name, has those of `known_tables`.
+    Fields are separated by comma, semicolon, tab or bar, whichever the lines agree on; a first line sep=; says it. Empty
+    lines are skipped. A published file without a line of names, recognised by its own name, has those of `known_tables`.
+
+    Raises:
+        UserError: it cannot be read, is no text in its encoding, a line has more or fewer cells than the header.
     """
-    try:
-        whole = (file.read_bytes() if content is None else content.getvalue()).removeprefix(b"\xef\xbb\xbf")
-        text = whole.decode("utf-8")
-        first = text.partition("\n")[0].partition("\r")[0]
-        delimiter = delimiter or max(",;\t", key=first.count)
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        rows, lines = [], []
-        for row in reader:
-            if row:
-                rows.append(row)
-                lines.append(reader.line_num)
-    except UnicodeDecodeError as error:
-        raise not_utf8(file, whole, error) from None
-    except (OSError, csv.Error) as error:
-        raise UserError("the table cannot be read", where=file, found=error) from None
-    known = next((s.columns for s in SOURCES.values() if s.columns and file.name in s.files), None)
-    if known is not None and rows and len(rows[0]) == len(known) and list(rows[0]) != list(known):
-        rows, lines = [list(known), *rows], [0, *lines]
-    if len(rows) < 2:
+    stream = open_bytes(place) if content is None else io.BytesIO(content)
+    return next(
+        cells_of_lines(decoded_lines(stream, place, encoding), str(place), place.parent, known=published(place))
+    )
+
+
+def published(place: Path) -> tuple[str, ...]:
+    """The column names of a published file that has no line of them; none of other files."""
+    return next((s.columns for s in SOURCES.values() if s.columns and place.name in s.files), ())
+
+
+def cells_of_lines(
+    lines: Iterator[tuple[int, str]],
+    where: str,
+    folder: Path = Path(),
+    *,
+    most: int | None = None,
+    known: Sequence[str] = (),
+    needed: Collection[str] | None = None,
+) -> Iterator[Cells]:
+    """The table that numbered lines of text are: all of it, or parts of `most` rows.
+
+    Args:
+        lines: with their ends; a cell in quotes may go over several.
+        where: what they are called in an error.
+        folder: where the files lie that cells name.
+        most: rows of a part.
+        known: column names, where the first line may be a row already: it is one where it has not the names `needed`.
+        needed: see `known`; without it `known` are those of a file that has no line of names.
+    """
+    delimiter, rows = separated(lines, where)
+    number, names = next(rows, (0, []))
+    names = [name.strip() for name in names]
+    bare = bool(known and names) and _is_row(names, known, needed)
+    header = list(known) if bare else names
+    if bare:
+        rows = chain([(number, names)], rows)
+    elif header:
+        check_header(header, f"{where}, line {number}")
+    empty = Cells(header, [], (), where, folder=folder, delimiter=delimiter)
+    count = 0
+    while part := list(islice(rows, most)):
+        count += len(part)
+        for number, row in part:
+            if len(row) != len(header):
+                raise _uneven(where, number, header, row, bare)
+        yield Cells(
+            header, [row for _, row in part], [line for line, _ in part], where, folder=folder, delimiter=delimiter
+        )
+    if not count:
         raise UserError(
             "the table is empty",
-            where=file,
+            where=empty.origin,
             expected="a line of column names, then a line a sample",
-            found=f"{len(rows)} line{'' if len(rows) == 1 else 's'}",
+            found=f"{int(bool(header))} line{'' if header else 's'}",
         )
-    header = [name.strip() for name in rows[0]]
-    check_header(header, f"{file}, line {lines[0]}")
-    for row, line in zip(rows[1:], lines[1:], strict=True):
-        if len(row) != len(header):
-            raise UserError(
-                "a line has another number of columns than the header",
-                where=f"{file}, line {line}",
-                expected=len(header),
-                found=len(row),
-                cure="complete the line, or remove it; a cell with a comma in it stands in quotes",
-            )
-    if delimiter == ";":
-        expect_one_decimal_mark(rows[1:], lines[1:], file)
-        return header, with_decimal_points(rows[1:]), lines[1:]
-    return header, rows[1:], lines[1:]
+
+
+def _is_row(names: Sequence[str], known: Sequence[str], needed: Collection[str] | None) -> bool:
+    if needed is None:
+        return len(names) == len(known) and list(names) != list(known)
+    return not set(names) >= set(needed) and (len(names) == len(known) or all(map(is_number, names)))
+
+
+def _uneven(where: str, number: int, header: Sequence[str], row: Sequence[str], bare: bool) -> UserError:
+    return UserError(
+        "a row has the wrong number of values" if bare else "a line has another number of columns than the header",
+        where=f"{where}, line {number}",
+        expected=len(header),
+        found=len(row),
+        cure=None
+        if bare
+        else "complete the line, or remove it; a cell with a separator in it stands in quotes, also a decimal comma",
+    )
+
+
+def separated(lines: Iterator[tuple[int, str]], where: str) -> tuple[str, Iterator[tuple[int, list[str]]]]:
+    """What separates the cells of lines, and the cells of each row with the line that it ends on.
+
+    Rows without any text are left out: programs write them behind a table.
+    """
+    head = list(islice(lines, 1))
+    said = _SEPARATOR_LINE.fullmatch(head[0][1]) if head else None
+    head = [*([] if said else head), *islice(lines, HEAD_LINES)]
+    delimiter = said[1] if said else find_separator([line for _, line in head])
+    return delimiter, _rows(chain(head, lines), where, delimiter)
+
+
+def _rows(lines: Iterator[tuple[int, str]], where: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    at = [0]
+
+    def counted() -> Iterator[str]:
+        for at[0], line in lines:
+            yield line
+
+    try:
+        for row in csv.reader(counted(), delimiter=delimiter, strict=True, skipinitialspace=True):
+            if any(row) or len(row) == 1:
+                yield at[0], row
+    except csv.Error as error:
+        raise unreadable(
+            f"{where}, line {at[0]}", error, 'a quote within a cell in quotes is written twice: "5"" pipe"'
+        ) from None
+
+
+def find_separator(lines: Sequence[str]) -> str:
+    r"""What separates the cells of some lines, the header first: the mark by which most have as many cells as the header.
+
+    What stands in quotes separates nothing. Where no mark divides the header there is one column, and a mark that no line
+    has is taken, so that its commas are decimal ones.
+
+    >>> find_separator(['"length, in mm";kind\n', "1,5;a\n"]), find_separator(["a,b\n", "1,2\n"]), find_separator(["x\n"])
+    (';', ',', ',')
+    """
+    found: dict[str, tuple[int, float]] = {}
+    for mark in SEPARATORS:
+        try:
+            widths = [len(row) for row in csv.reader(lines, delimiter=mark, skipinitialspace=True) if row]
+        except csv.Error:
+            continue
+        if widths:
+            found[mark] = widths[0], widths.count(widths[0]) / len(widths)
+    several = {mark: share for mark, (width, share) in found.items() if width > 1}
+    if several:
+        return max(several, key=lambda mark: several[mark])
+    return "," if found.get(",", (1, 1.0))[1] == 1.0 else next((m for m in ";\t" if found.get(m) == (1, 1.0)), ",")
 
 
 def column_of(name: str, header: list[str], where: object) -> int:
@@ -82,72 +176,10 @@ def column_of(name: str, header: list[str], where: object) -> int:
     return header.index(name)
 
 
-def to_numbers(
-    cells: Cells, places: list[int], *, categories: Mapping[str, list[str]] | None = None, fill: bool = False
-) -> np.ndarray:
+def to_numbers(cells: Cells, places: list[int], wishes: Wishes | None = None) -> np.ndarray:
     """The cells of the columns at `places` as float64 (N, len(places)); UserError names the first that will not do.
 
-    A cell of a column in `categories` becomes the number of its category. With `fill` a missing value is nan.
+    How the numbers of a column are written is decided over all of it.
     """
-    chosen = [[row[place] for place in places] for row in cells.rows]
-    known = {column: {c: i for i, c in enumerate(values)} for column, values in (categories or {}).items()}
-    try:
-        values = np.array(chosen, dtype=np.float64).reshape(len(chosen), len(places))
-    except ValueError:
-        values = np.empty((len(chosen), len(places)))
-        for index, place in enumerate(places):
-            numbers = known.get(cells.header[place])
-            texts = [row[index].strip() for row in chosen]
-            values[:, index] = [
-                numbers.get(c, np.nan) if numbers else float(c) if is_number(c) else np.nan for c in texts
-            ]
-    bad = ~np.isfinite(values)
-    for row, index in np.argwhere(bad).tolist():
-        cell, column = chosen[row][index].strip(), cells.header[places[index]]
-        if fill and cell.lower() in MISSING:
-            continue
-        _raise_bad_cell(cell, column, known.get(column), f"{cells.where(row)}, column {column!r}")
-    return values
-
-
-def _raise_bad_cell(cell: str, column: str, numbers: Mapping[str, int] | None, where: str) -> None:
-    if cell.lower() in MISSING:
-        raise UserError(
-            "a value is missing or infinite",
-            where=where,
-            expected="a finite number" if numbers is None else "a category",
-            found=cell or "an empty cell",
-            cure="fill it in, remove the line, or missing=fill where the recipe has it",
-        )
-    if numbers is not None:
-        raise UserError(
-            "a category is not known", where=where, expected=f"one of {', '.join(list(numbers)[:20])}", found=cell
-        )
-    text = not is_number(cell)
-    raise UserError(
-        "a cell is not numeric" if text else "a value is missing or infinite",
-        where=where,
-        expected="a finite number",
-        found=cell,
-        cure="write categories as numbers, or remove the column" if text else "fill it in, or remove the line",
-    )
-
-
-def find_categories(tables: Sequence[Cells], columns: Sequence[str], fill: bool) -> dict[str, list[str]]:
-    """The columns that hold text, with their distinct values over all files, sorted."""
-    found = {}
-    for column in columns:
-        texts = {row[table.header.index(column)].strip() for table in tables for row in table.rows}
-        given = {cell for cell in texts if not (fill and cell.lower() in MISSING)}
-        if all(is_number(cell) or cell.lower() in MISSING for cell in given):
-            continue
-        if len(given) > MOST_CATEGORIES:
-            raise UserError(
-                f"the column {column!r} holds {len(given)} distinct texts, too many for categories",
-                where=tables[0].origin,
-                expected=f"numbers, or {MOST_CATEGORIES} categories at most",
-                found=", ".join(sorted(given)[:3]) + ", ...",
-                cure="remove the column; numbers with a unit or marks between thousands: write bare ones, 1234.5",
-            )
-        found[column] = sorted(given)
-    return found
+    columns = [(place, decide_numbers(cells, place, wishes or Wishes())) for place in places]
+    return np.concatenate([column.encode(cells, place, fill=False) for place, column in columns], axis=1)

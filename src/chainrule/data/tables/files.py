@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -17,7 +18,12 @@ from chainrule.data.images.files import read_images
 from chainrule.data.images.raw import RawImageSet
 from chainrule.data.layout import Layout, Place, joined, layout_of
 from chainrule.data.tables import plane
-from chainrule.data.tables.csv_files import column_of, find_categories, to_numbers
+from chainrule.data.tables.cells import Cells
+from chainrule.data.tables.csv_files import column_of
+from chainrule.data.tables.schema.column import Column, encode_columns
+from chainrule.data.tables.schema.deciding import Wishes, decide
+from chainrule.data.tables.schema.number_format import NumberFormat
+from chainrule.data.tables.schema.suspicion import suspicious
 
 
 @dataclass
@@ -49,30 +55,52 @@ class RawTable:
     target: str | None = None
     image: tuple[int, int] | None = None  # height and width where the columns are pixels
     categories: dict[str, list[str]] = field(default_factory=dict)  # of the columns that hold text
+    schema: list[Column] = field(default_factory=list)  # what the columns of a file mean, the target among them
+    notes: list[str] = field(default_factory=list)  # what the user is to know of them
+
+    @property
+    def target_column(self) -> Column | None:
+        return next((column for column in self.schema if column.name == self.target), None)
+
+
+Gaps = Literal["refuse", "count", "fill"]
+LABEL_NAMES = ("label", "标签", "类别", "目标")  # of a target that is not named
 
 
 def read_table(
-    place: Place, target: str | None, *, needs_target: bool, encode: bool = False, fill: bool = False
+    place: Place,
+    target: str | None,
+    *,
+    needs_target: bool,
+    encode: bool = False,
+    missing: Gaps = "refuse",
+    schema: Sequence[Column] | None = None,
 ) -> RawTable:
-    """Recognises what lies at a place and reads it.
+    """Recognises what lies at a place and reads it: what `data check`, `train`, `evaluate` and `predict` see of a table.
 
-    The target is the column named, else `label`, else the last one if the task needs a target, else none. With
-    `encode` a column of text is one of categories, else it is an error; with `fill` a value may be missing.
+    Args:
+        place: a path, a known data set, a request with what the user says of the columns.
+        target: the column of labels, else one of `LABEL_NAMES`, else the last one if the task needs a target, else none.
+        needs_target: whether the task needs one.
+        encode: whether a column of text is one of categories, and dates become numbers; else text is an error.
+        missing: whether a value may be missing, and is nan; with `fill` a stray cell among numbers is a missing one too.
+        schema: what the columns mean, where that was decided before; else it is decided on the training data.
     """
+    fill = missing != "refuse"
     layout = layout_of(place)
     source = layout.place
     if layout.form == "splits":
-        return _joined_tables(layout, target, needs_target, encode, fill)
+        return _joined_tables(layout, target, needs_target, encode, missing)
     if isinstance(source, GivenSource):
         if source.tables:
-            return _csv_table(layout, target, needs_target, encode, fill)
+            return _csv_table(layout, target, needs_target, encode, missing, schema)
         if source.kind == "images":
             return _pixel_table(read_images(layout, target))
         return _table_of_arrays(source.arrays, source.name, needs_target, fill)
     if isinstance(source, Source):
         return _shipped(source, target)
     if layout.form == "csv":
-        return _csv_table(layout, target, needs_target, encode, fill)
+        return _csv_table(layout, target, needs_target, encode, missing, schema)
     if layout.form == "npz":
         return _npz_table(layout.train, needs_target, fill)
     if layout.form in ("idx", "cifar10"):
@@ -84,12 +112,12 @@ def read_table(
     )
 
 
-def _joined_tables(layout: Layout, target: str | None, needs_target: bool, encode: bool, fill: bool) -> RawTable:
+def _joined_tables(layout: Layout, target: str | None, needs_target: bool, encode: bool, missing: Gaps) -> RawTable:
     """Sources of unequal forms as the splits of one table: the columns of each, by name, in the order of train's."""
     raws: dict[int, RawTable] = {}
 
     def read(part: Layout) -> dict[str, RawRows]:
-        raw = read_table(part, target, needs_target=needs_target, encode=encode, fill=fill)
+        raw = read_table(part, target, needs_target=needs_target, encode=encode, missing=missing)
         raws.update({id(rows): raw for rows in raw.splits.values()})
         return raw.splits
 
@@ -111,35 +139,86 @@ def _joined_tables(layout: Layout, target: str | None, needs_target: bool, encod
     return replace(first, splits=splits, where=str(layout))
 
 
-def _csv_table(layout: Layout, target: str | None, needs_target: bool, encode: bool, fill: bool) -> RawTable:
-    tables = layout.tables
-    header, origin = tables["train"].header, tables["train"].origin
-    label = _target_of(header, target, needs_target, origin)
-    for cells in tables.values():
-        if set(cells.header) != set(header):
-            odd = sorted(set(cells.header) ^ set(header))
-            raise UserError(
-                "the tables have different columns",
-                where=cells.origin,
-                expected=f"the {len(header)} of {origin}",
-                found=f"{len(cells.header)}; {', '.join(odd[:5])} in only one of them",
-            )
-    kept = [column for column in header if column != label]
-    categories = find_categories([*tables.values()], kept, fill) if encode else {}
+def _csv_table(
+    layout: Layout, target: str | None, needs_target: bool, encode: bool, missing: Gaps, schema: Sequence[Column] | None
+) -> RawTable:
+    tables, train = layout.tables, layout.tables["train"]
+    label = _target_of(train.header, target, needs_target, train.origin)
+    if schema is None:
+        wishes = Wishes.of(layout.options, train.header, train.origin)
+        schema = decide(train, wishes, target=label, fill_faults=missing == "fill", encode=encode)
+    inputs = [column for column in schema if column.name != label and column.outputs]
+    if not inputs:
+        raise UserError("the table has no column beside its target", where=train.origin, found=label or "none")
     splits = {}
     for name, cells in tables.items():
-        places = [cells.header.index(column) for column in kept]
-        x = to_numbers(cells, places, categories=categories, fill=fill)
-        labels = None if label is None else np.array([r[cells.header.index(label)].strip() for r in cells.rows])
-        splits[name] = RawRows(x, labels, cells.origin, cells.lines, cells.unit)
-    return RawTable(splits, kept, str(layout), label, categories=categories)
+        expect_columns(cells, schema, label, train.origin)
+        x = encode_columns(
+            cells, inputs, fill=missing != "refuse", ignore_unknown=layout.options.get("unknown") == "ignore"
+        )
+        splits[name] = RawRows(x, labels_of(cells, label), cells.origin, cells.lines, cells.unit)
+    return RawTable(
+        splits,
+        [output for column in inputs for output in column.outputs],
+        str(layout),
+        label,
+        categories={column.name: list(column.categories) for column in inputs if column.kind == "category"},
+        schema=list(schema),
+        notes=[in_words(schema, label), *suspicious(train, schema, splits["train"].x, label)],
+    )
+
+
+def labels_of(cells: Cells, label: str | None) -> np.ndarray | None:
+    """The cells of the target (N,) as text, without the blanks around them."""
+    return None if label is None else np.array([cell.strip() for cell in cells.columns[cells.header.index(label)]])
+
+
+def with_numeric_labels(rows: RawRows, column: Column | None) -> RawRows:
+    """The rows, where labels that are numbers in some way of writing, 1.234,5 or 12 %, are written plainly."""
+    if rows.labels is None or column is None or rows.labels.dtype.kind != "U" or column.number == NumberFormat():
+        return rows
+    values = column.number.parse_all(rows.labels.tolist()).tolist()
+    texts = [repr(value) if value == value else text for value, text in zip(values, rows.labels.tolist(), strict=True)]
+    return replace(rows, labels=np.array(texts))
+
+
+def expect_columns(cells: Cells, schema: Sequence[Column], label: str | None, origin: str) -> None:
+    """UserError where a split has other columns than the training data; those that are left out may differ."""
+    left_out = {column.name for column in schema if not column.outputs and column.name != label} | {""}
+    here, wanted = set(cells.header) - left_out, {column.name for column in schema} - left_out
+    if here != wanted:
+        odd = sorted(here ^ wanted)
+        raise UserError(
+            "the tables have different columns",
+            where=cells.origin,
+            expected=f"the {len(wanted)} of {origin}",
+            found=f"{len(here)}; {', '.join(odd[:5])} in only one of them",
+        )
+
+
+def in_words(schema: Sequence[Column], target: str | None) -> str:
+    """One line on what the columns are: how many of which kind, and which are read in a way that is not plain to see."""
+    inputs = [column for column in schema if column.name != target]
+    counts = {kind: [c for c in inputs if c.kind == kind] for kind in ("number", "category", "date", "ignored")}
+    plural = {"number": "numbers", "category": "categories", "date": "dates", "ignored": "left out"}
+    told = []
+    for kind, found in counts.items():
+        special = [c for c in found if kind == "date" or (kind == "number" and str(c) != "number")]
+        some = ", ".join(f"{c.name!r} {str(c).partition(', ')[2] or c.form}" for c in special[:3])
+        names = ", ".join(repr(c.name) for c in found[:5]) if kind in ("category", "ignored") else some
+        more = ", ..." if len(found if kind in ("category", "ignored") else special) > (3 if some else 5) else ""
+        if found:
+            told.append(f"{len(found)} {plural[kind]}" + (f" ({names}{more})" if names else ""))
+    return f"columns: {', '.join(told)}" + (f"; the target is {target!r}" if target else "")
 
 
 def _target_of(header: list[str], target: str | None, needs_target: bool, origin: str) -> str | None:
     if target is not None:
         column_of(target, header, origin)
-    label = target or ("label" if "label" in header else header[-1] if needs_target else None)
-    if label is not None and len(header) == 1:
+    named = [name for name in header if name]
+    known = next((name for name in LABEL_NAMES if name in named), None)
+    label = target or known or (named[-1] if needs_target and named else None)
+    if label is not None and len(named) == 1:
         raise UserError("the table has no column beside its target", where=origin, found=label)
     return label
 

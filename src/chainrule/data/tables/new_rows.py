@@ -1,9 +1,11 @@
-"""Rows and tables that come after training, brought to the columns, categories and scale of the run's spec."""
+"""Rows and tables that come after training, read as the run's schema says, and brought to the scale of its spec."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import csv
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,29 +24,62 @@ from chainrule.data.inputs import (
     table_parts,
 )
 from chainrule.data.layout import Place, layout_of
-from chainrule.data.tables.cells import Cells, with_decimal_points
-from chainrule.data.tables.csv_files import to_numbers
-from chainrule.data.tables.files import RawRows, RawTable, read_table
+from chainrule.data.tables.cells import Cells
+from chainrule.data.tables.csv_files import column_of
+from chainrule.data.tables.files import LABEL_NAMES, Gaps, RawRows, RawTable, labels_of, read_table, with_numeric_labels
 from chainrule.data.tables.loading import TableSplit
 from chainrule.data.tables.row_encoder import RowEncoder
-from chainrule.data.tables.spec import TableSpec, feature_names, kept_features
-from chainrule.data.tables.table_files import READERS, is_table_file, read_cells, table_ending
+from chainrule.data.tables.schema.column import Column, encode_columns
+from chainrule.data.tables.schema.deciding import Wishes
+from chainrule.data.tables.spec import TableSpec, columns_of, feature_names, input_columns, kept_features
+from chainrule.data.tables.table_files import READERS, table_ending
 from chainrule.data.tables.targets import labels_as_text, target_values
 
 ROW_FILES = (*READERS, ".npz")  # those that a folder is looked through for
+AS_IN_TRAINING: Mapping[str, Any] = {}  # settings of the reading
 
 
-def asked_rows(inputs: Iterable[str], spec: TableSpec) -> Iterator[tuple[list[Asked[None]], Tensor]]:
+class RowReader:
+    """Tables after training, as the schema of a run has them.
+
+    Attributes:
+        columns: what its columns mean, where the user says that numbers are written otherwise now, so.
+        used: those that some kept feature reads; others may be absent, and are the user's own.
+    """
+
+    def __init__(self, spec: TableSpec, options: Mapping[str, Any] = AS_IN_TRAINING) -> None:
+        wishes = Wishes.of({k: v for k, v in options.items() if k in ("decimal", "thousands")}, [], "")
+        self.spec, self.encoding = spec, options.get("encoding")
+        self.columns = [wishes.changed(column) for column in input_columns(spec)]
+        kept, outputs = (
+            set(kept_features(spec)),
+            {output: column for column in self.columns for output in column.outputs},
+        )
+        self.used = {c.name for o, c in outputs.items() if any(f in kept for f in feature_names([o], spec.categories))}
+        self._ignore_unknown = options.get("unknown") == "ignore"
+
+    def read(self, cells: Cells) -> np.ndarray:
+        """The rows of a table (N, columns of the spec) float64; UserError names a column that is not there, a cell."""
+        missing = [column.name for column in self.columns if column.name in self.used - set(cells.header)]
+        if missing:
+            raise _lacking(missing, cells.header, cells.origin)
+        fill = self.spec.missing == "fill"
+        return encode_columns(cells, self.columns, fill=fill, ignore_unknown=self._ignore_unknown, used=self.used)
+
+
+def asked_rows(
+    inputs: Iterable[str], spec: TableSpec, options: Mapping[str, Any] = AS_IN_TRAINING
+) -> Iterator[tuple[list[Asked[None]], Tensor]]:
     """The user's rows on the scale of x (N, D) float64, some thousands at a time, and what an answer calls each.
 
     An input is a file (a table with the columns by name, .npz with all columns in x), a folder of such files, a row
     such as 5.1,3.5,1.4,0.2 or 5,1;3,5;1,4;0,2, or `-` for rows on stdin, with the names of the columns on the first line or without. A
-    column of a table that the run does not use is the user's own.
+    column of a table that the run does not use is the user's own. `options` are settings of the reading.
     """
     encode, names, parts = RowEncoder(spec), list[Asked[None]](), list[np.ndarray]()
     failed: UserError | None = None
     try:
-        for some, x in _rows_of(inputs, spec):
+        for some, x in _rows_of(inputs, RowReader(spec, options)):
             names, parts = [*names, *some], [*parts, x]
             if len(names) >= MOST_LINES:
                 yield names, encode(torch.from_numpy(np.concatenate(parts)))
@@ -57,57 +92,70 @@ def asked_rows(inputs: Iterable[str], spec: TableSpec) -> Iterator[tuple[list[As
         raise failed
 
 
-def read_rows(inputs: Iterable[str], spec: TableSpec) -> tuple[list[str], Tensor]:
+def read_rows(
+    inputs: Iterable[str], spec: TableSpec, options: Mapping[str, Any] = AS_IN_TRAINING
+) -> tuple[list[str], Tensor]:
     """All of `asked_rows` together: what to call each row, and the rows on the scale of x (N, D) float64."""
-    parts = list(asked_rows(inputs, spec))
+    parts = list(asked_rows(inputs, spec, options))
     return [asked.name for names, _ in parts for asked in names], torch.cat([x for _, x in parts])
 
 
-def _rows_of(inputs: Iterable[str], spec: TableSpec) -> Iterator[tuple[list[Asked[None]], np.ndarray]]:
+def _rows_of(inputs: Iterable[str], reader: RowReader) -> Iterator[tuple[list[Asked[None]], np.ndarray]]:
+    names = [column.name for column in reader.columns]
     for text in inputs:
         path = Path(text)
         if isinstance(text, InMemory):
-            yield _in_cells(text.value, spec)
+            yield _in_cells(text.value, reader)
         elif text == STDIN:
-            yield from (_in_cells(cells, spec) for cells in stdin_table(list(spec.columns), _used_columns(spec)))
+            yield from (_in_cells(cells, reader) for cells in stdin_table(names, reader.used, reader.encoding))
         elif is_folder(text):
-            yield from _rows_of(map(str, files_below(path, ROW_FILES, "table")), spec)
+            yield from _rows_of(map(str, files_below(path, ROW_FILES, "table")), reader)
         elif table_ending(path):
-            yield from (_in_cells(cells, spec) for cells in table_parts(path))
+            yield from (_in_cells(cells, reader) for cells in table_parts(path, reader.encoding))
         elif path.suffix.lower() == ".npz":
             if not path.is_file():
                 raise UserError("there is no such file", where=path, expected="a .csv or another table, or a .npz")
-            rows = _named_columns(path, spec)
+            raw = read_table(path, None, needs_target=False, missing=_gaps(reader.spec))
+            rows = _select(raw, raw.splits["train"], reader.spec)
             yield [Asked(rows.where(index), None) for index in range(len(rows.x))], rows.x
         else:
-            yield [Asked(text, None)], _typed_row(text, spec)
+            yield [Asked(text, None)], reader.read(_typed_row(text, reader.columns))
 
 
-def _in_cells(cells: Cells, spec: TableSpec) -> tuple[list[Asked[None]], np.ndarray]:
-    x, used = _placed(cells, spec).x, _used_columns(spec)
-    return [asked_of(cells, row, None, used) for row in range(len(cells.rows))], x
+def _in_cells(cells: Cells, reader: RowReader) -> tuple[list[Asked[None]], np.ndarray]:
+    x = reader.read(cells)
+    return [asked_of(cells, row, None, reader.used) for row in range(len(cells.rows))], x
 
 
 def read_other(source: Place, target: str | None, spec: TableSpec) -> Tensor:
     """Rows of other data with the same columns, on the scale of x: their own test split, else all of them; float64."""
+    return RowEncoder(spec)(torch.from_numpy(_rows_in_units(source, target or spec.target, spec)))
+
+
+def _rows_in_units(source: Place, target: str | None, spec: TableSpec) -> np.ndarray:
     layout = layout_of(source)
-    if not layout.sources and isinstance(layout.place, Path) and is_table_file(layout.place):
-        return RowEncoder(spec)(torch.from_numpy(_named_columns(layout.place, spec).x))
-    raw = read_table(layout, target or spec.target if isinstance(layout.place, Path) else None, needs_target=False)
-    return RowEncoder(spec)(torch.from_numpy(_select(raw, raw.splits.get("test", raw.splits["train"]), spec).x))
+    if layout.form == "csv":
+        return RowReader(spec, layout.options).read(layout.tables.get("test", layout.tables["train"]))
+    named = target if isinstance(layout.place, Path) else None
+    raw = read_table(layout, named, needs_target=False, missing=_gaps(spec))
+    return _select(raw, raw.splits.get("test", raw.splits["train"]), spec).x
 
 
 def read_labelled(source: Place, target: str | None, spec: TableSpec, dtype: torch.dtype) -> TableSplit:
     """Rows and targets of other data with the same columns: their own test split, else all of them."""
     layout = layout_of(source)
     named = (target or spec.target) if isinstance(layout.place, Path) else None
-    raw = read_table(layout, named, needs_target=True, encode=bool(spec.categories), fill=spec.missing == "fill")
-    rows = raw.splits.get("test", raw.splits["train"])
+    if layout.form == "csv":
+        rows = _labelled_rows(layout.tables.get("test", layout.tables["train"]), named, spec, layout.options)
+    else:
+        raw = read_table(layout, named, needs_target=True, missing=_gaps(spec))
+        rows = _select(raw, raw.splits.get("test", raw.splits["train"]), spec)
+        named = raw.target
     y: Tensor
     if spec.classes is None:
-        y = target_values(rows, raw.target or "y").to(dtype)
+        y = target_values(rows, named or "y").to(dtype)
     else:
-        labels, known = labels_as_text(rows.labels).tolist(), {name: i for i, name in enumerate(spec.classes)}
+        labels, known = labels_as_text(rows, raw.target).tolist(), {name: i for i, name in enumerate(spec.classes)}
         strange = next((i for i, label in enumerate(labels) if label not in known), None)
         if strange is not None:
             raise UserError(
@@ -117,8 +165,17 @@ def read_labelled(source: Place, target: str | None, spec: TableSpec, dtype: tor
                 found=labels[strange],
             )
         y = torch.tensor([known[label] for label in labels])
-    x = _renumbered(_select(raw, rows, spec), raw, spec)
-    return TableSplit(RowEncoder(spec)(torch.from_numpy(x)).to(dtype), y)
+    return TableSplit(RowEncoder(spec)(torch.from_numpy(rows.x)).to(dtype), y)
+
+
+def _labelled_rows(cells: Cells, target: str | None, spec: TableSpec, options: Mapping[str, Any]) -> RawRows:
+    """The rows of a file with their labels; for a regression these are numbers as the schema has them."""
+    usual = [name for name in (spec.target, *LABEL_NAMES, *cells.header[::-1]) if name and name in cells.header]
+    label = target or usual[0]
+    column_of(label, cells.header, cells.origin)
+    rows = RawRows(RowReader(spec, options).read(cells), labels_of(cells, label), cells.origin, cells.lines, cells.unit)
+    known = next((column for column in columns_of(spec) if column.name == label), None)
+    return rows if spec.classes is not None else with_numeric_labels(rows, known)
 
 
 MOST_COMPARED = 1000  # rows
@@ -129,85 +186,44 @@ def rows_to_compare(source: Place, spec: TableSpec) -> Tensor:
 
     Of more than a thousand so many, evenly spaced. An exported file is compared with the model on them.
     """
-    layout = layout_of(source)
-    named = spec.target if isinstance(layout.place, Path) else None
-    raw = read_table(layout, named, needs_target=False, encode=bool(spec.categories), fill=spec.missing == "fill")
-    rows = raw.splits.get("test", raw.splits["train"])
-    x = torch.from_numpy(_renumbered(_select(raw, rows, spec), raw, spec))
+    x = torch.from_numpy(_rows_in_units(source, spec.target, spec))
     return x[torch.linspace(0, len(x) - 1, min(len(x), MOST_COMPARED)).round().long()]
 
 
-def _renumbered(rows: RawRows, raw: RawTable, spec: TableSpec) -> np.ndarray:
-    """Categories by the numbers that they have in the run's own table."""
-    x = rows.x.copy()
-    for index, column in enumerate(spec.columns):
-        if column not in spec.categories:
-            continue
-        names, known = raw.categories.get(column, []), spec.categories[column]
-        for row, value in enumerate(rows.x[:, index].tolist()):
-            if not np.isnan(value):
-                name = names[int(value)] if names else f"{value:g}"
-                if name not in known:
-                    raise UserError(
-                        "a category is not known",
-                        where=f"{rows.where(row)}, column {column!r}",
-                        expected=f"one of {', '.join(known[:20])}",
-                        found=name,
-                    )
-                x[row, index] = known.index(name)
-    return x
-
-
-def _named_columns(file: Path, spec: TableSpec) -> RawRows:
-    """All columns of a user's file, found by name; those that the run dropped may be absent, others are not read."""
-    if file.suffix.lower() == ".npz":
-        raw = read_table(file, None, needs_target=False, fill=spec.missing == "fill")
-        return _select(raw, raw.splits["train"], spec)
-    return _placed(read_cells(file), spec)
-
-
-def _placed(cells: Cells, spec: TableSpec) -> RawRows:
-    _expect_columns(cells.header, spec, cells.origin)
-    x = np.zeros((len(cells.rows), len(spec.columns)))  # a dropped column may be absent; nothing reads it
-    used = [(i, column) for i, column in enumerate(spec.columns) if column in _used_columns(spec)]
-    places = [cells.header.index(column) for _, column in used]
-    x[:, [i for i, _ in used]] = to_numbers(cells, places, categories=spec.categories, fill=spec.missing == "fill")
-    return RawRows(x, None, cells.origin, cells.lines, cells.unit)
-
-
-def _used_columns(spec: TableSpec) -> set[str]:
-    """The columns that some kept feature reads."""
-    kept, categories = set(kept_features(spec)), spec.categories
-    return {c for c in spec.columns if any(f in kept for f in feature_names([c], categories))}
+def _gaps(spec: TableSpec) -> Gaps:
+    return "fill" if spec.missing == "fill" else "refuse"
 
 
 def _select(raw: RawTable, rows: RawRows, spec: TableSpec) -> RawRows:
-    _expect_columns(raw.columns, spec, raw.where)
+    """Rows of arrays with the columns of the spec, found by name; those that no kept feature reads may be absent."""
+    used = RowReader(spec).used
+    missing = [column for column in spec.columns if column in used and column not in raw.columns]
+    if missing:
+        raise _lacking(missing, raw.columns, raw.where)
     x = np.zeros((len(rows.x), len(spec.columns)))
     for index, column in enumerate(spec.columns):
         if column in raw.columns:
             x[:, index] = rows.x[:, raw.columns.index(column)]
-    return RawRows(x, None, rows.origin, rows.lines, rows.unit)
+    return RawRows(x, rows.labels, rows.origin, rows.lines, rows.unit)
 
 
-def _expect_columns(header: list[str], spec: TableSpec, where: str) -> None:
-    used = _used_columns(spec)
-    missing = [column for column in spec.columns if column in used and column not in header]
-    if missing:
+def _lacking(missing: list[str], header: list[str], where: str) -> UserError:
+    return UserError(
+        "the table lacks columns that the run was trained on",
+        where=where,
+        expected=", ".join(missing[:10]),
+        found=", ".join(header[:10]),
+    )
+
+
+def _typed_row(text: str, columns: list[Column]) -> Cells:
+    """A row as it was typed: 5.1,3.5,1.4 or 5,1;3,5;1,4. A value with a comma in it stands in quotes."""
+    mark = next((mark for mark in ";\t" if mark in text), ",")
+    values = [text] if len(columns) == 1 else next(csv.reader([text], delimiter=mark, skipinitialspace=True), [])
+    names = [column.name for column in columns]
+    if len(values) != len(names):
+        few = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
         raise UserError(
-            "the table lacks columns that the run was trained on",
-            where=where,
-            expected=", ".join(missing[:10]),
-            found=", ".join(header[:10]),
+            "a row has the wrong number of values", where=text, expected=f"{len(names)}: {few}", found=len(values)
         )
-
-
-def _typed_row(text: str, spec: TableSpec) -> np.ndarray:
-    cells = with_decimal_points([text.split(";")])[0] if ";" in text else text.split(",")
-    columns = spec.columns
-    if len(cells) != len(columns):
-        few = ", ".join(columns[:8]) + (", ..." if len(columns) > 8 else "")
-        raise UserError(
-            "a row has the wrong number of values", where=text, expected=f"{len(columns)}: {few}", found=len(cells)
-        )
-    return _placed(Cells(columns, [cells], [1], "the row given"), spec).x
+    return Cells(names, [values], [1], "the row given", delimiter=mark)

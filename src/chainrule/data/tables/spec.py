@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from chainrule.data.spec import MAY_LACK, Spec
+from chainrule.data.tables.schema.column import Column
+from chainrule.data.tables.schema.number_format import NumberFormat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,9 @@ class TableSpec(Spec):
         missing: whether a missing value is filled in (`fill`), by the numbers in `fill`, or an error (`refuse`).
         dropped: features that are constant on the training split, with their value.
         target_scale: mean and std of the target of a regression on the training split.
+        schema: what the columns of a file mean (`chainrule.data.tables.schema.column`), the target among them, as JSON;
+            empty for arrays, and where an earlier version wrote the spec. `columns` are what those become: of a date several.
+        commonest: the class with most rows of the training split, of equals the first; runs of old have it not.
     """
 
     where: str
@@ -45,6 +51,8 @@ class TableSpec(Spec):
     dropped: dict[str, float] = field(default_factory=dict)
     standardized: bool = True
     target_scale: dict[str, float] | None = field(default=None, metadata=MAY_LACK)
+    schema: list[dict[str, Any]] = field(default_factory=list)
+    commonest: str | None = field(default=None, metadata=MAY_LACK)
 
     @property
     def class_names(self) -> list[str]:
@@ -55,6 +63,23 @@ class TableSpec(Spec):
     def __post_init__(self) -> None:
         if not self.features:  # records of old: a column was a feature
             object.__setattr__(self, "features", feature_names(self.columns, self.categories))
+
+
+def columns_of(spec: TableSpec) -> list[Column]:
+    """What the columns of a table mean to a run, those left out and the target among them."""
+    if spec.schema:
+        return [Column.from_json(column, spec.categories.get(column["name"], ())) for column in spec.schema]
+    return [
+        Column(name, "category", categories=tuple(spec.categories[name]))
+        if name in spec.categories
+        else Column(name, number=NumberFormat(""))
+        for name in [*spec.columns, *([spec.target] if spec.target else [])]
+    ]
+
+
+def input_columns(spec: TableSpec) -> list[Column]:
+    """Those that become the columns of x, in order."""
+    return [column for column in columns_of(spec) if column.outputs and column.name != spec.target]
 
 
 def feature_names(columns: Sequence[str], categories: Mapping[str, Sequence[str]]) -> list[str]:

@@ -6,14 +6,13 @@ So `data check`, training, `evaluate` and `predict` see the same table whatever 
 from __future__ import annotations
 
 import contextlib
-import io
 import itertools
 from collections.abc import Callable
 from pathlib import Path
 
 from chainrule.core.errors import UserError
 from chainrule.data.tables.arrow_tables import read_arrow, read_parquet
-from chainrule.data.tables.cells import Cells, open_bytes, split_sheet
+from chainrule.data.tables.cells import Cells, split_sheet
 from chainrule.data.tables.csv_files import read_csv
 from chainrule.data.tables.typed_files import read_jsonl, read_xlsx
 
@@ -33,49 +32,40 @@ def is_table_file(place: Path) -> bool:
     return table_ending(place) is not None and split_sheet(place)[0].is_file()
 
 
-def read_cells(place: Path) -> Cells:
+def read_cells(place: Path, encoding: str | None = None) -> Cells:
     """The table in a file: .csv, .tsv, .jsonl, .parquet or .xlsx, each gzipped or not; of a workbook one sheet.
+
+    Texts are in UTF-8, or what a byte-order mark says, or the `encoding`.
 
     Raises:
         UserError: the file cannot be read, has no line of column names, a nested value; the row is named.
     """
-    return READERS[table_ending(place) or ".csv"](place)
+    ending = table_ending(place) or ".csv"
+    return TEXTS[ending](place, encoding=encoding) if ending in TEXTS else READERS[ending](place)
 
 
-def read_head(place: Path) -> Cells:
+def read_head(place: Path, encoding: str | None = None) -> Cells:
     """Column names and the first rows: of a text that is not gzipped no more is read, of other forms all is.
 
     Raises:
         UserError: as `read_cells`.
     """
     ending = table_ending(place) or ".csv"
-    if ending not in TEXTS or place.suffix.lower() == ".gz" or not place.is_file():
-        return read_cells(place)
+    if ending not in SEPARATED or place.suffix.lower() == ".gz" or not place.is_file():
+        return read_cells(place, encoding)
     with place.open("rb") as stream:
         first = b"".join(itertools.islice(iter(lambda: stream.readline(HEAD_BYTES), b""), HEAD_LINES))
         whole = not stream.read(1)
     if not whole:
         with contextlib.suppress(UserError):  # cut within a quoted cell, or a letter
-            header, rows, lines = read_csv(place, io.BytesIO(first), TEXTS[ending])
-            return Cells(header, rows, lines, str(place), folder=place.parent)
-    return read_cells(place)
-
-
-def _read_text(place: Path, delimiter: str | None = None) -> Cells:
-    content = open_bytes(place) if place.suffix.lower() == ".gz" else None
-    header, rows, lines = read_csv(place, content, delimiter)
-    return Cells(header, rows, lines, str(place), folder=place.parent)
+            return read_csv(place, first, encoding)
+    return read_cells(place, encoding)
 
 
 HEAD_LINES, HEAD_BYTES = 51, 2**16  # of a text, where its first rows are enough; bytes of a line
-TEXTS: dict[str, str | None] = {".csv": None, ".data": None, ".tsv": "\t"}  # what separates their cells
-READERS: dict[str, Callable[[Path], Cells]] = {
-    ".csv": _read_text,
-    ".data": _read_text,
-    ".tsv": lambda place: _read_text(place, "\t"),
-    ".jsonl": read_jsonl,
-    ".ndjson": read_jsonl,
-    ".parquet": read_parquet,
-    ".arrow": read_arrow,
-    ".xlsx": read_xlsx,
+SEPARATED = (".csv", ".data", ".tsv")
+TEXTS: dict[str, Callable[..., Cells]] = {
+    **dict.fromkeys(SEPARATED, read_csv),
+    **dict.fromkeys((".jsonl", ".ndjson"), read_jsonl),
 }
+READERS: dict[str, Callable[..., Cells]] = {**TEXTS, ".parquet": read_parquet, ".arrow": read_arrow, ".xlsx": read_xlsx}

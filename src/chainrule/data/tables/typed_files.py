@@ -9,23 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.errors import UserError, missing_extra
+from chainrule.data.formats.encoding import decode
 from chainrule.data.tables.cells import Cells, cell_text, checked, open_bytes, split_sheet, unreadable
 
 _DAMAGED = "the file is damaged or cut short: copy or write it again"
 
 
-def read_jsonl(file: Path) -> Cells:
+def read_jsonl(file: Path, encoding: str | None = None) -> Cells:
     """One object a line; columns in the order of their first appearance, and a name that a line lacks has no value."""
     columns: dict[str, int] = {}
     found: list[dict[str, str]] = []
     lines = []
-    for number, line in enumerate(open_bytes(file).read().removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+    for number, line in enumerate(decode(open_bytes(file).read(), file, encoding).split("\n"), 1):
         if not line.strip():
             continue
         where = f"{file}, line {number}"
         try:
-            values = json.loads(line.decode("utf-8"))
-        except ValueError as error:  # also of what is not UTF-8
+            values = json.loads(line)
+        except ValueError as error:
             raise UserError(
                 "a line is no JSON",
                 where=where,

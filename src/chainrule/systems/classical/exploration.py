@@ -84,13 +84,13 @@ class TableExplorer:
 
     def predict(self, inputs: Iterable[str], out: Path | None) -> Iterator[dict[str, Any]]:
         """What the estimator says of each row: its group, its place on the axes, its density, its code."""
-        for part, x in asked_rows(inputs, self.data.spec):
+        for part, x in asked_rows(inputs, self.data.spec, self.run.data.options):
             with torch.inference_mode():
                 found = self._estimator.answers(x.to(self.dtype))
             yield from map(answer_to, part, found)
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
-        return {"model": (read_rows(inputs, self.data.spec)[1].to(self.run.device, self.dtype),)}
+        return {"model": (read_rows(inputs, self.data.spec, self.run.data.options)[1].to(self.run.device, self.dtype),)}
 
     def deployable(self) -> Deployable:
         return deployable_row_model(self.model, self.run, self.data.spec, self.dtype, self.output, {})

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from chainrule.core import atomic
 from chainrule.core.device import World
 from chainrule.core.errors import UserError
+from chainrule.core.seeds import in_64_bits
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
 from chainrule.data.inputs import answer_to
@@ -102,7 +103,7 @@ class MixtureDensity:
 
         def start(number: int) -> None:
             if not given:
-                generator = torch.Generator().manual_seed(run.seed * len(self.candidates) + number)
+                generator = torch.Generator().manual_seed(in_64_bits(run.seed * len(self.candidates) + number))
                 self.model.start(x, self.candidates[number], generator)
 
         def measure() -> dict[str, float]:
@@ -157,7 +158,7 @@ class MixtureDensity:
 
     def predict(self, inputs: Iterable[str], out: Path | None) -> Iterator[dict[str, Any]]:
         """The most probable component of each row, its responsibility, and the log-density of the row."""
-        for part, x in asked_rows(inputs, self.data.spec):
+        for part, x in asked_rows(inputs, self.data.spec, self.run.data.options):
             with torch.inference_mode():
                 log_density = self.model.log_prob(self._rows(x)).tolist()
                 best = self.model.responsibilities(self._rows(x)).max(1)

@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from chainrule.core.data.request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.shipped import shipped_folder
 from chainrule.data.dataset import Dataset, dataset_of
-from chainrule.data.images.decoding import UNREADABLE, decode, ignore_warnings
-from chainrule.data.images.packed import PackedImage, opened
+from chainrule.data.images.decoding import UNREADABLE, decode, ignore_warnings, open_image
+from chainrule.data.images.packed import PackedImage
 from chainrule.data.spec import MAY_LACK, Spec
 from chainrule.data.splits import fingerprint
 
@@ -86,7 +85,7 @@ def read_image(name: str | PackedImage, size: int) -> Tensor:
     """
     file = name if isinstance(name, PackedImage) else _file(name)
     try:
-        with ignore_warnings(), Image.open(opened(file)) as image:
+        with ignore_warnings(), open_image(file) as image:
             width, height = image.size
             turned = image.getexif().get(ORIENTATION, 1) >= 5
     except UNREADABLE:

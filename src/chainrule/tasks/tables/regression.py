@@ -102,11 +102,11 @@ class TableRegressor:
         """The number for each row, called as the target is."""
         target = self.data.spec.target
         word = target if target and target not in ("input", "label") else "value"
-        for part, x in asked_rows(inputs, self.data.spec):
+        for part, x in asked_rows(inputs, self.data.spec, self.run.data.options):
             yield from (answer_to(a, {word: round(v, 6)}) for a, v in zip(part, self.answers(x).tolist(), strict=True))
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
-        return {"model": (read_rows(inputs, self.data.spec)[1].to(self.run.device, self.dtype),)}
+        return {"model": (read_rows(inputs, self.data.spec, self.run.data.options)[1].to(self.run.device, self.dtype),)}
 
     def deployable(self) -> Deployable:
         return deployable_row_model(

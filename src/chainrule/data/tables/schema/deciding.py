@@ -1,0 +1,313 @@
+"""What the columns of a table mean, decided over all their cells on the training data, never cell by cell."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, get_args
+
+import numpy as np
+
+from chainrule.core.errors import UserError, unknown
+from chainrule.data.tables.cells import Cells
+from chainrule.data.tables.schema.column import MISSING, Column, Kind, is_missing_word
+from chainrule.data.tables.schema.dates import ORDERS, PARTS, date_forms, read_date
+from chainrule.data.tables.schema.number_format import Evidence, NumberFormat, evidence_of, plain_numbers
+
+MOST_CATEGORIES = 100  # of a column; more distinct texts are names or sentences, not categories
+NEARLY_ALL = 0.9  # of the cells: the others are faults
+FEW_ROWS = 20  # fewer tell no identifier
+_NAMELESS = re.compile(r"(?:Unnamed: \d+)?")  # as a file has it, and as pandas names it
+_DIFFERENT_NUMBERS = 20
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user says of the columns, from the settings of the reading."""
+
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    decimal: str | None = None
+    thousands: str | None = None
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], header: Sequence[str], where: str) -> Wishes:
+        """The wishes of a request; UserError where a column or a kind is not there."""
+        kinds: dict[str, str] = {}
+        words = (*get_args(Kind)[:-1], "ignore", *ORDERS)
+        for pair in options.get("kinds") or ():
+            name, _, kind = pair.rpartition(":")
+            if kind not in words:
+                raise unknown("there is no kind of column", kind, words, cure="kinds=NAME:KIND,NAME:KIND")
+            kinds[name] = kind
+        kinds |= dict.fromkeys(options.get("ignore") or (), "ignore")
+        kinds |= {options["index"]: "ignore"} if options.get("index") else {}
+        for name in kinds:
+            if name not in header:
+                raise UserError(
+                    f"the table has no column {name!r}", where=where, expected="one of " + ", ".join(header[:20])
+                )
+        space = {"space": " "}
+        thousands = options.get("thousands")
+        return cls(kinds, options.get("decimal"), space.get(thousands or "", thousands))
+
+    def changed(self, column: Column) -> Column:
+        """A column whose numbers are written otherwise in data that come later."""
+        if (self.decimal is None and self.thousands is None) or column.kind != "number":
+            return column
+        decimal = self.decimal or ("," if self.thousands == "." else column.number.decimal)
+        thousands = self.thousands or (column.number.thousands if column.number.thousands != decimal else "")
+        return replace(column, number=replace(column.number, decimal=decimal, thousands=thousands))
+
+
+def decide(
+    cells: Cells, wishes: Wishes, *, target: str | None = None, fill_faults: bool = False, encode: bool = True
+) -> list[Column]:
+    """What each column means, in the order of the table; the target is left as it is, a number where it is one.
+
+    Args:
+        cells: the training data.
+        wishes: what the user says of the columns.
+        target: the column of labels.
+        fill_faults: whether a stray cell in a column of numbers is taken for missing.
+        encode: whether words are categories; else they are faults.
+
+    Raises:
+        UserError: a column has stray cells, a mark that can be read in two ways, or cannot be learnt from.
+    """
+    found: list[Column] = []
+    for place, name in enumerate(cells.header):
+        wish = wishes.kinds.get(name)
+        if wish == "ignore":
+            found.append(Column(name, "ignored"))
+        elif name == target:
+            found.append(_target_column(cells, place, wishes))
+        else:
+            found.append(_nameless(cells, place) or _decide_column(cells, place, wishes, fill_faults, encode))
+    found = _with_one_mark(cells, found, wishes, target)
+    _refuse_useless(cells, found)
+    return found
+
+
+def decide_numbers(cells: Cells, place: int, wishes: Wishes) -> Column:
+    """A column that is to hold numbers, whatever its cells are: how they are written."""
+    name = cells.header[place]
+    texts = [text.strip() for text in cells.columns[place]]
+    given = [text for text in texts if text.lower() not in MISSING]
+    return Column(name, "number", _number_format(cells, place, evidence_of(Counter(given)), wishes))
+
+
+def _decide_column(cells: Cells, place: int, wishes: Wishes, fill_faults: bool, encode: bool) -> Column:
+    name, wish = cells.header[place], wishes.kinds.get(cells.header[place])
+    forced = wishes.decimal or wishes.thousands
+    if wish in (None, "number") and not forced and plain_numbers(cells.columns[place]) is not None:
+        return Column(name)
+    texts = [text.strip() for text in cells.columns[place]]
+    if wish in ("category", "date", *ORDERS) and not encode:
+        raise UserError(
+            "numbers alone can be learnt from here",
+            where=cells.origin,
+            found=f"kinds={name}:{wish}",
+            cure=f"ignore={name}",
+        )
+    if wish == "category":
+        return _category(name, texts, is_word=lambda text: text != "")
+    if wish in ("date", *ORDERS):
+        return _date(cells, place, texts, wish)
+    counts = Counter(text for text in texts if text.lower() not in MISSING)
+    present = sum(counts.values())
+    evidence = evidence_of(counts)
+    if wish != "number" and not _holds_numbers(counts, evidence, present):
+        forms = date_forms(counts) if present else {}
+        dated = sum(counts[text] for text in counts if forms and read_date(text, next(iter(forms))) is not None)
+        if dated >= NEARLY_ALL * present and encode:
+            return _date(cells, place, texts, None, fill_faults)
+        if encode:
+            return _category(name, texts)
+    column = Column(name, "number", _number_format(cells, place, evidence, wishes))
+    faults = np.flatnonzero(~np.isfinite(column.values(texts)[:, 0])).tolist()
+    faults = [row for row in faults if texts[row].lower() not in MISSING]
+    if faults and not fill_faults:
+        raise column.fault(cells, place, faults)
+    return replace(column, missing=tuple(sorted({texts[row] for row in faults})))
+
+
+def _holds_numbers(counts: Mapping[str, int], evidence: Evidence, present: int) -> bool:
+    """Whether a column is one of numbers: nearly all cells are, or most are and they are no codes of categories."""
+    if evidence.numbers >= NEARLY_ALL * present:
+        return True
+    if 2 * evidence.numbers < present:
+        return False
+    different = sum(evidence_of({text: 1}).numbers for text in counts)
+    fractions = sum(evidence.counts.get(shape, 0) for shape in ("point", "comma"))
+    return different > _DIFFERENT_NUMBERS or 2 * different > evidence.numbers or fractions > 0
+
+
+# -- numbers ----------------------------------------------------------------------------------------------------------
+
+
+def _number_format(cells: Cells, place: int, seen: Evidence, wishes: Wishes) -> NumberFormat:
+    """How the numbers of a column are written, by what its cells show beyond doubt, else by the separator of the file."""
+    where = f"{cells.origin}, column {cells.header[place]!r}"
+    if wishes.decimal or wishes.thousands:
+        decimal = wishes.decimal or ("," if wishes.thousands == "." else ".")
+        thousands = wishes.thousands or (seen.thousands or {".": ",", ",": "."}[decimal])
+        return NumberFormat(decimal, "" if thousands == decimal else thousands, seen.unit)
+    marks = seen.decimal
+    if len(marks) > 1 or (not marks and seen.has("point_or_groups") and seen.has("comma_or_groups")):
+        some = [cell for shape, cell in seen.first.items() if shape != "digits"]
+        rows = [next(r for r, text in enumerate(cells.columns[place]) if text.strip() == cell) for cell in some]
+        raise UserError(
+            "some numbers have a comma and others a point",
+            where=where,
+            expected="one mark for decimals, and another or none between thousands",
+            found=", ".join(
+                f"{cell} in {cells.unit} {cells.lines[row]}" for cell, row in zip(some[:3], rows[:3], strict=True)
+            ),
+            cure="write all of them with a point; decimal=, or decimal=. where one of the marks is between thousands",
+        )
+    if not marks and seen.has("comma_or_groups") and cells.delimiter != ",":
+        raise _ambiguous(cells, place, seen.first["comma_or_groups"])
+    decimal = marks or "."
+    grouped = {".": "comma_or_groups", ",": "point_or_groups"}[decimal]
+    return NumberFormat(
+        decimal, seen.thousands or ({".": ",", ",": "."}[decimal] if seen.has(grouped) else ""), seen.unit
+    )
+
+
+def _ambiguous(cells: Cells, place: int, cell: str) -> UserError:
+    row = next(r for r, text in enumerate(cells.columns[place]) if text.strip() == cell)
+    mark = "," if "," in cell else "."
+    return UserError(
+        f"a number can be read in two ways: is the {'comma' if mark == ',' else 'point'} a decimal mark, or between thousands?",
+        where=f"{cells.where(row)}, column {cells.header[place]!r}",
+        found=cell,
+        cure=f"decimal={mark}, or thousands={mark}",
+    )
+
+
+def _with_one_mark(cells: Cells, columns: list[Column], wishes: Wishes, target: str | None) -> list[Column]:
+    """The columns, where one of 1.234, 2.345 and such alone is read by the marks of the other columns.
+
+    Where others have decimal commas and none a decimal point, the point is between thousands; where some have points too,
+    it is not told.
+    """
+    commas = {column.name for column in columns if column.kind == "number" and column.number.decimal == ","}
+    if not commas or wishes.decimal or wishes.thousands:
+        return columns
+    seen: dict[int, Evidence] = {}
+    for place, column in enumerate(columns):
+        if column.kind == "number" and column.number == NumberFormat() and column.name != target:
+            seen[place] = evidence_of(Counter(text.strip() for text in cells.columns[place]))
+    points = any(evidence.decimal == "." for evidence in seen.values())
+    found = list(columns)
+    for place, evidence in seen.items():
+        if evidence.has("point_or_groups") and not evidence.decimal:
+            if points:
+                raise _ambiguous(cells, place, evidence.first["point_or_groups"])
+            found[place] = replace(columns[place], number=NumberFormat(",", "."))
+    return found
+
+
+def _target_column(cells: Cells, place: int, wishes: Wishes) -> Column:
+    """The target as numbers, where it may hold any: as classes it is text, and what is missing its reader tells."""
+    try:
+        return decide_numbers(cells, place, wishes)
+    except UserError:
+        return Column(cells.header[place])
+
+
+# -- words and dates --------------------------------------------------------------------------------------------------
+
+
+def _category(name: str, texts: Sequence[str], is_word: Any = None) -> Column:
+    word = is_word or (lambda text: not is_missing_word(text))
+    return Column(name, "category", categories=tuple(sorted(text for text in set(texts) if word(text))))
+
+
+def _date(cells: Cells, place: int, texts: Sequence[str], wish: str | None, fill_faults: bool = False) -> Column:
+    name = cells.header[place]
+    given = list(dict.fromkeys(text for text in texts if text.lower() not in MISSING))
+    forms = date_forms(given)
+    form = wish if wish in ORDERS else next(iter(forms), "ymd")
+    if wish not in ORDERS and "/" in "".join(given[:1]) and {"dmy", "mdy"} <= set(forms):
+        raise UserError(
+            "the order of day and month is not told by any date",
+            where=f"{cells.origin}, column {name!r}",
+            found=", ".join(given[:3]),
+            cure=f"kinds={name}:dmy, or kinds={name}:mdy",
+        )
+    whole = Column(name, "date", form=form, parts=("days",))
+    faults = np.flatnonzero(np.isnan(whole.values(texts)[:, 0])).tolist()
+    faults = [row for row in faults if texts[row].lower() not in MISSING]
+    if faults and not fill_faults:
+        raise whole.fault(cells, place, faults)
+    dates = [date for text in given if (date := read_date(text, form)) is not None]
+    has_day = form not in ("ym", "month y") and not (form == "年月日" and "日" not in given[0] and "号" not in given[0])
+    parts = [part for part in PARTS if (part != "weekday" or has_day) and len({getattr(d, part) for d in dates}) > 1]
+    missing = tuple(sorted({texts[row] for row in faults}))
+    return replace(whole, parts=tuple(parts) or ("days",), missing=missing)
+
+
+def _nameless(cells: Cells, place: int) -> Column | None:
+    """A column without a name is left out where it counts the rows, as a saved index does, or has no value at all."""
+    name = cells.header[place]
+    if not _NAMELESS.fullmatch(name):
+        return None
+    texts = [text.strip() for text in cells.columns[place]]
+    if not any(texts):
+        return Column(name, "ignored", why="it is empty")
+    if counts_rows(texts):
+        return Column(name, "ignored", why="it counts the rows")
+    if name:
+        return None
+    raise UserError(
+        "a column has no name",
+        where=f"{cells.origin}, column {place + 1}",
+        expected="a name, or row numbers, which are left out",
+        found=", ".join(texts[:3]),
+        cure="give it a name in the first line",
+    )
+
+
+def counts_rows(texts: Sequence[str]) -> bool:
+    """Whether a column is whole numbers, each one more than the last.
+
+    >>> counts_rows(["0", "1", "2"]), counts_rows(["1", "3"])
+    (True, False)
+    """
+    try:
+        numbers = np.array(list(map(int, texts)), dtype=np.int64)
+    except (ValueError, OverflowError):
+        return False
+    return len(numbers) > 1 and bool((np.diff(numbers) == 1).all())
+
+
+def _refuse_useless(cells: Cells, columns: Sequence[Column]) -> None:
+    """UserError where columns of words cannot be learnt from: names, sentences; all of them, with the one cure for all."""
+    told: dict[str, str] = {}
+    for column in columns:
+        if column.kind != "category":
+            continue
+        words, some = column.categories, ", ".join(word[:40] for word in column.categories[:3]) + ", ..."
+        long = sum(len(word) > 25 or word.count(" ") > 3 for word in words) > len(words) / 2
+        if len(words) > MOST_CATEGORIES:
+            what = "sentences" if long else "distinct texts"
+            told[column.name] = f"holds {len(words)} {what}, too many for categories: {some}"
+        elif FEW_ROWS <= len(cells.rows) == len(words):
+            told[column.name] = f"is different in every row: {some}"
+    if told:
+        first = next(iter(told))
+        raise UserError(
+            f"the column {first!r} {told[first].partition(':')[0]}"
+            if len(told) == 1
+            else f"{len(told)} columns can be no categories",
+            where=cells.origin,
+            expected=f"numbers, dates, or {MOST_CATEGORIES} categories at most",
+            found="; ".join(
+                f"{name!r} {what}" if len(told) > 1 else what.partition(": ")[2] for name, what in told.items()
+            ),
+            cure=f"ignore={','.join(told)} leaves {'it' if len(told) == 1 else 'them'} out; numbers with a unit: write bare "
+            "ones; texts are learnt from by bag-of-words, text=COLUMN",
+        )

@@ -1,0 +1,97 @@
+"""Columns that may tell a model what it is to find out: row numbers, identifiers, copies of the target, the order of the rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from chainrule.data.tables.cells import Cells
+from chainrule.data.tables.schema.column import Column
+
+_PLAIN = re.compile(r"(?:.*[_\s.-])?(?:id|ids|uid|uuid|guid|index|idx|nr|no|num|row|rownum|row[_ ]?number|key)\.?")
+_CHINESE = re.compile(r"(?:序号|编号|行号|学号)$")
+_ID_IN_A_WORD = re.compile(r".*[a-z](?:ID|Id)|[A-Z]+ID")
+FEW_ROWS = 10  # fewer say nothing
+MOST_CLASSES = 20  # of a target that may be one of classes, or a tenth of the rows
+
+
+def suspicious(cells: Cells, columns: Sequence[Column], values: np.ndarray, target: str | None) -> list[str]:
+    """What to say of the columns of a table, a line each.
+
+    Args:
+        cells: the training data.
+        columns: what the columns mean, the target among them.
+        values: the numbers (N, outputs) that the columns beside the target become.
+        target: the column of labels.
+    """
+    inputs = [column for column in columns if column.name != target and column.outputs]
+    lasts = np.cumsum([len(column.outputs) for column in inputs]) - 1  # of a date its days
+    found = [
+        f"column {column.name!r} {'counts the rows' if column.why == 'it counts the rows' else 'is empty'}: left out"
+        if column.name
+        else f"the nameless column {place + 1} counts the rows: left out"
+        for place, column in enumerate(columns)
+        if column.kind == "ignored" and column.why and (column.name or column.why == "it counts the rows")
+    ]
+    if len(cells.rows) < FEW_ROWS:
+        return found
+    labels = None if target is None else np.array([t.strip() for t in cells.columns[cells.header.index(target)]])
+    classes, numbers = (None, None) if labels is None else np.unique(labels, return_inverse=True)
+    few = classes is not None and 1 < len(classes) <= max(MOST_CLASSES, len(cells.rows) // 10)
+    sorted_by_class = few and numbers is not None and int((np.diff(numbers) != 0).sum()) == len(classes) - 1
+    for column, last in zip(inputs, lasts.tolist(), strict=True):
+        words = _told(column, values[:, last], numbers if few else None, labels, sorted_by_class)
+        if words:
+            found.append(f"column {column.name!r} {words}: ignore={column.name} leaves it out")
+    return found
+
+
+def _told(
+    column: Column, x: np.ndarray, numbers: np.ndarray | None, labels: np.ndarray | None, sorted_by_class: bool
+) -> str | None:
+    if numbers is not None and one_to_one(x, numbers):
+        return "has one value a class: it is the target by another name"
+    if labels is not None and numbers is None and _equal(x, labels):
+        return "is equal to the target"
+    steps = np.diff(x)
+    if bool((steps == 1).all()) and (is_identifier(column.name) or sorted_by_class):
+        by_class = ", and the table is sorted by class, so that it tells the class" if sorted_by_class else ""
+        return f"counts the rows{by_class}"
+    if sorted_by_class and (bool((steps > 0).all()) or (column.kind == "date" and bool((steps >= 0).all()))):
+        return "rises with the rows, and the table is sorted by class, so that it tells the class"
+    if column.kind == "number" and is_identifier(column.name) and len(np.unique(x)) == len(x):
+        return "is another number in every row, as an identifier is"
+    return None
+
+
+def is_identifier(name: str) -> bool:
+    """Whether a column is called as one that names rows.
+
+    >>> [is_identifier(name) for name in ("id", "PassengerId", "user_id", "Nr", "编号", "width", "humid", "paid")]
+    [True, True, True, True, True, False, False, False]
+    """
+    return bool(
+        _PLAIN.fullmatch(name.strip().lower()) or _ID_IN_A_WORD.fullmatch(name.strip()) or _CHINESE.search(name)
+    )
+
+
+def one_to_one(x: np.ndarray, numbers: np.ndarray) -> bool:
+    """Whether each class (N,) has one value (N,) of its own.
+
+    >>> one_to_one(np.array([5.0, 7.0, 5.0]), np.array([0, 1, 0])), one_to_one(np.array([5.0, 7.0, 6.0]), np.array([0, 1, 0]))
+    (True, False)
+    """
+    if not np.isfinite(x).all():
+        return False
+    first = np.full(int(numbers.max()) + 1, np.nan)
+    first[numbers[::-1]] = x[::-1]  # the first value of each class
+    return bool((first[numbers] == x).all()) and len(np.unique(first)) == len(first)
+
+
+def _equal(x: np.ndarray, labels: np.ndarray) -> bool:
+    try:
+        return bool(np.array_equal(x, labels.astype(np.float64)))
+    except ValueError:
+        return False
