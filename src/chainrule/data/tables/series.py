@@ -275,7 +275,7 @@ def _histories(text: str, spec: SeriesSpec, tell: bool = False) -> list[Asked[Te
     """The series that a word names: those of a file, or numbers. `tell` says where rows had to be put in order."""
     path = Path(text)
     if isinstance(text, InMemory):
-        values = text.value
+        asked = [Asked(str(text), torch.from_numpy(text.value))]
     elif table_ending(path):
         if not is_table_file(path):
             raise UserError("there is no such file", where=path, expected="a .csv, or numbers such as 1,2,3")
