@@ -283,7 +283,7 @@ def _histories(
     """The series that a word names: those of a file, or numbers. `tell` says where rows had to be put in order."""
     path = Path(text)
     if isinstance(text, InMemory):
-        asked = [Asked(text, torch.from_numpy(np.array(text.value, dtype=np.float64)))]
+        asked = [Asked(str(text), torch.from_numpy(np.array(text.value, dtype=np.float64)))]
     elif table_ending(path):
         if not is_table_file(path):
             raise UserError("there is no such file", where=path, expected="a .csv, or numbers such as 1,2,3")
