@@ -15,8 +15,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from chainrule.core.errors import UserError
 from chainrule.data.images.packed import ImageFile
+from chainrule.data.tables.schema.number_format import plain_numbers
 
 _SHEET = re.compile(r"(.*\.xlsx(?:\.gz)?)#(.+)", re.IGNORECASE)  # FILE.xlsx#SHEET names one sheet of a workbook
 
@@ -49,6 +52,16 @@ class Cells:
     def columns(self) -> list[tuple[str, ...]]:
         """The cells of each column."""
         return list(zip(*self.rows, strict=True)) if self.rows else [() for _ in self.header]
+
+    @cached_property
+    def _plain(self) -> dict[int, np.ndarray | None]:
+        return {}
+
+    def plain(self, place: int) -> np.ndarray | None:
+        """The numbers (N,) of the column at `place`, where Python reads every cell as one; else None. Read once."""
+        if place not in self._plain:
+            self._plain[place] = plain_numbers(self.columns[place])
+        return self._plain[place]
 
     def where(self, row: int) -> str:
         return f"{self.origin}, {self.unit} {self.lines[row]}"

@@ -20,6 +20,7 @@ from chainrule.data.layout import Layout, Place, joined, layout_of
 from chainrule.data.tables import plane
 from chainrule.data.tables.cells import Cells
 from chainrule.data.tables.csv_files import column_of
+from chainrule.data.tables.names import label_among
 from chainrule.data.tables.schema.column import Column, encode_columns
 from chainrule.data.tables.schema.deciding import Wishes, decide
 from chainrule.data.tables.schema.number_format import NumberFormat
@@ -64,7 +65,6 @@ class RawTable:
 
 
 Gaps = Literal["refuse", "count", "fill"]
-LABEL_NAMES = ("label", "标签", "类别", "目标")  # of a target that is not named
 
 
 def read_table(
@@ -80,7 +80,7 @@ def read_table(
 
     Args:
         place: a path, a known data set, a request with what the user says of the columns.
-        target: the column of labels, else one of `LABEL_NAMES`, else the last one if the task needs a target, else none.
+        target: the column of labels, else one that is called as labels are, else the last one if the task needs a target, else none.
         needs_target: whether the task needs one.
         encode: whether a column of text is one of categories, and dates become numbers; else text is an error.
         missing: whether a value may be missing, and is nan; with `fill` a stray cell among numbers is a missing one too.
@@ -216,8 +216,7 @@ def _target_of(header: list[str], target: str | None, needs_target: bool, origin
     if target is not None:
         column_of(target, header, origin)
     named = [name for name in header if name]
-    known = next((name for name in LABEL_NAMES if name in named), None)
-    label = target or known or (named[-1] if needs_target and named else None)
+    label = target or label_among(named) or (named[-1] if needs_target and named else None)
     if label is not None and len(named) == 1:
         raise UserError("the table has no column beside its target", where=origin, found=label)
     return label

@@ -10,9 +10,9 @@ from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import Source
 from chainrule.data.given.source import GivenSource
 from chainrule.data.layout import Layout, Place, joined, layout_of, subfolders
+from chainrule.data.tables.names import label_among, text_column
 from chainrule.data.text.characters import read_file
 
-TEXT_COLUMN = "text"
 _SST5 = ("very negative", "negative", "neutral", "positive", "very positive")
 # Topics of Python's reference manual with enough paragraphs of their own.
 _TOPICS = (
@@ -132,8 +132,9 @@ def _class_folders(folder: Path) -> RawTexts:
 def _csv_sentences(layout: Layout, target: str | None) -> RawSentences:
     splits, label = {}, ""
     for name, cells in layout.tables.items():
-        label = _label_column(cells.header, target, cells.origin)
-        text, of = cells.header.index(TEXT_COLUMN), cells.header.index(label)
+        column = text_column(cells, layout.options.get("text"))
+        label = _label_column(cells.header, column, target, cells.origin)
+        text, of = cells.header.index(column), cells.header.index(label)
         splits[name] = RawTexts()
         for index, row in enumerate(cells.rows):
             place = cells.where(index)
@@ -143,16 +144,8 @@ def _csv_sentences(layout: Layout, target: str | None) -> RawSentences:
     return RawSentences(splits, str(layout), label)
 
 
-def _label_column(header: list[str], target: str | None, origin: str) -> str:
-    if TEXT_COLUMN not in header:
-        raise UserError(
-            "the table has no column of texts",
-            where=origin,
-            expected="a column named text",
-            found=", ".join(header[:10]),
-            cure="rename the column that holds the texts to: text",
-        )
-    others = [name for name in header if name != TEXT_COLUMN]
+def _label_column(header: list[str], text: str, target: str | None, origin: str) -> str:
+    others = [name for name in header if name and name != text]
     if target is not None and target not in others:
         raise UserError(
             f"the table has no column {target!r} of labels",
@@ -161,8 +154,8 @@ def _label_column(header: list[str], target: str | None, origin: str) -> str:
             cure="--target COLUMN",
         )
     if not others:
-        raise UserError("the table has no column of labels beside its texts", where=origin, found=TEXT_COLUMN)
-    return target or ("label" if "label" in others else others[-1])
+        raise UserError("the table has no column of labels beside its texts", where=origin, found=text)
+    return target or label_among(others) or others[-1]
 
 
 # -- known sets -------------------------------------------------------------------------------------------------

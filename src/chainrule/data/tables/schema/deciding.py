@@ -14,7 +14,7 @@ from chainrule.core.errors import UserError, unknown
 from chainrule.data.tables.cells import Cells
 from chainrule.data.tables.schema.column import MISSING, Column, Kind, is_missing_word
 from chainrule.data.tables.schema.dates import ORDERS, PARTS, date_forms, read_date
-from chainrule.data.tables.schema.number_format import Evidence, NumberFormat, evidence_of, plain_numbers
+from chainrule.data.tables.schema.number_format import Evidence, NumberFormat, evidence_of
 
 MOST_CATEGORIES = 100  # of a column; more distinct texts are names or sentences, not categories
 NEARLY_ALL = 0.9  # of the cells: the others are faults
@@ -101,7 +101,7 @@ def decide_numbers(cells: Cells, place: int, wishes: Wishes) -> Column:
 def _decide_column(cells: Cells, place: int, wishes: Wishes, fill_faults: bool, encode: bool) -> Column:
     name, wish = cells.header[place], wishes.kinds.get(cells.header[place])
     forced = wishes.decimal or wishes.thousands
-    if wish in (None, "number") and not forced and plain_numbers(cells.columns[place]) is not None:
+    if wish in (None, "number") and not forced and cells.plain(place) is not None:
         return Column(name)
     texts = [text.strip() for text in cells.columns[place]]
     if wish in ("category", "date", *ORDERS) and not encode:
