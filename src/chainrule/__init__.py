@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from chainrule.core import former_names
 from chainrule.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ __all__ = [
     "resume",
     "train",
 ]
+
+former_names.install()
 
 
 def __getattr__(name: str) -> Any:

@@ -25,10 +25,12 @@ __all__ = [
     "published_weights",
     "read_description",
     "recognise",
+    "solver_rows",
     "weights_named",
 ]
 
 PUBLISHERS = ("torchvision",)
+__path__: list[str] = []  # nothing lies below, but what once did is found (core/former_names.py)
 
 
 def image_networks() -> dict[str, Card]:
@@ -115,6 +117,13 @@ def description_rows(net: Any) -> list[tuple[str, ...]]:
     from chainrule.interop.caffe.description.listing import layer_rows
 
     return layer_rows(net)
+
+
+def solver_rows(file: str) -> tuple[list[tuple[str, str]], tuple[str, ...]] | None:
+    """The settings of a solver of Caffe's; None of a net description: `chainrule.interop.caffe.description.listing.solver_rows`."""
+    from chainrule.interop.caffe.description import listing
+
+    return listing.solver_rows(file)
 
 
 def example_of_description(file: str, words: Sequence[str] = ()) -> tuple[Any, tuple[Any, ...], list[str]]:

@@ -17,11 +17,12 @@ from chainrule.core.device import join_world
 from chainrule.core.errors import UserError
 from chainrule.nn.fitted import Estimator, Fitted
 from chainrule.systems.classical.discriminant import LinearDiscriminant
+from chainrule.systems.classical.k_means import KMeans
 from chainrule.systems.classical.naive_bayes import BernoulliNaiveBayes, GaussianNaiveBayes, MultinomialNaiveBayes
 from chainrule.systems.classical.neighbours import NearestNeighbours
 from chainrule.systems.classical.pca import PCA
 from chainrule.systems.linear.logistic import LogisticRegression, SoftmaxRegression
-from chainrule.systems.linear.regression import LinearRegression, Ridge
+from chainrule.systems.linear.regression import Lasso, LinearRegression, Ridge
 from tests.run.together import can_fork, together
 
 pytestmark = can_fork
@@ -29,7 +30,7 @@ pytestmark = can_fork
 N, D = 50, 4
 
 
-def tables() -> dict[str, tuple[Any, NDArray[Any]]]:
+def tables() -> dict[str, tuple[Any, NDArray[Any] | None]]:
     """Rows and targets, sorted by class, so that no process sees all classes."""
     random = np.random.default_rng(0)
     y = np.sort(random.integers(0, 3, N))
@@ -44,6 +45,7 @@ def tables() -> dict[str, tuple[Any, NDArray[Any]]]:
         "sparse": (csr_matrix(counts), y),
         "numbers": (x, x @ random.normal(size=D) + random.normal(size=N)),
         "wide": (random.normal(size=(5, 8)), random.normal(size=5)),
+        "one row": (np.array([[0.0, 1.0], [4.0, 5.0]]), None),  # a process has none
     }
 
 
@@ -67,11 +69,17 @@ CASES: list[tuple[Estimator, str]] = [
     (LogisticRegression(solver="newton"), "classes"),
     (SoftmaxRegression(solver="gradient", tol=0.05), "counts"),
     (LogisticRegression(), "sparse"),
+    (Lasso(alpha=0.1, tol=1e-9), "numbers"),
+    (Lasso(alpha=0.01, tol=1e-9), "wide"),
+    (KMeans(n_clusters=3), "numbers"),
+    (KMeans(n_clusters=15, n_init=2), "numbers"),  # centres in groups
+    (KMeans(n_clusters=3, init=np.full((3, D), 5.0) * [[1], [99], [999]]), "numbers"),  # two begin without rows
+    (KMeans(n_clusters=2), "one row"),
 ]
 
 
 def fitted(estimator: Estimator) -> dict[str, Any]:
-    return {k: v for k, v in vars(estimator).items() if k.endswith("_") and k not in ("objective_path_",)}
+    return {k: v for k, v in vars(estimator).items() if k.endswith("_") and k not in ("objective_path_", "measured_")}
 
 
 def test_three_processes_fit_what_one_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

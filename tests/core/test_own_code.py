@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -63,6 +64,51 @@ def test_a_file_runs_with_its_neighbours(file: Path) -> None:
     assert load(other / "net.py", "four")[0] == 40 and load(file, "four")[0] == 4
 
 
+LATE = """\
+def tried():
+    from blocks import double
+    import importlib
+    return double(importlib.import_module("parts.inner").three)
+"""
+
+
+def test_an_import_in_a_function_finds_its_neighbours_too(file: Path) -> None:
+    file.write_text(LATE)
+    (file.parent / "parts").mkdir()
+    (file.parent / "parts" / "__init__.py").write_text("")
+    (file.parent / "parts" / "inner.py").write_text("from blocks import double\nthree = double(1) + 1\n")
+    path = sys.path.copy()
+    tried, _ = load(file, "tried")
+    assert tried() == 6 and sys.path == path
+    with pytest.raises(ModuleNotFoundError):  # nobody else finds them
+        exec("import parts_of_nobody")
+    for name in [n for n in sys.modules if n.partition(".")[0] in ("blocks", "parts")]:
+        del sys.modules[name]
+    with pytest.raises(ModuleNotFoundError):
+        import blocks  # noqa: F401
+
+
+def test_a_file_in_a_package_imports_relatively(tmp_path: Path) -> None:
+    package = tmp_path / "mine" / "nets"
+    package.mkdir(parents=True)
+    for part in ("mine", "mine/nets"):
+        (tmp_path / part / "__init__.py").write_text("")
+    (tmp_path / "mine" / "base.py").write_text("two = 2\n")
+    (package / "blocks.py").write_text("from ..base import two\ndef double(x):\n    return two * x\n")
+    (package / "net.py").write_text("from .blocks import double\nfrom mine.base import two\nfour = double(two)\n")
+    four, held = load(package / "net.py", "four")
+    assert four == 4 and {"../base.py", "blocks.py"} <= held.imports.keys() and held.changed() == []
+    (tmp_path / "mine" / "base.py").write_text("two = 3\n")
+    assert held.changed() == [str(package / "../base.py")] and load(package / "net.py", "four")[0] == 9
+
+
+def test_a_module_of_another_project_steps_aside(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = ModuleType("blocks")
+    other.__file__ = str(tmp_path.parent / "another" / "blocks.py")
+    monkeypatch.setitem(sys.modules, "blocks", other)
+    assert load(file, "four")[0] == 4 and sys.modules["blocks"] is other
+
+
 def test_a_neighbour_that_changed_is_read_anew_and_seen(file: Path) -> None:
     _, held = load(file, "four")
     (file.parent / "blocks.py").write_text("def double(x):\n    return 3 * x\n")
@@ -77,7 +123,8 @@ def test_a_neighbour_that_changed_is_read_anew_and_seen(file: Path) -> None:
         ("import torchh\n", "x", r"ModuleNotFoundError: No module named 'torchh'[\s\S]*line 1: import torchh"),
         ("def f():\n    raise KeyError('k')\n\nf()\n", "f", r"KeyError: 'k'[\s\S]*line 2, in f: raise KeyError"),
         ("raise SystemExit(3)\n", "x", "SystemExit: 3"),
-        ("from .blocks import double\n", "x", "ImportError"),
+        ("from .blocks import double\n", "x", r"ImportError[\s\S]*an __init__.py"),
+        ("import torchh\n", "x", r"torchh.py beside net.py"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_told_by_its_line(content: str, name: str, says: str, file: Path) -> None:

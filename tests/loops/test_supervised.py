@@ -191,6 +191,34 @@ def test_stopped_at_every_step_and_resumed(kind: str, tmp_path: Path, monkeypatc
     assert any(not torch.equal(last[name], value) for name, value in KINDS[kind](World())[0].state_dict().items())
 
 
+@pytest.mark.parametrize("bound", [1e-3, None])
+def test_clip_norm_bounds_the_step(bound: float | None, tmp_path: Path) -> None:
+    """At a rate of 1 a step of plain descent is the gradient: as long as the bound, or as it is."""
+    _, loader, objective = graphs(World())
+    line, whole = nn.Linear(3, 1), next(loader.epoch(0))
+    loss = objective(whole, line)
+    gradient = torch.autograd.grad(loss, list(line.parameters()))
+    before = nn.utils.parameters_to_vector(line.parameters()).detach().clone()
+    run = toy.new(tmp_path / "run")
+    with run.active():
+        fit(
+            run,
+            modules={"line": line},
+            objective=lambda batch: objective(whole, line),
+            optimizer=torch.optim.SGD(line.parameters(), 1.0),
+            schedule=toy.EachStep(),  # type: ignore[arg-type]
+            train=BatchLoader(Shuffled(4, 4, seed=0), lambda index, count, processes: whole),
+            epochs=1,
+            validate=dict,
+            choose_by=None,
+            clip_norm=bound,
+        )
+    step = before - nn.utils.parameters_to_vector(line.parameters()).detach()
+    full = nn.utils.parameters_to_vector(gradient)
+    assert float(full.norm()) > 0.01
+    torch.testing.assert_close(step, full if bound is None else full / full.norm() * bound, rtol=2e-3, atol=1e-7)
+
+
 @pytest.mark.parametrize(("kind", "field", "number"), [("scenes", "boxes", 5), ("graphs", "nodes", 3)])
 def test_a_bad_sample_is_named(
     kind: str, field: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -113,13 +113,32 @@ def test_bilinear_enlarges_as_torch_does(factor: int, grouped: bool) -> None:
 
 
 def test_bilinear_as_caffe_counts_it() -> None:
-    """Element by element, (1 - |x/f - c|)(1 - |y/f - c|), for even and odd fields."""
-    for size in (1, 2, 3, 4, 5, 8):
-        f = math.ceil(size / 2)
-        c = (2 * f - 1 - f % 2) / (2.0 * f)
-        expected = [[(1 - abs(x / f - c)) * (1 - abs(y / f - c)) for x in range(size)] for y in range(size)]
+    """The middle row of each field by hand: f = ceil(k / 2), c = (k - 1) / (2f), 1 - |x/f - c|."""
+    lines = {
+        1: [1],
+        2: [1 / 2, 1 / 2],
+        3: [1 / 2, 1, 1 / 2],
+        4: [1 / 4, 3 / 4, 3 / 4, 1 / 4],
+        5: [1 / 3, 2 / 3, 1, 2 / 3, 1 / 3],
+        6: [1 / 6, 3 / 6, 5 / 6, 5 / 6, 3 / 6, 1 / 6],
+        7: [1 / 4, 2 / 4, 3 / 4, 1, 3 / 4, 2 / 4, 1 / 4],
+        8: [1 / 8, 3 / 8, 5 / 8, 7 / 8, 7 / 8, 5 / 8, 3 / 8, 1 / 8],
+    }
+    for size, line in lines.items():
+        expected = [[a * b for a in line] for b in line]
         w = init.bilinear(weight(2, 1, size, size))
         torch.testing.assert_close(w, torch.tensor(expected, dtype=torch.float64).expand(2, 1, size, size))
+
+
+@pytest.mark.parametrize("size", range(1, 13))
+def test_bilinear_keeps_a_ramp(size: int) -> None:
+    """With stride f output o lies at (o - (k - 1) / 2) / f of the input, where x(n) = n is that again."""
+    stride = math.ceil(size / 2)
+    ramp = torch.arange(8.0, dtype=torch.float64)[:, None].expand(1, 1, 8, 8)
+    enlarged = nn.functional.conv_transpose2d(ramp, init.bilinear(weight(1, 1, size, size)), stride=stride)[0, 0]
+    inner = torch.arange(size, len(enlarged) - size)
+    expected = ((inner.double() - (size - 1) / 2) / stride)[:, None].expand(-1, len(inner))
+    torch.testing.assert_close(enlarged[inner[:, None], inner], expected, rtol=0, atol=1e-12)
 
 
 # -- signals through layers -----------------------------------------------------------------------------------------------

@@ -12,9 +12,11 @@ from chainrule.core.data.words import request_of
 from chainrule.core.errors import UserError
 from chainrule.core.own_code.given import divided
 from chainrule.core.recipe import Recipe
+from chainrule.core.seeds import check_seed
 from chainrule.core.settings import bind_to
 from chainrule.core.task import Generates, Predicts
 from chainrule.core.verbs import bind_options, later_options
+from chainrule.data.catalog.sources import same_place
 from chainrule.data.given.reading import as_source
 from chainrule.data.given.source import Given
 from chainrule.data.kinds.recognition import expect_kind
@@ -23,6 +25,8 @@ from chainrule.reporting.answers import answer_file, is_answer_file
 from chainrule.run.display.progress import counted
 from chainrule.run.folder.record import recipe_of_run
 from chainrule.run.run import Run
+
+MOST_SAMPLES = 10_000  # that one call of `generate` makes: all of them are in memory
 
 
 def evaluate(folder: str | Path, *, data: Any = None, device: str = "auto", **options: Any) -> dict[str, float]:
@@ -76,8 +80,7 @@ def _is_own(data: str | Mapping[str, str], own: DataRequest) -> bool:
     named = {"": data} if isinstance(data, str) else data
     if named.keys() != own.sources.keys():
         return False
-    pairs = ((place, own.sources[role]) for role, place in named.items())
-    return all(a == b or (Path(a).exists() and Path(b).exists() and Path(a).samefile(b)) for a, b in pairs)
+    return all(same_place(place, own.sources[role]) for role, place in named.items())
 
 
 def predict(
@@ -165,7 +168,9 @@ def generate(
     run = Run.load(folder, device)
     task = run.open_task()
     assert isinstance(task, Generates)
-    if count < 1:
-        raise UserError("the number of samples is out of range", expected="1 or more", found=count)
+    if not 1 <= count <= MOST_SAMPLES:
+        raise UserError("the number of samples is out of range", expected=f"1 to {MOST_SAMPLES:,}", found=count)
+    if seed is not None:
+        check_seed(seed)
     torch.manual_seed(run.seed if seed is None else seed)
     return task.generate(count, Path(out) if out else run.folder / "samples", **bound)

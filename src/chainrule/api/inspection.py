@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from chainrule.api.summary import model_name
+from chainrule.core.card import Card
 from chainrule.core.discovery import all_recipes, get_recipe
 from chainrule.core.errors import UserError
 from chainrule.core.own_code.given import OwnWords, is_own
@@ -28,13 +29,13 @@ def explain(
     """Looks inside a run, a recipe, or a computation: one HTML file that works offline.
 
     Of a run or a recipe it shows layers, shapes, parameters and cost, of a run also values, gradients and a diagnosis; of
-    a net description of Caffe's (`FILE.prototxt`) what it shows of a recipe.
+    a network (`resnet18`) and of a net description of Caffe's (`FILE.prototxt`) what it shows of a recipe.
     Of a formula or a function it shows the computational graph with every value and gradient (`explain_text` gives the
     same as an object).
 
     Args:
-        what: a run folder; a recipe's name, whose model is then built anew with its defaults; a formula such as
-            `(x+y)*(y-z)`; or `FILE.py:NAME`, a function or module of the user's own.
+        what: a run folder; the name of a recipe or a network, which is then built anew with its defaults; a formula such
+            as `(x+y)*(y-z)`; or `FILE.py:NAME`, a function or module of the user's own.
         inputs: for a run, at most one: what the activations and gradients are shown for. For a formula or a function
             its values, `x=1 y=[1,2] z=randn(2,3)`. For a net description sizes of its inputs, `data=3,224,224`.
         target: of an image classifier with an input, the class that is asked about, by name or number; the answer's if none.
@@ -42,7 +43,7 @@ def explain(
         device: where a run's networks run.
         own: for a run with code of the user's own.
     """
-    from chainrule.introspection.explain import explain_module, explain_recipe, explain_run
+    from chainrule.introspection.explain import explain_module, explain_network, explain_recipe, explain_run
     from chainrule.models import example_of_description, get_card
 
     path, name, place = Path(what), str(what), Path(out) if out else None
@@ -64,15 +65,30 @@ def explain(
         return explain_run(run, card, given, place, target)
     if name not in all_recipes() and ("/" in name or "\\" in name):
         raise UserError("there is no such run folder", where=name, expected="a run folder, or the name of a recipe")
-    recipe = get_recipe(name)
-    _expect_a_network(recipe)
+    network = _network_named(name) if name not in all_recipes() else None
+    if network is None:
+        recipe = get_recipe(name)
+        _expect_a_network(recipe)
     if given:
+        setting = "" if network is None else "image-classifier network="
         raise UserError(
-            "a recipe has learnt nothing yet that an input could show",
+            f"a {'recipe' if network is None else 'network'} has learnt nothing yet that an input could show",
             found=given[0],
-            cure=f"chainrule train {name}, then: chainrule explain RUN {given[0]}",
+            cure=f"chainrule train {setting}{name}, then: chainrule explain RUN {given[0]}",
         )
+    if network is not None:
+        return explain_network(network, place)
     return explain_recipe(recipe, get_card(recipe.model) if recipe.model else None, place)
+
+
+def _network_named(name: str) -> Card | None:
+    """The card of a network, None where there is none of that name."""
+    from chainrule.models import get_card
+
+    try:
+        return get_card(name)
+    except UserError:
+        return None
 
 
 def _expect_a_network(recipe: Recipe) -> None:

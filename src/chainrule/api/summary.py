@@ -20,6 +20,19 @@ def count_parameters(run: Run) -> int:
     return trainable or sum(m.num_parameters for m in modules if isinstance(m, HasNumParameters))
 
 
+def ended_in_words(run: Run) -> list[str]:
+    """Which epoch was kept, and whether training stopped early, in one line; none for what has no epochs."""
+    ending, best = run.ending, run.best
+    if not ending:
+        return []
+    kept, made, asked = ending["kept_epoch"], ending["epochs"], ending["of_epochs"]
+    why = f", for its {best['metric']} {best['value']:.4g}" if best else ", the last: nothing was held out to choose by"
+    early = (
+        f"stopped early, after epoch {made} of {asked}" if ending["stopped_early"] else f"all {made} epochs were made"
+    )
+    return [f"kept epoch {kept}{why}; {early}"]
+
+
 def summary(run: Run, metrics: dict[str, float] | None = None) -> dict[str, Any]:
     """The object that `--json` prints."""
     result = run.result() or {}

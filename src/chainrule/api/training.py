@@ -6,16 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Unpack
 
-from chainrule.api.summary import count_parameters, model_name
-from chainrule.core.data.words import request_of, shares_as_settings
+from chainrule.api.summary import count_parameters, ended_in_words, model_name
+from chainrule.core.data.words import expect_filled, request_of, shares_as_settings
 from chainrule.core.device import leave_world
 from chainrule.core.discovery import get_recipe, reading_options
 from chainrule.core.errors import UserError
 from chainrule.core.own_code.given import OwnWords, separated
 from chainrule.core.own_code.loading import told_by_line
+from chainrule.core.seeds import check_seed
 from chainrule.core.settings import bind, bind_to, parameters
 from chainrule.core.task import HasPretrained
 from chainrule.data.catalog.published_weights import find_weights
+from chainrule.data.catalog.sources import expect_one_meaning, located
 from chainrule.data.given.reading import as_source
 from chainrule.data.given.source import Given
 from chainrule.data.kinds.recognition import expect_kind
@@ -77,10 +79,12 @@ def train(
     values = bind_to(settings, known, owner=f"the recipe {recipe}") | words
     options = {name: value for name in reading if (value := values.pop(name)) is not None and name in settings}
     common = {name: values.pop(name) for name in bind({}, run_settings, owner="")}
-    if seed < 0:
-        raise UserError("the seed is out of range", expected="a whole number, 0 or more", found=seed)
+    check_seed(seed)
     source = as_source(data)
+    expect_filled(target=target, val=val, test=test, out=out, weights=weights)
+    expect_one_meaning(*(name for name in (val, test) if isinstance(name, str)))
     request = request_of(source or found.data, target=target, val=val, test=test, seed=seed, options=options)
+    request = located(request)
     request.expect_training()
     expect_kind(request, found)
     folder = earlier_attempt(new_record(found, values, common, seed, request, weights), out, device)
@@ -153,6 +157,8 @@ def _train(run: Run, resume: bool = False) -> Run:
             run.progress.line(_opening(run))
             task.train(run)
             run.checkpoint()
+            for words in ended_in_words(run):
+                run.progress.line(words)
             run.open_task()
             run.finish(_result(run, task.evaluate()), report=lambda: _report(run))
     except UserError:
@@ -194,6 +200,7 @@ def _result(run: Run, metrics: dict[str, float]) -> dict[str, Any]:
         "metrics": metrics,
         "protocol": run.task.protocol(),
         "chosen": run.chosen,
+        **{key: value for key, value in run.ending.items() if key in ("kept_epoch", "stopped_early")},
         "steps": run.step,
         "seconds": round(run.seconds, 3),
         "parameters": count_parameters(run),

@@ -13,6 +13,7 @@ from chainrule.cli.output import print_metrics
 from chainrule.cli.run_options import RunCommand, complete_options
 from chainrule.cli.shared_options import AS_JSON, CODE, DEVICE, OUT
 from chainrule.core.data.words import parse_sources
+from chainrule.core.seeds import LARGEST
 from chainrule.core.settings import bind_to, parse_pairs
 from chainrule.core.verbs import later_options
 from chainrule.run.folder.record import recipe_of_run
@@ -93,7 +94,7 @@ def predict(
 @cli.command(cls=RunCommand)
 @click.argument("run", type=click.Path(), shell_complete=complete_options)
 @click.option("-n", "count", type=click.IntRange(1), default=1, show_default=True, help="How many samples.")
-@click.option("--seed", type=click.IntRange(0), help="The run's own by default.")
+@click.option("--seed", type=click.IntRange(0, LARGEST), help="The run's own by default.")
 @OUT
 @DEVICE
 @AS_JSON

@@ -44,8 +44,9 @@ def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
     """A recipe's card: source, deviations, layers and shapes, parameters, target, settings, the command.
 
     Or the card of a network. Or a topic, `activations`, `policies` or `networks`: a table of all of them; of the first
-    two with --out their images. Or the layers of a net description of Caffe's, FILE.prototxt; data=3,224,224 says
-    the sizes of an input that it leaves to the data.
+    two with --out their images. Or the layers of a net description of Caffe's, FILE.prototxt, or a solver and those of
+    its network; data=3,224,224 says the sizes of an input that it leaves to the data, phase=TRAIN, stage=deploy and
+    level=1 which layers are there.
     """
     from chainrule.core.discovery import all_recipes
     from chainrule.core.errors import UserError
@@ -121,11 +122,23 @@ def _show_network(name: str) -> None:
 
 def _show_description(file: str, words: Sequence[str], out: str | None) -> None:
     from chainrule.core.errors import UserError
-    from chainrule.models import description_rows, read_description
+    from chainrule.models import description_rows, read_description, solver_rows
 
     if out is not None:
         raise UserError("--out is for topics", found=f"the description {file}", cure=f"chainrule explain {file}")
-    net, notes = read_description(file, words, empty=True)
+    solver = solver_rows(file)
+    if solver is not None:
+        rows, notes_of_solver = solver
+        click.echo(f"{file} is a solver\n")
+        print_table(rows)
+        click.echo("".join(f"\n{note}" for note in notes_of_solver))
+    try:
+        net, notes = read_description(file, words, empty=True)
+    except UserError as error:
+        if solver is None or words:
+            raise
+        click.echo(f"the network of this solver cannot be shown: {error}", err=True)
+        return
     click.echo(f"{net.name or file}, phase {net.phase}")
     for note in notes:
         click.echo(note)

@@ -10,10 +10,11 @@ import click
 
 from chainrule.cli.group import cli
 from chainrule.cli.shared_options import AS_JSON, CODE, DEVICE, OUT
+from chainrule.cli.words import InputsCommand
 
 
-@cli.command(context_settings={"ignore_unknown_options": True})  # a formula may begin with a minus
-@click.argument("what", metavar="RUN|RECIPE|FORMULA|FILE.prototxt")
+@cli.command(cls=InputsCommand)
+@click.argument("what", metavar="RUN|RECIPE|NETWORK|FORMULA|FILE.prototxt")
 @click.argument("inputs", nargs=-1, metavar="[INPUT | NAME=VALUE ...]")
 @click.option("--class", "target", help="Of an image classifier: the class to ask about, not the one it answers.")
 @OUT
@@ -22,7 +23,7 @@ from chainrule.cli.shared_options import AS_JSON, CODE, DEVICE, OUT
 def explain(
     what: str, inputs: Sequence[str], target: str | None, out: str | None, device: str, code: tuple[str, ...]
 ) -> None:
-    """Look inside a run, a recipe, a net description, a formula or a function of your own; one HTML file.
+    """Look inside a run, a recipe, a network, a net description, a formula or a function of your own; one HTML file.
 
     A formula, "(x+y)*(y-z)" x=-1 y=3 z=2, or a function or module, FILE.py:NAME x=1 y=[1,2] z=randn(2,3), is shown as a
     computational graph with every value and gradient, here as text and in the file to step through. Beside a net

@@ -13,6 +13,7 @@ from chainrule.cli.group import cli
 from chainrule.cli.output import print_metrics
 from chainrule.cli.shared_options import AS_JSON, CODE, DEVICE
 from chainrule.core.data.words import parse_sources
+from chainrule.core.seeds import LARGEST
 from chainrule.core.settings import parse_pairs
 
 
@@ -32,7 +33,9 @@ from chainrule.core.settings import parse_pairs
 @click.option("--val", help="What validates: a share to hold out, or a path of its own.")
 @click.option("--test", help="What measures: a share to hold out, or a path of its own.")
 @click.option("--out", type=click.Path(), help="The run folder, new or empty; runs/RECIPE-N by default.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides every random draw.")
+@click.option(
+    "--seed", type=click.IntRange(0, LARGEST), default=0, show_default=True, help="Decides every random draw."
+)
 @DEVICE
 @click.option(
     "--weights",

@@ -39,6 +39,19 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def check_threads(count: int) -> None:
+    """UserError for more threads than help on any account: so many would stall the machine, or could not be started."""
+    processors = os.cpu_count() or 1
+    most = max(16, 4 * processors)
+    if count > most:
+        raise UserError(
+            "the setting threads is out of range",
+            expected=f"{most} at most: this machine has {processors} processor{'s' if processors > 1 else ''}",
+            found=f"threads={count}",
+            cure="threads=0, as PyTorch chooses",
+        )
+
+
 @dataclass(frozen=True)
 class World:
     """The processes that train together; one, of rank 0, unless torchrun started more."""
@@ -203,6 +216,14 @@ def hardware(device: torch.device) -> str:
         model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), model)
     count = torch.get_num_threads()
     return f"{model}, {count} thread{'s' if count > 1 else ''}"
+
+
+def cpu_capability() -> str:
+    """The widest vector instructions that PyTorch's kernels use here, such as AVX2 or AVX512.
+
+    Sums have another order with another width. So numbers are equal bit for bit from run to run where it is the same.
+    """
+    return str(torch.backends.cpu.get_cpu_capability())
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:

@@ -15,6 +15,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from chainrule.core.errors import UserError
 from chainrule.core.own_code.loading import names_own_code
 
+LARGEST_INT = 2**63 - 1  # of the numbers by which tensors are counted
+LARGEST_FLOAT = (2.0 - 2.0**-23) * 2.0**127  # of float32, in which networks learn: a larger setting is infinite there
+
 
 @dataclass(frozen=True)
 class Range:
@@ -44,6 +47,7 @@ class Own:
 
 Count = Annotated[int, Range(1)]  # how many of something, at least one
 Size = Annotated[int, Range(0)]  # how many of something, none allowed
+Length = Annotated[int, Range(1, 100_000)]  # of what is generated, piece after piece
 Positive = Annotated[float, Range(0, above=True)]  # a learning rate, a temperature
 NonNegative = Annotated[float, Range(0)]  # a weight decay, a momentum's lower bound
 Fraction = Annotated[float, Range(0, 1)]  # a share or a probability
@@ -160,14 +164,14 @@ def _convert_plain(value: Any, kind: type) -> Any:
         if isinstance(value, str) and value.lower() in words:
             return words[value.lower()]
     elif kind is int:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-        if isinstance(value, str):
-            return int(value)
+        if isinstance(value, (int, str)) and not isinstance(value, bool):
+            whole = int(value)
+            if abs(whole) <= LARGEST_INT:
+                return whole
     elif kind is float:
         if isinstance(value, (int, float, str)) and not isinstance(value, bool):
             number = float(value)
-            if number == number and abs(number) != float("inf"):
+            if abs(number) <= LARGEST_FLOAT:  # NaN is not
                 return number
     elif kind is str and isinstance(value, str):
         return value
@@ -220,7 +224,18 @@ def bind_to(
         except (ValueError, TypeError):
             raise UserError(
                 f"the {word} {key!r} of {owner} has the wrong type or range",
-                expected=f"{describe(known[key].annotation)} (default {known[key].default})",
+                expected=f"{describe(known[key].annotation)} (default {known[key].default}){_beyond(value)}",
                 found=f"{key}={value}",
             ) from None
     return values
+
+
+def _beyond(value: Any) -> str:
+    """What is wrong with a number that no setting may have."""
+    try:
+        size = abs(float(value))
+    except (TypeError, ValueError):
+        return ""
+    except OverflowError:  # of a whole number
+        size = LARGEST_FLOAT * 2
+    return "" if size <= LARGEST_INT else "; numbers reach to 3.4e38, whole ones to 9.2e18"

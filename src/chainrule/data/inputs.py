@@ -20,10 +20,11 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from chainrule.core.answers import flat
 from chainrule.core.errors import UserError
+from chainrule.data.column_names import TEXTS, column_called
 from chainrule.data.formats.encoding import decoded_lines
 from chainrule.data.tables.cells import Cells, unreadable
 from chainrule.data.tables.csv_files import cells_of_lines, published, separated
-from chainrule.data.tables.names import TEXTS, text_column
+from chainrule.data.tables.names import TEXT_COLUMN, text_column
 from chainrule.data.tables.table_files import SEPARATED, is_table_file, read_cells, table_ending
 
 T = TypeVar("T")
@@ -197,7 +198,9 @@ def stdin_texts(encoding: str | None = None, column: str | None = None) -> Itera
     if first is None:
         raise UserError("there is nothing on stdin", expected="texts, a line each")
     header = next(separated(iter([first]), "stdin")[1], (0, []))[1]
-    if {column, *TEXTS} & set(header) and all(name.isidentifier() for name in header):
+    if ({column, TEXT_COLUMN} & set(header) or (len(header) > 1 and column_called(TEXTS, header))) and all(
+        name.isidentifier() for name in header
+    ):
         for part in cells_of_lines(chain([first], lines), "stdin", most=MOST_LINES):
             yield from texts_of(part, column)
         return

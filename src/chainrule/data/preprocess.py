@@ -15,6 +15,7 @@ from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.core.settings import Preprocessing
 from chainrule.data.tables.spec import TableSpec
+from chainrule.functional.shared_rows import column_deviation, column_mean
 
 
 class Preprocess(nn.Module):
@@ -100,14 +101,14 @@ class Preprocess(nn.Module):
                 where=f"row {int((~torch.isfinite(x)).any(1).nonzero()[0])}",
             )
         x = x.double()
-        mean = x.mean(0)
+        mean = column_mean(x, len(x))
         if self.kind == "scale":
             low, high = x.min(0).values, x.max(0).values
             self._set(low, _inverse(high - low))
         elif self.kind == "center":
             self._set(mean, torch.ones_like(mean))
         elif self.kind == "standardize":
-            self._set(mean, _inverse(x.std(0, correction=0)))
+            self._set(mean, _inverse(column_deviation(x, len(x))))
         elif self.kind != "none":
             self._set(mean, self._whitening(x - mean))
 

@@ -18,6 +18,8 @@ def kmeans(
 ) -> tuple[Tensor, Tensor]:
     """Centres (K, D) and the nearest centre of each row (N,): Lloyd's iterations from a k-means++ start.
 
+    Rows that lie far from the origin are moved to it, where products keep their digits.
+
     Source: Arthur and Vassilvitskii: k-means++, the advantages of careful seeding, 2007, section 2.2.
 
     >>> x = torch.tensor([[0.0], [0.2], [9.0], [9.4]])
@@ -25,6 +27,9 @@ def kmeans(
     >>> sorted(centres[:, 0].tolist()), bool(labels[0] == labels[1] != labels[2])
     ([0.10000000149011612, 9.199999809265137], True)
     """
+    mean = x.mean(0)
+    offset = mean if bool(mean.square().sum() > (x - mean).square().mean(0).sum()) else torch.zeros_like(mean)
+    x = x - offset
     centres = kmeans_plus_plus(x, num_clusters, generator)
     labels = torch.full((len(x),), -1, device=x.device)
     for _ in range(max_iterations):
@@ -40,7 +45,7 @@ def kmeans(
             sums += nn.functional.one_hot(of, num_clusters).to(x.dtype).T @ block  # (K, n) @ (n, D)
         counts = torch.bincount(labels, minlength=num_clusters)[:, None]
         centres = torch.where(counts > 0, sums / counts.clamp_min(1), centres)
-    return centres, labels
+    return centres + offset, labels
 
 
 def kmeans_plus_plus(x: Tensor, num_clusters: int, generator: torch.Generator) -> Tensor:

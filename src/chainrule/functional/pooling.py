@@ -137,7 +137,7 @@ def max_pool2d_with_switches(
     (kh, kw), (ph, pw) = _pair(kernel_size), _pair(padding)
     sh, sw = _pair(stride) if stride is not None else (kh, kw)
     for n, k, s, p in ((x.shape[-2], kh, sh, ph), (x.shape[-1], kw, sw, pw)):
-        pool_output_size(n, k, s, p)
+        pool_output_size(n, k, s, p, ceil_mode=ceil_mode)
         if 2 * p > k:
             raise UserError("the padding is more than half the window", expected=f"at most {k // 2}", found=p)
     return F.max_pool2d(x, (kh, kw), (sh, sw), (ph, pw), ceil_mode=ceil_mode, return_indices=True)

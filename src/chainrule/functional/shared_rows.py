@@ -21,8 +21,6 @@ def column_mean(x: Tensor, count: int, world: World = ONE_PROCESS) -> Tensor:
     >>> column_mean(torch.tensor([[1.0], [3.0]]), 2).tolist()
     [2.0]
     """
-    if world.size == 1:
-        return x.mean(0)
     row = _a_row(x, world)
     return row + world.sum((x - row).sum(0)) / count
 
@@ -37,6 +35,30 @@ def column_variance(x: Tensor, count: int, world: World = ONE_PROCESS) -> Tensor
         return x.var(0, correction=0)
     x = x - _a_row(x, world)
     return world.sum((x - world.sum(x.sum(0)) / count).square().sum(0)) / count
+
+
+def column_deviation(x: Tensor, count: int, world: World = ONE_PROCESS) -> Tensor:
+    """The standard deviation (divided by N) of each column (D,), likewise, also where its square is out of range.
+
+    >>> column_deviation(torch.tensor([[1e-200, 1e200], [5e-200, 5e200]]).double(), 2).tolist()
+    [2e-200, 2e+200]
+    """
+    unit = column_unit(x, world)
+    return unit * column_variance(x / unit, count, world).sqrt()
+
+
+def column_unit(x: Tensor, world: World = ONE_PROCESS) -> Tensor:
+    """A power of two near the largest size in each column (D,): rows over it have squares that are numbers.
+
+    No digit changes where rows are divided by it, or moments multiplied.
+
+    >>> column_unit(torch.tensor([[3.0, 1e200], [-5.0, 0.0]]).double()).tolist() == [8.0, 2.0**665]
+    True
+    """
+    parts = world.gather(x.abs().amax(0, keepdim=True) if len(x) else x[:0])
+    range_of = torch.finfo(x.dtype)
+    largest = torch.cat([part.to(x.device) for part in parts]).amax(0).clamp(range_of.tiny * 256, range_of.max / 256)
+    return largest / torch.frexp(largest).mantissa  # exactly 2^exponent
 
 
 def _a_row(x: Tensor, world: World) -> Tensor:

@@ -53,6 +53,20 @@ def explain_module(
     return _write(context, out, Path(f"explain-{name}.html"))
 
 
+def explain_network(card: Card, out: Path | None) -> Path:
+    """Writes what is inside a network that a name stands for, built anew with its defaults.
+
+    Raises:
+        UserError: the name stands for something that is no module.
+    """
+    module = card.build()
+    if not isinstance(module, nn.Module):
+        raise UserError(
+            f"{card.name} is no network of layers", found=type(module).__name__, cure=f"chainrule show {card.name}"
+        )
+    return explain_module(card.name, card.source, module, card.example(1), card.deviations, out)
+
+
 def explain_run(
     run: Run, card: Card | None, inputs: list[str], out: Path | None, target: int | str | None = None
 ) -> Path:

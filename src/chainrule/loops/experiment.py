@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.seeds import in_64_bits
 from chainrule.run.run import Run
 
 Row = dict[str, Any]
@@ -45,7 +46,7 @@ def experiment(
     for _ in run.epochs(1):
         for number in run.steps(len(points)):
             # 1. Random numbers that belong to this point.
-            torch.manual_seed((run.seed + 1) * 1_000_003 + number)
+            torch.manual_seed(in_64_bits((run.seed + 1) * 1_000_003 + number))
             # 2. Measure it.
             found = measure(points[number])
             # 3. Keep settings and results in one row; numbers and text are logged, curves are not.

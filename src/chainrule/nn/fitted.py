@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.device import ONE_PROCESS, World
+from chainrule.core.errors import RunFailed
 
 _NOT_MODEL = ("objective_path_", "classes_")  # arrays that no answer depends on
 
@@ -61,6 +62,12 @@ class Fitted(nn.Module):
         shared = {"world": world} if world.size > 1 else {}
         self.estimator.fit(rows, None if y is None else y.cpu().numpy(), **shared)
         self._take()
+        spoiled = next((n for n, b in self.named_buffers() if b.is_floating_point() and not b.isfinite().all()), None)
+        if spoiled is not None:
+            raise RunFailed(
+                f"the fit of {type(self.estimator).__name__} is not finite: its {spoiled} has NaN or infinite values\n"
+                "  cure:     columns of one scale (preprocess=standardize), a stronger penalty, or other settings"
+            )
 
     @property
     def shares(self) -> bool:

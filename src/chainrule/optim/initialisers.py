@@ -154,7 +154,7 @@ def orthogonal(tensor: Tensor, gain: float = 1.0, generator: Generator | None = 
 def bilinear(tensor: Tensor) -> Tensor:
     """The filter with which a transposed convolution enlarges an image bilinearly.
 
-    For a field of k, f = ceil(k / 2) and c = (2f - 1 - f mod 2) / (2f), the element (i, j) is
+    For a field of k, f = ceil(k / 2) and c = (k - 1) / (2f), the middle, the element (i, j) is
     (1 - |i/f - c|) (1 - |j/f - c|). To enlarge by s: k = 2s - s mod 2, stride s, padding ceil((s - 1) / 2).
 
     Args:
@@ -164,7 +164,8 @@ def bilinear(tensor: Tensor) -> Tensor:
     Raises:
         UserError: another shape.
 
-    Source: Caffe, BilinearFiller; Long, Shelhamer, Darrell 2015, section 3.3.
+    Source: Caffe, BilinearFiller, whose first form (c from f mod 2 in place of k mod 2) was off the middle for k = 2, 3, 6, 7,
+    ...; Long, Shelhamer, Darrell 2015, section 3.3.
 
     >>> bilinear(torch.empty(1, 1, 4, 4))[0, 0, 1]  # 0.75 of (0.25, 0.75, 0.75, 0.25)
     tensor([0.1875, 0.5625, 0.5625, 0.1875])
@@ -174,7 +175,7 @@ def bilinear(tensor: Tensor) -> Tensor:
         raise UserError("bilinear: the shape does not fit", expected="(C, 1, k, k) or (C, C, k, k)", found=shape)
     size = shape[2]
     half = math.ceil(size / 2)
-    centre = (2 * half - 1 - half % 2) / (2.0 * half)
+    centre = (size - 1) / (2.0 * half)
     line = 1.0 - (torch.arange(size, dtype=torch.float64) / half - centre).abs()
     with torch.no_grad():
         tensor.zero_()

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from chainrule.core.course import Topic
+from chainrule.functional.finite import expect_finite
 
 ValueAndGradient = Callable[[Tensor], tuple[float, Tensor]]
 
@@ -73,7 +74,7 @@ def lbfgs(
             return Minimum(x, path, True)
         # The direction -H g, from the stored pairs.
         direction = _two_loops(gradient, pairs, precondition)
-        slope = float((direction * gradient).sum())
+        slope = expect_finite(float((direction * gradient).sum()), "L-BFGS", len(path))
         if small and -0.5 * slope <= decrement:
             return Minimum(x, path, True)
         if not slope < 0:  # rounding has spoilt the pairs: begin anew

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from chainrule.core.errors import UserError, unknown
+from chainrule.core.errors import RunFailed, UserError, unknown
 from chainrule.optim.settings import AT_LEAST_0, Bounds, check
 
 _OF_ALL = {"lr": AT_LEAST_0, "weight_decay": AT_LEAST_0}
@@ -93,7 +93,15 @@ class UpdateRule(torch.optim.Optimizer):
         for group in self.param_groups:
             for params, grads in self._alike(group["params"]):
                 decay = 0.0 if self.decoupled else group.get("weight_decay", 0.0)
-                self.update(params, list(torch._foreach_add(grads, params, alpha=decay)) if decay else grads, group)
+                try:
+                    self.update(params, list(torch._foreach_add(grads, params, alpha=decay)) if decay else grads, group)
+                except RuntimeError as error:
+                    if "without overflow" not in str(error):
+                        raise
+                    raise RunFailed(
+                        f"{self.name}: a step is too large for {str(params[0].dtype).removeprefix('torch.')}\n"
+                        f"  found:    lr={group['lr']:g}\n  cure:     a smaller lr"
+                    ) from None
         return loss
 
     def memory(self, params: list[Tensor], key: str) -> list[Tensor]:

@@ -11,7 +11,19 @@ from chainrule.run.run import Run
 Series = dict[str, tuple[list[float], list[float]]]  # of each metric: steps, values
 
 # Metrics that are fractions share a plot; so do losses; any other has its own.
-FRACTIONS = {"accuracy", "error", "f1", "precision", "recall", "miou", "map50", "map", "top5_error", "top5_accuracy"}
+FRACTIONS = {
+    "accuracy",
+    "balanced_accuracy",
+    "error",
+    "f1",
+    "precision",
+    "recall",
+    "miou",
+    "map50",
+    "map",
+    "top5_error",
+    "top5_accuracy",
+}
 
 
 PLACES = ("stage", "step", "epoch", "seconds", "candidate")  # where a line of metrics.jsonl stands, not what it says

@@ -104,6 +104,7 @@ def entry_of(run: Run) -> dict[str, Any]:
         "parameters": result["parameters"],
         "device": result["device"],
         "hardware": record["hardware"],
+        **({"cpu_capability": record["cpu_capability"]} if "cpu_capability" in record else {}),
         "versions": record["versions"],
         "commit": record["commit"],
         "command": _without_place(command_of(record), DataRequest.from_record(record["data"])),

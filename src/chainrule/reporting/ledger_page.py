@@ -226,9 +226,8 @@ def _each(words: Iterable[str]) -> str:
 
 def _hardware(entry: Entry) -> str:
     hardware = entry["hardware"]
-    return (
-        ", ".join(f"{key} {value}" for key, value in hardware.items()) if isinstance(hardware, dict) else str(hardware)
-    )
+    words = [f"{key} {value}" for key, value in hardware.items()] if isinstance(hardware, dict) else [str(hardware)]
+    return ", ".join([*words, *([entry["cpu_capability"]] if "cpu_capability" in entry else [])])
 
 
 def _row_key(entry: Entry) -> str:

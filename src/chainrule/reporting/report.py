@@ -96,6 +96,7 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
         "machine": {
             "device": record["device"],
             **_flat(record["hardware"], "hardware"),
+            **({"vector instructions": record["cpu_capability"]} if "cpu_capability" in record else {}),
             "threads": record["threads"],
             **({"processes": record["processes"]} if record.get("processes", 1) > 1 else {}),
             "platform": record["platform"],
@@ -107,6 +108,7 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
             "time": duration(seconds_of(run)),
             "steps": result["steps"] if result else _steps(run),
             **_chosen(result),
+            **_ended(result),
             "commit": record["commit"] or "not from a git checkout",
         },
         "command": command_of(record),
@@ -244,6 +246,13 @@ def _chosen(result: Mapping[str, Any] | None) -> dict[str, str]:
         f"weights chosen{' in ' + stage if stage else ''}": f"epoch {best['epoch'] + 1}, {best['metric']} {number(best['value'])}"
         for stage, best in _bests(result).items()
     }
+
+
+def _ended(result: Mapping[str, Any] | None) -> dict[str, str]:
+    """Whether training stopped early, and which epoch was kept; of runs that say so."""
+    if not result or "kept_epoch" not in result:
+        return {}
+    return {"kept epoch": str(result["kept_epoch"]), "stopped early": "yes" if result["stopped_early"] else "no"}
 
 
 def _short(value: Any) -> Any:

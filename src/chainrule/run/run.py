@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import torch
 
 from chainrule.core.data.request import DataRequest
-from chainrule.core.device import World, choose_device, hardware, join_world
+from chainrule.core.device import World, check_threads, choose_device, cpu_capability, hardware, join_world
 from chainrule.core.discovery import get_recipe
 from chainrule.core.errors import Interrupted, RunFailed, UserError, missing_extra
 from chainrule.core.own_code.given import OwnCode, OwnWords
@@ -84,12 +84,14 @@ class Run(LoopSurface):
         request = data if isinstance(data, DataRequest) else DataRequest({"": data or recipe.data}, target)
         where = choose_device(device)
         if common["threads"]:
+            check_threads(common["threads"])
             torch.set_num_threads(common["threads"])
         world = join_world(where)
         folder, made = claim(recipe.name, out) if world.is_main_process else (Path(), False)
         record = new_record(recipe, settings, common, seed, request, weights)
         record |= {"device": str(where), "threads": torch.get_num_threads(), "processes": world.size}
-        record |= {"hardware": hardware(where), **circumstances(), "status": "running"}
+        record |= {"hardware": hardware(where), "cpu_capability": cpu_capability()}
+        record |= {**circumstances(), "status": "running"}
         folder = Path(world.broadcast(str(folder)))
         run = cls(folder, record, recipe, where, world, trains=True, made_folder=made, asked=True, own=own)
         run.write_record()

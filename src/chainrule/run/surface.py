@@ -83,6 +83,21 @@ class LoopSurface:
         return self._stages.best_of_each or self.best
 
     @property
+    def ending(self) -> dict[str, Any]:
+        """Which epoch's weights are kept, counted from 1, and whether training stopped before its last epoch.
+
+        `kept_epoch`, `stopped_early`, `epochs` (that were made) and `of_epochs` (that were asked for). Empty for a run with
+        stages, and for one whose recipe does not count epochs.
+        """
+        stage = self._stages.current
+        asked = self.record["settings"].get("epochs")
+        if stage.name or self._stages.best_of_each or not isinstance(asked, int) or not stage.of_epochs:
+            return {}
+        kept = stage.best["epoch"] + 1 if stage.best else stage.epoch
+        early = stage.epoch < stage.of_epochs
+        return {"kept_epoch": kept, "stopped_early": early, "epochs": stage.epoch, "of_epochs": stage.of_epochs}
+
+    @property
     def seed(self) -> int:
         return self.record["seed"]
 

@@ -64,6 +64,33 @@ def test_iris_is_standardised_as_scikit_learn_does() -> None:
     )  # no row lost
 
 
+def test_columns_whose_squares_are_out_of_range() -> None:
+    """Too small ones are standardised like any other; too large ones are told by their cell, as infinite ones are."""
+    rows = [f"{value}e-200,{value}" for value in (1, 2, 4, 7, 3, 5, 6, 9, 8, 2)]
+    spec, splits = read(write("\n".join(["tiny,plain", *rows])), val_fraction=0.0)
+    tiny, plain = splits["train"].x.T
+    torch.testing.assert_close(tiny, plain, rtol=1e-6, atol=1e-6)
+    assert spec.std[0] == pytest.approx(spec.std[1] * 1e-200)
+    for value, dtype, told in (
+        ("-1.7976931348623157e308", torch.float64, True),
+        ("1.4e154", torch.float64, True),
+        ("1.3e154", torch.float64, False),
+        ("1e20", torch.float32, True),  # where it is not standardised
+    ):
+        file = write("\n".join(["a,b", *("1,2" for _ in range(5)), f"{value},3", *("2,4" for _ in range(5))]))
+        options: dict[str, Any] = {"dtype": dtype, "standardize": dtype == torch.float64}
+        if told:
+            said = refused(file, **options)
+            assert "its square is beyond" in said and "line 7, column 'a'" in said
+        else:
+            assert all(torch.isfinite(split.x).all() for split in read(file, **options)[1].values())
+    regression: dict[str, Any] = {"task": "regression", "target": "b"}
+    wide = write("\n".join(["a,b", *(f"{i},{i}e200" for i in range(1, 12))]))
+    assert "a target is too large" in refused(wide, **regression)
+    small = read(write("\n".join(["a,b", *(f"{i},{i}e-200" for i in range(1, 12))])), **regression)[0]
+    assert small.target_scale["std"] > 1e-200
+
+
 def test_splits_follow_the_seed() -> None:
     first, again, other = read("wine"), read("wine"), read("wine", seed=1)
     assert first[0] == again[0]

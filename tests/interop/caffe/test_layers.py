@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,14 @@ from torch import Tensor
 
 from chainrule.core.errors import UserError
 from chainrule.interop.caffe.description.graph import CaffeGraph
+from chainrule.interop.caffe.description.schema import message
 from chainrule.interop.caffe.layers.layers import TYPES
 from chainrule.interop.caffe.net import parse_net
 
 
 def net_of(layer: str, *shapes: tuple[int, ...], phase: str = "TEST", tops: int = 1) -> CaffeGraph:
-    """One layer over inputs a, b, c of these shapes."""
-    names = "abc"[: len(shapes)]
+    """One layer over inputs a, b, c, ... of these shapes."""
+    names = "abcde"[: len(shapes)]
     text = "".join(
         f'layer {{ name: "{n}" type: "Input" top: "{n}" input_param {{ shape {{ {" ".join(f"dim: {d}" for d in shape)} }} }} }}'
         for n, shape in zip(names, shapes, strict=True)
@@ -169,6 +171,18 @@ CASES: dict[str, tuple[str, tuple[Tensor, ...], Callable[..., Tensor]]] = {
     "Scale by a blob": ("scale_param { axis: 0 }", (X, numbers(3, 4)), lambda x, w: x * w.view(3, 4, 1, 1)),
     "Bias": ("bias_param { axis: 2 num_axes: -1 }", (X,), lambda x, b: x + b.view(6, 5)),
     "Bias by a blob": ("", (X, numbers(4)), lambda x, b: x + b.view(4, 1, 1)),
+    "Scale of one number": ("scale_param { num_axes: 0 bias_term: true }", (X,), lambda x, w, b: x * w + b),
+    "Bias of one number": ("bias_param { num_axes: 0 }", (X,), lambda x, b: x + b),
+    "SPP": (  # 6 x 5 in 1 x 1, then in 2 x 2 windows of 3 x 3, the last column of which hangs over by one
+        "spp_param { pyramid_height: 2 }",
+        (X,),
+        lambda x: torch.cat(
+            [x.amax((2, 3)), windows(F.pad(x, (1, 0), value=-9.0), 3, 3, 0, (2, 2), "max").flatten(1)], 1
+        ),
+    ),
+    "SPP of one level": ("spp_param { pyramid_height: 1 pool: AVE }", (X,), lambda x: x.mean((2, 3), keepdim=True)),
+    "Filter": ("", (X, torch.tensor([1.0, 0.0, 3.0]).double().view(3, 1)), lambda x, s: x[[0, 2]]),
+    "BatchReindex": ("", (X, torch.tensor([2.0, 0.0, 0.0, 1.0]).double()), lambda x, i: x[[2, 0, 0, 1]]),
     "Embed": (
         "embed_param { num_output: 3 input_dim: 6 }",
         (torch.tensor([[5.0, 0.0], [1.0, 1.0]]).double(),),
@@ -249,7 +263,10 @@ def test_every_type_is_tested() -> None:
         "ContrastiveLoss",
         "EuclideanLoss",
         "HingeLoss",
+        "InfogainLoss",
+        "LSTM",
         "MultinomialLogisticLoss",
+        "RNN",
         "SigmoidCrossEntropyLoss",
         "Silence",
         "Slice",
@@ -386,6 +403,41 @@ def test_accuracy(top_k: int) -> None:
     assert found == pytest.approx(expected)
 
 
+def test_accuracy_of_each_class() -> None:
+    scores, labels = numbers(40, 5), torch.randint(4, (40,), generator=torch.Generator().manual_seed(0))
+    (share, each), _ = answers('layer { type: "Accuracy" ENDS }', scores, labels.double(), tops=2)
+    right = scores.argmax(1) == labels
+    assert float(share) == pytest.approx(float(right.double().mean()))
+    expected = [float(right[labels == k].double().mean()) for k in range(4)] + [0.0]  # nobody is of class 4
+    assert each.tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("ignored", "divisor"), [("", 4), ("ignore_label: 1 normalization: VALID", 3)])
+def test_infogain_loss(ignored: str, divisor: int, tmp_path: Path) -> None:
+    """By hand: -sum over k of H[label, k] log p[k]; with the identity it is the softmax loss."""
+    scores, labels, gain = numbers(4, 3), torch.tensor([0, 2, 1, 2]), numbers(3, 3, seed=2).abs()
+    rows = -(gain[labels] * scores.log_softmax(1)).sum(1)
+    expected = float(rows[labels != 1].sum() if ignored else rows.sum()) / divisor
+    settings = f'type: "InfogainLoss" loss_param {{ {ignored} }}'
+    assert value(settings, scores, labels.double(), gain) == pytest.approx(expected, rel=1e-6)
+    file = tmp_path / "H.binaryproto"
+    blob = message("Blob")(num=1, channels=1, height=3, width=3, data=gain.flatten().tolist())
+    file.write_bytes(blob.SerializeToString())
+    of_file = value(f'{settings} infogain_loss_param {{ source: "{file}" }}', scores, labels.double())
+    assert of_file == pytest.approx(expected, rel=1e-5)
+    if not ignored:
+        assert value(settings, scores, labels.double(), torch.eye(3).double()) == pytest.approx(
+            float(F.cross_entropy(scores, labels))
+        )
+
+
+def test_a_fraction_is_ignored_by_its_whole_part() -> None:
+    """Caffe casts targets to int before it compares: 0.7 is ignored where 0 is."""
+    scores, target = numbers(2, 2), torch.tensor([[0.7, 1.0], [0.0, 1.0]]).double()
+    found = value('type: "SigmoidCrossEntropyLoss" loss_param { ignore_label: 0 normalization: VALID }', scores, target)
+    assert found == pytest.approx(float(-F.logsigmoid(scores[:, 1]).mean()))
+
+
 def test_accuracy_ignores_a_label_and_counts_ties_against() -> None:
     scores = torch.tensor([[0.1, 0.9], [0.5, 0.5], [0.9, 0.1]]).double()
     assert (
@@ -426,6 +478,22 @@ def test_fillers_have_their_moments(filler: str) -> None:
     assert bias.unique().tolist() == [0.5]
 
 
+@pytest.mark.parametrize(
+    ("filler", "largest"), [("xavier", math.sqrt(3)), ("xavier variance_norm: FAN_OUT", math.sqrt(3 / 900))]
+)
+def test_biases_have_caffes_fans(filler: str, largest: float) -> None:
+    """Of a bias (n) Caffe divides the count by the first size for the fan-in, 1, and by the second, 1, for the fan-out."""
+    kind, _, rest = filler.partition(" ")
+    bias = next(
+        parse_net(f'''input: "x" input_dim: [1, 900, 1, 1] layer {{ name: "it" type: "Bias" bottom: "x" top: "y"
+        bias_param {{ filler {{ type: "{kind}" {rest} }} }} }}''').parameters()
+    )
+    assert 0.98 * largest < float(bias.detach().abs().max()) <= largest
+    settings = 'bias_param { filler { type: "positive_unitball" } }'
+    text = f'input: "x" input_dim: [1, 4, 1, 1] layer {{ name: "it" type: "Bias" bottom: "x" top: "y" {settings} }}'
+    assert next(parse_net(text).parameters()).tolist() == [1.0] * 4
+
+
 def test_weights_without_a_filler() -> None:
     for layer, expected in (("Scale", 1.0), ("PReLU", 0.25), ("Bias", 0.0)):
         net = parse_net(
@@ -445,6 +513,22 @@ def test_bilinear_and_unit_ball() -> None:
 
 
 WRONG = {
+    "Dropout dropout_param { dropout_ratio: 2 }": "dropout_ratio is out of range",
+    "Dropout dropout_param { dropout_ratio: -0.5 }": "dropout_ratio is out of range",
+    "Clip clip_param { min: 1 max: 0 }": "the bounds leave nothing",
+    "Tile tile_param { tiles: -1 }": "tiles is missing or below 1",
+    "SPP spp_param { pyramid_height: 4 }": "too small for so many levels",
+    "SPP spp_param { pyramid_height: 4000000000 }": "too small for so many levels",
+    "Power power_param { scale: nan }": "power_param.scale is NaN",
+    "InnerProduct inner_product_param { num_output: 4000000000 }": "is too large",
+    "InnerProduct inner_product_param { num_output: 2 weight_filler { type: 'xavier' sparse: 3 } }": "is never sparse",
+    "InfogainLoss bottom: 'x'": "the loss has no matrix",
+    "LSTM bottom: 'x' recurrent_param { num_output: 2 }": "no sequences",
+    "Filter bottom: 'x'": "a number a sample",
+    "ReLU phase: TRAIN": "another phase than its network",
+    "ReLU propagate_down: [true, false]": "one propagate_down for each bottom",
+    "ReLU blobs { data: 1 }": "blobs is not read here",
+    "Pooling pooling_param { global_pooling: true pad: 1 }": "pooling_param.pad is not read here",
     "Convolution convolution_param { kernel_size: 3 }": "num_output is missing",
     "Convolution convolution_param { num_output: 3 }": "must be 1 or more",
     "Convolution convolution_param { num_output: 3 kernel_size: 3 group: 2 }": "cannot be divided into groups",

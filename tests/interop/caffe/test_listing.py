@@ -93,10 +93,72 @@ def test_show(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "c      Convolution  data   c (2, 7, 7)" in told
 
 
+STAGES = """layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 1 dim: 8 dim: 8 } } include { stage: "deploy" } }
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 10 } }
+layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" include { stage: "deploy" stage: "small" } }
+layer { name: "late" type: "ReLU" bottom: "ip" top: "late" include { min_level: 2 } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "layers"),
+    [
+        (["stage=deploy"], ["ip"]),
+        (["stage=deploy,small"], ["ip", "prob"]),
+        (["stage=deploy", "stage=small", "level=2"], ["ip", "prob", "late"]),
+    ],
+)
+def test_layers_of_stages_and_levels(words: list[str], layers: list[str], tmp_path: Path) -> None:
+    net, _ = read_to_look_at(written(tmp_path, STAGES), words)
+    assert [step.name for step in net.steps] == layers
+
+
+SOLVER = 'base_lr: 0.01 lr_policy: "step" gamma: 0.5 stepsize: 3 max_iter: 100 display: 20 solver_mode: CPU stepvalue: 1 stepvalue: 2 '
+
+
+@pytest.mark.parametrize(
+    ("more", "net"),
+    [
+        ('net: "net.prototxt" train_state { stage: "deploy" }', STAGES),
+        (f'net_param {{ {STAGES} state {{ stage: "deploy" }} }}', ""),
+        (f"train_net_param {{ {STAGES} }} train_state {{ stage: 'deploy' }}", ""),
+        ('train_net: "net.prototxt" test_net: "other.prototxt" train_state { stage: "deploy" }', STAGES),
+    ],
+)
+def test_show_of_a_solver(more: str, net: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = written(tmp_path, SOLVER + more)
+    if net:
+        (tmp_path / "net.prototxt").write_text(net)
+    cli.main(["show", str(file)])
+    told = capsys.readouterr().out
+    assert f"{file} is a solver" in told and "phase TRAIN" in told and told.rstrip().endswith("650")
+    rows = [line.split() for line in told.splitlines()]
+    assert ["base_lr", "0.01"] in rows and ["stepvalue", "1,", "2"] in rows and ["solver_mode", "CPU"] in rows
+    assert "display, solver_mode: not read; results do not depend on it" in told
+    assert ("what is tested is the network that is trained" in told) == ("test_net" in more)
+
+
+def test_show_of_a_solver_whose_network_is_not_here(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    cli.main(["show", str(written(tmp_path, SOLVER + 'net: "gone.prototxt"'))])
+    told = capsys.readouterr()
+    assert "is a solver" in told.out and "gone.prototxt" in told.out
+    assert "cannot be shown: there is no such file" in told.err
+
+
 BAD = [
     (["show", "gone.prototxt"], ["there is no such file", "gone.prototxt"]),
     (["show", "unknown.prototxt"], ["layer 'q' (Quux)", "unknown.prototxt, line 2", "Convolution"]),
-    (["show", "solver.prototxt"], ["the text is not understood", "base_lr"]),
+    (["show", "solver.prototxt"], ["max_iter and iter_size must be 1 or more", "solver.prototxt"]),
+    (
+        ["show", "stages.prototxt"],
+        ["blob 'data' in phase TEST", "layer 'data', which is there in stage deploy", "stage=deploy"],
+    ),
+    (
+        ["show", "train.prototxt"],
+        ["no input in the phase TEST", "layer 'd' is there in phase TRAIN and stage a", "stage=a phase=TRAIN"],
+    ),
+    (["train", "caffe-net", "net=solver.prototxt"], ["this is a solver", "line 1, column 1", "solver=FILE"]),
+    (["train", "caffe-net", "solver=small.prototxt"], ["this is a net description", "net=FILE"]),
     (["show", "binary.prototxt"], ["a binary file stands in the place of a text"]),
     (["show", "empty.prototxt"], ["no layer"]),
     (["show", "small.prototxt", "data=3,2,2"], ["layer 'c' (Convolution)", "line 2"]),
@@ -122,6 +184,10 @@ def test_errors_in_words(words: list[str], texts: list[str], capsys: pytest.Capt
     Path("binary.prototxt").write_bytes(b"\x0a\x03net\x00\x01")
     Path("empty.prototxt").write_text('name: "nothing"\n')
     Path("small.prototxt").write_text(DATA % "" + CONV)
+    Path("stages.prototxt").write_text(STAGES)
+    Path("train.prototxt").write_text(
+        'layer { name: "d" type: "Data" top: "data" include { phase: TRAIN stage: "a" } }'
+    )
     with pytest.raises(SystemExit) as ended:
         cli.main(words)
     told = capsys.readouterr().err

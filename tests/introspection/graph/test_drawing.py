@@ -19,6 +19,7 @@ from chainrule.core.errors import UserError
 from chainrule.inspect import graph, to_svg, to_text, write_page
 from chainrule.introspection.graph.drawing.fold import View, view
 from chainrule.introspection.graph.drawing.layout import GAP, arrange
+from chainrule.introspection.graph.record import Graph
 
 # -- folding and figures -----------------------------------------------------------------------------------------------
 
@@ -118,6 +119,44 @@ def test_patterns_fold(times: int) -> None:
 def test_a_scan_over_time_folds() -> None:
     g = graph(Unrolled(), torch.randn(2, 9, 3))
     assert any("× 8" in box.title for box in view(g).boxes), [b.title for b in view(g).boxes]
+
+
+def by_hand(x: list[Tensor], w: Tensor) -> Tensor:
+    """A recurrent net of one unit, as one writes it without a module."""
+    h = torch.zeros(())
+    for t in x:
+        h = torch.tanh(w * h + t * torch.tensor(0.5))
+    return h
+
+
+def test_a_loop_of_two_hundred_steps_folds_and_unfolds(tmp_path: Path) -> None:
+    g = graph(by_hand, [torch.tensor(0.01 * t) for t in range(200)], torch.tensor(0.5))
+    assert len(g.nodes) == 1202
+    titles = [box.title for box in view(g).boxes]
+    assert titles == ["input × 200", "w", "constant × 201", "(mul, mul, add, tanh) × 200"]
+    assert len(to_svg(g)) < 10_000 and "(mul, mul, add, tanh) × 200" in to_text(g)
+    opened = view(g, titles_of(g, "repeat"))
+    assert len(opened.boxes) == 602 and all(box.inside is not None for box in opened.boxes[402:])
+    # A page shows the first and the last, not two hundred figures.
+    inside = view(g).boxes[-1].inside
+    assert inside is not None and [b.title for b in inside.boxes if b.kind == "repeat"] == ["… × 190"]
+    assert write_page(g, tmp_path / "p.html").stat().st_size < 400_000
+    everything = view(g, True)
+    assert {n for box in everything.boxes for n in box.nodes} == {n.index for n in g.nodes}
+    # As many invisible boxes as layers for w, which each step uses, and none for what stands beside its step.
+    laid = arrange([10.0] * 1202, [10.0] * 1202, [(a.source, a.target) for a in everything.arrows], 10)
+    passed = {point for route in laid.routes for point in route[1:-1]}
+    assert len(passed) < 2 * max(laid.layers)
+    assert len(to_svg(g, unfold=True)) < 1_000_000
+
+
+def titles_of(g: Graph, kind: str) -> list[str]:
+    return [box.subtitle for box in view(g).boxes if box.kind == kind]
+
+
+def test_a_short_function_is_shown_whole() -> None:
+    g = graph(lambda x: x.sin().sin().sin().sin().sin().sin().sin().sin(), 1.0)
+    assert len(view(g).boxes) == 9 and not any(box.inside for box in view(g).boxes)
 
 
 def test_resnet50_is_drawn_in_time_and_in_bounds(tmp_path: Path) -> None:

@@ -111,6 +111,8 @@ def test_convolution_of_sequences(settings: dict[str, Any]) -> None:
         {"kernel_size": 3, "stride": 2, "padding": 1, "output_padding": 1},
         {"kernel_size": 1, "stride": 2, "output_padding": 1},
         {"kernel_size": (3, 2), "stride": (1, 2), "padding": (2, 0), "dilation": (2, 3), "groups": 2},
+        {"kernel_size": 2, "dilation": 3, "output_padding": 2},  # room for two windows more than there were
+        {"kernel_size": (3, 2), "stride": (2, 1), "padding": 1, "dilation": (4, 2), "output_padding": (3, 1)},
     ],
     ids=str,
 )
@@ -147,6 +149,8 @@ POOLS: list[tuple[tuple[int, int], dict[str, Any]]] = [
     ((5, 4), {"kernel_size": (3, 2), "stride": (1, 2), "padding": (1, 0)}),
     ((1, 1), {"kernel_size": 1}),
     ((2, 3), {"kernel_size": 2, "stride": 5, "ceil_mode": True}),
+    ((2, 3), {"kernel_size": 4, "stride": 3, "ceil_mode": True}),  # a window larger than the image
+    ((1, 2), {"kernel_size": 5, "stride": 4, "padding": (2, 1), "ceil_mode": True}),
 ]
 
 
@@ -176,6 +180,46 @@ def test_dilated_maxima(settings: dict[str, Any]) -> None:
             assert torch.equal(ours.backward(torch.ones_like(expected)), leaf.grad)
         else:
             same_as_autograd(ours, theirs, x)
+
+
+def test_pools_of_all_small_geometries() -> None:
+    """What PyTorch pools we pool alike, and what it refuses we refuse; windows wholly in padding take no delta."""
+    torch.manual_seed(0)
+    for size, k, s, p, d, ceil in itertools.product(
+        (1, 2, 3, 5), (1, 2, 3), (1, 2, 4), (0, 1), (1, 2, 4), (False, True)
+    ):
+        if 2 * p > k:
+            continue
+        x = torch.randn(1, 1, size, 3 * d * k, dtype=torch.float64)
+        settings: dict[str, Any] = {"kernel_size": k, "stride": s, "padding": p, "ceil_mode": ceil}
+        with torch.device("meta"):
+            try:
+                nn.functional.max_pool2d(torch.empty(x.shape), k, s, p, d, ceil)
+                fits = True
+            except RuntimeError:
+                fits = False
+        if not fits:
+            with pytest.raises(UserError, match="the window is larger"):
+                MaxPool2d(**settings, dilation=d)(x)
+            continue
+        # PyTorch writes the delta of a window without a cell outside its memory: its padding is put in by hand here.
+        layer, leaf = MaxPool2d(**settings, dilation=d), x.clone().requires_grad_()
+        found = layer(x)
+        ends = [(n - 1) * s + d * (k - 1) + 1 for n in found.shape[2:]]
+        widths = [width for n, end in ((x.shape[3], ends[1]), (size, ends[0])) for width in (p, end - n - p)]
+        expected = nn.functional.max_pool2d(nn.functional.pad(leaf, widths, value=-torch.inf), k, s, 0, d)
+        assert torch.equal(found, expected.detach())
+        delta = torch.randn_like(found)
+        expected.backward(delta)
+        near(layer.backward(delta), leaf.grad, str((size, settings, d)))
+        if d == 1:
+            same_as_autograd(AvgPool2d(**settings), nn.AvgPool2d(**settings), x)
+
+
+def test_a_window_wholly_in_padding() -> None:
+    layer = MaxPool2d(2, padding=1, dilation=2)
+    assert layer(torch.ones(1, 1, 1, 1)).tolist() == [[[[-torch.inf]]]]
+    assert layer.backward(torch.ones(1, 1, 1, 1)).tolist() == [[[[0.0]]]]
 
 
 def test_nan_wins_a_maximum() -> None:

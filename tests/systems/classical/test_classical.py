@@ -18,7 +18,9 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from chainrule.core.errors import UserError
 from chainrule.systems.classical import neighbours as neighbours_module
+from chainrule.systems.classical.discriminant import LinearDiscriminant
 from chainrule.systems.classical.kernel_density import LOG_KERNELS, KernelDensity, log_volume
+from chainrule.systems.classical.naive_bayes import GaussianNaiveBayes
 from chainrule.systems.classical.neighbours import NearestNeighbours
 from chainrule.systems.classical.pca import PCA
 
@@ -91,6 +93,18 @@ def test_pca_far_from_the_origin_and_float32() -> None:
     narrow = PCA().fit(x.astype(np.float32))
     assert narrow.transform(x.astype(np.float32)).dtype == np.float32
     np.testing.assert_allclose(narrow.components_, near.components_, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "model", [PCA(n_components=2), LinearDiscriminant(), GaussianNaiveBayes(), KernelDensity(bandwidth=0.2)], ids=str
+)
+def test_float32_rows_far_from_zero(model: Any) -> None:
+    """The same numbers in float32 and float64, a hundred thousand from 0: answers differ by the rounding of answers."""
+    x, y = load_iris(return_X_y=True)
+    narrow = (x + np.array([1e5, 0.0, -1e5, 3e4])).astype(np.float32)
+    model.fit(narrow, y)
+    found, expected = (model.decide(torch.from_numpy(rows)).double() for rows in (narrow, narrow.astype(np.float64)))
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-5)
 
 
 @pytest.mark.parametrize("count", [0, 5, 1.5, -1, True])

@@ -92,6 +92,37 @@ def test_singular_covariances() -> None:
         LinearDiscriminant(shrinkage=0.0).fit(constant, y)
 
 
+def test_classes_without_a_spread() -> None:
+    """Points have no covariance. One class that varies is enough; a column in which none varies is left out, and said so."""
+    points, y = np.repeat([[0.1, 0.3], [1.1, 0.7]], 3, axis=0), [0] * 3 + [1] * 3
+    for shrinkage in (None, "auto", 0.5):
+        with pytest.raises(UserError, match="no class has a spread"):
+            LinearDiscriminant(shrinkage=shrinkage).fit(points, y)
+    random = np.random.default_rng(0)
+    one = np.concatenate([points[:3], points[3:] + random.normal(size=(3, 2))])
+    for shrinkage in (None, 0.5):
+        ours = LinearDiscriminant(shrinkage=shrinkage).fit(one, y)
+        theirs = LinearDiscriminantAnalysis("eigen" if shrinkage else "svd", shrinkage=shrinkage).fit(one, y)
+        np.testing.assert_allclose(ours.predict_proba(one), theirs.predict_proba(one), atol=1e-8)
+    apart = np.column_stack([np.array(y, float), [0.0, 1.0, 2.0, 0.0, 1.0, 2.0]])
+    with (
+        pytest.warns(UserWarning, match="1 columns are constant within every class"),
+        pytest.raises(UserError, match="differ only along directions in which no class varies"),
+    ):
+        LinearDiscriminant().fit(apart, y)
+    assert LinearDiscriminant(shrinkage=0.1).fit(apart, y).predict(apart).tolist() == y
+
+
+def test_columns_whose_squares_are_out_of_range() -> None:
+    x, y = load_iris(return_X_y=True)
+    wide = x * np.array([1e-200, 1.0, 1e200, 1e-160])
+    np.testing.assert_allclose(
+        LinearDiscriminant().fit(wide, y).predict_proba(wide),
+        LinearDiscriminant().fit(x, y).predict_proba(x),
+        atol=1e-9,
+    )
+
+
 def test_more_columns_than_rows() -> None:
     random = np.random.default_rng(1)
     y = np.arange(20) % 2

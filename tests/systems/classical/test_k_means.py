@@ -119,6 +119,15 @@ def test_an_empty_cluster_takes_the_farthest_row_as_in_scikit_learn() -> None:
     assert to_the_end.inertia_ == TheirKMeans(3, init=start, n_init=1).fit(x).inertia_ == 2.0
 
 
+def test_a_cluster_that_gave_its_only_row_away_takes_the_place_of_the_largest() -> None:
+    """As in scikit-learn; where it stayed, the inertia would end at 2."""
+    x = np.array([[-8.8], [-3.8], [6.0], [-2.4], [-5.8]])
+    start = np.array([[26.0], [-3.0], [26.0], [-1.0]])
+    ours = KMeans(n_clusters=4, init=start, tol=0).fit(x)
+    theirs = TheirKMeans(4, init=start, n_init=1, tol=0).fit(x)
+    assert ours.inertia_ == pytest.approx(theirs.inertia_) == pytest.approx(0.98)
+
+
 def test_fewer_distinct_rows_than_clusters() -> None:
     x = np.array([[1.0], [1.0], [3.0], [3.0]])
     with pytest.raises(UserError, match="fewer distinct samples"):

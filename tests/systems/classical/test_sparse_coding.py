@@ -13,12 +13,7 @@ from sklearn.decomposition import DictionaryLearning, sparse_encode
 from sklearn.linear_model import Lasso
 
 from chainrule.core.errors import UserError
-from chainrule.systems.classical.solvers.sparse_coding import (
-    coding_objective,
-    sparse_codes,
-    unrolled_codes,
-    update_atoms,
-)
+from chainrule.systems.classical.solvers.sparse_coding import admm_codes, coding_objective, sparse_codes, update_atoms
 from chainrule.systems.classical.sparse_coding import SparseCoding
 
 
@@ -142,9 +137,23 @@ def test_the_exported_form_comes_to_the_same_codes(size: float) -> None:
     x = load_digits().data[:300] / 16 * size
     model = SparseCoding(n_components=40, alpha=0.5 * size, max_iter=5).fit(x[:200])
     rho = model.alpha / model.code_scale_
-    found = unrolled_codes(torch.from_numpy(x[200:]), model.components_, model.alpha, rho=rho).numpy()
+    found = admm_codes(torch.from_numpy(x[200:]), model.components_, model.alpha, rho=rho).numpy()
     exact = model.transform(x[200:])
-    assert np.abs(found - exact).max() < 2e-5 * np.abs(exact).max()
+    assert np.abs(found - exact).max() < 1e-7 * np.abs(exact).max()
+
+
+def test_of_atoms_along_one_line_the_first_is_used() -> None:
+    """Else how they share would depend on the method, and an exported file would answer otherwise than the model."""
+    x, atoms = problem(20, 4, 30)
+    model = SparseCoding(n_components=30, alpha=0.05, max_iter=1).fit(x.numpy())
+    model.components_ = np.concatenate(
+        [atoms[:27].numpy(), -atoms[3:4].numpy(), 0.5 * atoms[3:4].numpy(), np.zeros((1, 4))]
+    )
+    rows = torch.cat([x, 2 * atoms[3:4]])
+    codes = model.decide(rows)
+    assert (codes[:, 27:] == 0).all() and codes[-1, 3] > 1
+    found = admm_codes(rows, model.components_[:27], 0.05, rho=0.05 / model.code_scale_)
+    torch.testing.assert_close(found, codes[:, :27], rtol=0, atol=1e-6)
 
 
 def test_measures() -> None:

@@ -166,6 +166,28 @@ def test_float32_finds_the_likelihood_of_float64() -> None:
     assert likelihoods[1] == pytest.approx(likelihoods[0], abs=1e-5)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_float32_far_from_zero(kind: str) -> None:
+    """Two clusters of deviation 0.3 that lie 10,000 apart, and 100,000 from 0: the same rows in float32 and float64."""
+    random = np.random.default_rng(0)
+    near = random.normal(size=(300, 2)) * 0.3 + [0.0, 1e5]
+    x = torch.from_numpy(np.concatenate([near, near[:200] + np.array([9999.0, 3.0])]).astype(np.float32))
+    found = []
+    for dtype in (torch.float64, torch.float32):
+        mixture = started(x.to(dtype), 2, kind, reg_covar=1e-4)
+        for _ in range(5):
+            statistics = mixture.expectation(x.to(dtype))
+            mixture.maximisation(statistics)
+        order = mixture.means[:, 0].argsort()
+        matrices = mixture.covariance_matrices()[order]
+        found.append(
+            (float(statistics.log_likelihood), mixture.means[order], matrices, float(mixture.log_prob(x).mean()))
+        )
+    for wide, narrow in zip(*found, strict=True):
+        np.testing.assert_allclose(narrow, wide, rtol=1e-4, atol=1e-5)
+    assert found[1][2].diagonal(dim1=1, dim2=2).numpy() == pytest.approx(0.09, rel=0.3)
+
+
 def test_products_are_left_where_they_would_cancel() -> None:
     x = table("random")
     assert started(x, 5, "full")._products_pay(torch.float64)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chainrule.models import all_cards, build, published_weights
+from chainrule.systems.image_classification.googlenet import Head, HeadBN
 from tests.torchvision_oracle import torchvision
 
 State = dict[str, Tensor]
@@ -98,6 +99,23 @@ def test_googlenet_with_heads_is_torchvisions() -> None:
     close((logits, first, second), (expected.logits, expected.aux_logits1, expected.aux_logits2), 1e-10)
     peer.training = False
     close(mine(x), peer(x), 1e-10)
+
+
+@pytest.mark.parametrize("head", [Head, HeadBN])
+def test_the_heads_of_googlenet_drop_seven_units_of_ten(head: type[nn.Module]) -> None:
+    """What comes before the last layer, all of it above 0: seven tenths are 0 in training, the others 10/3 of what they are."""
+    torch.manual_seed(0)
+    module = head(4, 2, 4000, 3)  # type: ignore[arg-type]
+    hidden, last = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    hidden.bias.data.fill_(10.0)
+    seen: list[Tensor] = []
+    last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    x = torch.randn(2, 4, 14, 14)
+    with torch.no_grad():
+        module.train()(x)
+        module.eval()(x)
+    assert seen[0].eq(0).double().mean().item() == pytest.approx(0.7, abs=0.02) and seen[1].ne(0).all()
+    assert seen[0][seen[0] > 0].mean().item() == pytest.approx(10.0 / 0.3, rel=0.05)
 
 
 def test_googlenets_preprocessing_is_what_torchvision_does_inside() -> None:

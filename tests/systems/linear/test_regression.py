@@ -245,6 +245,12 @@ def test_the_gap_bounds_the_distance() -> None:
     for sweeps in (1, 5, 20):
         rough = lasso(x, y, 0.01, tolerance=1e-13, max_sweeps=sweeps)
         assert rough.path[-1] - best <= rough.gap + 1e-12
+        # The dual of |y - Xw|^2 / 2N + alpha |w|_1 is |y|^2 / 2N - N |t - y / N|^2 / 2 where |X^T t| <= alpha.
+        residual = y - x @ rough.w
+        t = residual / 60 * min(1.0, 0.01 / float((x.T @ residual / 60).abs().max()))
+        dual = y.square().sum() / 120 - 30 * (t - y / 60).square().sum()
+        primal = residual.square().sum() / 120 + 0.01 * rough.w.abs().sum()
+        assert rough.gap == pytest.approx(float(primal - dual), rel=1e-9) and rough.gap > 1e-6
 
 
 def test_lasso_path_agrees_with_scikit_learn() -> None:

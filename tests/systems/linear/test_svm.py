@@ -332,6 +332,19 @@ def test_many_columns_take_conjugate_gradients(monkeypatch: pytest.MonkeyPatch) 
     assert iterated.converged and iterated.objective == pytest.approx(factored.objective, rel=2e-6)
 
 
+@pytest.mark.parametrize("weights", ["balanced", {0: 3.0, 2: 0.2}], ids=str)
+@pytest.mark.parametrize("loss", ["squared_hinge", "hinge"])
+def test_class_weights_of_more_classes_as_liblinear(loss: Any, weights: Any) -> None:
+    """The weight is that of the class against the rest, whose rows have none."""
+    x, y = datasets.load_iris(return_X_y=True)
+    x, y = scale(x)[20:], y[20:]
+    ours = LinearSVM(loss=loss, class_weight=weights, tol=1e-10).fit(x, y)
+    settings: dict[str, Any] = {"dual": False} if loss == "squared_hinge" else {"random_state": 0}
+    theirs = LinearSVC(loss=loss, class_weight=weights, tol=1e-9, max_iter=1_000_000, **settings).fit(x, y)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-5 if loss == "squared_hinge" else 2e-3)
+    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, atol=1e-5 if loss == "squared_hinge" else 2e-3)
+
+
 def test_class_weights_intercepts_and_float32() -> None:
     x, y = datasets.load_breast_cancer(return_X_y=True)
     x = scale(x)

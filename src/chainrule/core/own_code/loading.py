@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import importlib.util
 import linecache
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from chainrule.core.errors import ChainruleError, RunFailed, UserError, unknown
+from chainrule.core.own_code import neighbours
+from chainrule.core.own_code.neighbours import beside, package_of, searched_first
 
 _ran: set[str] = set()  # the files that ran here: errors that pass through them are told by their lines
 _neighbours: set[str] = set()  # names of modules that the last file imported from its own folder
@@ -101,9 +104,10 @@ def run_file(file: Path) -> RanFile:
             found=None if isinstance(error, FileNotFoundError) else error.strerror,
         ) from None
     sha256 = hashlib.sha256(content).hexdigest()
-    module = _run(file, content, f"own_{file.stem}_{sha256[:12]}")
+    package, _ = package_of(file)
+    module = _run(file, content, f"{package}{'.' if package else ''}own_{file.stem}_{sha256[:12]}")
     imports = {
-        path.relative_to(file.parent).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        Path(os.path.relpath(path, file.parent)).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in (Path(str(sys.modules[n].__file__)) for n in sorted(_neighbours))
     }
     return RanFile(file, module, sha256, imports)
@@ -127,9 +131,11 @@ class _Loader(SourceFileLoader):
 
 def _run(file: Path, content: bytes, name: str) -> ModuleType:
     """The module of the file; those that it imports from its folder are read anew, whatever was read before."""
-    for other in _neighbours:
-        sys.modules.pop(other, None)
+    for other in list(sys.modules):
+        if other in _neighbours or other.partition(".")[0] in neighbours.found:
+            del sys.modules[other]
     _neighbours.clear()
+    neighbours.found.clear()
     linecache.checkcache(str(file))
     before = set(sys.modules)
     spec = importlib.util.spec_from_file_location(name, file, loader=_Loader(name, str(file), content))
@@ -137,25 +143,28 @@ def _run(file: Path, content: bytes, name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # where dataclasses and torch look for it
     _ran.add(str(file))
-    sys.path.insert(0, str(file.parent))
-    try:
-        spec.loader.exec_module(module)
-    except ChainruleError:
-        raise
-    except (Exception, SystemExit) as error:
-        sys.modules.pop(name)
-        raise UserError(f"the file fails: {said(error)}", where=place_of(error) or file) from error
-    finally:
-        if str(file.parent) in sys.path:
-            sys.path.remove(str(file.parent))
-        _neighbours.update(n for n in set(sys.modules) - before - {name} if _is_beside(sys.modules[n], file.parent))
-        _ran.update(str(sys.modules[n].__file__) for n in _neighbours)
+    with searched_first(file):
+        try:
+            spec.loader.exec_module(module)
+        except ChainruleError:
+            raise
+        except (Exception, SystemExit) as error:
+            sys.modules.pop(name)
+            raise UserError(
+                f"the file fails: {said(error)}", where=place_of(error) or file, cure=_cure(error, file)
+            ) from error
+        finally:
+            _neighbours.update(beside(file) - before - {name})
+            _ran.update(str(sys.modules[n].__file__) for n in _neighbours)
     return module
 
 
-def _is_beside(module: ModuleType, folder: Path) -> bool:
-    file = getattr(module, "__file__", None)
-    return bool(file) and Path(str(file)).is_relative_to(folder) and "site-packages" not in Path(str(file)).parts
+def _cure(error: BaseException, file: Path) -> str | None:
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"pip install what has {error.name}, or put {error.name.partition('.')[0]}.py beside {file.name}"
+    if isinstance(error, ImportError) and "relative import" in str(error):
+        return f"an __init__.py in {file.parent.name}, which makes it a package; or the import without its leading dot"
+    return None
 
 
 def digest_of(file: Path) -> str | None:

@@ -61,13 +61,13 @@ def _hold(part: RawImages, size: int, channels: int, margin: float | None, stay:
 def load_images(
     request: DataRequest,
     *,
-    size: int,
+    size: int | Callable[[RawImageSet], int],
     channels: int = 0,
     val_fraction: float = 1 / 12,
     margin: float | None = None,
     may_stay: bool = False,
 ) -> Dataset[ImageSpec, ImageSplit]:
-    """The run's images, squared to `size`; a validation split is held out of the training part where none is given.
+    """The run's images, squared to `size`, or to what that gives for the images as found; a validation split is held out of the training part where none is given.
 
     `channels` 0 takes what the images have; files are stretched, or with `margin` cut (`decode`). Spec: classes,
     channels, size, mean and std of a pixel in [0, 1] a channel over the training split, counts, how the splits were
@@ -112,7 +112,7 @@ def read_image_splits(
     source: Place,
     *,
     target: str | None,
-    size: int,
+    size: int | Callable[[RawImageSet], int],
     channels: int,
     seed: int,
     val_fraction: float,
@@ -127,7 +127,10 @@ def read_image_splits(
     that is resumed: images that stay on the disk are not counted once more.
     """
     raw = read_images(source, target)
+    if isinstance(source, DataRequest):
+        source.note(*raw.remarks())
     check_labels(raw)
+    size = size if isinstance(size, int) else size(raw)
     channels, raw_splits = channels or usual_channels(raw), raw.splits
     wanted = sum(len(part.labels) for part in raw_splits.values()) * channels * size * size
     stay = fits is not None and not fits(wanted)

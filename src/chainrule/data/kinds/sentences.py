@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.data.kind import Kind, Match, Miss, Row
+from chainrule.data.formats.content import texts_among
 from chainrule.data.layout import Layout
 from chainrule.data.splits import held_out_counts
 from chainrule.data.tables.names import text_among
@@ -28,7 +29,7 @@ def recognise(layout: Layout, target: str | None) -> Match | Miss:
         return Match("published film reviews")
     if text_folders(layout):
         return Match("class folders of texts")
-    texts = layout.endings[".txt"]
+    texts = texts_among(layout.endings)
     return Miss(f"{texts} texts, but no class folders: one subfolder a class, two at least", 0.5) if texts else Miss()
 
 
@@ -50,6 +51,7 @@ def check(layout: Layout, target: str | None) -> dict[str, Any]:
         "characters a text": f"{lengths[0]} to {lengths[-1]}, half of them up to {lengths[len(lengths) // 2]}",
         "repeated texts": len(every) - len(set(every)),
         "first text": raw.splits["train"].texts[0].strip()[:80],
+        **({"notes": raw.notes} if raw.notes else {}),
     }
 
 

@@ -16,6 +16,7 @@ from chainrule.data.tables.cells import is_number
 from chainrule.data.tables.files import RawTable, read_table
 from chainrule.data.tables.spec import TableSpec, input_columns
 from chainrule.data.tables.table_files import READERS
+from chainrule.data.tables.targets import labels_as_text
 
 _HELD_OUT = {"test": 0.2, "val": 0.1}  # where no split is given; a recipe may say otherwise
 _SHOWN = 8  # columns
@@ -58,8 +59,9 @@ def check(layout: Layout, target: str | None) -> dict[str, Any]:
         "found": {name: len(rows.x) for name, rows in raw.splits.items()},
     }
     labels: dict[str, np.ndarray] = {}
-    if train.labels is not None:
-        names, numbers = np.unique(train.labels.astype(str), return_inverse=True)
+    if raw.target is not None and train.labels is not None:
+        texts = {name: labels_as_text(rows, raw.target) for name, rows in raw.splits.items()}
+        names, numbers = np.unique(texts["train"], return_inverse=True)
         counts = np.bincount(numbers)
         if len(names) <= max(20, len(numbers) // 10):
             answer["classes"] = names.tolist()

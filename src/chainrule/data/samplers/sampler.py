@@ -8,6 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from chainrule.core.seeds import in_64_bits
+
 
 class Sampler(Protocol):
     """Says which samples make up each batch: a function of seed, epoch and position, so that nothing needs saving."""
@@ -23,7 +25,7 @@ class Sampler(Protocol):
 
 def generator_of(seed: int, epoch: int, *further: int) -> torch.Generator:
     """A generator on the CPU that depends on these numbers alone; for draws of a batch its number is the third."""
-    number = (seed + 1) * 1_000_003 + epoch
+    number = in_64_bits((seed + 1) * 1_000_003 + epoch)
     for more in further:
         number = (number * 1_000_003 + more) % 2**63
     return torch.Generator().manual_seed(number)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,11 +17,12 @@ from chainrule.core.errors import UserError
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.layout import SPLITS, Place
 from chainrule.data.splits import fingerprint, hold_out
-from chainrule.data.tables.files import RawTable, read_table, with_numeric_labels
+from chainrule.data.tables.files import RawRows, RawTable, read_table, with_numeric_labels
 from chainrule.data.tables.row_encoder import RowEncoder
 from chainrule.data.tables.schema.column import Column
 from chainrule.data.tables.spec import TableSpec, columns_of, feature_names
 from chainrule.data.tables.targets import Task, read_targets
+from chainrule.functional.shared_rows import column_deviation
 
 Missing = Literal["refuse", "fill"]
 
@@ -111,6 +114,8 @@ def read_table_splits(
         raw = replace(
             raw, splits={name: with_numeric_labels(rows, raw.target_column) for name, rows in raw.splits.items()}
         )
+    for rows in raw.splits.values():
+        check_squares(rows, raw.columns, torch.float64 if standardize else dtype)
     for note in raw.notes:
         say(note)
     classes, targets = read_targets(raw, task)
@@ -147,9 +152,10 @@ def read_table_splits(
         counts={name: len(splits[name][0]) for name in SPLITS},
         splits=made,
         fingerprint=fingerprint(*(t for name in SPLITS for t in splits[name] if t is not None)),
-        target_scale={"mean": float(y.mean()), "std": float(y.std(correction=0))}
+        target_scale={"mean": float(y.mean()), "std": float(column_deviation(y[:, None], len(y)))}
         if regression and y is not None
         else None,
+        commonest=classes[int(y.bincount().argmax())] if classes is not None and y is not None else None,
     )
     spec = _scaled(spec, splits["train"][0], drop_constant)
     encoder = RowEncoder(spec)
@@ -184,10 +190,25 @@ def _scaled(spec: TableSpec, x: Tensor, drop_constant: bool) -> TableSpec:
     kept = plain[:, ~constant]
     mean, std = torch.zeros(kept.shape[1]).double(), torch.ones(kept.shape[1]).double()
     if spec.standardized:
-        mean, std = kept.mean(0), kept.std(0, correction=0)
+        mean, std = kept.mean(0), column_deviation(kept, len(kept))
         if spec.image:  # pixels share one unit, so one deviation: one that is seldom inked is not blown up by its own
             std = std.square().mean().sqrt().expand(len(std))
     return replace(spec, dropped=dropped, mean=mean.tolist(), std=std.tolist())
+
+
+def check_squares(rows: RawRows, columns: Sequence[str], dtype: torch.dtype = torch.float64) -> None:
+    """UserError that names the first cell whose square is no number in `dtype`: deviations and distances would be infinite."""
+    most = math.sqrt(torch.finfo(dtype).max)
+    beyond = np.abs(rows.x) > most  # nan is not
+    if beyond.any():
+        row, column = np.argwhere(beyond)[0].tolist()
+        raise UserError(
+            f"a value is too large: its square is beyond {str(dtype).removeprefix('torch.')}",
+            where=f"{rows.where(row)}, column {columns[column]!r}",
+            expected=f"numbers of a size up to {most:.3g}",
+            found=f"{rows.x[row, column]:g}",
+            cure="if it stands for a missing value, leave the cell empty; else another unit",
+        )
 
 
 def _check_counts(splits: dict[str, tuple[Tensor, Tensor | None]], where: str) -> None:

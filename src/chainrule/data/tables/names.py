@@ -1,4 +1,4 @@
-"""Names that columns usually have, in English and Chinese: of labels, of texts."""
+"""Which column of a table holds the texts, which the labels, where nobody says it."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ from collections.abc import Sequence
 
 from chainrule.core.data.option import Option
 from chainrule.core.errors import UserError
+from chainrule.data.column_names import TEXTS, column_called
 from chainrule.data.tables.cells import Cells
-from chainrule.data.tables.schema.number_format import is_number_text
 
-LABELS = ("label", "标签", "类别", "目标")
-TEXTS = ("text", "评论", "文本", "句子", "正文")
+TEXT_COLUMN = "text"
+LABELS = ("label", "标签", "类别", "目标")  # of a table of numbers and words, where `class` may be one of many columns
 TEXT = Option(
     "text",
     kinds=("sentences",),
     type=str | None,
     default=None,
-    text="The column of texts in a table; without it one that is called text.",
+    text="The column of texts in a table; without it one that is called text, review, comment or such.",
     text_zh="表格中的文本列；不写则取名为 text、评论、文本 等的列。",
     later=True,
 )
+_LOOKED_AT = 50  # rows
 
 
 def label_among(header: Sequence[str]) -> str | None:
@@ -28,22 +29,24 @@ def label_among(header: Sequence[str]) -> str | None:
     >>> label_among(["x", "标签"]), label_among(["x", "y"])
     ('标签', None)
     """
-    return next((name for name in LABELS if name in header), None)
+    return column_called(LABELS, header)
 
 
 def text_among(cells: Cells) -> str | None:
-    """The column that is called as texts are and does not hold numbers: 评论 may count comments."""
-    for name in TEXTS:
-        if name in cells.header:
-            place = cells.header.index(name)
-            if name == "text" or not all(is_number_text(row[place]) for row in cells.rows[:50]):
-                return name
-    return None
+    """The column `text`, or one with another usual name whose cells are sentences: 评论 may count comments."""
+    if TEXT_COLUMN in cells.header:
+        return TEXT_COLUMN
+    usual = column_called(TEXTS, cells.header)
+    if usual is None:
+        return None
+    column = [row[cells.header.index(usual)] for row in cells.rows[:_LOOKED_AT]]
+    long = sum(len(cell.split()) >= 3 or sum(letter > "\u2e7f" for letter in cell) >= 4 for cell in column)
+    return usual if column and 2 * long > len(column) else None
 
 
 def text_column(cells: Cells, named: str | None = None) -> str:
     """The column of texts: the one named, else one that is called so; UserError where there is none."""
-    found = named if named in cells.header else None if named else text_among(cells)
+    found = (named if named in cells.header else None) if named else text_among(cells)
     if found is None:
         raise UserError(
             "the table has no column of texts",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -9,10 +10,12 @@ import torch
 from torch import Tensor
 
 from chainrule.core.errors import UserError
+from chainrule.data.labels import read_labels
 from chainrule.data.layout import sort_labels
 from chainrule.data.tables.files import RawRows, RawTable
 
 Task = Literal["density", "classification", "regression"]
+LARGEST = math.sqrt(np.finfo(np.float64).max)  # of a target: its square is a number
 MIN_A_CLASS = 4  # rows of a class that can be split into train, val and test
 
 
@@ -23,7 +26,7 @@ def read_targets(raw: RawTable, task: Task) -> tuple[list[str] | None, dict[str,
         return None, nothing
     if task == "regression":
         return None, {name: target_values(rows, raw.target) for name, rows in raw.splits.items()}
-    labels = {name: labels_as_text(rows.labels) for name, rows in raw.splits.items()}
+    labels = {name: labels_as_text(rows, raw.target) for name, rows in raw.splits.items()}
     found, counts = np.unique(labels["train"], return_counts=True)
     classes = sort_labels(set(found.tolist()))
     strangers = {name: ~np.isin(part, found) for name, part in labels.items()}
@@ -70,25 +73,31 @@ def _check_classes(
             )
 
 
-def labels_as_text(labels: np.ndarray | None) -> np.ndarray:
+def labels_as_text(rows: RawRows, target: str | None) -> np.ndarray:
+    """The labels of a split as texts (N,): whole numbers without a point, no blanks around; UserError names a missing one."""
+    labels = rows.labels
     assert labels is not None
     whole = labels.dtype.kind == "f" and bool((labels == np.floor(labels)).all())
-    return (labels.astype(np.int64) if whole else labels).astype(str)
+    texts = (labels.astype(np.int64) if whole else labels).astype(str).tolist()
+    return np.array(read_labels(texts, rows.where, target))
 
 
 def target_values(rows: RawRows, target: str) -> Tensor:
+    """The target of a regression (N,) float64; UserError names the first that is missing, infinite, or not numeric."""
     assert rows.labels is not None
-    values = np.empty(len(rows.labels))
-    for row, cell in enumerate(rows.labels.tolist()):
+    values, cells = np.empty(len(rows.labels)), rows.labels.tolist()
+    read_labels(map(str, cells), rows.where, target)
+    for row, cell in enumerate(cells):
         try:
             values[row] = float(cell)
         except ValueError:
             values[row] = np.nan
-        if not np.isfinite(values[row]):
+        if not abs(values[row]) <= LARGEST:
+            finite = np.isfinite(values[row])
             raise UserError(
-                "a target is not numeric",
+                "a target is too large: its square is beyond float64" if finite else "a target is not numeric",
                 where=f"{rows.where(row)}, column {target!r}",
-                expected="a finite number",
+                expected=f"a number of a size up to {LARGEST:.3g}" if finite else "a finite number",
                 found=cell or "an empty cell",
             )
     return torch.from_numpy(values)

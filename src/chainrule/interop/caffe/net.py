@@ -20,6 +20,7 @@ from chainrule.core.course import Topic
 from chainrule.interop.caffe.assembly import Assembly
 from chainrule.interop.caffe.description.files import layer_lines, parse_text, read_text
 from chainrule.interop.caffe.description.graph import CaffeGraph
+from chainrule.interop.caffe.description.rules import State
 from chainrule.interop.caffe.description.sources import Source
 
 
@@ -72,16 +73,20 @@ def _assembled(
     stages: Sequence[str],
     shapes: Mapping[str, Sequence[int]] | None,
 ) -> CaffeGraph:
-    return Assembly(described, layer_lines(text), where, phase, level, stages, shapes or {}).graph()
+    state = State(phase, level, tuple(stages))
+    return Assembly(described, layer_lines(text), where, state, shapes or {}).graph()
 
 
-def parse_sources(text: str, phase: str = "TRAIN", where: object = None) -> list[Source]:
-    """What a description says of its data: the data layers of a phase.
+def parse_sources(
+    text: str, phase: str = "TRAIN", where: object = None, *, level: int = 0, stages: Sequence[str] = ()
+) -> list[Source]:
+    """What a description says of its data: the data layers of a phase, level and stages.
 
     Raises:
         UserError: no description, or a data layer that contradicts itself.
     """
-    return Assembly(parse_text(text, "Net", where), layer_lines(text), where, phase, 0, (), {}).data_layers()
+    state = State(phase, level, tuple(stages))
+    return Assembly(parse_text(text, "Net", where), layer_lines(text), where, state, {}).data_layers()
 
 
 TOPICS = (Topic("Nets, weights and solvers in Caffe's files", code=("read_net",)),)

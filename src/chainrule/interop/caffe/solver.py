@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from torch import nn
 
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
-from chainrule.interop.caffe.description.files import parse_text, read_text
+from chainrule.interop.caffe.description.fields import HARMLESS, Fields
+from chainrule.interop.caffe.description.files import inner_text, parse_text, read_text
 from chainrule.interop.caffe.description.graph import CaffeGraph, Multiplier
 from chainrule.interop.caffe.description.schema import ENUMS
 from chainrule.optim import policies
@@ -37,6 +38,10 @@ POLICIES: dict[str, tuple[Callable[..., Policy], tuple[str, ...]]] = {
 }
 
 
+INSIDE = ("net_param", "train_net_param")  # fields that hold the network itself
+OF_TESTS = frozenset({"test_net", "test_net_param", "test_state"})
+
+
 @dataclass(frozen=True)
 class Solver:
     """What a solver file says of the optimisation. The names and defaults are Caffe's.
@@ -55,6 +60,9 @@ class Solver:
         iter_size: batches whose gradients are averaged for an update.
         test_interval, test_iter: after how many updates a test, and of how many batches.
         random_seed: of the weights, or -1.
+        weights: files of weights to start from.
+        level, stages: of the network in training, beside its phase.
+        notes: what of the file is not read, and why, a line each.
     """
 
     net: str = ""
@@ -77,6 +85,10 @@ class Solver:
     test_interval: int = 0
     test_iter: tuple[int, ...] = ()
     random_seed: int = -1
+    weights: tuple[str, ...] = ()
+    level: int = 0
+    stages: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def policy(self) -> Policy:
         """The rate by the number of the update, from 0.
@@ -176,20 +188,57 @@ def multipliers_of(module: nn.Module) -> dict[str, Multiplier]:
     return found
 
 
-def _record(described: Any, where: object) -> Solver:
+def net_of(file: str | Path) -> tuple[str, str] | None:
+    """The text of the description that a solver holds or names, and the place that errors name; None where it has none.
+
+    A file is sought as Caffe seeks it, from the working folder, and then beside the solver. What stands in the solver
+    itself keeps its lines.
+
+    Raises:
+        UserError: no such file, no solver, or no description.
+    """
+    described, text = read_text(file, "Solver")
+    named = _record(described, file).net
+    for name in INSIDE:
+        if described.HasField(name):
+            return inner_text(text, name) or "", str(file)
+    if not named:
+        return None
+    place = str(beside(named, file))
+    return read_text(place, "Net")[1], place
+
+
+def beside(named: str, file: str | Path) -> Path:
+    """The place of a file that another names: from the working folder, else from the folder of that one."""
+    near = Path(file).parent / named
+    return near if near.is_file() and not Path(named).is_file() else Path(named)
+
+
+def _record(message: Any, where: object) -> Solver:
+    described = Fields(message)
+    nets = [name for name in (*INSIDE, "net", "train_net") if described.HasField(name)]
+    if len(nets) > 1:
+        raise UserError(
+            "the solver has more than one network",
+            where=where,
+            expected="one of net, train_net, net_param, train_net_param",
+            found=", ".join(nets),
+        )
     values: dict[str, Any] = {}
-    for field in dataclasses.fields(Solver):
-        value = getattr(described, field.name)
-        if isinstance(
-            value, float
-        ):  # few digits stand in the file, and in the message the nearest float32: they are meant
-            value = float(str(np.float32(value)))
-        values[field.name] = value if isinstance(value, (str, int, float)) else tuple(value)
+    for own in dataclasses.fields(Solver):
+        if own.name in ("level", "stages", "notes"):
+            continue
+        value = getattr(described, own.name)
+        # Few digits stand in the file, and in the message the nearest float32: they are meant.
+        value = float(str(np.float32(value))) if isinstance(value, float) else value
+        values[own.name] = value if isinstance(value, (str, int, float)) else tuple(value)
     values["net"] = values["net"] or described.train_net
+    values["weights"] = tuple(name.strip() for names in values["weights"] for name in names.split(",") if name.strip())
+    values["level"], values["stages"] = described.train_state.level, tuple(described.train_state.stage)
     if described.HasField("solver_type"):
         old = [entry.split()[0] for entry in ENUMS["SolverType"].split(",")][described.solver_type]
         values["type"] = next(name for name in TYPES if name.upper() == old)
-    solver = Solver(**values)
+    solver = Solver(**values, notes=_notes(described, where))
     place = {"where": where}
     if not described.HasField("base_lr"):
         raise UserError("the solver has no base_lr", **place, expected="base_lr: 0.01")
@@ -213,6 +262,23 @@ def _record(described: Any, where: object) -> Solver:
     except UserError as error:
         raise UserError(f"the solver{f' of {where}' if where is not None else ''}: {error}") from None
     return solver
+
+
+def _notes(described: Fields, where: object) -> tuple[str, ...]:
+    """What of a solver is not read; UserError where Caffe's training would differ by it, or a number is NaN."""
+    for name in described.nans():
+        raise UserError(f"{name} is NaN", where=where, expected="a number")
+    unread = [name for name, _ in described.unread(frozenset({*INSIDE, "train_state"}))]
+    of_tests = [name for name in unread if name in OF_TESTS]
+    strange = [name for name in unread if name not in HARMLESS and name not in of_tests]
+    if strange:
+        raise UserError(f"{strange[0]} is not read here, and Caffe reads it", where=where, cure="leave it out")
+    others = [name for name in unread if name in HARMLESS]
+    notes = [f"{', '.join(others)}: not read; results do not depend on it"] if others else []
+    return (
+        *notes,
+        *([f"{', '.join(of_tests)}: not read; what is tested is the network that is trained"] if of_tests else []),
+    )
 
 
 def _add_sign(params: list[nn.Parameter], weight: float) -> None:

@@ -7,13 +7,11 @@ BatchNorm the two sums and their factor. Source: Caffe, net.cpp, CopyTrainedLaye
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +20,7 @@ from chainrule.core.errors import UserError, unknown
 from chainrule.interop.caffe.description.files import read_binary
 from chainrule.interop.caffe.description.graph import CaffeGraph
 from chainrule.interop.caffe.description.schema import message
+from chainrule.interop.caffe.numbers import blob_value as blob_value
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Loaded:
         return words + (f"; in the file only: {', '.join(self.unused)}" if self.unused else "")
 
 
-def load_caffemodel(net: CaffeGraph, file: str | Path, *, fresh: Collection[str] = ()) -> Loaded:
+def load_caffemodel(net: CaffeGraph, file: str | Path, *, fresh: Collection[str] = (), partial: bool = False) -> Loaded:
     """Loads the weights of a file into a network, in place; nothing is changed where anything does not fit.
 
     Shapes must be those of the network; axes of size 1 in front do not count, since Caffe kept four axes for every
@@ -49,6 +48,7 @@ def load_caffemodel(net: CaffeGraph, file: str | Path, *, fresh: Collection[str]
         net: of `read_net`.
         file: binary, as Caffe wrote it.
         fresh: layers that keep their first weights, although they have some: the head of another number of classes.
+        partial: layers that are not in the file keep theirs too, as in Caffe, where a solver names the file.
 
     Raises:
         UserError: no such file, a file that is cut off or something else, a layer of the network that is not in the
@@ -63,6 +63,8 @@ def load_caffemodel(net: CaffeGraph, file: str | Path, *, fresh: Collection[str]
         if name not in own:
             raise unknown(f"the network {net.name} has no layer with weights", name, own)
     missing = [name for name in own if name not in blobs and name not in fresh]
+    if partial and len(missing) < len(own):
+        fresh, missing = [*fresh, *missing], []
     if missing:
         some = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         raise UserError(
@@ -99,29 +101,6 @@ def blob_tensors(net: CaffeGraph, key: str) -> list[Tensor]:
     return [*module.parameters(), *module.buffers()]
 
 
-def blob_value(blob: Any) -> Tensor:
-    """The numbers of a Blob message with its shape; of the four older fields where it has no shape.
-
-    Raises:
-        UserError: another count of numbers than the shape has.
-
-    >>> blob_value(message("Blob")(num=1, channels=1, height=1, width=2, data=[0.5, 2.0]))
-    tensor([[[[0.5000, 2.0000]]]])
-    """
-    old = (blob.num, blob.channels, blob.height, blob.width)
-    shape = tuple(blob.shape.dim) if blob.HasField("shape") else old
-    name, kind = ("double_data", "<f8") if len(blob.double_data) else ("data", "<f4")
-    count = len(getattr(blob, name))
-    if count != math.prod(shape) or min(shape, default=1) < 0:
-        raise UserError("a blob has another count of numbers than its shape", expected=shape, found=f"{count} numbers")
-    # Packed numbers stand in the serialised message as they stand in memory, which is quicker than one by one.
-    alone = message("Blob")()
-    getattr(alone, name).MergeFrom(getattr(blob, name))
-    raw = alone.SerializeToString()
-    numbers = np.frombuffer(raw, kind, count, len(raw) - count * np.dtype(kind).itemsize).astype(np.float32)
-    return torch.from_numpy(numbers).view(shape)
-
-
 def _packed(numbers: bytes) -> bytes:
     """The field `data` of a Blob on the wire: key, length in groups of seven bits, numbers. One by one they would be slow."""
     field = message("Blob").DESCRIPTOR.fields_by_name["data"].number
@@ -156,6 +135,10 @@ def _values(name: str, blobs: Any, targets: list[Tensor], file: str | Path) -> l
                 expected=tuple(target.shape),
                 found=tuple(value.shape),
                 cure=f"this layer named fresh: {name}",
+            )
+        if value.isnan().any():
+            raise UserError(
+                "the weights are NaN", where=f"{where}, blob {index}", cure="the file of an earlier iteration"
             )
         values.append(value.view(target.shape))
     return values

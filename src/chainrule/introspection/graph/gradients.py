@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
+from chainrule.introspection.graph.elementwise import ELEMENTWISE
 from chainrule.introspection.graph.record import MAX_NUMBERS, Node, norm_of
-from chainrule.introspection.graph.rules import RULES
 from chainrule.introspection.graph.tape import Tape
 
 
@@ -42,7 +42,7 @@ def differentiate(tape: Tape, outputs: list[Tensor], seeds: list[Tensor]) -> Non
 
 def _local_derivatives(tape: Tape, node: Node) -> None:
     """dy/dv of one operation for each argument v, by autograd from y back to v alone: no chain takes part in it."""
-    y, here = node.value, tape.gradient_edges[node.index]
+    y = node.value
     if y is None:  # too large
         return
     for place, edge in enumerate(node.edges):
@@ -50,16 +50,29 @@ def _local_derivatives(tape: Tape, node: Node) -> None:
         source = tape.nodes[edge.source]
         if handle is None:
             continue
-        if node.op in RULES and node.shape == source.shape:
-            # Element by element the Jacobian is diagonal: ones^T J is its diagonal, of y's shape.
-            edge.local, edge.elementwise = _vector_jacobian_product(here, handle, torch.ones_like(y)), True
-        elif y.numel() * torch.Size(source.shape).numel() <= MAX_NUMBERS:
-            # A unit vector for each number of y gives a row of the Jacobian, of v's shape.
-            units = torch.eye(y.numel(), dtype=y.dtype, device=y.device).view(y.numel(), *y.shape)
-            rows = [_vector_jacobian_product(here, handle, unit) for unit in units]
-            if all(row is not None for row in rows):
-                jacobian = torch.stack([row for row in rows if row is not None])  # (y's numbers, *v's shape)
-                edge.local = jacobian.reshape(node.shape + source.shape)  # (*y's shape, *v's shape)
+        edge.elementwise = node.op in ELEMENTWISE and node.shape == source.shape
+        if not edge.elementwise and y.numel() * torch.Size(source.shape).numel() > MAX_NUMBERS:
+            continue
+        edge.local = _local(tape.gradient_edges[node.index], handle, y, source, edge.elementwise)
+        if y.is_complex() and edge.local is not None:
+            edge.local_imaginary = _local(tape.gradient_edges[node.index], handle, y, source, edge.elementwise, unit=1j)
+
+
+def _local(
+    here: GradientEdge, handle: GradientEdge, y: Tensor, source: Node, elementwise: bool, unit: complex = 1
+) -> Tensor | None:
+    if elementwise:
+        # Element by element the Jacobian is diagonal: ones^T J is its diagonal, of y's shape.
+        return _vector_jacobian_product(here, handle, unit * torch.ones_like(y))
+    # A unit vector for each number of y gives a row of the Jacobian, of v's shape.
+    units = unit * torch.eye(y.numel(), dtype=y.dtype, device=y.device).view(y.numel(), *y.shape)
+    rows = [_vector_jacobian_product(here, handle, row) for row in units]
+    if any(row is None for row in rows):
+        return None
+    jacobian = (
+        torch.stack([row for row in rows if row is not None]) if rows else y.new_zeros(0)
+    )  # (y's numbers, *v's shape)
+    return jacobian.reshape(tuple(y.shape) + source.shape)  # (*y's shape, *v's shape)
 
 
 def _vector_jacobian_product(here: GradientEdge, handle: GradientEdge, gradient: Tensor) -> Tensor | None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from chainrule.core.errors import unknown
 
+WRITTEN = "written through a view"  # the operation of a hidden node whose value autograd alone saw change
 MAX_NUMBERS = 64  # of a larger tensor only statistics are kept
 
 
@@ -89,6 +92,8 @@ class Edge:
         passed_norm: its Euclidean norm; None where no gradient came.
         rule: the local derivative in symbols.
         sibling: the source is another result of the same operation, which hands its gradient back together with this.
+        local_imaginary: of a complex value, what its imaginary part hands back: `local` is for a gradient of 1 and this
+            for one of i, by autograd's convention dL/dRe v + i dL/dIm v.
     """
 
     source: int
@@ -98,6 +103,7 @@ class Edge:
     passed_norm: float | None = None
     rule: str = ""
     sibling: bool = False
+    local_imaginary: Tensor | None = None
 
 
 @dataclass
@@ -124,6 +130,8 @@ class Node:
         dead, saturated: for an activation function, the share of units that are zero for the whole batch, and the
             share of values where the function is nearly flat; None for the others.
         seed: for an output, the gradient that starts there.
+        options: of an operation that `elementwise` knows, what it was told beside its operands: alpha, beta, bounds.
+        own_backward: it is a `torch.autograd.Function`, differentiated by the backward that its author wrote.
     """
 
     index: int
@@ -145,11 +153,14 @@ class Node:
     dead: float | None = None
     saturated: float | None = None
     seed: Tensor | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    own_backward: bool = False
 
     @property
     def number(self) -> float | None:
-        """The value as a number, where it is one."""
-        return float(self.value) if self.value is not None and self.value.numel() == 1 else None
+        """The value as a number, where it is a real one."""
+        value = self.value
+        return float(value) if value is not None and value.numel() == 1 and not value.is_complex() else None
 
 
 @dataclass(frozen=True)
@@ -194,6 +205,20 @@ class Graph:
             if node.name == name:
                 return node
         raise unknown("there is no node", name, [node.name for node in self.nodes][:60])
+
+    @cached_property
+    def kinds(self) -> dict[str, str]:
+        """The class of each module that was called, by the name of the call."""
+        return {call.name: call.kind for call in reversed(self.calls[1:])}
+
+    @cached_property
+    def uses(self) -> dict[int, list[tuple[Node, Edge]]]:
+        """For each value the operations that use it, and their edges."""
+        found: dict[int, list[tuple[Node, Edge]]] = {}
+        for node in self.nodes:
+            for edge in node.edges:
+                found.setdefault(edge.source, []).append((node, edge))
+        return found
 
     def __repr__(self) -> str:
         operations = sum(node.kind == "operation" for node in self.nodes)

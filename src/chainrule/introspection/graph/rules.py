@@ -6,82 +6,19 @@ one of them against autograd.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
 from chainrule.core.course import Topic
-
-
-@dataclass(frozen=True)
-class Rule:
-    """An element-wise operation: how it is written, and the derivative for each argument.
-
-    `{0}` and `{1}` stand for the arguments and `{y}` for the result; `numbers` compute the same from their values.
-    """
-
-    written: str
-    partials: tuple[str, ...]
-    numbers: tuple[Callable[[Tensor, Tensor, Tensor], Tensor], ...]
-
-
-def _rule(written: str, *pairs: tuple[str, Callable[[Tensor, Tensor, Tensor], Tensor]]) -> Rule:
-    return Rule(written, tuple(p[0] for p in pairs), tuple(p[1] for p in pairs))
-
-
-def _step(condition: Tensor) -> Tensor:
-    return condition.double()
-
-
-# The second argument `b` is unused where an operation has one; `y` is the result.
-RULES: dict[str, Rule] = {
-    "add": _rule("{0} + {1}", ("1", lambda a, b, y: 1 + 0 * a), ("1", lambda a, b, y: 1 + 0 * a)),
-    "sub": _rule("{0} - {1}", ("1", lambda a, b, y: 1 + 0 * a), ("-1", lambda a, b, y: 0 * a - 1)),
-    "mul": _rule("{0} * {1}", ("{1}", lambda a, b, y: b), ("{0}", lambda a, b, y: a)),
-    "div": _rule("{0} / {1}", ("1 / {1}", lambda a, b, y: 1 / b), ("-{0} / {1}^2", lambda a, b, y: -a / b**2)),
-    "pow": _rule(
-        "{0} ^ {1}",
-        ("{1} * {0}^({1} - 1)", lambda a, b, y: b * a ** (b - 1)),
-        ("{y} * ln {0}", lambda a, b, y: y * a.log()),
-    ),
-    "neg": _rule("-{0}", ("-1", lambda a, b, y: 0 * a - 1)),
-    "exp": _rule("exp {0}", ("{y}", lambda a, b, y: y)),
-    "log": _rule("ln {0}", ("1 / {0}", lambda a, b, y: 1 / a)),
-    "log1p": _rule("ln(1 + {0})", ("1 / (1 + {0})", lambda a, b, y: 1 / (1 + a))),
-    "expm1": _rule("exp {0} - 1", ("{y} + 1", lambda a, b, y: y + 1)),
-    "sqrt": _rule("sqrt {0}", ("1 / (2 {y})", lambda a, b, y: 1 / (2 * y))),
-    "rsqrt": _rule("1 / sqrt {0}", ("-{y}^3 / 2", lambda a, b, y: -(y**3) / 2)),
-    "reciprocal": _rule("1 / {0}", ("-{y}^2", lambda a, b, y: -(y**2))),
-    "square": _rule("{0}^2", ("2 {0}", lambda a, b, y: 2 * a)),
-    "abs": _rule("|{0}|", ("sign {0}", lambda a, b, y: a.sign())),
-    "sin": _rule("sin {0}", ("cos {0}", lambda a, b, y: a.cos())),
-    "cos": _rule("cos {0}", ("-sin {0}", lambda a, b, y: -a.sin())),
-    "tan": _rule("tan {0}", ("1 + {y}^2", lambda a, b, y: 1 + y**2)),
-    "tanh": _rule("tanh {0}", ("1 - {y}^2", lambda a, b, y: 1 - y**2)),
-    "sigmoid": _rule("sigmoid {0}", ("{y} (1 - {y})", lambda a, b, y: y * (1 - y))),
-    "softplus": _rule("softplus {0}", ("sigmoid {0}", lambda a, b, y: a.sigmoid())),
-    "relu": _rule("relu {0}", ("1 if {0} > 0, else 0", lambda a, b, y: _step(a > 0))),
-    "relu6": _rule("relu6 {0}", ("1 if 0 < {0} < 6, else 0", lambda a, b, y: _step((a > 0) & (a < 6)))),
-    "hardtanh": _rule("hardtanh {0}", ("1 if -1 < {0} < 1, else 0", lambda a, b, y: _step(a.abs() < 1))),
-    "silu": _rule(
-        "{0} sigmoid {0}",
-        ("s + {0} s (1 - s), s = sigmoid {0}", lambda a, b, y: a.sigmoid() * (1 + a * (1 - a.sigmoid()))),
-    ),
-    "maximum": _rule(
-        "max({0}, {1})",
-        ("1 if {0} > {1}, half at a tie, else 0", lambda a, b, y: _step(a > b) + 0.5 * _step(a == b)),
-        ("1 if {1} > {0}, half at a tie, else 0", lambda a, b, y: _step(b > a) + 0.5 * _step(a == b)),
-    ),
-    "minimum": _rule(
-        "min({0}, {1})",
-        ("1 if {0} < {1}, half at a tie, else 0", lambda a, b, y: _step(a < b) + 0.5 * _step(a == b)),
-        ("1 if {1} < {0}, half at a tie, else 0", lambda a, b, y: _step(b < a) + 0.5 * _step(a == b)),
-    ),
-}
+from chainrule.introspection.graph.elementwise import RULES as RULES
+from chainrule.introspection.graph.elementwise import Rule, rule_of
 
 # Operations on whole tensors: what becomes of the arriving gradient g, for each argument in turn.
 WORDS: dict[str, tuple[str, ...]] = {
+    "as_strided": ("g at the places that were taken, 0 elsewhere",),
+    "as_strided_scatter": ("g, 0 at the places that were written", "g at the places that were written"),
     "matmul": ("g times the second factor transposed", "the first factor transposed times g"),
     "linear": ("g W", "g transposed times the input", "the sum of g over all rows"),
     "conv1d": ("g convolved with the kernels", "the input correlated with g", "the sum of g over batch and positions"),
@@ -116,7 +53,50 @@ WORDS: dict[str, tuple[str, ...]] = {
     "dropout": ("g where it was kept, times 1 / (1 - p); 0 where it was dropped",),
     "detach": ("0: the gradient stops here",),
     "data": ("0: the gradient stops here",),
+    "complex": ("the real part of g", "the imaginary part of g"),
+    "real": ("g",),
+    "imag": ("i g",),
+    "conj": ("the conjugate of g",),
 }
+
+
+def _affine(left: str, right: str, alpha: str, beta: str) -> tuple[str, ...]:
+    """beta * c + alpha * a b: what becomes of g for c, a and b."""
+    a, b = "" if alpha == "1" else f"{alpha} * ", "" if beta == "1" else f"{beta} * "
+    return (f"{b}g, summed over what c was copied to", f"{a}{left}", f"{a}{right}")
+
+
+_FACTORS = ("g times the second factor transposed", "the first factor transposed times g")
+_AFFINE = {
+    **dict.fromkeys(("addmm", "addbmm", "baddbmm"), _FACTORS),
+    "addmv": ("g as a column times the vector as a row", "the matrix transposed times g"),
+    "addr": ("g times the second vector", "g transposed times the first vector"),
+}
+
+
+def words_for(op: str, arguments: Sequence[object]) -> tuple[str, ...]:
+    """What becomes of the arriving gradient g for each argument of an operation on whole tensors, as it was called.
+
+    >>> words_for("addmm", [0, 1, 2, "alpha=2"])[1], words_for("mse_loss", [0, 1, "reduction=sum"])[0]
+    ('2 * g times the second factor transposed', '2 (prediction - target), times g')
+    """
+    told = dict(word.split("=", 1) for word in arguments if isinstance(word, str) and "=" in word)
+    if op in _AFFINE:
+        return _affine(*_AFFINE[op], told.get("alpha", "1"), told.get("beta", "1"))
+    words = WORDS.get(op, ())
+    if op in ("mse_loss", "cross_entropy"):
+        if "sum" in arguments or "none" in arguments or told.get("reduction", "mean") != "mean":
+            words = tuple(word.replace(" / n", "").replace("(2 (", "2 (") for word in words)
+        if op == "cross_entropy" and (told.keys() & {"label_smoothing", "weight"} or _tensors_among(arguments) > 2):
+            words = ("(p - target) with its weights and smoothing, p = softmax of the logits, times g",)
+    if op == "avg_pool2d" and ("divisor_override" in told or len(arguments) > 6):
+        words = ("g / the divisor to every number of the field",)
+    return words
+
+
+def _tensors_among(arguments: Sequence[object]) -> int:
+    return sum(isinstance(argument, int) for argument in arguments)
+
 
 _SAME = {
     "radd": "add",
@@ -147,6 +127,9 @@ _SAME = {
     "concat": "cat",
     "concatenate": "cat",
     "logsigmoid": "log_sigmoid",
+    "clip": "clamp",
+    "swapaxes": "transpose",
+    "swapdims": "transpose",
 }
 _SWAPPED = {"rsub", "rtruediv", "rdiv", "rpow", "rmatmul"}
 
@@ -164,30 +147,36 @@ def plain_name(name: str) -> tuple[str, bool, bool]:
     return _SAME.get(bare, bare), bare in _SWAPPED, in_place
 
 
-def written(op: str, operands: Sequence[str]) -> str:
+def written(op: str, operands: Sequence[str], options: Mapping[str, Any] | None = None) -> str:
     """An operation on named operands, as a person writes it.
 
-    >>> written("mul", ["h1", "x"]), written("add", ["w * x", "b"]), written("conv2d", ["x", "weight"])
-    ('h1 * x', '(w * x) + b', 'conv2d(x, weight)')
+    >>> written("mul", ["h1", "x"]), written("add", ["w * x", "b"], {"alpha": 2}), written("conv2d", ["x", "weight"])
+    ('h1 * x', '(w * x) + 2 * b', 'conv2d(x, weight)')
     """
-    rule = RULES.get(op)
-    if rule is None or len(operands) < len(rule.partials):
+    rule = _rule_with(op, operands, options)
+    if rule is None:
         words = [word for word in operands if len(word) <= 24 and word not in ("True", "False")]
         return f"{op}({', '.join(words)})"
     return rule.written.format(*map(bracketed, operands), y="")
 
 
-def partial(op: str, argument: int, operands: Sequence[str], result: str) -> str:
-    """The local derivative with respect to one argument, in symbols, or what becomes of the gradient in words.
+def partial(
+    op: str, argument: int, operands: Sequence[str], result: str, options: Mapping[str, Any] | None = None
+) -> str:
+    """The local derivative of an element-wise operation with respect to one argument, in symbols; else nothing.
 
-    >>> partial("mul", 0, ["h1", "h2"], "f"), partial("exp", 0, ["x"], "h1"), partial("linear", 2, ["x", "W", "b"], "h1")
-    ('h2', 'h1', 'the sum of g over all rows')
+    >>> partial("mul", 0, ["h1", "h2"], "f"), partial("exp", 0, ["x"], "h1"), partial("sub", 1, ["x", "y"], "f", {"alpha": 2})
+    ('h2', 'h1', '-2')
     """
-    rule = RULES.get(op)
-    if rule is not None and argument < len(rule.partials) <= len(operands):
+    rule = _rule_with(op, operands, options)
+    if rule is not None and argument < len(rule.partials):
         return rule.partials[argument].format(*map(bracketed, operands), y=result)
-    words = WORDS.get(op, ())
-    return words[argument] if argument < len(words) else ""
+    return ""
+
+
+def _rule_with(op: str, operands: Sequence[str], options: Mapping[str, Any] | None) -> Rule | None:
+    rule = rule_of(op, options)
+    return rule if rule is not None and len(rule.partials) <= len(operands) else None
 
 
 def bracketed(operand: str) -> str:
@@ -223,7 +212,7 @@ def _all(mask: Tensor, dims: list[int]) -> Tensor:
     return mask
 
 
-def saturated_share(op: str, value: Tensor) -> float | None:
+def saturated_share(op: str, value: Tensor, options: Mapping[str, Any] | None = None) -> float | None:
     """The share of a squashing function's values where its slope is below 5 % of the steepest; None for others.
 
     The slope of tanh is 1 - y^2, of the logistic function y (1 - y), of the hard forms 0 outside.
@@ -240,7 +229,8 @@ def saturated_share(op: str, value: Tensor) -> float | None:
     elif op == "sigmoid":
         flat = 4 * y * (1 - y) < FLAT
     else:
-        flat = (y >= 1) | (y <= (-1 if op == "hardtanh" else 0))
+        told = options or {}
+        flat = (y >= told.get("max_val", 1)) | (y <= told.get("min_val", -1 if op == "hardtanh" else 0))
     return float(flat.double().mean())
 
 

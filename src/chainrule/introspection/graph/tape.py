@@ -11,28 +11,35 @@ own, which forgets values and names. For each call of PyTorch, `__torch_function
 
 During the backward pass hooks on the results note the gradient that arrives at a node, dL/dy, and hooks on the views
 what is passed along an edge, dL/dy dy/dv. `gradients.differentiate` runs that pass.
+
+What is written through a view, `x[0].mul_(2)`, is what autograd makes of it, said in two nodes: r = x[0] * 2, and the
+value of x from now on, `as_strided_scatter(x, r)`. A view that was taken before is then looked at anew.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Iterator
+import inspect
+import types
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import TensorWeakRef
 
-from chainrule.introspection.graph.calls import Calls
-from chainrule.introspection.graph.record import MAX_NUMBERS, Edge, Node, norm_of, statistics
-from chainrule.introspection.graph.rules import RULES, dead_share, plain_name, saturated_share
-from chainrule.introspection.tensors import tensors
+from chainrule.introspection.graph.elementwise import ELEMENTWISE, operands_of
+from chainrule.introspection.graph.record import Edge, Node
+from chainrule.introspection.graph.rules import WORDS, dead_share, plain_name, saturated_share
+from chainrule.introspection.graph.tracing.calls import Calls
+from chainrule.introspection.graph.tracing.own_functions import intercepted, unseen
+from chainrule.introspection.graph.tracing.values import Values, function_of, version_of
 
-WRITTEN = "written through a view"
 # Properties that give a new tensor; the others only look.
 _PROPERTIES = {"T", "mT", "H", "mH", "real", "imag", "data"}
 # What must see the tensor itself, and gives nothing that autograd follows.
@@ -73,6 +80,8 @@ _UNTOUCHED = {
 }
 # What takes a number out of the graph.
 _EXITS = {"item", "__float__", "__int__", "__index__", "tolist", "numpy", "__array__", "__complex__"}
+# In place, and of another shape afterwards: there are no numbers to write.
+_RESHAPES = {"t", "transpose", "swapaxes", "swapdims", "squeeze", "unsqueeze", "as_strided", "detach", "resize", "set"}
 
 
 @dataclass
@@ -92,127 +101,53 @@ class _Arguments:
     distinct: list[Tensor] = field(default_factory=list)
 
 
-class Tape(TorchFunctionMode):
+class Tape(Values, TorchFunctionMode):
     """While it is entered, records operations of PyTorch as nodes.
 
     Args:
         calls: which module is being called.
         names: names for tensors that are known beforehand, by id.
+
+    Attributes:
+        argument_edges: for each (node, place of an edge) the same edge in the autograd graph.
+        exits, exit_nodes: ways in which numbers left the graph, and the nodes that they left from.
+        branches: nodes whose value decided a branch.
     """
 
     def __init__(self, calls: Calls, names: dict[int, str]) -> None:
-        super().__init__()
-        self.calls = calls
-        self.nodes: list[Node] = []
-        self.gradient_edges: dict[int, GradientEdge] = {}  # node -> where its gradient arrives in the autograd graph
-        self.argument_edges: dict[tuple[int, int], GradientEdge] = {}  # (node, edge) -> its view
-        self.leaves: dict[int, Tensor] = {}  # leaf nodes that a gradient can reach
-        self.exits: list[str] = []  # ways in which numbers left the graph
-        self.exit_nodes: list[int] = []  # and the nodes that they left from
-        self.branches: list[int] = []  # nodes whose value decided a branch
-        self.in_backward = False  # the hooks note gradients only then
-        self._names = names
-        self._writers: dict[int, int] = {}  # address of a storage -> the node that wrote into it last
-        self._node_of_output: dict[tuple[int, int], int] = {}  # a function of autograd and which of its outputs -> node
-        self._origin: dict[int, tuple[TensorWeakRef, int, int]] = {}  # id of a tensor -> itself, node, version
+        TorchFunctionMode.__init__(self)
+        Values.__init__(self, calls, names)
+        self.argument_edges: dict[tuple[int, int], GradientEdge] = {}
+        self.exits: list[str] = []
+        self.exit_nodes: list[int] = []
+        self.branches: list[int] = []
+        self._at_work = False  # an operation is being called: what it calls in turn is its own affair
+        self._open = contextlib.ExitStack()
+        self._renewed: dict[
+            int, tuple[TensorWeakRef, int, Tensor]
+        ] = {}  # id of a view -> itself, version, its value now
 
-    # -- nodes ------------------------------------------------------------------------------------------------------
+    def __enter__(self) -> Any:
+        self._open.enter_context(intercepted(self._own_function))
+        return super().__enter__()
 
-    def add(self, tensor: Tensor, kind: str, op: str = "", name: str = "") -> Node:
-        """A new node for this tensor, that from now on is where the tensor comes from."""
-        # Under no_grad, x.T claims to need a gradient and has no place where one could arrive.
-        follows = tensor.requires_grad and not (kind == "operation" and tensor.grad_fn is None and tensor._is_view())
-        dense = tensor.layout is torch.strided and not tensor.is_nested
-        small = dense and tensor.numel() <= MAX_NUMBERS
-        # What is known of the value now; name, expression and rules come when the whole graph is known.
-        node = Node(
-            len(self.nodes),
-            kind,
-            op,
-            tuple(tensor.shape) if not tensor.is_nested else (),
-            str(tensor.dtype).removeprefix("torch."),
-            self.calls.current,
-            tensor.detach().clone() if small else None,
-            statistics(tensor) if dense else None,
-            follows,
-            name,
-        )
-        self.nodes.append(node)
-        self._mark(tensor, node.index)
-        # Where its gradient will arrive. A leaf has no grad_fn and is differentiated by name; the rest has a hook.
-        if follows:
-            with torch.enable_grad():  # a parameter may first be met where the network records nothing
-                self.gradient_edges[node.index] = get_gradient_edge(tensor)
-            if tensor.grad_fn is None:
-                self.leaves[node.index] = tensor
-            else:
-                tensor.register_hook(functools.partial(self._arrives, node))
-        return node
-
-    def _mark(self, tensor: Tensor, index: int) -> None:
-        """Notes that the tensor, as it is now, is the value of that node."""
-        self._origin[id(tensor)] = TensorWeakRef(tensor), index, _version(tensor)
-        if tensor.grad_fn is not None:
-            self._node_of_output[id(tensor.grad_fn), tensor.output_nr] = index
-
-    def _arrives(self, node: Node, gradient: Tensor | None) -> None:
-        if self.in_backward and gradient is not None:
-            node.gradient_norm = norm_of(gradient)
-            if gradient.numel() <= MAX_NUMBERS and gradient.layout is torch.strided:
-                node.gradient = gradient.detach().clone()
-
-    def _passes(self, edge: Edge, gradient: Tensor | None) -> None:
-        if self.in_backward and gradient is not None:
-            edge.passed_norm = norm_of(gradient)
-            if gradient.numel() <= MAX_NUMBERS and gradient.layout is torch.strided:
-                edge.passed = gradient.detach().clone()
-
-    def node_of(self, tensor: Tensor) -> int:
-        """The node that a tensor comes from; one is made for a tensor that was not seen before."""
-        # The very same object is known, and not written to since (its version counter stands): its node.
-        found = self._origin.get(id(tensor))
-        if found is not None and found[0]() is tensor:
-            if found[2] == _version(tensor):
-                return found[1]
-            if tensor.grad_fn is not None:  # written through a view of it
-                return self._hidden(tensor, WRITTEN)
-            if self.nodes[found[1]].kind != "constant":
-                return found[1]
-        # A new object: with a history that this trace has not seen, a parameter, or a constant.
-        if tensor.grad_fn is not None:
-            return self._hidden(tensor, type(tensor.grad_fn).__name__.partition("Backward")[0])
-        kind = "parameter" if isinstance(tensor, nn.Parameter) or tensor.requires_grad else "constant"
-        return self.add(tensor, kind, name=self._names.get(id(tensor)) or self.calls.name_of(tensor)).index
-
-    def _hidden(self, tensor: Tensor, what: str) -> int:
-        """A node for what autograd knows and this trace did not see: a function with a backward of its own, a view."""
-        # Back through autograd's own graph, as far as the outputs that are nodes here and the leaves.
-        sources: dict[int, None] = {}  # an ordered set
-        stack, seen = [(tensor.grad_fn, tensor.output_nr)], set()
-        while stack:
-            function, number = stack.pop()
-            if function is None or (id(function), number) in seen:
-                continue
-            seen.add((id(function), number))
-            if (id(function), number) in self._node_of_output:
-                sources[self._node_of_output[id(function), number]] = None
-            elif hasattr(function, "variable"):
-                sources[self.node_of(function.variable)] = None
-            else:
-                stack.extend(reversed(function.next_functions))
-        # Of a value that was written through a view, autograd's graph does not lead to whoever wrote it.
-        writer = self._writers.get(tensor.untyped_storage().data_ptr())
-        if what == WRITTEN and writer is not None:
-            sources[writer] = None
-        node = self.add(tensor, "hidden", what)
-        node.edges = [Edge(source) for source in sorted(sources)]
-        node.arguments = list(range(len(node.edges)))
-        return node.index
-
-    # -- operations -------------------------------------------------------------------------------------------------
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._open.close()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+        with self._working():
+            return self._call(func, args, kwargs or {})
+
+    @contextlib.contextmanager
+    def _working(self) -> Iterator[None]:
+        before, self._at_work = self._at_work, True
+        try:
+            yield
+        finally:
+            self._at_work = before
+
+    def _call(self, func: Any, args: Any, kwargs: Any) -> Any:
         name = getattr(func, "__name__", str(func))
         # Most properties look at a tensor (shape, dtype, grad); a few give a new one (T, real).
         if name == "__get__":
@@ -224,43 +159,86 @@ class Tape(TorchFunctionMode):
             return func(*args, **kwargs)
         # `__rsub__` is sub with its arguments swapped, `add_` is add in place.
         op, swapped, in_place = plain_name(name)
-        in_place = in_place or kwargs.get("inplace") is True
-        return self._operation(func, args, kwargs, op, swapped, in_place)
+        return self._operation(func, args, kwargs, op, swapped, in_place or _asks_in_place(func, args, kwargs))
+
+    def _own_function(self, function: type, apply: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """A `torch.autograd.Function`: one node, whatever it does inside, for its own backward decides."""
+        if self._at_work:
+            return apply(*args, **kwargs)
+        name = function.__name__
+        name = f"{name}.apply" if name in ELEMENTWISE or name in WORDS or plain_name(name)[0] != name else name
+        with self._working(), torch._C.DisableTorchFunction():
+            return self._operation(unseen(apply), args, kwargs, name, own_backward=True)
 
     def _note_exit(self, name: str, args: Any) -> None:
         """A value that decides a branch (`if x > 0`), or becomes a plain number (`x.item()`)."""
-        if args and isinstance(args[0], Tensor):
-            found = self._origin.get(id(args[0]))
-            if found is not None and found[0]() is args[0] and name == "__bool__":
-                self.branches.append(found[1])
-            elif name in _EXITS and found is not None and self.nodes[found[1]].differentiable:
+        if args and isinstance(args[0], Tensor) and (found := self.known(args[0])) is not None:
+            if name == "__bool__":
+                self.branches.append(found[0])
+            elif name in _EXITS and self.nodes[found[0]].differentiable:
                 self.exits.append(name.strip("_"))
-                self.exit_nodes.append(found[1])
+                self.exit_nodes.append(found[0])
 
-    def _operation(self, func: Any, args: Any, kwargs: Any, op: str, swapped: bool, in_place: bool) -> Any:
+    # -- operations -------------------------------------------------------------------------------------------------
+
+    def _operation(
+        self,
+        func: Any,
+        args: Any,
+        kwargs: Any,
+        op: str,
+        swapped: bool = False,
+        in_place: bool = False,
+        own_backward: bool = False,
+    ) -> Any:
         """Calls the operation and records it; gives its result."""
-        given = list(tensors((args, kwargs)))
-        if any(is_functorch_wrapped_tensor(tensor) for tensor in given):
+        asked = _tensors_in((args, kwargs))
+        if any(is_functorch_wrapped_tensor(tensor) for tensor in asked):
             return func(*args, **kwargs)  # within vmap or torch.func.grad there are no values to be had
+        target = asked[0] if in_place and asked else None
+        through = target is not None and op not in _RESHAPES and _writes_through(target, asked)
         # Steps 1 and 2: nodes for the arguments, a view of each. An element-wise operation has an edge for each use,
         # as x * x has two with a rule each; any other has one for each tensor.
-        target = given[0] if in_place and given else None
+        given = [t if t is target and not through else self.as_it_is_now(t) for t in asked]
+        written = None if through else target
         followed = kwargs.get("sparse") is not True  # a sparse gradient goes through no view
-        arguments = self._as_views(given, target, separately=op in RULES, followed=followed)
+        arguments = self._as_views(given, written, separately=op in ELEMENTWISE, followed=followed)
+        if own_backward:  # it may write over what it is given, and must not reach the user's tensor by that
+            arguments.views = [view.clone() for view in arguments.views]
+        elif through:
+            arguments.views[0] = arguments.views[0].clone()
+        options: dict[str, Any] = {}
         labels: list[int | str] = []  # each argument as its edge, or as what it is written as: 2, dim=1
+        named = operands_of(op, args, kwargs, arguments.places)
         args, kwargs = _replace((args, kwargs), iter(arguments.views), iter(arguments.places), labels)
+        if named is not None:
+            labels, options = named
+        versions = [version_of(view) for view in arguments.views]
         result = func(*args, **kwargs)
         if target is None and isinstance(result, (tuple, list)):
             result = _separate(result)
         # What is given back as it was handed in is no new value, and must be the user's own object.
-        own = {id(view): tensor for view, tensor in zip(arguments.views, given, strict=True)}
-        if target is None and isinstance(result, Tensor) and id(result) in own:
-            return own[id(result)]  # nothing was done: dropout in eval mode, `to` the same type
+        own = {id(view): place for place, view in enumerate(arguments.views)}
+        returned = own.get(id(result)) if isinstance(result, Tensor) and target is None else None
+        if returned is not None:
+            if not own_backward or version_of(result) == versions[returned]:
+                return asked[returned]  # nothing was done: dropout in eval mode, `to` the same type
+            target, through = asked[returned], True  # a function that writes over its argument
         # Step 3: nodes for the results, if they come from an input or a gradient can reach them. The rest is constant.
-        outputs = [target] if target is not None else [t for t in tensors(result) if id(t) not in own]
+        outputs = [t for t in _tensors_in(result) if id(t) not in own]
+        if target is not None:
+            outputs = [arguments.views[returned or 0] if through else target]
         known = any(self.nodes[e.source].kind in ("input", "operation", "hidden") for e in arguments.edges)
         if outputs and (known or any(t.requires_grad for t in outputs)):
-            self._outcome(outputs, arguments, labels[::-1] if swapped else labels, op, in_place)
+            node = self._outcome(outputs, arguments, labels[::-1] if swapped else labels, op, target is not None)
+            node.options, node.own_backward = options, own_backward
+            node.saturated = saturated_share(op, outputs[0], options)
+            if through and target is not None:
+                self._write(target, outputs[0], node.index)
+                return target if isinstance(result, Tensor) else result
+        elif through and target is not None:
+            target.copy_(outputs[0])
+            return target if isinstance(result, Tensor) else result
         return result
 
     def _as_views(self, given: list[Tensor], target: Tensor | None, separately: bool, followed: bool) -> _Arguments:
@@ -271,15 +249,21 @@ class Tape(TorchFunctionMode):
             key = number if separately else id(tensor)
             if key not in at:
                 at[key] = len(arguments.edges)
-                edge = Edge(self.node_of(tensor))
-                view, handle = self._view(tensor, tensor is target) if followed else (tensor, None)
-                if handle is not None:
-                    view.register_hook(functools.partial(self._passes, edge))
-                arguments.edges.append(edge)
-                arguments.handles.append(handle)
-                arguments.distinct.append(view)
-            arguments.views.append(arguments.distinct[at[key]])
+                arguments.edges.append(Edge(self.node_of(tensor)))
+                arguments.handles.append(None)
+                arguments.distinct.append(tensor)
             arguments.places.append(at[key])
+        # What is written over comes last: the others are what they were before.
+        order = sorted(range(len(arguments.edges)), key=lambda place: arguments.distinct[place] is target)
+        for place in order if followed else ():
+            tensor, edge = arguments.distinct[place], arguments.edges[place]
+            view, handle = self._view(tensor, tensor is target)
+            if handle is not None:
+                view.register_hook(functools.partial(self.passes, edge))
+                if target is not None and tensor is not target and tensor._base is target:
+                    view = view.clone()  # a view of what is written over would follow it
+            arguments.handles[place], arguments.distinct[place] = handle, view
+        arguments.views = [arguments.distinct[place] for place in arguments.places]
         return arguments
 
     def _view(self, tensor: Tensor, written: bool) -> tuple[Tensor, GradientEdge | None]:
@@ -296,22 +280,24 @@ class Tape(TorchFunctionMode):
 
     def _outcome(
         self, outputs: list[Tensor], arguments: _Arguments, labels: list[int | str], op: str, in_place: bool
-    ) -> None:
+    ) -> Node:
         """Nodes for what an operation gave: the first has the edges, further results hang on it."""
+        if in_place and op in _RESHAPES:  # PyTorch leaves the hooks of the former value in place here
+            outputs[0]._backward_hooks = None
         first = self.add(outputs[0], "operation", op)
         first.edges, first.arguments, first.in_place = arguments.edges, labels, in_place
         if in_place:
-            self._writers[outputs[0].untyped_storage().data_ptr()] = first.index
+            self.writers[outputs[0].untyped_storage().data_ptr()] = first.index
         # By these the local derivative dy/dv is found later: from the result back to one view.
         for place, handle in enumerate(arguments.handles):
             if handle is not None and outputs[0].requires_grad:
                 self.argument_edges[first.index, place] = handle
         first.dead = dead_share(op, outputs[0], self._channels_second(first))
-        first.saturated = saturated_share(op, outputs[0])
         # Further results (an LSTM's state, the indices of max) belong to the same operation.
         for number, tensor in enumerate(outputs[1:], start=2):
             node = self.add(tensor, "operation", op)
             node.edges, node.arguments = [Edge(first.index, sibling=True)], [0, f"result {number}"]
+        return first
 
     def _channels_second(self, node: Node, far: int = 6) -> bool:
         """Whether the units of this value stand along dimension 1, (B, C, H, W), because a convolution gave it."""
@@ -323,17 +309,80 @@ class Tape(TorchFunctionMode):
                 return False
         return len(node.shape) >= 4
 
+    # -- what is written through a view -------------------------------------------------------------------------------
 
-def _version(tensor: Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version
+    def _write(self, target: Tensor, result: Tensor, node: int) -> None:
+        """Writes the result of an operation over its argument; a node for the tensor that the argument is a view of."""
+        base = target._base
+        known = self.known(base) if base is not None else None
+        if base is None or known is None:  # nobody can use the base: the argument is the result from now on
+            target.copy_(result.view_as(result))
+            self.mark(target, node)
+            return
+        arguments = _Arguments()
+        if target.numel() < base.numel() or target.dtype != base.dtype:  # of the former value something is left
+            arguments = self._as_views([base], base, separately=False, followed=True)
+        into = self._as_views([result], None, separately=False, followed=True)
+        target.copy_(into.views[0])
+        arguments.edges += into.edges
+        arguments.handles += into.handles
+        self._outcome([base], arguments, list(range(len(arguments.edges))), "as_strided_scatter", True)
+
+    def as_it_is_now(self, tensor: Tensor) -> Tensor:
+        """The tensor; for a view whose base was written to since, a new view of what the base has become."""
+        found = self.known(tensor)
+        if (found is not None and found[1]) or not tensor._is_view() or function_of(tensor) is None:
+            return tensor
+        base = tensor._base
+        now = self.known(base) if base is not None else None
+        plain = base is not None and base.dtype == tensor.dtype and not (tensor.is_conj() or tensor.is_neg())
+        if base is None or now is None or not now[1] or not plain:
+            return tensor
+        kept = self._renewed.get(id(tensor))
+        if kept is None or kept[0]() is not tensor or kept[1] != version_of(tensor):
+            where = (tensor.size(), tensor.stride(), tensor.storage_offset())
+            new = self._operation(torch.as_strided, (base, *where), {}, "as_strided")
+            kept = self._renewed[id(tensor)] = TensorWeakRef(tensor), version_of(tensor), new
+        return kept[2]
+
+
+def _writes_through(target: Tensor, given: list[Tensor]) -> bool:
+    """Whether the operation in place writes a gradient's way into the tensor that its first argument is a view of."""
+    if not (torch.is_grad_enabled() and target._is_view() and target.layout is torch.strided):
+        return False
+    return any(tensor.requires_grad for tensor in given) or (target._base is not None and target._base.requires_grad)
+
+
+def _asks_in_place(func: Any, args: Any, kwargs: Any) -> bool:
+    """Whether a function of `torch.nn.functional` is told to write over its argument; dropout does so in training alone."""
+    if kwargs.get("inplace") is not True and not any(value is True for value in args):
+        return False
+    if not isinstance(func, types.FunctionType):
+        return kwargs.get("inplace") is True
+    told = dict(zip(inspect.signature(func).parameters, args, strict=False)) | kwargs
+    return told.get("inplace") is True and not ("dropout" in func.__name__ and told.get("training") is False)
+
+
+def _tensors_in(tree: Any) -> list[Tensor]:
+    """The tensors that `_replace` replaces, in its order."""
+    if isinstance(tree, Tensor):
+        return [tree]
+    if type(tree) is dict:
+        return [tensor for item in tree.values() for tensor in _tensors_in(item)]
+    if isinstance(tree, (tuple, list)) and type(tree) is not torch.Size:
+        return [tensor for item in tree for tensor in _tensors_in(item)]
+    return []
 
 
 def _separate(results: Any) -> Any:
-    """Each of several results as a view of its own: what arrives there then comes from outside the operation alone.
+    """Each of several results as a tensor of its own: what arrives there then comes from outside the operation alone.
 
     In an LSTM cell h is computed from c. Of what arrives at c itself a part comes from h, within the operation.
     """
-    parts = [t.view_as(t) if isinstance(t, Tensor) and t.requires_grad else t for t in results]
+    parts = [
+        (t.view_as(t) if t._is_view() else t.clone()) if isinstance(t, Tensor) and t.requires_grad else t
+        for t in results
+    ]
     return results._make(parts) if hasattr(results, "_make") else type(results)(parts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -10,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
-from chainrule.introspection.graph.calls import Calls
 from chainrule.introspection.graph.gradients import differentiate
 from chainrule.introspection.graph.record import MAX_NUMBERS, Call, Graph, Node
-from chainrule.introspection.graph.rules import partial, written
+from chainrule.introspection.graph.rules import partial, words_for, written
 from chainrule.introspection.graph.tape import Tape
+from chainrule.introspection.graph.tracing.calls import Calls
 
 
 def graph(f: Callable[..., Any], *inputs: Any, seed: Tensor | Sequence[Tensor] | None = None) -> Graph:
@@ -56,7 +57,7 @@ def graph(f: Callable[..., Any], *inputs: Any, seed: Tensor | Sequence[Tensor] |
         except Exception as error:
             error.add_note(_where_it_ended(tape))
             raise
-        outputs = [t for t in _tensors_of(result) if t.requires_grad]
+        outputs = [t for t in map(tape.as_it_is_now, _tensors_of(result)) if t.requires_grad]
         if not outputs:
             raise _no_dependence(result, tape, given)
         indices = [tape.node_of(tensor) for tensor in outputs]
@@ -82,6 +83,8 @@ class _Given:
     def copy(self, value: Any, name: str) -> Any:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             value = torch.tensor(float(value), dtype=torch.float64)
+        elif isinstance(value, complex):
+            value = torch.tensor(value, dtype=torch.complex128)
         elif hasattr(value, "__array__") and not isinstance(value, Tensor):
             value = torch.as_tensor(value)
         if isinstance(value, Tensor):
@@ -248,12 +251,12 @@ def _name(nodes: list[Node], outputs: list[int], calls: list[Call]) -> None:
     for node in nodes:
         if node.kind in ("operation", "hidden") and node.call:
             layers[node.call].append(node.index)
-    count = 0
+    count, free = 0, {letter: _free(letter, taken) for letter in "wc"}
     for node in nodes:
         if node.kind == "parameter" and not node.name:
-            node.name = _free("w", taken)
+            node.name = next(free["w"])
         elif node.kind == "constant" and not node.name:
-            node.name = f"{node.number:g}" if node.number is not None else _free("c", taken)
+            node.name = f"{node.number:g}" if node.number is not None else next(free["c"])
         elif node.kind in ("operation", "hidden"):
             if layers[node.call] == [node.index] and calls[node.call].name not in taken:
                 node.name = calls[node.call].name
@@ -263,15 +266,16 @@ def _name(nodes: list[Node], outputs: list[int], calls: list[Call]) -> None:
                 count = next(n for n in range(count + 1, count + len(taken) + 2) if f"h{n}" not in taken)
                 node.name = f"h{count}"
             operands = [nodes[node.edges[a].source].name if isinstance(a, int) else a for a in node.arguments]
-            node.expression = written(node.op, operands)
+            node.expression = written(node.op, operands, node.options)
+            words = () if node.own_backward else words_for(node.op, node.arguments)
             seen: set[int] = set()
             for place, argument in enumerate(node.arguments):
                 if isinstance(argument, int) and argument not in seen:
                     seen.add(argument)
-                    node.edges[argument].rule = partial(node.op, place, operands, node.name)
+                    rule = partial(node.op, place, operands, node.name, node.options)
+                    node.edges[argument].rule = rule or (words[place] if place < len(words) else "")
 
 
-def _free(letter: str, taken: set[str]) -> str:
-    number = next(n for n in range(1, len(taken) + 2) if f"{letter}{n}" not in taken)
-    taken.add(f"{letter}{number}")
-    return f"{letter}{number}"
+def _free(letter: str, taken: set[str]) -> Iterator[str]:
+    """The names w1, w2, ... that nothing else has."""
+    return (name for number in itertools.count(1) if (name := f"{letter}{number}") not in taken)

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from chainrule.core.errors import UserError
+from chainrule.core.git_lfs import POINTER, expect_no_pointer
 from chainrule.run.checkpoint.sharded import whole
 from chainrule.run.checkpoint.tree import load_tree, pack, read_safetensors
 from chainrule.run.weights.learnt import learnt
 
+WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and DDP, and of torch.compile
 PICKLED = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # how zip archives and pickles begin
 
 
@@ -23,8 +25,9 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a file by name, on the CPU, and the metadata of a safetensors file.
 
     What the file is, is told by its beginning, not by its name. From a `.pth` or `.pt` a plain state dict is read, by
-    PyTorch's restricted reader; the prefix `module.` that DataParallel leaves on every name is taken off. The folder of a
-    run stands for the weights that its validation chose; of one with stages, each network's of the last that kept it.
+    PyTorch's restricted reader. The prefixes that DataParallel and torch.compile leave on every name, `module.` and
+    `_orig_mod.`, are taken off. The folder of a run stands for the weights that its validation chose; of one with stages,
+    each network's of the last that kept it.
 
     Raises:
         UserError: where there is no such file; it is empty, cut off or of another kind; it holds anything but tensors
@@ -45,15 +48,23 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             "there is no such file", where=path, expected="a safetensors file, or a state dict of torch.save"
         )
     with path.open("rb") as file:
-        head = file.read(2)
+        head = file.read(len(POINTER))
     if not head:
         raise UserError("the file of weights is empty", where=path, cure="fetch or copy it again")
-    if head in PICKLED:
-        return _read_state_dict(path), {}
+    expect_no_pointer(head, path)
+    if head[:2] in PICKLED:
+        return _unwrapped(_read_state_dict(path)), {}
     tensors, metadata = read_safetensors(path)
     if "parts" in metadata:  # several processes wrote a part each
         tensors = pack(whole(load_tree(path)))[1]
-    return tensors, metadata
+    return tensors if "tree" in metadata else _unwrapped(tensors), metadata
+
+
+def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The names without what wrappers put in front of all of them, in whatever order and however often."""
+    while prefix := next((p for p in WRAPPERS if state and all(name.startswith(p) for name in state)), ""):
+        state = {name.removeprefix(prefix): value for name, value in state.items()}
+    return state
 
 
 def is_caffemodel(path: Path) -> bool:
@@ -86,8 +97,7 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
     ]
     if strange or not content:
         raise _no_state_dict(path, content, strange)
-    wrapped = all(name.startswith("module.") for name in content)
-    return {name.removeprefix("module.") if wrapped else name: value for name, value in content.items()}
+    return dict(content)
 
 
 def _unreadable(path: Path, message: str) -> UserError:

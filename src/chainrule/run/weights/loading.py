@@ -31,10 +31,11 @@ def load_file(
     model: str,
     recognise: Callable[[Shapes], tuple[str, ...]] = lambda shapes: (),
 ) -> list[str]:
-    """The weights of a file into the modules. Every name and shape must fit, with two exceptions that are told.
+    """The weights of a file into the modules. Every name and shape must fit, with exceptions that are told.
 
-    A layer that the module names in `class_layers` begins anew where the file's has another number of classes. A part
-    that the module has registered as None, because it was built without it, is left in the file.
+    A layer that the module names in `class_layers` begins anew where the file's has another number of classes, or none of
+    it. A part that the module has registered as None, because it was built without it, is left in the file. A first
+    word that all names in the file have and none of the module's, such as the `model.` of a LightningModule, is taken off.
 
     Args:
         file: safetensors, or a state dict of torch.save. A file that a run wrote holds a state for each of the modules;
@@ -54,11 +55,14 @@ def load_file(
     notes = []
     for name, module in modules.items():
         if from_caffe:
-            notes += _load_what_fits(module, _caffe_state(module, file, model), model, Path(file), recognise)
+            given = _caffe_state(module, file, model)
+            _expect_numbers(given, Path(file))
+            notes += _load_what_fits(module, given, model, Path(file), recognise)
             continue
         prefix = f"{name}."
         own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        given = own if "tree" in metadata else tensors
+        given = own if "tree" in metadata else _in_words_of(module, tensors)
+        _expect_numbers(given, Path(file))
         try:
             module.load_state_dict(given)
         except RuntimeError:
@@ -69,6 +73,29 @@ def load_file(
             f"{file}: a run of {learnt_as} learnt these weights; they fit {model}, which may compute something else"
         )
     return notes
+
+
+def _in_words_of(module: nn.Module, given: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The names without the first words that all of them have, where then some are names of the module and before none."""
+    own, state = module.state_dict().keys(), given
+    while not own & state.keys():
+        words = {name.partition(".")[0] for name in state}
+        if len(words) != 1 or not all("." in name for name in state):
+            return given
+        state = {name.partition(".")[2]: value for name, value in state.items()}
+    return state
+
+
+def _expect_numbers(given: Mapping[str, Tensor], file: Path) -> None:
+    """UserError where a tensor has a NaN."""
+    spoilt = [name for name, value in given.items() if value.is_floating_point() and bool(value.isnan().any())]
+    if spoilt:
+        raise UserError(
+            "the weights in the file are NaN",
+            where=file,
+            found=_listed("NaN", spoilt),
+            cure="those of an earlier checkpoint, before the training that wrote them diverged",
+        )
 
 
 def _caffe_state(module: nn.Module, file: str | Path, model: str) -> dict[str, Tensor]:
@@ -87,8 +114,8 @@ def _caffe_state(module: nn.Module, file: str | Path, model: str) -> dict[str, T
 def _load_what_fits(
     module: nn.Module, given: dict[str, Tensor], model: str, file: Path, recognise: Callable[[Shapes], tuple[str, ...]]
 ) -> list[str]:
-    """The two exceptions; UserError says what is missing, too much, or of another shape."""
-    own, notes = module.state_dict(), []
+    """The exceptions; UserError says what is missing, too much, or of another shape."""
+    own, notes, without = module.state_dict(), [], dict[str, list[str]]()
     for part in parts_left_out(module):
         dropped = [key for key in given if key.startswith(f"{part}.")]
         if dropped:
@@ -100,6 +127,8 @@ def _load_what_fits(
             old, new = (len(state[keys[0]]) for state in (given, own))
             notes.append(f"{file.name}: the layer {layer} begins anew, for {new} classes instead of {old}")
             given = {key: value for key, value in given.items() if key not in keys} | {key: own[key] for key in keys}
+        elif keys and not any(key in given for key in keys):
+            without[layer] = keys
     missing = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
     unexpected = [key for key in given if key not in own]
     others = [
@@ -107,6 +136,13 @@ def _load_what_fits(
         for key in own
         if key in given and own[key].shape != given[key].shape
     ]
+    if (
+        not unexpected
+        and not others
+        and set(missing) <= {key for keys in without.values() for key in keys} < own.keys()
+    ):
+        notes += [f"{file.name}: it has no layer {layer}, which begins anew" for layer in without]
+        missing = []
     if missing or unexpected or others:
         named = recognise({key: value.shape for key, value in given.items()})
         cure = f"they look like those of {' or '.join(named)}" if named else None

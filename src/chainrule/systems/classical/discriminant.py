@@ -6,6 +6,7 @@ Shapes: N rows, D columns, K classes, R directions that tell classes apart (K - 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from chainrule.core.card import Card
 from chainrule.core.course import Topic
 from chainrule.core.device import ONE_PROCESS, World
 from chainrule.core.errors import UserError
-from chainrule.functional.shared_rows import column_mean, column_variance, rows_of_the_factor
+from chainrule.functional.shared_rows import column_deviation, column_mean, rows_of_the_factor
 from chainrule.systems.classical.arrays import LogProbabilityMixin, dense_rows, like
 
 
@@ -46,8 +47,9 @@ class LinearDiscriminant(LogProbabilityMixin, ClassifierMixin, TransformerMixin,
         share, of each class (K,).
 
     Raises:
-        UserError: for settings out of range, one class alone, as many classes as rows; a covariance that is singular though
-            it was shrunk; classes whose means are all the same.
+        UserError: for settings out of range, one class alone, as many classes as rows; rows that do not vary within any
+            class; a covariance that is singular though it was shrunk; classes whose means are all the same, or differ only
+            along directions in which no class varies.
 
     All is computed in float64, float32 rows too; answers have the rows' type. Without shrinkage S is never formed: two
     singular value decompositions are enough. Source: Fisher 1936; Hastie, Tibshirani, Friedman 2009, section 4.3;
@@ -84,6 +86,13 @@ class LinearDiscriminant(LogProbabilityMixin, ClassifierMixin, TransformerMixin,
         of = torch.from_numpy(index[mine]).to(x.device)
         priors = torch.from_numpy(self.priors_).to(x.device)
         means = torch.stack([column_mean(x[of == k], count, world) for k, count in enumerate(counts)])
+        if not world.sum(float((x != means[of]).sum())):
+            raise UserError(
+                "no class has a spread: all rows of a class are equal, so that nothing says how far apart the means are",
+                expected="a class at least whose rows vary",
+                found=f"{len(index)} rows of {len(counts)} classes",
+                cure="more rows, or nearest-neighbours, which needs no spread",
+            )
         solve = self._by_singular_values if self.shrinkage is None else self._by_eigenvectors
         scalings, spread, centre = solve(x, of, means, priors, counts, world)
         self.means_, self.xbar_ = means.cpu().numpy(), (priors @ means).cpu().numpy()
@@ -146,8 +155,17 @@ class LinearDiscriminant(LogProbabilityMixin, ClassifierMixin, TransformerMixin,
         """
         N, K = sum(counts), len(means)
         within = x - means[of]
-        deviation = column_variance(within, N, world).sqrt()
-        deviation = torch.where(deviation == 0, 1.0, deviation)
+        deviation = column_deviation(within, N, world)
+        varies = deviation > 0
+        apart = ((means != means[:1]).any(0) & ~varies).nonzero()[:, 0].tolist()
+        if apart:
+            warnings.warn(
+                f"{len(apart)} columns are constant within every class and differ between classes, which no density says; they "
+                f"are left out ({', '.join(map(str, apart[:5]))}); shrinkage=0.1 takes them in",
+                UserWarning,
+                stacklevel=3,
+            )
+        deviation = torch.where(varies, deviation, 1.0)
         white = rows_of_the_factor(within / deviation / math.sqrt(N), world)
         _, singular, axes = torch.linalg.svd(white, full_matrices=False)
         rank = int((singular > self.tol).sum())
@@ -155,7 +173,14 @@ class LinearDiscriminant(LogProbabilityMixin, ClassifierMixin, TransformerMixin,
         centre = priors @ means
         weighted = ((N * priors / max(K - 1, 1)).sqrt()[:, None] * (means - centre)) @ whitening
         _, singular, axes = torch.linalg.svd(weighted, full_matrices=False)
-        if not len(singular) or not float(singular[0]) > 0:
+        rounding = 8 * torch.finfo(x.dtype).eps * math.sqrt(N) * float((means.abs() * varies / deviation).max())
+        if not len(singular) or not float(singular[0]) > rounding:
+            if bool(((means - centre).abs() > 1e-12 * means.abs().amax(0)).any()):
+                raise UserError(
+                    "the means of the classes differ only along directions in which no class varies",
+                    found=f"{K} classes",
+                    cure="shrinkage=0.1, which gives every direction a variance",
+                )
             raise UserError("the classes cannot be told apart: their means are all the same", found=f"{K} classes")
         rank = int((singular > self.tol * singular[0]).sum())
         return whitening @ axes.T[:, :rank], singular.square()[: self._num_components], centre
@@ -184,19 +209,21 @@ class LinearDiscriminant(LogProbabilityMixin, ClassifierMixin, TransformerMixin,
 
     def decide(self, x: Tensor) -> Tensor:
         """log p(class | x) (N, K) in nats of rows x (N, D)."""
-        scores = x @ like(x, self.coef_).T + like(x, self.intercept_)
+        rows = x.double()  # float32 would lose digits of columns far from 0
+        scores = rows @ like(rows, self.coef_).T + like(rows, self.intercept_)
         if scores.shape[1] == 1:
             scores = torch.cat([torch.zeros_like(scores), scores], 1)
-        return scores.log_softmax(1)
+        return scores.log_softmax(1).to(x.dtype)
 
     def transform(self, X: Any) -> NDArray[Any]:
         """Coordinates (N, n_components) of rows X (N, D) along the directions that tell the classes apart."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        x = dense_rows(X, self.device)
+        x = dense_rows(X, self.device).double()
         if self.shrinkage is None:
             x = x - like(x, self.xbar_)
-        return (x @ like(x, self.scalings_[:, : len(self.explained_variance_ratio_)])).cpu().numpy()
+        found = x @ like(x, self.scalings_[:, : len(self.explained_variance_ratio_)])
+        return found.cpu().numpy().astype(X.dtype, copy=False)
 
 
 def _shrunk_covariance(
@@ -209,7 +236,7 @@ def _shrunk_covariance(
     D = x.shape[1]
     unit = torch.ones(D, dtype=x.dtype, device=x.device)
     if shrinkage == "auto":
-        unit = column_variance(x, count, world).sqrt()
+        unit = column_deviation(x, count, world)
         unit = torch.where(unit == 0, 1.0, unit)
     z = (x - column_mean(x, count, world)) / unit
     covariance = world.sum(z.T @ z) / count

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from chainrule.core.card import Card
 from chainrule.core.course import Topic
+from chainrule.core.device import ONE_PROCESS, World
 from chainrule.core.errors import UserError
 from chainrule.functional.kmeans import kmeans_plus_plus
 from chainrule.systems.classical.arrays import dense_rows, like
@@ -69,17 +70,19 @@ class KMeans(TransformerMixin, ClusterMixin, BaseEstimator):
         self.n_clusters, self.init, self.n_init, self.max_iter = n_clusters, init, n_init, max_iter
         self.tol, self.random_state, self.device = tol, random_state, device
 
-    def fit(self, X: Any, y: Any = None) -> KMeans:
-        """Fits rows X (N, D); y is not looked at."""
+    def fit(self, X: Any, y: Any = None, world: World = ONE_PROCESS) -> KMeans:
+        """Fits rows X (N, D); y is not looked at. Processes share the work."""
         X = validate_data(self, X, dtype=[np.float64, np.float32])
         starts = self._check_settings(X)
         x = dense_rows(X, self.device)
+        mine = x[world.share(len(x))]
         best: Clustering | None = None
         for start in starts or self._drawn(x):
-            found = lloyd(x, start, max_iterations=self.max_iter, tolerance=self.tol)
+            found = lloyd(mine, start, max_iterations=self.max_iter, tolerance=self.tol, world=world)
             best = found if best is None or found.inertia < best.inertia else best
         assert best is not None
-        self.cluster_centers_, self.labels_ = best.centres.cpu().numpy(), best.labels.cpu().numpy().astype(np.int32)
+        self.cluster_centers_ = best.centres.cpu().numpy()
+        self.labels_ = np.concatenate(world.gather(best.labels.cpu().numpy().astype(np.int32)))
         self.inertia_, self.n_iter_ = best.inertia, best.iterations
         self.objective_path_, self.measured_ = np.array(best.inertia_path), np.array(best.measured)
         found_clusters = len(np.unique(self.labels_))

@@ -19,7 +19,7 @@ from torch import Tensor
 from chainrule.core.card import Card
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
-from chainrule.systems.classical.arrays import dense_rows, like
+from chainrule.systems.classical.arrays import dense_rows
 
 Kernel = Literal["gaussian", "tophat", "epanechnikov", "exponential", "linear", "cosine"]
 BLOCK_NUMBERS = 2**22  # most distances of a block
@@ -51,7 +51,8 @@ class KernelDensity(BaseEstimator):
     Raises:
         UserError: for settings out of range.
 
-    Distances are computed in blocks of 2^22, by a matrix product of the rows less the training mean.
+    Distances are computed in blocks of 2^22, by a matrix product of the rows less the training mean, in float64, of float32
+    rows too; answers have the rows' type.
 
     Source: Parzen 1962; Silverman: Density estimation for statistics and data analysis, 1986, sections 3.4 and 4.3.
 
@@ -92,13 +93,14 @@ class KernelDensity(BaseEstimator):
 
     def decide(self, x: Tensor) -> Tensor:
         """log p(x) (B,) in nats of rows x (B, D)."""
-        known = like(x, self.fit_X_)
+        rows, known = x.double(), torch.as_tensor(self.fit_X_, dtype=torch.float64, device=x.device)
         N, D = known.shape
         mean = known.mean(0)
-        x, known = (x - mean) / self.bandwidth_, (known - mean) / self.bandwidth_
-        squares = torch.addmm(known.square().sum(1), x, known.T, alpha=-2) + x.square().sum(1, keepdim=True)
+        rows, known = (rows - mean) / self.bandwidth_, (known - mean) / self.bandwidth_
+        squares = torch.addmm(known.square().sum(1), rows, known.T, alpha=-2) + rows.square().sum(1, keepdim=True)
         bumps = LOG_KERNELS[self.kernel](squares.clamp_min(0).sqrt())
-        return bumps.logsumexp(1) - (math.log(N) + D * math.log(self.bandwidth_) + log_volume(self.kernel, D))
+        log_density = bumps.logsumexp(1) - (math.log(N) + D * math.log(self.bandwidth_) + log_volume(self.kernel, D))
+        return log_density.to(x.dtype)
 
     def score_samples(self, X: Any) -> NDArray[Any]:
         """log p(x) (B,) in nats of rows X (B, D), for any number of rows."""

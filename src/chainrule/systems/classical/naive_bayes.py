@@ -44,7 +44,7 @@ class GaussianNaiveBayes(LogProbabilityMixin, ClassifierMixin, BaseEstimator):
     Raises:
         UserError: for settings out of range; one class alone; variances that are all zero with no smoothing.
 
-    Moments are taken in float64, float32 rows too; answers have the rows' type. Source: Bishop 2006, section 4.2.
+    All is computed in float64, float32 rows too; answers have the rows' type. Source: Bishop 2006, section 4.2.
 
     >>> model = GaussianNaiveBayes().fit([[-1.0], [1.0], [4.0], [6.0]], ["low", "low", "high", "high"])
     >>> model.theta_[:, 0].tolist(), model.predict([[2.0], [3.0]]).tolist()
@@ -81,10 +81,11 @@ class GaussianNaiveBayes(LogProbabilityMixin, ClassifierMixin, BaseEstimator):
 
     def decide(self, x: Tensor) -> Tensor:
         """log p(class | x) (N, K) in nats of rows x (N, D)."""
-        theta, deviation = like(x, self.theta_), like(x, np.sqrt(self.var_))
-        log_prior = like(x, np.log(self.class_prior_) - 0.5 * np.log(2 * math.pi * self.var_).sum(1))
-        squares = [((x - theta[k]) / deviation[k]).square().sum(1) for k in range(len(theta))]
-        return (log_prior - 0.5 * torch.stack(squares, 1)).log_softmax(1)
+        rows = x.double()  # float32 would lose digits of columns far from 0
+        theta, deviation = like(rows, self.theta_), like(rows, np.sqrt(self.var_))
+        log_prior = like(rows, np.log(self.class_prior_) - 0.5 * np.log(2 * math.pi * self.var_).sum(1))
+        squares = [((rows - theta[k]) / deviation[k]).square().sum(1) for k in range(len(theta))]
+        return (log_prior - 0.5 * torch.stack(squares, 1)).log_softmax(1).to(x.dtype)
 
 
 class MultinomialNaiveBayes(LogProbabilityMixin, ClassifierMixin, BaseEstimator):

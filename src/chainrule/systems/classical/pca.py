@@ -46,7 +46,7 @@ class PCA(TransformerMixin, BaseEstimator):
         UserError: for n_components out of range; whitening a direction in which nothing varies.
 
     `score` is the mean log-likelihood of the Gaussian that PCA maximises (Tipping and Bishop), by which held-out rows can
-    choose K. The decomposition is computed in float64, float32 rows too; answers have the rows' type. For N > D it is that
+    choose K. All is computed in float64, float32 rows too; answers have the rows' type. For N > D it is that
     of the triangular factor of the rows, so the memory is a float64 copy of X and D^2.
 
     Source: Pearson 1901; Tipping and Bishop: Probabilistic principal component analysis, 1999, equations 3 to 8.
@@ -108,8 +108,9 @@ class PCA(TransformerMixin, BaseEstimator):
 
     def decide(self, x: Tensor) -> Tensor:
         """Coordinates (N, K) of rows x (N, D)."""
-        found = (x - like(x, self.mean_)) @ like(x, self.components_).T
-        return found / like(x, np.sqrt(self.explained_variance_)) if self.whiten else found
+        rows = x.double()  # float32 would lose digits of columns far from 0
+        found = (rows - like(rows, self.mean_)) @ like(rows, self.components_).T
+        return (found / like(rows, np.sqrt(self.explained_variance_)) if self.whiten else found).to(x.dtype)
 
     def transform(self, X: Any) -> NDArray[Any]:
         """Coordinates (N, K) of rows X (N, D)."""
@@ -131,16 +132,16 @@ class PCA(TransformerMixin, BaseEstimator):
         """
         lowest = RANK_TOLERANCE * self.explained_variance_[0]
         varies = self.explained_variance_ > lowest
+        dtype, x = x.dtype, x.double()
         variance, axes = like(x, self.explained_variance_[varies]), like(x, self.components_[varies])
         centred = x - like(x, self.mean_)
         z = centred @ axes.T
         log_density = -0.5 * ((z.square() / variance).sum(1) + variance.log().sum() + len(variance) * LOG_2PI)
         if self.noise_variance_ <= lowest:
-            return log_density
+            return log_density.to(dtype)
         missed, dimensions = (centred - z @ axes).square().sum(1), x.shape[1] - len(variance)
-        return log_density - 0.5 * (
-            missed / self.noise_variance_ + dimensions * (math.log(self.noise_variance_) + LOG_2PI)
-        )
+        outside = missed / self.noise_variance_ + dimensions * (math.log(self.noise_variance_) + LOG_2PI)
+        return (log_density - 0.5 * outside).to(dtype)
 
     def score_samples(self, X: Any) -> NDArray[Any]:
         """`log_density` of rows X (N, D)."""
@@ -152,6 +153,7 @@ class PCA(TransformerMixin, BaseEstimator):
 
     def measure(self, x: Tensor, y: Tensor | None = None) -> dict[str, float]:
         """Of rows x (N, D): the share of their variance that the components miss, and the mean -log density in nats."""
+        x = x.double()
         mean, axes = like(x, self.mean_), like(x, self.components_)
         missed = (x - mean - ((x - mean) @ axes.T) @ axes).square().sum()
         return {

@@ -17,13 +17,11 @@ from torch import Tensor
 from chainrule.core.card import Card
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
+from chainrule.functional.finite import expect_finite
 from chainrule.systems.classical.arrays import dense_rows
-from chainrule.systems.classical.solvers.sparse_coding import (
-    coding_objective,
-    sparse_codes,
-    unrolled_codes,
-    update_atoms,
-)
+from chainrule.systems.classical.solvers.sparse_coding import admm_codes, coding_objective, sparse_codes, update_atoms
+
+SAME_LINE = 1e-9  # of the cosine: atoms nearer than that are one direction
 
 
 class SparseCoding(TransformerMixin, BaseEstimator):
@@ -81,7 +79,9 @@ class SparseCoding(TransformerMixin, BaseEstimator):
         for _ in range(self.max_iter):
             codes = sparse_codes(x, atoms, self.alpha, start=codes, tolerance=self.code_tol)
             atoms, codes = update_atoms(x, codes, atoms)
-            path.append(coding_objective(x, codes, atoms, self.alpha))
+            path.append(
+                expect_finite(coding_objective(x, codes, atoms, self.alpha), "dictionary learning", len(path) + 1)
+            )
             if len(path) > 1 and path[-2] - path[-1] < self.tol * path[-1]:
                 break
         used = codes[codes != 0]
@@ -118,13 +118,22 @@ class SparseCoding(TransformerMixin, BaseEstimator):
     def decide(self, x: Tensor) -> Tensor:
         """Codes (N, K) of rows x (N, D).
 
-        Where a program is exported it holds a fixed number of steps in place of the stopping rule: `unrolled_codes`.
+        Of atoms along one line the first alone is used: how they share would be anybody's guess. A program that is
+        exported finds the same codes by another method, `admm_codes`.
         """
+        unit = self.components_ / np.linalg.norm(self.components_, axis=1, keepdims=True).clip(
+            np.finfo(np.float64).tiny
+        )
+        once = ~np.tril(np.abs(unit @ unit.T) > 1 - SAME_LINE, -1).any(1)  # (K,)
+        used = self.components_[once]
         if torch.compiler.is_exporting():
-            rho = self.alpha / self.code_scale_
-            return unrolled_codes(x.double(), self.components_, self.alpha, rho=rho).to(x.dtype)
-        atoms = torch.as_tensor(self.components_, dtype=torch.float64, device=x.device)
-        return sparse_codes(x.double(), atoms, self.alpha, tolerance=self.code_tol).to(x.dtype)
+            codes = admm_codes(x.double(), used, self.alpha, rho=self.alpha / self.code_scale_)
+        else:
+            atoms = torch.as_tensor(used, dtype=torch.float64, device=x.device)
+            codes = sparse_codes(x.double(), atoms, self.alpha, tolerance=min(self.code_tol, 1e-9))
+        if not once.all():
+            codes = codes @ torch.as_tensor(np.eye(len(once))[once], device=x.device)  # zeros for the others
+        return codes.to(x.dtype)
 
     def transform(self, X: Any) -> NDArray[Any]:
         """Codes (N, K) of rows X (N, D)."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
+from chainrule.core.seeds import in_64_bits
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.dataset import Dataset
@@ -157,7 +158,7 @@ class ImageGan:
 
     def fixed_noise(self, count: int, stream: int = 0) -> Tensor:
         """Noise that depends on the run's seed and the number of a stream alone."""
-        return self.noise(count, torch.Generator().manual_seed((self.run.seed + 1) * 1_000_033 + stream))
+        return self.noise(count, torch.Generator().manual_seed(in_64_bits((self.run.seed + 1) * 1_000_033 + stream)))
 
     @torch.inference_mode()
     def draw(self, z: Tensor) -> Tensor:

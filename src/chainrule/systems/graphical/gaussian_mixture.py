@@ -101,11 +101,11 @@ class GaussianMixture(nn.Module):
     def log_joint(self, x: Tensor) -> Tensor:
         """log weight_k + log N(x; mean_k, covariance_k), (B, K), from z = U^T (x - mean): log N = log|U| - |z|^2/2."""
         x, U = x.to(self.means.dtype), self.precision_cholesky
-        if self.covariance == "full":
-            z = torch.matmul(x, U) - torch.matmul(self.means[:, None], U)  # (K, B, D)
-            squares = z.square().sum(2).T
+        if self.covariance == "full":  # differences first: products of large numbers would leave few digits of them
+            squares = torch.matmul(x - self.means[:, None], U).square().sum(2).T  # (K, B, D) -> (B, K)
         elif self.covariance == "tied":
-            squares = ((x @ U)[:, None] - self.means @ U).square().sum(2)
+            centre = self.weights @ self.means
+            squares = (((x - centre) @ U)[:, None] - (self.means - centre) @ U).square().sum(2)
         else:
             z = (x[:, None] - self.means) * (U if self.covariance == "diagonal" else U[:, None])
             squares = z.square().sum(2)
@@ -178,9 +178,9 @@ class GaussianMixture(nn.Module):
         product to find its responsibilities r and one, r^T t(x), to sum its statistics, and x is read once. Where
         that form would lose half of the digits, or has more numbers than whitened rows have, those are used.
         """
-        if self.covariance == "full" and not self._products_pay(x.dtype):
+        if not self._products_pay(x.dtype):
             return self._whitened_expectation(x, world)
-        centre = self.weights @ self.means
+        centre = (self.weights @ self.means).to(x.dtype).to(self.means.dtype)  # as rows of that type can be moved by it
         coefficients, bias, P = self._natural(centre)
         coefficients, bias = coefficients.to(x.dtype), bias.to(x.dtype)[:, None]
         K, F = coefficients.shape
@@ -333,28 +333,38 @@ class GaussianMixture(nn.Module):
         about the centre, and comes to about D: the ratio of both is what rounding is multiplied by.
         """
         K, D = self.means.shape
-        if D + 3 > 4 * K:
+        if self.covariance == "full" and D + 3 > 4 * K:
             return False
-        offsets = self.means - self.weights @ self.means
-        second = self.covariances.diagonal(dim1=1, dim2=2) + offsets.square()
+        P, spread = self._precisions(), self.covariances
+        if self.covariance in ("full", "tied"):
+            spread = spread.diagonal(dim1=-2, dim2=-1)  # (K, D), or (D,) where tied
+        elif self.covariance == "spherical":
+            P, spread = P[:, None], spread[:, None]  # (K, 1)
+        second = spread + (self.means - self.weights @ self.means).square()  # (K, D)
         s = second[self.weights > 0].amax(0).sqrt()
-        terms = torch.einsum("i,kij,j->k", s, self._precisions().abs(), s)
+        terms = P.abs() @ s @ s if self.covariance in ("full", "tied") else (P * s.square()).sum(1)
         return bool(terms.max() < torch.finfo(dtype).eps ** -0.5)
 
     def _whitened_expectation(self, x: Tensor, world: World) -> Statistics:
-        """E-step for full covariances from z_k = U_k^T (x - mean_k), (K, B, D), in which component k is a unit sphere.
+        """E-step from z_k = U_k^T (x - mean_k), (K, B, D), in which component k is a unit sphere.
 
-        The statistics are summed in z, where they are near 0 and I whatever the scales of x, and are then taken back.
+        The statistics are summed in z, where they are near 0 and I whatever the scales of x and wherever it lies, and are
+        then taken back.
         """
         K, D = self.means.shape
-        U = self.precision_cholesky.to(x.dtype)
-        bias = -(self.means[:, None] @ self.precision_cholesky).to(x.dtype)  # (K, 1, D)
+        matrices = self.covariance in ("full", "tied")
+        scale = self.precision_cholesky[:, None] if self.covariance == "spherical" else self.precision_cholesky
+        U = (scale if matrices else scale[:, None]).to(x.dtype)  # (K, D, D), (D, D), (K, 1, D) or (K, 1, 1)
+        # Rows of float32 are exact about a centre of float32; the means are what lies at it plus what is left of them.
+        centre = (self.weights @ self.means).to(x.dtype)
+        left = (self.means - centre.to(self.means)).to(x.dtype)  # (K, D)
         log_scale = self._log_scale().to(x.dtype)[:, None]
         log_likelihood = self.means.new_zeros(())
         counts, first = self.means.new_zeros(K), self.means.new_zeros(K, D)
-        second = torch.zeros_like(self.covariances)
+        second = self.means.new_zeros(K, D, D) if matrices else self.means.new_zeros(K, D)
         for block in self._blocks(x, 2 * K * D):
-            z = torch.baddbmm(bias, block.expand(K, -1, -1), U)
+            z = (block - centre) - left[:, None]
+            z = z @ U if matrices else z * U
             log_joint = log_scale - 0.5 * z.square().sum(2)  # (K, B)
             total = log_joint.logsumexp(0)
             r = log_joint.sub_(total).exp_()
@@ -362,16 +372,21 @@ class GaussianMixture(nn.Module):
             counts += r.sum(1, dtype=counts.dtype)
             weighted = z * r[:, :, None]
             first += weighted.sum(1)
-            second += z.mT @ weighted
+            second += z.mT @ weighted if matrices else (z * weighted).sum(1)
         count, log_likelihood, counts, first, second = world.sum((len(x), log_likelihood, counts, first, second))
         n = counts.clamp_min(torch.finfo(counts.dtype).tiny)
-        offsets = first / n[:, None]
-        second = second / n[:, None, None] - offsets[:, :, None] * offsets[:, None]
-        unit = torch.eye(D).to(self.means).expand(K, D, D)
-        back = torch.linalg.solve_triangular(self.precision_cholesky.mT, unit, upper=False)  # U^-T
-        covariances = back @ second @ back.mT
-        means = self.means + (back @ offsets[:, :, None])[:, :, 0]
-        return Statistics(log_likelihood / count, counts, means, 0.5 * (covariances + covariances.mT))
+        offsets = first / n[:, None]  # of the new means from the old ones, in z
+        if matrices:
+            within = second - n[:, None, None] * offsets[:, :, None] * offsets[:, None]  # (K, D, D)
+            within = within.sum(0) / counts.sum() if self.covariance == "tied" else within / n[:, None, None]
+            back = torch.linalg.solve_triangular(scale.mT, torch.eye(D).to(scale).expand_as(scale), upper=False)  # U^-T
+            covariances, moved = back @ within @ back.mT, (back @ offsets[:, :, None])[:, :, 0]
+            covariances = 0.5 * (covariances + covariances.mT)
+        else:
+            covariances, moved = (second / n[:, None] - offsets.square()) / scale.square(), offsets / scale
+            covariances = covariances.mean(1) if self.covariance == "spherical" else covariances
+        means = centre.to(self.means) + left.to(self.means) + moved
+        return Statistics(log_likelihood / count, counts, means, covariances)
 
     def _refuse(self, broken: Tensor) -> None:
         if broken.any():

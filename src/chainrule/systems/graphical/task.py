@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from chainrule.core import atomic
 from chainrule.core.device import World
 from chainrule.core.errors import UserError
+from chainrule.core.seeds import in_64_bits
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
 from chainrule.data.inputs import answer_to
@@ -102,7 +103,7 @@ class MixtureDensity:
 
         def start(number: int) -> None:
             if not given:
-                generator = torch.Generator().manual_seed(run.seed * len(self.candidates) + number)
+                generator = torch.Generator().manual_seed(in_64_bits(run.seed * len(self.candidates) + number))
                 self.model.start(x, self.candidates[number], generator)
 
         def measure() -> dict[str, float]:

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from chainrule.core.data.request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.shipped import shipped_folder
 from chainrule.data.dataset import Dataset, dataset_of
-from chainrule.data.images.decoding import UNREADABLE, decode, ignore_warnings
+from chainrule.data.images.decoding import UNREADABLE, decode, ignore_warnings, open_image
 from chainrule.data.spec import MAY_LACK, Spec
 from chainrule.data.splits import fingerprint
 
@@ -85,7 +84,7 @@ def read_image(name: str, size: int) -> Tensor:
     """
     file = _file(name)
     try:
-        with ignore_warnings(), Image.open(file) as image:
+        with ignore_warnings(), open_image(file) as image:
             width, height = image.size
             turned = image.getexif().get(ORIENTATION, 1) >= 5
     except UNREADABLE:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
+from chainrule.core.seeds import in_64_bits
 from chainrule.run.protocols import Stateful
 from chainrule.systems.image_synthesis.feature_extractor import Features
 from chainrule.systems.image_synthesis.images import Size, SynthesisImages, resize, size_of
@@ -125,7 +126,7 @@ class DeepDream:
 
     def jitter(self, number: int) -> tuple[int, int]:
         """Right and down, uniform: of the seed and the number of the step alone, so that a resumed run has the same."""
-        generator = torch.Generator().manual_seed((self.seed + 1) * 1_000_003 + number)
+        generator = torch.Generator().manual_seed(in_64_bits((self.seed + 1) * 1_000_003 + number))
         largest = self.config.jitter
         right, down = torch.randint(-largest, largest + 1, (2,), generator=generator).tolist()
         return right, down

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
+from chainrule.core.seeds import in_64_bits
 from chainrule.introspection.attribution.inversion import total_variation
 from chainrule.run.protocols import Stateful
 from chainrule.systems.image_synthesis.feature_extractor import Features
@@ -178,7 +179,7 @@ class StyleTransfer:
             return self.images.content_image
         if self.config.start == "style":
             return resize(self.images.reference_image, size_of(self.image))
-        generator = torch.Generator().manual_seed((self.seed + 1) * 1_000_003)
+        generator = torch.Generator().manual_seed(in_64_bits((self.seed + 1) * 1_000_003))
         noise = 127.5 + NOISE * torch.randn(self.image.shape, generator=generator)
         return noise.clamp(0, 255).to(self.image)
 

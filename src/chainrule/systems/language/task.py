@@ -17,7 +17,7 @@ from chainrule.core import atomic
 from chainrule.core.answers import Ranking
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
-from chainrule.core.settings import Count, NonNegative
+from chainrule.core.settings import Count, Length, NonNegative
 from chainrule.core.task import Deployable, Figure, TrainingBatch
 from chainrule.data.batches import Batch
 from chainrule.data.dataset import Dataset
@@ -184,7 +184,7 @@ class CharLanguageModel:
             yield answer_to(asked, self._answer(encode(asked.value, self.vocabulary, _where(asked)), top))
 
     def generate(
-        self, count: int, out: Path, *, prompt: str = "", length: Count = 500, temperature: NonNegative = 1.0
+        self, count: int, out: Path, *, prompt: str = "", length: Length = 500, temperature: NonNegative = 1.0
     ) -> list[dict[str, Any]]:
         """Texts that continue `prompt` by `length` characters, also written into `out`.
 

@@ -215,11 +215,13 @@ class Lasso(_LinearValues, RegressorMixin, BaseEstimator):
             device,
         )
 
-    def fit(self, X: Any, y: Any) -> Lasso:
-        """Fits rows X (N, D) and targets y (N,)."""
+    def fit(self, X: Any, y: Any, world: World = ONE_PROCESS) -> Lasso:
+        """Fits rows X (N, D) and targets y (N,). Processes share the products over the rows."""
         _check_numbers(alpha=self.alpha, tol=self.tol, max_iter=self.max_iter)
-        centred = _Centred(self, X, y, None)
-        found = lasso(centred.x, centred.y, self.alpha, tolerance=self.tol, max_sweeps=self.max_iter)
+        centred = _Centred(self, X, y, None, world)
+        found = lasso(
+            centred.x, centred.y, self.alpha, tolerance=self.tol, max_sweeps=self.max_iter, count=centred.count
+        )
         self.coef_, self.intercept_ = centred.weights(found.w)
         self.dual_gap_, self.n_iter_ = found.gap, max(1, found.sweeps)
         self.objective_path_ = np.array(found.path)

@@ -43,7 +43,8 @@ class LinearSVM(ClassifierMixin, BaseEstimator):
         loss: hinge or squared_hinge.
         solver: "newton", to a duality gap of `tol` (relative); or "pegasos", stochastic sub-gradients for max_iter
             passes, which comes near and has no stopping rule: for the hinge and dense rows.
-        class_weight: what C is multiplied by, a class: a dictionary, "balanced" (N / (K N_k)), or none.
+        class_weight: what C is multiplied by, a class: a dictionary, "balanced" (N / (K N_k)), or none. Of more than two classes
+            the machine of class k has the weight of k for the rows of k, and 1 for the rest, as in LIBLINEAR.
         fit_intercept: whether there is b.
         intercept_scaling: the larger, the less b is held back.
         tol: the relative gap at which newton stops.
@@ -103,9 +104,13 @@ class LinearSVM(ClassifierMixin, BaseEstimator):
         weights = self._check_settings(X, y)
         rows = self._rows(X)
         of = torch.from_numpy(index).to(self.device)
-        cost = torch.from_numpy(self.C * weights).to(self.device)[of]
-        positive = [1] if len(self.classes_) == 2 else range(len(self.classes_))
-        fitted = [self._machine(rows, torch.where(of == k, 1.0, -1.0).double(), cost) for k in positive]
+        cost = torch.from_numpy(self.C * weights).to(self.device)[of]  # (N,)
+        two = len(self.classes_) == 2
+        fitted = []
+        for k in [1] if two else range(len(self.classes_)):
+            positive = of == k
+            of_machine = cost if two else torch.where(positive, cost, self.C)  # the rest is no class, and has no weight
+            fitted.append(self._machine(rows, torch.where(positive, 1.0, -1.0).double(), of_machine))
         w = torch.stack([of_one for of_one, _ in fitted]).cpu().numpy()
         dim, paths = X.shape[1], [path for _, path in fitted]
         self.coef_ = w[:, :dim].copy()

@@ -19,7 +19,8 @@ Blob = tuple[str, int]  # a name, and which of the layers that write it: in-plac
 class Step:
     """A layer in its place: which module takes which blobs and makes which.
 
-    `loss_weights` holds what each blob that it makes counts in the objective; `key` is the module's name.
+    `loss_weights` holds what each blob that it makes counts in the objective; `key` is the module's name. `blocked` says
+    of each bottom whether no gradient goes back to it; it is empty where gradients go back to all.
     """
 
     name: str
@@ -28,6 +29,12 @@ class Step:
     bottoms: tuple[Blob, ...]
     tops: tuple[Blob, ...]
     loss_weights: tuple[float, ...]
+    blocked: tuple[bool, ...] = ()
+
+    def taken(self, blobs: Mapping[Blob, Tensor]) -> list[Tensor]:
+        """The blobs that it reads, cut from their gradient where it hands none back."""
+        found = [blobs[bottom] for bottom in self.bottoms]
+        return [x.detach() if cut else x for x, cut in zip(found, self.blocked or [False] * len(found), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,7 @@ class CaffeGraph(nn.Module):
         modules: the module of each step, by its key.
         multipliers: for the name of a parameter, what its rate and decay are multiplied by.
         shapes: of every blob, for the batch of the description.
+        notes: what of the description was not read, and changes no result, a line each.
     """
 
     def __init__(
@@ -66,8 +74,10 @@ class CaffeGraph(nn.Module):
         modules: Mapping[str, nn.Module],
         multipliers: Mapping[str, Multiplier],
         shapes: Mapping[Blob, Shape],
+        notes: Sequence[str] = (),
     ) -> None:
         super().__init__()
+        self.notes = tuple(notes)
         self.name, self.phase, self.inputs = name, phase, dict(inputs)
         self.sources, self.steps, self.multipliers = tuple(sources), tuple(steps), dict(multipliers)
         self.shapes = dict(shapes)
@@ -168,7 +178,7 @@ class CaffeGraph(nn.Module):
                         expected=", ".join(self.inputs),
                         found=", ".join(name for name, _ in given) or "nothing",
                     )
-            made = self.layers[step.key](*[blobs[bottom] for bottom in step.bottoms])
+            made = self.layers[step.key](*step.taken(blobs))
             for blob in over:
                 del blobs[blob]
             blobs.update(zip(step.tops, made if isinstance(made, tuple) else (made,), strict=True))

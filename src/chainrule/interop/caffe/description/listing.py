@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from chainrule.core.errors import UserError
-from chainrule.interop.caffe.description.files import read_text
+from chainrule.interop.caffe.description.files import kind_of_file, read_text
 from chainrule.interop.caffe.description.graph import CaffeGraph
+from chainrule.interop.caffe.description.rules import PHASES
 from chainrule.interop.caffe.description.sources import Source
 from chainrule.interop.caffe.net import parse_net, parse_sources
+from chainrule.interop.caffe.solver import net_of, read_solver
 from chainrule.interop.caffe.weights import blob_tensors
 
 DECIDED_BY_DATA = ("Data", "ImageData", "WindowData", "HDF5Data")  # layers whose files say how large images are
@@ -25,24 +29,63 @@ def read_to_look_at(
     """The network of a description, and what was taken for granted, a line each.
 
     Args:
-        file: the description.
-        words: `phase=TRAIN` for the layers of training instead of those of the test; `NAME=1,28,28` for the sizes of
-            the input NAME, channels, height and width, where the description leaves them to the data.
+        file: the description; or a solver, for the network that it trains.
+        words: `phase=TRAIN` for the layers of training instead of those of the test (a solver's are those of training);
+            `stage=deploy` and `level=1` for the layers that are there then; `NAME=1,28,28` for the sizes of the input
+            NAME, channels, height and width, where the description leaves them to the data.
         empty: without memory for the weights: enough to list layers.
 
     Raises:
         UserError: see `chainrule.interop.caffe.net.read_net`; a word of another form; or sizes that nobody says.
     """
-    text = read_text(file, "Net")[1]
-    phase, shapes = _words(words)
+    asked, phase, place = _words(words), "TEST", file
+    stages, level, shapes = asked.stages, asked.level, asked.shapes
+    if kind_of_file(file) == "Solver":
+        solver, found, phase = read_solver(file), net_of(file), "TRAIN"
+        if found is None:
+            raise UserError("the solver names no network", where=file, expected='net: "train_val.prototxt"')
+        text, place = found
+        stages, level = (*solver.stages, *stages), level or solver.level
+    else:
+        text = read_text(file, "Net")[1]
+    phase = asked.phase or phase
     notes = []
-    for source in parse_sources(text, phase, file):
+    for source in parse_sources(text, phase, place, level=level, stages=stages):
         if source.tops and source.kind in DECIDED_BY_DATA and source.tops[0] not in shapes:
-            shapes[source.tops[0]], note = _likely(source, file)
+            shapes[source.tops[0]], note = _likely(source, place)
             notes += [note] if note else []
     with torch.device("meta") if empty else contextlib.nullcontext():
-        net = parse_net(text, phase, shapes=shapes, where=file)
-    return net, notes
+        net = parse_net(text, phase, level=level, stages=stages, shapes=shapes, where=place)
+    return net, [*notes, *net.notes]
+
+
+def solver_rows(file: str | Path) -> tuple[list[tuple[str, str]], tuple[str, ...]] | None:
+    """The settings of a solver, as they stand in its file, and what of them is not read; None of a net description.
+
+    Raises:
+        UserError: see `chainrule.interop.caffe.solver.read_solver`.
+    """
+    if kind_of_file(file) != "Solver":
+        return None
+    notes = read_solver(file).notes
+    rows = [
+        (name, ", ".join(values))
+        for name, values in (
+            (said.name, _written(said, value)) for said, value in read_text(file, "Solver")[0].ListFields()
+        )
+        if values
+    ]
+    return rows, notes
+
+
+def _written(said: Any, value: Any) -> list[str]:
+    """The values of a field as its file has them; none of a message."""
+    if said.message_type is not None:
+        return []
+    values = [value] if isinstance(value, (str, int, float)) else list(value)
+    if said.enum_type is not None:
+        return [said.enum_type.values_by_number[number].name for number in values]
+    return [f"{number:g}" if isinstance(number, float) else str(number) for number in values]
 
 
 def layer_rows(net: CaffeGraph) -> list[tuple[str, ...]]:
@@ -83,22 +126,41 @@ def _size(shape: Sequence[int]) -> str:
     return f"({', '.join(map(str, shape[1:]))})"
 
 
-def _words(words: Sequence[str]) -> tuple[str, dict[str, tuple[int, ...]]]:
-    phase, shapes = "TEST", {}
+@dataclass(frozen=True)
+class _Asked:
+    """What the words beside a file ask for."""
+
+    phase: str = ""
+    level: int = 0
+    stages: tuple[str, ...] = ()
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def _words(words: Sequence[str]) -> _Asked:
+    asked = _Asked()
     for word in words:
         name, equals, value = word.partition("=")
         numbers = value.replace("x", ",").split(",")
-        if name == "phase" and value.upper() in ("TRAIN", "TEST"):
-            phase = value.upper()
-        elif equals and name and all(number.strip().isdecimal() and int(number) > 0 for number in numbers):
-            shapes[name] = (1, *map(int, numbers))
+        if name == "phase" and value.upper() in PHASES:
+            asked = replace(asked, phase=value.upper())
+        elif name == "stage" and value:
+            asked = replace(asked, stages=(*asked.stages, *filter(None, value.split(","))))
+        elif name == "level" and value.removeprefix("-").isdecimal():
+            asked = replace(asked, level=int(value))
+        elif equals and name and all(_is_size(number) for number in numbers):
+            asked.shapes[name] = (1, *map(int, numbers))
         else:
             raise UserError(
                 "a word beside the description is not understood",
                 found=word,
-                expected="NAME=CHANNELS,HEIGHT,WIDTH of an input, such as data=3,224,224; or phase=TRAIN or phase=TEST",
+                expected="NAME=CHANNELS,HEIGHT,WIDTH of an input, such as data=3,224,224; or phase=TRAIN, phase=TEST, "
+                "stage=NAME, level=1",
             )
-    return phase, shapes
+    return asked
+
+
+def _is_size(number: str) -> bool:
+    return number.strip().isdecimal() and 0 < int(number) < 2**31
 
 
 def _likely(source: Source, file: str | Path) -> tuple[tuple[int, ...], str]:

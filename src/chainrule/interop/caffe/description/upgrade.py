@@ -32,13 +32,15 @@ OLD_TYPES: dict[int, str] = {
 def layers_of(net: Any) -> list[Any]:
     """All layers of a description, in order, in the new form; the fields `input` become layers of type Input.
 
+    A loss that names no top gets one, as Caffe gives it one (AutoTopBlobs): of its own name, if no blob has that.
+
     Raises:
         UserError: both forms in one file, or inputs whose shapes are too few.
 
     >>> from chainrule.interop.caffe.description.files import parse_text
     >>> old = parse_text('input: "x" input_dim: [1, 3, 8, 8] layers { name: "c" type: SOFTMAX_LOSS blobs_lr: 2 }', "Net")
     >>> [(layer.type, len(layer.top), len(layer.param)) for layer in layers_of(old)]
-    [('Input', 1, 0), ('SoftmaxWithLoss', 0, 1)]
+    [('Input', 1, 0), ('SoftmaxWithLoss', 1, 1)]
     """
     if net.layer and net.layers:
         raise UserError(
@@ -47,8 +49,12 @@ def layers_of(net: Any) -> list[Any]:
             found=f"{len(net.layer)} of the one and {len(net.layers)} of the other",
         )
     layers = list(net.layer) or [_upgraded(old) for old in net.layers]
+    taken = {name for layer in layers for name in (*layer.bottom, *layer.top)} | set(net.input)
     for layer in layers:
         _move_transform(layer)
+        if layer.type.endswith("Loss") and not layer.top:
+            layer.top.append(layer.name if layer.name and layer.name not in taken else f"{layer.name} (automatic)")
+            taken.add(layer.top[0])
     return [*_inputs(net), *layers]
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from chainrule.core.errors import UserError
 from chainrule.functional import losses
 from chainrule.functional.losses import Normalization
+from chainrule.functional.losses.normalization import reduce_losses
 
 NORMALIZATIONS: dict[int, Normalization] = {0: "full", 1: "valid", 2: "batch", 3: "none"}  # by Caffe's numbers
 
@@ -56,9 +57,42 @@ def logistic_loss(probs: Tensor, label: Tensor) -> Tensor:
 def sigmoid_loss(
     scores: Tensor, target: Tensor, *, ignore_label: int | None = None, normalization: Normalization = "batch"
 ) -> Tensor:
-    """Sigmoid cross entropy of every element, summed and divided; by the batch, unless it is said."""
+    """Sigmoid cross entropy of every element, summed and divided; by the batch, unless it is said.
+
+    A target is ignored where it is the ignored label after its fraction is cut off, as Caffe has it: 0.7 where that is 0.
+    """
     target = target.reshape(scores.shape).to(scores.dtype)
+    if ignore_label is not None:
+        ignore_label, hit = -1, target.trunc() == ignore_label
+        target = target.masked_fill(hit, -1.0)
     return losses.sigmoid_cross_entropy(scores, target, ignore_index=ignore_label, normalization=normalization)
+
+
+def infogain_loss(
+    scores: Tensor,
+    label: Tensor,
+    infogain: Tensor,
+    *,
+    axis: int = 1,
+    ignore_label: int | None = None,
+    normalization: Normalization = "valid",
+    with_probs: bool = False,
+) -> Any:
+    """-sum over k of H[label, k] log softmax(scores)[k] along an axis, summed and divided: H (K, K) the information gain.
+
+    With H the identity it is `softmax_loss`. Source: Caffe, infogain_loss_layer.cpp.
+    """
+    rows, labels = _rows(scores, label, axis, ignore_label)  # (outer, K, inner) or (N, K)
+    count = scores.shape[axis % scores.dim()]
+    if infogain.numel() != count * count:
+        raise UserError(
+            "the matrix of information gain does not fit", expected=f"{count} x {count}", found=tuple(infogain.shape)
+        )
+    keep = torch.ones_like(labels, dtype=torch.bool) if ignore_label is None else labels != ignore_label
+    gains = infogain.reshape(count, count).to(scores)[labels.where(keep, 0)]  # (outer, inner, K) or (N, K)
+    each = -(gains * rows.movedim(1, -1).log_softmax(-1)).sum(-1)
+    loss = reduce_losses(each, keep, normalization)
+    return (loss, scores.softmax(axis)) if with_probs else loss
 
 
 def euclidean_loss(a: Tensor, b: Tensor) -> Tensor:
@@ -81,9 +115,17 @@ def contrastive_loss(a: Tensor, b: Tensor, same: Tensor, *, margin: float = 1.0,
 
 
 def accuracy(
-    scores: Tensor, label: Tensor, *, top_k: int = 1, axis: int = 1, ignore_label: int | None = None
-) -> Tensor:
+    scores: Tensor,
+    label: Tensor,
+    *,
+    top_k: int = 1,
+    axis: int = 1,
+    ignore_label: int | None = None,
+    per_class: bool = False,
+) -> Any:
     """The share of labels whose score is among the top_k; of equal scores none is ahead, so ties count against it.
+
+    With `per_class` also that share of each class's own (K,), 0 where a class has none.
 
     >>> float(accuracy(torch.tensor([[0.1, 0.9], [0.5, 0.5]]), torch.tensor([1, 0])))
     0.5
@@ -92,7 +134,13 @@ def accuracy(
     counts = torch.ones_like(labels, dtype=torch.bool) if ignore_label is None else labels != ignore_label
     own = rows.gather(1, labels.where(counts, 0)[:, None])
     right = ((rows >= own).sum(1) <= top_k) & counts
-    return right.sum() / counts.sum().clamp_min(1).to(scores.dtype)
+    share = right.sum() / counts.sum().clamp_min(1).to(scores.dtype)
+    if not per_class:
+        return share
+    bins = labels.where(counts, 0).flatten()
+    sums = scores.new_zeros(2, scores.shape[axis % scores.dim()])
+    sums = sums.index_add(1, bins, torch.stack([right.flatten(), counts.flatten()]).to(scores.dtype))
+    return share, sums[0] / sums[1].clamp_min(1)
 
 
 def _rows(scores: Tensor, label: Tensor, axis: int, ignore_label: int | None = None) -> tuple[Tensor, Tensor]:

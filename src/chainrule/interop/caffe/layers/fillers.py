@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from chainrule.core.errors import unknown
+from chainrule.core.errors import UserError, unknown
 from chainrule.optim.initialisers import bilinear, constant, gaussian, msra, uniform, xavier
 
 FILLERS = ("constant", "uniform", "gaussian", "xavier", "msra", "bilinear", "positive_unitball")
@@ -26,6 +26,12 @@ def fill(tensor: Tensor, filler: Any) -> Tensor:
     tensor([0.5000, 0.5000])
     """
     fan = ("in", "out", "average")[filler.variance_norm]
+    # Caffe's fans of a bias (n): 1 in, n out.
+    rows = tensor if tensor.dim() > 1 else tensor.view(-1, 1)
+    if filler.sparse >= 0 and filler.type != "gaussian":
+        raise UserError(
+            f"the filler {filler.type!r} is never sparse", expected="gaussian", found=f"sparse: {filler.sparse}"
+        )
     with torch.no_grad():
         match filler.type:
             case "constant":
@@ -35,15 +41,15 @@ def fill(tensor: Tensor, filler: Any) -> Tensor:
             case "gaussian":
                 gaussian(tensor, filler.mean, filler.std)
                 if filler.sparse >= 0:  # each weight stays with probability sparse / outputs
-                    tensor.mul_(torch.rand_like(tensor) < filler.sparse / len(tensor))
+                    tensor.mul_(torch.rand_like(tensor) < filler.sparse / len(rows))
             case "xavier":
-                xavier(tensor, fan)
+                xavier(rows, fan)
             case "msra":
-                msra(tensor, fan)
+                msra(rows, fan)
             case "bilinear":  # one filter for every pair of channels, as Caffe has it
-                bilinear(tensor.view(-1, 1, *tensor.shape[2:]))
+                bilinear(tensor.view(-1, 1, *tensor.shape[2:]) if tensor.dim() == 4 else tensor)
             case "positive_unitball":  # at least 0, and the weights of an output sum to 1
-                rows = tensor.uniform_().view(len(tensor), -1)
+                rows = rows.uniform_().view(len(rows), -1)
                 rows /= rows.sum(1, keepdim=True)
             case other:
                 raise unknown("there is no filler", other, FILLERS)
@@ -54,14 +60,15 @@ def fill_layer(module: nn.Module, settings: Any, unset: float) -> None:
     """Fills weights and biases by the fillers of a layer's settings.
 
     Args:
-        module: parameters named `weight` and `bias`.
+        module: the names of its parameters begin with `weight` and `bias`.
         settings: has `weight_filler` and `bias_filler`, or `filler` for the first.
         unset: the weights where no filler is named; biases are 0.
     """
     known = settings.DESCRIPTOR.fields_by_name
     for name, parameter in module.named_parameters():
-        field = f"{name}_filler" if f"{name}_filler" in known else "filler"
+        kind = name.partition("_")[0]
+        field = f"{kind}_filler" if f"{kind}_filler" in known else "filler"
         if settings.HasField(field):
             fill(parameter, getattr(settings, field))
         else:
-            nn.init.constant_(parameter, unset if name == "weight" else 0.0)
+            nn.init.constant_(parameter, unset if kind == "weight" else 0.0)

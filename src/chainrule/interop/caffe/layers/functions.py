@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
+from chainrule.functional.pooling import caffe_avg_pool2d, caffe_max_pool2d
+from chainrule.interop.caffe.layers.settings import Shapes
 
 
 class Function(nn.Module):
@@ -29,6 +31,19 @@ class Function(nn.Module):
 
     def extra_repr(self) -> str:
         return ", ".join([self.function.__name__, *(f"{name}={value}" for name, value in self.settings.items())])
+
+
+Build = Callable[[Any, Shapes], nn.Module]  # a layer's message and the shapes of its bottoms, to its module
+
+
+def simple(function: Callable[..., Any], field: str = "", *names: str) -> Build:
+    """A builder for a function whose settings have the names of the fields."""
+
+    def build(layer: Any, shapes: Shapes) -> nn.Module:
+        settings = getattr(layer, field) if field else None
+        return as_layer(function, **{name: getattr(settings, name) for name in names})
+
+    return build
 
 
 def as_layer(function: Callable[..., Any], **settings: Any) -> Function:
@@ -80,6 +95,8 @@ def swish(x: Tensor, beta: float = 1.0) -> Tensor:
 def eltwise(*bottoms: Tensor, operation: str = "SUM", coeff: Sequence[float] = ()) -> Tensor:
     """The product, the sum (weighted by `coeff`, if there is any) or the maximum of blobs of one shape.
 
+    Of equal maxima one has the gradient, as in Caffe: of the first two blobs the second, of others the earlier.
+
     >>> eltwise(torch.tensor([1.0]), torch.tensor([3.0]), coeff=(1.0, -1.0))
     tensor([-2.])
     """
@@ -89,8 +106,10 @@ def eltwise(*bottoms: Tensor, operation: str = "SUM", coeff: Sequence[float] = (
             raise UserError("the blobs must have one shape", expected=tuple(bottoms[0].shape), found=tuple(x.shape))
         if operation == "SUM":
             result = result + (x * coeff[index] if coeff else x)
+        elif operation == "PROD":
+            result = result * x
         else:
-            result = result * x if operation == "PROD" else torch.maximum(result, x)
+            result = torch.where(result > x if index == 1 else result >= x, result, x)
     return result
 
 
@@ -211,23 +230,72 @@ def reduction(x: Tensor, operation: str = "SUM", axis: int = 0, coeff: float = 1
 
 def tile(x: Tensor, axis: int = 1, tiles: int = 1) -> Tensor:
     """The blob several times behind itself along an axis."""
-    return torch.cat([x] * tiles, axis)
+    copies = [1] * x.dim()
+    copies[axis] = tiles
+    return x.repeat(copies)
 
 
 def mean_variance(
     x: Tensor, normalize_variance: bool = True, across_channels: bool = False, eps: float = 1e-9
 ) -> Tensor:
-    """(x - m) / (s + eps), mean and deviation of each map, or of each sample where it goes across channels."""
-    dims = list(range(1 if across_channels else 2, x.dim()))
-    centred = x - x.mean(dims, keepdim=True)
-    if not normalize_variance:
-        return centred
-    return centred / (centred.square().mean(dims, keepdim=True).sqrt() + eps)
+    """(x - m) / (s + eps), mean and deviation of each map, or of each sample where it goes across channels.
+
+    A map of equal numbers becomes 0, and its gradient is that of (x - m) / eps.
+    """
+    rows = x.reshape(*x.shape[: 1 if across_channels else 2], -1)
+    centred = rows - rows.mean(-1, keepdim=True)
+    if normalize_variance:
+        variance = centred.square().mean(-1, keepdim=True)
+        # The slope of the root is infinite at 0, where Caffe's own backward pass has none.
+        deviation = torch.where(variance > 0, torch.where(variance > 0, variance, 1).sqrt(), 0)
+        centred = centred / (deviation + eps)
+    return centred.reshape(x.shape)
 
 
 def global_pool(x: Tensor, operation: str = "MAX") -> Tensor:
-    """Maximum or mean of each map: (N, C, H, W) to (N, C, 1, 1)."""
-    return x.amax((2, 3), keepdim=True) if operation == "MAX" else x.mean((2, 3), keepdim=True)
+    """Maximum or mean of each map: (N, C, H, W) to (N, C, 1, 1). Of equal maxima the first has the gradient."""
+    return F.max_pool2d(x, x.shape[2:]) if operation == "MAX" else x.mean((2, 3), keepdim=True)
+
+
+def pyramid_pool(x: Tensor, levels: int, operation: str = "MAX") -> Tensor:
+    """Caffe's SPP: maps pooled in 1, 2 x 2, 4 x 4, ... windows, all in one row; one level stays a map of 1 x 1.
+
+    Source: Caffe, spp_layer.cpp; He et al. 2014, spatial pyramid pooling.
+
+    >>> pyramid_pool(torch.arange(4.0).view(1, 1, 2, 2), 2).tolist()
+    [[3.0, 0.0, 1.0, 2.0, 3.0]]
+    """
+    pool = caffe_max_pool2d if operation == "MAX" else caffe_avg_pool2d
+    parts = []
+    for bins in (2**level for level in range(levels)):
+        kernel = [-(-side // bins) for side in x.shape[2:]]
+        padding = [(k * bins - side + 1) // 2 for k, side in zip(kernel, x.shape[2:], strict=True)]
+        parts.append(pool(x, tuple(kernel), tuple(kernel), tuple(padding)))
+    return parts[0] if levels == 1 else torch.cat([part.flatten(1) for part in parts], 1)
+
+
+def filter_items(*bottoms: Tensor) -> Any:
+    """Caffe's Filter: of each blob the samples for which the last blob, the selector (N, 1, ...), is not 0.
+
+    >>> filter_items(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([1.0, 0.0, 2.0])).tolist()
+    [[1.0], [3.0]]
+    """
+    *blobs, selector = bottoms
+    if selector.is_meta:  # how many there are is not known: at most all
+        kept = [blob.clone() for blob in blobs]
+    else:
+        index = selector.reshape(len(selector)).nonzero().flatten()
+        kept = [blob[index] for blob in blobs]
+    return kept[0] if len(kept) == 1 else tuple(kept)
+
+
+def batch_reindex(x: Tensor, index: Tensor) -> Tensor:
+    """The samples that the second blob numbers, in its order; one may come several times.
+
+    >>> batch_reindex(torch.tensor([[1.0], [2.0]]), torch.tensor([1.0, 1.0, 0.0])).flatten().tolist()
+    [2.0, 2.0, 1.0]
+    """
+    return x[index.reshape(-1).long()]
 
 
 def floor_pool(

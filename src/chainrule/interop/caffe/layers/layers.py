@@ -6,24 +6,23 @@ A builder gets the layer's message and the shapes of its bottoms and gives a mod
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from chainrule.core.errors import UserError
-from chainrule.interop.caffe.layers import criteria
+from chainrule.interop.caffe.layers import criteria, loss_layers
 from chainrule.interop.caffe.layers import functions as F
-from chainrule.interop.caffe.layers.functions import as_layer
+from chainrule.interop.caffe.layers.functions import Build, as_layer, simple
 from chainrule.interop.caffe.layers.learnt import BiasLayer, Embed, FixedBatchNorm, InnerProduct, ScaleLayer
+from chainrule.interop.caffe.layers.recurrent import recurrent
+from chainrule.interop.caffe.layers.settings import Shapes, axis_of, covered, maps, pair, positive, within
 from chainrule.nn.activations import PReLU
 from chainrule.nn.normalization.batch_norm import CaffeBatchNorm
 from chainrule.nn.normalization.local_response_norm import LocalResponseNorm, LocalResponseNormWithin
 from chainrule.nn.pooling import CaffeAvgPool2d, CaffeMaxPool2d
 
-Shapes = Sequence[tuple[int, ...]]
-Build = Callable[[Any, Shapes], nn.Module]
 MANY = 10**6
 
 
@@ -45,26 +44,10 @@ class LayerType:
     unset: float = 0.0
 
 
-def pair(settings: Any, name: str, default: int, height: str = "", width: str = "") -> tuple[int, int]:
-    """A size as (vertical, horizontal): of one or two numbers, or of the fields `..._h` and `..._w`."""
-    height, width = height or f"{name}_h", width or f"{name}_w"
-    value = getattr(settings, name)
-    values = list(value) if not isinstance(value, int) else [value] if settings.HasField(name) else []
-    if settings.HasField(height) or settings.HasField(width):
-        if values:
-            raise UserError(f"{name} is given twice", expected=f"{name}, or {height} and {width}", found="both")
-        return getattr(settings, height), getattr(settings, width)
-    if len(values) > 2:
-        raise UserError(f"{name} has too many numbers", expected="1, or 2 for height and width", found=len(values))
-    if not values:
-        return default, default
-    return values[0], values[-1]
-
-
 def convolution(layer: Any, shapes: Shapes) -> nn.Module:
     """Convolution and Deconvolution of maps."""
     settings = layer.convolution_param
-    channels = _maps(shapes)[1]
+    channels = maps(shapes)[1]
     if settings.axis not in (1, -3):
         raise UserError("the axis of the channels cannot be another", expected="axis: 1", found=settings.axis)
     kernel = pair(settings, "kernel_size", 0, "kernel_h", "kernel_w")
@@ -76,7 +59,7 @@ def convolution(layer: Any, shapes: Shapes) -> nn.Module:
             found=f"{kernel}, {stride}, {tuple(dilation)}",
             cure="kernel_size: 3",
         )
-    out, group = _positive(settings, "num_output"), settings.group
+    out, group = positive(settings, "num_output"), settings.group
     if group < 1 or channels % group or out % group:
         raise UserError(
             "the channels cannot be divided into groups",
@@ -92,16 +75,16 @@ def convolution(layer: Any, shapes: Shapes) -> nn.Module:
 def inner_product(layer: Any, shapes: Shapes) -> nn.Module:
     """Everything from `axis` on, against each output."""
     settings = layer.inner_product_param
-    axis = _axis(settings.axis, shapes[0])
+    axis = axis_of(settings.axis, shapes[0])
     size = math.prod(shapes[0][axis:])
-    return InnerProduct(size, _positive(settings, "num_output"), settings.bias_term, axis, settings.transpose)
+    return InnerProduct(size, positive(settings, "num_output"), settings.bias_term, axis, settings.transpose)
 
 
 def pooling(layer: Any, shapes: Shapes) -> nn.Module:
     """MAX and AVE, sizes rounded up as Caffe does, or down where it is asked."""
     settings = layer.pooling_param
     operation = ("MAX", "AVE", "STOCHASTIC")[settings.pool]
-    _maps(shapes)
+    maps(shapes)
     if operation == "STOCHASTIC":
         raise UserError("stochastic pooling is not read", expected="pool: MAX or AVE", found="pool: STOCHASTIC")
     if settings.global_pooling:
@@ -141,16 +124,16 @@ def batch_norm(layer: Any, shapes: Shapes) -> nn.Module:
 def scale(layer: Any, shapes: Shapes) -> nn.Module:
     """A factor, learnt or a second blob; and a bias, if there is one."""
     settings = layer.scale_param
-    axis = _axis(settings.axis, shapes[0])
-    shape = tuple(shapes[1]) if len(shapes) > 1 else _covered(shapes[0], axis, settings.num_axes)
+    axis = axis_of(settings.axis, shapes[0])
+    shape = tuple(shapes[1]) if len(shapes) > 1 else covered(shapes[0], axis, settings.num_axes)
     return ScaleLayer(None if len(shapes) > 1 else shape, axis, shape if settings.bias_term else None)
 
 
 def bias(layer: Any, shapes: Shapes) -> nn.Module:
     """A summand, learnt or a second blob."""
     settings = layer.bias_param
-    axis = _axis(settings.axis, shapes[0])
-    return BiasLayer(None if len(shapes) > 1 else _covered(shapes[0], axis, settings.num_axes), axis)
+    axis = axis_of(settings.axis, shapes[0])
+    return BiasLayer(None if len(shapes) > 1 else covered(shapes[0], axis, settings.num_axes), axis)
 
 
 def prelu(layer: Any, shapes: Shapes) -> nn.Module:
@@ -160,7 +143,7 @@ def prelu(layer: Any, shapes: Shapes) -> nn.Module:
 
 def embed(layer: Any, shapes: Shapes) -> nn.Module:
     settings = layer.embed_param
-    return Embed(_positive(settings, "input_dim"), _positive(settings, "num_output"), settings.bias_term)
+    return Embed(positive(settings, "input_dim"), positive(settings, "num_output"), settings.bias_term)
 
 
 def relu(layer: Any, shapes: Shapes) -> nn.Module:
@@ -182,7 +165,7 @@ def eltwise(layer: Any, shapes: Shapes) -> nn.Module:
 
 def concat(layer: Any, shapes: Shapes) -> nn.Module:
     settings = layer.concat_param
-    axis = _axis(settings.concat_dim if settings.HasField("concat_dim") else settings.axis, shapes[0])
+    axis = axis_of(settings.concat_dim if settings.HasField("concat_dim") else settings.axis, shapes[0])
     for shape in shapes[1:]:
         if [*shape[:axis], *shape[axis + 1 :]] != [*shapes[0][:axis], *shapes[0][axis + 1 :]]:
             raise UserError(
@@ -195,64 +178,52 @@ def concat(layer: Any, shapes: Shapes) -> nn.Module:
 
 def slice_layer(layer: Any, shapes: Shapes) -> nn.Module:
     settings = layer.slice_param
-    axis = _axis(settings.slice_dim if settings.HasField("slice_dim") else settings.axis, shapes[0])
+    axis = axis_of(settings.slice_dim if settings.HasField("slice_dim") else settings.axis, shapes[0])
     return as_layer(F.slice_blob, axis=axis, points=tuple(settings.slice_point), parts=len(layer.top))
+
+
+def filter_layer(layer: Any, shapes: Shapes) -> nn.Module:
+    """Blobs and their selector, which has a number a sample."""
+    if len(layer.top) != len(shapes) - 1:
+        raise UserError(
+            "there must be a top for each blob but the selector", expected=len(shapes) - 1, found=len(layer.top)
+        )
+    if math.prod(shapes[-1][1:]) != 1 or any(shape[:1] != shapes[-1][:1] for shape in shapes):
+        raise UserError("the selector must have a number a sample", expected=f"({shapes[0][0]}, 1)", found=shapes[-1])
+    return as_layer(F.filter_items)
+
+
+def pyramid(layer: Any, shapes: Shapes) -> nn.Module:
+    """SPP: as many levels as the maps have room for."""
+    settings = layer.spp_param
+    levels, side = positive(settings, "pyramid_height"), min(maps(shapes)[2:])
+    if settings.pool == 2:
+        raise UserError("stochastic pooling is not read", expected="pool: MAX or AVE", found="pool: STOCHASTIC")
+    if levels > side.bit_length():
+        raise UserError(
+            "the maps are too small for so many levels", expected=f"{side.bit_length()} or fewer", found=levels
+        )
+    return as_layer(F.pyramid_pool, levels=levels, operation=("MAX", "AVE")[settings.pool])
+
+
+def tile(layer: Any, shapes: Shapes) -> nn.Module:
+    settings = layer.tile_param
+    return as_layer(F.tile, axis=axis_of(settings.axis, shapes[0]), tiles=positive(settings, "tiles"))
 
 
 def argmax(layer: Any, shapes: Shapes) -> nn.Module:
     settings = layer.argmax_param
-    axis = _axis(settings.axis, shapes[0]) if settings.HasField("axis") else None
+    axis = axis_of(settings.axis, shapes[0]) if settings.HasField("axis") else None
     size = shapes[0][axis] if axis is not None else math.prod(shapes[0][1:])
     if not 1 <= settings.top_k <= size:
         raise UserError("top_k is out of range", expected=f"1 to {size}", found=settings.top_k)
     return as_layer(F.argmax, out_max_val=settings.out_max_val, top_k=settings.top_k, axis=axis)
 
 
-def softmax_loss(layer: Any, shapes: Shapes) -> nn.Module:
-    return as_layer(
-        criteria.softmax_loss,
-        axis=_axis(layer.softmax_param.axis, shapes[0]),
-        ignore_label=_ignored(layer.loss_param),
-        normalization=criteria.normalization_of(layer.loss_param, "valid"),
-        with_probs=len(layer.top) == 2,
-    )
-
-
-def sigmoid_loss(layer: Any, shapes: Shapes) -> nn.Module:
-    return as_layer(
-        criteria.sigmoid_loss,
-        ignore_label=_ignored(layer.loss_param),
-        normalization=criteria.normalization_of(layer.loss_param, "batch"),
-    )
-
-
-def accuracy(layer: Any, shapes: Shapes) -> nn.Module:
-    settings = layer.accuracy_param
-    axis = _axis(settings.axis, shapes[0])
-    if not 1 <= settings.top_k <= shapes[0][axis]:
-        raise UserError("top_k is out of range", expected=f"1 to {shapes[0][axis]}", found=settings.top_k)
-    return as_layer(criteria.accuracy, top_k=settings.top_k, axis=axis, ignore_label=_ignored(settings))
-
-
 def reduction(layer: Any, shapes: Shapes) -> nn.Module:
     settings = layer.reduction_param
     operation = {1: "SUM", 2: "ASUM", 3: "SUMSQ", 4: "MEAN"}[settings.operation]
-    return as_layer(F.reduction, operation=operation, axis=_axis(settings.axis, shapes[0]), coeff=settings.coeff)
-
-
-def _simple(function: Callable[..., Any], field: str = "", *names: str) -> Build:
-    """A builder for a function whose settings have the names of the fields."""
-
-    def build(layer: Any, shapes: Shapes) -> nn.Module:
-        settings = getattr(layer, field) if field else None
-        return as_layer(function, **{name: getattr(settings, name) for name in names})
-
-    return build
-
-
-def _contrastive(layer: Any, shapes: Shapes) -> nn.Module:
-    settings = layer.contrastive_loss_param
-    return as_layer(criteria.contrastive_loss, margin=settings.margin, legacy=settings.legacy_version)
+    return as_layer(F.reduction, operation=operation, axis=axis_of(settings.axis, shapes[0]), coeff=settings.coeff)
 
 
 def _reshape(layer: Any, shapes: Shapes) -> nn.Module:
@@ -265,7 +236,10 @@ def _crop(layer: Any, shapes: Shapes) -> nn.Module:
 
 
 def _clip(layer: Any, shapes: Shapes) -> nn.Module:
-    return nn.Hardtanh(layer.clip_param.min, layer.clip_param.max)
+    low, high = layer.clip_param.min, layer.clip_param.max
+    if not low < high:
+        raise UserError("the bounds leave nothing", expected="min below max", found=f"{low:g} and {high:g}")
+    return nn.Hardtanh(low, high)
 
 
 _SHIFTED = ("scale", "shift")
@@ -274,75 +248,49 @@ TYPES: dict[str, LayerType] = {
     "Deconvolution": LayerType(convolution, settings="convolution_param"),
     "InnerProduct": LayerType(inner_product, settings="inner_product_param"),
     "Embed": LayerType(embed, settings="embed_param"),
+    "LSTM": LayerType(recurrent, (2, 5), (1, 3), settings="recurrent_param"),
+    "RNN": LayerType(recurrent, (2, 4), (1, 2), settings="recurrent_param"),
     "BatchNorm": LayerType(batch_norm),
     "Scale": LayerType(scale, (1, 2), settings="scale_param", unset=1.0),
     "Bias": LayerType(bias, (1, 2), settings="bias_param"),
     "PReLU": LayerType(prelu, settings="prelu_param", unset=0.25),
     "Pooling": LayerType(pooling),
     "LRN": LayerType(local_response),
-    "MVN": LayerType(_simple(F.mean_variance, "mvn_param", "normalize_variance", "across_channels", "eps")),
-    "Dropout": LayerType(lambda layer, shapes: nn.Dropout(layer.dropout_param.dropout_ratio)),
+    "MVN": LayerType(simple(F.mean_variance, "mvn_param", "normalize_variance", "across_channels", "eps")),
+    "SPP": LayerType(pyramid),
+    "Dropout": LayerType(lambda layer, shapes: nn.Dropout(within(layer.dropout_param, "dropout_ratio", 0, 1))),
     "ReLU": LayerType(relu),
     "ELU": LayerType(lambda layer, shapes: nn.ELU(layer.elu_param.alpha)),
     "Sigmoid": LayerType(lambda layer, shapes: nn.Sigmoid()),
     "TanH": LayerType(lambda layer, shapes: nn.Tanh()),
-    "AbsVal": LayerType(_simple(abs)),
-    "Power": LayerType(_simple(F.power, "power_param", "power", *_SHIFTED)),
-    "Exp": LayerType(_simple(F.exponential, "exp_param", "base", *_SHIFTED)),
-    "Log": LayerType(_simple(F.logarithm, "log_param", "base", *_SHIFTED)),
-    "BNLL": LayerType(_simple(F.bnll)),
-    "Threshold": LayerType(_simple(F.threshold, "threshold_param", "threshold")),
-    "Swish": LayerType(_simple(F.swish, "swish_param", "beta")),
+    "AbsVal": LayerType(simple(abs)),
+    "Power": LayerType(simple(F.power, "power_param", "power", *_SHIFTED)),
+    "Exp": LayerType(simple(F.exponential, "exp_param", "base", *_SHIFTED)),
+    "Log": LayerType(simple(F.logarithm, "log_param", "base", *_SHIFTED)),
+    "BNLL": LayerType(simple(F.bnll)),
+    "Threshold": LayerType(simple(F.threshold, "threshold_param", "threshold")),
+    "Swish": LayerType(simple(F.swish, "swish_param", "beta")),
     "Clip": LayerType(_clip),
     "Eltwise": LayerType(eltwise, (2, MANY)),
     "Concat": LayerType(concat, (1, MANY)),
     "Slice": LayerType(slice_layer, tops=(1, MANY)),
     "Split": LayerType(lambda layer, shapes: as_layer(F.split, tops=len(layer.top)), tops=(1, MANY)),
-    "Flatten": LayerType(_simple(F.flatten, "flatten_param", "axis", "end_axis")),
+    "Flatten": LayerType(simple(F.flatten, "flatten_param", "axis", "end_axis")),
     "Reshape": LayerType(_reshape),
     "Crop": LayerType(_crop, (2, 2)),
-    "Tile": LayerType(_simple(F.tile, "tile_param", "axis", "tiles")),
+    "Tile": LayerType(tile),
     "Reduction": LayerType(reduction),
-    "Softmax": LayerType(lambda layer, shapes: nn.Softmax(_axis(layer.softmax_param.axis, shapes[0]))),
+    "Softmax": LayerType(lambda layer, shapes: nn.Softmax(axis_of(layer.softmax_param.axis, shapes[0]))),
     "ArgMax": LayerType(argmax),
-    "Silence": LayerType(_simple(F.silence), (1, MANY), (0, 0)),
-    "SoftmaxWithLoss": LayerType(softmax_loss, (2, 2), (1, 2)),
-    "MultinomialLogisticLoss": LayerType(_simple(criteria.logistic_loss), (2, 2)),
-    "SigmoidCrossEntropyLoss": LayerType(sigmoid_loss, (2, 2)),
-    "EuclideanLoss": LayerType(_simple(criteria.euclidean_loss), (2, 2)),
-    "HingeLoss": LayerType(
-        lambda layer, shapes: as_layer(criteria.hinge_loss, norm=("", "L1", "L2")[layer.hinge_loss_param.norm]), (2, 2)
-    ),
-    "ContrastiveLoss": LayerType(_contrastive, (3, 3)),
-    "Accuracy": LayerType(accuracy, (2, 2)),
+    "Filter": LayerType(filter_layer, (2, MANY), (1, MANY)),
+    "BatchReindex": LayerType(simple(F.batch_reindex), (2, 2)),
+    "Silence": LayerType(simple(F.silence), (1, MANY), (0, 0)),
+    "SoftmaxWithLoss": LayerType(loss_layers.softmax_loss, (2, 2), (1, 2)),
+    "InfogainLoss": LayerType(loss_layers.infogain_loss, (2, 3), (1, 2)),
+    "MultinomialLogisticLoss": LayerType(simple(criteria.logistic_loss), (2, 2)),
+    "SigmoidCrossEntropyLoss": LayerType(loss_layers.sigmoid_loss, (2, 2)),
+    "EuclideanLoss": LayerType(simple(criteria.euclidean_loss), (2, 2)),
+    "HingeLoss": LayerType(loss_layers.hinge_loss, (2, 2)),
+    "ContrastiveLoss": LayerType(loss_layers.contrastive_loss, (3, 3)),
+    "Accuracy": LayerType(loss_layers.accuracy, (2, 2), (1, 2)),
 }
-
-
-def _maps(shapes: Shapes) -> tuple[int, ...]:
-    if len(shapes[0]) != 4:
-        raise UserError("the blob must be maps", expected="four axes (N, C, H, W)", found=shapes[0])
-    return shapes[0]
-
-
-def _axis(axis: int, shape: tuple[int, ...]) -> int:
-    """The axis counted from 0; UserError where there is none."""
-    if not -len(shape) <= axis < max(len(shape), 1):
-        raise UserError("there is no such axis", expected=f"an axis of {shape}", found=axis)
-    return axis % max(len(shape), 1)
-
-
-def _covered(shape: tuple[int, ...], axis: int, num_axes: int) -> tuple[int, ...]:
-    end = len(shape) if num_axes == -1 else axis + num_axes
-    if end > len(shape) or num_axes < -1:
-        raise UserError("there are not so many axes", expected=f"axes of {shape}", found=f"{num_axes} from {axis} on")
-    return shape[axis:end]
-
-
-def _positive(settings: Any, name: str) -> int:
-    if getattr(settings, name) < 1:
-        raise UserError(f"{name} is missing or 0", expected=f"{name}: 10")
-    return getattr(settings, name)
-
-
-def _ignored(settings: Any) -> int | None:
-    return settings.ignore_label if settings.HasField("ignore_label") else None

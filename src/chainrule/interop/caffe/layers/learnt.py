@@ -65,8 +65,8 @@ class ScaleLayer(nn.Module):
     def __init__(self, shape: Sequence[int] | None, axis: int = 1, bias_shape: Sequence[int] | None = None) -> None:
         super().__init__()
         self.axis = axis
-        self.weight = None if shape is None else nn.Parameter(torch.ones(*shape))
-        self.bias = None if bias_shape is None else nn.Parameter(torch.zeros(*bias_shape))
+        self.weight = None if shape is None else nn.Parameter(torch.ones(tuple(shape)))
+        self.bias = None if bias_shape is None else nn.Parameter(torch.zeros(tuple(bias_shape)))
 
     def forward(self, x: Tensor, by: Tensor | None = None) -> Tensor:
         by = self.weight if by is None else by
@@ -90,7 +90,7 @@ class BiasLayer(nn.Module):
     def __init__(self, shape: Sequence[int] | None, axis: int = 1) -> None:
         super().__init__()
         self.axis = axis
-        self.bias = None if shape is None else nn.Parameter(torch.zeros(*shape))
+        self.bias = None if shape is None else nn.Parameter(torch.zeros(tuple(shape)))
 
     def forward(self, x: Tensor, add: Tensor | None = None) -> Tensor:
         add = self.bias if add is None else add

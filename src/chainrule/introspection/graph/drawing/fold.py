@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from chainrule.core.errors import unknown
+from chainrule.introspection.graph.elementwise import ELEMENTWISE
 from chainrule.introspection.graph.record import Graph, Node
-from chainrule.introspection.graph.rules import RULES
 
 MAX_BOXES = 30  # modules are opened, the small ones first, as long as a figure has no more than this
 FOLDS_FROM = 6  # operations that a repeat must cover: two layers that happen to be alike are no repeat
-LONGEST_PATTERN = 8
+LONGEST_PATTERN = 64  # the parts of a loop's body
+SHOWN = 5  # of a long repeat the first and the last that are seen when it is opened
 
 
 @dataclass
@@ -78,7 +79,8 @@ def view(graph: Graph, unfold: bool | Sequence[str] = ()) -> View:
     root = _tree(graph)
     names = [unfold] if isinstance(unfold, str) else unfold
     if not isinstance(names, bool):
-        known = list(dict.fromkeys(name for part in root.parts for name in part.names() if part.parts))
+        parts = [*_loose(graph), *root.parts]
+        known = list(dict.fromkeys(name for part in parts for name in part.names() if part.parts))
         for name in names:
             if name not in known:
                 raise unknown("there is no box", name, known[:60], cure="unfold=True opens all")
@@ -96,13 +98,14 @@ def inlined(graph: Graph) -> set[int]:
 
 
 def _loose(graph: Graph) -> list[_Item]:
-    """Inputs, and where there are no modules parameters and constants."""
+    """Inputs, and where there are no modules parameters and constants; where they are very many, those alike in one."""
     hidden = inlined(graph)
-    return [
-        _Item(n.kind, n.name, n.name, (n.index,), (n.kind, n.index))
+    parts = [
+        _Item(n.kind, n.name, n.name, (n.index,), (n.kind, n.shape, n.kind == "input" and n.name.rstrip("0123456789")))
         for n in graph.nodes
         if n.kind in ("input", "parameter", "constant") and n.index not in hidden
     ]
+    return _repeats(graph, parts) if len(parts) > MAX_BOXES else parts
 
 
 def _tree(graph: Graph) -> _Item:
@@ -144,44 +147,45 @@ def _closed(graph: Graph, item: _Item, index: int, calls: dict[int, int]) -> _It
 
 def _repeats(graph: Graph, parts: list[_Item]) -> list[_Item]:
     """The same list with each run of equal patterns in one item."""
+    kinds: dict[tuple[object, ...], int] = {}
+    codes = [kinds.setdefault(part.signature, len(kinds)) for part in parts]
+    # Operations that stand by themselves in a function fold only where they are too many to be seen.
+    layers = {call.name for call in graph.calls[1:]}
+    folds = [len(parts) > MAX_BOXES or bool(part.parts) or part.name in layers for part in parts]
+    weights = [1 if part.kind in ("input", "parameter", "constant") else _operations(graph, part) for part in parts]
     result: list[_Item] = []
     start = 0
     while start < len(parts):
-        length, times = _best_pattern(graph, parts, start)
+        length, times = _best_pattern(codes, folds, weights, start)
         if times == 1:
             result.append(parts[start])
             start += 1
             continue
         instances = [_group(graph, parts[at : at + length]) for at in range(start, start + length * times, length)]
         nodes = tuple(dict.fromkeys(n for instance in instances for n in instance.nodes))
-        kinds = ", ".join(_word(graph, part) for part in parts[start : start + length][:4])
-        kinds += ", …" if length > 4 else ""
+        words = ", ".join(_word(graph, part) for part in parts[start : start + length][:4])
+        words += ", …" if length > 4 else ""
         name = f"{instances[0].name}…{instances[-1].name}"
-        title = f"{kinds} × {times}" if length == 1 else f"({kinds}) × {times}"
+        title = f"{words} × {times}" if length == 1 else f"({words}) × {times}"
         result.append(_Item("repeat", name, title, nodes, ("repeat", times, instances[0].signature), instances))
         start += length * times
     return result
 
 
-def _best_pattern(graph: Graph, parts: list[_Item], start: int) -> tuple[int, int]:
+def _best_pattern(codes: list[int], folds: list[bool], weights: list[int], start: int) -> tuple[int, int]:
     """The pattern from `start` on that covers most by repeating: its length and how often it comes."""
     best = (1, 1)
-    for length in range(1, min(LONGEST_PATTERN, (len(parts) - start) // 2) + 1):
-        pattern = [part.signature for part in parts[start : start + length]]
-        if not any(_is_layer(graph, part) for part in parts[start : start + length]):
+    for length in range(1, min(LONGEST_PATTERN, (len(codes) - start) // 2) + 1):
+        pattern = codes[start : start + length]
+        if codes[start + length] != pattern[0] or not any(folds[start : start + length]):
             continue
         times = 1
-        while [p.signature for p in parts[start + times * length : start + (times + 1) * length]] == pattern:
+        while codes[start + times * length : start + (times + 1) * length] == pattern:
             times += 1
-        covered = sum(_operations(graph, part) for part in parts[start : start + length * times])
+        covered = sum(weights[start : start + length * times])
         if times > 1 and covered >= FOLDS_FROM and length * times > best[0] * best[1]:
             best = (length, times)
     return best
-
-
-def _is_layer(graph: Graph, part: _Item) -> bool:
-    """Whether the item is a module's doing, and not an operation that stands by itself in a function."""
-    return bool(part.parts) or any(part.name == call.name for call in graph.calls[1:])
 
 
 def _operations(graph: Graph, part: _Item) -> int:
@@ -198,10 +202,19 @@ def _group(graph: Graph, parts: list[_Item]) -> _Item:
 
 def _word(graph: Graph, part: _Item) -> str:
     """What an item is called in a repeat: its class, or its operation."""
-    for call in graph.calls[1:]:
-        if call.name == part.name:
-            return call.kind
-    return graph.nodes[part.nodes[-1]].op
+    called = graph.kinds.get(part.name)
+    node = graph.nodes[part.nodes[-1]]
+    return called if called is not None else node.op or node.kind
+
+
+def _shortened(parts: list[_Item]) -> list[_Item]:
+    """What is seen of a repeat that is opened: of a long one the first and the last."""
+    if len(parts) <= 2 * SHOWN + 2:
+        return parts
+    rest = parts[SHOWN:-SHOWN]
+    nodes = tuple(dict.fromkeys(n for part in rest for n in part.nodes))
+    name = f"{rest[0].name}…{rest[-1].name}"
+    return [*parts[:SHOWN], _Item("repeat", name, f"… × {len(rest)}", nodes, ()), *parts[-SHOWN:]]
 
 
 # -- boxes --------------------------------------------------------------------------------------------------------------
@@ -250,10 +263,11 @@ class _Folder:
     def _box(self, item: _Item) -> Box:
         exit_ = item.nodes[-1]
         node = self.graph.nodes[exit_]
-        inside = self.view(item.name, item.parts) if item.parts else None
+        parts = _shortened(item.parts) if item.kind == "repeat" else item.parts
+        inside = self.view(item.name, parts) if parts else None
         if item.kind in ("operation", "hidden") and not item.parts:
             called = item.name in self.layers
-            plain = node.op in RULES or not self.modules
+            plain = node.op in ELEMENTWISE or not self.modules
             title = item.title if called else f"{node.name} = {node.expression if plain else node.op}"
             subtitle = node.op if called else ""
             return Box(node.kind, title, subtitle, item.nodes, exit_)

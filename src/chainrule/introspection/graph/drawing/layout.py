@@ -12,6 +12,7 @@ from itertools import pairwise
 
 GAP = 26.0  # between boxes of one layer
 SWEEPS = 12
+LONG = 10  # arrows of one box that pass more layers than this run along together as far as they can
 
 
 @dataclass
@@ -30,6 +31,8 @@ class Layout:
 def layers_of(count: int, arrows: Sequence[tuple[int, int]]) -> list[int]:
     """The layer of each box: one more than the last of its sources; what has none stands next to its first user.
 
+    So does what would stand far before it: each step of a long loop has its inputs beside it.
+
     >>> layers_of(4, [(0, 1), (1, 2), (3, 2)])
     [0, 1, 2, 1]
     """
@@ -37,12 +40,13 @@ def layers_of(count: int, arrows: Sequence[tuple[int, int]]) -> list[int]:
     for source, target in sorted(arrows, key=lambda a: a[1]):  # sources stand before their users
         layer[target] = max(layer[target], layer[source] + 1)
     targets = {target for _, target in arrows}
-    first: dict[int, int] = {}
+    uses: dict[int, list[int]] = {}
     for source, target in arrows:
-        first[source] = min(layer[target], first.get(source, layer[target]))
-    for box, user in first.items():
-        if box not in targets:
-            layer[box] = user - 1
+        uses.setdefault(source, []).append(target)
+    for box in sorted(uses, reverse=True):  # users are placed before what they use
+        nearest = min(layer[user] for user in uses[box]) - 1
+        if box not in targets or nearest - layer[box] > LONG:
+            layer[box] = nearest
     return layer
 
 
@@ -63,16 +67,18 @@ def arrange(
         ranks[at].append(box)
     breadth = list(breadths)
     chains: list[list[int]] = []
-    links: list[tuple[int, int]] = []
+    links: dict[tuple[int, int], None] = {}  # an ordered set
+    trunks: dict[int, list[int]] = {}
     for source, target in arrows:
-        chain = [source]
-        for at in range(layer[source] + 1, layer[target]):
+        passed = range(layer[source] + 1, layer[target])
+        trunk = trunks.setdefault(source, []) if len(passed) > LONG else []
+        for at in passed[len(trunk) :]:
             ranks[at].append(len(breadth))
-            chain.append(len(breadth))
+            trunk.append(len(breadth))
             breadth.append(8.0)
-        chain.append(target)
+        chain = [source, *trunk[: len(passed)], target]
         chains.append(chain)
-        links += pairwise(chain)
+        links |= dict.fromkeys(pairwise(chain))
     before: list[list[int]] = [[] for _ in breadth]
     after: list[list[int]] = [[] for _ in breadth]
     for source, target in links:

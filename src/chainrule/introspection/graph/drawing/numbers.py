@@ -22,8 +22,8 @@ def listed(tensor: Tensor, most: int = 6) -> str:
     """A small tensor in brackets, its first numbers.
 
     >>> import torch
-    >>> listed(torch.tensor([1.0, 0.5])), listed(torch.tensor(3.0)), listed(torch.arange(9))
-    ('[1, 0.5]', '3', '[0, 1, 2, 3, 4, 5, …]')
+    >>> listed(torch.tensor([1.0, 0.5])), listed(torch.tensor(3 - 2j)), listed(torch.arange(9))
+    ('[1, 0.5]', '3-2i', '[0, 1, 2, 3, 4, 5, …]')
     """
     values = tensor.flatten().tolist()
     if tensor.dim() == 0:
@@ -32,6 +32,8 @@ def listed(tensor: Tensor, most: int = 6) -> str:
 
 
 def _value(value: object) -> str:
+    if isinstance(value, complex):
+        return f"{short(value.real)}{'-' if value.imag < 0 else '+'}{short(abs(value.imag))}i"
     return short(value) if isinstance(value, float) else str(value)
 
 

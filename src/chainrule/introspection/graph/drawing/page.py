@@ -73,7 +73,8 @@ def _forward(graph: Graph, box: Box) -> list[str]:
     inside = _operations(graph, box)
     node = graph.nodes[box.exit]
     if box.inside is not None:
-        count = f"{len(inside)} operations, seen when it is opened."
+        count = f"{len(inside)} operations" if inside else f"{len(box.nodes)} values"
+        count += ", seen when it is opened."
         return [count, f"It gives {shape_of(node)}: {brief(node)}."]
     lines = [forward_line(n) for n in inside[:MAX_LINES]] or [forward_line(node)]
     for n in box.nodes:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from chainrule.introspection.graph.drawing.numbers import brief, listed, shape_of, short
+from chainrule.introspection.graph.elementwise import ELEMENTWISE
 from chainrule.introspection.graph.record import Edge, Graph, Node
-from chainrule.introspection.graph.rules import RULES
 
 
 def forward_line(node: Node) -> str:
@@ -23,9 +23,7 @@ def arriving_line(graph: Graph, node: Node) -> str:
     if node.gradient_norm is None:
         return "no gradient arrives" + ("" if node.differentiable else ": this value is not differentiated")
     what = f"∂L/∂{node.name} = {amount(node)}"
-    uses = [
-        (user, edge) for user in graph.nodes for edge in user.edges if edge.source == node.index and not edge.sibling
-    ]
+    uses = [(user, edge) for user, edge in graph.uses.get(node.index, []) if not edge.sibling]
     parts = [(user.name, edge.passed) for user, edge in uses if edge.passed is not None]
     if node.seed is not None and not uses:
         return f"{what}, where the way back begins"
@@ -67,15 +65,32 @@ def handing_lines(graph: Graph, node: Node) -> list[str]:
 
 def _product(node: Node, edge: Edge, source: Node) -> str:
     small = edge.local is not None and edge.local.numel() <= 4 and node.gradient is not None
-    if small and edge.local is not None and edge.passed is not None and (edge.elementwise or edge.local.numel() == 1):
+    real = edge.local_imaginary is None
+    if (
+        small
+        and real
+        and edge.local is not None
+        and edge.passed is not None
+        and (edge.elementwise or edge.local.numel() == 1)
+    ):
         local = listed(edge.local)
         rule = f" = {edge.rule}" if edge.rule and edge.rule != local and not edge.rule.startswith("g ") else ""
         arrives = listed(node.gradient) if node.gradient is not None else ""
-        return f"{arrives} × (∂{node.name}/∂{source.name}{rule} = {local}) = {listed(edge.passed)}"
+        own = f", by the backward of {node.op}" if node.own_backward else ""
+        return f"{arrives} × (∂{node.name}/∂{source.name}{rule} = {local}{own}) = {listed(edge.passed)}"
     size = f"norm {short(edge.passed_norm)}"
     if edge.passed is not None and edge.passed.numel() <= 4:
         size = listed(edge.passed)
     if not edge.rule:
-        return f"{size}, by autograd of {node.op} alone"
-    rule = edge.rule if node.op not in RULES else f"g × ({edge.rule})"
-    return f"{rule}; {size}"
+        return f"{size}, by {'the backward of ' + node.op if node.own_backward else f'autograd of {node.op} alone'}"
+    return f"{_factor(node, edge, source)}; {size}"
+
+
+def _factor(node: Node, edge: Edge, source: Node) -> str:
+    """What is done to the arriving gradient g. Of a complex result autograd takes the conjugate of the derivative."""
+    if node.op not in ELEMENTWISE:
+        return edge.rule
+    if not node.dtype.startswith("complex"):
+        return f"g × ({edge.rule})"
+    product = f"g × conj({edge.rule})"
+    return product if source.dtype.startswith("complex") else f"Re({product})"

@@ -6,9 +6,11 @@ import html
 from collections.abc import Sequence
 from itertools import pairwise
 
+from torch import Tensor
+
 from chainrule.introspection.graph.drawing.fold import Arrow, Box, View, view
-from chainrule.introspection.graph.drawing.layout import arrange
-from chainrule.introspection.graph.drawing.numbers import brief, shape_of, short
+from chainrule.introspection.graph.drawing.layout import LONG, arrange
+from chainrule.introspection.graph.drawing.numbers import brief, listed, shape_of, short
 from chainrule.introspection.graph.record import Graph
 
 WIDE = 14  # a figure of more layers goes down the page instead of across
@@ -51,10 +53,15 @@ def draw(graph: Graph, shown: View, inside_page: bool = False) -> str:
         flat = arrange(heights, widths, arrows, 34)
     turn = (lambda p: (p[1] + 12, p[0] + 10)) if down else (lambda p: (p[0] + 12, p[1] + 10))
     size = (flat.size[1], flat.size[0]) if down else flat.size
-    parts = [
-        _arrow(graph, arrow, [turn(p) for p in route], (widths, heights), (down, _head(graph, shown)))
-        for arrow, route in zip(shown.arrows, flat.routes, strict=True)
-    ]
+    parts = []
+    drawn: dict[int, int] = {}  # how many points of a box's common way are there already
+    for arrow, route in zip(shown.arrows, flat.routes, strict=True):
+        begun = 0
+        if len(route) - 2 > LONG:
+            begun, drawn[arrow.source] = drawn.get(arrow.source, 0), max(len(route) - 1, drawn.get(arrow.source, 0))
+            begun = min(begun, len(route) - 1)
+        way = [turn(p) for p in route[max(begun - 1, 0) :]]
+        parts.append(_arrow(graph, arrow, way, (widths, heights), (down, _head(graph, shown)), branches=begun > 1))
     for place, (box, lines) in enumerate(zip(shown.boxes, texts, strict=True)):
         x, y = turn(flat.centres[place])
         parts.append(_box(graph, place, box, lines, (x, y, widths[place], heights[place])))
@@ -88,10 +95,13 @@ def _lines(graph: Graph, box: Box) -> list[tuple[str, str]]:
     if box.kind != "port":
         lines += [("v", text) for text in brief(node).split(" · ")]
         if node.gradient_norm is not None:
-            number = float(node.gradient) if node.gradient is not None and node.gradient.numel() == 1 else None
-            size = node.gradient_norm
-            lines.append(("g", f"∂ {short(number)}" if number is not None else f"|∂| {short(size)}"))
+            one = node.gradient is not None and node.gradient.numel() == 1
+            lines.append(("g", f"∂ {_number(node.gradient)}" if one else f"|∂| {short(node.gradient_norm)}"))
     return lines
+
+
+def _number(value: Tensor | None) -> str:
+    return listed(value.reshape(())) if value is not None else ""
 
 
 def _width(kind: str, text: str) -> float:
@@ -129,11 +139,14 @@ def _arrow(
     route: list[tuple[float, float]],
     sizes: tuple[list[float], list[float]],
     how: tuple[bool, str],
+    branches: bool = False,
 ) -> str:
     """A smooth line from the edge of one box to the edge of the other; on scalars with the gradient that came back."""
     (widths, heights), (down, head) = sizes, how
     (sx, sy), (tx, ty) = route[0], route[-1]
     start = (sx, sy + heights[arrow.source] / 2) if down else (sx + widths[arrow.source] / 2, sy)
+    if branches:  # it leaves the way of another arrow of this box
+        start = route[0]
     end = (tx, ty - heights[arrow.target] / 2 - 2) if down else (tx - widths[arrow.target] / 2 - 2, ty)
     points = [start, *route[1:-1], end]
     path = f"M{start[0]:.1f} {start[1]:.1f}"
@@ -149,7 +162,7 @@ def _arrow(
     known = [edge.passed for edge in uses if edge.passed is not None and edge.passed.numel() == 1]
     label = ""
     if known:
-        text = ", ".join(short(float(value)) for value in known)
+        text = ", ".join(map(_number, known))
         x, y = (points[0][0] + points[1][0]) / 2, (points[0][1] + points[1][1]) / 2 - 5
         wide = len(text) * 6.4 + 4
         label = f'<rect class="plate" x="{x - wide / 2:.1f}" y="{y - 11:.1f}" width="{wide:.1f}" height="14"/><text class="g" x="{x:.1f}" y="{y:.1f}">{html.escape(text)}</text>'

@@ -35,12 +35,14 @@ class Geometry:
         self.dilation = each(dilation, dimensions, "dilation", 1)
         self.groups = each(groups, 1, "groups", 1)[0]
 
-    def columns(self, x: Tensor, kernel: tuple[int, ...]) -> tuple[Tensor, tuple[int, ...]]:
-        """The windows of x (B, C, *size) as a matrix (G, C/G * prod k, B * prod n), and n."""
+    def columns(
+        self, x: Tensor, kernel: tuple[int, ...], out: tuple[int, ...] | None = None
+    ) -> tuple[Tensor, tuple[int, ...]]:
+        """The windows of x (B, C, *size) as a matrix (G, C/G * prod k, B * prod n), and n: `out`, or as many as fit."""
         batch, channels, *size = x.shape
         # How many windows fit along each axis, and the padded input that they reach.
         along = zip(size, kernel, self.stride, self.padding, self.dilation, strict=True)
-        out = tuple(output_size(*axis) for axis in along)
+        out = tuple(output_size(*axis) for axis in along) if out is None else out
         x = padded(x, kernel, self.stride, self.padding, self.dilation, out)
         # Axis by axis, each position becomes a window of k cells, d apart: a view, nothing is copied yet.
         for axis, (k, s, d) in enumerate(zip(kernel, self.stride, self.dilation, strict=True)):
@@ -295,7 +297,8 @@ class ConvTranspose2d(Layer):
     def backward(self, delta: Tensor) -> Tensor:
         (x,) = self.recall(delta)
         # Backward is the forward pass of a convolution, with the delta in the place of its input.
-        columns, out = self.geometry.columns(delta, tuple(self.weight.shape[2:]))
+        # Its windows are the cells of x: output_padding may leave room for more where it is a stride or above.
+        columns, out = self.geometry.columns(delta, tuple(self.weight.shape[2:]), tuple(x.shape[2:]))
         self.add_gradients(
             weight=self.geometry.weight_gradient(x, columns, self.weight.shape),  # dE/dW = x X^T
             bias=delta.transpose(0, 1).flatten(1).sum(1),  # (B, O, H, W) -> (O, B H W) -> (O,)

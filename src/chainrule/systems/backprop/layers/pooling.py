@@ -19,7 +19,8 @@ class MaxPool2d(Layer):
     """The largest value of each window. The forward pass keeps the *switches*, the places where the largest stood; the
     backward pass adds each window's delta there, and an input that won in several overlapping windows gets their sum.
 
-    Of equal values the first in reading order wins, as in PyTorch; padding never wins.
+    Of equal values the first in reading order wins, as in PyTorch; padding never wins. A window that lies wholly in padding
+    (which a dilation makes possible) is minus infinity, and its delta goes nowhere.
 
     Args:
         kernel_size: height and width of a window, in pixels.
@@ -75,7 +76,9 @@ class MaxPool2d(Layer):
         switches, shape = self.recall(delta)
         # Each delta is added where its switch points; windows that share a winner meet there.
         total = delta.new_zeros(shape).flatten(2)  # (B, C, H W)
-        return total.scatter_add_(2, switches.flatten(2), delta.flatten(2)).reshape(shape)  # (B, C, H, W)
+        lost = switches < 0  # of a window without a cell in the image
+        delta, switches = delta.masked_fill(lost, 0.0).flatten(2), switches.clamp(min=0).flatten(2)
+        return total.scatter_add_(2, switches, delta).reshape(shape)  # (B, C, H, W)
 
     def _corners(self, out: tuple[int, ...], x: Tensor) -> Tensor:
         """The index row * W + column of each window's first cell (H', W'); outside the image where that is padding."""
@@ -84,12 +87,20 @@ class MaxPool2d(Layer):
         return top[:, None] * x.shape[3] + left
 
     def _first_cells(self, out: tuple[int, ...], x: Tensor) -> Tensor:
-        """The index of each window's first cell that is no padding (H', W'): the winner where all are minus infinity."""
-        firsts = []
-        for n, s, p, d in zip(out, self.stride, self.padding, self.dilation, strict=True):
-            first = torch.arange(n, device=x.device) * s - p
-            firsts.append(first + (-first).clamp(min=0).add(d - 1).div(d, rounding_mode="floor") * d)
-        return firsts[0][:, None] * x.shape[3] + firsts[1]
+        """The index of each window's first cell that is no padding (H', W'): the winner where all are minus infinity.
+
+        It is below 0 where the window has none.
+        """
+        firsts, have = [], []
+        for size, n, k, s, p, d in zip(
+            x.shape[2:], out, self.kernel, self.stride, self.padding, self.dilation, strict=True
+        ):
+            begin = torch.arange(n, device=x.device) * s - p
+            first = begin + (-begin).clamp(min=0).add(d - 1).div(d, rounding_mode="floor") * d
+            firsts.append(first)
+            have.append(first < torch.clamp(begin + d * (k - 1) + 1, max=size))
+        index = firsts[0][:, None] * x.shape[3] + firsts[1]
+        return torch.where(have[0][:, None] & have[1], index, -1)
 
 
 class AvgPool2d(Layer):

@@ -34,21 +34,21 @@ def output_size(size: int, kernel: int, stride: int, padding: int, dilation: int
     With `ceil_mode` a last window may hang over the end, but one that would begin beyond the input and its first padding
     is left out, as in Caffe and PyTorch.
 
-    >>> [output_size(6, 3, 2, 0, ceil_mode=mode) for mode in (False, True)]
-    [2, 3]
+    >>> [output_size(6, 3, 2, 0, ceil_mode=mode) for mode in (False, True)], output_size(2, 3, 2, 0, ceil_mode=True)
+    ([2, 3], 1)
     """
-    room = size + 2 * padding - dilation * (kernel - 1) - 1
-    if room < 0:
+    room = size + 2 * padding - dilation * (kernel - 1) - 1  # below 0: the one window hangs over, if less than a stride
+    count = (-(-room // stride) if ceil_mode else room // stride) + 1
+    if ceil_mode and (count - 1) * stride >= size + padding:
+        count -= 1
+    if count < 1:
         raise UserError(
             "the window is larger than the input",
             expected=f"at least {dilation * (kernel - 1) + 1 - 2 * padding}",
             found=f"an axis of {size}",
             cure="a smaller kernel, or more padding",
         )
-    if not ceil_mode:
-        return room // stride + 1
-    count = -(-room // stride) + 1
-    return count - 1 if (count - 1) * stride >= size + padding else count
+    return count
 
 
 def padded(

@@ -183,7 +183,9 @@ def k_means(
         at_most("clusters", clusters, data, "training rows", data.spec.counts["train"])
         return [{"n_clusters": count} for count in clusters]
 
-    model = KMeans(n_init=starts, max_iter=max_iterations, tol=tolerance, random_state=run.seed, device=str(run.device))
+    model = KMeans(
+        n_init=starts, max_iter=max_iterations, tol=tolerance, random_state=run.seed % 2**32, device=str(run.device)
+    )
     return estimator_task(
         TableExplorer,
         run,

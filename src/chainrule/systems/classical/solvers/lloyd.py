@@ -9,6 +9,7 @@ Shapes: N rows, D columns, K clusters, G groups of centres, B rows of a block, M
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from chainrule.core.course import Topic
+from chainrule.core.device import ONE_PROCESS, World
 from chainrule.core.errors import UserError
 from chainrule.functional.kmeans import kmeans
 
@@ -40,7 +42,9 @@ class Clustering(NamedTuple):
     measured: list[int]  # rows whose distances were computed, an iteration each; the plain algorithm needs N
 
 
-def lloyd(x: Tensor, start: Tensor, *, max_iterations: int = 300, tolerance: float = 1e-4) -> Clustering:
+def lloyd(
+    x: Tensor, start: Tensor, *, max_iterations: int = 300, tolerance: float = 1e-4, world: World = ONE_PROCESS
+) -> Clustering:
     """Minimises sum_n |x_n - c_(label n)|^2 by turns: each row to its nearest centre, each centre to its rows' mean.
 
     Where the centres move, the bounds move by as much. Only rows whose bounds leave the label open are measured again,
@@ -53,10 +57,12 @@ def lloyd(x: Tensor, start: Tensor, *, max_iterations: int = 300, tolerance: flo
         max_iterations: most updates of the centres.
         tolerance: ends where the squared movements of the centres sum to this times the mean variance of the columns.
             No label that changes ends it too.
+        world: processes that each call this with rows of their own and the same start; sums over clusters are those of
+            all. The centres, the inertia and the paths are the same on each, the labels are those of its own rows.
 
     A row stays with its centre where another is as near, and begins with the lowest number among equals. A cluster
     without rows takes the row that is farthest from its own centre, as scikit-learn does; where all rows lie on their
-    centres, it takes the place of the largest cluster.
+    centres, or one gave its only row away, it takes the place of the largest cluster.
     Torch's threads each take parts of the rows; while it runs, torch itself is held to one thread, all over the process.
     Memory beside x: N (G + 3) numbers, where G is K for wide rows and K / 10 for narrow ones, and a copy of x where
     its mean is larger than its spread.
@@ -69,20 +75,21 @@ def lloyd(x: Tensor, start: Tensor, *, max_iterations: int = 300, tolerance: flo
     >>> found.centres.tolist(), found.labels.tolist(), found.inertia
     ([[0.5], [10.0]], [0, 0, 1, 1], 2.5)
     """
-    _check(x, start)
+    count = world.sum(len(x))
+    _check(x, start, count)
     x = x.detach()
     with _threads(x.device) as over_parts:
         parts = _parts(len(x))
-        mean, variance = _moments(x, parts, over_parts)
+        mean, variance = _moments(x, count, parts, over_parts, world)
         if not bool(mean.isfinite().all() & start.isfinite().all()):  # one value that is not finite makes its mean so
             raise UserError("a value is missing or infinite", expected="finite numbers", cure="leave such rows out")
         offset = mean if bool(mean.square().sum() > variance.sum()) else torch.zeros_like(mean)
         if offset.any():  # distances by a matrix product lose digits where all rows are far from the origin
             x = x - offset.to(x.dtype)
-        state = _Bounds(x, (start.double() - offset).to(x.dtype), parts, over_parts)
+        state = _Bounds(x, (start.double() - offset).to(x.dtype), parts, over_parts, world)
         enough = tolerance * float(variance.mean())
         path, measured, settled = [], [], False
-        total_square = float(variance.sum() + (mean - offset).square().sum()) * len(x)  # sum_n |x_n|^2
+        total_square = float(variance.sum() + (mean - offset).square().sum()) * count  # sum_n |x_n|^2
         for _ in range(max_iterations):
             changed = state.assign()  # the assignment step
             movement = state.update()  # the update step (K,)
@@ -93,7 +100,7 @@ def lloyd(x: Tensor, start: Tensor, *, max_iterations: int = 300, tolerance: flo
                 break
         if not settled:  # so that the labels belong to the centres
             state.assign()
-        inertia = float(state.squares().sum())
+        inertia = float(world.sum(state.squares().sum()))
     centres = (state.centres.double() + offset).to(x.dtype)[state.places]
     return Clustering(centres, state.order[state.labels], inertia, len(path), path, measured)
 
@@ -114,11 +121,14 @@ def nearest(x: Tensor, centres: Tensor) -> Tensor:
 class _Bounds:
     """Centres, labels, and what is known of the distances between them."""
 
-    def __init__(self, x: Tensor, centres: Tensor, parts: list[slice], over_parts: OverParts) -> None:
+    def __init__(
+        self, x: Tensor, centres: Tensor, parts: list[slice], over_parts: OverParts, world: World = ONE_PROCESS
+    ) -> None:
         N, K = len(x), len(centres)
-        self.x, self.parts, self.over_parts = x, parts, over_parts
+        self.x, self.parts, self.over_parts, self.world = x, parts, over_parts, world
         self.rows = _rows_of_a_block(x, K)
         self.norms = torch.cat(list(over_parts(lambda part: _row_norms(x[part], self.rows), parts)))
+        self.largest_norm = float(self.norms.amax()) if len(x) else 0.0
         groups = _groups(centres, wide=x.shape[1] >= ELKAN_COLUMNS)
         self.order = torch.cat(groups)  # the centres stand group by group in here; labels are their places
         self.places = self.order.argsort()
@@ -142,14 +152,20 @@ class _Bounds:
             half_gap.to(self.x.dtype),
             0.5 * self.centres.square().sum(1)[:, None],
         )  # (K, 1)
-        self.slack, self.measured, changed = self._slack(), 0, False
+        self.slack, self.measured, changed = self._slack(), 0, 0
+        alone = self.world.size == 1
+        sums, counts = (self.sums, self.counts) if alone else (self.sums * 0, self.counts * 0)
         for measured, moves in self.over_parts(self._assign_part, self.parts):
             self.measured += measured
             if moves is not None:
-                changed = True
-                self.sums += moves[0]
-                self.counts += moves[1]
-        return changed
+                changed = 1
+                sums += moves[0]
+                counts += moves[1]
+        if not alone:  # what the rows of all processes do to the clusters
+            sums, counts, self.measured, changed = self.world.sum((sums, counts, self.measured, changed))
+            self.sums += sums
+            self.counts += counts
+        return bool(changed)
 
     def _assign_part(self, part: slice) -> tuple[int, tuple[Tensor, Tensor] | None]:
         """The same for some rows: how many were measured, and what their moves do to sums and counts."""
@@ -221,19 +237,20 @@ class _Bounds:
         if not len(empty):
             return self.sums, self.counts
         sums, counts = self.sums.clone(), self.counts.clone()
+        # The rows that are farthest from their centres, of all processes: (square, label, row) each, the farthest first.
         squares = self.squares()
-        if float(squares.max()) == 0:  # there are no more distinct rows than centres that have rows
-            largest = counts.argmax()
-            sums[empty], counts[empty] = sums[largest].clone(), counts[largest].clone()
-            return sums, counts
-        for cluster, row in zip(empty.tolist(), squares.topk(len(empty)).indices.tolist(), strict=True):
-            value = self.x[row].double()
-            sums[self.labels[row]] -= value
-            counts[self.labels[row]] -= 1
-            sums[cluster], counts[cluster] = value, 1
-        if bool((counts == 0).any()):  # one gave its only row away: it stays where it is
-            gone = counts == 0
-            sums[gone], counts[gone] = self.centres[gone].double(), 1
+        far, rows = squares.topk(min(len(empty), len(squares)))
+        mine = [(float(f), int(self.labels[n]), self.x[n].double()) for f, n in zip(far, rows.tolist(), strict=True)]
+        farthest = sorted(itertools.chain(*self.world.gather(mine)), key=lambda one: -one[0])
+        for cluster, (square, label, row) in zip(empty.tolist(), farthest, strict=False):
+            if square == 0:  # there are no more distinct rows than centres that have rows
+                break
+            sums[label] -= row
+            counts[label] -= 1
+            sums[cluster], counts[cluster] = row, 1
+        if bool((counts == 0).any()):  # for want of rows, or one gave its only row away
+            gone, largest = counts == 0, counts.argmax()
+            sums[gone], counts[gone] = sums[largest].clone(), counts[largest].clone()
         return sums, counts
 
     # -- what they amount to ------------------------------------------------------------------------------------
@@ -256,12 +273,12 @@ class _Bounds:
     def _slack(self) -> float:
         """How far a squared distance may be off that is computed as |x|^2 - 2 x.c + |c|^2."""
         eps = torch.finfo(self.x.dtype).eps
-        return 4 * eps * math.sqrt(self.x.shape[1]) * float(self.norms.amax() + self.centres.square().sum(1).amax())
+        return 4 * eps * math.sqrt(self.x.shape[1]) * (self.largest_norm + float(self.centres.square().sum(1).amax()))
 
     def _rounding(self) -> float:
         """How far a bound may be off after it was moved once."""
         eps = torch.finfo(self.x.dtype).eps
-        return 4 * eps * float(self.norms.amax().sqrt() + self.centres.norm(dim=1).amax())
+        return 4 * eps * (math.sqrt(self.largest_norm) + float(self.centres.norm(dim=1).amax()))
 
 
 def _move(moves: tuple[Tensor, Tensor], rows: Tensor, old: Tensor, new: Tensor) -> None:
@@ -305,7 +322,8 @@ def _threads(device: torch.device) -> Iterator[OverParts]:
 
 def _parts(num_rows: int) -> list[slice]:
     step = max(-(-num_rows // PARTS), 1024)
-    return [slice(first, min(first + step, num_rows)) for first in range(0, num_rows, step)]
+    firsts = range(0, max(num_rows, 1), step)  # a process may have no rows: that is one part without any
+    return [slice(first, min(first + step, num_rows)) for first in firsts]
 
 
 def _rows_of_a_block(x: Tensor, num_clusters: int) -> int:
@@ -323,27 +341,27 @@ def _groups(centres: Tensor, *, wide: bool) -> list[Tensor]:
     return [members for g in range(wanted) if len(members := (group == g).nonzero()[:, 0])]
 
 
-def _moments(x: Tensor, parts: list[slice], over_parts: OverParts) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each column (D,), float64, in two passes over blocks."""
+def _moments(x: Tensor, count: int, parts: list[slice], over_parts: OverParts, world: World) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each column (D,) over `count` rows of all processes, float64, in two passes over blocks."""
     rows = _rows_of_a_block(x, 1)
 
     def total(part: slice) -> Tensor:
         return torch.stack([block.sum(0, dtype=torch.float64) for block in x[part].split(rows)]).sum(0)
 
-    mean = torch.stack(list(over_parts(total, parts))).sum(0) / len(x)
+    mean = world.sum(torch.stack(list(over_parts(total, parts))).sum(0)) / count
     near = mean.to(x.dtype)
 
     def spread(part: slice) -> Tensor:
         return torch.stack([(b - near).square().sum(0, dtype=torch.float64) for b in x[part].split(rows)]).sum(0)
 
-    return mean, torch.stack(list(over_parts(spread, parts))).sum(0) / len(x)
+    return mean, world.sum(torch.stack(list(over_parts(spread, parts))).sum(0)) / count
 
 
 def _row_norms(x: Tensor, rows: int) -> Tensor:
     return torch.cat([block.square().sum(1) for block in x.split(rows)])
 
 
-def _check(x: Tensor, start: Tensor) -> None:
+def _check(x: Tensor, start: Tensor, count: int) -> None:
     if x.dim() != 2 or start.dim() != 2 or x.shape[1:] != start.shape[1:] or not len(start):
         raise UserError(
             "rows and centres do not fit",
@@ -352,8 +370,8 @@ def _check(x: Tensor, start: Tensor) -> None:
         )
     if x.dtype not in (torch.float32, torch.float64):
         raise UserError("k-means needs float32 or float64", found=x.dtype, cure="x.float()")
-    if len(x) < len(start):
-        raise UserError("there are fewer rows than clusters", expected=f"{len(start)} or more", found=len(x))
+    if count < len(start):
+        raise UserError("there are fewer rows than clusters", expected=f"{len(start)} or more", found=count)
 
 
 TOPICS = (Topic("Clustering: k-means from k-means++", code=("lloyd",)),)

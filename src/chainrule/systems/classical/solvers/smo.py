@@ -36,6 +36,7 @@ from torch import Tensor
 
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
+from chainrule.functional.finite import expect_finite
 
 FLAT = 1e-12  # the curvature that stands for none: equal rows, or a kernel that is no inner product (LIBSVM's TAU)
 ENDLESS = 10_000_000  # pair steps
@@ -321,7 +322,7 @@ def smo_in_blocks(
         steps += taken
         b[block] += change
         f += (change[moved].to(k.device) @ k[moved.to(k.device)].double()).cpu()  # (M,) @ (M, N)
-        path.append(_objective(b, f, sign))
+        path.append(expect_finite(_objective(b, f, sign), "SMO", steps))
     return _solution(b, f, sign, bound, steps, tol, path)
 
 

@@ -21,6 +21,7 @@ from chainrule.core.errors import UserError
 UNUSED = 1e-6  # an atom whose codes have a smaller sum of squares is hardly ever used
 SWEEPS_A_STEP = 4
 SYSTEMS_AT_ONCE = 1024
+SETTLED = 1e-10  # of alpha / rho: codes that move by less in a step are where they stay
 
 
 def sparse_codes(
@@ -129,24 +130,24 @@ def _gap(u: Tensor, rest: Tensor, correlation: Tensor, squares: Tensor, alpha: f
     return primal - (scale * (squares - fitted) - 0.5 * scale.square() * residual)
 
 
-def unrolled_codes(x: Tensor, atoms: NDArray[np.float64], alpha: float, *, rho: float, steps: int = 200) -> Tensor:
-    """What `sparse_codes` gives, in a fixed number of steps without a branch, as a program that is exported needs it.
+def admm_codes(x: Tensor, atoms: NDArray[np.float64], alpha: float, *, rho: float, most_steps: int = 50_000) -> Tensor:
+    """What `sparse_codes` gives, by one loop without a branch inside, as a program that is exported can hold it.
 
     The alternating direction method of multipliers, over-relaxed by 1.6: u = (x V^T + rho (z - w)) (V V^T + rho I)^-1,
-    a = 1.6 u - 0.6 z, z <- soft(a + w, alpha / rho), w <- w + a - z. How near it comes in so many steps depends on rho, whose best
-    value is about alpha over the size of the codes.
+    a = 1.6 u - 0.6 z, z <- soft(a + w, alpha / rho), w <- w + a - z. How many steps it takes depends on rho, whose best
+    value is about alpha over the size of the codes, and on how alike the atoms are: it ends when no code moves any more.
 
     Args:
         x: rows (N, D).
         atoms: V (K, D), a constant of the program.
         alpha: the price of a unit of code.
         rho: above 0.
-        steps: how many.
+        most_steps: most steps.
 
     Source: Boyd et al.: Distributed optimization and statistical learning via the alternating direction method of multipliers,
     2011, sections 6.4 and 3.4.3.
 
-    >>> unrolled_codes(torch.tensor([[3.0, 0.5]]).double(), np.eye(2), 1.0, rho=0.5).round(decimals=6).tolist()
+    >>> admm_codes(torch.tensor([[3.0, 0.5]]).double(), np.eye(2), 1.0, rho=0.5).round(decimals=6).tolist()
     [[2.0, 0.0]]
     """
     inverse = np.linalg.inv(atoms @ atoms.T + rho * np.eye(len(atoms)))
@@ -155,18 +156,30 @@ def unrolled_codes(x: Tensor, atoms: NDArray[np.float64], alpha: float, *, rho: 
     def constant(value: NDArray[np.float64]) -> Tensor:
         return torch.as_tensor(value, dtype=x.dtype, device=x.device)
 
-    # With s = a + w: w is s held to +-alpha/rho, z = s - w, and the next s is linear in s and w. So few operations a step
-    # keep the exported program small.
+    # With s = a + w: w is s held to +-alpha/rho, z = s - w, and the next s is linear in s and w.
     from_s, from_w, always = (
         constant(pull - 0.6 * identity),
         constant(1.6 * identity - 2 * pull),
         x @ constant(1.6 * atoms.T @ inverse),
     )
-    s = w = torch.zeros_like(always)
-    for _ in range(steps):
-        s = always + s @ from_s + w @ from_w
-        w = s.clamp(-alpha / rho, alpha / rho)
-    return s - w
+    enough = SETTLED * alpha / rho
+
+    def moves(step: Tensor, s: Tensor, w: Tensor, moved: Tensor) -> Tensor:
+        return (step < most_steps) & (moved > enough)
+
+    def move(step: Tensor, s: Tensor, w: Tensor, moved: Tensor) -> tuple[Tensor, ...]:
+        after = always + s @ from_s + w @ from_w
+        return step + 1, after, after.clamp(-alpha / rho, alpha / rho), (after - s).abs().max()
+
+    state = torch.tensor(0), torch.zeros_like(always), torch.zeros_like(always), x.new_full((), torch.inf)
+    if torch.compiler.is_exporting():
+        from torch._higher_order_ops.while_loop import while_loop
+
+        state = while_loop(moves, move, state)
+    else:
+        while moves(*state):
+            state = move(*state)  # type: ignore[assignment]
+    return state[1] - state[2]
 
 
 def update_atoms(x: Tensor, codes: Tensor, atoms: Tensor) -> tuple[Tensor, Tensor]:

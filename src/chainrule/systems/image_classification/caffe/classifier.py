@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -33,6 +35,13 @@ class CaffeClassifier(nn.Module):
         heads = score_blobs(net)
         self.heads = [blob for blob, _ in heads]
         self.losses = [_criterion(step, net) for _, step in heads]
+        self.cut = [step is not None and step.blocked[:1] == (True,) for _, step in heads]
+        if all(self.cut):
+            raise UserError(
+                f"no loss of {net.name} hands a gradient back",
+                expected="propagate_down: true",
+                found="false at all losses",
+            )
         self.weights = [1.0 if step is None else max(step.loss_weights) for _, step in heads]
         self.all_scores, self.main_scores = net.steps_for(self.heads), net.steps_for(self.heads[-1:])
         self.blob, shape = next(iter(net.inputs.items()))
@@ -55,7 +64,8 @@ class CaffeClassifier(nn.Module):
         plan = self.all_scores if self.training else self.main_scores
         heads = self.heads if self.training else self.heads[-1:]
         blobs = self.net.run(plan, self.net.named((x,), {}))
-        scores = tuple(blobs[head].flatten(1) for head in heads)
+        cuts = self.cut[-len(heads) :]
+        scores = tuple((blobs[h].detach() if cut else blobs[h]).flatten(1) for h, cut in zip(heads, cuts, strict=True))
         return scores if len(scores) > 1 else scores[0]
 
     def criterion(self, scores: Tensor | tuple[Tensor, ...], y: Tensor) -> Tensor:
@@ -66,7 +76,9 @@ class CaffeClassifier(nn.Module):
         return torch.stack([weight * _loss(norm, part, y) for weight, norm, part in parts]).sum(0)
 
 
-def parse_classifier(text: str, in_channels: int, size: int, where: object = None) -> CaffeClassifier:
+def parse_classifier(
+    text: str, in_channels: int, size: int, where: object = None, *, level: int = 0, stages: Sequence[str] = ()
+) -> CaffeClassifier:
     """The classifier of a description in its phase TRAIN, for images (B, in_channels, size, size).
 
     Raises:
@@ -77,14 +89,15 @@ def parse_classifier(text: str, in_channels: int, size: int, where: object = Non
     >>> parse_classifier(text, in_channels=3, size=28)(torch.zeros(2, 3, 28, 28)).shape
     torch.Size([2, 10])
     """
-    source = data_of(text, where)
+    source = data_of(text, where, level=level, stages=stages)
     shape = (max(source.batch_size, 1), in_channels, size, size)
-    return CaffeClassifier(parse_net(text, "TRAIN", shapes={source.tops[0]: shape}, where=where))
+    shapes = {source.tops[0]: shape}
+    return CaffeClassifier(parse_net(text, "TRAIN", level=level, stages=stages, shapes=shapes, where=where))
 
 
-def data_of(text: str, where: object = None) -> Source:
+def data_of(text: str, where: object = None, *, level: int = 0, stages: Sequence[str] = ()) -> Source:
     """The layer of a description that brings its images in, in training: the first."""
-    sources = [source for source in parse_sources(text, "TRAIN", where) if source.tops]
+    sources = [s for s in parse_sources(text, "TRAIN", where, level=level, stages=stages) if s.tops]
     if not sources:
         raise UserError(
             "the description has no data in the phase TRAIN", where=where, expected="a layer such as ImageData or Input"

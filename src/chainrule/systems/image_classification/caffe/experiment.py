@@ -3,52 +3,52 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from chainrule.core.errors import UserError
 from chainrule.interop.caffe.description.files import read_binary, read_text
 from chainrule.interop.caffe.description.sources import Source
-from chainrule.interop.caffe.solver import Solver, read_solver
+from chainrule.interop.caffe.solver import Solver, beside, net_of
 from chainrule.interop.caffe.weights import blob_value
 from chainrule.nn.normalization.batch_norm import CaffeBatchNorm
 from chainrule.systems.image_classification.caffe.classifier import CaffeClassifier, data_of
 
 BUILT_IN = {"lenet": "lenet.prototxt"}
 BUILT_IN_SOLVERS = {"lenet": "lenet_solver.prototxt"}
+MEANS = "mean_value: 104 mean_value: 117 mean_value: 123"
 
 
 def read_texts(net: str, solver: str) -> dict[str, str]:
     """The texts of the description and the solver, and the name of the first, which errors use.
 
     Args:
-        net: a file, `lenet`, or nothing: the file that the solver names, else `lenet`.
+        net: a file, `lenet`, or nothing: the network that the solver holds or names, else `lenet`.
         solver: a file, or `lenet`.
 
     Raises:
         UserError: a file that is not there or holds something else.
     """
     if solver in BUILT_IN_SOLVERS:
-        solver_text, named = asset(BUILT_IN_SOLVERS[solver]), ""
+        solver_text = asset(BUILT_IN_SOLVERS[solver])
     else:
-        solver_text, named = read_text(solver, "Solver")[1], read_solver(solver).net
-    if not net and named:
-        beside = Path(solver).parent / named
-        net = str(beside) if beside.is_file() and not Path(named).is_file() else named
+        solver_text = read_text(solver, "Solver")[1]
+        if not net and (found := net_of(solver)) is not None:
+            return {"net": found[0], "solver": solver_text, "name": found[1]}
     net = net or "lenet"
     net_text = asset(BUILT_IN[net]) if net in BUILT_IN else read_text(net, "Net")[1]
     return {"net": net_text, "solver": solver_text, "name": net}
 
 
-def source_in(texts: dict[str, Any]) -> Source:
+def source_in(texts: dict[str, Any], *, level: int = 0, stages: Sequence[str] = ()) -> Source:
     """The data layer of the description; the means of its mean image are kept beside the texts, and stand for the file.
 
     Raises:
         UserError: the description has no data, or its mean image cannot be read.
     """
-    source = data_of(texts["net"], texts["name"])
+    source = data_of(texts["net"], texts["name"], level=level, stages=stages)
     if not source.mean_file:
         return source
     if "mean" not in texts:
@@ -69,8 +69,14 @@ def channel_means(file: str, net: str) -> list[float]:
     Raises:
         UserError: no such file, or it holds no image.
     """
-    beside = Path(net).parent / file
-    path = beside if beside.is_file() and not Path(file).is_file() else Path(file)
+    path = beside(file, net)
+    if not path.is_file():
+        raise UserError(
+            "there is no such file",
+            where=path,
+            expected="a mean image (binary, .binaryproto), which the description names as mean_file",
+            cure=f"the file there or beside {net}; or the means a channel in its place, {MEANS}",
+        )
     blob = read_binary(path, "Blob")
     try:
         image = blob_value(blob)
@@ -83,7 +89,7 @@ def channel_means(file: str, net: str) -> list[float]:
             where=path,
             expected="numbers (channels, height, width)",
             found=tuple(image.shape),
-            cure="mean_value: 104 mean_value: 117 mean_value: 123 in place of mean_file",
+            cure=f"{MEANS} in place of mean_file",
         )
     return [float(mean) for mean in image.double().view(channels, height * width).mean(1)]
 

@@ -38,6 +38,8 @@ def caffe_net(
     solver: str = "lenet",
     caffemodel: str = "",
     fresh: tuple[str, ...] | None = None,
+    stage: tuple[str, ...] | None = None,
+    level: int = 0,
     size: Size = 0,
     channels: Size = 0,
     batch_size: Size = 0,
@@ -46,8 +48,9 @@ def caffe_net(
 ) -> ImageClassifier:
     """The network of a net description (net=FILE.prototxt), by the optimisation of a solver (solver=FILE.prototxt).
 
-    Without files it is Caffe's LeNet. `net` is otherwise the file that the solver names. `caffemodel` holds weights to
-    start from, but for the layers named in `fresh`. What the files say of size, channels and batch stands unless it is
+    Without files it is Caffe's LeNet. `net` is otherwise the network that the solver names or holds. `caffemodel` holds
+    weights to start from, but for the layers named in `fresh`; without it those files are taken that the solver names as
+    weights. `stage` and `level` let layers in, beside what the solver's train_state says. What the files say of size, channels and batch stands unless it is
     given; `epochs` are as many whole ones as max_iter asks for, and validation comes after each. The data are those of
     --data, and the seed is the run's. Of a mean image (mean_file) the means a channel are taken away.
     """
@@ -56,8 +59,9 @@ def caffe_net(
 
     from chainrule.data.images.augment import crop, flip, of_images
     from chainrule.data.images.loading import load_images
-    from chainrule.interop.caffe.solver import parse_solver
+    from chainrule.interop.caffe.solver import beside, parse_solver
     from chainrule.interop.caffe.weights import load_caffemodel
+    from chainrule.run.display.progress import say
     from chainrule.systems.image_classification.caffe import experiment
     from chainrule.systems.image_classification.caffe.classifier import parse_classifier
     from chainrule.systems.image_classification.caffe.transform import mean_and_std
@@ -66,7 +70,9 @@ def caffe_net(
     texts = run.record.setdefault("caffe", {})  # a run answers without the files it began with
     if not texts:
         texts |= experiment.read_texts(net, solver)
-    rule, source = parse_solver(texts["solver"], solver), experiment.source_in(texts)
+    rule = parse_solver(texts["solver"], solver)
+    stages, level = (*(stage or ()), *rule.stages), level or rule.level
+    source = experiment.source_in(texts, level=level, stages=stages)
     size = experiment.side(source, size)
     data = load_images(
         run.data, size=size, channels=channels or source.channels, val_fraction=val_fraction, may_stay=True
@@ -74,10 +80,16 @@ def caffe_net(
     colours = data.spec.channels
     mean, std = mean_and_std(source, colours)
     data = data.restated(run.data, replace(data.spec, mean=mean, std=std))
-    model = parse_classifier(texts["net"], colours, source.crop_size or size, texts["name"])
+    model = parse_classifier(texts["net"], colours, source.crop_size or size, texts["name"], level=level, stages=stages)
     experiment.check(model, rule, len(data.spec.classes))
     if caffemodel and run.fresh:
         load_caffemodel(model.net, caffemodel, fresh=fresh or ())
+    elif run.fresh:
+        for file in rule.weights:
+            say(f"{file}: {load_caffemodel(model.net, beside(file, solver), fresh=fresh or (), partial=True)}")
+    if run.fresh:
+        for note in (*rule.notes, *model.net.notes):
+            say(note)
     run.place(model)
     batch_size = (batch_size or source.batch_size or 64) * rule.iter_size
     epochs = epochs or -(-rule.max_iter // -(-data.spec.counts["train"] // batch_size))

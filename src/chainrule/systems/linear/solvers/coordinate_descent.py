@@ -38,6 +38,7 @@ def lasso(
     tolerance: float = 1e-4,
     max_sweeps: int = 10_000,
     start: Tensor | None = None,
+    count: int | None = None,
 ) -> Lasso:
     """Minimises |y - X w|^2 / (2 N) + alpha |w|_1.
 
@@ -57,6 +58,7 @@ def lasso(
         tolerance: as above.
         max_sweeps: most sweeps over the working set, in all.
         start: weights to begin from (D,), such as those of a larger alpha; else zeros.
+        count: N, where x and y are fewer rows that have the same inner products.
 
     Raises:
         UserError: alpha is not above 0.
@@ -71,7 +73,7 @@ def lasso(
         raise UserError(
             "alpha is out of range", expected="above 0", found=alpha, cure="least squares, which is alpha=0"
         )
-    N = len(x)
+    N = len(x) if count is None else count
     w = x.new_zeros(x.shape[1], dtype=torch.float64) if start is None else start.double().clone()
     target = tolerance * float(y.double().square().sum()) / N
     path: list[float] = []
@@ -80,7 +82,7 @@ def lasso(
         # The duality gap over all columns: the stopping rule.
         residual = y - x @ w.to(x.dtype)  # (N,)
         correlation = (x.T @ residual).double() / N  # (D,)
-        value, gap = _gap(residual, correlation, w, y, alpha)
+        value, gap = _gap(residual, correlation, w, y, alpha, N)
         path.append(value)
         if gap <= target or sweeps >= max_sweeps:
             return Lasso(w, gap, path, sweeps, gap <= target)
@@ -120,9 +122,8 @@ def lasso_path(
     return found
 
 
-def _gap(residual: Tensor, correlation: Tensor, w: Tensor, y: Tensor, alpha: float) -> tuple[float, float]:
+def _gap(residual: Tensor, correlation: Tensor, w: Tensor, y: Tensor, alpha: float, N: int) -> tuple[float, float]:
     """The objective, and how far it is at most above the least: the dual's value at the residual, shrunk to be feasible."""
-    N = len(y)
     square = float(residual.double().square().sum()) / N
     value = 0.5 * square + alpha * float(w.abs().sum())
     largest = float(correlation.abs().max()) if len(correlation) else 0.0

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
+from chainrule.functional.finite import expect_finite
 from chainrule.optim.lbfgs import Minimum
 from chainrule.systems.linear.solvers.logistic_objective import LogisticObjective
 
@@ -45,6 +46,7 @@ def irls(objective: LogisticObjective, *, tolerance: float = 1e-6, max_iteration
         )
     w = objective.start()
     value, gradient = objective.value_and_gradient(w)
+    expect_finite(value + float(gradient.abs().sum()), "Newton's method", 0)
     resolution = objective.resolution * abs(value)
     path: list[float] = []
     for _ in range(max_iterations):
@@ -58,6 +60,7 @@ def irls(objective: LogisticObjective, *, tolerance: float = 1e-6, max_iteration
                 break
             t /= 2
             if t < 1e-10:  # rounding is all that is left
+                expect_finite(new_value + slope, "Newton's method", len(path) + 1)
                 return Minimum(w, path, True)
         # The step promised less than the value resolves, and the gradient is no smaller: rounding here, too.
         if slope <= 2 * resolution and float(new_gradient.abs().max()) >= float(gradient.abs().max()):

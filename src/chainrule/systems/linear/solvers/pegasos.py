@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from chainrule.core.errors import UserError
+from chainrule.functional.finite import expect_finite
 
 
 def pegasos(
@@ -71,5 +72,6 @@ def pegasos(
                 averaged += 1
                 mean += (w - mean) / averaged
         now = mean if averaged else w
-        path.append(float(0.5 * now @ now + (cost * (1.0 - y * (x @ now)).clamp(min=0.0)).sum()))
+        value = float(0.5 * now @ now + (cost * (1.0 - y * (x @ now)).clamp(min=0.0)).sum())
+        path.append(expect_finite(value, "Pegasos", step))
     return mean, path

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from chainrule.core.errors import UserError, unknown
+from chainrule.functional.finite import expect_finite
 from chainrule.functional.sparse_rows import SparseRows
 
 LOSSES = ("hinge", "squared_hinge")
@@ -93,6 +94,7 @@ def svm_newton(
         while True:
             w, slack, alpha, pull = state
             primal = float(0.5 * w @ w + (cost * slack.clamp(min=0.0) ** (2 if squared else 1)).sum())
+            expect_finite(primal, "Newton's method", steps)
             path += [primal] if steps == len(path) else []
             # phi is 1-strongly convex: it is at most |gradient|^2 / 2 above its minimum
             if float(0.5 * (w - pull).square().sum()) <= 0.05 * tol * primal or steps == max_steps:
@@ -173,6 +175,7 @@ class _Smooth:
             rows = weight.nonzero()[:, 0]
             picked = self.x[rows]  # (M, D)
             hessian = picked.T @ (weight[rows, None] * picked)  # (D, D)
+            expect_finite(float(hessian.diagonal().sum()), "Newton's method", 0)
             hessian.diagonal().add_(1.0)
             return torch.cholesky_solve(right[:, None], torch.linalg.cholesky(hessian))[:, 0]
         squares = self.x.square_columns(weight.sqrt()) if isinstance(self.x, SparseRows) else weight @ self.x.square()
