@@ -158,6 +158,7 @@ def check_header(header: list[str], where: str) -> None:
     numbers = [float(name) for name in header if is_number(name)]
     pairs = list(itertools.pairwise(numbers))
     ordered = all(a < b for a, b in pairs) or all(a > b and a.is_integer() and b.is_integer() for a, b in pairs)
+    ordered = ordered and not any(number < 0 for number in numbers)
     if len(numbers) == len(header) or (2 * len(numbers) > len(header) and not ordered):
         raise UserError(
             "the first line holds numbers where column names belong",

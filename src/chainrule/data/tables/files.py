@@ -145,8 +145,7 @@ def _csv_table(
     tables, train = layout.tables, layout.tables["train"]
     label = _target_of(train.header, target, needs_target, train.origin)
     if schema is None:
-        wishes = Wishes.of(layout.options, train.header, train.origin)
-        schema = decide(train, wishes, target=label, fill_faults=missing == "fill", encode=encode)
+        schema = decide(train, Wishes.of(layout.options), target=label, fill_faults=missing == "fill", encode=encode)
     inputs = [column for column in schema if column.name != label and column.outputs]
     if not inputs:
         raise UserError("the table has no column beside its target", where=train.origin, found=label or "none")

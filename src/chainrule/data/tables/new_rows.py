@@ -39,7 +39,7 @@ class RowReader:
     """
 
     def __init__(self, spec: TableSpec, options: Mapping[str, Any] = AS_IN_TRAINING) -> None:
-        wishes = Wishes.of({k: v for k, v in options.items() if k in ("decimal", "thousands")}, [], "")
+        wishes = Wishes.of(options)
         self.spec, self.encoding = spec, options.get("encoding")
         self.columns = [wishes.changed(column) for column in input_columns(spec)]
         kept, outputs = (
@@ -134,7 +134,7 @@ def read_labelled(source: Place, target: str | None, spec: TableSpec, dtype: tor
     if spec.classes is None:
         y = target_values(rows, named or "y").to(dtype)
     else:
-        labels, known = labels_as_text(rows, raw.target).tolist(), {name: i for i, name in enumerate(spec.classes)}
+        labels, known = labels_as_text(rows, named).tolist(), {name: i for i, name in enumerate(spec.classes)}
         strange = next((i for i, label in enumerate(labels) if label not in known), None)
         if strange is not None:
             raise UserError(
