@@ -1,6 +1,5 @@
-"""`chainrule.errors`: the name under which users know the errors of `chainrule.core.errors`."""
+"""The errors by the name under which users catch them: `from chainrule.errors import UserError`."""
 
-from chainrule.core.errors import ChainruleError as ChainruleError
-from chainrule.core.errors import Interrupted as Interrupted
-from chainrule.core.errors import RunFailed as RunFailed
-from chainrule.core.errors import UserError as UserError
+from chainrule.core.errors import ChainruleError, Interrupted, RunFailed, UserError
+
+__all__ = ["ChainruleError", "Interrupted", "RunFailed", "UserError"]

@@ -5,12 +5,37 @@ from __future__ import annotations
 from typing import Any
 
 from chainrule.core.task import HasNumParameters
+from chainrule.run.checkpoint.folder import latest_step
+from chainrule.run.display.progress import say
 from chainrule.run.run import Run
+from chainrule.run.weights.learnt import best_name
 
 
 def model_name(run: Run) -> str | None:
     """The name of the run's model, None for a study."""
     return run.recipe.model_for(run.record["settings"])
+
+
+def unfinished(run: Run) -> str | None:
+    """What must be known of a run that has not ended before its answers are believed; None of one that has.
+
+    Where it stands, and which of its weights answer: those that the validation has chosen so far, else the latest.
+    """
+    status = run.record["status"]
+    if status == "done":
+        return None
+    words = {"running": "it runs, or it was killed", "interrupted": "it was stopped", "failed": "it failed"}
+    step, total = latest_step(run.folder), run.record.get("planned_steps")
+    place = "no step was saved" if step is None else f"step {step:,}" + (f" of {total:,}" if total else "")
+    best = (run.folder / best_name("")).is_file()
+    weights = "its best so far" if best else "its latest weights"
+    return f"{run.folder} has not ended ({words.get(status, status)}): {place}; {weights} answer"
+
+
+def tell_unfinished(run: Run) -> None:
+    """Says so on stderr where a run that is asked has not ended."""
+    if (words := unfinished(run)) is not None:
+        say(f"{words}\n  cure:     chainrule resume {run.folder}")
 
 
 def count_parameters(run: Run) -> int:

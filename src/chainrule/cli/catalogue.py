@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Mapping, Sequence
 
 import click
@@ -13,6 +12,7 @@ from chainrule.cli.group import cli
 from chainrule.cli.output import print_table
 from chainrule.cli.run_options import shown_default
 from chainrule.cli.shared_options import AS_JSON
+from chainrule.core.finite_json import to_json
 from chainrule.core.settings import describe, parameters
 
 
@@ -31,7 +31,7 @@ def list_(family: str | None, as_json: bool) -> None:
     rows = [r for r in recipes if family in (None, r.family)]
     fields = ("name", "family", "task", "data", "source")
     if as_json:
-        click.echo(json.dumps([{field: getattr(r, field) for field in fields} for r in rows], ensure_ascii=False))
+        click.echo(to_json([{field: getattr(r, field) for field in fields} for r in rows]))
         return
     print_table([("recipe", *fields[1:]), *(tuple(getattr(r, field) for field in fields) for r in rows)])
 

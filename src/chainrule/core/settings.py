@@ -10,6 +10,7 @@ import inspect
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from chainrule.core.errors import UserError
@@ -120,8 +121,10 @@ def convert(value: Any, annotation: Any) -> Any:
 
     >>> convert("1e-3", float), convert("yes", bool), convert("8,16", tuple[int, ...])
     (0.001, True, (8, 16))
+    >>> convert(0.5, tuple[float, ...])  # a list of one
+    (0.5,)
     """
-    origin = get_origin(annotation)
+    value, origin = _plain(value), get_origin(annotation)
     if origin is Annotated:
         base, *rest = get_args(annotation)
         result = convert(value, base)
@@ -136,9 +139,7 @@ def convert(value: Any, annotation: Any) -> Any:
                 return choice
         raise ValueError(value)
     if origin is tuple:
-        if not isinstance(value, (str, list, tuple)):
-            raise ValueError(value)
-        items = value.split(",") if isinstance(value, str) else value
+        items = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
         return tuple(
             convert(item.strip() if isinstance(item, str) else item, get_args(annotation)[0]) for item in items
         )
@@ -151,6 +152,15 @@ def convert(value: Any, annotation: Any) -> Any:
                 continue
         raise ValueError(value)
     return _convert_plain(value, annotation)
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and arrays of NumPy, and tensors, as Python's own; a range as its numbers, a path as text."""
+    if isinstance(value, range):
+        return list(value)
+    if isinstance(value, PurePath):
+        return str(value)
+    return value.tolist() if hasattr(value, "tolist") and hasattr(value, "dtype") else value
 
 
 def _convert_plain(value: Any, kind: type) -> Any:

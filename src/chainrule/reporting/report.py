@@ -16,14 +16,15 @@ from chainrule.core.task import Figure
 from chainrule.core.version import __version__
 from chainrule.reporting.comparison import compare, metrics_of, seconds_of
 from chainrule.reporting.learning_curves import PLACES, curves_by_stage, metric_in_words, stages_of
-from chainrule.reporting.page import duration, number, write_page
+from chainrule.reporting.page import duration, free_page, number, write_page
 from chainrule.run.run import Run
 
 _FRAMES = 40  # figures of one film; more make the file heavy
 
 
 def write_report(runs: Sequence[Run], out: Path | None) -> Path:
-    """Writes the report of one run (into its folder, by default) or of several (`comparison.html` here).
+    """Writes the report of one run (into its folder, by default) or of several (`comparison.html` here,
+    with a number where there is one already).
 
     Curves are there for any run that wrote a line; results once it is done. Where data or weights are gone, the figures
     that need them are left out and the reason stands in their place.
@@ -33,10 +34,11 @@ def write_report(runs: Sequence[Run], out: Path | None) -> Path:
         out: the file to write, or a folder for it.
     """
     names = _names(runs)
-    default = "report.html" if len(runs) == 1 else "comparison.html"
-    place = out or (runs[0].folder / default if len(runs) == 1 else Path(default))
-    if place.is_dir():
-        place = place / default
+    if len(runs) == 1:
+        place = out or runs[0].folder / "report.html"  # a run has one report, of what it is now
+        place = place / "report.html" if place.is_dir() else place
+    else:
+        place = free_page(out, Path("comparison.html"))
     first = runs[0].record
     if len(runs) == 1:
         title = str(first["recipe"])
@@ -104,6 +106,7 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
         },
         "about": {
             "folder": str(run.folder),
+            **_parent(record),
             "created": record["created"],
             "time": duration(seconds_of(run)),
             "steps": result["steps"] if result else _steps(run),
@@ -206,6 +209,14 @@ def _reason(run: Run) -> str | None:
     return None
 
 
+def _parent(record: Mapping[str, Any]) -> dict[str, str]:
+    """The run that this one continues, or whose weights it began with."""
+    parent = record.get("parent")
+    if not parent:
+        return {}
+    return {"continues" if parent.get("longer") else "weights of": f"{parent['folder']}, step {number(parent['step'])}"}
+
+
 def _target(run: Run) -> dict[str, Any] | None:
     try:
         target = run.recipe.target
@@ -229,10 +240,18 @@ def _target(run: Run) -> dict[str, Any] | None:
 
 
 def _summary(run: Run) -> str:
+    """What the recipe is; where that names a size, and this run's is another, its own."""
     try:
-        return run.recipe.summary
+        summary = run.recipe.summary
     except UserError:
         return ""
+    stated, result = re.search(r"([\d,]+) parameters", summary), run.result()
+    if stated is None or (result and f"{result['parameters']:,}" == stated[1]):
+        return summary
+    if result is None and not any(key in run.record["settings"] for key, _ in _changed(run.record)):
+        return summary
+    own = f"; this network has {result['parameters']:,} parameters" if result else ""
+    return f"{summary} Sizes named here are those of its default settings and data{own}."
 
 
 def _bests(result: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:

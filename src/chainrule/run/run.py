@@ -17,25 +17,30 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
+from torch import nn
 
 from chainrule.core.data.request import DataRequest
 from chainrule.core.device import World, check_threads, choose_device, cpu_capability, hardware, join_world
 from chainrule.core.discovery import get_recipe
 from chainrule.core.errors import Interrupted, RunFailed, UserError, missing_extra
+from chainrule.core.finite_json import from_json
 from chainrule.core.own_code.given import OwnCode, OwnWords
 from chainrule.core.recipe import Recipe
+from chainrule.core.task import Exports
+from chainrule.core.verbs import expect_verb
 from chainrule.run.folder.folder import RunFolder, claim
 from chainrule.run.folder.metric_log import read_metrics
 from chainrule.run.folder.record import Record, circumstances, new_record, read_record
+from chainrule.run.lengthened import parent_of
 from chainrule.run.surface import LoopSurface
 from chainrule.run.weights.loading import load_learnt
+from chainrule.run.weights.provenance import run_of
 
 if TYPE_CHECKING:
     from chainrule.core.task import Task
@@ -89,6 +94,8 @@ class Run(LoopSurface):
         world = join_world(where)
         folder, made = claim(recipe.name, out) if world.is_main_process else (Path(), False)
         record = new_record(recipe, settings, common, seed, request, weights)
+        if weights is not None and (parent := run_of(weights)) is not None:
+            record["parent"] = parent_of(parent, read_record(parent))
         record |= {"device": str(where), "threads": torch.get_num_threads(), "processes": world.size}
         record |= {"hardware": hardware(where), "cpu_capability": cpu_capability()}
         record |= {**circumstances(), "status": "running"}
@@ -100,7 +107,7 @@ class Run(LoopSurface):
     @classmethod
     def load(
         cls,
-        folder: str | Path,
+        folder: str | Path | Run,
         device: str = "auto",
         *,
         trains: bool = False,
@@ -115,7 +122,14 @@ class Run(LoopSurface):
         below `chainrule.systems`, unless it is given. `data` are those that the run was given in Python, as
         `chainrule.data.given.reading.given` has them. `model`, `loss` and `metrics` are given again to a run that had them
         from Python; `code` are files of the user's own that may run, though they were not named here before, or have changed.
+
+        A Run in the place of its folder is opened anew, with the data and the code that it was given.
         """
+        if isinstance(folder, Run):
+            given = {**folder.own.words, **own}
+            held = folder.data.sources.get("") if data is None else data
+            held = held if type(held) is not str else None  # given in Python it is more than a name
+            return cls.load(folder.folder, device, trains=trains, recipe=recipe or folder.recipe, data=held, **given)
         record, where = read_record(Path(folder)), choose_device(device)
         world = join_world(where) if trains else World()
         if trains:
@@ -155,6 +169,25 @@ class Run(LoopSurface):
 
     open_system = open_task  # the name that it first had
 
+    def network(self) -> nn.Module:
+        """The trained network as a module that takes raw inputs: it normalises and encodes inside, as `predict` does.
+
+        It is what `export` writes: of images pixels from 0 to 255 (B, C, H, W) to probabilities (B, K); of a table its
+        rows in its units (B, columns), a category by its number, to probabilities or values. In eval mode, on the run's
+        device. `open_task().modules()` has the networks alone, which take what is normalised already.
+
+        Raises:
+            UserError: this run has no network of that kind, or no weights yet.
+        """
+        expect_verb(self.recipe, "export")
+        task = self.open_task()
+        assert isinstance(task, Exports)
+        return task.deployable().module.to(self.device).eval()
+
+    def __fspath__(self) -> str:
+        """Its folder: a run may stand wherever a path may."""
+        return str(self.folder)
+
     def log_lines(self) -> list[dict[str, Any]]:
         """What metrics.jsonl holds."""
         return read_metrics(self.folder / "metrics.jsonl")
@@ -179,7 +212,7 @@ class Run(LoopSurface):
     def result(self) -> dict[str, Any] | None:
         """What result.json holds, or None before the end."""
         file = self.folder / "result.json"
-        return json.loads(file.read_text("utf-8")) if file.is_file() else None
+        return from_json(file.read_text("utf-8")) if file.is_file() else None
 
     # -- around the loop ----------------------------------------------------------------------------------------
 
@@ -189,6 +222,9 @@ class Run(LoopSurface):
         if state is None:
             self.metric_log.load_state_dict({"pending": {}, "length": 0})
             return
+        parent = self.record.get("parent", {})
+        if parent.get("longer") and parent.get("step") == self.step:
+            self._stages.at_work.expect_new_length()
         self.seconds = state["seconds"]
         self.metric_log.load_state_dict(state["metrics"])
 

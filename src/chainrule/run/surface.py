@@ -264,8 +264,9 @@ class LoopSurface:
         """Writes the tracked metrics as a line."""
         if not self.metric_log.pending:
             return
+        steps = self.metric_log.pending_steps
         values = {name: float(self.world.mean(value)) for name, value in self.metric_log.gather().items()}
-        self._write_line(values)
+        self._write_line({**values, "steps": steps})
         self.progress.update(self.step, values)
 
     def _between_steps(self, boundary: bool) -> None:
@@ -302,6 +303,11 @@ class LoopSurface:
         stage = self._stages.at_work
         if not stage.finished:
             self.progress.total = steps * (stage.of_epochs or 1)
+            if (
+                not stage.name and "planned_steps" not in self.record
+            ):  # so that one that is stopped can say how far it is
+                self.record["planned_steps"] = self.progress.total
+                self.record.write()
             self.progress.update(self.step, force=True)
 
     def _batch_at(self, epoch: int, position: int) -> object:

@@ -56,6 +56,12 @@ class OwnCode:
         self.given = {setting: thing for setting, thing in given.items() if thing is not None}
         self.code = [Path(file).expanduser().resolve() for file in ([code] if isinstance(code, (str, Path)) else code)]
 
+    @property
+    def words(self) -> OwnWords:
+        """What was given, to open the run once more."""
+        things = {"model" if name == "network" else name: thing for name, thing in self.given.items()}
+        return OwnWords(**things, code=self.code)  # type: ignore[typeddict-item]
+
     def get(self, setting: str) -> Any:
         """What the setting names: the thing given, or what its file holds; None where it names no code.
 

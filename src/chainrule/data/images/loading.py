@@ -18,6 +18,7 @@ from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.images.cache import decoded
 from chainrule.data.images.decoding import mixed_kinds
 from chainrule.data.images.files import read_images
+from chainrule.data.images.packed import ImageFile, PackedImage
 from chainrule.data.images.raw import RawImages, RawImageSet
 from chainrule.data.images.spec import ImageSpec, PixelForm
 from chainrule.data.layout import SPLITS, Place
@@ -320,7 +321,7 @@ def pixel_statistics(x: Tensor) -> tuple[list[float], list[float]]:
     return means, stds
 
 
-def decode_files(paths: Sequence[str | Path], spec: PixelForm) -> Tensor:
+def decode_files(paths: Sequence[str | ImageFile], spec: PixelForm) -> Tensor:
     """Image files as the run's images are: uint8 (N, C, size, size), in their order; threads decode them.
 
     A run that learnt from arrays put a border around those a little too small; so the files get one too.
@@ -328,9 +329,9 @@ def decode_files(paths: Sequence[str | Path], spec: PixelForm) -> Tensor:
     Raises:
         UserError: for the first that is not there, else for the first that is no image.
     """
-    files = [Path(path) for path in paths]
+    files = [path if isinstance(path, PackedImage) else Path(path) for path in paths]
     for file in files:
-        if not file.is_file():
+        if isinstance(file, Path) and not file.is_file():
             raise UserError("there is no such file", where=file, expected="an image")
     border = spec.border if spec.border is not None else BORDER if spec.margin is None else 0
     found = decoded(files, spec.size, spec.channels, spec.margin, border)

@@ -16,6 +16,7 @@ from chainrule.data.images.check import expect_readable, sizes_of
 from chainrule.data.images.csv_images import PATH_COLUMN, file_column
 from chainrule.data.images.files import read_images
 from chainrule.data.images.folders.annotations import annotations_of
+from chainrule.data.images.given import images_given
 from chainrule.data.images.labelled_files import ROLES
 from chainrule.data.images.loading import check_labels, usual_channels
 from chainrule.data.images.raw import RawImageSet
@@ -166,6 +167,7 @@ IMAGES = Kind(
     check=check,
     example=example,
     ask=ask,
+    given=images_given,
     describe=(
         Row(
             "images with classes",

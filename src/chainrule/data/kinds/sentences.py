@@ -9,6 +9,7 @@ from typing import Any
 
 from chainrule.core.data.kind import Kind, Match, Miss, Row
 from chainrule.data.formats.content import texts_among
+from chainrule.data.given.inputs import texts_given
 from chainrule.data.layout import Layout
 from chainrule.data.splits import held_out_counts
 from chainrule.data.tables.names import text_among
@@ -78,6 +79,7 @@ SENTENCES = Kind(
     check=check,
     example=example,
     ask=ask,
+    given=texts_given,
     describe=(
         Row(
             "texts with classes",

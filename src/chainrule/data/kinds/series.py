@@ -10,6 +10,10 @@ from typing import Any
 import torch
 
 from chainrule.core.data.kind import Kind, Match, Miss, Row
+from chainrule.core.errors import UserError
+from chainrule.data.given.frames import is_frame
+from chainrule.data.given.inputs import numbers_given
+from chainrule.data.inputs import InMemory
 from chainrule.data.layout import Layout
 from chainrule.data.tables.schema.number_format import is_number_text
 from chainrule.data.tables.series import SeriesSpec
@@ -84,6 +88,24 @@ def ask(spec: Mapping[str, Any], folder: Path) -> str:
     return ",".join(str(1 + i % 3) for i in range(spec["lags"] + spec["difference"]))
 
 
+def given(value: Any, spec: SeriesSpec, where: str) -> list[str]:
+    """Series that Python gives: an array (T,), several as (N, T), or a frame with the run's column."""
+    if is_frame(value):
+        names = [str(name) for name in value.columns]
+        if spec.target not in names and len(names) > 1:
+            raise UserError(
+                "the frame lacks the column of the series",
+                where=where,
+                expected=spec.target,
+                found=", ".join(names[:10]),
+            )
+        value = value[value.columns[names.index(spec.target) if spec.target in names else 0]]
+    values = numbers_given(value, where, "numbers (T,), the latest last")
+    if values.ndim == 2:
+        return [InMemory(f"{where}, series {i}", row) for i, row in enumerate(values)]
+    return [InMemory(where, values.reshape(-1))]
+
+
 SERIES = Kind(
     name="series",
     noun="a series",
@@ -93,6 +115,7 @@ SERIES = Kind(
     check=check,
     example=example,
     ask=ask,
+    given=given,
     describe=(
         Row(
             "a series",

@@ -10,6 +10,8 @@ import numpy as np
 
 from chainrule.core.data.kind import Kind, Match, Miss, Row
 from chainrule.data.formats.npz import rank_of_inputs
+from chainrule.data.given.inputs import cells_given
+from chainrule.data.inputs import InMemory
 from chainrule.data.layout import Layout
 from chainrule.data.splits import held_out_counts
 from chainrule.data.tables.cells import is_number
@@ -109,6 +111,14 @@ def ask(spec: Mapping[str, Any], folder: Path) -> str:
     return str(folder / "question.csv")
 
 
+def given(value: Any, spec: TableSpec, where: str) -> list[str]:
+    """Rows that Python gives: a frame, a dictionary, an array (N, D) in the order of the run's columns; of images (N, H, W)."""
+    shape = tuple(getattr(value, "shape", ()))
+    if spec.image and len(shape) > 1 and shape[-2:] == tuple(spec.image):
+        value = value.reshape(-1, spec.image[0] * spec.image[1])
+    return [InMemory(where, cells_given(value, spec.columns, where))]
+
+
 TABLE = Kind(
     name="table",
     noun="a table",
@@ -118,6 +128,7 @@ TABLE = Kind(
     check=check,
     example=example,
     ask=ask,
+    given=given,
     describe=(
         Row(
             "a table",

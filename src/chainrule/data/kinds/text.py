@@ -9,6 +9,7 @@ from typing import Any
 from chainrule.core.data.kind import Kind, Match, Miss, Row
 from chainrule.core.errors import UserError
 from chainrule.data.formats.content import texts_among
+from chainrule.data.given.inputs import texts_given
 from chainrule.data.layout import Layout
 from chainrule.data.text.characters import TextSpec, passed_over, read_texts
 
@@ -70,6 +71,7 @@ TEXT = Kind(
     check=check,
     example=example,
     ask=ask,
+    given=texts_given,
     describe=(
         Row(
             "text",

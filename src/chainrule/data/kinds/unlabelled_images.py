@@ -10,6 +10,7 @@ import numpy as np
 from chainrule.core.data.kind import Kind, Match, Miss, Row
 from chainrule.data.formats.content import texts_among
 from chainrule.data.images.check import expect_readable, sizes_of
+from chainrule.data.images.given import images_given
 from chainrule.data.images.loading import usual_channels
 from chainrule.data.images.raw import RawImageSet
 from chainrule.data.images.spec import ImageSpec
@@ -65,6 +66,7 @@ UNLABELLED_IMAGES = Kind(
     check=check,
     example=example,
     ask=ask,
+    given=images_given,
     describe=(Row("images without classes", "a flat folder", "没有类别的图像", "一个文件夹，不分子文件夹"),),
     before=("images", "text"),
 )

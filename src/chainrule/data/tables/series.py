@@ -14,7 +14,7 @@ from chainrule.core.course import Topic
 from chainrule.core.data.request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.dataset import Dataset, dataset_of
-from chainrule.data.inputs import STDIN, Asked, asked_paths, files_below, is_folder, is_list, stdin_lines
+from chainrule.data.inputs import STDIN, Asked, InMemory, asked_paths, files_below, is_folder, is_list, stdin_lines
 from chainrule.data.layout import SPLITS, Place
 from chainrule.data.spec import MAY_LACK, Spec
 from chainrule.data.splits import fingerprint
@@ -274,7 +274,9 @@ def read_history(text: str, spec: SeriesSpec) -> Tensor:
 def _histories(text: str, spec: SeriesSpec, tell: bool = False) -> list[Asked[Tensor]]:
     """The series that a word names: those of a file, or numbers. `tell` says where rows had to be put in order."""
     path = Path(text)
-    if table_ending(path):
+    if isinstance(text, InMemory):
+        values = text.value
+    elif table_ending(path):
         if not is_table_file(path):
             raise UserError("there is no such file", where=path, expected="a .csv, or numbers such as 1,2,3")
         cells = read_cells(path)

@@ -11,6 +11,7 @@ from chainrule.data.inputs import (
     PATH_COLUMN,
     STDIN,
     Asked,
+    InMemory,
     asked_files,
     files_below,
     is_folder,
@@ -38,6 +39,9 @@ def asked_texts(
         UserError: such a file is not there or not UTF-8; a CSV has neither column.
     """
     for given in inputs:
+        if isinstance(given, InMemory):
+            yield from texts_of(given.value)
+            continue
         name = given if len(given) < 1000 and "\n" not in given and "\0" not in given else ""
         path = Path(name)
         text, table = path.suffix.lower() in ENDINGS, table_ending(path) is not None

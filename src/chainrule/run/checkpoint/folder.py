@@ -58,6 +58,14 @@ def load(folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
     return load_tree(latest / "weights.safetensors"), load_tree(latest / "state.safetensors")
 
 
+def latest_step(run: Path) -> int | None:
+    """The step of the latest checkpoint of the run in a folder; None where there is none that can be read."""
+    try:
+        return int(json.loads((run / "checkpoint" / "latest.json").read_text("utf-8"))["step"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _latest(folder: Path) -> Path | None:
     pointer = folder / "latest.json"
     if not pointer.is_file():

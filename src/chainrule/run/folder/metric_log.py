@@ -12,6 +12,7 @@ from torch import Tensor
 
 from chainrule.core import atomic
 from chainrule.core.errors import RunFailed
+from chainrule.core.finite_json import from_json, to_json
 
 
 class MetricLog:
@@ -32,6 +33,11 @@ class MetricLog:
             kept = value.detach() if isinstance(value, Tensor) else float(value)
             self.pending.setdefault(name, []).append(kept)
 
+    @property
+    def pending_steps(self) -> int:
+        """How many steps the next line is the mean of."""
+        return max(map(len, self.pending.values()), default=0)
+
     def gather(self) -> dict[str, Tensor]:
         """The mean of each tracked metric since the last call; tensors stay on their device."""
         means: dict[str, Tensor] = {}
@@ -43,7 +49,7 @@ class MetricLog:
     def write(self, line: dict[str, Any]) -> None:
         if self.path is None:
             return
-        data = (json.dumps(line, allow_nan=True) + "\n").encode("utf-8")
+        data = (to_json(line) + "\n").encode("utf-8")
         with atomic.explain_os_errors(self.path), self.path.open("ab") as file:
             file.write(data)
         self.length += len(data)
@@ -88,7 +94,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     lines = []
     for text in path.read_text("utf-8").splitlines():
         try:
-            lines.append(json.loads(text))
+            lines.append(from_json(text))
         except json.JSONDecodeError:
             break
     return lines

@@ -6,7 +6,6 @@ Without PyTorch at its top, so that the options of a run are checked before anyt
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import platform
 import shlex
@@ -18,6 +17,7 @@ from typing import Any
 from chainrule.core.data.request import DataRequest
 from chainrule.core.discovery import get_recipe
 from chainrule.core.errors import UserError
+from chainrule.core.finite_json import from_json
 from chainrule.core.recipe import Recipe
 from chainrule.run.folder.folder import RunFolder
 
@@ -63,7 +63,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     if not file.is_file():
         raise UserError("this is no run folder", where=folder, expected="a folder with run.json, as `train` writes")
     try:
-        record = json.loads(file.read_text("utf-8"))
+        record = from_json(file.read_text("utf-8"))
     except ValueError as error:
         raise UserError("run.json is damaged", where=file, found=error) from None
     needed = ("recipe", "settings", "common", "seed", "data", "weights", "device", "threads", "status")

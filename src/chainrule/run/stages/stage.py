@@ -147,6 +147,11 @@ class Stage:
         self.counters.load_state_dict(state)
         self.saving.best, self.finished, self._saved_random = state["best"], state["finished"], state["random"]
 
+    def expect_new_length(self) -> None:
+        """The parts that it continues with are those of a run that was to be shorter."""
+        self.saving.new_length = True
+        self.counters.forget_stops()
+
     def restore(self, parts: Mapping[str, Any], random: list[dict[str, Any]]) -> None:
         """The stage that the run was stopped in continues with these; `keep` hands them out."""
         self._saved, self._saved_random = parts, random

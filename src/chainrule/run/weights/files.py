@@ -26,8 +26,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     What the file is, is told by its beginning, not by its name. From a `.pth` or `.pt` a plain state dict is read, by
     PyTorch's restricted reader. The prefixes that DataParallel and torch.compile leave on every name, `module.` and
-    `_orig_mod.`, are taken off. The folder of a run stands for the weights that its validation chose; of one with stages,
-    each network's of the last that kept it.
+    `_orig_mod.`, are taken off. The folder of a run stands for the weights that its validation chose, the last where it
+    chose none; of one with stages, each network's of the last that kept it.
 
     Raises:
         UserError: where there is no such file; it is empty, cut off or of another kind; it holds anything but tensors
@@ -36,10 +36,12 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if path.is_dir():
         folder, path = path, path / "checkpoint" / "best.safetensors"
         if not path.is_file():
-            if (folder / "checkpoint" / "stages").is_dir():
+            if any(
+                (folder / "checkpoint" / name).exists() for name in ("stages", "latest.json")
+            ):  # it chose none: its last
                 return pack(whole(learnt(folder)))[1], {"tree": ""}
             raise UserError(
-                "the folder holds no weights that a run has chosen",
+                "the folder holds no weights of a run",
                 where=folder,
                 expected="a file of weights, or a run folder with checkpoint/best.safetensors",
             )

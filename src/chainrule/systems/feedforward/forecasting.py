@@ -108,7 +108,8 @@ class Forecaster:
         self.learn(run, self)
 
     def evaluate(self, data: Place | None = None) -> dict[str, float]:
-        return self.scores(self.data.test if data is None else self._other(data))
+        self.measured = self.data.test if data is None else self._other(data)
+        return self.scores(self.measured)
 
     def protocol(self) -> str:
         spec = self.data.spec
@@ -190,10 +191,11 @@ class Forecaster:
         low, high = spec.low, spec.high
         return Deployable(
             self.next_value.cpu().eval(),
-            lambda count: (low + (high - low) * torch.rand(count, context),),
+            lambda count: (low + (high - low) * torch.rand(count, context, dtype=torch.float64),),
             ("values",),
             ("next",),
-            {"values": f"float32 (B, {context}), the last values of the series in its units, the latest last"},
+            {"values": f"float64 (B, {context}), the last values of the series in its units, the latest last"},
+            lambda: (self.data.test.values.unfold(0, context, 1)[self.data.test.origins - context],),
         )
 
     def figures(self) -> list[Figure]:

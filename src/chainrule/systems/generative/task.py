@@ -182,6 +182,7 @@ class ImageGan:
     def evaluate(self, data: Place | None = None) -> dict[str, float]:
         spec = self.data.spec
         split = self.data.test if data is None else read_other_unlabelled(data, self.run.data.target, spec)
+        self.measured = split
         real = self._images_to_score(split, str(data or spec.where))
         fake = self.draw(self.fixed_noise(len(real), stream=1))
         metrics = self._losses(real, fake)

@@ -15,6 +15,7 @@ from chainrule.core.errors import UserError
 from chainrule.data.catalog.shipped import shipped_folder
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.images.decoding import UNREADABLE, decode, ignore_warnings, open_image
+from chainrule.data.images.packed import PackedImage
 from chainrule.data.spec import MAY_LACK, Spec
 from chainrule.data.splits import fingerprint
 
@@ -67,7 +68,7 @@ def load_content_and_reference(
     return dataset_of(request, ContentSpec, read)
 
 
-def read_image(name: str, size: int) -> Tensor:
+def read_image(name: str | PackedImage, size: int) -> Tensor:
     """An image as bytes (3, H, W), its longer side reduced to `size` pixels; a smaller one stays as it is.
 
     Grey becomes colour, transparency white, as every reader of images has it.
@@ -82,7 +83,7 @@ def read_image(name: str, size: int) -> Tensor:
     >>> read_image("china", 64).shape
     torch.Size([3, 43, 64])
     """
-    file = _file(name)
+    file = name if isinstance(name, PackedImage) else _file(name)
     try:
         with ignore_warnings(), open_image(file) as image:
             width, height = image.size

@@ -109,12 +109,14 @@ class CharLanguageModel:
         if data is None:
             losses, _ = self.read(self.data.test.codes)
             self._test_losses = losses.cpu()  # kept for the figures
+            self.measured = self.data.test
             return _metrics(losses)
         where, texts = read_texts(data)
         text = texts.get("test", texts["train"])
         if len(text) < 2:
             raise UserError("there are too few characters", where=where, expected="2 or more", found=len(text))
-        return self.measure(TextSplit(encode(text, self.vocabulary, where)))
+        self.measured = TextSplit(encode(text, self.vocabulary, where))
+        return self.measure(self.measured)
 
     def protocol(self) -> str:
         made, size = self.data.spec.splits, len(self.vocabulary)

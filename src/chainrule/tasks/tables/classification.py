@@ -73,10 +73,11 @@ class TableClassifier:
 
     def evaluate(self, data: Place | None = None) -> dict[str, float]:
         if data is not None:
-            other = read_labelled(data, self.run.data.target, self.data.spec, self.dtype)
+            other = self.measured = read_labelled(data, self.run.data.target, self.data.spec, self.dtype)
             assert other.y is not None
             known = self.data.spec.commonest  # of runs of old: not known without their data
             return beside_majority(self.measure(other), other.y, None if known is None else self.classes.index(known))
+        self.measured = self.data.test
         self._test_scores = self.scores(self.data.test.x)  # kept for the figures
         train, y = self.data.train.y, self.data.test.y
         assert train is not None and y is not None
@@ -122,7 +123,7 @@ class TableClassifier:
         last = nn.Softmax(1) if self.probabilistic else nn.Identity()
         word = "probs" if self.probabilistic else "scores"
         notes = {"classes": self.classes}
-        return deployable_row_model(nn.Sequential(self.model, last), self.data.spec, self.dtype, word, notes)
+        return deployable_row_model(nn.Sequential(self.model, last), self.run, self.data.spec, self.dtype, word, notes)
 
     def figures(self) -> list[Figure]:
         spec, y = self.data.spec, self.data.test.y

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from chainrule.core.answers import Ranking
 from chainrule.core.settings import Count, Size
-from chainrule.core.task import Deployable, Figure
+from chainrule.core.task import COMPARED, Deployable, Figure
 from chainrule.data.dataset import Dataset
 from chainrule.data.inputs import answer_to, chunks
 from chainrule.data.layout import Place
@@ -121,9 +121,10 @@ class TextClassifier:
 
     def evaluate(self, data: Place | None = None) -> dict[str, float]:
         if data is not None:
-            other = read_labelled_sentences(data, self.run.data.target, self.classes)
+            other = self.measured = read_labelled_sentences(data, self.run.data.target, self.classes)
             known = self.data.spec.commonest
             return beside_majority(self.measure(other), other.y, None if known is None else self.classes.index(known))
+        self.measured = self.data.test
         self._test_scores = self.scores(self.data.test.texts)  # kept for the figures
         y = self.data.test.y
         return beside_majority(self._metrics(self._test_scores, y), y, commonest_class(self.data.train.y))
@@ -195,6 +196,7 @@ class TextClassifier:
                 "bag of words": bag.get_extra_state(),
                 "classes": self.classes,
             },
+            lambda: (torch.from_numpy(bag.counts(self.data.test.texts[:COMPARED]).toarray()).double(),),
         )
 
     def figures(self) -> list[Figure]:
