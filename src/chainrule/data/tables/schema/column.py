@@ -95,7 +95,7 @@ class Column:
             ignore_unknown: whether a category that was never seen is none of those that were: nan.
 
         Raises:
-            UserError: a value is missing, is no number, no date, no category that is known; the lines are named.
+            UserError: a value is missing, is not numeric, no date, no category that is known; the lines are named.
         """
         texts = cells.columns[place]
         plain = cells.plain(place) if self.kind == "number" and self.number.decimal != "," else None
