@@ -197,17 +197,15 @@ def expect_columns(cells: Cells, schema: Sequence[Column], label: str | None, or
 
 def in_words(schema: Sequence[Column], target: str | None) -> str:
     """One line on what the columns are: how many of which kind, and which are read in a way that is not plain to see."""
-    inputs = [column for column in schema if column.name != target]
-    counts = {kind: [c for c in inputs if c.kind == kind] for kind in ("number", "category", "date", "ignored")}
-    plural = {"number": "numbers", "category": "categories", "date": "dates", "ignored": "left out"}
+    plural = {"number": "numbers", "category": "categories", "date": "dates"}
     told = []
-    for kind, found in counts.items():
-        special = [c for c in found if kind == "date" or (kind == "number" and str(c) != "number")]
-        some = ", ".join(f"{c.name!r} {str(c).partition(', ')[2] or c.form}" for c in special[:3])
-        names = ", ".join(repr(c.name) for c in found[:5]) if kind in ("category", "ignored") else some
-        more = ", ..." if len(found if kind in ("category", "ignored") else special) > (3 if some else 5) else ""
-        if found:
-            told.append(f"{len(found)} {plural[kind]}" + (f" ({names}{more})" if names else ""))
+    for kind in ("number", "category", "date", "ignored"):
+        found = [column for column in schema if column.kind == kind and column.name != target]
+        shown = [column for column in found if kind != "number" or str(column.number)]
+        names = [f"{column.name!r} {column.form or str(column.number)}".strip() for column in shown]
+        some = f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""
+        word = "left out" if kind == "ignored" else kind if len(found) == 1 else plural[kind]
+        told += [f"{len(found)} {word}{some}"] if found else []
     return f"columns: {', '.join(told)}" + (f"; the target is {target!r}" if target else "")
 
 
