@@ -197,7 +197,7 @@ def _scaled(spec: TableSpec, x: Tensor, drop_constant: bool) -> TableSpec:
 
 
 def check_squares(rows: RawRows, columns: Sequence[str], dtype: torch.dtype = torch.float64) -> None:
-    """UserError that names the first cell whose square is no number in `dtype`: deviations and distances would be infinite."""
+    """UserError that names the first cell whose square overflows in `dtype`: deviations and distances would be infinite."""
     most = math.sqrt(torch.finfo(dtype).max)
     beyond = np.abs(rows.x) > most  # nan is not
     if beyond.any():
