@@ -109,9 +109,9 @@ def measured(run: Run, data: str | Mapping[str, str] | None) -> dict[str, Any]:
     )
 
 
-def tell_measured(found: Mapping[str, Any]) -> None:
-    """Says on stderr what was measured, and warns where it was trained on."""
-    if "count" not in found:
+def tell_measured(found: Mapping[str, Any], *, warn_only: bool = False) -> None:
+    """Says on stderr what was measured, and warns where it was trained on; with `warn_only` nothing else."""
+    if "count" not in found or (warn_only and not found["trained_on"]):
         return
     part = "the test split" if found["split"] == "test" else "all"
     count, unit, trained_on = found["count"], found.get("unit", "samples"), found["trained_on"]

@@ -41,7 +41,7 @@ def evaluate(
     api.tell_unfinished(opened)
     metrics = api.measure(opened, sources, pairs)
     found = api.measured(opened, sources)
-    api.tell_measured(found)
+    api.tell_measured(found, warn_only=as_json)  # the object says it all
     if as_json:
         click.echo(to_json({**api.summary(opened, metrics), **found}))
     else:

@@ -265,9 +265,8 @@ class LoopSurface:
         """Writes the tracked metrics as a line."""
         if not self.metric_log.pending:
             return
-        steps = self.metric_log.pending_steps
         values = {name: float(self.world.mean(value)) for name, value in self.metric_log.gather().items()}
-        self._write_line({**values, "steps": steps})
+        self._write_line(values)
         self.progress.update(self.step, values)
 
     def _between_steps(self, boundary: bool) -> None:

@@ -35,11 +35,6 @@ class MetricLog:
             kept = value.detach() if isinstance(value, Tensor) else float(value)
             self.pending.setdefault(name, []).append(kept)
 
-    @property
-    def pending_steps(self) -> int:
-        """How many steps the next line is the mean of."""
-        return max(map(len, self.pending.values()), default=0)
-
     def gather(self) -> dict[str, Tensor]:
         """The mean of each tracked metric since the last call; tensors stay on their device."""
         means: dict[str, Tensor] = {}
