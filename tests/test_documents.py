@@ -176,7 +176,7 @@ def parse(words: list[str]) -> None:
         command = found
     given = command.make_context(command.name, words, parent=context).params
     recipe = given.get("recipe")
-    topic = command.name == "show" and recipe in TOPICS
+    topic = command.name == "show" and (recipe in TOPICS or str(recipe).endswith(".prototxt"))
     if recipe is None or recipe in PLACEHOLDERS or recipe == ADDED or topic:
         return
     found_recipe = get_recipe(recipe)
