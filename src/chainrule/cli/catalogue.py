@@ -26,6 +26,7 @@ def list_(family: str | None, as_json: bool) -> None:
     """The recipes."""
     from chainrule.core.discovery import all_recipes
     from chainrule.core.errors import unknown
+    from chainrule.data.catalog.sources import how_to_get
 
     recipes = all_recipes().values()
     families = sorted({r.family for r in recipes})
@@ -36,7 +37,13 @@ def list_(family: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(to_json([{field: getattr(r, field) for field in fields} for r in rows]))
         return
-    print_table([("recipe", *fields[1:]), *(tuple(getattr(r, field) for field in fields) for r in rows)])
+    told = [tuple(getattr(r, field) for field in fields) for r in rows]
+    marks = ["  ".join([row[3], f"({how})"]) if (how := how_to_get(row[3])) else row[3] for row in told]
+    print_table([("recipe", *fields[1:]), *((*row[:3], mark, row[4]) for row, mark in zip(told, marks, strict=True))])
+    if any(mark.endswith(")") for mark in marks):
+        click.echo(
+            "\n(download): fetched by the first training, or by chainrule data get. How long each takes: docs/recipes.md"
+        )
 
 
 @cli.command()
