@@ -42,7 +42,7 @@ def list_(family: str | None, as_json: bool) -> None:
     print_table([("recipe", *fields[1:]), *((*row[:3], mark, row[4]) for row, mark in zip(told, marks, strict=True))])
     if any(mark.endswith(")") for mark in marks):
         click.echo(
-            "\n(download): fetched by the first training, or by chainrule data get. How long each takes: docs/recipes.md"
+            "\n(download): by the first training, or chainrule data get; (by hand): that says how. Times: docs/recipes.md"
         )
 
 
@@ -53,8 +53,8 @@ def list_(family: str | None, as_json: bool) -> None:
 def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
     """A recipe's card: source, deviations, layers and shapes, parameters, target, settings, the command.
 
-    Or the card of a network. Or a topic, `activations`, `policies` or `networks`: a table of all of them; of the first
-    two with --out their images. Or the layers of a net description of Caffe's, FILE.prototxt, or a solver and those of
+    Or the card of a network. Or a topic, `activations`, `losses`, `policies` or `networks`: a table of all of them; of
+    the first three with --out their images. Or the layers of a net description of Caffe's, FILE.prototxt, or a solver and those of
     its network; data=3,224,224 says the sizes of an input that it leaves to the data, phase=TRAIN, stage=deploy and
     level=1 which layers are there.
     """
@@ -178,6 +178,16 @@ def _show_activations(out: str | None) -> None:
         click.echo(f"\n{place}")
 
 
+def _show_losses(out: str | None) -> None:
+    from chainrule.reporting.loss_tables import LEGEND, loss_rows, write_losses
+
+    place = None if out is None else write_losses(out)
+    print_table(loss_rows())
+    click.echo("\n" + "\n".join(LEGEND))
+    if place is not None:
+        click.echo(f"\n{place}")
+
+
 def _show_policies(out: str | None) -> None:
     from chainrule.reporting.policy_plots import policies_table, write_policies
 
@@ -197,4 +207,9 @@ def _show_networks(out: str | None) -> None:
     print_table(network_rows(image_networks()))
 
 
-_TOPICS = {"activations": _show_activations, "policies": _show_policies, "networks": _show_networks}  # of `show`
+_TOPICS = {  # of `show`
+    "activations": _show_activations,
+    "losses": _show_losses,
+    "policies": _show_policies,
+    "networks": _show_networks,
+}
