@@ -6,6 +6,7 @@ all of it; a file is one otherwise. At the end stands what the dearest cost in C
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections import Counter
@@ -142,6 +143,29 @@ def no_bfloat16_units() -> Iterator[None]:
     """Numbers are the same on every CPU: `autocast=auto` finds none of the units for bfloat16 that some have."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("chainrule.run.autocast.bfloat16_units", lambda: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_layout() -> Iterator[None]:
+    """Figures are drawn once, without measuring all texts first, which is half of what they cost.
+
+    `laid_out` takes it back where figures are looked at.
+    """
+    from matplotlib.layout_engine import ConstrainedLayoutEngine as Engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Engine, "execute", functools.wraps(Engine.execute)(lambda engine, figure: None))
+        yield
+
+
+@pytest.fixture(scope="module")
+def laid_out(quick_layout: None) -> Iterator[None]:
+    """For a module whose tests look at figures as users see them."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine as Engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Engine, "execute", Engine.execute.__wrapped__)  # type: ignore[attr-defined]
         yield
 
 
