@@ -148,24 +148,24 @@ def no_bfloat16_units() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_layout() -> Iterator[None]:
-    """Figures are drawn once, without measuring all texts first, which is half of what they cost.
+    """Figures are drawn once, as they stand: measuring all texts first, and drawing again, is half of what they cost.
 
     `laid_out` takes it back where figures are looked at.
     """
-    from matplotlib.layout_engine import ConstrainedLayoutEngine as Engine
+    from matplotlib.figure import Figure
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Engine, "execute", functools.wraps(Engine.execute)(lambda engine, figure: None))
+        patch.setattr(Figure, "get_layout_engine", functools.wraps(Figure.get_layout_engine)(lambda figure: None))
         yield
 
 
 @pytest.fixture(scope="module")
 def laid_out(quick_layout: None) -> Iterator[None]:
     """For a module whose tests look at figures as users see them."""
-    from matplotlib.layout_engine import ConstrainedLayoutEngine as Engine
+    from matplotlib.figure import Figure
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Engine, "execute", Engine.execute.__wrapped__)  # type: ignore[attr-defined]
+        patch.setattr(Figure, "get_layout_engine", Figure.get_layout_engine.__wrapped__)  # type: ignore[attr-defined]
         yield
 
 
