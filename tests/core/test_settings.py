@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import pytest
+import torch
 
 import chainrule
 from chainrule.core.discovery import all_recipes, get_recipe
@@ -199,6 +201,17 @@ def test_bind_takes_text_and_values_and_fills_the_rest() -> None:
     assert both["threads"] == 1 and both["epochs"] == 2 and both["log_every"] == 50
 
 
+def test_values_of_numpy_and_single_ones_for_lists() -> None:
+    given = {"epochs": np.int64(7), "hidden": np.arange(1, 3), "shuffle": np.bool_(False), "lr": np.float32(0.5)}
+    bound = bind(given, own, owner="the recipe toy")
+    assert bound["epochs"] == 7 and type(bound["epochs"]) is int
+    assert (bound["hidden"], bound["shuffle"], bound["lr"]) == ((1, 2), False, 0.5)
+    for one in (8, np.int64(8), "8", [8], range(8, 9), torch.tensor(8)):
+        assert bind({"hidden": one}, own, owner="")["hidden"] == (8,)
+    with pytest.raises(UserError, match="whole number"):
+        bind({"epochs": np.float64(3.0)}, own, owner="")
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -212,7 +225,7 @@ def test_bind_takes_text_and_values_and_fills_the_rest() -> None:
         ({"epochs": "three"}, ["'epochs' of the recipe toy", "whole number, at least 1 (default 3)", "epochs=three"]),
         ({"epochs": 0}, ["whole number, at least 1", "epochs=0"]),
         ({"epochs": [3]}, ["epochs=[3]"]),
-        ({"hidden": 8}, ["comma-separated list", "hidden=8"]),
+        ({"hidden": 0}, ["comma-separated list", "hidden=0"]),
         ({"loss": "mae"}, ["huber or mse"]),
         ({"lr": "nan"}, ["number, above 0 (default 0.1)"]),
         ({"share": "150%"}, ["at least 0 and at most 1"]),

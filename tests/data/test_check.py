@@ -190,10 +190,12 @@ def test_damage_is_told_and_digits_of_other_kinds_are_no_pixels(tmp_path: Path) 
     assert check("odd.csv", None)["kind"] == "table"  # "²".isdigit() holds, and int("²") fails
 
 
-def test_a_path_goes_before_a_known_name(tmp_path: Path) -> None:
-    some_images(tmp_path / "sunspots" / "a", 5)
-    some_images(tmp_path / "sunspots" / "b", 5)
-    assert check("sunspots", None)["classes"] == ["a", "b"]
+def test_a_known_name_is_no_path(tmp_path: Path) -> None:
+    some_images(tmp_path / "digits" / "a", 5)
+    some_images(tmp_path / "digits" / "b", 5)
+    with pytest.raises(UserError, match=r"(?s)digits is a known data set, and there is a path.*--data \./digits"):
+        check("digits", None)
+    assert check("./digits", None)["classes"] == ["a", "b"]
 
 
 def test_a_table_in_a_file_ending_in_data(tmp_path: Path) -> None:

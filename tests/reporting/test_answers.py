@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from chainrule.core.answers import Ranking, flat
 from chainrule.core.errors import RunFailed, UserError
-from chainrule.reporting.answers import answer_file, is_answer_file, merge_columns
+from chainrule.core.finite_json import from_json
+from chainrule.reporting.answers import answer_file, merge_columns, place_of_answers
+from chainrule.tasks.ranking import best_classes
 
 ANSWERS: list[dict[str, Any]] = [
     {"input": "a.png", "class": "cat", "top": Ranking([("cat", 0.75), ("dog", 0.25)], of="class", by="probability")},
@@ -74,12 +77,47 @@ def test_a_place_that_cannot_be_written() -> None:
 
 def test_what_a_name_means() -> None:
     Path("folder.csv").mkdir()
-    assert [is_answer_file(name) for name in ("a.csv", "B.JSONL", "out", "v1.2", None, "folder.csv")] == [
-        True, True, False, False, False, False,
+    for makes_files in (False, True):
+        assert [place_of_answers(name, makes_files=makes_files) for name in ("a.csv", "B.JSONL", None)] == [
+            Path("a.csv"), Path("B.JSONL"), None,
+        ]  # fmt: skip
+        for wrong in ("a.xlsx", "a.json", "a.csv.gz"):
+            with pytest.raises(UserError, match="not written in this form"):
+                place_of_answers(wrong, makes_files=makes_files)
+    for folder in ("out", "v1.2", "folder.csv"):
+        assert place_of_answers(folder, makes_files=True) is None
+    assert place_of_answers("folder.csv", makes_files=False) == Path("folder.csv/answers.csv")
+    for nothing in ("out", "v1.2"):  # never a file that is asked for and not written
+        with pytest.raises(UserError, match=r"--out \S+\.csv"):
+            place_of_answers(nothing, makes_files=False)
+
+
+def test_every_class_has_a_column() -> None:
+    answers = best_classes(torch.tensor([[0.1, 0.7, 0.2], [0.5, 0.2, 0.3]]), ["a", "b b", "c"], 1, "probability")
+    file = write(Path("a.csv"), [{"input": str(i), **answer} for i, answer in enumerate(answers)])
+    rows = list(csv.DictReader(file.read_text("utf-8").splitlines()))
+    assert [[row[f"probability_{name}"] for name in ("a", "b b", "c")] for row in rows] == [
+        ["0.1", "0.7", "0.2"], ["0.5", "0.2", "0.3"],
     ]  # fmt: skip
-    for wrong in ("a.xlsx", "a.json", "a.csv.gz"):
-        with pytest.raises(UserError, match="not written in this form"):
-            is_answer_file(wrong)
+    (first, _) = best_classes(torch.tensor([[0.1, 0.7, 0.2], [0.5, 0.2, 0.3]]), ["a", "b b", "c"], 1, "score")
+    line = json.loads(write(Path("a.jsonl"), [first]).read_text("utf-8"))
+    assert line["top"] == {"b b": 0.7} and line["scores"] == {"a": 0.1, "b b": 0.7, "c": 0.2}
+
+
+def test_what_is_not_finite_is_null_with_its_reason() -> None:
+    answers = [{"input": "1", "value": float("nan")}, {"input": "2", "value": 3.0, "forecast": [1.0, float("-inf")]}]
+    lines = write(Path("a.jsonl"), answers).read_text("utf-8").splitlines()
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    first, second = (json.loads(line, parse_constant=refuse) for line in lines)
+    assert first == {"input": "1", "value": None, "not_finite": {"value": "NaN"}}
+    assert second["forecast"] == [1.0, None] and second["not_finite"] == {"forecast.1": "-Infinity"}
+    assert from_json(lines[1]) == answers[1], "and back"
+    assert write(Path("a.csv"), answers).read_text("utf-8") == (
+        "input,value,forecast_1,forecast_2,not_finite_forecast_2,not_finite_value\n1,,,,,NaN\n2,3.0,1.0,,-Infinity,\n"
+    )
 
 
 def test_nesting_of_any_depth() -> None:

@@ -1,8 +1,8 @@
 """The verbs, as Python functions: what the command does, without the command."""
 
-from chainrule.api.answers import evaluate, generate, measure, predict, predict_each
+from chainrule.api.answers import evaluate, generate, measure, measured, predict, predict_each, tell_measured
 from chainrule.api.inspection import explain, explain_text, export, is_computation, report
-from chainrule.api.summary import count_parameters, summary
+from chainrule.api.summary import count_parameters, summary, tell_unfinished
 from chainrule.api.training import resume, train
 
 __all__ = [
@@ -14,10 +14,13 @@ __all__ = [
     "generate",
     "is_computation",
     "measure",
+    "measured",
     "predict",
     "predict_each",
     "report",
     "resume",
     "summary",
+    "tell_measured",
+    "tell_unfinished",
     "train",
 ]

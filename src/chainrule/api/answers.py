@@ -3,37 +3,49 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from chainrule.api.summary import tell_unfinished
+from chainrule.core.answers import without_rest
 from chainrule.core.data.request import DataRequest
 from chainrule.core.data.words import request_of
-from chainrule.core.errors import UserError
+from chainrule.core.errors import ChainruleError, UserError
 from chainrule.core.own_code.given import divided
 from chainrule.core.recipe import Recipe
 from chainrule.core.seeds import check_seed
 from chainrule.core.settings import bind_to
-from chainrule.core.task import Generates, Predicts
-from chainrule.core.verbs import bind_options, later_options
+from chainrule.core.task import Generates, HasData, HasMeasured, Predicts
+from chainrule.core.verbs import bind_options, expect_verb, later_options
+from chainrule.data.catalog.sources import same_place
+from chainrule.data.given.inputs import as_inputs, named_inputs
 from chainrule.data.given.reading import as_source
 from chainrule.data.given.source import Given
 from chainrule.data.kinds.recognition import expect_kind
 from chainrule.data.layout import layout_of
-from chainrule.reporting.answers import answer_file, is_answer_file
-from chainrule.run.display.progress import counted
+from chainrule.data.measured import Seen, part_measured, seen
+from chainrule.reporting.answers import answer_file, place_of_answers
+from chainrule.run.display.progress import counted, say
+from chainrule.run.folder.folder import expect_own
 from chainrule.run.folder.record import recipe_of_run
 from chainrule.run.run import Run
 
+MOST_SAMPLES = 10_000  # that one call of `generate` makes: all of them are in memory
 
-def evaluate(folder: str | Path, *, data: Any = None, device: str = "auto", **options: Any) -> dict[str, float]:
+
+def evaluate(folder: str | Path | Run, *, data: Any = None, device: str = "auto", **options: Any) -> dict[str, float]:
     """Metrics of a run on its own test split, or on other data of the same kind: a name, a path, or as `train` takes them.
 
     `options` say how other data are read (encoding, unknown), and are what `Run.load` takes for code of the user's.
     """
     own, reading = divided(options)
     bind_reading(recipe_of_run(folder), reading)
-    return measure(Run.load(folder, device, **own), as_source(data), reading)
+    run, source = Run.load(folder, device, **own), as_source(data)
+    tell_unfinished(run)
+    metrics = measure(run, source, reading)
+    tell_measured(measured(run, source))
+    return metrics
 
 
 def measure(
@@ -72,85 +84,120 @@ def read_as(run: Run, reading: Mapping[str, Any]) -> None:
         run.record["data"] = {**run.record["data"], "options": {**run.data.options, **reading}}
 
 
+def measured(run: Run, data: str | Mapping[str, str] | None) -> dict[str, Any]:
+    """What `measure` has just measured: data, split, count, and how many samples were trained on, as `--json` has it.
+
+    Of `trained_on` None is not known, and `unknown` says why. Of a task that measures no samples there are the data alone.
+    """
+    own = data is None or _is_own(data, run.data)
+    request = run.data if own else request_of(data, target=run.data.target)
+    found: dict[str, Any] = {"data": str(request)}
+    task = run.task
+    if not isinstance(task, HasMeasured):
+        return found
+    split = "test" if own else part_measured(layout_of(request))
+    try:
+        known = seen(task.measured, task.data.train)
+    except UserError as error:
+        reason = str(error).partition("\n")[0]
+        known = Seen(len(task.measured), "samples", None, f"the training data are not here: {reason}")
+    found |= {"split": split, "count": known.count, "trained_on": known.trained_on}
+    return (
+        found
+        | ({"unit": known.unit} if known.unit != "samples" else {})
+        | ({"unknown": known.unknown} if known.unknown else {})
+    )
+
+
+def tell_measured(found: Mapping[str, Any], *, warn_only: bool = False) -> None:
+    """Says on stderr what was measured, and warns where it was trained on; with `warn_only` nothing else."""
+    if "count" not in found or (warn_only and not found["trained_on"]):
+        return
+    part = "the test split" if found["split"] == "test" else "all"
+    count, unit, trained_on = found["count"], found.get("unit", "samples"), found["trained_on"]
+    words = f"measured: {part} of {found['data']}, {count:,} {unit}"
+    if trained_on is None:
+        say(f"{words}; how many of them were trained on is not known: {found['unknown']}")
+    elif trained_on and (2 * trained_on > count or found["split"] != "test"):
+        say(
+            f"{words}, of which {trained_on:,} were trained on\n"
+            "  note:     such numbers say how well a run remembers, not how well it answers what is new"
+        )
+    else:
+        say(
+            f"{words}, "
+            + (f"of which {trained_on:,} are equal to some trained on" if trained_on else "none of them trained on")
+        )
+
+
 def _is_own(data: str | Mapping[str, str], own: DataRequest) -> bool:
     """Whether two names mean the same data: the same word, or the same place however it is written."""
     named = {"": data} if isinstance(data, str) else data
     if named.keys() != own.sources.keys():
         return False
-    pairs = ((place, own.sources[role]) for role, place in named.items())
-    return all(a == b or (Path(a).exists() and Path(b).exists() and Path(a).samefile(b)) for a, b in pairs)
+    return all(same_place(place, own.sources[role]) for role, place in named.items())
 
 
 def predict(
-    folder: str | Path,
-    inputs: str | Path | Iterable[str | Path],
-    *,
-    out: str | Path | None = None,
-    device: str = "auto",
-    **options: Any,
+    folder: str | Path | Run, inputs: Any, *, out: str | Path | None = None, device: str = "auto", **options: Any
 ) -> list[dict[str, Any]]:
     """The run's answers for the user's own inputs; with a file as `out` they are written there too.
 
     Args:
-        folder: the run.
-        inputs: files, folders, CSV lists, rows, texts, as the run's kind of data has them; `-` is stdin.
+        folder: the run, or its folder.
+        inputs: one, or a list of them. Texts and paths mean what they mean on the command line: files, folders, CSV lists,
+            rows, texts, `-` for stdin. Or values: images as arrays (H, W, C) or batches of them, or PIL's; rows of a table as
+            an array (N, D) in the order of its columns, a dictionary of columns, a frame; a series as an array (T,).
         out: a file for the answers, .csv or .jsonl; or a folder, for images that the run makes.
         device: where the run's networks run.
         options: the task's own, those that `chainrule show RECIPE` lists, with how the files are read (encoding,
             unknown); and what `Run.load` takes for code of the user's.
 
     Raises:
-        UserError: for an unknown option or one out of range before anything loads; for an input that cannot be read.
+        UserError: for an unknown option or one out of range before anything loads; for an input that cannot be read, which
+            it names. Its `answers` are those that were found before.
     """
-    return list(predict_each(folder, inputs, out=out, device=device, **options))
+    found: list[dict[str, Any]] = []
+    try:
+        found.extend(predict_each(folder, inputs, out=out, device=device, **options))
+    except ChainruleError as error:
+        error.answers = found
+        raise
+    return found
 
 
 def predict_each(
-    folder: str | Path,
-    inputs: str | Path | Iterable[str | Path],
-    *,
-    out: str | Path | None = None,
-    device: str = "auto",
-    **options: Any,
+    folder: str | Path | Run, inputs: Any, *, out: str | Path | None = None, device: str = "auto", **options: Any
 ) -> Iterator[dict[str, Any]]:
     """What `predict` gives, answer by answer: for more inputs than memory holds answers to."""
     own, options = divided(options)
-    bound = bind_options(recipe_of_run(folder), "predict", options)
-    names = _named_inputs(inputs)
-    to_file = is_answer_file(out)
-    later = later_options(recipe_of_run(folder))
-    reading = {name: value for name in later if (value := bound.pop(name)) is not None}
+    recipe = recipe_of_run(folder)
+    bound = bind_options(recipe, "predict", options)
+    named = named_inputs(inputs)
+    file = place_of_answers(out, makes_files=expect_verb(recipe, "predict").makes_files)
+    reading = {name: value for name in later_options(recipe) if (value := bound.pop(name)) is not None}
     run = Run.load(folder, device, **own)
     read_as(run, reading)
     task = run.open_task()
     assert isinstance(task, Predicts)
-    answers = task.predict(names, Path(out) if out and not to_file else None, **bound)
-    with answer_file(Path(out)) if out and to_file else contextlib.nullcontext() as write:
+    tell_unfinished(run)
+    answers = task.predict(inputs_of(run, named), Path(out) if out and file is None else None, **bound)
+    with contextlib.nullcontext() if file is None else answer_file(file) as write:
         for answer in counted(answers, "predict", "answers"):
             if write is not None:
                 write(answer)
-            yield answer
+            yield dict(without_rest(answer))
 
 
-def _named_inputs(inputs: str | Path | Iterable[str | Path]) -> list[str]:
-    """The inputs as text. A frame has its column names as elements, so that it is told by its columns."""
-    each = [inputs] if isinstance(inputs, (str, Path)) or hasattr(inputs, "columns") else list(inputs)
-    strange = next((one for one in each if not isinstance(one, (str, Path))), None)
-    if strange is not None:
-        raise UserError(
-            "an input of predict is no text and no path",
-            expected="a file, a folder, a list in a CSV, a row such as '5.1,3.5', a sentence",
-            found=type(strange).__name__,
-            cure="write a frame with frame.to_csv(FILE) and name the file; "
-            "for arrays, run.open_task().modules() has the network",
-        )
-    if not each:
-        raise UserError("there is nothing to predict from", expected="one input or more")
-    return [str(one) for one in each]
+def inputs_of(run: Run, named: Sequence[Any]) -> list[str]:
+    """What `named_inputs` gave as the run's task reads it; values are read as the kind of its data has them."""
+    if all(isinstance(one, str) for one in named):
+        return list(named)
+    return as_inputs(named, run.recipe, run.task.data.spec if isinstance(run.task, HasData) else None)
 
 
 def generate(
-    folder: str | Path,
+    folder: str | Path | Run,
     *,
     count: int = 1,
     seed: int | None = None,
@@ -158,17 +205,20 @@ def generate(
     device: str = "auto",
     **options: Any,
 ) -> list[dict[str, Any]]:
-    """Samples from a run. `options` are the task's own, those that `chainrule show RECIPE` lists: of text its prompt."""
+    """Samples from a run. `options` are the task's own, those that `chainrule show RECIPE` lists, of text its prompt; and
+    what `Run.load` takes for code of the user's own."""
+    own, options = divided(options)
     given = {name: value for name, value in options.items() if value is not None}
     bound = bind_options(recipe_of_run(folder), "generate", given)
     import torch
 
-    run = Run.load(folder, device)
+    run = Run.load(folder, device, **own)
     task = run.open_task()
     assert isinstance(task, Generates)
-    if count < 1:
-        raise UserError("the number of samples is out of range", expected="1 or more", found=count)
+    tell_unfinished(run)
+    if not 1 <= count <= MOST_SAMPLES:
+        raise UserError("the number of samples is out of range", expected=f"1 to {MOST_SAMPLES:,}", found=count)
     if seed is not None:
         check_seed(seed)
     torch.manual_seed(run.seed if seed is None else seed)
-    return task.generate(count, Path(out) if out else run.folder / "samples", **bound)
+    return task.generate(count, Path(out) if out else expect_own(run.folder / "samples"), **bound)

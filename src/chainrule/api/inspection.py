@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
-from chainrule.api.summary import model_name
+from chainrule.api.answers import inputs_of
+from chainrule.api.summary import model_name, tell_unfinished
 from chainrule.core.card import Card
 from chainrule.core.discovery import all_recipes, get_recipe
 from chainrule.core.errors import UserError
@@ -13,13 +16,14 @@ from chainrule.core.own_code.given import OwnWords, is_own
 from chainrule.core.recipe import Recipe
 from chainrule.core.task import Exports
 from chainrule.core.verbs import expect_verb
+from chainrule.data.given.inputs import named_inputs
 from chainrule.run.folder.record import recipe_of_run
 from chainrule.run.run import Run
 
 
 def explain(
-    what: str | Path,
-    inputs: list[str] | None = None,
+    what: str | Path | Run,
+    inputs: Any = None,
     *,
     target: int | str | None = None,
     out: str | Path | None = None,
@@ -34,20 +38,22 @@ def explain(
     same as an object).
 
     Args:
-        what: a run folder; the name of a recipe or a network, which is then built anew with its defaults; a formula such
-            as `(x+y)*(y-z)`; or `FILE.py:NAME`, a function or module of the user's own.
-        inputs: for a run, at most one: what the activations and gradients are shown for. For a formula or a function
-            its values, `x=1 y=[1,2] z=randn(2,3)`. For a net description sizes of its inputs, `data=3,224,224`.
+        what: a run or its folder; the name of a recipe or a network, which is then built anew with its defaults; a formula
+            such as `(x+y)*(y-z)`; or `FILE.py:NAME`, a function or module of the user's own.
+        inputs: for a run, at most one, as `predict` takes it: what the activations and gradients are shown for; of a table
+            of several rows, or a batch, the first. For a formula or a function its values, `x=1 y=[1,2] z=randn(2,3)`. For
+            a net description sizes of its inputs, `data=3,224,224`.
         target: of an image classifier with an input, the class that is asked about, by name or number; the answer's if none.
-        out: the file to write, or a folder for it; explain.html in the run, explain-RECIPE.html or graph.html here.
+        out: the file to write, or a folder for it; explain.html in the run, explain-RECIPE.html or graph.html here, with a
+            number where there is one already.
         device: where a run's networks run.
         own: for a run with code of the user's own.
     """
     from chainrule.introspection.explain import explain_module, explain_network, explain_recipe, explain_run
     from chainrule.models import example_of_description, get_card
 
-    path, name, place = Path(what), str(what), Path(out) if out else None
-    given = inputs or []
+    path, name, place = Path(what), os.fspath(what), Path(out) if out else None
+    given = [] if inputs is None or (isinstance(inputs, (list, tuple)) and not inputs) else named_inputs(inputs)
     if name.endswith(".prototxt"):
         module, example, notes = example_of_description(name, given)
         return explain_module(path.stem, f"a net description, {name}", module, example, notes, place)
@@ -58,11 +64,12 @@ def explain(
     if len(given) > 1:
         raise UserError("explain looks at one input at a time", expected="one", found=len(given))
     if (path / "run.json").is_file() or (path.is_dir() and name not in all_recipes()):
-        run = Run.load(path, device, **own)
+        run = Run.load(what if isinstance(what, Run) else path, device, **own)
         _expect_a_network(run.recipe)
+        tell_unfinished(run)
         name_of_model = model_name(run)
         card = get_card(name_of_model) if name_of_model and not is_own(name_of_model) else None
-        return explain_run(run, card, given, place, target)
+        return explain_run(run, card, inputs_of(run, given), place, target)
     if name not in all_recipes() and ("/" in name or "\\" in name):
         raise UserError("there is no such run folder", where=name, expected="a run folder, or the name of a recipe")
     network = _network_named(name) if name not in all_recipes() else None
@@ -99,7 +106,7 @@ def _expect_a_network(recipe: Recipe) -> None:
         )
 
 
-def is_computation(what: str, inputs: list[str]) -> bool:
+def is_computation(what: str, inputs: Sequence[Any]) -> bool:
     """Whether `explain` is asked for a formula or a function, and not for a run or a recipe.
 
     >>> [is_computation(*case) for case in (("x*x", []), ("f.py:g", []), ("a/b", ["a=1", "b=2"]), ("lenet6", []))]
@@ -109,7 +116,7 @@ def is_computation(what: str, inputs: list[str]) -> bool:
         return False
     if ".py:" in what or any(sign in what for sign in "()*+^"):
         return True
-    return bool(inputs) and all("=" in word and not Path(word).exists() for word in inputs)
+    return bool(inputs) and all(isinstance(w, str) and "=" in w and not Path(w).exists() for w in inputs)
 
 
 def explain_text(what: str, inputs: list[str]) -> Any:
@@ -119,21 +126,27 @@ def explain_text(what: str, inputs: list[str]) -> Any:
     return graph_of_text(what, inputs)
 
 
-def export(folder: str | Path, to: str, *, out: str | Path | None = None, **own: Unpack[OwnWords]) -> dict[str, Any]:
+def export(
+    folder: str | Path | Run, to: str, *, out: str | Path | None = None, **own: Unpack[OwnWords]
+) -> dict[str, Any]:
     """A file to deploy (`onnx` or `torch`), checked against the model at several batch sizes before this returns."""
     from chainrule.reporting.export import export_system
 
     expect_verb(recipe_of_run(folder), "export")
     run = Run.load(folder, "cpu", **own)
+    tell_unfinished(run)
     task = run.open_task()
     assert isinstance(task, Exports)
     return export_system(task.deployable(), to, Path(out) if out else None, run)
 
 
-def report(*folders: str | Path, out: str | Path | None = None, **own: Unpack[OwnWords]) -> Path:
+def report(*folders: str | Path | Run, out: str | Path | None = None, **own: Unpack[OwnWords]) -> Path:
     """One HTML file: curves, figures, samples, settings; a comparison where several runs are named."""
     from chainrule.reporting.report import write_report
 
     if not folders:
         raise UserError("there is nothing to report on", expected="one run folder or more")
-    return write_report([Run.load(folder, **own) for folder in folders], Path(out) if out else None)
+    runs = [Run.load(folder, **own) for folder in folders]
+    for run in runs:
+        tell_unfinished(run)
+    return write_report(runs, Path(out) if out else None)

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import operator
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
-from chainrule.api.summary import count_parameters, model_name
-from chainrule.core.data.words import request_of, shares_as_settings
-from chainrule.core.device import leave_world
+from chainrule.api.summary import count_parameters, ended_in_words, model_name
+from chainrule.core.data.words import expect_filled, request_of, shares_as_settings
+from chainrule.core.device import choose_device, join_world, leave_world
 from chainrule.core.discovery import get_recipe, reading_options
 from chainrule.core.errors import UserError
-from chainrule.core.own_code.given import OwnWords, separated
+from chainrule.core.own_code.given import divided, separated
 from chainrule.core.own_code.loading import told_by_line
 from chainrule.core.seeds import check_seed
 from chainrule.core.settings import bind, bind_to, parameters
 from chainrule.core.task import HasPretrained
 from chainrule.data.catalog.published_weights import find_weights
+from chainrule.data.catalog.sources import expect_one_meaning, located
 from chainrule.data.given.reading import as_source
 from chainrule.data.given.source import Given
 from chainrule.data.kinds.recognition import expect_kind
 from chainrule.models import PUBLISHERS, published_weights, recognise
+from chainrule.run.checkpoint.checksum import checksum_of
 from chainrule.run.distributed.restarts import earlier_attempt, lost_processes_told
 from chainrule.run.folder.record import new_record, read_record
+from chainrule.run.lengthened import begin_longer, longer
 from chainrule.run.run import Run
 from chainrule.run.settings import run_settings
+from chainrule.run.weights.learnt import fingerprint
 from chainrule.run.weights.loading import load_file
 
 OnLog = Callable[[dict[str, Any]], object]
@@ -40,7 +46,7 @@ def train(
     out: str | Path | None = None,
     seed: int = 0,
     device: str = "auto",
-    weights: str | None = None,
+    weights: str | Path | Run | None = None,
     on_log: OnLog | None = None,
     model: Any = None,
     **settings: Any,
@@ -58,7 +64,8 @@ def train(
         seed: decides every random draw.
         device: auto, cpu, cuda or mps.
         weights: a file to start from: safetensors, a state dict of torch.save, or for the networks that Caffe has too
-            a .caffemodel; the folder of a run; or `torchvision`, which publishes weights for some of the networks.
+            a .caffemodel; a run, or its folder, which run.json then names as the parent; or `torchvision`, which publishes
+            weights for some of the networks.
         on_log: called by the main process with each line of metrics that was written: step, epoch, values, seconds. What
             it returns is not looked at. After a resume it is called again for the lines after the last checkpoint.
         model: a network of your own, where the recipe has a setting `network`: a class of modules, a function that returns
@@ -78,9 +85,13 @@ def train(
     values = bind_to(settings, known, owner=f"the recipe {recipe}") | words
     options = {name: value for name in reading if (value := values.pop(name)) is not None and name in settings}
     common = {name: values.pop(name) for name in bind({}, run_settings, owner="")}
+    seed, weights = _whole(seed), os.fspath(weights) if weights is not None else None
     check_seed(seed)
     source = as_source(data)
+    expect_filled(target=target, val=val, test=test, out=out, weights=weights)
+    expect_one_meaning(*(name for name in (val, test) if isinstance(name, str)))
     request = request_of(source or found.data, target=target, val=val, test=test, seed=seed, options=options)
+    request = located(request)
     request.expect_training()
     expect_kind(request, found)
     folder = earlier_attempt(new_record(found, values, common, seed, request, weights), out, device)
@@ -94,29 +105,63 @@ def train(
 
 
 def _plain(share: str | Path | float | None) -> str | float | None:
-    return str(share) if isinstance(share, Path) else share
+    if isinstance(share, Path):
+        return str(share)
+    return share.item() if hasattr(share, "item") else share  # a number of NumPy
+
+
+def _whole(seed: Any) -> int:
+    try:
+        return operator.index(seed)
+    except TypeError:
+        raise UserError("the seed is out of range", expected="a whole number, 0 or more", found=seed) from None
 
 
 def resume(
-    folder: str | Path,
+    folder: str | Path | Run,
     *,
     data: Any = None,
     device: str | None = None,
     on_log: OnLog | None = None,
-    **own: Unpack[OwnWords],
+    out: str | Path | None = None,
+    **more: Any,
 ) -> Run:
     """Resumes a run exactly where its last checkpoint stands; the numbers are those of a run never stopped.
 
-    `data` are those that the run was given in Python, where it was: the same once more. `on_log` is as `train` has it.
-    Code of the user's own is given again likewise: see `Run.load`, for the other verbs too.
+    With a greater `epochs` (or `steps`, `total_steps`) it continues as a new run in a folder of its own, RUN-2 or `out`,
+    whose run.json names the parent; the run itself stays as it is. Carried over are weights, optimiser, counters, random
+    numbers and the best weights so far. The learning rate is that of a run of the new length, from this step on: where it
+    is constant, every number is that of a run which was asked for the whole length at once.
+
+    Args:
+        folder: the run, or its folder.
+        data: those that the run was given in Python, where it was: the same once more.
+        device: by default the run's own.
+        on_log: as `train` has it.
+        out: the folder of the run that continues.
+        more: the new length; and code of the user's own, given again: see `Run.load`, for the other verbs too.
+
+    Raises:
+        UserError: the run is done and is to be no longer; another setting than a length; `longer` says what else.
     """
     _check_callback(on_log)
+    own, settings = divided(more)
     record = read_record(Path(folder))
-    if record["status"] == "done":
-        raise UserError(
-            "this run is done", where=folder, cure=f"chainrule evaluate {folder}, or a new run with more epochs"
-        )
     device = device or record["device"].partition(":")[0]
+    if settings or out is not None:
+        values = longer(Path(folder), get_recipe(record["recipe"]), settings)
+        if isinstance(folder, Run):
+            data, own = folder.data.sources.get("") if data is None else data, {**folder.own.words, **own}
+        world = join_world(choose_device(device))
+        made = begin_longer(Path(folder), values, out) if world.is_main_process else Path()
+        folder = Path(world.broadcast(str(made)))
+    elif record["status"] == "done":
+        raise UserError(
+            "this run is done",
+            where=Path(folder),
+            cure=f"chainrule evaluate {Path(folder)}; or let it learn longer, as a new run: "
+            f"chainrule resume {Path(folder)} epochs=N",
+        )
     run = Run.load(folder, device, trains=True, data=as_source(data), **own)
     run.metric_log.on_line = on_log
     return _train(run, resume=True)
@@ -146,13 +191,18 @@ def _train(run: Run, resume: bool = False) -> Run:
             if run.record["weights"] and not run.step:
                 modules = task.pretrained_modules() if isinstance(task, HasPretrained) else task.modules()
                 name = model_name(run) or run.recipe.name
-                for note in load_file(_weights_file(run), modules, name, recognise):
+                file = _weights_file(run)
+                notes = load_file(file, modules, name, recognise)
+                run.expect_same("weights", fingerprint(file) if file.is_dir() else checksum_of(file))
+                for note in notes:
                     run.progress.line(note)
             for note in [] if run.step else run.data.notes:
                 run.progress.line(note)
             run.progress.line(_opening(run))
             task.train(run)
             run.checkpoint()
+            for words in ended_in_words(run):
+                run.progress.line(words)
             run.open_task()
             run.finish(_result(run, task.evaluate()), report=lambda: _report(run))
     except UserError:
@@ -194,6 +244,7 @@ def _result(run: Run, metrics: dict[str, float]) -> dict[str, Any]:
         "metrics": metrics,
         "protocol": run.task.protocol(),
         "chosen": run.chosen,
+        **{key: value for key, value in run.ending.items() if key in ("kept_epoch", "stopped_early")},
         "steps": run.step,
         "seconds": round(run.seconds, 3),
         "parameters": count_parameters(run),

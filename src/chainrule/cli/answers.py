@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from chainrule.cli.group import cli
-from chainrule.cli.output import print_metrics
+from chainrule.cli.output import print_answers, print_metrics
 from chainrule.cli.run_options import RunCommand, complete_options
 from chainrule.cli.shared_options import AS_JSON, CODE, DEVICE, OUT
 from chainrule.core.data.words import parse_sources
+from chainrule.core.finite_json import to_json
 from chainrule.core.seeds import LARGEST
 from chainrule.core.settings import bind_to, parse_pairs
 from chainrule.core.verbs import later_options
@@ -37,9 +37,13 @@ def evaluate(
     from chainrule.run.run import Run
 
     opened = Run.load(run, device, code=code)
-    metrics = api.measure(opened, parse_sources(data), pairs)
+    sources = parse_sources(data)
+    api.tell_unfinished(opened)
+    metrics = api.measure(opened, sources, pairs)
+    found = api.measured(opened, sources)
+    api.tell_measured(found, warn_only=as_json)  # the object says it all
     if as_json:
-        click.echo(json.dumps(api.summary(opened, metrics)))
+        click.echo(to_json({**api.summary(opened, metrics), **found}))
     else:
         print_metrics(metrics)
 
@@ -65,30 +69,22 @@ def predict(
     """Answers of RUN for your own files, folders, lists in a CSV, rows or sentences; `-` reads stdin."""
     options = _options_given(context)
     from chainrule import api
-    from chainrule.reporting.answers import is_answer_file
+    from chainrule.core.verbs import expect_verb
+    from chainrule.reporting.answers import place_of_answers
+    from chainrule.run.folder.record import recipe_of_run
 
     answers = api.predict_each(run, inputs, out=out, device=device, code=code, **options)
-    if is_answer_file(out):
+    file = place_of_answers(out, makes_files=expect_verb(recipe_of_run(run), "predict").makes_files)
+    if file is not None:
         count = sum(1 for _ in answers)
-        written = {"out": out, "answers": count}
-        click.echo(
-            json.dumps(written, ensure_ascii=False)
-            if as_json
-            else f"{count:,} answer{'' if count == 1 else 's'}: {out}"
-        )
+        written = {"out": str(file), "answers": count}
+        click.echo(to_json(written) if as_json else f"{count:,} answer{'' if count == 1 else 's'}: {file}")
         return
     found = list(answers)  # all of them before the first is printed: what fails prints nothing
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
+        click.echo(to_json(found))
         return
-    for answer in found:
-        click.echo(
-            "\t".join(
-                f"{value:.4g}" if isinstance(value, float) else str(value)
-                for value in answer.values()
-                if not isinstance(value, dict)
-            )
-        )
+    print_answers(found)
 
 
 @cli.command(cls=RunCommand)
@@ -97,6 +93,7 @@ def predict(
 @click.option("--seed", type=click.IntRange(0, LARGEST), help="The run's own by default.")
 @OUT
 @DEVICE
+@CODE
 @AS_JSON
 @click.pass_context
 def generate(context: click.Context, run: str, count: int, as_json: bool, **ordinary: Any) -> None:
@@ -104,13 +101,15 @@ def generate(context: click.Context, run: str, count: int, as_json: bool, **ordi
     options = _options_given(context)
     from chainrule import api
 
-    words = {name: ordinary[name] for name in ("seed", "out", "device")}
+    words = {name: ordinary[name] for name in ("seed", "out", "device", "code")}
     samples = api.generate(run, count=count, **words, **options)
     if as_json:
-        click.echo(json.dumps(samples, ensure_ascii=False))
+        click.echo(to_json(samples))
         return
-    for sample in samples:
-        click.echo(sample.get("text") or "\t".join(str(value) for value in sample.values()))
+    if all("text" in sample for sample in samples):
+        click.echo("\n".join(sample["text"] for sample in samples))
+    else:
+        print_answers(samples)
 
 
 def _options_given(context: click.Context) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import click
@@ -11,6 +10,7 @@ from chainrule.cli.group import cli
 from chainrule.cli.output import plain, print_table
 from chainrule.cli.shared_options import AS_JSON
 from chainrule.core.data.words import parse_sources, request_of, separate_options
+from chainrule.core.finite_json import to_json
 from chainrule.core.settings import bind_to
 
 
@@ -64,6 +64,6 @@ def data_check(words: Sequence[str], target: str | None, as_json: bool) -> None:
     options = {name: bound[name] for name in pairs if bound[name] is not None}
     found = check(request_of(parse_sources(paths) or "", target=target, options=options), target)
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
+        click.echo(to_json(found))
         return
     print_table([(name, plain(value)) for name, value in found.items()])

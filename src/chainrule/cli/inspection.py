@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,9 +9,11 @@ import click
 
 from chainrule.cli.group import cli
 from chainrule.cli.shared_options import AS_JSON, CODE, DEVICE, OUT
+from chainrule.cli.words import InputsCommand
+from chainrule.core.finite_json import to_json
 
 
-@cli.command(context_settings={"ignore_unknown_options": True})  # a formula may begin with a minus
+@cli.command(cls=InputsCommand)
 @click.argument("what", metavar="RUN|RECIPE|NETWORK|FORMULA|FILE.prototxt")
 @click.argument("inputs", nargs=-1, metavar="[INPUT | NAME=VALUE ...]")
 @click.option("--class", "target", help="Of an image classifier: the class to ask about, not the one it answers.")
@@ -53,10 +54,12 @@ def export(run: str, to: str, out: str | None, code: tuple[str, ...], as_json: b
 
     result = api.export(run, to, out=out, code=code)
     if as_json:
-        click.echo(json.dumps(result))
+        click.echo(to_json(result))
         return
+    own = result["own_samples"]
     click.echo(
-        f"{result['file']}: equal to the model within {result['largest_difference']:.2g} at batches {result['batches']}"
+        f"{result['file']}: equal to the model within {result['largest_difference']:.2g} at batches {result['batches']}, "
+        + (f"and on {own:,} of the data's own samples" if own else "of random inputs: the data are not at hand")
     )
 
 

@@ -23,6 +23,22 @@ def print_metrics(metrics: dict[str, float]) -> None:
     print_table([(name, f"{value:.6g}") for name, value in metrics.items()])
 
 
+def print_answers(answers: Sequence[dict[str, Any]]) -> None:
+    """Answers a line each, their columns parted by tabs; what is nested is left to --json and --out.
+
+    The names of the columns go to stderr, above the answers for a person who reads, and out of the way of a program.
+    """
+    from chainrule.reporting.answers import merge_columns
+
+    columns: list[str] = []
+    for answer in answers:
+        merge_columns(columns, [name for name, value in answer.items() if not isinstance(value, dict)])
+    click.echo("\t".join(columns), err=True)
+    for answer in answers:
+        cells = (answer.get(name, "") for name in columns)
+        click.echo("\t".join(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in cells))
+
+
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     from chainrule.reporting.columns import aligned
 

@@ -7,7 +7,6 @@ The run is found among the words of the command line, its recipe in run.json, th
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,14 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from chainrule.cli.words import split_words
 from chainrule.core.errors import UserError
 from chainrule.core.recipe import Recipe
-from chainrule.core.settings import describe
+from chainrule.core.settings import describe, shown_default
 from chainrule.core.verbs import bind_options, verb_options, verbs_of
 from chainrule.run.folder.record import recipe_of_run
 
 _RECIPE = "chainrule.recipe"  # where a context keeps the recipe of its run
-_NUMBERS = re.compile(r"-[\d.]")  # so begins a row, not an option: -0.5,1.2
 
 
 class RunCommand(click.Command):
@@ -35,7 +34,12 @@ class RunCommand(click.Command):
         recipe = self._recipe(ctx, args)
         if recipe is None:  # what is wrong with the run is told first: until then any option will do
             ctx.ignore_unknown_options = ctx.allow_extra_args = True
-            return super().parse_args(ctx, args)
+            found = list(self._words(ctx, args, set()))
+            known = [word for word, is_option in found if is_option and self._is_known(ctx, word)]
+            inputs = [word for word, is_option in found if not is_option]
+            return super().parse_args(
+                ctx, [*known, "--", *inputs, *(w for w, is_o in found if is_o and w not in known)]
+            )
         ctx.meta[_RECIPE] = recipe
         return super().parse_args(ctx, self._sorted(ctx, recipe, args))
 
@@ -113,22 +117,21 @@ class RunCommand(click.Command):
             if not is_option:
                 words.append(word)
                 continue
-            name = word.partition("=")[0].removeprefix("--").replace("-", "_")
+            name = word.partition("=")[0].lstrip("-").replace("-", "_")
             if name in own and name in seen:
                 raise UserError("an option is given twice", expected="once", found=word)
-            if (
-                name not in own
-                and not ctx.resilient_parsing
-                and word.startswith("--")
-                and not self._is_known(ctx, word)
-            ):
+            ours = word.startswith("--") and name in own
+            if not ours and not ctx.resilient_parsing and not self._is_known(ctx, word):
+                if name in own:
+                    raise UserError("an option begins with two hyphens", expected=f"-{word}", found=word)
                 bind_options(recipe, self._verb, {name: word.partition("=")[2]})
             seen.add(name)
             options.append(word)
         return [*options, "--", *words] if words else options
 
     def _is_known(self, ctx: click.Context, word: str) -> bool:
-        return any(word.partition("=")[0] in p.opts for p in super().get_params(ctx))
+        begins = word.partition("=")[0] if word.startswith("--") else word[:2]  # -n5 is -n 5
+        return any(begins in p.opts for p in super().get_params(ctx))
 
     def _pair(self, word: str, own: Mapping[str, Any]) -> str | None:
         """`top=5` as `--top=5`; also what nearly is an option, so that it is told. Else it is an input, as a file is."""
@@ -141,41 +144,12 @@ class RunCommand(click.Command):
         return f"--{name.replace('_', '-')}={value}" if near or not takes_inputs else None
 
     def _words(self, ctx: click.Context, args: list[str], own: set[str]) -> Iterator[tuple[str, bool]]:
-        """Each word of the command line and whether it is an option; an option with its value is one word."""
-        flags = {o for p in super().get_params(ctx) if isinstance(p, click.Option) and p.is_flag for o in p.opts}
-        takes = {
-            o for p in super().get_params(ctx) if isinstance(p, click.Option) and not p.is_flag for o in p.opts
-        } | own
-        remaining = iter(args)
-        for word in remaining:
-            if word == "--":
-                yield from ((rest, False) for rest in remaining)
-            elif not word.startswith("-") or word == "-" or _NUMBERS.match(word):
-                yield word, False
-            elif word in takes and word not in flags:
-                value = next(remaining, None)
-                glue = "=" if word.startswith("--") else ""
-                yield (word if value is None else f"{word}{glue}{value}"), True
-            else:
-                yield word, True
+        return split_words(super().get_params(ctx), args, own)
 
 
 def _option(name: str, parameter: Any) -> click.Option:
     text = f"{describe(parameter.annotation)}; by default {shown_default(parameter.default)}"
     return click.Option([f"--{name.replace('_', '-')}", name], metavar=name.upper(), help=text)
-
-
-def shown_default(value: Any) -> str:
-    """A default as it is typed.
-
-    >>> [shown_default(value) for value in (None, True, 0.5, (8, 8), "")]
-    ['none', 'yes', '0.5', '8,8', "''"]
-    """
-    if value is None or isinstance(value, bool):
-        return {None: "none", True: "yes", False: "no"}[value]
-    if isinstance(value, (tuple, list)):
-        return ",".join(map(shown_default, value))
-    return f"{value:g}" if isinstance(value, float) else str(value) or "''"
 
 
 def _exists(word: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from chainrule.cli.group import cli
 from chainrule.cli.output import print_metrics
 from chainrule.cli.shared_options import AS_JSON, CODE, DEVICE
 from chainrule.core.data.words import parse_sources
+from chainrule.core.finite_json import to_json
 from chainrule.core.seeds import LARGEST
 from chainrule.core.settings import parse_pairs
 
@@ -66,16 +66,24 @@ def train(recipe: str, settings: Sequence[str], data: Sequence[str], as_json: bo
 
 @cli.command()
 @click.argument("run", type=click.Path())
+@click.argument("settings", nargs=-1, metavar="[epochs=N]")
+@click.option("--out", type=click.Path(), help="With epochs=N: the folder of the run that continues; RUN-2 by default.")
 @click.option("--device", help="By default the run's own.")
 @CODE
 @AS_JSON
-def resume(run: str, device: str | None, code: tuple[str, ...], as_json: bool) -> None:
-    """Resume RUN exactly where it stopped."""
+def resume(
+    run: str, settings: Sequence[str], out: str | None, device: str | None, code: tuple[str, ...], as_json: bool
+) -> None:
+    """Resume RUN exactly where it stopped; with epochs=N continue it longer, as a new run that names RUN as its parent."""
+    pairs = parse_pairs(settings)
     from chainrule import api
     from chainrule.optim.compiler_import import spare_compiler
 
+    clash = {"data", "device", "on_log", "out", "code", "model", "loss", "metrics"} & set(pairs)
+    if clash:
+        raise click.UsageError(f"{clash.pop()} is no setting that resume changes")
     spare_compiler()
-    _done(api.resume(run, device=device, code=code), as_json)
+    _done(api.resume(run, device=device, code=code, out=out, **pairs), as_json)
 
 
 def _done(run: Any, as_json: bool) -> None:
@@ -85,7 +93,7 @@ def _done(run: Any, as_json: bool) -> None:
         return
     result = api.summary(run)
     if as_json:
-        click.echo(json.dumps(result))
+        click.echo(to_json(result))
         return
     print_metrics(result["metrics"])
     click.echo(f"run folder: {run.folder}\nreport:     {run.folder / 'report.html'}")

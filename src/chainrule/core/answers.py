@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 
@@ -12,14 +12,60 @@ class Ranking(dict[str, float]):
     Args:
         pairs: the names and numbers in order.
         of, by: what they are, for the columns of a table: `top_1_class`, `top_1_probability`, `top_2_class`, ...
+        every: gives all names with their numbers in a fixed order, where these are the first of them.
 
     >>> flat({"top": Ranking([("cat", 0.9)], of="class", by="probability")})
     {'top_1_class': 'cat', 'top_1_probability': 0.9}
     """
 
-    def __init__(self, pairs: Iterable[tuple[str, float]], *, of: str, by: str) -> None:
+    def __init__(
+        self,
+        pairs: Iterable[tuple[str, float]],
+        *,
+        of: str,
+        by: str,
+        every: Callable[[], Mapping[str, float]] | None = None,
+    ) -> None:
         super().__init__(pairs)
-        self.of, self.by = of, by
+        self.of, self.by, self.every = of, by, every
+
+
+class Scores(dict[str, float]):
+    """All names with a number each: as JSON `{"cat": 0.9, "dog": 0.1}`, in a table a column each.
+
+    >>> flat({"probabilities": Scores({"cat": 0.9}, by="probability")})
+    {'probability_cat': 0.9}
+    """
+
+    def __init__(self, numbers: Mapping[str, float], *, by: str) -> None:
+        super().__init__(numbers)
+        self.by = by
+
+
+_PLURALS = {"probability": "probabilities", "score": "scores"}
+
+
+def completed(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer as a file has it: where a ranking names the first of all names, all of them stand behind it.
+
+    >>> top = Ranking([("dog", 0.9)], of="class", by="probability", every=lambda: {"cat": 0.1, "dog": 0.9})
+    >>> completed({"input": "a", "top": top})
+    {'input': 'a', 'top': {'dog': 0.9}, 'probabilities': {'cat': 0.1, 'dog': 0.9}}
+    """
+    found: dict[str, Any] = {}
+    for name, value in answer.items():
+        found[name] = value
+        if isinstance(value, Ranking) and value.every is not None:
+            found[_PLURALS.get(value.by, f"every_{value.by}")] = Scores(value.every(), by=value.by)
+    return found
+
+
+def without_rest(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The answer, whose rankings hold no more than they show: so that a list of many answers stays small."""
+    for value in answer.values():
+        if isinstance(value, Ranking):
+            value.every = None
+    return answer
 
 
 def flat(answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,6 +88,8 @@ def _flat(name: str, value: Any) -> dict[str, Any]:
         return {
             f"{name}_{i}_{key}": part for i, pair in pairs for key, part in zip((value.of, value.by), pair, strict=True)
         }
+    if isinstance(value, Scores):
+        return {f"{value.by}_{key}": part for key, part in value.items()}
     if isinstance(value, Mapping):
         return flat({f"{name}_{key}": part for key, part in value.items()})
     if isinstance(value, (list, tuple)):

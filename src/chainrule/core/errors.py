@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 class ChainruleError(Exception):
-    """Any failure that is told in words. `exit_status` is what the command exits with."""
+    """Any failure that is told in words. `exit_status` is what the command exits with.
+
+    `answers` are those that `predict` had found before it, where it came to one that failed.
+    """
 
     exit_status = 1
+    answers: Sequence[dict[str, Any]] = ()
 
 
 class UserError(ChainruleError, ValueError):

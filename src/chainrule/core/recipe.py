@@ -76,7 +76,8 @@ class Recipe:
 
     def model_for(self, settings: Mapping[str, Any]) -> str | None:
         """The name of the model that a run with these settings trains."""
-        return settings.get(self.model_setting, self.model) if self.model_setting else self.model
+        named = settings.get(self.model_setting) if self.model_setting else None
+        return self.model if named is None else named
 
     @property
     def summary(self) -> str:

@@ -10,6 +10,7 @@ import inspect
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from chainrule.core.errors import UserError
@@ -47,6 +48,7 @@ class Own:
 
 Count = Annotated[int, Range(1)]  # how many of something, at least one
 Size = Annotated[int, Range(0)]  # how many of something, none allowed
+Length = Annotated[int, Range(1, 100_000)]  # of what is generated, piece after piece
 Positive = Annotated[float, Range(0, above=True)]  # a learning rate, a temperature
 NonNegative = Annotated[float, Range(0)]  # a weight decay, a momentum's lower bound
 Fraction = Annotated[float, Range(0, 1)]  # a share or a probability
@@ -114,13 +116,28 @@ def describe(annotation: Any) -> str:
     return names.get(annotation, str(annotation))
 
 
+def shown_default(value: Any) -> str:
+    """A default as it is typed.
+
+    >>> [shown_default(value) for value in (None, True, 0.5, (8, 8), "")]
+    ['none', 'yes', '0.5', '8,8', "''"]
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    if isinstance(value, (tuple, list)):
+        return ",".join(map(shown_default, value))
+    return f"{value:g}" if isinstance(value, float) else str(value) or "''"
+
+
 def convert(value: Any, annotation: Any) -> Any:
     """`value`, text or already typed, as the annotated type; ValueError where it does not fit.
 
     >>> convert("1e-3", float), convert("yes", bool), convert("8,16", tuple[int, ...])
     (0.001, True, (8, 16))
+    >>> convert(0.5, tuple[float, ...])  # a list of one
+    (0.5,)
     """
-    origin = get_origin(annotation)
+    value, origin = _plain(value), get_origin(annotation)
     if origin is Annotated:
         base, *rest = get_args(annotation)
         result = convert(value, base)
@@ -135,9 +152,7 @@ def convert(value: Any, annotation: Any) -> Any:
                 return choice
         raise ValueError(value)
     if origin is tuple:
-        if not isinstance(value, (str, list, tuple)):
-            raise ValueError(value)
-        items = value.split(",") if isinstance(value, str) else value
+        items = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
         return tuple(
             convert(item.strip() if isinstance(item, str) else item, get_args(annotation)[0]) for item in items
         )
@@ -150,6 +165,15 @@ def convert(value: Any, annotation: Any) -> Any:
                 continue
         raise ValueError(value)
     return _convert_plain(value, annotation)
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and arrays of NumPy, and tensors, as Python's own; a range as its numbers, a path as text."""
+    if isinstance(value, range):
+        return list(value)
+    if isinstance(value, PurePath):
+        return str(value)
+    return value.tolist() if hasattr(value, "tolist") and hasattr(value, "dtype") else value
 
 
 def _convert_plain(value: Any, kind: type) -> Any:

@@ -56,11 +56,15 @@ class Figure:
     table: list[list[str]] = field(default_factory=list)
 
 
+COMPARED = 16  # of the data's own images or texts that an exported file is compared on
+
+
 @dataclass(frozen=True)
 class Deployable:
     """What `export` writes: a module that takes raw inputs, an example, and names for both ends.
 
-    `inputs(batch_size)` makes random inputs; the first axis of each is the batch.
+    `inputs(batch_size)` makes random inputs; the first axis of each is the batch. `own` gives the data's own, as `predict`
+    reads them, with which the file is compared too; UserError where the data are not here any more.
     """
 
     module: nn.Module
@@ -68,6 +72,7 @@ class Deployable:
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     notes: dict[str, Any] = field(default_factory=dict)
+    own: Callable[[], tuple[Tensor, ...]] | None = None
 
 
 @runtime_checkable
@@ -130,6 +135,21 @@ class HasClasses(Protocol):
     """Answers with one of these classes, in the order of its logits: `explain` can be asked about any of them."""
 
     classes: list[str]
+
+
+@runtime_checkable
+class HasData(Protocol):
+    """Has the data of its run, a `chainrule.data.dataset.Dataset`: what it keeps of them is `data.spec`."""
+
+    data: Any
+
+
+@runtime_checkable
+class HasMeasured(Protocol):
+    """Keeps the split that the last `evaluate` measured: how many samples, and which were trained on, is told beside."""
+
+    data: Any
+    measured: Any
 
 
 class Normalization(Protocol):

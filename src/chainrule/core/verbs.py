@@ -29,10 +29,17 @@ VERBS = {"predict": "predict", "generate": "generate", "export": "deployable"}  
 
 @dataclass(frozen=True)
 class Verb:
-    """A verb that a task has: its options with types, ranges and defaults, and what its docstring says."""
+    """A verb that a task has.
+
+    Attributes:
+        options: its options with types, ranges and defaults.
+        doc: what its docstring says.
+        makes_files: whether it writes files into the folder `out`: whether it looks at that parameter at all.
+    """
 
     options: dict[str, inspect.Parameter]
     doc: str = ""
+    makes_files: bool = False
 
 
 def verbs_of(recipe: Recipe) -> dict[str, Verb]:
@@ -105,7 +112,9 @@ def _tree(module: str) -> ast.Module:
 
 def _verb(method: ast.FunctionDef) -> Verb:
     pairs = zip(method.args.kwonlyargs, method.args.kw_defaults, strict=True)
-    return Verb({a.arg: _option(a, default, method.name) for a, default in pairs}, ast.get_docstring(method) or "")
+    options = {a.arg: _option(a, default, method.name) for a, default in pairs}
+    names = {node.id for statement in method.body for node in ast.walk(statement) if isinstance(node, ast.Name)}
+    return Verb(options, ast.get_docstring(method) or "", "out" in names)
 
 
 def _option(argument: ast.arg, default: ast.expr | None, method: str) -> inspect.Parameter:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from chainrule.core.data.request import DataRequest
 from chainrule.core.discovery import options_of
 from chainrule.core.errors import UserError
+from chainrule.data.catalog.sources import expect_one_meaning
 from chainrule.data.kinds.recognition import look, recognise
+from chainrule.data.labels import alike_in_words
 from chainrule.data.layout import Place
 
 
@@ -23,6 +26,8 @@ def check(place: Place, target: str | None) -> dict[str, Any]:
     Raises:
         UserError: names what is wrong; of images that cannot be read, up to twenty together.
     """
+    if isinstance(place, (str, DataRequest)):
+        expect_one_meaning(*(place.sources.values() if isinstance(place, DataRequest) else [place]))
     layout = look(place)
     kind = recognise(layout, target)
     for name in layout.options:
@@ -39,4 +44,9 @@ def check(place: Place, target: str | None) -> dict[str, Any]:
             expected="a folder with one subfolder a class",
             cure=f"chainrule data check {layout.train.parent}, or chainrule predict RUN {layout}",
         )
-    return kind.check(layout, target)
+    found = kind.check(layout, target)
+    classes = found.get("classes")
+    remarks = alike_in_words(classes) if isinstance(classes, list) else []
+    if remarks:
+        found["warning"] = "; ".join([*filter(None, [found.get("warning")]), *remarks])
+    return found

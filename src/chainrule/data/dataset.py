@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from chainrule.core.data.request import DataRequest
 from chainrule.core.errors import UserError
+from chainrule.data.labels import alike_in_words
 from chainrule.data.spec import Spec
 
 GIVEN = ("as published", "as given")  # how the word on a split begins that the data came with
@@ -81,4 +82,5 @@ def dataset_of(
                     cure=f"leave --{name} out, or name the training part alone: --data train=PATH",
                 )
         request.keep_spec(data.spec.to_json())
+        request.note(*alike_in_words(getattr(data.spec, "classes", None) or ()))
     return data

@@ -11,8 +11,10 @@ is read as it is needed, so that ten million lines take no more memory than ten.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
@@ -20,15 +22,28 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from chainrule.core.answers import flat
 from chainrule.core.errors import UserError
+from chainrule.data.column_names import TEXTS, column_called
 from chainrule.data.formats.encoding import decoded_lines
 from chainrule.data.tables.cells import Cells, unreadable
 from chainrule.data.tables.csv_files import cells_of_lines, published, separated
+from chainrule.data.tables.names import TEXT_COLUMN, text_column
 from chainrule.data.tables.table_files import SEPARATED, is_table_file, read_cells, table_ending
 
 T = TypeVar("T")
 STDIN = "-"
 PATH_COLUMN = "path"  # of a list of files
 NO_COLUMNS: Mapping[str, str] = {}
+
+
+class InMemory(str):
+    """An input that was given in Python, in the place of a name: as text what an answer calls it, and its value."""
+
+    value: Any
+
+    def __new__(cls, name: str, value: Any) -> InMemory:
+        found = super().__new__(cls, name)
+        found.value = value
+        return found
 
 
 class Asked(NamedTuple, Generic[T]):
@@ -50,6 +65,36 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield part
 
 
+def read_in_chunks(
+    asked: Iterable[Asked[Any]], size: int, read: Callable[[list[Any]], T]
+) -> Iterator[tuple[list[Asked[Any]], T]]:
+    """Chunks of inputs, each with what `read` makes of its values.
+
+    Where an input cannot be read, those before it are given first; then its error is raised.
+
+    >>> parts = read_in_chunks([Asked("a", 1), Asked("b", 2)], 10, sum)
+    >>> [([one.name for one in part], total) for part, total in parts]
+    [(['a', 'b'], 3)]
+    """
+    for part in chunks(asked, size):
+        try:
+            found = read([one.value for one in part])
+        except UserError:
+            before = next((i for i in range(len(part)) if not _is_readable(part[i].value, read)), 0)
+            if before:
+                yield part[:before], read([one.value for one in part[:before]])
+            raise
+        yield part, found
+
+
+def _is_readable(value: Any, read: Callable[[list[Any]], Any]) -> bool:
+    try:
+        read([value])
+    except UserError:
+        return False
+    return True
+
+
 def answer_to(asked: Asked[Any], answer: Mapping[str, Any]) -> dict[str, Any]:
     """The answer with the input's name and the user's own columns before it.
 
@@ -69,9 +114,15 @@ def answer_to(asked: Asked[Any], answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def asked_paths(inputs: Iterable[str]) -> Iterator[Asked[Path]]:
-    """The files and folders named: by themselves, by the lines of stdin, by lists; nothing is opened but the lists."""
+    """The files and folders named: by themselves, by the lines of stdin, by lists; nothing is opened but the lists.
+
+    An image that was given in Python stands in the place of its file: a `chainrule.data.images.packed.PackedImage`.
+    """
     for name in _with_stdin(inputs):
         path = Path(name)
+        if isinstance(name, InMemory):
+            yield from _listed(name.value) if isinstance(name.value, Cells) else [Asked(str(name), name.value)]
+            continue
         if table_ending(path) and not is_folder(name):
             yield from (asked for cells in table_parts(path) for asked in _listed(cells))
         else:
@@ -86,7 +137,7 @@ def asked_files(inputs: Iterable[str], endings: Collection[str], what: str) -> I
     """
     found = False
     for asked in asked_paths(inputs):
-        if asked.value.is_dir():
+        if isinstance(asked.value, Path) and asked.value.is_dir():
             for file in files_below(asked.value, endings, what):
                 yield Asked(str(file), file, asked.own)
         else:
@@ -188,19 +239,19 @@ def stdin_table(columns: list[str], needed: Collection[str], encoding: str | Non
 
 # -- texts ------------------------------------------------------------------------------------------------------------
 
-TEXT_COLUMN = "text"
 
-
-def stdin_texts() -> Iterator[Asked[str]]:
-    """Texts on stdin, a line each; a CSV where the first line is one of column names with `text` among them."""
-    lines = _stdin()
+def stdin_texts(encoding: str | None = None, column: str | None = None) -> Iterator[Asked[str]]:
+    """Texts on stdin, a line each; a CSV where the first line is one of column names with that of texts among them."""
+    lines = _stdin(encoding)
     first = next(lines, None)
     if first is None:
         raise UserError("there is nothing on stdin", expected="texts, a line each")
     header = next(separated(iter([first]), "stdin")[1], (0, []))[1]
-    if TEXT_COLUMN in header and all(name.isidentifier() for name in header):
+    if ({column, TEXT_COLUMN} & set(header) or (len(header) > 1 and column_called(TEXTS, header))) and all(
+        name.isidentifier() for name in header
+    ):
         for part in cells_of_lines(chain([first], lines), "stdin", most=MOST_LINES):
-            yield from texts_of(part)
+            yield from texts_of(part, column)
         return
     for _, line in chain([first], lines):
         text = line.rstrip("\r\n")
@@ -208,16 +259,9 @@ def stdin_texts() -> Iterator[Asked[str]]:
             yield Asked(text, text)
 
 
-def texts_of(cells: Cells) -> Iterator[Asked[str]]:
-    """The texts of a table with a column `text`."""
-    if TEXT_COLUMN not in cells.header:
-        raise UserError(
-            "the table has no column of texts",
-            where=cells.origin,
-            expected="a column named text",
-            found=", ".join(cells.header[:10]),
-        )
-    at = cells.header.index(TEXT_COLUMN)
+def texts_of(cells: Cells, column: str | None = None) -> Iterator[Asked[str]]:
+    """The texts of a table, in the column named, else in one that is called so."""
+    at = cells.header.index(text_column(cells, column))
     for index, row in enumerate(cells.rows):
         if not row[at].strip():
             raise UserError("a text is empty", where=cells.where(index), expected="words")
@@ -232,6 +276,31 @@ def stdin_lines() -> Iterator[str]:
     for _, line in _stdin():
         if line.strip():
             yield line.rstrip("\r\n")
+
+
+@contextlib.contextmanager
+def stdin_again(inputs: Collection[str]) -> Iterator[None]:
+    """While it lasts stdin may be read more than once, where it is among the inputs."""
+    if STDIN not in inputs:
+        yield
+        return
+    before, content = sys.stdin, getattr(sys.stdin, "buffer", sys.stdin).read()
+    sys.stdin = _Again(content if isinstance(content, bytes) else content.encode())  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        sys.stdin = before
+
+
+class _Again:
+    """A stdin whose content is there anew each time."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    @property
+    def buffer(self) -> io.BytesIO:
+        return io.BytesIO(self._content)
 
 
 def _with_stdin(inputs: Iterable[str]) -> Iterator[str]:

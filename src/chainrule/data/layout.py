@@ -7,6 +7,7 @@ which several kinds share.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,13 +18,16 @@ from typing import Any, Literal, TypeVar
 from chainrule.core.data.request import SPLITS, DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.record import Source
-from chainrule.data.catalog.sources import SOURCES, resolve
+from chainrule.data.catalog.sources import SOURCES, expect_there, resolve
+from chainrule.data.formats.content import form_of, is_hidden_name
 from chainrule.data.given.source import GivenSource
+from chainrule.data.split_names import KNOWN, by_split, split_called
 from chainrule.data.tables.arrow_tables import hub_splits
 from chainrule.data.tables.cells import Cells
-from chainrule.data.tables.table_files import READERS, read_cells, read_head, table_ending
+from chainrule.data.tables.table_files import read_cells, read_head, table_ending
 
 IDX_FILE = "train-images-idx3-ubyte"  # with or without .gz
+UNLABELLED = ("unsup", "unlabeled", "unlabelled")  # folders beside those of the classes
 CIFAR10_FOLDER = "cifar-10-batches-bin"
 
 Form = Literal["shipped", "idx", "cifar10", "csv", "npz", "shards", "folder", "file", "splits", "roles", "name"]
@@ -91,12 +95,13 @@ class Layout:
 
     @cached_property
     def endings(self) -> Counter[str]:
-        """How many files below a folder end in what, in small letters; hidden files are not counted."""
+        """How many files below a folder are of which form (`form_of`); hidden files are not counted."""
         found: Counter[str] = Counter()
         for part in self.splits.values() if self.sources else [self.place]:
             assert isinstance(part, Path)
-            for _, _, files in os.walk(part):
-                found.update(Path(name).suffix.lower() for name in files if not name.startswith("."))
+            for place, folders, files in os.walk(part):
+                folders[:] = [name for name in folders if not is_hidden_name(name)]
+                found.update(form_of(Path(place, name)) for name in files if not is_hidden_name(name))
         return found
 
 
@@ -114,12 +119,13 @@ def layout_of(place: Place) -> Layout:
     if isinstance(place, Layout):
         return place
     if isinstance(place, DataRequest):
+        expect_there(place)
         found = layout_of(place.source) if place.is_one else _together(place)
         sources = {role: replace(part, options=place.options) for role, part in found.sources.items()}
         return replace(found, options=place.options, sources=sources)
     if isinstance(place, str):
-        found = layout_of(resolve(place))  # a path goes before a known name
-        return replace(found, known=place) if place in SOURCES and found.place != Path(place) else found
+        found = layout_of(resolve(place))
+        return replace(found, known=place) if place in SOURCES else found
     if isinstance(place, GivenSource):
         return Layout(place, "csv" if place.tables else "npz", {name: Path() for name in place.tables})
     if isinstance(place, Source):
@@ -132,7 +138,7 @@ def layout_of(place: Place) -> Layout:
         return Layout(place, "idx", {"train": place})
     if (place / CIFAR10_FOLDER).is_dir():
         return Layout(place, "cifar10", {"train": place / CIFAR10_FOLDER})
-    tables = {name: file for name in SPLITS if (file := _table_of_split(place, name)) is not None}
+    tables = _tables_of_splits(place)
     if "train" in tables:
         return Layout(place, "csv", tables)
     tables = hub_splits(place)
@@ -170,29 +176,68 @@ def joined(layout: Layout, read: Callable[[Layout], Mapping[str, Split]]) -> dic
     return found
 
 
-def _table_of_split(folder: Path, split: str) -> Path | None:
-    """The table of a split in a folder, train.csv and the like; UserError where there are two."""
-    places = [folder / f"{split}{ending}{packed}" for ending in READERS for packed in ("", ".gz")]
-    found = [file for file in places if file.is_file()]
-    if len(found) > 1:
-        raise UserError(
-            f"the split {split} is there twice",
-            where=folder,
-            found=", ".join(file.name for file in found),
-            cure="keep one of them",
-        )
-    return found[0] if found else None
+def _tables_of_splits(folder: Path) -> dict[str, Path]:
+    """The table of each split in a folder, train.csv and the like; UserError where there are two of one split."""
+    files = [file for file in folder.iterdir() if table_ending(file) is not None and file.is_file()]
+    return by_split(((file.name[: file.name.lower().rindex(table_ending(file) or "")], file) for file in files), folder)
 
 
 def split_folders(folder: Path) -> dict[str, Path]:
-    """The folders train, val and test in a folder; where there is no train, the folder itself as train."""
-    parts = {name: folder / name for name in SPLITS if (folder / name).is_dir()}
-    return parts if "train" in parts else {"train": folder}
+    """The folders train, val and test in a folder, by any of their usual names; without train, the folder itself is it.
+
+    Raises:
+        UserError: two folders are one split; there is none for training beside those for validation and test.
+    """
+    children = subfolders(folder)
+    parts = by_split(((child.name, child) for child in children), folder)
+    parts = parts or by_split(_after_common_beginning(children), folder)
+    if "train" in parts:
+        return parts
+    if len(parts) > 1 and len(parts) == len(children):
+        raise UserError(
+            "there is no training split",
+            where=folder,
+            expected=KNOWN,
+            found=", ".join(child.name for child in children),
+            cure="rename the folder to train",
+        )
+    return {"train": folder}
+
+
+def _after_common_beginning(folders: list[Path]) -> list[tuple[str, Path]]:
+    """Folders by what their names end with, where the rest is the same: seg_train and seg_test."""
+    ends = [
+        (match[1], match[2], folder) for folder in folders if (match := re.fullmatch(r"(.+[-_. ])(\w+)", folder.name))
+    ]
+    alike = len(ends) == len(folders) and len({beginning for beginning, _, _ in ends}) == 1
+    return [(end, folder) for _, end, folder in ends] if alike and len(ends) > 1 else []
 
 
 def subfolders(folder: Path) -> list[Path]:
     """The folders in a folder by name, hidden ones left out: the classes, where they hold images or texts."""
-    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+    return sorted(child for child in folder.iterdir() if child.is_dir() and not is_hidden_name(child.name))
+
+
+def class_folders(folder: Path) -> list[Path]:
+    """The subfolders that are classes: not those of samples without one, `unsup` or `unlabeled`, beside two others."""
+    children = subfolders(folder)
+    classes = [child for child in children if child.name.casefold() not in UNLABELLED]
+    return classes if len(classes) > 1 else children
+
+
+def folders_left_out(layout: Layout) -> list[str]:
+    """What is to be said of the subfolders that are taken for no class, or that may be none, a line each."""
+    found = []
+    for place in layout.splits.values():
+        classes = class_folders(place)
+        left = [child.name for child in subfolders(place) if child not in classes]
+        found += [f"left out: {place / name}, samples without a class" for name in left]
+    doubtful = [child.name for child in class_folders(layout.train) if split_called(child.name)]
+    if doubtful and len(doubtful) < len(class_folders(layout.train)):
+        found.append(
+            f"the folder {doubtful[0]} in {layout.train} is read as a class; for splits, train is a folder beside it"
+        )
+    return found
 
 
 def sort_labels(labels: set[str]) -> list[str]:
@@ -201,4 +246,5 @@ def sort_labels(labels: set[str]) -> list[str]:
     >>> sort_labels({"10", "9", "cat", "Cat"})
     ['9', '10', 'Cat', 'cat']
     """
-    return sorted(labels, key=lambda label: (not label.isdecimal(), int(label) if label.isdecimal() else 0, label))
+    whole = {label: int(label) for label in labels if label.isdecimal() and len(label) < 300}  # ² is no decimal
+    return sorted(labels, key=lambda label: (label not in whole, whole.get(label, 0), label))

@@ -14,6 +14,7 @@ from chainrule.core.own_code.given import is_own
 from chainrule.core.recipe import Recipe
 from chainrule.core.task import HasClasses, HasImages, HasNumParameters, HasTrainingBatch, Predicts, Prepares
 from chainrule.core.version import __version__
+from chainrule.data.inputs import stdin_again
 from chainrule.introspection.activations import Numbers, Trace, map_image, numbers_of, trace
 from chainrule.introspection.attribution.section import attribution_section
 from chainrule.introspection.graph.diagnose import diagnose
@@ -24,7 +25,8 @@ from chainrule.introspection.graph.trace import graph
 from chainrule.introspection.layer_graph import draw
 from chainrule.introspection.layers import evaluating, layers, parameter_rows, runs_as_one_call
 from chainrule.introspection.tensors import first_tensor
-from chainrule.reporting.page import write_page
+from chainrule.reporting.page import free_page, write_page
+from chainrule.run.display.progress import say
 from chainrule.run.run import Run
 
 if TYPE_CHECKING:
@@ -74,20 +76,18 @@ def explain_run(
 
     Of a classifier of images it shows why it answers so; `target`, a class by number or name, asks why not another.
     """
-    return _write(_of_run(run, card, inputs, target), out, run.folder / "explain.html")
+    with stdin_again(inputs):
+        context = _of_run(run, card, inputs, target)
+    return _write(context, out, run.folder / "explain.html")
 
 
 def explain_graph(graph: Graph, out: Path | None) -> Path:
     """Writes the page that steps through one computation: graph.html here, unless `out` says where."""
-    place = out or Path("graph.html")
-    return drawing.write_page(graph, place / "graph.html" if place.is_dir() else place)
+    return drawing.write_page(graph, free_page(out, Path("graph.html")))
 
 
 def _write(context: dict[str, Any], out: Path | None, default: Path) -> Path:
-    place = out or default
-    if place.is_dir():
-        place = place / default.name
-    return write_page("explain.html.j2", place, version=__version__, graph_style=STYLE, **context)
+    return write_page("explain.html.j2", free_page(out, default), version=__version__, graph_style=STYLE, **context)
 
 
 def _of_recipe(recipe: Recipe, card: Card | None) -> dict[str, Any]:
@@ -102,7 +102,8 @@ def _of_recipe(recipe: Recipe, card: Card | None) -> dict[str, Any]:
         "training_batch": None,
         "networks": nets,
         "looked": None,
-        "note": "Weights are those of a fresh start; a trained run shows its own.",
+        "note": "An example: weights are those of a fresh start, and sizes those of the network as published. "
+        "A run has those of its data and settings; chainrule explain RUN shows them.",
     }
 
 
@@ -125,9 +126,12 @@ def _of_run(run: Run, card: Card | None, inputs: list[str], target: int | str | 
                 found=inputs[0],
                 cure=f"chainrule explain {run.folder}, without an input",
             )
-        prepared = task.prepare(inputs)
+        prepared, count = _first(task.prepare(inputs))
+        if count > 1:
+            note = f"There are {count:,} samples in what was named: this is the first of them."
+            say(f"{note} Name one of them to see another.")
         answer = next(task.predict(inputs, None)) if isinstance(task, Predicts) else {}
-        looked = {"input": inputs[0], "answer": {k: v for k, v in answer.items() if k != "input"}}
+        looked = {"input": answer.get("input", inputs[0]), "answer": {k: v for k, v in answer.items() if k != "input"}}
     example = task.example()
     networks = [
         _network(
@@ -150,6 +154,12 @@ def _of_run(run: Run, card: Card | None, inputs: list[str], target: int | str | 
         "looked": looked,
         "note": note,
     }
+
+
+def _first(prepared: dict[str, tuple[Tensor, ...]]) -> tuple[dict[str, tuple[Tensor, ...]], int]:
+    """The first sample of what each network is called with, and how many samples there were."""
+    count = max((len(x) for given in prepared.values() for x in given if x.dim()), default=0)
+    return {name: tuple(x[:1] if x.dim() else x for x in given) for name, given in prepared.items()}, count
 
 
 def _source(run: Run, card: Card | None) -> str:

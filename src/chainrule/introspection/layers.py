@@ -150,7 +150,12 @@ def card_text(recipe: Recipe, card: Card | None) -> str:
         lines.append(f"takes:      {', or '.join(all_kinds()[kind].noun for kind in recipe.kinds)}")
     lines.append(f"command:    chainrule train {recipe.name}")
     if card is not None and isinstance(module, nn.Module):
-        lines += _layer_lines(module, card.example(1))
+        shapes = ", ".join(" x ".join(map(str, x.shape[1:])) for x in card.example(1) if isinstance(x, Tensor))
+        lines += [
+            "",
+            f"An example, the network {card.name} for an input of {shapes}; a run has the sizes of its data and",
+        ]
+        lines += ["settings: chainrule explain RUN", *_layer_lines(module, card.example(1))]
     return "\n".join(lines)
 
 

@@ -11,31 +11,41 @@ from pathlib import Path
 from typing import IO, Any
 
 from chainrule.core import atomic
-from chainrule.core.answers import flat
+from chainrule.core.answers import completed, flat
 from chainrule.core.errors import UserError
+from chainrule.core.finite_json import to_json, with_reasons
 
 SUFFIXES = (".csv", ".jsonl")
 OTHERS = (".txt", ".json", ".tsv", ".xlsx", ".xls", ".parquet", ".gz", ".zip", ".html", ".npz")  # files, but not ours
 Write = Callable[[Mapping[str, Any]], None]
 
 
-def is_answer_file(out: str | Path | None) -> bool:
-    """Whether `--out` names a file of answers: it ends in .csv or .jsonl. Else it is a folder, for images.
+def place_of_answers(out: str | Path | None, *, makes_files: bool) -> Path | None:
+    """The file that `--out` means the answers to be written in; None where it is a folder, for images that a run makes.
+
+    It ends in .csv or .jsonl. A folder that is there gets answers.csv, but of a run that makes images these.
+
+    Args:
+        out: what was named.
+        makes_files: whether the run's answers are files themselves.
 
     Raises:
-        UserError: it ends as a file of another form.
+        UserError: it ends in another way.
     """
-    if out is None or Path(out).is_dir():
-        return False
-    suffix = Path(out).suffix.lower()
-    if suffix in OTHERS:
-        raise UserError(
-            "answers are not written in this form",
-            where=out,
-            expected="a file ending in .csv or .jsonl, or a folder for what is no text",
-            cure=f"--out {Path(out).with_suffix('.csv')}",
-        )
-    return suffix in SUFFIXES
+    if out is None:
+        return None
+    place = Path(out)
+    if place.is_dir():
+        return None if makes_files else place / "answers.csv"
+    suffix = place.suffix.lower()
+    if suffix in SUFFIXES or (makes_files and suffix not in OTHERS):
+        return place if suffix in SUFFIXES else None
+    raise UserError(
+        "answers are not written in this form",
+        where=out,
+        expected="a file ending in .csv or .jsonl" + (", or a folder for images" if makes_files else ""),
+        cure=f"--out {place.with_suffix('.csv') if suffix in OTHERS else f'{place}.csv'}",
+    )
 
 
 @contextlib.contextmanager
@@ -44,12 +54,14 @@ def answer_file(file: Path) -> Iterator[Write]:
 
     A CSV is in UTF-8, with a byte-order mark where something in it is not ASCII, so that a spreadsheet reads Chinese.
     Nested answers are flat there, as `chainrule.core.answers.flat` has them; its columns are those that any answer has.
+    Of a classifier all classes are there with their probability or score. For a number that is NaN or infinite a CSV has
+    an empty cell, JSON null; which it was stands beside.
     """
     with atomic.explain_os_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
     with atomic.new_file(file) as handle:
         if file.suffix.lower() == ".jsonl":
-            yield lambda answer: _write(handle, _json(answer), file)
+            yield lambda answer: _write(handle, to_json(completed(answer)) + "\n", file)
             return
         # The columns are known when the last answer is: until then the answers lie in a file without a name.
         with atomic.explain_os_errors(file):
@@ -58,11 +70,11 @@ def answer_file(file: Path) -> Iterator[Write]:
             columns, seen, ascii_only = list[str](), set[tuple[str, ...]](), [True]
 
             def write(answer: Mapping[str, Any]) -> None:
-                row = flat(answer)
+                row = flat(with_reasons(flat(completed(answer))))
                 if (names := tuple(row)) not in seen:
                     seen.add(names)
                     merge_columns(columns, names)
-                line = _json(row)
+                line = to_json(row) + "\n"
                 ascii_only[0] = ascii_only[0] and line.isascii()
                 _write(kept, line, file)
 
@@ -73,10 +85,6 @@ def answer_file(file: Path) -> Iterator[Write]:
                 writer = csv.DictWriter(handle, columns, restval="", lineterminator="\n")
                 writer.writeheader()
                 writer.writerows(map(json.loads, kept))
-
-
-def _json(answer: Mapping[str, Any]) -> str:
-    return json.dumps(answer, ensure_ascii=False) + "\n"
 
 
 def _write(handle: IO[str], line: str, file: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chainrule.core.data.request import DataRequest
+from chainrule.core.errors import UserError
 from chainrule.core.task import Figure
 from chainrule.reporting.learning_curves import metric_in_words, series_of, stages_of
 from chainrule.reporting.page import duration
@@ -20,7 +21,9 @@ def compare(runs: Sequence[Run], names: Sequence[str]) -> dict[str, Any]:
     keys = list(dict.fromkeys(key for each in settings for key in each))
     differ = [key for key in keys if len({repr(each.get(key)) for each in settings}) > 1]
     measured = [metrics_of(run) for run in runs]
-    metrics = list(dict.fromkeys(name for values, _ in measured for name in values))
+    found = [name for values, _ in measured for name in values]
+    heads = [name for run in runs for name in _headline(run)]
+    metrics = [name for name in dict.fromkeys([*heads, *found]) if name in found]
     columns = {
         "recipe": lambda r: r.record["recipe"],
         "data": lambda r: str(r.data),
@@ -29,11 +32,11 @@ def compare(runs: Sequence[Run], names: Sequence[str]) -> dict[str, Any]:
     shown = {name: get for name, get in columns.items() if name == "recipe" or len({get(r) for r in runs}) > 1}
     rows = []
     for run, name, each, (values, kind) in zip(runs, names, settings, measured, strict=True):
-        cells = [name, run.record["status"], *(get(run) for get in shown.values()), run.record["seed"]]
-        cells += [*(values.get(m, "-") for m in metrics), kind, duration(seconds_of(run))]
+        cells = [name, *(values.get(m, "-") for m in metrics), kind, run.record["status"]]
+        cells += [*(get(run) for get in shown.values()), run.record["seed"], duration(seconds_of(run))]
         rows.append([*cells, *(each.get(key, "-") for key in differ)])
-    # Metrics stand before the settings, of which different recipes have many: the table scrolls to the right.
-    head = ["run", "status", *shown, "seed", *(m.replace("_", " ") for m in metrics), "measured on", "time", *differ]
+    # Metrics stand first, settings last, of which different recipes have many: the table scrolls to the right.
+    head = ["run", *(m.replace("_", " ") for m in metrics), "measured on", "status", *shown, "seed", "time", *differ]
     same = (
         "All settings that are not in the table are the same." if len({r.record["recipe"] for r in runs}) == 1 else ""
     )
@@ -44,6 +47,15 @@ def compare(runs: Sequence[Run], names: Sequence[str]) -> dict[str, Any]:
         "groups": _over_seeds(runs, names),
         "curves": _overlaid(runs, names),
     }
+
+
+def _headline(run: Run) -> list[str]:
+    """The metrics by which the run's recipe is judged."""
+    try:
+        headline = run.recipe.headline
+        return list(headline.of(metrics_of(run)[0])) if headline else []
+    except UserError:  # the recipe is no more
+        return []
 
 
 def _overlaid(runs: Sequence[Run], names: Sequence[str]) -> list[Figure]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
-import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,7 +17,9 @@ from torch import Tensor
 from chainrule.core import atomic
 from chainrule.core.course import Topic
 from chainrule.core.errors import ChainruleError, RunFailed, UserError, missing_extra
+from chainrule.core.finite_json import to_json
 from chainrule.core.task import Deployable
+from chainrule.run.folder.folder import expect_own
 from chainrule.run.run import Run
 
 BATCHES = (1, 2, 7)
@@ -30,6 +31,9 @@ Answer = Callable[[tuple[Tensor, ...]], list[Tensor]]
 
 def export_system(deployable: Deployable, to: str, out: Path | None, run: Run) -> dict[str, Any]:
     """Writes the file and gives its name, the largest relative difference from the model, and the batches compared.
+
+    It is compared on random inputs and, where the data are at hand, on `own_samples` of the data's own, as `predict` reads
+    them.
 
     The batch is free. The names of inputs, outputs and classes lie in the file: `metadata_props["chainrule"]` of ONNX,
     the extra file `chainrule.json` of a PyTorch program.
@@ -52,7 +56,7 @@ def export_system(deployable: Deployable, to: str, out: Path | None, run: Run) -
         for package in ("onnx", "onnxruntime", "onnxscript"):
             if importlib.util.find_spec(package) is None:
                 raise missing_extra(package, "onnx")
-    place = out or run.folder / "export" / name
+    place = out or expect_own(run.folder / "export") / name
     place = place / name if place.is_dir() else place
     notes = {
         "recipe": run.record["recipe"],
@@ -64,18 +68,27 @@ def export_system(deployable: Deployable, to: str, out: Path | None, run: Run) -
     partial = place.with_name(f".{place.name}.partial{place.suffix}")
     with atomic.explain_os_errors(place):
         place.parent.mkdir(parents=True, exist_ok=True)
+        atomic.remove(partial)
         try:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(run.seed)
                 with _told(to):
                     write(deployable, partial, notes)
                     answer = open_file(partial, deployable)
-                difference = _compare(deployable, answer, to)
+                own = _own_inputs(deployable)
+                difference = _compare(deployable, answer, to, own)
+            atomic.sync_file(partial)
             partial.replace(place)
         finally:
             partial.unlink(missing_ok=True)
     atomic.sync_folder(place.parent)
-    return {"file": str(place), "largest_difference": difference, "batches": list(BATCHES), "tolerance": TOLERANCE}
+    return {
+        "file": str(place),
+        "largest_difference": difference,
+        "batches": list(BATCHES),
+        "own_samples": len(own[0]) if own else 0,
+        "tolerance": TOLERANCE,
+    }
 
 
 def _batch_is_free(inputs: tuple[Tensor, ...]) -> tuple[dict[int, Any], ...]:
@@ -101,7 +114,7 @@ def _write_onnx(deployable: Deployable, file: Path, notes: dict[str, Any]) -> No
     )
     if program is None:
         raise RunFailed("the exporter gave no program")
-    program.model.metadata_props["chainrule"] = json.dumps(notes, ensure_ascii=False)
+    program.model.metadata_props["chainrule"] = to_json(notes)
     program.save(str(file), external_data=False)
 
 
@@ -123,7 +136,7 @@ def _open_onnx(file: Path, deployable: Deployable) -> Answer:
 def _write_torch(deployable: Deployable, file: Path, notes: dict[str, Any]) -> None:
     inputs = deployable.inputs(3)
     program = torch.export.export(deployable.module, inputs, dynamic_shapes=_batch_is_free(inputs))
-    torch.export.save(program, file, extra_files={"chainrule.json": json.dumps(notes, ensure_ascii=False)})
+    torch.export.save(program, file, extra_files={"chainrule.json": to_json(notes)})
 
 
 def _open_torch(file: Path, deployable: Deployable) -> Answer:
@@ -131,12 +144,23 @@ def _open_torch(file: Path, deployable: Deployable) -> Answer:
     return lambda inputs: _flat(module(*inputs))
 
 
-def _compare(deployable: Deployable, answer: Answer, to: str) -> float:
-    """The largest difference at all batches, relative to the largest absolute value of the output."""
+def _own_inputs(deployable: Deployable) -> tuple[Tensor, ...] | None:
+    """The data's own inputs, where the data are at hand, on the CPU."""
+    if deployable.own is None:
+        return None
+    try:
+        own = deployable.own()
+    except UserError:  # the data are not here any more, or are others
+        return None
+    return tuple(x.cpu() for x in own) if all(len(x) for x in own) else None
+
+
+def _compare(deployable: Deployable, answer: Answer, to: str, own: tuple[Tensor, ...] | None) -> float:
+    """The largest difference at all batches and on the data's own samples, relative to the output's largest absolute value."""
     worst = 0.0
     module = deployable.module.eval()
-    for batch in BATCHES:
-        inputs = deployable.inputs(batch)
+    for inputs in [*map(deployable.inputs, BATCHES), *([own] if own else [])]:
+        batch = len(inputs[0])
         with torch.no_grad():
             expected = _flat(module(*inputs))
         try:

@@ -11,7 +11,19 @@ from chainrule.run.run import Run
 Series = dict[str, tuple[list[float], list[float]]]  # of each metric: steps, values
 
 # Metrics that are fractions share a plot; so do losses; any other has its own.
-FRACTIONS = {"accuracy", "error", "f1", "precision", "recall", "miou", "map50", "map", "top5_error", "top5_accuracy"}
+FRACTIONS = {
+    "accuracy",
+    "balanced_accuracy",
+    "error",
+    "f1",
+    "precision",
+    "recall",
+    "miou",
+    "map50",
+    "map",
+    "top5_error",
+    "top5_accuracy",
+}
 
 
 PLACES = ("stage", "step", "epoch", "seconds", "candidate")  # where a line of metrics.jsonl stands, not what it says
@@ -46,7 +58,9 @@ def stages_of(run: Run) -> list[str]:
 def series_of(run: Run, stage: str = "") -> Series:
     """Every metric of metrics.jsonl as (steps, values), in a run with stages that of one stage.
 
-    Entries that are not numeric are left out, and lines on a candidate: these do not follow from each other.
+    Entries that are not numeric are left out, and lines on a candidate: these do not follow from each other. A line is a
+    mean over the steps since the last one, `log_every` of them, and at the end of an epoch often a few: their mean lies far
+    from the others by chance. So a line of less than half as many joins the one before it, each weighted by its steps.
     """
     found: Series = {}
     for line in run.log_lines():
@@ -58,7 +72,28 @@ def series_of(run: Run, stage: str = "") -> Series:
             steps, values = found.setdefault(name, ([], []))
             steps.append(line["step"])
             values.append(value)
-    return found
+    every = run.record["common"].get("log_every", 0)
+    return {name: line if name.startswith("val_") else weighted(*line, every) for name, line in found.items()}
+
+
+def weighted(steps: list[float], values: list[float], every: int) -> tuple[list[float], list[float]]:
+    """A curve of means over windows that end at `steps`, whose short windows have joined those before them.
+
+    Where no window has the usual length `every`, the values are no such means, and stay.
+
+    >>> weighted([50, 100, 104], [2.0, 1.0, 9.0], 50)
+    ([50, 104], [2.0, 1.5925925925925926])
+    """
+    lengths = [step - before for step, before in zip(steps, [0, *steps], strict=False)]
+    if max(lengths, default=0) != every:
+        return steps, values
+    joined: list[tuple[float, float, float]] = []
+    for step, value, length in zip(steps, values, lengths, strict=True):
+        if 0 < length < every / 2 and joined:
+            _, mean, count = joined.pop()
+            value, length = (mean * count + value * length) / (count + length), count + length
+        joined.append((step, value, length))
+    return [step for step, _, _ in joined], [value for _, value, _ in joined]
 
 
 def group_of(metric: str) -> str:

@@ -32,6 +32,21 @@ def write_page(template: str, out: Path, **context: Any) -> Path:
     return out
 
 
+def free_page(out: Path | None, default: Path) -> Path:
+    """Where a page is written: the file that was named; else `default`, in the folder that was named if one was.
+
+    Without a name for it no page is written over: behind the name comes the first number that is free, explain-2.html.
+    """
+    if out is not None and not out.is_dir():
+        return out
+    first = default if out is None else out / default.name
+    number, place = 1, first
+    while place.exists() or place.is_symlink():
+        number += 1
+        place = first.with_name(f"{first.stem}-{number}{first.suffix}")
+    return place
+
+
 def number(value: Any) -> str:
     """A value as a person reads it.
 

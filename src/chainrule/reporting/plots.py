@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from chainrule.core.task import Figure
+from chainrule.reporting.figure_text import figure_defaults, make_plain
 
 COLOURS = ("#2563eb", "#ea580c", "#059669", "#9333ea", "#dc2626", "#0891b2", "#ca8a04", "#db2777", "#4b5563", "#65a30d")
 _WIDE_FONTS = (
@@ -47,7 +48,10 @@ def _fonts() -> list[str]:
 
 @contextlib.contextmanager
 def drawing(salt: str = "") -> Iterator[None]:
-    """Text stays text, ids are the same in every process, and a glyph that the font lacks is the browser's affair."""
+    """Text stays text, ids are the same in every process, and a glyph that the font lacks is the browser's affair.
+
+    What the user's matplotlibrc says does not count. It is a decorator too.
+    """
     import matplotlib as mpl
 
     style: dict[Any, Any] = {
@@ -57,7 +61,9 @@ def drawing(salt: str = "") -> Iterator[None]:
         "font.size": 9,
         "axes.unicode_minus": False,
     }
-    with mpl.rc_context(style), warnings.catch_warnings():
+    with mpl.rc_context(), warnings.catch_warnings():
+        dict.update(mpl.rcParams, figure_defaults())  # as rc_context puts them back: they are valid
+        mpl.rcParams.update(style)
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
         yield
 
@@ -81,6 +87,7 @@ def to_svg(canvas: Any, salt: str = "") -> str:
     """A Matplotlib figure as an <svg> element. `salt` keeps its ids apart from those of others on the page."""
     buffer = io.StringIO()
     with drawing(salt):
+        make_plain(canvas)
         canvas.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
@@ -90,6 +97,7 @@ def to_png(canvas: Any) -> bytes:
     """A Matplotlib figure as the bytes of a PNG."""
     buffer = io.BytesIO()
     with drawing():
+        make_plain(canvas)
         canvas.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
 

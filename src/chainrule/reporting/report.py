@@ -16,14 +16,15 @@ from chainrule.core.task import Figure
 from chainrule.core.version import __version__
 from chainrule.reporting.comparison import compare, metrics_of, seconds_of
 from chainrule.reporting.learning_curves import PLACES, curves_by_stage, metric_in_words, stages_of
-from chainrule.reporting.page import duration, number, write_page
+from chainrule.reporting.page import duration, free_page, number, write_page
 from chainrule.run.run import Run
 
 _FRAMES = 40  # figures of one film; more make the file heavy
 
 
 def write_report(runs: Sequence[Run], out: Path | None) -> Path:
-    """Writes the report of one run (into its folder, by default) or of several (`comparison.html` here).
+    """Writes the report of one run (into its folder, by default) or of several (`comparison.html` here,
+    with a number where there is one already).
 
     Curves are there for any run that wrote a line; results once it is done. Where data or weights are gone, the figures
     that need them are left out and the reason stands in their place.
@@ -33,10 +34,11 @@ def write_report(runs: Sequence[Run], out: Path | None) -> Path:
         out: the file to write, or a folder for it.
     """
     names = _names(runs)
-    default = "report.html" if len(runs) == 1 else "comparison.html"
-    place = out or (runs[0].folder / default if len(runs) == 1 else Path(default))
-    if place.is_dir():
-        place = place / default
+    if len(runs) == 1:
+        place = out or runs[0].folder / "report.html"  # a run has one report, of what it is now
+        place = place / "report.html" if place.is_dir() else place
+    else:
+        place = free_page(out, Path("comparison.html"))
     first = runs[0].record
     if len(runs) == 1:
         title = str(first["recipe"])
@@ -85,7 +87,7 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
         "curves": None if study or (tried and not curves) else curves,
         "figures": [*tried, *drawn],
         "figures_absent": absent,
-        "films": films(run.folder / "figures") if alone else [],
+        "films": films(run.figures_folder()) if alone else [],
         "settings": {**record["settings"], "seed": record["seed"], **record["common"]},
         "data": {
             "source": str(DataRequest.from_record(record["data"])),
@@ -104,10 +106,12 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
         },
         "about": {
             "folder": str(run.folder),
+            **_parent(record),
             "created": record["created"],
             "time": duration(seconds_of(run)),
             "steps": result["steps"] if result else _steps(run),
             **_chosen(result),
+            **_ended(result),
             "commit": record["commit"] or "not from a git checkout",
         },
         "command": command_of(record),
@@ -143,7 +147,7 @@ def _steps(run: Run) -> int:
 def films(folder: Path) -> list[dict[str, Any]]:
     """The figures that the run saved, those of one name in the order of their numbers."""
     found: dict[str, list[tuple[int, Path]]] = {}
-    for file in sorted(folder.glob("*.png")):
+    for file in sorted(each for each in folder.glob("*.png") if each.is_file()):
         match = re.fullmatch(r"(.*?)[-_ ]?(?:step|epoch)?[-_ ]?(\d+)", file.stem)
         name, at = (match[1], int(match[2])) if match and match[1] else (file.stem, -1)
         found.setdefault(name, []).append((at, file))
@@ -205,6 +209,14 @@ def _reason(run: Run) -> str | None:
     return None
 
 
+def _parent(record: Mapping[str, Any]) -> dict[str, str]:
+    """The run that this one continues, or whose weights it began with."""
+    parent = record.get("parent")
+    if not parent:
+        return {}
+    return {"continues" if parent.get("longer") else "weights of": f"{parent['folder']}, step {number(parent['step'])}"}
+
+
 def _target(run: Run) -> dict[str, Any] | None:
     try:
         target = run.recipe.target
@@ -228,10 +240,18 @@ def _target(run: Run) -> dict[str, Any] | None:
 
 
 def _summary(run: Run) -> str:
+    """What the recipe is; where that names a size, and this run's is another, its own."""
     try:
-        return run.recipe.summary
+        summary = run.recipe.summary
     except UserError:
         return ""
+    stated, result = re.search(r"([\d,]+) parameters", summary), run.result()
+    if stated is None or (result and f"{result['parameters']:,}" == stated[1]):
+        return summary
+    if result is None and not any(key in run.record["settings"] for key, _ in _changed(run.record)):
+        return summary
+    own = f"; this network has {result['parameters']:,} parameters" if result else ""
+    return f"{summary} Sizes named here are those of its default settings and data{own}."
 
 
 def _bests(result: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
@@ -245,6 +265,13 @@ def _chosen(result: Mapping[str, Any] | None) -> dict[str, str]:
         f"weights chosen{' in ' + stage if stage else ''}": f"epoch {best['epoch'] + 1}, {best['metric']} {number(best['value'])}"
         for stage, best in _bests(result).items()
     }
+
+
+def _ended(result: Mapping[str, Any] | None) -> dict[str, str]:
+    """Whether training stopped early, and which epoch was kept; of runs that say so."""
+    if not result or "kept_epoch" not in result:
+        return {}
+    return {"kept epoch": str(result["kept_epoch"]), "stopped early": "yes" if result["stopped_early"] else "no"}
 
 
 def _short(value: Any) -> Any:

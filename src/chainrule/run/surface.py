@@ -83,6 +83,21 @@ class LoopSurface:
         return self._stages.best_of_each or self.best
 
     @property
+    def ending(self) -> dict[str, Any]:
+        """Which epoch's weights are kept, counted from 1, and whether training stopped before its last epoch.
+
+        `kept_epoch`, `stopped_early`, `epochs` (that were made) and `of_epochs` (that were asked for). Empty for a run with
+        stages, and for one whose recipe does not count epochs.
+        """
+        stage = self._stages.current
+        asked = self.record["settings"].get("epochs")
+        if stage.name or self._stages.best_of_each or not isinstance(asked, int) or not stage.of_epochs:
+            return {}
+        kept = stage.best["epoch"] + 1 if stage.best else stage.epoch
+        early = stage.epoch < stage.of_epochs
+        return {"kept_epoch": kept, "stopped_early": early, "epochs": stage.epoch, "of_epochs": stage.of_epochs}
+
+    @property
     def seed(self) -> int:
         return self.record["seed"]
 
@@ -242,6 +257,7 @@ class LoopSurface:
         """Saves everything, now; only between two steps, and never in the place of a good checkpoint a spoiled one."""
         now = time.monotonic()
         self.seconds, self._clock = self.seconds + now - self._clock, now
+        self.metric_log.sync()
         self._stages.save(self.seconds, self.metric_log.state_dict())
         self._saved_at = time.monotonic()
 
@@ -287,6 +303,11 @@ class LoopSurface:
         stage = self._stages.at_work
         if not stage.finished:
             self.progress.total = steps * (stage.of_epochs or 1)
+            if (
+                not stage.name and "planned_steps" not in self.record
+            ):  # so that one that is stopped can say how far it is
+                self.record["planned_steps"] = self.progress.total
+                self.record.write()
             self.progress.update(self.step, force=True)
 
     def _batch_at(self, epoch: int, position: int) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -24,6 +25,11 @@ def best_classes(values: Tensor, classes: Sequence[str], top: int, word: str) ->
     {'class': 'dog', 'probability': 0.8, 'top': {'dog': 0.8}}
     """
     best = values.topk(min(top, len(classes)), dim=1)
-    for index, value in zip(best.indices.tolist(), best.values.tolist(), strict=True):
+
+    def every(row: int) -> dict[str, float]:
+        return {name: round(v, 6) for name, v in zip(classes, values[row].tolist(), strict=True)}
+
+    for row, (index, value) in enumerate(zip(best.indices.tolist(), best.values.tolist(), strict=True)):
         pairs = [(classes[i], round(v, 6)) for i, v in zip(index, value, strict=True)]
-        yield {"class": pairs[0][0], word: pairs[0][1], "top": Ranking(pairs, of="class", by=word)}
+        top_classes = Ranking(pairs, of="class", by=word, every=partial(every, row))
+        yield {"class": pairs[0][0], word: pairs[0][1], "top": top_classes}

@@ -80,7 +80,7 @@ BROKEN: dict[str, tuple[bytes, str, str]] = {
     "a wrong sum": (WHOLE.replace(b"IDAT", b"IDAT\0", 1), "", "repair or remove this file"),
     "20,000 x 20,000 pixels": (
         png(20_000, 20_000),
-        "too large to be meant: 400,000,000 pixels; at most 178,956,970 are read",
+        "too large to be meant: 400,000,000 pixels; at most 89,478,485 are read",
         "make",
     ),
 }
@@ -123,7 +123,7 @@ def test_a_jpeg_that_lost_its_end(command: Any, tmp_path: Path) -> None:
 
 
 def test_large_and_narrow_images_are_images(command: Any, run_folder: Path, tmp_path: Path) -> None:
-    """Pillow warns of more than 89 million pixels on stderr; they are taken, quietly."""
+    """Up to the number of pixels that Pillow warns of on stderr, quietly."""
     folder = tmp_path / "large"
     folder.mkdir()
     sizes = {
@@ -131,7 +131,7 @@ def test_large_and_narrow_images_are_images(command: Any, run_folder: Path, tmp_
         "high": (100, 20_000),
         "strip": (20_000, 1),
         "one": (1, 1),
-        "warned of": (11_000, 8_200),
+        "nearly warned of": (11_000, 8_100),
     }
     for name, size in sizes.items():
         (folder / f"{name}.png").write_bytes(png(*size))
@@ -381,7 +381,7 @@ def test_other_data_are_brought_to_size_as_in_training(tmp_path: Path) -> None:
 
 def test_large_images_are_checked_without_a_warning(tmp_path: Path) -> None:
     two_classes(tmp_path / "set")
-    (tmp_path / "set" / "a" / "large.png").write_bytes(png(11_000, 8_200, kind=0, bits=1))
-    assert check(str(tmp_path / "set"), None)["sizes"] == "8x8 to 11000x8200, 2 different"
+    (tmp_path / "set" / "a" / "large.png").write_bytes(png(11_000, 8_100, kind=0, bits=1))
+    assert check(str(tmp_path / "set"), None)["sizes"] == "8x8 to 11000x8100, 2 different"
     with ignore_warnings():
         assert not decode(tmp_path / "set" / "a" / "large.png", 1, (4, 4)).any()

@@ -52,7 +52,7 @@ def test_csv_of_pixels(tmp_path: Path) -> None:
         (lambda rows: rows[3].__setitem__(2, "nan"), ("missing or infinite", "line 5, column 'pixel1'")),
         (lambda rows: rows[3].pop(), ("another number of columns", "line 5")),
         (lambda rows: rows[3].append(0), ("another number of columns", "line 5")),
-        (lambda rows: rows[3].__setitem__(0, ""), ("a label is empty", "line 5")),
+        (lambda rows: rows[3].__setitem__(0, ""), ("a label is missing", "line 5")),
         (lambda rows: rows.clear(), ("the table is empty",)),
     ],
 )

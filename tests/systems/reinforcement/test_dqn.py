@@ -320,6 +320,10 @@ def test_the_run_says_what_it_did(trained):
     [
         ({"train_every": 100, "envs": 8}, "train_every=104"),
         ({"memory": 4, "envs": 8, "train_every": 8}, "memory=8 or more"),
+        ({"total_steps": 400}, "total_steps=512 or more"),  # learning_starts=500, train_every=128
+        ({"total_steps": 600, "learning_starts": 10_000}, "learning_starts=10000"),
+        ({"total_steps": 600, "learning_starts": 0, "train_every": 640}, "before the first update"),
+        ({"memory": 64}, "memory=128 or more"),
         ({"doubl": True}, "did you mean 'double'"),
         ({"hidden": "64,0"}, "hidden"),
         ({"gamma": 1.5}, "at most 1"),
@@ -328,6 +332,17 @@ def test_the_run_says_what_it_did(trained):
 def test_settings_that_cannot_be(tmp_path, settings, words):
     with pytest.raises(UserError, match=words):
         api.train("dqn", out=tmp_path / "r", **settings)
+    assert not (tmp_path / "r").exists()
+
+
+def test_what_is_odd_about_a_short_training_is_said():
+    usual = {"total_steps": 600, "learning_starts": 200, "train_every": 128, "gradient_steps": 4, "target_every": 16}
+    config = DQNConfig(**{**NUMBERS, **usual, "epsilon_fraction": 0.05})
+    # Learning phases at 256, 384, 512: twelve updates, none of them the sixteenth; epsilon has fallen at step 30.
+    assert config.updates_before(608) + 4 == 12
+    said = config.remarks(16)
+    assert "12 updates" in said[0] and "target_every=16" in said[0] and "30 steps" in said[1] and len(said) == 2
+    assert not DQNConfig(**{**NUMBERS, **usual, "target_every": 12, "epsilon_fraction": 0.5}).remarks(16)
 
 
 def test_an_environment_that_cannot_be(tmp_path):

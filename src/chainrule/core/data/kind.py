@@ -59,6 +59,8 @@ class Kind:
         example: writes a tiny set of this kind into a folder, and gives the path or name to use for `--data`.
         ask: given a spec, as JSON, and a folder, an input that a run on such data answers.
         describe: a row for each form.
+        given: given a value of Python's that is no text and no path (an array, a frame, an image, a dictionary), a spec,
+            and what to call it, the inputs that `predict` reads; UserError says what to give instead.
         before: the kinds that this one goes before, where a place is of both.
         roles: the parts of such a set that may be given by themselves, as `--data images=DIR --data labels=FILE`.
         single: whether it is one sample, which recipes take that work on one, and no data set.
@@ -74,6 +76,7 @@ class Kind:
     example: Callable[[Path], str]
     ask: Callable[[Mapping[str, Any], Path], str]
     describe: tuple[Row, ...]
+    given: Callable[[Any, Any, str], list[str]] | None = None
     before: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     single: bool = False

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.errors import UserError
+from chainrule.core.own_code.given import OwnCode
 from chainrule.core.settings import as_word
 
 SPLITS = ("train", "val", "test")
@@ -24,8 +25,10 @@ class DataRequest:
         target: the column of labels, for tables.
         val, test: the share to hold out for this split; None: as the recipe has it.
         seed: decides the draw of the splits that are made.
+        places: the absolute paths of those sources that are paths, by role; None where they were not looked for.
         options: settings of the reading that were given (`chainrule.core.data.option`): encoding, kinds of columns.
         record: what run.json says of the data; a loader keeps its spec there.
+        own: what of the user's own code may run, where the data of a run name some; None: the user names it now.
 
     >>> DataRequest({"": "digits"}).source, str(DataRequest({"train": "a.csv", "test": "b.csv"}))
     ('digits', 'train=a.csv test=b.csv')
@@ -37,25 +40,33 @@ class DataRequest:
     test: float | None = None
     seed: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
+    places: Mapping[str, str] | None = field(default=None, compare=False)
     record: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    own: OwnCode | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def from_record(cls, record: dict[str, Any], seed: int = 0, working_folder: str | None = None) -> DataRequest:
         """The request that `to_record` wrote into run.json; one path has the key `source`, several are `sources`.
 
-        Paths are those of `working_folder`, in which they were named, where they are there.
+        Paths are those of `working_folder`, in which they were named, where they are there; else as they were named.
         """
         sources = record["sources"] if "sources" in record else {"": record["source"]}
+        places = record.get("places")
         if working_folder is not None and Path(working_folder) != Path.cwd():
-            sources = {role: _named_in(Path(working_folder), place) for role, place in sources.items()}
+            if places is None:  # an earlier version noted none
+                sources = {role: _named_in(Path(working_folder), place) for role, place in sources.items()}
+            else:
+                sources = {role: _moved(place, places.get(role)) for role, place in sources.items()}
         given = record.get("options", {}).items()
         options = {name: tuple(value) if isinstance(value, list) else value for name, value in given}
-        return cls(sources, record.get("target"), record.get("val"), record.get("test"), seed, options, record)
+        shares = record.get("val"), record.get("test")
+        return cls(sources, record.get("target"), *shares, seed, options, places, record)
 
     def to_record(self) -> dict[str, Any]:
         """What run.json keeps of the request, as plain JSON."""
         places = {"source": self.source} if self.is_one else {"sources": dict(self.sources)}
         given = {"val": self.val, "test": self.test, "options": dict(self.options) or None}
+        places |= {"places": dict(self.places)} if self.places is not None else {}
         return {**places, "target": self.target, **{name: value for name, value in given.items() if value is not None}}
 
     def __str__(self) -> str:
@@ -113,6 +124,11 @@ class DataRequest:
         new = [line for line in dict.fromkeys(lines) if line not in self.notes]
         if new:
             self.record["notes"] = [*self.notes, *new]
+
+
+def _moved(name: str, place: str | None) -> str:
+    """What stands for a source in another working folder: its absolute path, unless that is gone."""
+    return place if place is not None and Path(place.rpartition(".xlsx#")[0] or place).exists() else name
 
 
 def _named_in(folder: Path, place: str) -> str:

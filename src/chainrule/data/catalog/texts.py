@@ -55,7 +55,10 @@ SOURCES = (
         BY_SEED,
         "CC BY 4.0 (as stated by NLTK)",
         "http://www.cs.cornell.edu/people/pabo/movie-review-data/rt-polaritydata.tar.gz",
-        dict.fromkeys(("rt-polarity.pos", "rt-polarity.neg")),
+        {
+            "rt-polarity.pos": "c2dc6b2f55bcf725725372916287cc3f8f9b19402edaa9167de5287cb3ade421",
+            "rt-polarity.neg": "614274f81185a850e5a88d533d4679f916d6f62e9af6f0b4ec71fb94bf466ea5",
+        },  # of NLTK's edition in UTF-8; the archive has them in Latin-1, which `expect_published` knows
     ),
     _treebank(
         "sst2",

@@ -13,7 +13,7 @@ from chainrule.core.errors import UserError
 
 ENCODING = Option(
     "encoding",
-    kinds=("table", "series", "sentences", "images"),
+    kinds=("table", "series", "sentences", "text", "images"),
     type=str | None,
     default=None,
     text="How a file of text says its letters: gb18030, cp1252, big5, utf-16; UTF-8 without it.",
@@ -54,13 +54,14 @@ def expect_encoding(name: str) -> str:
         ) from None
 
 
-def decode(content: bytes, where: object, encoding: str | None = None) -> str:
+def decode(content: bytes, where: object, encoding: str | None = None, *, zeros: float = 0.0) -> str:
     """The text that bytes stand for, without a byte-order mark.
 
     Args:
         content: the whole file.
         where: what it is called in an error.
         encoding: the one that the user names. Without it a byte-order mark is believed, else it is UTF-8.
+        zeros: the share of characters that may be the zero; more are UTF-16 without its mark, or no text.
 
     Raises:
         UserError: the bytes are no such text: line and byte are named, and `encoding=` with what they most likely are.
@@ -73,7 +74,7 @@ def decode(content: bytes, where: object, encoding: str | None = None) -> str:
         text = content.decode(name).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise not_decoded(where, content, error, named=encoding) from None
-    if "\0" in text:
+    if text.count("\0") > zeros * len(text):
         raise _no_text(where, content, 0, encoding)
     return text
 
@@ -111,7 +112,9 @@ def not_decoded(
         where=f"{where}, line {line}, byte {bytes_before + error.start:,}",
         expected="text in UTF-8, or encoding=NAME" if named is None else f"text in {named}",
         found=f"byte 0x{content[error.start]:02x} ({error.reason})" + (f"; it looks like {likely}" if likely else ""),
-        cure=f"encoding={likely}, or save it as UTF-8" if likely else "save it as UTF-8, or name its encoding=",
+        cure=f"encoding={likely}, or: iconv -f {likely.upper()} -t UTF-8 {where} > utf8.txt"
+        if likely
+        else "save it as UTF-8, or name its encoding=",
     )
 
 

@@ -12,6 +12,11 @@ def is_frame(value: Any) -> bool:
     return type(value).__module__.partition(".")[0] in ("pandas", "polars") and type(value).__name__ == "DataFrame"
 
 
+def is_series(value: Any) -> bool:
+    """Whether it is a column of a data frame, a Series of pandas or polars."""
+    return type(value).__module__.partition(".")[0] in ("pandas", "polars") and type(value).__name__ == "Series"
+
+
 def cells_of_frame(frame: Any, origin: str) -> Cells:
     """The columns of a frame as cells; its index is none of them. Rows are counted from 0, as the frame does."""
     names = [str(name) for name in frame.columns]

@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from chainrule.core.data.words import expect_filled
 from chainrule.core.errors import UserError
+from chainrule.data.catalog.sources import SOURCES, expect_one_meaning
 from chainrule.data.formats.npz import split_arrays
 from chainrule.data.given.frames import cells_of_frame, is_frame
 from chainrule.data.given.samples import is_dataset, read_samples
 from chainrule.data.given.source import MARK, Given, GivenSource
 from chainrule.data.images.arrays import as_bytes, pixel_scale
+from chainrule.data.labels import read_labels
 from chainrule.data.layout import SPLITS, sort_labels
 from chainrule.data.tables.cells import Cells, cells_of_columns
 
@@ -81,14 +84,27 @@ def given(data: Any) -> Given:
 
 
 def as_source(data: Any) -> Any:
-    """What `train` and the other verbs take as data: paths and names as they are, objects as `given` has them."""
-    if data is None or isinstance(data, str):
+    """What `train` and the other verbs take as data: paths and names as they are, objects as `given` has them.
+
+    Raises:
+        UserError: it is empty, or a name that is a known data set and a path of the working folder too.
+    """
+    if data is None or isinstance(data, Given):
         return data
-    if isinstance(data, Path):
-        return str(data)
+    if isinstance(data, (str, Path)):
+        return _place(data)
     if isinstance(data, Mapping) and data and all(isinstance(value, (str, Path)) for value in data.values()):
-        return {name: str(value) for name, value in data.items()}
+        return {name: _place(value) for name, value in data.items()}
     return given(data)
+
+
+def _place(named: str | Path) -> str:
+    """A path or a name; a Path is always a path, also where it is called like a known data set."""
+    if isinstance(named, Path):
+        return f"./{named}" if str(named) in SOURCES else str(named)
+    expect_filled(data=named)
+    expect_one_meaning(named)
+    return named
 
 
 def _source(kind: str, text: str, **parts: Any) -> GivenSource:
@@ -149,6 +165,8 @@ def _pair(x: Any, y: Any, where: str) -> Part:
             cure="y.argmax(1), where they are classes one-hot",
         )  # fmt: skip
     _expect_length(len(inputs), len(targets) if targets.ndim else 1, where)
+    if targets.dtype.kind == "U" and targets.ndim == 1:
+        targets = np.array(read_labels(targets.tolist(), lambda number: f"{where}, sample {number}"))
     return inputs, targets
 
 

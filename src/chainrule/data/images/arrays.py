@@ -98,6 +98,14 @@ def pixel_scale(x: np.ndarray, where: str) -> float:
 
 
 def _whole_labels(y: np.ndarray, where: str) -> np.ndarray:
+    if y.dtype.kind == "f" and bool(np.isnan(y).any()):
+        raise UserError(
+            "a label is missing: labels are not integers",
+            where=f"{where}[{int(np.isnan(y).argmax())}]",
+            expected="0, 1, 2, ...",
+            found="NaN",
+            cure="fill it in, or remove the sample",
+        )
     if y.dtype.kind not in "iub" and not (y.dtype.kind == "f" and bool((y == np.floor(y)).all())):
         raise UserError("labels are not integers", where=where, expected="0, 1, 2, ...", found=y.dtype)
     labels = y.astype(np.int64)

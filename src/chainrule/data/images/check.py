@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from PIL import Image
-
 from chainrule.core.errors import UserError
-from chainrule.data.images.decoding import TOO_LARGE, decoding_error, ignore_warnings
-from chainrule.data.images.packed import opened
+from chainrule.data.formats.content import NAMED
+from chainrule.data.images.decoding import TOO_LARGE, decoding_error, ignore_warnings, open_image
 from chainrule.data.images.raw import RawImageSet
-
-NAMED = 20  # broken images that one message names
 
 
 def expect_readable(raw: RawImageSet) -> None:
@@ -25,7 +21,8 @@ def expect_readable(raw: RawImageSet) -> None:
             "an image cannot be read" if one else f"{len(broken)} of {len(files)} images cannot be read",
             where=raw.where,
             found="\n            ".join(named),
-            cure=f"repair{', make smaller' if large else ''} or remove {'this file' if one else 'these files'}",
+            cure=f"repair{', make smaller' if large else ''} or remove {'this file' if one else 'these files'}; "
+            "skip_broken=yes leaves them out",
         )
 
 
@@ -37,7 +34,7 @@ def sizes_of(raw: RawImageSet) -> str:
             if part.arrays is not None:
                 sizes.add((part.arrays.shape[2], part.arrays.shape[1]))
             for file in part.files:
-                with Image.open(opened(file)) as image:
+                with open_image(file) as image:
                     sizes.add(image.size)
     if len(sizes) == 1:
         width, height = next(iter(sizes))

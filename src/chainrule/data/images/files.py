@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import Source
 from chainrule.data.given.source import GivenSource
 from chainrule.data.images.arrays import images_of_arrays, read_npz_images
+from chainrule.data.images.broken import without_broken
 from chainrule.data.images.csv_images import read_csv_images
-from chainrule.data.images.decoding import SUFFIXES, image_files
+from chainrule.data.images.folders.class_folders import read_class_folders
 from chainrule.data.images.labelled_files import read_labelled_files
 from chainrule.data.images.published import read_cifar10, read_digits, read_idx_folder
 from chainrule.data.images.raw import RawImages, RawImageSet
-from chainrule.data.layout import Layout, Place, joined, layout_of, subfolders
+from chainrule.data.layout import Layout, Place, joined, layout_of
 from chainrule.data.streams.shards import read_shards
 
 
 def read_images(place: Place, target: str | None) -> RawImageSet:
-    """Reads what is at a place, as the layout there asks for it."""
+    """Reads what is at a place, as the layout there asks for it; with skip_broken=yes without files that cannot be read."""
     layout = layout_of(place)
+    raw = _read(layout, target)
+    return without_broken(raw) if layout.options.get("skip_broken") else raw
+
+
+def _read(layout: Layout, target: str | None) -> RawImageSet:
     source = layout.place
     if layout.form == "splits":
         return _joined_images(layout, target)
@@ -36,7 +40,7 @@ def read_images(place: Place, target: str | None) -> RawImageSet:
     if layout.form == "csv":
         return read_csv_images(layout, target)
     if layout.form == "folder":
-        return _class_folders(layout)
+        return read_class_folders(layout)
     if layout.form == "shards":
         return read_shards(layout.train)
     reader = {"idx": read_idx_folder, "cifar10": read_cifar10, "npz": read_npz_images}.get(layout.form)
@@ -52,9 +56,11 @@ def read_images(place: Place, target: str | None) -> RawImageSet:
 def _joined_images(layout: Layout, target: str | None) -> RawImageSet:
     """Sources of unequal forms as the splits of one set: the classes are those of train, found by their names."""
     names: dict[int, list[str]] = {}
+    notes: list[str] = []
 
     def read(part: Layout) -> dict[str, RawImages]:
-        raw = read_images(part, target)
+        raw = _read(part, target)
+        notes.extend(raw.remarks())
         names.update({id(split): raw.classes for split in raw.splits.values()})
         return raw.splits
 
@@ -74,44 +80,4 @@ def _joined_images(layout: Layout, target: str | None) -> RawImageSet:
             )
         numbers = np.array([classes.index(word) if word in classes else -1 for word in own], dtype=np.int64)
         split.labels = numbers[split.labels]
-    return RawImageSet(splits, classes, str(layout))
-
-
-def _class_folders(layout: Layout) -> RawImageSet:
-    """One subfolder of images a class, in the place itself or in each of train/, val/, test/."""
-    classes = [folder.name for folder in subfolders(layout.train)]
-    if len(classes) < 2:
-        raise UserError(
-            "a classifier needs two classes at least",
-            where=layout.train,
-            expected="one subfolder a class, with images in each",
-            found=f"{len(classes)} subfolder{'' if len(classes) == 1 else 's'}",
-            cure="where a table holds the classes: --data images=DIR --data labels=FILE",
-        )
-    splits = {}
-    for split, place in layout.splits.items():
-        files: list[Path] = []
-        labels: list[int] = []
-        for child in subfolders(place):
-            if child.name not in classes:
-                raise UserError(
-                    f"the class {child.name!r} is in {split} and not in train", where=child, expected=", ".join(classes)
-                )
-            found = image_files(child)
-            if not found and split == "train":
-                raise _no_images(child)
-            files += found
-            labels += [classes.index(child.name)] * len(found)
-        splits[split] = RawImages(np.array(labels, dtype=np.int64), files=files)
-    return RawImageSet(splits, classes, str(layout))
-
-
-def _no_images(folder: Path) -> UserError:
-    others = sorted({f.suffix.lower() or f.name for f in folder.rglob("*") if f.is_file()})
-    return UserError(
-        "a class has no image",
-        where=folder,
-        expected="files ending in " + " ".join(sorted(SUFFIXES)),
-        found="files ending in " + " ".join(others[:10]) if others else "an empty folder",
-        cure="put images into it, or remove the folder",
-    )
+    return RawImageSet(splits, classes, str(layout), notes=notes)

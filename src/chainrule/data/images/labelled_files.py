@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from chainrule.core.errors import UserError
+from chainrule.data.column_names import FILES, LABELS, column_called
 from chainrule.data.images.csv_images import PATH_COLUMN
 from chainrule.data.images.decoding import image_files
 from chainrule.data.images.raw import RawImages, RawImageSet
+from chainrule.data.labels import is_missing, label_text
 from chainrule.data.layout import Layout, sort_labels
 from chainrule.data.tables.csv_files import column_of
 from chainrule.data.text.characters import read_file
@@ -66,7 +68,7 @@ def _listed(layout: Layout, target: str | None) -> dict[str, str]:
     """The label of each name."""
     found: dict[str, str] = {}
     for name, label, where in _table(layout, target) if layout.form == "csv" else _lines(layout):
-        if not name or not label:
+        if not name or is_missing(label):
             raise UserError("a name or its label is missing", where=where, expected="name and label")
         if name in found:
             raise UserError("a name is listed twice", where=where, found=name)
@@ -76,18 +78,19 @@ def _listed(layout: Layout, target: str | None) -> dict[str, str]:
 
 def _table(layout: Layout, target: str | None) -> list[tuple[str, str, str]]:
     cells = layout.tables["train"]
-    name = next((column for column in NAME_COLUMNS if column in cells.header), cells.header[0])
+    usual = column_called(FILES, cells.header) or cells.header[0]
+    name = next((column for column in NAME_COLUMNS if column in cells.header), usual)
     others = [column for column in cells.header if column != name]
     if not others:
         raise UserError("the list has no column of labels beside its names", where=cells.origin, found=name)
-    label = target or ("label" if "label" in others else others[-1])
+    label = target or column_called(LABELS, others) or others[-1]
     at, of = cells.header.index(name), column_of(label, cells.header, cells.origin)
-    return [(row[at].strip(), row[of].strip(), cells.where(index)) for index, row in enumerate(cells.rows)]
+    return [(row[at].strip(), label_text(row[of]), cells.where(index)) for index, row in enumerate(cells.rows)]
 
 
 def _lines(layout: Layout) -> list[tuple[str, str, str]]:
     if layout.form != "file":
         raise UserError("labels= names no list", where=layout, expected="a .csv, or a text of lines: name label")
-    lines = enumerate(read_file(layout.train).splitlines(), 1)
+    lines = enumerate(read_file(layout.train, layout.options.get("encoding")).splitlines(), 1)
     parts = [(line.strip().rpartition(" "), f"{layout}, line {number}") for number, line in lines if line.strip()]
-    return [(name.strip(), label, where) for (name, _, label), where in parts]
+    return [(name.strip(), label_text(label), where) for (name, _, label), where in parts]

@@ -18,6 +18,7 @@ from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.images.cache import decoded
 from chainrule.data.images.decoding import mixed_kinds
 from chainrule.data.images.files import read_images
+from chainrule.data.images.packed import ImageFile, PackedImage
 from chainrule.data.images.raw import RawImages, RawImageSet
 from chainrule.data.images.spec import ImageSpec, PixelForm
 from chainrule.data.layout import SPLITS, Place
@@ -61,13 +62,13 @@ def _hold(part: RawImages, size: int, channels: int, margin: float | None, stay:
 def load_images(
     request: DataRequest,
     *,
-    size: int,
+    size: int | Callable[[RawImageSet], int],
     channels: int = 0,
     val_fraction: float = 1 / 12,
     margin: float | None = None,
     may_stay: bool = False,
 ) -> Dataset[ImageSpec, ImageSplit]:
-    """The run's images, squared to `size`; a validation split is held out of the training part where none is given.
+    """The run's images, squared to `size`, or to what that gives for the images as found; a validation split is held out of the training part where none is given.
 
     `channels` 0 takes what the images have; files are stretched, or with `margin` cut (`decode`). Spec: classes,
     channels, size, mean and std of a pixel in [0, 1] a channel over the training split, counts, how the splits were
@@ -112,7 +113,7 @@ def read_image_splits(
     source: Place,
     *,
     target: str | None,
-    size: int,
+    size: int | Callable[[RawImageSet], int],
     channels: int,
     seed: int,
     val_fraction: float,
@@ -127,7 +128,10 @@ def read_image_splits(
     that is resumed: images that stay on the disk are not counted once more.
     """
     raw = read_images(source, target)
+    if isinstance(source, DataRequest):
+        source.note(*raw.remarks())
     check_labels(raw)
+    size = size if isinstance(size, int) else size(raw)
     channels, raw_splits = channels or usual_channels(raw), raw.splits
     wanted = sum(len(part.labels) for part in raw_splits.values()) * channels * size * size
     stay = fits is not None and not fits(wanted)
@@ -317,7 +321,7 @@ def pixel_statistics(x: Tensor) -> tuple[list[float], list[float]]:
     return means, stds
 
 
-def decode_files(paths: Sequence[str | Path], spec: PixelForm) -> Tensor:
+def decode_files(paths: Sequence[str | ImageFile], spec: PixelForm) -> Tensor:
     """Image files as the run's images are: uint8 (N, C, size, size), in their order; threads decode them.
 
     A run that learnt from arrays put a border around those a little too small; so the files get one too.
@@ -325,9 +329,9 @@ def decode_files(paths: Sequence[str | Path], spec: PixelForm) -> Tensor:
     Raises:
         UserError: for the first that is not there, else for the first that is no image.
     """
-    files = [Path(path) for path in paths]
+    files = [path if isinstance(path, PackedImage) else Path(path) for path in paths]
     for file in files:
-        if not file.is_file():
+        if isinstance(file, Path) and not file.is_file():
             raise UserError("there is no such file", where=file, expected="an image")
     border = spec.border if spec.border is not None else BORDER if spec.margin is None else 0
     found = decoded(files, spec.size, spec.channels, spec.margin, border)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,8 +13,10 @@ from chainrule.core.errors import UserError
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.formats.npz import split_arrays
 from chainrule.data.given.source import GivenSource
-from chainrule.data.images.decoding import SUFFIXES, image_files
+from chainrule.data.images.broken import without_broken
+from chainrule.data.images.decoding import SUFFIXES, walked
 from chainrule.data.images.files import read_images
+from chainrule.data.images.folders.annotations import annotations_of
 from chainrule.data.images.loading import ImageSplit, image_spec, read_image_splits, to_tensor, usual_channels
 from chainrule.data.images.raw import RawImages, RawImageSet
 from chainrule.data.images.spec import ImageSpec, PixelForm
@@ -62,6 +66,8 @@ def read_unlabelled_splits(
             test_fraction=test_fraction,
         )
     raw = read_unlabelled(layout, least=2)
+    if isinstance(source, DataRequest):
+        source.note(*raw.remarks())
     channels = channels or usual_channels(raw)
     splits = {name: _unlabelled(to_tensor(part, size, channels)) for name, part in raw.splits.items()}
     whole = splits["train"]
@@ -95,15 +101,21 @@ def is_unlabelled(layout: Layout) -> bool:
 
 def read_unlabelled(layout: Layout, least: int = 0) -> RawImageSet:
     """The image files below each split; UserError where a split has fewer than `least`."""
+    raw = _read(layout, least)
+    return without_broken(raw) if layout.options.get("skip_broken") else raw
+
+
+def _read(layout: Layout, least: int) -> RawImageSet:
     if isinstance(layout.place, GivenSource):
         parts = {n: layout.place.arrays[x] for n, (x, _) in split_arrays(["x"]).items() if x in layout.place.arrays}
         arrays = {n: RawImages(np.zeros(len(x), dtype=np.int64), x, origin=layout.place.name) for n, x in parts.items()}
         return RawImageSet(arrays, [], layout.place.name)
     if layout.form == "splits":
-        return RawImageSet(joined(layout, lambda part: read_unlabelled(part, least).splits), [], str(layout))
-    splits = {}
+        return RawImageSet(joined(layout, lambda part: _read(part, least).splits), [], str(layout))
+    splits, passed_over = {}, Counter[str]()
     for name, place in layout.splits.items():
-        files = image_files(place)
+        files, others = walked(place)
+        passed_over += others
         if len(files) < least:
             raise UserError(
                 "there are too few images",
@@ -112,4 +124,6 @@ def read_unlabelled(layout: Layout, least: int = 0) -> RawImageSet:
                 found=len(files),
             )
         splits[name] = RawImages(np.zeros(len(files), dtype=np.int64), files=files)
-    return RawImageSet(splits, [], str(layout))
+    annotations = annotations_of(layout)
+    notes = [f"{annotations.what} are passed over: {annotations.found}"] if annotations is not None else []
+    return RawImageSet(splits, [], str(layout), dict(passed_over.most_common()), notes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,21 +10,21 @@ import numpy as np
 from PIL import Image
 
 from chainrule.core.data.kind import Kind, Match, Miss, Row
+from chainrule.data.formats.content import images_among, texts_among
 from chainrule.data.formats.npz import rank_of_inputs
-from chainrule.data.images.check import NAMED, expect_readable, sizes_of
-from chainrule.data.images.csv_images import PATH_COLUMN
-from chainrule.data.images.decoding import SUFFIXES, is_hidden
+from chainrule.data.images.check import expect_readable, sizes_of
+from chainrule.data.images.csv_images import PATH_COLUMN, file_column
 from chainrule.data.images.files import read_images
+from chainrule.data.images.folders.annotations import annotations_of
+from chainrule.data.images.given import images_given
 from chainrule.data.images.labelled_files import ROLES
 from chainrule.data.images.loading import check_labels, usual_channels
-from chainrule.data.images.packed import PackedImage
 from chainrule.data.images.raw import RawImageSet
 from chainrule.data.images.spec import ImageSpec
 from chainrule.data.images.unlabelled import is_unlabelled
 from chainrule.data.layout import Layout, subfolders
 from chainrule.data.splits import held_out_counts
 from chainrule.data.tables.cells import Cells
-from chainrule.data.tables.table_files import table_ending
 
 # What training holds out where no split is given; a recipe's val_fraction may say otherwise.
 _HELD_OUT = {"test": 0.2, "val": 1 / 12}
@@ -49,7 +48,10 @@ def recognise(layout: Layout, target: str | None) -> Match | Miss:
 
 
 def _in_folders(layout: Layout) -> Match | Miss:
-    images, texts = count_images(layout), layout.endings[".txt"]
+    annotations = annotations_of(layout)
+    if annotations is not None:
+        return Match(f"images with {annotations.what}")  # the reader says that they are no classes
+    images, texts = count_images(layout), texts_among(layout.endings)
     if not layout.endings and subfolders(layout.train):
         return Match("class folders without a file")  # the reader says so
     if images < texts:
@@ -67,7 +69,7 @@ def _in_table(layout: Layout, target: str | None) -> Match | Miss:
         return Miss()
     if head.images:
         return Match("a table of images")
-    if PATH_COLUMN in head.header:
+    if file_column(head) is not None:
         return Match("a list of image files")
     if _holds_pixels(head, target):
         return Match("a table of pixels")
@@ -80,8 +82,8 @@ def _in_table(layout: Layout, target: str | None) -> Match | Miss:
 
 
 def count_images(layout: Layout) -> int:
-    """How many files of a folder are images, by their endings."""
-    return sum(count for ending, count in layout.endings.items() if ending in SUFFIXES)
+    """How many files of a folder are images, by their endings, and by content where those say nothing."""
+    return images_among(layout.endings.items())
 
 
 def _holds_pixels(head: Cells, target: str | None) -> bool:
@@ -115,7 +117,7 @@ def check(layout: Layout, target: str | None) -> dict[str, Any]:
         "channels": channels,
         "sizes": sizes_of(raw),
         **_too_deep(layout, raw),
-        **_passed_over(layout, raw),
+        **raw.left_aside(),
     }
 
 
@@ -132,26 +134,6 @@ def _too_deep(layout: Layout, raw: RawImageSet) -> dict[str, Any]:
     return {
         "look again": f"all images lie deeper than the class folders, in {', '.join(inside[:4])}{more}; if those are the classes, name the folder that holds them"
     }
-
-
-def _passed_over(layout: Layout, raw: RawImageSet) -> dict[str, Any]:
-    """The files of a folder that training would not look at, counted by ending; nothing where there are none."""
-    taken, place = {file for part in raw.splits.values() for file in part.files}, layout.place
-    if (
-        not taken
-        or not isinstance(place, Path)
-        or not place.is_dir()
-        or any(isinstance(file, PackedImage) for file in taken)
-    ):
-        return {}
-    others = Counter(
-        f"a {f.suffix.lower()} outside the class folders"
-        if f.suffix.lower() in SUFFIXES
-        else f.suffix.lower() or f.name
-        for f in place.rglob("*")
-        if f not in taken and table_ending(f) is None and not is_hidden(f, place) and f.is_file()
-    )
-    return {"passed over": dict(others.most_common(NAMED))} if others else {}
 
 
 def example(folder: Path) -> str:
@@ -185,6 +167,7 @@ IMAGES = Kind(
     check=check,
     example=example,
     ask=ask,
+    given=images_given,
     describe=(
         Row(
             "images with classes",

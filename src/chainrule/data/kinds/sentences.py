@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.data.kind import Kind, Match, Miss, Row
+from chainrule.data.formats.content import texts_among
+from chainrule.data.given.inputs import texts_given
 from chainrule.data.layout import Layout
 from chainrule.data.splits import held_out_counts
-from chainrule.data.text.sentence_files import TEXT_COLUMN, is_movie_reviews, read_sentences, text_folders
+from chainrule.data.tables.names import text_among
+from chainrule.data.text.sentence_files import is_movie_reviews, read_sentences, text_folders
 from chainrule.data.text.sentences import SentenceSpec, class_names, class_numbers
 
 _HELD_OUT = {"test": 0.1, "val": 0.1}  # where no split is given; a recipe may say otherwise
@@ -19,16 +22,15 @@ _HELD_OUT = {"test": 0.1, "val": 0.1}  # where no split is given; a recipe may s
 def recognise(layout: Layout, target: str | None) -> Match | Miss:
     """A table with a column `text`; class folders of texts."""
     if layout.form == "csv":
-        if layout.head is not None and TEXT_COLUMN in layout.head.header:
-            return Match(f"a table with a column `{TEXT_COLUMN}`")
-        return Miss(f"a column named `{TEXT_COLUMN}`", 0.1, readable=True)
+        text = None if layout.head is None else layout.options.get("text") or text_among(layout.head)
+        return Match(f"a table with a column `{text}`") if text else Miss("a column named `text`", 0.1, readable=True)
     if layout.form != "folder":
         return Miss()
     if is_movie_reviews(layout.place):
         return Match("published film reviews")
     if text_folders(layout):
         return Match("class folders of texts")
-    texts = layout.endings[".txt"]
+    texts = texts_among(layout.endings)
     return Miss(f"{texts} texts, but no class folders: one subfolder a class, two at least", 0.5) if texts else Miss()
 
 
@@ -50,6 +52,7 @@ def check(layout: Layout, target: str | None) -> dict[str, Any]:
         "characters a text": f"{lengths[0]} to {lengths[-1]}, half of them up to {lengths[len(lengths) // 2]}",
         "repeated texts": len(every) - len(set(every)),
         "first text": raw.splits["train"].texts[0].strip()[:80],
+        **({"notes": raw.notes} if raw.notes else {}),
     }
 
 
@@ -76,6 +79,7 @@ SENTENCES = Kind(
     check=check,
     example=example,
     ask=ask,
+    given=texts_given,
     describe=(
         Row(
             "texts with classes",

@@ -10,12 +10,15 @@ import numpy as np
 
 from chainrule.core.data.kind import Kind, Match, Miss, Row
 from chainrule.data.formats.npz import rank_of_inputs
+from chainrule.data.given.inputs import cells_given
+from chainrule.data.inputs import InMemory
 from chainrule.data.layout import Layout
 from chainrule.data.splits import held_out_counts
 from chainrule.data.tables.cells import is_number
 from chainrule.data.tables.files import RawTable, read_table
 from chainrule.data.tables.spec import TableSpec, input_columns
 from chainrule.data.tables.table_files import READERS
+from chainrule.data.tables.targets import labels_as_text
 
 _HELD_OUT = {"test": 0.2, "val": 0.1}  # where no split is given; a recipe may say otherwise
 _SHOWN = 8  # columns
@@ -58,8 +61,9 @@ def check(layout: Layout, target: str | None) -> dict[str, Any]:
         "found": {name: len(rows.x) for name, rows in raw.splits.items()},
     }
     labels: dict[str, np.ndarray] = {}
-    if train.labels is not None:
-        names, numbers = np.unique(train.labels.astype(str), return_inverse=True)
+    if raw.target is not None and train.labels is not None:
+        texts = {name: labels_as_text(rows, raw.target) for name, rows in raw.splits.items()}
+        names, numbers = np.unique(texts["train"], return_inverse=True)
         counts = np.bincount(numbers)
         if len(names) <= max(20, len(numbers) // 10):
             answer["classes"] = names.tolist()
@@ -107,6 +111,14 @@ def ask(spec: Mapping[str, Any], folder: Path) -> str:
     return str(folder / "question.csv")
 
 
+def given(value: Any, spec: TableSpec, where: str) -> list[str]:
+    """Rows that Python gives: a frame, a dictionary, an array (N, D) in the order of the run's columns; of images (N, H, W)."""
+    shape = tuple(getattr(value, "shape", ()))
+    if spec.image and len(shape) > 1 and shape[-2:] == tuple(spec.image):
+        value = value.reshape(-1, spec.image[0] * spec.image[1])
+    return [InMemory(where, cells_given(value, spec.columns, where))]
+
+
 TABLE = Kind(
     name="table",
     noun="a table",
@@ -116,6 +128,7 @@ TABLE = Kind(
     check=check,
     example=example,
     ask=ask,
+    given=given,
     describe=(
         Row(
             "a table",

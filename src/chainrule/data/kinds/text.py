@@ -8,8 +8,10 @@ from typing import Any
 
 from chainrule.core.data.kind import Kind, Match, Miss, Row
 from chainrule.core.errors import UserError
+from chainrule.data.formats.content import texts_among
+from chainrule.data.given.inputs import texts_given
 from chainrule.data.layout import Layout
-from chainrule.data.text.characters import TextSpec, read_texts
+from chainrule.data.text.characters import TextSpec, passed_over, read_texts
 
 _ENDINGS = (".txt", ".text", ".md", "")
 
@@ -17,7 +19,7 @@ _ENDINGS = (".txt", ".text", ".md", "")
 def recognise(layout: Layout, target: str | None) -> Match | Miss:
     """A text file by its ending, or a folder with .txt files. Any file is read as text where it is asked for."""
     if layout.form == "folder":
-        texts = layout.endings[".txt"]
+        texts = texts_among(layout.endings)
         return Match(f"{texts} text files") if texts else Miss()
     if layout.form == "file" and layout.train.suffix.lower() in _ENDINGS:
         return Match("a text file")
@@ -44,6 +46,7 @@ def check(layout: Layout, target: str | None) -> dict[str, Any]:
         "characters": len(distinct),
         "lines": sum(text.count("\n") for text in texts.values()),
         "first line": texts["train"].strip().partition("\n")[0][:80],
+        **({"notes": notes} if (notes := passed_over(layout)) else {}),
     }
 
 
@@ -68,6 +71,7 @@ TEXT = Kind(
     check=check,
     example=example,
     ask=ask,
+    given=texts_given,
     describe=(
         Row(
             "text",

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from chainrule.core.data.kind import Kind, Match, Miss, Row
+from chainrule.data.formats.content import texts_among
 from chainrule.data.images.check import expect_readable, sizes_of
+from chainrule.data.images.given import images_given
 from chainrule.data.images.loading import usual_channels
 from chainrule.data.images.raw import RawImageSet
 from chainrule.data.images.spec import ImageSpec
@@ -22,7 +24,7 @@ def recognise(layout: Layout, target: str | None) -> Match | Miss:
     if layout.form != "folder":
         return Miss()
     images = count_images(layout)
-    if not images or images < layout.endings[".txt"]:
+    if not images or images < texts_among(layout.endings):
         return Miss()
     return Match(f"{images} images in no classes") if is_unlabelled(layout) else Miss("a folder without class folders")
 
@@ -42,6 +44,7 @@ def check(layout: Layout, target: str | None) -> dict[str, Any]:
         "found": {name: len(part.files) for name, part in raw.splits.items()},
         "channels": usual_channels(raw),
         "sizes": sizes_of(raw),
+        **raw.left_aside(),
     }
 
 
@@ -63,6 +66,7 @@ UNLABELLED_IMAGES = Kind(
     check=check,
     example=example,
     ask=ask,
+    given=images_given,
     describe=(Row("images without classes", "a flat folder", "没有类别的图像", "一个文件夹，不分子文件夹"),),
     before=("images", "text"),
 )

@@ -19,6 +19,7 @@ from chainrule.core.errors import UserError, missing_extra
 from chainrule.data.images.decoding import SUFFIXES
 from chainrule.data.images.packed import PackedImage
 from chainrule.data.images.raw import RawImages, RawImageSet
+from chainrule.data.labels import is_missing, label_text
 from chainrule.data.layout import SPLITS, sort_labels
 
 LABELS = ("cls", "json", "txt")  # endings of what names the class, the first that is there
@@ -125,9 +126,11 @@ def _label(member: PackedImage, key: str, shard: Path) -> str:
             expected='{"label": ...}' if ending == "json" else "text",
             found=str(error) or "no label",
         ) from None
-    if str(value).strip() == "" or isinstance(value, (dict, list)):
-        raise UserError("a label is empty or no single value", where=where, found=str(value)[:60])
-    return str(value).strip()
+    if is_missing(str(value)) or isinstance(value, (dict, list)):
+        raise UserError(
+            "a label is missing or no single value", where=where, found=str(value).strip()[:60] or "an empty text"
+        )
+    return label_text(str(value))
 
 
 def _members(shard: Path) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import hashlib
 import json
@@ -16,17 +17,18 @@ from torch import Tensor
 
 from chainrule.core import atomic
 from chainrule.data.catalog.sources import cache_folder
-from chainrule.data.formats.utf8 import BYTE_ORDER_MARK, not_utf8
+from chainrule.data.formats.encoding import decode, expect_encoding, marked_encoding, not_decoded
 from chainrule.data.images.cache import make_room
 
 READ_AT_A_TIME = 2**20  # bytes, and what is left of the line
+ZEROS = 0.2  # of the characters of a text may be zeros; in UTF-16 half of the bytes of Western letters are
 FORM = 1  # of what is cached: another number leaves older files unread
 
 Encode = Callable[[str, list[str], object], Tensor]
 
 
 def map_codes(
-    texts: Mapping[str, Sequence[Path]], characters: int, encode: Encode
+    texts: Mapping[str, Sequence[Path]], characters: int, encode: Encode, encoding: str | None = None
 ) -> tuple[list[str], dict[str, Tensor]]:
     """The vocabulary of some texts, and the characters' numbers (N,) of each, mapped from the cache.
 
@@ -34,20 +36,21 @@ def map_codes(
         texts: the files of each; several are one text, with a line end between them where it lacks.
         characters: of each text, only so many from the beginning (0: all).
         encode: gives the numbers of the characters of a part, from the vocabulary.
+        encoding: of the files, as the user names it; without it UTF-8, or what a byte-order mark says.
 
     Raises:
-        UserError: a file is not UTF-8: line and byte are named.
+        UserError: a file is no such text: line and byte are named.
         OSError: the cache cannot be written.
     """
     folder = cache_folder() / "texts"
-    note = folder / f"{_key(texts, characters)}.json"
+    note = folder / f"{_key(texts, characters, encoding)}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not there, or broken: it is made anew
         return _mapped(note, list(texts))
     # 1. The vocabulary, and how many characters each text has.
     found: set[str] = set()
     counts = dict.fromkeys(texts, 0)
     for name, files in texts.items():
-        for part in _parts(files, characters):
+        for part in _parts(files, characters, encoding):
             found.update(part)
             counts[name] += len(part)
     vocabulary = sorted(found)
@@ -60,7 +63,7 @@ def map_codes(
         codes = np.lib.format.open_memmap(growing, "w+", kind, (sum(counts.values()),))
         end = 0
         for files in texts.values():
-            for part in _parts(files, characters):
+            for part in _parts(files, characters, encoding):
                 codes[end : end + len(part)] = encode(part, vocabulary, "").numpy()
                 end += len(part)
         codes.flush()
@@ -85,12 +88,12 @@ def _mapped(note: Path, names: Sequence[str]) -> tuple[list[str], dict[str, Tens
     return known["vocabulary"], {name: whole[a:b] for name, a, b in zip(names, ends, ends[1:], strict=False)}
 
 
-def _parts(files: Sequence[Path], characters: int) -> Iterator[str]:
+def _parts(files: Sequence[Path], characters: int, encoding: str | None) -> Iterator[str]:
     """The text of some files in parts that end with lines."""
     left = characters or None
     for number, file in enumerate(files):
         last = ""
-        for part in _parts_of(file):
+        for part in _parts_of(file, encoding):
             last = part[:left]
             yield last
             if left is not None:
@@ -105,22 +108,29 @@ def _parts(files: Sequence[Path], characters: int) -> Iterator[str]:
                     return
 
 
-def _parts_of(file: Path) -> Iterator[str]:
+def _parts_of(file: Path, encoding: str | None) -> Iterator[str]:
     with file.open("rb") as stream:
-        line, at = 0, 0
+        name = expect_encoding(encoding) if encoding else marked_encoding(stream.read(4)) or "utf-8"
+        stream.seek(0)
+        decoder = codecs.getincrementaldecoder(name)()
+        line, at, first = 0, 0, True
         while content := stream.read(READ_AT_A_TIME) + stream.readline():
-            skipped = len(BYTE_ORDER_MARK) if not at and content.startswith(BYTE_ORDER_MARK) else 0
             try:
-                yield content[skipped:].decode("utf-8")
+                text = decoder.decode(content, final=not stream.peek(1))
             except UnicodeDecodeError as error:
-                raise not_utf8(file, content[skipped:], error, lines=line, bytes_before=at) from None
-            line, at = line + content.count(b"\n"), at + len(content) - skipped
+                whole = bytes(error.object)  # with what was left of the part before
+                before = at + len(content) - len(whole)
+                raise not_decoded(file, whole, error, named=encoding, lines=line, bytes_before=before) from None
+            if text.count("\0") > ZEROS * len(text):
+                decode(content, file, encoding, zeros=ZEROS)  # says that it is no text
+            yield text.removeprefix("\ufeff") if first else text
+            line, at, first = line + content.count(b"\n"), at + len(content), False
 
 
-def _key(texts: Mapping[str, Sequence[Path]], characters: int) -> str:
+def _key(texts: Mapping[str, Sequence[Path]], characters: int, encoding: str | None) -> str:
     known = [
         [name, *((str(f.resolve()), s.st_size, s.st_mtime_ns) for f in files if (s := f.stat()))]
         for name, files in texts.items()
     ]
-    text = json.dumps([FORM, characters, known])
+    text = json.dumps([FORM, characters, known, *([encoding] if encoding else [])])
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -155,6 +155,7 @@ def read_table_splits(
         target_scale={"mean": float(y.mean()), "std": float(column_deviation(y[:, None], len(y)))}
         if regression and y is not None
         else None,
+        commonest=classes[int(y.bincount().argmax())] if classes is not None and y is not None else None,
     )
     spec = _scaled(spec, splits["train"][0], drop_constant)
     encoder = RowEncoder(spec)
@@ -196,7 +197,7 @@ def _scaled(spec: TableSpec, x: Tensor, drop_constant: bool) -> TableSpec:
 
 
 def check_squares(rows: RawRows, columns: Sequence[str], dtype: torch.dtype = torch.float64) -> None:
-    """UserError that names the first cell whose square is no number in `dtype`: deviations and distances would be infinite."""
+    """UserError that names the first cell whose square overflows in `dtype`: deviations and distances would be infinite."""
     most = math.sqrt(torch.finfo(dtype).max)
     beyond = np.abs(rows.x) > most  # nan is not
     if beyond.any():

@@ -12,12 +12,23 @@ import torch
 from torch import Tensor
 
 from chainrule.core.errors import UserError
-from chainrule.data.inputs import MOST_LINES, STDIN, Asked, asked_of, files_below, is_folder, stdin_table, table_parts
+from chainrule.data.inputs import (
+    MOST_LINES,
+    STDIN,
+    Asked,
+    InMemory,
+    asked_of,
+    files_below,
+    is_folder,
+    stdin_table,
+    table_parts,
+)
 from chainrule.data.layout import Place, layout_of
 from chainrule.data.tables.cells import Cells
 from chainrule.data.tables.csv_files import column_of
-from chainrule.data.tables.files import LABEL_NAMES, Gaps, RawRows, RawTable, labels_of, read_table, with_numeric_labels
+from chainrule.data.tables.files import Gaps, RawRows, RawTable, labels_of, read_table, with_numeric_labels
 from chainrule.data.tables.loading import TableSplit
+from chainrule.data.tables.names import label_among
 from chainrule.data.tables.row_encoder import RowEncoder
 from chainrule.data.tables.schema.column import Column, encode_columns
 from chainrule.data.tables.schema.deciding import Wishes
@@ -38,7 +49,7 @@ class RowReader:
     """
 
     def __init__(self, spec: TableSpec, options: Mapping[str, Any] = AS_IN_TRAINING) -> None:
-        wishes = Wishes.of({k: v for k, v in options.items() if k in ("decimal", "thousands")}, [], "")
+        wishes = Wishes.of(options)
         self.spec, self.encoding = spec, options.get("encoding")
         self.columns = [wishes.changed(column) for column in input_columns(spec)]
         kept, outputs = (
@@ -67,13 +78,19 @@ def asked_rows(
     column of a table that the run does not use is the user's own. `options` are settings of the reading.
     """
     encode, names, parts = RowEncoder(spec), list[Asked[None]](), list[np.ndarray]()
-    for some, x in _rows_of(inputs, RowReader(spec, options)):
-        names, parts = [*names, *some], [*parts, x]
-        if len(names) >= MOST_LINES:
-            yield names, encode(torch.from_numpy(np.concatenate(parts)))
-            names, parts = [], []
+    failed: UserError | None = None
+    try:
+        for some, x in _rows_of(inputs, RowReader(spec, options)):
+            names, parts = [*names, *some], [*parts, x]
+            if len(names) >= MOST_LINES:
+                yield names, encode(torch.from_numpy(np.concatenate(parts)))
+                names, parts = [], []
+    except UserError as error:  # the rows before it are answered first
+        failed = error
     if names:
         yield names, encode(torch.from_numpy(np.concatenate(parts)))
+    if failed is not None:
+        raise failed
 
 
 def read_rows(
@@ -88,7 +105,9 @@ def _rows_of(inputs: Iterable[str], reader: RowReader) -> Iterator[tuple[list[As
     names = [column.name for column in reader.columns]
     for text in inputs:
         path = Path(text)
-        if text == STDIN:
+        if isinstance(text, InMemory):
+            yield _in_cells(text.value, reader)
+        elif text == STDIN:
             yield from (_in_cells(cells, reader) for cells in stdin_table(names, reader.used, reader.encoding))
         elif is_folder(text):
             yield from _rows_of(map(str, files_below(path, ROW_FILES, "table")), reader)
@@ -111,12 +130,16 @@ def _in_cells(cells: Cells, reader: RowReader) -> tuple[list[Asked[None]], np.nd
 
 def read_other(source: Place, target: str | None, spec: TableSpec) -> Tensor:
     """Rows of other data with the same columns, on the scale of x: their own test split, else all of them; float64."""
+    return RowEncoder(spec)(torch.from_numpy(_rows_in_units(source, target or spec.target, spec)))
+
+
+def _rows_in_units(source: Place, target: str | None, spec: TableSpec) -> np.ndarray:
     layout = layout_of(source)
     if layout.form == "csv":
-        x = RowReader(spec, layout.options).read(layout.tables.get("test", layout.tables["train"]))
-        return RowEncoder(spec)(torch.from_numpy(x))
-    raw = read_table(layout, target or spec.target if isinstance(layout.place, Path) else None, needs_target=False)
-    return RowEncoder(spec)(torch.from_numpy(_select(raw, raw.splits.get("test", raw.splits["train"]), spec).x))
+        return RowReader(spec, layout.options).read(layout.tables.get("test", layout.tables["train"]))
+    named = target if isinstance(layout.place, Path) else None
+    raw = read_table(layout, named, needs_target=False, missing=_gaps(spec))
+    return _select(raw, raw.splits.get("test", raw.splits["train"]), spec).x
 
 
 def read_labelled(source: Place, target: str | None, spec: TableSpec, dtype: torch.dtype) -> TableSplit:
@@ -133,7 +156,8 @@ def read_labelled(source: Place, target: str | None, spec: TableSpec, dtype: tor
     if spec.classes is None:
         y = target_values(rows, named or "y").to(dtype)
     else:
-        labels, known = labels_as_text(rows.labels).tolist(), {name: i for i, name in enumerate(spec.classes)}
+        labels = labels_as_text(rows, named or spec.target).tolist()
+        known = {name: i for i, name in enumerate(spec.classes)}
         strange = next((i for i, label in enumerate(labels) if label not in known), None)
         if strange is not None:
             raise UserError(
@@ -148,12 +172,24 @@ def read_labelled(source: Place, target: str | None, spec: TableSpec, dtype: tor
 
 def _labelled_rows(cells: Cells, target: str | None, spec: TableSpec, options: Mapping[str, Any]) -> RawRows:
     """The rows of a file with their labels; for a regression these are numbers as the schema has them."""
-    usual = [name for name in (spec.target, *LABEL_NAMES, *cells.header[::-1]) if name and name in cells.header]
-    label = target or usual[0]
+    usual = spec.target if spec.target in cells.header else label_among(cells.header)
+    label = target or usual or cells.header[-1]
     column_of(label, cells.header, cells.origin)
     rows = RawRows(RowReader(spec, options).read(cells), labels_of(cells, label), cells.origin, cells.lines, cells.unit)
     known = next((column for column in columns_of(spec) if column.name == label), None)
     return rows if spec.classes is not None else with_numeric_labels(rows, known)
+
+
+MOST_COMPARED = 1000  # rows
+
+
+def rows_to_compare(source: Place, spec: TableSpec) -> Tensor:
+    """Rows of the run's own test split, else of all its table, in the table's units as `predict` reads them: (N, columns).
+
+    Of more than a thousand so many, evenly spaced. An exported file is compared with the model on them.
+    """
+    x = torch.from_numpy(_rows_in_units(source, spec.target, spec))
+    return x[torch.linspace(0, len(x) - 1, min(len(x), MOST_COMPARED)).round().long()]
 
 
 def _gaps(spec: TableSpec) -> Gaps:

@@ -65,7 +65,11 @@ class RawRowModel(nn.Module):
         return self.model(self.encode(rows).to(self.dtype))
 
     def random_rows(self, count: int) -> tuple[Tensor]:
-        """Rows (count, columns) float32 about where the training rows are, each category equally often."""
+        """Rows (count, columns) float64 about where the training rows are, each category equally often.
+
+        An exported file takes float64 too: times and places on a map are large beside their differences, which float32
+        has no digits for. What follows the encoding is in the model's own precision.
+        """
         rows = torch.zeros(count, len(self.encode.fill), dtype=torch.float64)
         spread = self.encode.mean + self.encode.std * torch.randn(count, len(self.encode.mean), dtype=torch.float64)
         for place, (column, category) in enumerate(
@@ -75,7 +79,7 @@ class RawRowModel(nn.Module):
                 rows[:, column] = spread[:, place]
             else:
                 rows[:, column] = torch.where(torch.rand(count) < 0.5, category, rows[:, column])
-        return (rows.float(),)
+        return (rows,)
 
 
 TOPICS = (Topic("Tables: categories, missing values, regression", code=("RowEncoder",)),)

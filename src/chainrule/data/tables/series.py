@@ -1,47 +1,29 @@
-"""A series of numbers in time as windows: the values before a time, and the value at it. The past never sees the future."""
+"""Series of numbers in time: read, split in time, seen through windows; and those that `predict` is asked about."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from chainrule.core.course import Topic
 from chainrule.core.data.request import DataRequest
 from chainrule.core.errors import UserError
-from chainrule.data.catalog.record import Source
 from chainrule.data.dataset import Dataset, dataset_of
-from chainrule.data.inputs import STDIN, Asked, asked_paths, files_below, is_folder, is_list, stdin_lines
-from chainrule.data.layout import SPLITS, Layout, Place, joined, layout_of
-from chainrule.data.spec import Spec
+from chainrule.data.inputs import STDIN, Asked, InMemory, asked_paths, files_below, is_folder, is_list, stdin_lines
+from chainrule.data.layout import SPLITS, Place
+from chainrule.data.spec import MAY_LACK, Spec
 from chainrule.data.splits import fingerprint
-from chainrule.data.tables.csv_files import column_of, to_numbers
-from chainrule.data.tables.mackey_glass import mackey_glass
+from chainrule.data.tables.schema.deciding import Wishes
 from chainrule.data.tables.table_files import READERS, is_table_file, read_cells, table_ending
-
-
-@dataclass(frozen=True)
-class SeriesSplit:
-    """The windows whose targets lie in one stretch of time.
-
-    Attributes:
-        x: what the model sees (N, lags), differenced and scaled.
-        y: what it answers with (N,), in the same scale.
-        values: the series from its beginning to the end of the stretch (T,), float64, in its own units.
-        origins: which of `values` the targets are (N,).
-    """
-
-    x: Tensor
-    y: Tensor
-    values: Tensor
-    origins: Tensor
-
-    def __len__(self) -> int:
-        return len(self.origins)
+from chainrule.data.tables.time.series_files import NO_OPTIONS, Columns, Found, Series, read_series, series_of_cells
+from chainrule.data.tables.time.windows import SeriesSplit, Window, differenced, joint_windows, windows
+from chainrule.run.display.progress import say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +37,9 @@ class SeriesSpec(Spec):
         dtype: of x and y, as torch names it.
         mean_step: mean of |v_t - v_(t-1)| over the training part, the unit of MASE.
         low, high: of the training part.
+        dates: the column that the rows were sorted by; empty where there is none; None in runs of old, which took rows
+            as they stood.
+        series: the column that names the series; None for one series.
     """
 
     where: str
@@ -68,59 +53,13 @@ class SeriesSpec(Spec):
     mean_step: float
     low: float
     high: float
-
-
-class Window(nn.Module):
-    """Between values in their units and what a model sees; `decode` turns back what `forward` does.
-
-    With u = log v where `log`, else v, and d_t = u_t - u_(t-k) for a difference over k steps (k = 0: d = u), the model
-    sees z = (d - mean) / std of the last `lags` times. Mean and deviation are those of d over the training part.
-
-    >>> window = Window(lags=2, difference=1, log=False, mean=0.0, std=2.0)
-    >>> values = torch.tensor([[1.0, 3.0, 9.0]], dtype=torch.float64)
-    >>> window(values).tolist(), window.decode(torch.tensor([5.0]), values).tolist()
-    ([[1.0, 3.0]], [19.0])
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, lags: int, difference: int, log: bool, mean: float, std: float) -> None:
-        super().__init__()
-        self.lags, self.difference, self.log = lags, difference, log
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float64))
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float64))
-
-    @property
-    def context(self) -> int:
-        """How many values it reads."""
-        return self.lags + self.difference
-
-    def forward(self, values: Tensor) -> Tensor:  # (B, context) -> (B, lags) float64
-        return (differenced(values.double(), self.difference, self.log) - self.mean) / self.std
-
-    def decode(self, z: Tensor, values: Tensor) -> Tensor:  # (B,), (B, context) -> (B,) float64
-        """The value that follows `values`, of which the model has answered z."""
-        u = z.double() * self.std + self.mean
-        if self.difference:
-            before = values[:, -self.difference].double()
-            u = u + (before.log() if self.log else before)
-        return u.exp() if self.log else u
+    dates: str | None = field(default=None, metadata=MAY_LACK)
+    series: str | None = field(default=None, metadata=MAY_LACK)
 
 
 def window_of(spec: SeriesSpec) -> Window:
     """The window that a run with this spec sees through."""
     return Window(spec.lags, spec.difference, spec.log, spec.mean, spec.std)
-
-
-def differenced(values: Tensor, difference: int, log: bool) -> Tensor:
-    """u_t - u_(t-k) along the last axis, u the values or their logarithms; (..., T) to (..., T - k).
-
-    >>> differenced(torch.tensor([1.0, 4.0, 9.0]), 1, log=False).tolist()
-    [3.0, 5.0]
-    """
-    u = values.log() if log else values
-    return u[..., difference:] - u[..., :-difference] if difference else u
 
 
 def load_series(
@@ -135,11 +74,13 @@ def load_series(
 ) -> Dataset[SeriesSpec, SeriesSplit]:
     """The run's series: its last part is the test split, the part before that the validation split.
 
-    Windows reach back over the border: at a time of the test split everything before it is known. What is fitted (mean
-    and std) comes from the training part alone, and no target of the training split lies later.
+    Rows are sorted by their dates where there are any. Windows reach back over the border: at a time of the test split
+    everything before it is known. What is fitted (mean and std) comes from the training part alone, and no target of the
+    training split lies later. Several series, of a table with a column that names them, are each windowed by itself, share
+    one scale, and are split at the same dates; without dates each at the same share of its length.
 
-    Spec: where, target (the column), lags, difference, log, mean and std, `mean_step` (the unit of MASE), low and high
-    of the training part, counts, how the splits were made, fingerprint.
+    Spec: where, target, dates and series (the columns), lags, difference, log, mean and std, `mean_step` (the unit of
+    MASE), low and high of the training part, counts, how the splits were made, fingerprint.
 
     Args:
         request: what is read, and where the spec is kept.
@@ -147,13 +88,16 @@ def load_series(
         difference: over how many steps differences are taken; 1 removes a trend, 12 a year of months; 0 is none.
         log: whether logarithms are taken, for a series above 0 whose swings grow with it.
         dtype: of x and y.
-        val_fraction, test_fraction: the test split's share of the values, and the validation split's of the rest.
+        val_fraction, test_fraction: the test split's share of the times, and the validation split's of the rest.
     """
+    known = None if request.spec is None else SeriesSpec.from_json(request.spec)
 
     def read() -> tuple[SeriesSpec, dict[str, SeriesSplit]]:
-        return read_splits(
-            request,
-            request.target,
+        found = read_series(request, columns_of(known, request.target))
+        if known is None:
+            request.note(*found.notes)
+        return split_series(
+            found,
             lags=lags,
             difference=difference,
             log=log,
@@ -163,6 +107,11 @@ def load_series(
         )
 
     return dataset_of(request, SeriesSpec, read)
+
+
+def columns_of(spec: SeriesSpec | None, target: str | None) -> Columns:
+    """Which columns a run reads: a new one looks for the dates, one of an earlier version has rows as they stand."""
+    return Columns(target) if spec is None else Columns(target, spec.dates or "", spec.series)
 
 
 def read_splits(
@@ -176,142 +125,179 @@ def read_splits(
     val_fraction: float,
     test_fraction: float,
 ) -> tuple[SeriesSpec, dict[str, SeriesSplit]]:
-    """Reads, checks, splits in time and scales; what `load_series` gives a run."""
-    name, given, where = read_parts(source, target)
-    values = torch.cat([given[part] for part in SPLITS if part in given])
-    check_log(values, log, where)
-    count, context = len(values), lags + difference
-    test = count - (len(given["test"]) if "test" in given else round(count * test_fraction))
-    val = test - (len(given["val"]) if "val" in given else round(test * val_fraction))
-    ends = {"train": (context, val), "val": (val, test), "test": (test, count)}
-    short = [part for part in ("train", "test") if ends[part][1] - ends[part][0] < 2]
-    if short or val < context:
-        raise UserError(
-            f"the series is too short for a {(short or ['train'])[0]} split",
-            where=where,
-            found=f"{count} values",
-            expected=f"2 or more values a split to predict, after the {context} that a window reads",
-            cure="fewer lags, a smaller difference, or a longer series",
-        )
-    known = differenced(values[:val], difference, log)
-    std = float(known.std(correction=0))
+    """Reads, checks, splits in time and scales; what `load_series` gives a new run."""
+    return split_series(
+        read_series(source, Columns(target)),
+        lags=lags,
+        difference=difference,
+        log=log,
+        dtype=dtype,
+        val_fraction=val_fraction,
+        test_fraction=test_fraction,
+    )
+
+
+def split_series(
+    found: Found,
+    *,
+    lags: int,
+    difference: int,
+    log: bool,
+    dtype: torch.dtype,
+    val_fraction: float,
+    test_fraction: float,
+) -> tuple[SeriesSpec, dict[str, SeriesSplit]]:
+    """Series as windows, split in time, on the scale of the training part."""
+    context = lags + difference
+    for one in found.series:
+        check_log(one.values, log, f"{found.where}, series {one.name!r}" if one.name else found.where)
+    borders = [borders_in_time(one, found.series, val_fraction, test_fraction) for one in found.series]
+    stretches = [
+        {"train": (context, val), "val": (max(val, context), test), "test": (max(test, context), len(one.values))}
+        for one, (val, test) in zip(found.series, borders, strict=True)
+    ]
+    counts = {part: sum(max(0, s[part][1] - s[part][0]) for s in stretches) for part in SPLITS}
+    _expect_windows(found, counts, context)
+    training = [one.values[:val] for one, (val, _) in zip(found.series, borders, strict=True)]
+    known = torch.cat([differenced(values, difference, log) for values in training if len(values) > difference])
+    steps = torch.cat([(values[1:] - values[:-1]).abs() for values in training])
+    seen, std = torch.cat(training), float(known.std(correction=0))
     if not std > 1e-12 * float(known.abs().max()):
         raise UserError(
             "the series is constant on the training part",
-            where=where,
-            found=f"{float(values[0]):g} throughout" if not difference else f"differences of {float(known[0]):g}",
+            where=found.where,
+            found=f"{float(seen[0]):g} throughout" if not difference else f"differences of {float(known[0]):g}",
         )
     spec = SeriesSpec(
-        where=where,
-        target=name,
+        where=found.where,
+        target=found.target,
+        dates=found.columns.dates or "",
+        series=found.columns.series,
         lags=lags,
         difference=difference,
         log=log,
         mean=float(known.mean()),
         std=std,
         dtype=str(dtype).removeprefix("torch."),
-        mean_step=float((values[1:val] - values[: val - 1]).abs().mean()),
-        low=float(values[:val].min()),
-        high=float(values[:val].max()),
-        counts={part: end - start for part, (start, end) in ends.items()},
-        splits={
+        mean_step=float(steps.mean()),
+        low=float(seen.min()),
+        high=float(seen.max()),
+        counts=counts,
+        splits=_splits_in_words(found, borders),
+        fingerprint=fingerprint(*(one.values for one in found.series)),
+    )
+    window = window_of(spec)
+    return spec, {
+        part: joint_windows(
+            [
+                windows(one.values[: s[part][1]], s[part][0], window, dtype)
+                for one, s in zip(found.series, stretches, strict=True)
+            ]
+        )
+        for part in SPLITS
+    }
+
+
+def borders_in_time(one: Series, every: Sequence[Series], val_fraction: float, test_fraction: float) -> tuple[int, int]:
+    """Where the validation and the test part of a series begin: as given, else the last share of the dates of all series."""
+
+    def last_share(count: int, fraction: float) -> int:
+        return count - round(count * fraction)
+
+    count = len(one.values)
+    times = [other.times for other in every if other.times is not None]
+    if one.begins or one.times is None or len(times) < len(every):
+        test = one.begins["test"] if "test" in one.begins else last_share(count, test_fraction)
+        return (one.begins["val"] if "val" in one.begins else last_share(test, val_fraction)), test
+    dates = np.unique(np.concatenate(times))  # those of one series are its own
+    test = last_share(len(dates), test_fraction)
+    val = last_share(test, val_fraction)
+    ends = np.append(dates, dates[-1] + 1)
+    return int(np.searchsorted(one.times, ends[val])), int(np.searchsorted(one.times, ends[test]))
+
+
+def _expect_windows(found: Found, counts: Mapping[str, int], context: int) -> None:
+    """UserError where a series has no window, or train or test fewer than two."""
+    shortest = min(found.series, key=lambda one: len(one.values))
+    short = [part for part in ("train", "test") if counts[part] < 2]
+    if short or len(shortest.values) <= context:
+        name = f" {shortest.name!r}" if shortest.name else ""
+        raise UserError(
+            f"the series{name} is too short for a {(short or ['train'])[0]} split",
+            where=found.where,
+            found=f"{len(shortest.values)} values",
+            expected=f"2 or more values a split to predict, after the {context} that a window reads",
+            cure="fewer lags, a smaller difference, or a longer series",
+        )
+
+
+def _splits_in_words(found: Found, borders: Sequence[tuple[int, int]]) -> dict[str, str]:
+    given, (val, test), count = found.series[0].begins, borders[0], len(found.series[0].values)
+    if len(found.series) == 1:
+        return {
             "train": f"the first {val} values",
             "val": "as given" if "val" in given else f"the {test - val} values after them",
             "test": "as given" if "test" in given else f"the last {count - test} of {count} values",
-        },
-        fingerprint=fingerprint(values),
-    )
-    window = window_of(spec)
-    return spec, {part: windows(values[:end], start, window, dtype) for part, (start, end) in ends.items()}
+        }
+    how = "the same dates in each" if found.dates is not None else "the same share of each"
+    return {
+        "train": f"the beginnings of {len(found.series)} series",
+        "val": "as given" if "val" in given else f"what follows them, {how}",
+        "test": "as given" if "test" in given else f"the ends of the {len(found.series)} series, {how}",
+    }
 
 
-def windows(values: Tensor, start: int, window: Window, dtype: torch.dtype) -> SeriesSplit:
-    """The windows of a series (T,) float64 whose targets are the values from number `start` on."""
-    scaled = (differenced(values, window.difference, window.log) - window.mean) / window.std
-    origins = torch.arange(start, len(values))
-    at = origins - window.difference  # where the targets stand among the differences
-    x = scaled.unfold(0, window.lags, 1)[at - window.lags] if len(origins) else scaled.new_zeros(0, window.lags)
-    return SeriesSplit(x.to(dtype), scaled[at].to(dtype), values, origins)
+def asked_series(
+    inputs: Iterable[str], spec: SeriesSpec, options: Mapping[str, Any] = NO_OPTIONS
+) -> Iterator[Asked[Tensor]]:
+    """The user's own series, each (T,) float64, the newest value last, one after the other.
 
-
-def read_parts(source: Place, target: str | None) -> tuple[str, dict[str, Tensor], str]:
-    """Name, values of each given split and place of a series: those of val and test follow those of train in time."""
-    layout = layout_of(source)
-    if not layout.sources:
-        name, values, where = read_values(layout, target)
-        return name, {"train": values}, where
-    if "val" in layout.sources and "test" not in layout.sources:
-        raise UserError("a series with a val source needs a test source too, which follows in time", where=layout)
-    names: dict[str, str] = {}
-
-    def read(part: Layout) -> dict[str, Tensor]:
-        name, values, where = read_values(part, target)
-        names[where] = name
-        return {"train": values}
-
-    parts = joined(layout, read)
-    if len(set(names.values())) > 1:
-        raise UserError(
-            "the sources name their columns differently",
-            where=layout,
-            found=", ".join(f"{name!r} in {where}" for where, name in names.items()),
-            cure="--target COLUMN, one that each has",
-        )
-    return next(iter(names.values())), parts, str(layout)
-
-
-def read_values(source: Place, target: str | None) -> tuple[str, Tensor, str]:
-    """Name, values (T,) float64 and place of a series: a column of a .csv, by default the last; or a known series."""
-    layout = layout_of(source)
-    place = layout.place
-    if isinstance(place, Source):
-        if place.name != "mackey-glass":
-            raise UserError(
-                f"{layout} is a set of {place.kind}, not a series",
-                expected="a .csv with a column of numbers",
-                cure="--data mackey-glass",
-            )
-        return "x", torch.from_numpy(mackey_glass()), str(layout)
-    if not is_table_file(place):
-        raise UserError(
-            "this is no series", where=place, expected="a .csv with a line of column names and a column of numbers"
-        )
-    name, values = read_column(place, target)
-    return name, torch.from_numpy(values), str(place)
-
-
-def read_column(file: Path, target: str | None) -> tuple[str, np.ndarray]:
-    """The column named, else the last one, as float64 (T,), line after line."""
-    cells = read_cells(file)
-    name = cells.header[-1] if target is None else target
-    return name, to_numbers(cells, [column_of(name, cells.header, file)])[:, 0]
-
-
-def asked_series(inputs: Iterable[str], spec: SeriesSpec) -> Iterator[Asked[Tensor]]:
-    """The user's own series, each (T,) float64, one after the other.
-
-    An input is a series as `read_history` has it, a folder of .csv files, a CSV with a column `path` that lists such
-    files, or `-` for series on stdin, numbers such as 112,118,132 on a line each.
+    An input is a table with the run's column, sorted by the run's column of dates where it has that; a folder of such
+    files, a CSV with a column `path` that lists such files, numbers such as 112,118,132 with the newest last, or `-` for
+    series on stdin, numbers on a line each. Of a run of several series, each of a table is one. `options` say how files
+    are read: encoding, decimal, thousands.
     """
     for text in inputs:
         path = Path(text)
         if text == STDIN:
             yield from (Asked(line, read_history(line, spec)) for line in stdin_lines())
         elif is_folder(text):
-            yield from (Asked(str(f), read_history(str(f), spec)) for f in files_below(path, READERS, "series"))
+            yield from (
+                one for file in files_below(path, READERS, "series") for one in _histories(str(file), spec, options)
+            )
         elif is_table_file(path) and is_list(path, [spec.target]):
-            yield from (Asked(a.name, read_history(a.name, spec), a.own) for a in asked_paths([text]))
+            for listed in asked_paths([text]):
+                for one in _histories(listed.name, spec, options):
+                    yield Asked(one.name, one.value, {**listed.own, **one.own})
         else:
-            yield Asked(text, read_history(text, spec))
+            yield from _histories(text, spec, options, tell=True)
 
 
 def read_history(text: str, spec: SeriesSpec) -> Tensor:
     """The user's own series (T,) float64: a .csv with the run's column, or numbers such as 112,118,132."""
+    return _histories(text, spec)[0].value
+
+
+def _histories(
+    text: str, spec: SeriesSpec, options: Mapping[str, Any] = NO_OPTIONS, tell: bool = False
+) -> list[Asked[Tensor]]:
+    """The series that a word names: those of a file, or numbers. `tell` says where rows had to be put in order."""
     path = Path(text)
-    if table_ending(path):
+    if isinstance(text, InMemory):
+        asked = [Asked(str(text), torch.from_numpy(np.array(text.value, dtype=np.float64)))]
+    elif table_ending(path):
         if not is_table_file(path):
             raise UserError("there is no such file", where=path, expected="a .csv, or numbers such as 1,2,3")
-        values = read_column(path, spec.target if len(read_cells(path).header) > 1 else None)[1]
+        cells = read_cells(path, options.get("encoding"))
+        columns = columns_of(spec, spec.target if len(cells.header) > 1 else None)
+        found = series_of_cells(cells, columns, str(path), Wishes.of(options))
+        series = found.columns.series
+        for note in found.order if tell else ():
+            say(f"{text}: {note}")
+        asked = [
+            Asked(f"{text}, {one.name}", one.values, {series: one.name}) if series else Asked(text, one.values)
+            for one in found.series
+        ]
     else:
         try:
             values = np.array([float(cell) for cell in text.split(",")])
@@ -321,17 +307,18 @@ def read_history(text: str, spec: SeriesSpec) -> Tensor:
             ) from None
         if not np.isfinite(values).all():
             raise UserError("a value is missing or infinite", where=text[:60], expected="finite numbers")
+        asked = [Asked(text, torch.from_numpy(values))]
     needed = spec.lags + spec.difference
-    if len(values) < needed:
-        raise UserError(
-            "the series is too short to forecast from",
-            where=text[:60],
-            expected=f"{needed} values or more",
-            found=len(values),
-        )
-    history = torch.from_numpy(values)
-    check_log(history, spec.log, text[:60])
-    return history
+    for one in asked:
+        if len(one.value) < needed:
+            raise UserError(
+                "the series is too short to forecast from",
+                where=one.name[:60],
+                expected=f"{needed} values or more",
+                found=len(one.value),
+            )
+        check_log(one.value, spec.log, one.name[:60])
+    return asked
 
 
 def check_log(values: Tensor, log: bool, where: str) -> None:

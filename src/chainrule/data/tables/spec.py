@@ -33,6 +33,7 @@ class TableSpec(Spec):
         target_scale: mean and std of the target of a regression on the training split.
         schema: what the columns of a file mean (`chainrule.data.tables.schema.column`), the target among them, as JSON;
             empty for arrays, and where an earlier version wrote the spec. `columns` are what those become: of a date several.
+        commonest: the class with most rows of the training split, of equals the first; runs of old have it not.
     """
 
     where: str
@@ -51,6 +52,7 @@ class TableSpec(Spec):
     standardized: bool = True
     target_scale: dict[str, float] | None = field(default=None, metadata=MAY_LACK)
     schema: list[dict[str, Any]] = field(default_factory=list)
+    commonest: str | None = field(default=None, metadata=MAY_LACK)
 
     @property
     def class_names(self) -> list[str]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from chainrule.core.errors import UserError
+from chainrule.data.labels import read_labels
 from chainrule.data.layout import sort_labels
 from chainrule.data.tables.files import RawRows, RawTable
 
@@ -25,7 +26,7 @@ def read_targets(raw: RawTable, task: Task) -> tuple[list[str] | None, dict[str,
         return None, nothing
     if task == "regression":
         return None, {name: target_values(rows, raw.target) for name, rows in raw.splits.items()}
-    labels = {name: labels_as_text(rows.labels) for name, rows in raw.splits.items()}
+    labels = {name: labels_as_text(rows, raw.target) for name, rows in raw.splits.items()}
     found, counts = np.unique(labels["train"], return_counts=True)
     classes = sort_labels(set(found.tolist()))
     strangers = {name: ~np.isin(part, found) for name, part in labels.items()}
@@ -72,16 +73,21 @@ def _check_classes(
             )
 
 
-def labels_as_text(labels: np.ndarray | None) -> np.ndarray:
+def labels_as_text(rows: RawRows, target: str | None) -> np.ndarray:
+    """The labels of a split as texts (N,): whole numbers without a point, no blanks around; UserError names a missing one."""
+    labels = rows.labels
     assert labels is not None
     whole = labels.dtype.kind == "f" and bool((labels == np.floor(labels)).all())
-    return (labels.astype(np.int64) if whole else labels).astype(str)
+    texts = (labels.astype(np.int64) if whole else labels).astype(str).tolist()
+    return np.array(read_labels(texts, rows.where, target))
 
 
 def target_values(rows: RawRows, target: str) -> Tensor:
+    """The target of a regression (N,) float64; UserError names the first that is missing, infinite, or not numeric."""
     assert rows.labels is not None
-    values = np.empty(len(rows.labels))
-    for row, cell in enumerate(rows.labels.tolist()):
+    values, cells = np.empty(len(rows.labels)), rows.labels.tolist()
+    read_labels(map(str, cells), rows.where, target)
+    for row, cell in enumerate(cells):
         try:
             values[row] = float(cell)
         except ValueError:

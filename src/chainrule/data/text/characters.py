@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +19,18 @@ from chainrule.core.errors import UserError
 from chainrule.data.batches import Batch, BatchLoader
 from chainrule.data.catalog.record import Source
 from chainrule.data.dataset import Dataset, dataset_of
-from chainrule.data.formats.utf8 import BYTE_ORDER_MARK, not_utf8
-from chainrule.data.layout import Place, joined, layout_of
+from chainrule.data.formats.content import is_hidden_name, is_text, texts_among, told_as_passed_over
+from chainrule.data.formats.encoding import decode as decode_bytes
+from chainrule.data.layout import SPLITS, Layout, Place, joined, layout_of
 from chainrule.data.samplers import Windows
 from chainrule.data.spec import Spec
+from chainrule.data.split_names import by_split
 from chainrule.data.splits import fingerprint
 from chainrule.data.streams.memory import choose_memory
-from chainrule.data.streams.text import map_codes
+from chainrule.data.streams.text import ZEROS, map_codes
 
 BYTES_EACH = 8  # of memory for a byte of text, while it is encoded: itself, its code points, its codes
-FILES = {"train": ("train.txt",), "val": ("val.txt", "valid.txt"), "test": ("test.txt",)}
+LARGEST_MARK = 4  # bytes of a byte-order mark: a file without more is empty
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ def load_text(
         return choice["chosen"]
 
     def read() -> tuple[TextSpec, dict[str, TextSplit]]:
+        request.note(*passed_over(layout_of(request)))
         shares = request.share("val", val_fraction), request.share("test", test_fraction)
         return read_text_splits(request, *shares, characters, fits)
 
@@ -86,10 +90,11 @@ def read_text_splits(
     """
     layout = layout_of(source)
     files = {} if isinstance(layout.place, Source) or layout.sources else text_files(layout.place)
+    encoding = layout.options.get("encoding")
     stored: list[str] | None = None
     if files and fits is not None and not fits(BYTES_EACH * _size(files)):
         where = str(layout.place)
-        stored, codes = map_codes(files, characters, encode)
+        stored, codes = map_codes(files, characters, encode, encoding)
         texts: dict[str, Any] = {**codes}  # the text itself, or its codes: both have a length and slices
     else:
         where, plain = read_texts(layout)
@@ -119,7 +124,7 @@ def read_text_splits(
     if len(vocabulary) < 2:
         raise UserError("the text has only one distinct character", where=where, found=repr(vocabulary[0]))
     splits = {
-        name: TextSplit(encode(texts[name], vocabulary, where) if stored is None else texts[name]) for name in FILES
+        name: TextSplit(encode(texts[name], vocabulary, where) if stored is None else texts[name]) for name in SPLITS
     }
     spec = TextSpec(
         where=where,
@@ -135,8 +140,8 @@ def read_text_splits(
 def read_texts(source: Place) -> tuple[str, dict[str, str]]:
     """Where the text is, and it: `train` alone, or the published splits.
 
-    A source is a known data set, a text file, a folder with train.txt (and val.txt, test.txt), or a folder whose .txt
-    files, at any depth, are one text in the order of their paths.
+    A source is a known data set, a text file, a folder with train.txt (and val.txt, test.txt), or a folder whose texts,
+    at any depth, are one in the order of their paths: files ending in .txt, or without an ending.
     """
     layout = layout_of(source)
     place = layout.place
@@ -148,7 +153,8 @@ def read_texts(source: Place) -> tuple[str, dict[str, str]]:
         from pydoc_data.topics import topics
 
         return place.name, {"train": "\n".join(topics[name] for name in sorted(topics))}
-    return str(place), {name: _joined_text(files) for name, files in text_files(place).items()}
+    encoding = layout.options.get("encoding")
+    return str(place), {name: _joined_text(files, encoding) for name, files in text_files(place).items()}
 
 
 def text_files(place: Path) -> dict[str, list[Path]]:
@@ -156,39 +162,59 @@ def text_files(place: Path) -> dict[str, list[Path]]:
     if place.is_file():
         found = {"train": [place]}
     else:
-        found = {name: [place / f] for name, files in FILES.items() for f in files if (place / f).is_file()}
+        named = by_split(((file.stem, file) for file in place.glob("*.[tT][xX][tT]")), place)
+        found = {split: [file] for split, file in named.items()}
         if "train" not in found:
-            found = {"train": sorted(file for file in place.rglob("*.txt") if file.is_file())}
+            found = {"train": _texts_below(place)}
     if not found["train"]:
         raise UserError("the folder holds no text", where=place, expected="files ending in .txt")
     for file in (file for files in found.values() for file in files):
-        if file.stat().st_size <= len(BYTE_ORDER_MARK):
+        if file.stat().st_size <= LARGEST_MARK:
             read_file(file)  # says that it is empty, where it is
     return found
+
+
+def _texts_below(folder: Path) -> list[Path]:
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not is_hidden_name(name)]
+        found += [file for name in names if not is_hidden_name(name) and is_text(file := Path(place, name))]
+    return sorted(file for file in found if file.is_file())
+
+
+def passed_over(layout: Layout) -> list[str]:
+    """What training says of the files of a folder that are no text, counted by form."""
+    if layout.form != "folder":
+        return []
+    return told_as_passed_over(
+        {form: count for form, count in layout.endings.items() if not texts_among({form: count})}
+    )
 
 
 def _size(texts: Mapping[str, Sequence[Path]]) -> int:
     return sum(file.stat().st_size for files in texts.values() for file in files)
 
 
-def _joined_text(files: Sequence[Path]) -> str:
+def _joined_text(files: Sequence[Path], encoding: str | None) -> str:
     """The files as one text, with a line end between them where it lacks."""
-    parts = [read_file(file) for file in files]
+    parts = [read_file(file, encoding) for file in files]
     return "".join(part if part.endswith("\n") else part + "\n" for part in parts[:-1]) + parts[-1]
 
 
-def read_file(file: Path) -> str:
-    """The text of a file, its line ends as they are; UserError where it is empty or not UTF-8."""
+def read_file(file: Path, encoding: str | None = None) -> str:
+    """The text of a file, its line ends as they are: in UTF-8, as its byte-order mark says, or in the encoding named.
+
+    Raises:
+        UserError: it cannot be read, is empty, or is no such text; the likely encoding is told.
+    """
     try:
-        content = file.read_bytes().removeprefix(BYTE_ORDER_MARK)  # the byte-order mark is no character of the text
+        content = file.read_bytes()
     except OSError as error:
         raise UserError("a file cannot be read", where=file, found=error.strerror) from None
-    if not content:
+    text = decode_bytes(content, file, encoding, zeros=ZEROS)
+    if not text:
         raise UserError("the file is empty", where=file, expected="a text")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise not_utf8(file, content, error) from None
+    return text
 
 
 def encode(text: str, vocabulary: list[str], where: object) -> Tensor:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import Source
+from chainrule.data.column_names import LABELS, column_called
+from chainrule.data.formats.content import is_hidden_name, is_text, told_as_passed_over
 from chainrule.data.given.source import GivenSource
-from chainrule.data.layout import Layout, Place, joined, layout_of, subfolders
+from chainrule.data.labels import read_labels
+from chainrule.data.layout import Layout, Place, class_folders, folders_left_out, joined, layout_of
+from chainrule.data.tables.cells import Cells
+from chainrule.data.tables.names import TEXT_COLUMN, text_column
 from chainrule.data.text.characters import read_file
 
-TEXT_COLUMN = "text"
 _SST5 = ("very negative", "negative", "neutral", "positive", "very positive")
 # Topics of Python's reference manual with enough paragraphs of their own.
 _TOPICS = (
@@ -29,6 +34,7 @@ _TOPICS = (
     "typesmapping",
     "typesseq",
 )
+MOST_LOOSE = 100  # times as many texts stand in class folders as beside them, where those beside them are none
 _SHORTEST = 60  # characters of a paragraph of the manual; what is shorter is a heading or a line of an example
 
 
@@ -56,6 +62,7 @@ class RawSentences:
     splits: dict[str, RawTexts]
     where: str
     target: str = "class"
+    notes: list[str] = field(default_factory=list)  # what the user is to know of the reading, a line each
 
 
 def read_sentences(source: Place, target: str | None) -> RawSentences:
@@ -71,14 +78,14 @@ def read_sentences(source: Place, target: str | None) -> RawSentences:
     layout = layout_of(source)
     place = layout.place
     if layout.form == "splits":
-        targets: list[str] = []
+        parts: list[RawSentences] = []
 
         def read(part: Layout) -> dict[str, RawTexts]:
-            raw = read_sentences(part, target)
-            targets.append(raw.target)
-            return raw.splits
+            parts.append(read_sentences(part, target))
+            return parts[-1].splits
 
-        return RawSentences(joined(layout, read), str(layout), targets[0])
+        splits = joined(layout, read)
+        return RawSentences(splits, str(layout), parts[0].target, [note for part in parts for note in part.notes])
     if isinstance(place, GivenSource) and place.tables:
         return _csv_sentences(layout, target)
     if isinstance(place, Source):
@@ -98,7 +105,9 @@ def read_sentences(source: Place, target: str | None) -> RawSentences:
         return RawSentences(_movie_reviews(place), str(place))
     parts = text_folders(layout)
     if parts:
-        return RawSentences({name: _class_folders(part) for name, part in parts.items()}, str(layout))
+        encoding, notes = layout.options.get("encoding"), folders_left_out(layout)
+        found = {name: _class_folders(part, encoding, notes) for name, part in parts.items()}
+        return RawSentences(found, str(layout), notes=notes)
     raise UserError(
         "the folder holds no labelled texts",
         where=place,
@@ -110,49 +119,57 @@ def read_sentences(source: Place, target: str | None) -> RawSentences:
 def text_folders(layout: Layout) -> dict[str, Path]:
     """The folders of class folders of texts at a place: those of train, val, test, or itself as train; none where it is not so.
 
-    A folder that has .txt files beside its subfolders is one text in parts, not classes.
+    A folder that has texts beside its subfolders is one text in parts, not classes; a README or a few lists are none.
     """
-    parts = layout.splits
-    return parts if len(_classes(parts["train"])) > 1 and not any(parts["train"].glob("*.txt")) else {}
+    train = layout.splits["train"]
+    classes = _classes(train)
+    loose = [file for file in _texts_in(train) if not file.name.casefold().startswith(("readme", "license", "licence"))]
+    few = len(classes) > 1 and MOST_LOOSE * len(loose) <= sum(len(_texts_in(folder)) for folder in classes)
+    return layout.splits if few else {}
 
 
 def _classes(folder: Path) -> list[Path]:
-    return [child for child in subfolders(folder) if any(child.glob("*.txt"))]
+    return [child for child in class_folders(folder) if any(is_text(file) for file in child.iterdir())]
 
 
-def _class_folders(folder: Path) -> RawTexts:
-    """Each file one text, the name of its folder its label."""
-    found = RawTexts()
+def _texts_in(folder: Path) -> list[Path]:
+    files = (file for file in folder.iterdir() if not is_hidden_name(file.name) and is_text(file))
+    return sorted(file for file in files if file.is_file())
+
+
+def _class_folders(folder: Path, encoding: str | None, notes: list[str]) -> RawTexts:
+    """Each file one text, the name of its folder its label; what is not read is noted."""
+    found, passed_over = RawTexts(), Counter[str]()
     for part in _classes(folder):
-        for file in sorted(part.glob("*.txt")):
-            found.add(read_file(file), part.name, str(file))
+        for file in _texts_in(part):
+            found.add(read_file(file, encoding), part.name, str(file))
+        passed_over += Counter(
+            "folders in the class folders" if child.is_dir() else child.suffix.lower() or child.name
+            for child in part.iterdir()
+            if not is_hidden_name(child.name) and not (is_text(child) and child.is_file())
+        )
+    notes += told_as_passed_over(passed_over, folder)
     return found
 
 
 def _csv_sentences(layout: Layout, target: str | None) -> RawSentences:
-    splits, label = {}, ""
+    splits, label, column = {}, "", ""
     for name, cells in layout.tables.items():
-        label = _label_column(cells.header, target, cells.origin)
-        text, of = cells.header.index(TEXT_COLUMN), cells.header.index(label)
+        column = text_column(cells, layout.options.get("text"))
+        label = _label_column(cells, column, target)
+        text, of = cells.header.index(column), cells.header.index(label)
         splits[name] = RawTexts()
+        labels = read_labels((row[of] for row in cells.rows), cells.where, label)
         for index, row in enumerate(cells.rows):
-            place = cells.where(index)
-            if not row[of].strip():
-                raise UserError("a label is missing", where=f"{place}, column {label!r}", expected="a class")
-            splits[name].add(row[text], row[of].strip(), place)
-    return RawSentences(splits, str(layout), label)
+            splits[name].add(row[text], labels[index], cells.where(index))
+    unusual = [f"{name} as {what}" for what, name in (("text", column), ("label", label)) if name != what]
+    notes = [f"columns of {layout}: {', '.join(unusual)}"] if column != TEXT_COLUMN else []
+    return RawSentences(splits, str(layout), label, notes)
 
 
-def _label_column(header: list[str], target: str | None, origin: str) -> str:
-    if TEXT_COLUMN not in header:
-        raise UserError(
-            "the table has no column of texts",
-            where=origin,
-            expected="a column named text",
-            found=", ".join(header[:10]),
-            cure="rename the column that holds the texts to: text",
-        )
-    others = [name for name in header if name != TEXT_COLUMN]
+def _label_column(cells: Cells, text: str, target: str | None) -> str:
+    header, origin = cells.header, cells.origin
+    others = [name for name in header if name and name != text]
     if target is not None and target not in others:
         raise UserError(
             f"the table has no column {target!r} of labels",
@@ -161,8 +178,8 @@ def _label_column(header: list[str], target: str | None, origin: str) -> str:
             cure="--target COLUMN",
         )
     if not others:
-        raise UserError("the table has no column of labels beside its texts", where=origin, found=TEXT_COLUMN)
-    return target or ("label" if "label" in others else others[-1])
+        raise UserError("the table has no column of labels beside its texts", where=origin, found=text)
+    return target or column_called(LABELS, others) or others[-1]
 
 
 # -- known sets -------------------------------------------------------------------------------------------------
@@ -219,7 +236,6 @@ _PUBLISHED: dict[str, Callable[[Path], dict[str, RawTexts]]] = {
 
 def _manual() -> RawTexts:
     """Paragraphs of Python's reference manual and their topics, those in one topic alone; code examples are among them."""
-    from collections import Counter
     from pydoc_data.topics import topics
 
     paragraphs = {

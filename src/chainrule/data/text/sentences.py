@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +15,9 @@ from chainrule.core.errors import UserError
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.inputs import Asked
 from chainrule.data.layout import SPLITS, Place, sort_labels
-from chainrule.data.spec import Spec
+from chainrule.data.spec import MAY_LACK, Spec
 from chainrule.data.splits import fingerprint, hold_out
-from chainrule.data.text.inputs import asked_texts
+from chainrule.data.text.inputs import AS_IN_TRAINING, asked_texts
 from chainrule.data.text.sentence_files import RawSentences, read_sentences
 
 MIN_A_CLASS = 4  # texts of a class that can be split into train, val and test
@@ -39,12 +40,16 @@ class SentenceSplit:
 
 @dataclass(frozen=True, kw_only=True)
 class SentenceSpec(Spec):
-    """Labelled texts: where they are, what their label is called, the classes, and where a text comes from."""
+    """Labelled texts: where they are, what their label is called, the classes, and where a text comes from.
+
+    `commonest` is the class with most texts of the training split, of equals the first; runs of old have it not.
+    """
 
     where: str
     target: str
     classes: list[str]
     text: str = "labelled texts"
+    commonest: str | None = field(default=None, metadata=MAY_LACK)
 
 
 def load_sentences(
@@ -80,6 +85,8 @@ def read_sentence_splits(
 ) -> tuple[SentenceSpec, dict[str, SentenceSplit]]:
     """Reads, checks and splits; what `load_sentences` gives a run."""
     raw = read_sentences(source, target)
+    if isinstance(source, DataRequest):
+        source.note(*raw.notes)
     classes = class_names(raw)
     splits = {name: SentenceSplit(part.texts, class_numbers(raw, name, classes)) for name, part in raw.splits.items()}
     made = dict.fromkeys(splits, "as published")
@@ -110,6 +117,7 @@ def read_sentence_splits(
         where=raw.where,
         target=raw.target,
         classes=classes,
+        commonest=classes[int(splits["train"].y.bincount().argmax())],
         counts={name: len(splits[name]) for name in SPLITS},
         splits=made,
         fingerprint=fingerprint(*(t for name in SPLITS for t in (splits[name].y, _bytes(splits[name].texts)))),
@@ -196,9 +204,9 @@ def read_labelled_sentences(source: Place, target: str | None, classes: list[str
     return SentenceSplit(raw.splits[name].texts, class_numbers(raw, name, classes))
 
 
-def asked_sentences(inputs: Iterable[str]) -> Iterator[Asked[str]]:
+def asked_sentences(inputs: Iterable[str], options: Mapping[str, Any] = AS_IN_TRAINING) -> Iterator[Asked[str]]:
     """The user's own texts, as `asked_texts` has them; UserError for one without words."""
-    for asked in asked_texts(inputs):
+    for asked in asked_texts(inputs, options):
         if not asked.value.strip():
             raise UserError("a text is empty", where=repr(asked.name), expected="words")
         yield asked

@@ -46,6 +46,10 @@ class Position:
         """Ends the innermost loop after this step."""
         self._stopped.add("steps" if self._in_steps else "epochs")
 
+    def forget_stops(self) -> None:
+        """Loops that were to end may continue: they are to be longer."""
+        self._stopped.clear()
+
     def state_dict(self) -> dict[str, Any]:
         return {"step": self.step, "epoch": self.epoch, "position": self.position, "stopped": sorted(self._stopped)}
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from chainrule.core import atomic
+from chainrule.core.device import World
 from chainrule.core.errors import RunFailed
 from chainrule.run.checkpoint import folder as checkpoint
 from chainrule.run.checkpoint.sharded import drop_old_parts, new_parts, save_shared_tree
@@ -18,6 +19,7 @@ from chainrule.run.distributed import parallel
 from chainrule.run.distributed.processes import Processes
 from chainrule.run.folder.folder import RunFolder
 from chainrule.run.guard import first_bad_parameter
+from chainrule.run.lengthened import rates_from_start
 from chainrule.run.protocols import Stateful
 from chainrule.run.weights.learnt import best_name, last_name
 
@@ -35,6 +37,12 @@ class Saving:
         self._folder, self._processes, self._stage = folder, processes, stage
         self.parts: dict[str, Stateful] = {}
         self.best: dict[str, Any] | None = None
+        self.new_length = False  # whether the parts continue in a run that is longer than theirs was
+
+    @property
+    def world(self) -> World:
+        """The processes that train together."""
+        return self._processes.world
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -42,11 +50,21 @@ class Saving:
         return {name: part for name, part in self.parts.items() if isinstance(part, nn.Module)}
 
     def keep(self, parts: Mapping[str, Stateful], saved: Mapping[str, Any] | None) -> None:
-        """Remembers the parts; each gets its state where there are `saved` ones."""
+        """Remembers the parts; each gets its state where there are `saved` ones.
+
+        A schedule of a run that is longer now is not given the old one's state, but is taken as far as that was.
+        """
         self.parts.update(parts)
-        if saved is not None:
-            for name, part in parts.items():
+        if saved is None:
+            return
+        schedules = {n: p for n, p in parts.items() if self.new_length and isinstance(p, LRScheduler)}
+        rates = [(s.optimizer, rates_from_start(s, saved[name]["last_epoch"])) for name, s in schedules.items()]
+        for name, part in parts.items():
+            if name not in schedules:
                 parallel.load_state(part, saved[name])
+        for optimizer, of_groups in rates:  # the optimiser's state had the old ones
+            for group, rate in zip(optimizer.param_groups, of_groups, strict=True):
+                group["lr"] = rate
 
     def keep_best(
         self, modules: Mapping[str, nn.Module], metric: str, value: float, lower_is_better: bool, place: dict[str, int]
@@ -94,11 +112,6 @@ class Saving:
         self.require_finite(step)
         name = last_name(self._stage)
         self._replace(name, {part_name: part.state_dict() for part_name, part in self.parts.items()}, step)
-        if self._processes.world.is_main_process:  # onto the disk before a checkpoint says that it is there
-            path = self._folder.path / name
-            with self._folder.mention_checkpoint(name, step), path.open("rb+") as file:
-                os.fsync(file.fileno())
-                atomic.sync_folder(path.parent)
 
     def _replace(self, name: str, tree: dict[str, Any], step: int) -> None:
         """Writes a file of states in the place of the last one, in one step.
@@ -115,8 +128,9 @@ class Saving:
         with self._folder.mention_checkpoint(name, step):
             path.parent.mkdir(exist_ok=True, parents=True)
             parts = world.broadcast(new_parts(path, step) if world.is_main_process else "")
-            partial = path.with_name(f".{path.name}.partial")
-            save_shared_tree(tree, partial, world, parts)
-            if world.is_main_process:
-                partial.replace(path)
-                drop_old_parts(path)
+            if not world.is_main_process:
+                save_shared_tree(tree, path, world, parts)
+                return
+            with atomic.replaced(path) as partial:
+                save_shared_tree(tree, partial, world, parts)
+            drop_old_parts(path)

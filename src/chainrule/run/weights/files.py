@@ -26,8 +26,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     What the file is, is told by its beginning, not by its name. From a `.pth` or `.pt` a plain state dict is read, by
     PyTorch's restricted reader. The prefixes that DataParallel and torch.compile leave on every name, `module.` and
-    `_orig_mod.`, are taken off. The folder of a run stands for the weights that its validation chose; of one with stages,
-    each network's of the last that kept it.
+    `_orig_mod.`, are taken off. The folder of a run stands for the weights that its validation chose, the last where it
+    chose none; of one with stages, each network's of the last that kept it.
 
     Raises:
         UserError: where there is no such file; it is empty, cut off or of another kind; it holds anything but tensors
@@ -36,17 +36,16 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if path.is_dir():
         folder, path = path, path / "checkpoint" / "best.safetensors"
         if not path.is_file():
-            if (folder / "checkpoint" / "stages").is_dir():
+            if any(
+                (folder / "checkpoint" / name).exists() for name in ("stages", "latest.json")
+            ):  # it chose none: its last
                 return pack(whole(learnt(folder)))[1], {"tree": ""}
             raise UserError(
-                "the folder holds no weights that a run has chosen",
+                "the folder holds no weights of a run",
                 where=folder,
                 expected="a file of weights, or a run folder with checkpoint/best.safetensors",
             )
-    if not path.is_file():
-        raise UserError(
-            "there is no such file", where=path, expected="a safetensors file, or a state dict of torch.save"
-        )
+    expect_file(path)
     with path.open("rb") as file:
         head = file.read(len(POINTER))
     if not head:
@@ -65,6 +64,17 @@ def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
     while prefix := next((p for p in WRAPPERS if state and all(name.startswith(p) for name in state)), ""):
         state = {name.removeprefix(prefix): value for name, value in state.items()}
     return state
+
+
+def expect_file(path: Path) -> None:
+    """UserError where there is no such file, or it is a pipe or a device, which might never end."""
+    if not path.is_file():
+        raise UserError(
+            "weights are read from a file" if path.exists() else "there is no such file",
+            where=path,
+            expected="a safetensors file, or a state dict of torch.save",
+            found="a pipe, a socket or a device" if path.exists() else None,
+        )
 
 
 def is_caffemodel(path: Path) -> bool:

@@ -9,12 +9,18 @@ from chainrule.core.discovery import all_recipes
 from chainrule.run.folder.record import read_record
 
 
-def record_of(weights: str | Path) -> dict[str, Any] | None:
-    """The record of the run whose folder this is, or whose checkpoint this file is; None where there is no such run."""
+def run_of(weights: str | Path) -> Path | None:
+    """The run whose folder this is, or whose checkpoint this file is; None where there is no such run."""
     path = Path(weights).resolve()
     place = path.parent.parent if path.parent.name == "stages" else path.parent
     folder = place.parent if place.name == "checkpoint" else path
-    return read_record(folder) if (folder / "run.json").is_file() else None
+    return folder if (folder / "run.json").is_file() else None
+
+
+def record_of(weights: str | Path) -> dict[str, Any] | None:
+    """The record of the run that weights are of; None where there is no such run."""
+    folder = run_of(weights)
+    return None if folder is None else read_record(folder)
 
 
 def network_of(weights: str | Path) -> str | None:

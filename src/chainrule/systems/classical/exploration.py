@@ -63,8 +63,10 @@ class TableExplorer:
     def evaluate(self, data: Place | None = None) -> dict[str, float]:
         if data is not None:
             x = read_other(data, self.run.data.target, self.data.spec)
-            return self.measure(TableSplit(x.to(self.dtype), None))
-        return self.measure(self.data.test)
+            self.measured = TableSplit(x.to(self.dtype), None)
+        else:
+            self.measured = self.data.test
+        return self.measure(self.measured)
 
     def protocol(self) -> str:
         scale = "standardised columns" if self.data.spec.standardized else "columns in their own units"
@@ -91,7 +93,7 @@ class TableExplorer:
         return {"model": (read_rows(inputs, self.data.spec, self.run.data.options)[1].to(self.run.device, self.dtype),)}
 
     def deployable(self) -> Deployable:
-        return deployable_row_model(self.model, self.data.spec, self.dtype, self.output, {})
+        return deployable_row_model(self.model, self.run, self.data.spec, self.dtype, self.output, {})
 
     def figures(self) -> list[Figure]:
         found = row_figures.model_figures(self.model, self.data.spec, None)

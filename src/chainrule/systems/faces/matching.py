@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ from torch import Tensor
 
 from chainrule.core.answers import Ranking
 from chainrule.core.errors import UserError
+from chainrule.data.images.packed import ImageFile
 
 
-def verify(files: list[Path], distances: Tensor, threshold: float) -> list[dict[str, Any]]:
+def verify(files: Sequence[ImageFile], distances: Tensor, threshold: float) -> list[dict[str, Any]]:
     """For each image, which of the others show the same person; of two images, simply whether they do.
 
     Args:
@@ -42,8 +44,17 @@ def verify(files: list[Path], distances: Tensor, threshold: float) -> list[dict[
     return answers
 
 
+def _is_same(file: ImageFile, probe: ImageFile) -> bool:
+    return isinstance(file, Path) and isinstance(probe, Path) and file.resolve() == probe.resolve()
+
+
 def identify(
-    probes: list[Path], gallery: list[Path], persons: list[str], distances: Tensor, threshold: float, top: int
+    probes: Sequence[ImageFile],
+    gallery: Sequence[ImageFile],
+    persons: list[str],
+    distances: Tensor,
+    threshold: float,
+    top: int,
 ) -> list[dict[str, Any]]:
     """For each probe its nearest gallery images, and the person of the nearest; nobody where it is beyond the threshold.
 
@@ -59,7 +70,7 @@ def identify(
     """
     answers = []
     for probe, row in zip(probes, distances, strict=True):
-        order = [i for i in row.argsort(stable=True).tolist() if gallery[i].resolve() != probe.resolve()]
+        order = [i for i in row.argsort(stable=True).tolist() if not _is_same(gallery[i], probe)]
         if not order:
             raise UserError("the gallery holds nothing but the image itself", where=gallery[0], found=probe)
         nearest = order[0]

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
 from chainrule.core.settings import Count, NonNegative
-from chainrule.core.task import Deployable, Figure, TrainingBatch
+from chainrule.core.task import COMPARED, Deployable, Figure, TrainingBatch
 from chainrule.data.batches import Batch, BatchLoader, pairs
 from chainrule.data.dataset import Dataset
+from chainrule.data.images.decoding import SUFFIXES
 from chainrule.data.images.loading import decode_files
-from chainrule.data.inputs import answer_to, asked_paths, chunks
+from chainrule.data.inputs import answer_to, asked_files, asked_paths, chunks
 from chainrule.data.layout import Place
 from chainrule.data.samplers import PKSampler
 from chainrule.functional.losses import triplet
@@ -208,7 +209,7 @@ class FaceEmbedding:
         else:
             split = read_other_faces(data, self.run.data.target, self.data.spec)
             distances = self.distances(split)
-        y = split.y.to(self.run.device)
+        self.measured, y = split, split.y.to(self.run.device)
         found = {
             f"{metric}{METHODS[method]}": value
             for method, matrix in distances.items()
@@ -263,8 +264,8 @@ class FaceEmbedding:
         Up to the squared distance `threshold` a pair is one person; none: what the validation split chose.
         """
         named = list(asked_paths(inputs))
-        folders = [asked.value for asked in named if asked.value.is_dir()]
-        probes = [asked for asked in named if not asked.value.is_dir()]
+        folders = [asked.value for asked in named if isinstance(asked.value, Path) and asked.value.is_dir()]
+        probes = [asked for asked in named if asked.value not in folders]
         files = [asked.value for asked in probes]
         if len(folders) > 1:
             raise UserError(
@@ -303,7 +304,7 @@ class FaceEmbedding:
         return {"model": (x,), **fitted, "threshold": (torch.zeros(1, device=self.run.device),)}
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
-        x = decode_files(inputs, self.data.spec)
+        x = decode_files([asked.value for asked in asked_files(inputs, SUFFIXES, "image")], self.data.spec)
         return {"model": (self.normalize(x.to(self.run.device)),), "eigenfaces": (self._rows(x),)}
 
     def test_images(self) -> Tensor:
@@ -326,6 +327,7 @@ class FaceEmbedding:
                 "pixels": f"float32 (B, {', '.join(map(str, shape))}), 0 to 255",
                 "one person": f"where the squared distance of two embeddings is at most {float(self.threshold.value):.6g}",
             },
+            lambda: (self.data.test.x[:COMPARED].float(),),
         )
 
     def figures(self) -> list[Figure]:

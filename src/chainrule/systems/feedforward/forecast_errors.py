@@ -48,20 +48,22 @@ def seasonal_naive(values: Tensor, origins: Tensor, horizon: int, period: int) -
     return values[(origins - period)[:, None] + torch.arange(horizon, device=values.device) % period]
 
 
-def drift(values: Tensor, origins: Tensor, horizon: int = 1) -> Tensor:
+def drift(values: Tensor, origins: Tensor, horizon: int = 1, firsts: Tensor | None = None) -> Tensor:
     """On along the line from the first to the last value known: v_(o-1) + h (v_(o-1) - v_0) / (o - 1), h = 1 .. H.
 
     Args:
         values, origins, horizon: as for `naive`; origins from 2 on.
+        firsts: where the series of each origin begins (N,), if `values` are several series one after the other.
 
     Source: Hyndman and Athanasopoulos 2021, section 5.2.
 
     >>> drift(torch.tensor([1.0, 9.0, 5.0]), torch.tensor([3]), 2).tolist()
     [[7.0, 9.0]]
     """
+    begin = torch.zeros_like(origins) if firsts is None else firsts
     _check(values, origins, horizon, past=2)
     last = values[origins - 1]
-    slope = (last - values[0]) / (origins - 1).to(values.dtype)
+    slope = (last - values[begin]) / (origins - begin - 1).to(values.dtype)
     return last[:, None] + slope[:, None] * torch.arange(1, horizon + 1, device=values.device)
 
 

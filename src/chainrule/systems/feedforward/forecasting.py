@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +14,20 @@ from chainrule.core.settings import Count
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
 from chainrule.data.inputs import answer_to
-from chainrule.data.layout import SPLITS, Place
+from chainrule.data.layout import Place
 from chainrule.data.tables.series import (
     SeriesSpec,
     SeriesSplit,
     Window,
     asked_series,
     check_log,
-    read_history,
-    read_parts,
+    columns_of,
+    joint_windows,
     window_of,
     windows,
 )
+from chainrule.data.tables.time.series_files import read_series
+from chainrule.run.display.progress import say
 from chainrule.run.run import Run
 from chainrule.systems.feedforward import forecast_errors as forecasting
 from chainrule.systems.feedforward import forecast_figures as series_figures
@@ -97,10 +98,18 @@ class Forecaster:
         return {"model": self.model}
 
     def train(self, run: Run) -> None:
+        if not len(known_ahead(self.data.test, self.horizon)[0]):
+            raise UserError(
+                "the horizon is longer than the test split of every series",
+                where=self.data.spec.where,
+                found=f"horizon={self.horizon}",
+                cure="a smaller horizon, or --test 0.4",
+            )
         self.learn(run, self)
 
     def evaluate(self, data: Place | None = None) -> dict[str, float]:
-        return self.scores(self.data.test if data is None else self._other(data))
+        self.measured = self.data.test if data is None else self._other(data)
+        return self.scores(self.measured)
 
     def protocol(self) -> str:
         spec = self.data.spec
@@ -125,17 +134,20 @@ class Forecaster:
                 continue
             origins, truth = known_ahead(split, horizon)
             found |= self._errors(self.forecast(split, horizon, origins), truth, prefix)
-            for name, answers in self.baselines(split.values, origins, horizon).items():
+            for name, answers in self.baselines(split, origins, horizon).items():
                 found |= self._errors(answers, truth, f"{prefix}{name}_")
         return found
 
-    def baselines(self, values: Tensor, origins: Tensor, horizon: int) -> dict[str, Tensor]:
+    def baselines(self, split: SeriesSplit, origins: Tensor, horizon: int) -> dict[str, Tensor]:
         """Forecasts (N, horizon) that need no learning, by name; those that the past is long enough for."""
+        values = split.values
+        firsts = split.firsts[torch.searchsorted(split.origins, origins)]  # where the series of each origin begins
+        past = int((origins - firsts).min())
         found = {"naive": forecasting.naive(values, origins, horizon)}
-        if self.period and int(origins.min()) >= self.period:
+        if self.period and past >= self.period:
             found["seasonal"] = forecasting.seasonal_naive(values, origins, horizon, self.period)
-        if int(origins.min()) >= 2:
-            found["drift"] = forecasting.drift(values, origins, horizon)
+        if past >= 2:
+            found["drift"] = forecasting.drift(values, origins, horizon, firsts)
         return found
 
     def _errors(self, answers: Tensor, truth: Tensor, prefix: str) -> dict[str, float]:
@@ -164,14 +176,16 @@ class Forecaster:
         self, inputs: Iterable[str], out: Path | None, *, horizon: Count | None = None
     ) -> Iterator[dict[str, Any]]:
         """The next `horizon` values of each of the user's series; none: as many as the run was measured on."""
-        for asked in asked_series(inputs, self.data.spec):
+        for asked in asked_series(inputs, self.data.spec, self.run.data.options):
             history = asked.value[-self.next_value.window.context :]
             values = self.resume(history[None], horizon or self.horizon)[0]
             yield answer_to(asked, {"forecast": [float(f"{value:.6g}") for value in values.tolist()]})
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
         window = self.next_value.window
-        rows = torch.stack([read_history(text, self.data.spec)[-window.context :] for text in inputs])
+        rows = torch.stack(
+            [asked.value[-window.context :] for asked in asked_series(inputs, self.data.spec, self.run.data.options)]
+        )
         return {"model": (window(rows.to(self.run.device)).to(self.dtype),)}
 
     def deployable(self) -> Deployable:
@@ -179,50 +193,50 @@ class Forecaster:
         low, high = spec.low, spec.high
         return Deployable(
             self.next_value.cpu().eval(),
-            lambda count: (low + (high - low) * torch.rand(count, context),),
+            lambda count: (low + (high - low) * torch.rand(count, context, dtype=torch.float64),),
             ("values",),
             ("next",),
-            {"values": f"float32 (B, {context}), the last values of the series in its units, the latest last"},
+            {"values": f"float64 (B, {context}), the last values of the series in its units, the latest last"},
+            lambda: (self.data.test.values.unfold(0, context, 1)[self.data.test.origins - context],),
         )
 
     def figures(self) -> list[Figure]:
         test, spec = self.data.test, self.data.spec
-        ahead = self.forecast(test, len(test), test.origins[:1])[0]
+        drawn = test.first_series()
+        ahead = self.forecast(drawn, len(drawn), drawn.origins[:1])[0]
         origins, _ = known_ahead(test, self.horizon)
         found = [
-            series_figures.forecasts(test.values, int(test.origins[0]), self._test_answers, ahead, str(spec.target)),
+            series_figures.forecasts(
+                drawn.values, int(drawn.origins[0]), self.forecast(drawn, 1)[:, 0], ahead, str(spec.target)
+            ),
             series_figures.table_of_errors(self.scores(test), BASELINES, self.horizon),
         ]
         if self.horizon > 1:
             answers = {"forecast": self.forecast(test, self.horizon, origins)}
-            answers |= self.baselines(test.values, origins, self.horizon)
+            answers |= self.baselines(test, origins, self.horizon)
             truth = known_ahead(test, self.horizon)[1]
             found.append(series_figures.error_by_step({k: v - truth for k, v in answers.items()}))
         return found
 
-    @cached_property
-    def _test_answers(self) -> Tensor:
-        return self.forecast(self.data.test, 1)[:, 0]
-
     def _other(self, source: Place) -> SeriesSplit:
         """Another series, seen as this run sees its own; all of it that has a past is measured."""
-        spec = self.data.spec
-        target = self.run.data.target
-        _, parts, where = read_parts(source, target)
-        values = torch.cat([parts[split] for split in SPLITS if split in parts])
-        check_log(values, spec.log, where)
-        window = window_of(spec)
-        if len(values) < window.context + self.horizon:
-            raise UserError(
-                "the series is too short",
-                where=where,
-                expected=f"{window.context + self.horizon} values or more",
-                found=len(values),
-            )
-        return windows(values, window.context, window, self.dtype)
+        spec, window = self.data.spec, window_of(self.data.spec)
+        found = read_series(source, columns_of(spec, self.run.data.target))
+        for note in found.notes:
+            say(note)
+        for one in found.series:
+            check_log(one.values, spec.log, found.where)
+            if len(one.values) < window.context + self.horizon:
+                raise UserError(
+                    "the series is too short" if not one.name else f"the series {one.name!r} is too short",
+                    where=found.where,
+                    expected=f"{window.context + self.horizon} values or more",
+                    found=len(one.values),
+                )
+        return joint_windows([windows(one.values, window.context, window, self.dtype) for one in found.series])
 
 
 def known_ahead(split: SeriesSplit, horizon: int) -> tuple[Tensor, Tensor]:
     """The origins (N,) from which a whole horizon is known, and what came then (N, horizon)."""
-    origins = split.origins[: len(split.origins) - horizon + 1]
-    return origins, split.values.unfold(0, horizon, 1)[origins]
+    origins = split.origins[split.origins + horizon <= split.ends]
+    return origins, split.values.unfold(0, horizon, 1)[origins] if len(origins) else split.values.new_zeros(0, horizon)

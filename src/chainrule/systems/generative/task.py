@@ -182,6 +182,7 @@ class ImageGan:
     def evaluate(self, data: Place | None = None) -> dict[str, float]:
         spec = self.data.spec
         split = self.data.test if data is None else read_other_unlabelled(data, self.run.data.target, spec)
+        self.measured = split
         real = self._images_to_score(split, str(data or spec.where))
         fake = self.draw(self.fixed_noise(len(real), stream=1))
         metrics = self._losses(real, fake)
@@ -276,9 +277,9 @@ class ImageGan:
         try:
             out.mkdir(parents=True, exist_ok=True)
             files = [out / f"sample-{number:04d}.png" for number in range(1, count + 1)]
-            for file, image in zip(files, images, strict=True):
-                to_image(image).save(file)
-            grid(images).save(out / "grid.png")
+            for file, image in zip([*files, out / "grid.png"], [*map(to_image, images), grid(images)], strict=True):
+                file.unlink(missing_ok=True)  # a link there is replaced, and not written through
+                image.save(file)
         except OSError as error:
             raise UserError(
                 "the images cannot be written", where=out, found=error.strerror, cure="another --out"

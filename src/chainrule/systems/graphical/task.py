@@ -20,7 +20,7 @@ from chainrule.data.dataset import Dataset
 from chainrule.data.inputs import answer_to
 from chainrule.data.layout import Place
 from chainrule.data.tables.loading import TableSplit
-from chainrule.data.tables.new_rows import asked_rows, read_other
+from chainrule.data.tables.new_rows import asked_rows, read_other, rows_to_compare
 from chainrule.data.tables.row_encoder import RawRowModel
 from chainrule.data.tables.spec import TableSpec, kept_columns, original_rows
 from chainrule.run.run import Run
@@ -126,7 +126,8 @@ class MixtureDensity:
     def evaluate(self, data: Place | None = None) -> dict[str, float]:
         """Mean negative log-density of a row, of the standardised columns and in the table's units; BIC of the rows."""
         target = self.run.data.target
-        x = self._rows(self.data.test.x if data is None else read_other(data, target, self.data.spec))
+        rows = self.data.test.x if data is None else read_other(data, target, self.data.spec)
+        self.measured, x = TableSplit(rows, None), self._rows(rows)
         nll = -float(self._log_prob(x).mean())
         return {
             "nll_nats": nll,
@@ -191,18 +192,19 @@ class MixtureDensity:
         spec = self.data.spec
         columns = spec.columns
         module = RawRowModel(DensityAndComponents(self.model), spec, torch.float64).cpu().eval()
-        rows = original_rows(self.data_like(64).cpu(), spec).float()
+        rows = original_rows(self.data_like(64).cpu(), spec)
         return Deployable(
             module,
             lambda count: (rows[torch.randint(len(rows), (count,))],),
             ("rows",),
             ("log_density_nats", "responsibilities"),
             {
-                "rows": f"float32 (B, {len(columns)}), in the table's units",
+                "rows": f"float64 (B, {len(columns)}), in the table's units",
                 "columns": columns,
                 "log_density_nats": "of the standardised columns; subtract log_scale_nats for the table's units",
                 "log_scale_nats": self._log_scale(),
             },
+            lambda: (rows_to_compare(self.run.data, spec),),
         )
 
     @torch.inference_mode()

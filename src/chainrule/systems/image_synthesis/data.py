@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from chainrule.core.data.request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.shipped import shipped_folder
 from chainrule.data.dataset import Dataset, dataset_of
-from chainrule.data.images.decoding import UNREADABLE, decode, ignore_warnings
+from chainrule.data.images.decoding import UNREADABLE, decode, ignore_warnings, open_image
+from chainrule.data.images.packed import PackedImage
 from chainrule.data.spec import MAY_LACK, Spec
 from chainrule.data.splits import fingerprint
 
@@ -68,7 +68,7 @@ def load_content_and_reference(
     return dataset_of(request, ContentSpec, read)
 
 
-def read_image(name: str, size: int) -> Tensor:
+def read_image(name: str | PackedImage, size: int) -> Tensor:
     """An image as bytes (3, H, W), its longer side reduced to `size` pixels; a smaller one stays as it is.
 
     Grey becomes colour, transparency white, as every reader of images has it.
@@ -83,9 +83,9 @@ def read_image(name: str, size: int) -> Tensor:
     >>> read_image("china", 64).shape
     torch.Size([3, 43, 64])
     """
-    file = _file(name)
+    file = name if isinstance(name, PackedImage) else _file(name)
     try:
-        with ignore_warnings(), Image.open(file) as image:
+        with ignore_warnings(), open_image(file) as image:
             width, height = image.size
             turned = image.getexif().get(ORIENTATION, 1) >= 5
     except UNREADABLE:

@@ -9,6 +9,7 @@ import numpy as np
 
 from chainrule.core.data.kind import Kind, Match, Miss, Row
 from chainrule.data.images.decoding import SUFFIXES
+from chainrule.data.images.given import images_given
 from chainrule.data.kinds.images import ask, write_image
 from chainrule.data.layout import Layout
 from chainrule.systems.image_synthesis.data import SHIPPED, ContentSpec, read_image
@@ -51,6 +52,7 @@ IMAGE = Kind(
     check=check,
     example=example,
     ask=ask,
+    given=images_given,
     describe=(Row("one image", "a file", "一张图像", "一个文件"),),
     single=True,
     shares=False,

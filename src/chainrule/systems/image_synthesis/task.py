@@ -15,6 +15,7 @@ from chainrule.core.settings import Count
 from chainrule.core.task import Figure
 from chainrule.data.dataset import Dataset
 from chainrule.data.images.decoding import SUFFIXES
+from chainrule.data.images.packed import ImageFile, PackedImage
 from chainrule.data.inputs import answer_to, asked_files
 from chainrule.data.layout import Place
 from chainrule.run.protocols import Stateful
@@ -154,12 +155,14 @@ class ImageSynthesis:
 
         Its longer side has at most `size` pixels; none: as the run's own.
         """
-        folder, made = out or Path(), dict[Path, dict[str, Any]]()
+        folder, made = out or Path(), dict[ImageFile, dict[str, Any]]()
         for asked in asked_files(inputs, SUFFIXES, "image"):
-            content = read_image(str(asked.value), size or self.data.spec.size)
-            source = asked.value.resolve()
+            in_memory = isinstance(asked.value, PackedImage)
+            content = read_image(asked.value if in_memory else str(asked.value), size or self.data.spec.size)
+            source = asked.value if in_memory else asked.value.resolve()
             if source not in made:
-                file = folder / f"{asked.value.stem}-{self.config.name}.png"
+                stem = asked.name.replace(" ", "-").replace(",", "") if in_memory else asked.value.stem
+                file = folder / f"{stem}-{self.config.name}.png"
                 made[source] = self._generate(content, _free(file, {each["file"] for each in made.values()}))
             yield answer_to(asked, made[source])
 
@@ -188,6 +191,7 @@ class ImageSynthesis:
             synthesis.step(number)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
+            file.unlink(missing_ok=True)  # a link there is replaced, and not written through
             to_pil(images.generated).save(file)
         except OSError as error:
             raise UserError(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from chainrule.core.task import Figure
-from chainrule.reporting.plots import to_png
+from chainrule.reporting.plots import drawing, to_png
 
 _FONT = "DejaVu Sans Mono"  # comes with Matplotlib
 
@@ -66,6 +66,7 @@ def characters_figure(targets: Tensor, losses: Tensor, vocabulary: Sequence[str]
     return Figure("Where the loss comes from", caption, table=rows)
 
 
+@drawing()
 def text_page(text: str, rows: int = 18, columns: int = 72) -> Any:
     """The beginning of a text as an image (PIL) of a fixed size, so that several make an animation."""
     from matplotlib.figure import Figure as Canvas

@@ -17,7 +17,7 @@ from chainrule.core import atomic
 from chainrule.core.answers import Ranking
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
-from chainrule.core.settings import Count, NonNegative
+from chainrule.core.settings import Count, Length, NonNegative
 from chainrule.core.task import Deployable, Figure, TrainingBatch
 from chainrule.data.batches import Batch
 from chainrule.data.dataset import Dataset
@@ -109,12 +109,14 @@ class CharLanguageModel:
         if data is None:
             losses, _ = self.read(self.data.test.codes)
             self._test_losses = losses.cpu()  # kept for the figures
+            self.measured = self.data.test
             return _metrics(losses)
         where, texts = read_texts(data)
         text = texts.get("test", texts["train"])
         if len(text) < 2:
             raise UserError("there are too few characters", where=where, expected="2 or more", found=len(text))
-        return self.measure(TextSplit(encode(text, self.vocabulary, where)))
+        self.measured = TextSplit(encode(text, self.vocabulary, where))
+        return self.measure(self.measured)
 
     def protocol(self) -> str:
         made, size = self.data.spec.splits, len(self.vocabulary)
@@ -184,7 +186,7 @@ class CharLanguageModel:
             yield answer_to(asked, self._answer(encode(asked.value, self.vocabulary, _where(asked)), top))
 
     def generate(
-        self, count: int, out: Path, *, prompt: str = "", length: Count = 500, temperature: NonNegative = 1.0
+        self, count: int, out: Path, *, prompt: str = "", length: Length = 500, temperature: NonNegative = 1.0
     ) -> list[dict[str, Any]]:
         """Texts that continue `prompt` by `length` characters, also written into `out`.
 

@@ -72,6 +72,15 @@ class Agent(Protocol):
 
 
 @runtime_checkable
+class Foresees(Protocol):
+    """An agent that knows beforehand what its training would come to."""
+
+    def foresee(self, environments: int) -> list[str]:
+        """UserError where it would end before anything is learnt; else what is odd about its settings, in words."""
+        ...
+
+
+@runtime_checkable
 class HasActionValues(Protocol):
     """Decides by the value of each action: reports, recordings and answers show them."""
 

@@ -62,8 +62,37 @@ class DQNConfig:
 
     def updates_before(self, step: int) -> int:
         """How many updates come before the learning phase at `step`."""
-        first = max(1, -(-self.learning_starts // self.train_every))
-        return (step // self.train_every - first) * self.gradient_steps
+        return (step // self.train_every - self._first_phase) * self.gradient_steps
+
+    @property
+    def _first_phase(self) -> int:
+        """The number of the first learning phase, counted in units of train_every from 1."""
+        return max(1, -(-self.learning_starts // self.train_every))
+
+    def remarks(self, environments: int) -> list[str]:
+        """What is odd about a training of so many environments, in words; UserError where nothing would be learnt."""
+        last = -(-self.total_steps // environments) * environments  # rounds are whole
+        updates = self.updates_before(last) + self.gradient_steps
+        first = self._first_phase * self.train_every
+        if updates <= 0:
+            raise UserError(
+                "the training ends before the first update: nothing would be learnt",
+                expected=f"total_steps={first} or more: the first multiple of train_every from learning_starts on",
+                found=f"total_steps={self.total_steps} learning_starts={self.learning_starts} "
+                f"train_every={self.train_every}",
+                cure="more total_steps, or a smaller learning_starts",
+            )
+        found = []
+        if updates < self.target_every:
+            found.append(
+                f"of its {updates} updates none reaches target_every={self.target_every}: the target network stays as it began"
+            )
+        if self.epsilon[0] != self.epsilon[1] and self.epsilon_fraction * self.total_steps <= self.learning_starts:
+            found.append(
+                f"epsilon falls over the first {self.epsilon_fraction * self.total_steps:g} steps, before learning_starts="
+                f"{self.learning_starts}: from there on it is {self.epsilon[1]:g} at once"
+            )
+        return found
 
 
 class DQNAgent:
@@ -110,6 +139,16 @@ class DQNAgent:
                 expected=f"memory={environments} or more",
                 found=f"memory={self.memory_size}",
             )
+
+    def foresee(self, environments: int) -> list[str]:
+        """UserError where the training would end before the first update; else what is odd about it, in words."""
+        if self.memory_size < self.config.batch_size:
+            raise UserError(
+                "the memory is smaller than a minibatch",
+                expected=f"memory={self.config.batch_size} or more",
+                found=f"memory={self.memory_size} batch_size={self.config.batch_size}",
+            )
+        return self.config.remarks(environments)
 
     def start(self, environments: Environments) -> dict[str, Stateful]:
         """Initialises the replay memory D, empty, and the target network Q-hat with the weights of Q."""

@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.data.kind import Kind, Match, Miss, Row
+from chainrule.core.errors import UserError
+from chainrule.data.given.inputs import numbers_given
+from chainrule.data.inputs import InMemory
 from chainrule.data.layout import Layout
 from chainrule.systems.reinforcement.environments import ANYTHING, EnvironmentSpec, environment_spec
+from chainrule.systems.reinforcement.spaces import DiscreteSpace
 
 _ID = re.compile(r"([\w.]+:)?[\w/.-]+-v\d+$")  # CartPole-v1, ALE/Pong-v5, module:Own-v0
 
@@ -50,6 +54,22 @@ def ask(spec: Mapping[str, Any], folder: Path) -> str:
     return ",".join(["0.01"] * spec["obs_size"])
 
 
+def given(value: Any, spec: EnvironmentSpec, where: str) -> list[str]:
+    """Observations that Python gives: an array as the environment gives them, or a batch of these."""
+    space = spec.observations
+    shape = () if isinstance(space, DiscreteSpace) else tuple(space.shape)
+    values = numbers_given(value, where, f"an observation {shape}, or a batch of them")
+    if values.shape[values.ndim - len(shape) :] != shape or values.ndim > len(shape) + 1:
+        raise UserError(
+            "the observation has another shape", where=where, expected=f"{shape}, or a batch", found=values.shape
+        )
+    batch = values.reshape(-1, max(1, values.size if values.ndim == len(shape) else values[0].size))
+    return [
+        InMemory(where if len(batch) == 1 else f"{where}, {i}", [repr(float(v)) for v in row])
+        for i, row in enumerate(batch)
+    ]
+
+
 ENVIRONMENT = Kind(
     name="environment",
     noun="an environment",
@@ -59,6 +79,7 @@ ENVIRONMENT = Kind(
     check=check,
     example=example,
     ask=ask,
+    given=given,
     describe=(
         Row(
             "an environment",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from chainrule.core.errors import UserError
-from chainrule.data.inputs import STDIN, Asked, asked_of, files_below, is_folder, stdin_table, table_parts
+from chainrule.data.inputs import STDIN, Asked, InMemory, asked_of, files_below, is_folder, stdin_table, table_parts
 from chainrule.data.tables.cells import Cells
 from chainrule.data.tables.table_files import READERS, table_ending
 from chainrule.systems.reinforcement.environments import EnvironmentSpec
@@ -25,7 +25,9 @@ def asked_observations(inputs: Iterable[str], spec: EnvironmentSpec) -> Iterator
     """
     columns = column_names(spec.observations)
     for text in inputs:
-        if text == STDIN:
+        if isinstance(text, InMemory):
+            yield Asked(str(text), _observation(text.value, spec, text))
+        elif text == STDIN:
             yield from (a for cells in stdin_table(columns, columns) for a in _in_cells(cells, columns, spec))
         elif is_folder(text):
             yield from asked_observations(map(str, files_below(Path(text), READERS, "table")), spec)

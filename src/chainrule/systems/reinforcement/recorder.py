@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from chainrule.core import atomic
 from chainrule.core.errors import UserError
+from chainrule.core.finite_json import to_json
 from chainrule.systems.reinforcement.environments import EnvironmentSpec, make
 from chainrule.systems.reinforcement.spaces import DiscreteSpace, Space
 
@@ -118,7 +118,7 @@ def write_table(episode: Episode, spec: EnvironmentSpec, file: Path) -> None:
     """A CSV, or JSON lines where the file is called so."""
     text, rows = io.StringIO(), list(rows_of(episode, spec))
     if file.suffix == ".jsonl":
-        text.writelines(json.dumps(row) + "\n" for row in rows)
+        text.writelines(to_json(row) + "\n" for row in rows)
     else:
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\r\n")
         writer.writeheader()

@@ -19,7 +19,7 @@ from chainrule.data.inputs import answer_to, chunks
 from chainrule.data.layout import Place
 from chainrule.run.run import Run
 from chainrule.systems.reinforcement import recorder
-from chainrule.systems.reinforcement.agent import Agent, HasActionValues
+from chainrule.systems.reinforcement.agent import Agent, Foresees, HasActionValues
 from chainrule.systems.reinforcement.environments import EnvironmentSpec, Episodes, Takes, environment_spec
 from chainrule.systems.reinforcement.figures import images_of_episode, lines_of_episode
 from chainrule.systems.reinforcement.loop import learn_by_acting
@@ -67,6 +67,9 @@ class Acting:
         return self.agent.modules()
 
     def train(self, run: Run) -> None:
+        if not run.step and isinstance(self.agent, Foresees):
+            for remark in self.agent.foresee(self.environments):
+                run.progress.line(remark)
         learn_by_acting(
             run,
             self.agent,

@@ -21,7 +21,7 @@ from chainrule.data.images.augment import Change, Growing, Moment
 from chainrule.data.images.decoding import SUFFIXES
 from chainrule.data.images.loading import ImageSplit, decode_files, read_other_images
 from chainrule.data.images.spec import ImageSpec
-from chainrule.data.inputs import answer_to, asked_files, chunks
+from chainrule.data.inputs import answer_to, asked_files, read_in_chunks
 from chainrule.data.layout import Place
 from chainrule.functional.metrics.calibration import expected_calibration_error
 from chainrule.loops.supervised import fit
@@ -31,6 +31,7 @@ from chainrule.run.autocast import choose_autocast, in_float32
 from chainrule.run.compiling import compiled
 from chainrule.run.input_normalization import pixel_normalization
 from chainrule.run.run import Run
+from chainrule.run.weights.learnt import fingerprint
 from chainrule.tasks.images import figures as class_figures
 from chainrule.tasks.images.deployment import deployable_classifier
 from chainrule.tasks.images.objectives import Criterion, MeanLoss, Objective
@@ -132,8 +133,9 @@ class ImageClassifier:
 
     def evaluate(self, data: Place | None = None) -> dict[str, float]:
         if data is not None:
-            other = read_other_images(data, self.run.data.target, self.data.spec)
+            self.measured = other = read_other_images(data, self.run.data.target, self.data.spec)
             return self._all_scores(self.logits(other.x), other.y)
+        self.measured = self.data.test
         self._test_logits = self.logits(self.data.test.x)  # kept for the figures
         return self._all_scores(self._test_logits, self.data.test.y)
 
@@ -191,8 +193,8 @@ class ImageClassifier:
 
     def predict(self, inputs: Iterable[str], out: Path | None, *, top: Count = 3) -> Iterator[dict[str, Any]]:
         """The class of each image, and the `top` likeliest classes with their probabilities."""
-        for part in chunks(asked_files(inputs, SUFFIXES, "image"), CHUNK):
-            x = decode_files([asked.value for asked in part], self.data.spec)
+        files = asked_files(inputs, SUFFIXES, "image")
+        for part, x in read_in_chunks(files, CHUNK, lambda part: decode_files(part, self.data.spec)):
             answers = best_classes(self.logits(x).softmax(1).cpu(), self.classes, top, "probability")
             yield from map(answer_to, part, answers)
 
@@ -220,7 +222,7 @@ class ImageClassifier:
     def deployable(self) -> Deployable:
         spec = self.data.spec
         shape = (spec.channels, spec.size, spec.size)
-        return deployable_classifier(self.normalize, self.answering, shape, self.classes)
+        return deployable_classifier(self.normalize, self.answering, shape, self.classes, self.test_images)
 
     def figures(self) -> list[Figure]:
         logits, y = self._test_logits.cpu(), self.data.test.y
@@ -267,13 +269,16 @@ def try_and_descend(task: ImageClassifier, batches: Batches) -> None:
     descend(task, batches)
 
 
-def classifier_of_run(folder: str, device: str) -> ImageClassifier:
+def classifier_of_run(folder: str, device: str, by: Run | None = None) -> ImageClassifier:
     """The image classifier that a run has trained; UserError where it trained something else.
 
+    `by` is the run that works with it, and notes its weights: resumed, it finds the same ones, or says that they are others.
     Random numbers stay as they are, though it is built of its own: what is drawn next may not depend on when it is opened.
     """
     with torch.random.fork_rng(devices=[]):
         task = Run.load(folder, device).open_task()
+    if by is not None:
+        by.expect_same("of", fingerprint(Path(folder)))
     if not isinstance(task, ImageClassifier):
         raise UserError(
             "this run has no image classifier",

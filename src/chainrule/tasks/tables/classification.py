@@ -24,10 +24,10 @@ from chainrule.tasks.own.building import learnt_modules
 from chainrule.tasks.own.metrics import OwnMetrics
 from chainrule.tasks.ranking import best_classes
 from chainrule.tasks.tables import figures as row_figures
+from chainrule.tasks.tables.class_metrics import KNOWN as KNOWN
+from chainrule.tasks.tables.class_metrics import beside_majority, class_metrics, commonest_class
 from chainrule.tasks.tables.evaluation import deployable_row_model, evaluate_rows, selection_protocol
 from chainrule.tasks.tables.training import Learn
-
-KNOWN = {"accuracy": False, "error": True, "loss": True}  # its metrics, and whether lower is better
 
 
 class TableClassifier:
@@ -73,9 +73,15 @@ class TableClassifier:
 
     def evaluate(self, data: Place | None = None) -> dict[str, float]:
         if data is not None:
-            return self.measure(read_labelled(data, self.run.data.target, self.data.spec, self.dtype))
+            other = self.measured = read_labelled(data, self.run.data.target, self.data.spec, self.dtype)
+            assert other.y is not None
+            known = self.data.spec.commonest  # of runs of old: not known without their data
+            return beside_majority(self.measure(other), other.y, None if known is None else self.classes.index(known))
+        self.measured = self.data.test
         self._test_scores = self.scores(self.data.test.x)  # kept for the figures
-        return self._metrics(self._test_scores, self.data.test.y)
+        train, y = self.data.train.y, self.data.test.y
+        assert train is not None and y is not None
+        return beside_majority(self._metrics(self._test_scores, y), y, commonest_class(train))
 
     def protocol(self) -> str:
         return selection_protocol(self.run, self.data.spec, self.how)
@@ -85,19 +91,17 @@ class TableClassifier:
         return {"model": (torch.zeros(1, width, dtype=self.dtype, device=self.run.device),)}
 
     def measure(self, split: TableSplit) -> dict[str, float]:
-        """Accuracy and error, and the mean negative log-probability in nats where the model has probabilities."""
+        """As `class_metrics` has them, and the user's own."""
         return self._metrics(self.scores(split.x), split.y)
 
     @torch.no_grad()
     def _metrics(self, scores: Tensor, y: Tensor | None) -> dict[str, float]:
         assert y is not None
-        accuracy = float((scores.argmax(1) == y).double().mean())
-        loss = {"loss": float(nn.functional.cross_entropy(scores.double(), y))} if self.probabilistic else {}
+        found = class_metrics(scores, y, self.probabilistic)
         if self.criterion is not None:
             device = self.run.device
-            loss = {"loss": float(self.criterion(scores.to(device), y.to(device)).double().mean())}
-        own = self.metrics(scores, y) if self.metrics is not None else {}
-        return {"accuracy": accuracy, "error": 1.0 - accuracy, **loss, **own}
+            found["loss"] = float(self.criterion(scores.to(device), y.to(device)).double().mean())
+        return found | (self.metrics(scores, y) if self.metrics is not None else {})
 
     @torch.inference_mode()
     def scores(self, x: Tensor) -> Tensor:
@@ -119,7 +123,7 @@ class TableClassifier:
         last = nn.Softmax(1) if self.probabilistic else nn.Identity()
         word = "probs" if self.probabilistic else "scores"
         notes = {"classes": self.classes}
-        return deployable_row_model(nn.Sequential(self.model, last), self.data.spec, self.dtype, word, notes)
+        return deployable_row_model(nn.Sequential(self.model, last), self.run, self.data.spec, self.dtype, word, notes)
 
     def figures(self) -> list[Figure]:
         spec, y = self.data.spec, self.data.test.y

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from chainrule.core.task import Figure
-from chainrule.reporting.plots import new_figure, to_png, to_svg
+from chainrule.reporting.plots import drawing, new_figure, to_png, to_svg
 
 COLOURS = "tab20"
 
@@ -26,6 +26,7 @@ def principal_axes(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return mean, axes * largest.sign(), values[-2:].flip(0) / values.sum()
 
 
+@drawing()
 def mixture_scatter(x: Tensor, component: Tensor, means: Tensor, covariances: Tensor, unit: str) -> Figure:
     """Rows x (N, D) on their first two principal axes, an ellipse of two standard deviations a component.
 
@@ -56,6 +57,7 @@ def mixture_scatter(x: Tensor, component: Tensor, means: Tensor, covariances: Te
     )
 
 
+@drawing()
 def mixture_curve(x: Tensor, grid: Tensor, density: Tensor, column: str) -> Figure:
     """A histogram of the one column x (N,) with the density (G,) over `grid` (G,)."""
     canvas = new_figure(6, 3.2)
@@ -67,6 +69,7 @@ def mixture_curve(x: Tensor, grid: Tensor, density: Tensor, column: str) -> Figu
     return Figure("Density", "The mixture over a histogram of the training rows.", svg=to_svg(canvas))
 
 
+@drawing()
 def image_grid(rows: Tensor, size: tuple[int, int], titles: Sequence[str], title: str, caption: str) -> Figure:
     """Rows (N, H*W) of pixels as images, all on one scale from white to black."""
     columns = min(10, len(rows))
@@ -99,6 +102,7 @@ def pixels_png(rows: Tensor, size: tuple[int, int], high: float, zoom: int = 8) 
     return buffer.getvalue()
 
 
+@drawing()
 def criterion_curve(counts: Sequence[int], values: Sequence[float], name: str, chosen: int) -> Figure:
     """A criterion of choice against the number of components; of several starts, the best."""
     best: dict[int, float] = {}

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from chainrule.core.task import Deployable
 from chainrule.data.spec import Spec
+from chainrule.data.tables.new_rows import rows_to_compare
 from chainrule.data.tables.row_encoder import RawRowModel
 from chainrule.data.tables.spec import TableSpec
 from chainrule.run.run import Run
@@ -36,9 +37,9 @@ def selection_protocol(run: Run, spec: Spec, how: str) -> str:
 
 
 def deployable_row_model(
-    module: nn.Module, spec: TableSpec, dtype: torch.dtype, output: str, notes: dict[str, Any]
+    module: nn.Module, run: Run, spec: TableSpec, dtype: torch.dtype, output: str, notes: dict[str, Any]
 ) -> Deployable:
-    """A module over features as one over rows as the table has them: encoded and scaled inside."""
+    """A module over features as one over rows as the run's table has them: encoded and scaled inside."""
     whole = RawRowModel(module, spec, dtype).cpu().eval()
     categories = {name: list(values) for name, values in spec.categories.items()}
     return Deployable(
@@ -47,9 +48,10 @@ def deployable_row_model(
         ("rows",),
         (output,),
         {
-            "rows": f"float32 (B, {len(spec.columns)}), in the table's units, a category by its number, nan where missing",
+            "rows": f"float64 (B, {len(spec.columns)}), in the table's units, a category by its number, nan where missing",
             "columns": spec.columns,
             **({"categories": categories} if categories else {}),
             **notes,
         },
+        lambda: (rows_to_compare(run.data, spec),),
     )

@@ -66,7 +66,9 @@ class TableRegressor:
 
     def evaluate(self, data: Place | None = None) -> dict[str, float]:
         if data is not None:
-            return self.measure(read_labelled(data, self.run.data.target, self.data.spec, self.dtype))
+            self.measured = read_labelled(data, self.run.data.target, self.data.spec, self.dtype)
+            return self.measure(self.measured)
+        self.measured = self.data.test
         self._test_answers = self.answers(self.data.test.x)  # kept for the figures
         return self._metrics(self._test_answers, self.data.test.y)
 
@@ -107,7 +109,9 @@ class TableRegressor:
         return {"model": (read_rows(inputs, self.data.spec, self.run.data.options)[1].to(self.run.device, self.dtype),)}
 
     def deployable(self) -> Deployable:
-        return deployable_row_model(self.model, self.data.spec, self.dtype, "value", {"target": self.data.spec.target})
+        return deployable_row_model(
+            self.model, self.run, self.data.spec, self.dtype, "value", {"target": self.data.spec.target}
+        )
 
     def figures(self) -> list[Figure]:
         y = self.data.test.y

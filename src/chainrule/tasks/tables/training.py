@@ -14,6 +14,7 @@ from chainrule.data.dataset import Dataset
 from chainrule.data.preprocess import Preprocessed
 from chainrule.data.tables.loading import TableSplit
 from chainrule.data.tables.spec import TableSpec
+from chainrule.functional.metrics.classification import class_weights
 from chainrule.introspection.watching import watched
 from chainrule.loops.selection import select
 from chainrule.loops.supervised import fit
@@ -85,6 +86,7 @@ def fit_by_sgd(
     choose_by: Choice,
     patience: int = 0,
     watch: bool = False,
+    balance: bool = False,
 ) -> Learn:
     """Stochastic gradient descent on `criterion`.
 
@@ -96,6 +98,7 @@ def fit_by_sgd(
         choose_by: the metric of the task on the validation split that chooses the epoch.
         patience: epochs without a better validation metric after which it stops; 0 is never.
         watch: whether the gradient and the saturation of each layer are tracked as well.
+        balance: whether the loss of a sample is weighed by N / (K n_k) of its class, see `class_weights`.
     """
     moving = schedule or as_schedule(optimizer, fixed(optimizer.param_groups[0]["lr"]))
 
@@ -105,11 +108,12 @@ def fit_by_sgd(
         x, y = train.x.to(run.device), train.y.to(run.device)
         _fit_preprocess(task.model, train.x)
         network = run.wrap_distributed(task.model)
+        weights = class_weights(train.y, int(train.y.max()) + 1).to(x) if balance else None
         with watched(task.model, run.track) if watch else contextlib.nullcontext():
             fit(
                 run,
                 modules=task.modules(),
-                objective=lambda batch: _loss(batch, network, criterion),
+                objective=lambda batch: _loss(batch, network, criterion, weights),
                 optimizer=optimizer,
                 schedule=moving,
                 epochs=epochs,
@@ -154,5 +158,8 @@ def _fit_preprocess(model: nn.Module, x: Tensor) -> Tensor:
     return model.preprocess(x.to(model.preprocess.shift.device)).to(x.device)
 
 
-def _loss(batch: Batch, network: Any, criterion: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    return batch.mean(criterion(network(batch.x), batch.y))
+def _loss(
+    batch: Batch, network: Any, criterion: Callable[[Tensor, Tensor], Tensor], weights: Tensor | None = None
+) -> Tensor:
+    losses = criterion(network(batch.x), batch.y)  # (B,)
+    return batch.mean(losses if weights is None else losses * weights[batch.y])

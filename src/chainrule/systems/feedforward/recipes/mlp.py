@@ -114,6 +114,7 @@ def mlp_table(
     input_dropout: Fraction = 0.0,
     init: str = "torch",
     preprocess: Preprocessing = "standardize",
+    balance: bool = False,
     missing: Literal["refuse", "fill"] = "refuse",
     loss: CodeName | None = None,
     metrics: CodeName | None = None,
@@ -126,11 +127,14 @@ def mlp_table(
     `in_features`, `out_features` and `num_classes`. `loss=FILE.py:NAME` takes logits and classes (B,) and gives a loss per
     sample, or their mean. `metrics=FILE.py:NAME` takes the same of a whole split (probabilities, where it calls them
     `probs`) and gives a number or a dictionary of numbers; `choose_by=max:NAME` keeps the epoch by one of them.
+    `balance=yes` weighs the loss of a row by N / (K n_k), so that each of K classes counts alike; a loss of your own weighs
+    by itself.
     """
     from functools import partial
 
     import torch
 
+    from chainrule.core.errors import UserError
     from chainrule.data.preprocess import preprocessed
     from chainrule.data.tables.loading import load_table
     from chainrule.optim.by_name import optimizer_of
@@ -143,6 +147,8 @@ def mlp_table(
     from chainrule.tasks.tables.training import fit_by_sgd, tried_first
 
     own, own_loss = run.own.get("network"), run.own.get("loss")  # what is wrong in a file is told first
+    if balance and own_loss is not None:
+        raise UserError("a loss of your own is not weighed", found="balance=yes", cure="weigh the classes in the loss")
     data = load_table(
         run.data,
         task="classification",
@@ -161,7 +167,11 @@ def mlp_table(
     model = run.place(preprocessed(network_of_rows, preprocess, data.spec))
     own_criterion = None if own_loss is None else OwnCriterion(own_loss, form, run.world.size).to(run.device)
     criterion: Criterion = own_criterion or partial(torch.nn.functional.cross_entropy, reduction="none")
-    measured = own_metrics(run.own.get("metrics"), tuple(KNOWN), classes)
+    measured = own_metrics(run.own.get("metrics"), ("accuracy", "error", "loss"), classes)
+    names = measured.names if measured else ()
+    known = {
+        name: lower for name, lower in KNOWN.items() if name not in names
+    }  # an f1 of the user's own goes before ours
     rule = optimizer_of(
         optimizer, parameters_of(model, own_criterion), lr, momentum=momentum, weight_decay=weight_decay
     )
@@ -170,8 +180,9 @@ def mlp_table(
         rule,
         epochs=epochs,
         batch_size=batch_size,
-        choose_by=read_choice(choose_by, KNOWN, measured.names if measured else ()),
+        choose_by=read_choice(choose_by, known, names),
         patience=patience,
+        balance=balance,
     )
     if own is not None or own_loss is not None:
         learn = tried_first(learn, criterion, classes)

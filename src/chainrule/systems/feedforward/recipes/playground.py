@@ -47,6 +47,7 @@ def playground(
     weight_decay: NonNegative = 0.0,
     dropout: Fraction = 0.0,
     init: str = "torch",
+    balance: bool = False,
     val_fraction: Fraction = 0.1,
 ) -> TableClassifier:
     """Points of the plane into classes: features by hand or a polynomial basis, layers, activation; and the surface they make.
@@ -79,5 +80,6 @@ def playground(
         choose_by=("loss", True),
         patience=patience,
         watch=True,
+        balance=balance,
     )
     return TableClassifier(run, data=data, model=model, learn=learn)

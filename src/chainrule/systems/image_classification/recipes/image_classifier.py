@@ -31,7 +31,7 @@ Optimizer = Literal["sgd", "nesterov", "adam", "adamw"]
     data="digits",
     kinds=("images",),
     source="He et al. 2016 for the network; Szegedy et al. 2015, DeVries and Taylor 2017, Zhang et al. 2018 for augmentation",
-    model="resnet18",
+    model="cifar-net",
     model_setting="network",
     tiny={
         "network": "lenet-caffe",
@@ -47,18 +47,18 @@ Optimizer = Literal["sgd", "nesterov", "adam", "adamw"]
 def image_classifier(
     run: Run,
     *,
-    network: CodeName | str = "resnet18",
-    size: Size = 128,
+    network: CodeName | str | None = None,
+    size: Size | None = None,
     channels: Size = 0,
-    epochs: Count = 30,
-    batch_size: Count = 32,
+    epochs: Count | None = None,
+    batch_size: Count | None = None,
     optimizer: Optimizer = "nesterov",
-    lr: Positive = 0.02,
+    lr: Positive | None = None,
     momentum: Fraction = 0.9,
     weight_decay: NonNegative = 5e-4,
     warmup: Fraction = 0.05,
-    crop: Literal["resized", "shift", "none"] = "resized",
-    flip: bool = True,
+    crop: Literal["resized", "shift", "none"] | None = None,
+    flip: bool | None = None,
     colour: Fraction = 0.2,
     cutout: Fraction = 0.0,
     mixup: NonNegative = 0.0,
@@ -79,6 +79,13 @@ def image_classifier(
 
     `chainrule show networks` lists what `network` may be. Images are stretched to squares of `size` pixels; `size=0`
     takes the size that the network was published for. `channels=1` makes them grey, `channels=3` coloured.
+
+    What is `none` above follows the images, and a line says it, with about how long it will take; run.json keeps it.
+    Without `--weights` the network is cifar-net, on the images' own size, 16 to 64 pixels, for about 30,000 images in
+    12 to 60 epochs; on a GPU larger images get resnet18 on 128 pixels. With `--weights` it is resnet18, or the network
+    of the run that they are of. A network that is named gets the size it was published for, up to 128 pixels, and 30
+    epochs. Images above 64 pixels are cut (`crop=resized`), from 28 pixels on moved (`crop=shift`). Nothing is mirrored
+    where a class is named by a number, a single character, or left and right, nor grey images up to 32 pixels.
 
     What training changes in an image: `crop=resized` takes a part of it, `crop=shift` moves it by up to 4 pixels; `flip`
     mirrors every second; `colour` is how far brightness, contrast and saturation go; `cutout` is the side of a grey square
@@ -105,6 +112,7 @@ def image_classifier(
     from chainrule.optim.policies import warmup as rising
     from chainrule.optim.schedule import as_schedule, total_steps
     from chainrule.run.input_normalization import pixel_normalization
+    from chainrule.systems.image_classification.defaults import Choice, Defaults
     from chainrule.systems.image_classification.test_time_augmentation import FlipAverage
     from chainrule.tasks.images.classification import ALL_KNOWN, KNOWN, ImageClassifier, descend, try_and_descend
     from chainrule.tasks.images.objectives import MeanLoss, MixupLoss, ThawingObjective
@@ -112,31 +120,36 @@ def image_classifier(
     from chainrule.tasks.own.metrics import own_metrics
 
     own_network, own_loss = run.own.get("network"), run.own.get("loss")  # what is wrong in a file is told first
-    card = _card(network) if own_network is None else None
-    published = _published(run, network, own=own_network is not None)
+    asked = Choice(network, size, epochs, batch_size, lr, crop, flip)
+    defaults = Defaults(run, asked, own_network=own_network is not None)
+    card = _card(defaults.network) if own_network is None and defaults.network is not None else None
+    published = _published(run, defaults.network, own=own_network is not None)
     data = load_images(
         run.data,
-        size=_size(size, card),
+        size=_size(size, card) if size == 0 else defaults.size(card),
         channels=channels or (len(published.preprocessing.mean) if published else 0),
         val_fraction=val_fraction,
         margin=published.preprocessing.resize / published.preprocessing.size if published else None,
         may_stay=True,
     )
     form = _offered(data.spec)
-    if card is not None:
-        model, memory_format = run.place(card.build(**_form(network, card, form, heads))), torch.channels_last
+    chosen = defaults.decided(data.spec)
+    if own_network is None:
+        card = card or _card(chosen.network)
+        model, memory_format = run.place(card.build(**_form(chosen.network, card, form, heads))), torch.channels_last
     else:
         model, memory_format = _own_network(run, own_network, form)
+    defaults.tell(chosen, data.spec, model if own_network is None else None)
     criterion = _own_criterion(run, own_loss, form) or _criterion(run, data, label_smoothing, balance, heads)
     start = momentum if optimizer in ("sgd", "nesterov") else 0.0
     groups = _groups(model, criterion, backbone_lr)
-    rule = optimizer_of(optimizer, groups, lr, momentum=start, weight_decay=weight_decay)
-    steps = total_steps(epochs, data.spec.counts["train"], batch_size)
+    rule = optimizer_of(optimizer, groups, chosen.lr, momentum=start, weight_decay=weight_decay)
+    steps = total_steps(chosen.epochs, data.spec.counts["train"], chosen.batch_size)
     rise = round(warmup * steps)
     rests = card is None  # of a network of the user's own, some parameters may be at rest
     objective: Objective = MixupLoss(criterion, mixup, rests) if mixup else MeanLoss(criterion, rests)
     if freeze:
-        objective = ThawingObjective(objective, Frozen(model, freeze), run, until=thaw * epochs)
+        objective = ThawingObjective(objective, Frozen(model, freeze), run, until=thaw * chosen.epochs)
     seen = data.spec.mean, data.spec.std
     taught = (published.preprocessing.mean, published.preprocessing.std) if published else None
     measured = own_metrics(run.own.get("metrics"), ALL_KNOWN, form["num_classes"])
@@ -146,10 +159,10 @@ def image_classifier(
         model=model,
         criterion=criterion,
         optimizer=rule,
-        schedule=as_schedule(rule, rising(rise, cosine(lr, max(steps - rise, 1)))),
-        epochs=epochs,
-        batch_size=batch_size,
-        changes=_changes(crop, flip, colour, round(cutout * data.spec.size), grow, data.spec.size),
+        schedule=as_schedule(rule, rising(rise, cosine(chosen.lr, max(steps - rise, 1)))),
+        epochs=chosen.epochs,
+        batch_size=chosen.batch_size,
+        changes=_changes(chosen.crop, chosen.flip, colour, round(cutout * data.spec.size), grow, data.spec.size),
         objective=objective,
         answering=FlipAverage(model) if test_flip else None,
         normalize=pixel_normalization(run, seen, taught, contiguous=memory_format == torch.contiguous_format),
@@ -201,7 +214,7 @@ def _card(network: str) -> Card:
     return card
 
 
-def _published(run: Run, network: str, *, own: bool) -> ImageNetWeights | CaffeWeights | None:
+def _published(run: Run, network: str | None, *, own: bool) -> ImageNetWeights | CaffeWeights | None:
     """Which published weights --weights means; of a network of the user's own there are none."""
     from chainrule.core.errors import UserError
     from chainrule.models import PUBLISHERS, weights_named
@@ -213,7 +226,7 @@ def _published(run: Run, network: str, *, own: bool) -> ImageNetWeights | CaffeW
             found=f"--weights {weights}",
             cure="--weights FILE, a state dict of it",
         )
-    return None if own else weights_named(network, weights)
+    return None if own or network is None else weights_named(network, weights)
 
 
 def _size(size: int, card: Card | None) -> int:
@@ -221,7 +234,9 @@ def _size(size: int, card: Card | None) -> int:
     from chainrule.core.errors import UserError
 
     if not size and card is None:
-        raise UserError("a network of your own has no size of its own", found="size=0", cure="size=64")
+        raise UserError(
+            "size=0 is the size of a network that is named", found="size=0", cure="size=64, or network=NAME"
+        )
     return size or card.example(1)[0].shape[-1]  # type: ignore[union-attr]
 
 

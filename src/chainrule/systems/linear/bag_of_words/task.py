@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from chainrule.core.answers import Ranking
 from chainrule.core.settings import Count, Size
-from chainrule.core.task import Deployable, Figure
+from chainrule.core.task import COMPARED, Deployable, Figure
 from chainrule.data.dataset import Dataset
 from chainrule.data.inputs import answer_to, chunks
 from chainrule.data.layout import Place
@@ -32,6 +32,7 @@ from chainrule.run.run import Run
 from chainrule.systems.linear.bag_of_words.figures import speaking_words, wrong_texts
 from chainrule.systems.linear.bag_of_words.vectorizer import BagOfWords
 from chainrule.tasks.ranking import best_classes
+from chainrule.tasks.tables.class_metrics import beside_majority, class_metrics, commonest_class
 from chainrule.tasks.tables.evaluation import EVALUATION_BATCH, selection_protocol
 
 SHOWN_WORDS = 15  # of a class, in the report
@@ -120,9 +121,13 @@ class TextClassifier:
 
     def evaluate(self, data: Place | None = None) -> dict[str, float]:
         if data is not None:
-            return self.measure(read_labelled_sentences(data, self.run.data.target, self.classes))
+            other = self.measured = read_labelled_sentences(data, self.run.data.target, self.classes)
+            known = self.data.spec.commonest
+            return beside_majority(self.measure(other), other.y, None if known is None else self.classes.index(known))
+        self.measured = self.data.test
         self._test_scores = self.scores(self.data.test.texts)  # kept for the figures
-        return self._metrics(self._test_scores, self.data.test.y)
+        y = self.data.test.y
+        return beside_majority(self._metrics(self._test_scores, y), y, commonest_class(self.data.train.y))
 
     def protocol(self) -> str:
         bag = self.model.bag
@@ -135,13 +140,11 @@ class TextClassifier:
         return {"model": (torch.zeros(1, width, dtype=torch.float64, device=self.run.device),)}
 
     def measure(self, split: SentenceSplit) -> dict[str, float]:
-        """Accuracy and error, and the mean negative log-probability in nats where the model has probabilities."""
+        """As `class_metrics` has them."""
         return self._metrics(self.scores(split.texts), split.y)
 
     def _metrics(self, scores: Tensor, y: Tensor) -> dict[str, float]:
-        accuracy = float((scores.argmax(1) == y).double().mean())
-        loss = {"loss": float(nn.functional.cross_entropy(scores.double(), y))} if self.probabilistic else {}
-        return {"accuracy": accuracy, "error": 1.0 - accuracy, **loss}
+        return class_metrics(scores, y, self.probabilistic)
 
     def scores(self, texts: Sequence[str]) -> Tensor:
         """Scores (N, K) on the CPU, for any number of texts."""
@@ -157,7 +160,7 @@ class TextClassifier:
     ) -> Iterator[dict[str, Any]]:
         """The class of each text and the `top` likeliest classes; the `words` that spoke most for it, and how much."""
         bag = self.model.bag
-        for part in chunks(asked_sentences(inputs), EVALUATION_BATCH):
+        for part in chunks(asked_sentences(inputs, self.run.data.options), EVALUATION_BATCH):
             rows = bag.weigh(bag.counts([asked.value for asked in part]))
             scores = self._scores_of(rows)
             values, word = (scores.softmax(1), "probability") if self.probabilistic else (scores, "score")
@@ -193,6 +196,7 @@ class TextClassifier:
                 "bag of words": bag.get_extra_state(),
                 "classes": self.classes,
             },
+            lambda: (torch.from_numpy(bag.counts(self.data.test.texts[:COMPARED]).toarray()).double(),),
         )
 
     def figures(self) -> list[Figure]:

@@ -48,6 +48,7 @@ def bag_of_words(
     alpha: tuple[Positive, ...] = (0.03, 0.1, 0.3, 1.0, 3.0),
     c: tuple[Positive, ...] = (0.1, 1.0, 10.0, 100.0),
     class_weight: Literal["balanced"] | None = None,
+    balance: bool = False,
     tol: Positive = 1e-4,
     folds: Size = 0,
     fold: Count = 1,
@@ -69,6 +70,12 @@ def bag_of_words(
             found=f"estimator=bernoulli weighting={weighting}",
             cure="weighting=binary",
         )
+    if balance and estimator in ("naive-bayes", "bernoulli"):
+        raise UserError(
+            "naive Bayes has no class weights",
+            found=f"balance=yes estimator={estimator}",
+            cure="estimator=logistic or svm",
+        )
     data = load_sentences(run.data, val_fraction=val_fraction, folds=folds, fold=fold)
     bag = BagOfWords(
         unit=unit,
@@ -83,8 +90,10 @@ def bag_of_words(
     makers: dict[str, Callable[[], Estimator]] = {
         "naive-bayes": lambda: MultinomialNaiveBayes(device=device),
         "bernoulli": lambda: BernoulliNaiveBayes(device=device),
-        "logistic": lambda: LogisticRegression(class_weight=class_weight, tol=tol, max_iter=10_000, device=device),
-        "svm": lambda: LinearSVM(class_weight=class_weight, tol=tol, device=device),
+        "logistic": lambda: LogisticRegression(
+            class_weight="balanced" if balance else class_weight, tol=tol, max_iter=10_000, device=device
+        ),
+        "svm": lambda: LinearSVM(class_weight="balanced" if balance else class_weight, tol=tol, device=device),
     }
     bayes = estimator in ("naive-bayes", "bernoulli")
     return TextClassifier(

@@ -153,6 +153,7 @@ def logistic_regression(
     c: tuple[Positive, ...] = (0.001, 0.01, 0.1, 1.0, 10.0),
     solver: Literal["lbfgs", "newton", "gradient"] = "lbfgs",
     class_weight: Literal["balanced"] | None = None,
+    balance: bool = False,
     tol: Positive = 1e-6,
     max_iter: Count = 10_000,
     preprocess: Preprocessing = "standardize",
@@ -166,7 +167,11 @@ def logistic_regression(
     from chainrule.tasks.tables.estimators import estimator_task
 
     model = LogisticRegression(
-        solver=solver, class_weight=class_weight, tol=tol, max_iter=max_iter, device=str(run.device)
+        solver=solver,
+        class_weight="balanced" if balance else class_weight,
+        tol=tol,
+        max_iter=max_iter,
+        device=str(run.device),
     )
     return estimator_task(
         TableClassifier,
@@ -205,6 +210,7 @@ def softmax_regression(
     c: tuple[Positive, ...] = (0.001, 0.01, 0.1),
     solver: Literal["lbfgs", "newton", "gradient"] = "lbfgs",
     class_weight: Literal["balanced"] | None = None,
+    balance: bool = False,
     tol: Positive = 1e-4,
     max_iter: Count = 10_000,
     dtype: Literal["float64", "float32"] = "float64",
@@ -221,7 +227,11 @@ def softmax_regression(
     from chainrule.tasks.tables.estimators import estimator_task
 
     model = SoftmaxRegression(
-        solver=solver, class_weight=class_weight, tol=tol, max_iter=max_iter, device=str(run.device)
+        solver=solver,
+        class_weight="balanced" if balance else class_weight,
+        tol=tol,
+        max_iter=max_iter,
+        device=str(run.device),
     )
     return estimator_task(
         TableClassifier,

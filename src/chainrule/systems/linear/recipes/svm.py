@@ -36,6 +36,7 @@ def linear_svm(
     loss: Literal["hinge", "squared_hinge"] = "squared_hinge",
     solver: Literal["newton", "pegasos"] = "newton",
     class_weight: Literal["balanced"] | None = None,
+    balance: bool = False,
     tol: Positive = 1e-6,
     max_iter: Count | None = None,
     preprocess: Preprocessing = "standardize",
@@ -51,7 +52,7 @@ def linear_svm(
     model = LinearSVM(
         loss=loss,
         solver=solver,
-        class_weight=class_weight,
+        class_weight="balanced" if balance else class_weight,
         tol=tol,
         max_iter=max_iter,
         random_state=run.seed,

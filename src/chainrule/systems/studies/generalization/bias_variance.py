@@ -154,7 +154,7 @@ def draw(rows: list[Row], samples: int) -> list[Figure]:
             continue
         sizes = [row["size"] for row in of]
         shown = {
-            "bias$^2$": Line(sizes, [row["bias2"] for row in of], 0),
+            "bias²": Line(sizes, [row["bias2"] for row in of], 0),
             "variance": Line(sizes, [row["variance"] for row in of], 1),
             "bias$^2$ + variance + noise": Line(sizes, [row["sum"] for row in of], 2),
             "measured test error": Line(sizes, [row["test_error"] for row in of], 4, "o"),

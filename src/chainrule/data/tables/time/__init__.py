@@ -1,0 +1,1 @@
+"""Tables in time: dates, series, windows over them."""
