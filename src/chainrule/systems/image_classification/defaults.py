@@ -92,7 +92,7 @@ class Defaults:
         network = self.network or (PUBLISHED if self._photographs() else QUICK)
         quick = self.quick and network == QUICK
         epochs = min(max(round(PASSES / count), EPOCHS[0]), EPOCHS[1]) if quick else 30
-        batch_size = 32 if not quick or count < 10_000 else 128
+        batch_size = full_batches(count, 32 if not quick or count < 10_000 else 128)
         rule = Choice(
             network,
             spec.size,
@@ -177,14 +177,20 @@ def mirrored(spec: ImageSpec) -> bool:
 def count_operations(model: nn.Module, channels: int, size: int) -> int:
     """Floating-point operations of one image's forward pass: two for each multiplication and addition."""
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
-    learning, device = model.training, next(model.parameters()).device
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model.eval()(torch.zeros(1, channels, size, size, device=device))
-    model.train(learning)
-    found: int = counter.get_total_flops()
-    return found
+    from chainrule.introspection.layers import layers
+
+    device = next(model.parameters()).device
+    return 2 * sum(row.multiply_adds for row in layers(model, (torch.zeros(1, channels, size, size, device=device),)))
+
+
+def full_batches(count: int, most: int) -> int:
+    """The largest size of a batch, up to `most`, that leaves no batch of one image, which cannot be normalised.
+
+    >>> full_batches(1000, 32), full_batches(97, 32), full_batches(18, 32)
+    (32, 31, 18)
+    """
+    return next((size for size in range(min(most, count), 1, -1) if count % size != 1), 1)
 
 
 def in_words(seconds: float) -> str:
