@@ -19,6 +19,7 @@ from chainrule.data.inputs import STDIN, Asked, InMemory, asked_paths, files_bel
 from chainrule.data.layout import SPLITS, Place
 from chainrule.data.spec import MAY_LACK, Spec
 from chainrule.data.splits import fingerprint
+from chainrule.data.tables.schema.deciding import Wishes
 from chainrule.data.tables.table_files import READERS, is_table_file, read_cells, table_ending
 from chainrule.data.tables.time.series_files import NO_OPTIONS, Columns, Found, Series, read_series, series_of_cells
 from chainrule.data.tables.time.windows import SeriesSplit, Window, differenced, joint_windows, windows
@@ -283,13 +284,13 @@ def _histories(
     """The series that a word names: those of a file, or numbers. `tell` says where rows had to be put in order."""
     path = Path(text)
     if isinstance(text, InMemory):
-        asked = [Asked(text, torch.from_numpy(np.array(text.value, dtype=np.float64)))]
+        asked = [Asked(str(text), torch.from_numpy(np.array(text.value, dtype=np.float64)))]
     elif table_ending(path):
         if not is_table_file(path):
             raise UserError("there is no such file", where=path, expected="a .csv, or numbers such as 1,2,3")
         cells = read_cells(path, options.get("encoding"))
         columns = columns_of(spec, spec.target if len(cells.header) > 1 else None)
-        found = series_of_cells(cells, columns, str(path), options)
+        found = series_of_cells(cells, columns, str(path), Wishes.of(options))
         series = found.columns.series
         for note in found.order if tell else ():
             say(f"{text}: {note}")

@@ -158,14 +158,11 @@ def _read_one(layout: Layout, columns: Columns) -> Found:
         column_of(named, cells.header, layout)
     dates = columns.dates if columns.dates is not None else options.get("dates")
     asked = Columns(columns.target, dates, columns.series or options.get("series"))
-    return series_of_cells(cells, asked, str(layout), options)
+    return series_of_cells(cells, asked, str(layout), Wishes.of(options))
 
 
-def series_of_cells(cells: Cells, columns: Columns, where: str, options: Mapping[str, Any] = NO_OPTIONS) -> Found:
-    """The series in a table, each sorted by its dates; columns of dates and of names that it has not are none.
-
-    `options` say how numbers are written (decimal, thousands), where the column does not tell.
-    """
+def series_of_cells(cells: Cells, columns: Columns, where: str, wishes: Wishes | None = None) -> Found:
+    """The series in a table, each sorted by its dates; columns of dates and of names that it has not are none."""
     named = columns.series if columns.series in cells.header else None
     column, dates = find_dates(cells, columns)
     target = columns.target
@@ -187,8 +184,7 @@ def series_of_cells(cells: Cells, columns: Columns, where: str, options: Mapping
             expected="--target COLUMN, a column of numbers",
             found=", ".join(cells.header[:20]),
         )
-    marks = {name: options[name] for name in ("decimal", "thousands") if name in options}
-    values = to_numbers(cells, [at], Wishes.of(marks, [], ""))[:, 0]
+    values = to_numbers(cells, [at], wishes)[:, 0]
     rows = _rows_by_series(cells, named)
     order: list[str] = []
     series = []
