@@ -40,6 +40,8 @@ DOCUMENTS = (
     "benchmarks/README.md",
     "docs/using.md",
     "docs/using.zh.md",
+    "docs/tables.md",
+    "docs/tables.zh.md",
     "docs/architecture.md",
     GUIDE,
     "docs/errata.md",
