@@ -41,7 +41,9 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path
 
 
 def change_record(folder: Path, **changes: object) -> None:
+    """As a person may, who takes the checksum out."""
     record = json.loads((folder / "run.json").read_text("utf-8"))
+    record.pop("sha256", None)
     (folder / "run.json").write_text(json.dumps({**record, **changes}), "utf-8")
 
 

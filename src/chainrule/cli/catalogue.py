@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
 from chainrule.cli import completion
 from chainrule.cli.group import cli
 from chainrule.cli.output import print_table
-from chainrule.cli.run_options import shown_default
 from chainrule.cli.shared_options import AS_JSON
 from chainrule.core.finite_json import to_json
-from chainrule.core.settings import describe, parameters
+from chainrule.core.meanings import meaning_of
+from chainrule.core.recipe import Recipe
+from chainrule.core.settings import describe, parameters, shown_default
 
 
 @cli.command("list")
@@ -81,22 +84,34 @@ def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
         ("Settings of every recipe", run_settings, ""),
     ):
         click.echo(f"\n{title}:")
-        _show_options(parameters(function))
+        _show_options(found, parameters(function))
         if advice:
             click.echo(f"\n{advice}")
     reading = reading_options(found).values()
     if reading:
         click.echo("\nHow its data are read:")
-        print_table([(f"  {o.name}={shown_default(o.default)}", describe(o.type), o.text) for o in reading])
+        _show_settings([(o.name, o.default, o.text, o.type) for o in reading])
     for verb in verbs_of(found):
         options = verb_options(found, verb)
         if options:
             click.echo(f"\nOptions of {verb}:")
-            _show_options(options)
+            _show_options(found, options, verb)
 
 
-def _show_options(options: Mapping[str, inspect.Parameter]) -> None:
-    print_table([(f"  {name}={shown_default(p.default)}", describe(p.annotation)) for name, p in options.items()])
+def _show_options(recipe: Recipe, options: Mapping[str, inspect.Parameter], verb: str = "") -> None:
+    _show_settings(
+        [(name, p.default, meaning_of(recipe, name, verb=verb), p.annotation) for name, p in options.items()]
+    )
+
+
+def _show_settings(rows: Sequence[tuple[str, Any, str, Any]]) -> None:
+    """Each setting (name, default, meaning, type) with what it means and what it may be, lines set in below it."""
+    heads = [f"  {name}={shown_default(default)}" for name, default, *_ in rows]
+    wide = min(36, max(map(len, heads), default=0)) + 2
+    for head, (_, _, meaning, annotation) in zip(heads, rows, strict=True):
+        told = "; ".join(filter(None, (meaning.removesuffix("."), describe(annotation))))
+        begin = head.ljust(wide) if len(head) < wide else head + "  "
+        click.echo(textwrap.fill(told, 118, initial_indent=begin, subsequent_indent=" " * wide))
 
 
 def _show_network(name: str) -> None:

@@ -17,7 +17,7 @@ from click.shell_completion import CompletionItem
 from chainrule.cli.words import split_words
 from chainrule.core.errors import UserError
 from chainrule.core.recipe import Recipe
-from chainrule.core.settings import describe
+from chainrule.core.settings import describe, shown_default
 from chainrule.core.verbs import bind_options, verb_options, verbs_of
 from chainrule.run.folder.record import recipe_of_run
 
@@ -150,19 +150,6 @@ class RunCommand(click.Command):
 def _option(name: str, parameter: Any) -> click.Option:
     text = f"{describe(parameter.annotation)}; by default {shown_default(parameter.default)}"
     return click.Option([f"--{name.replace('_', '-')}", name], metavar=name.upper(), help=text)
-
-
-def shown_default(value: Any) -> str:
-    """A default as it is typed.
-
-    >>> [shown_default(value) for value in (None, True, 0.5, (8, 8), "")]
-    ['none', 'yes', '0.5', '8,8', "''"]
-    """
-    if value is None or isinstance(value, bool):
-        return {None: "none", True: "yes", False: "no"}[value]
-    if isinstance(value, (tuple, list)):
-        return ",".join(map(shown_default, value))
-    return f"{value:g}" if isinstance(value, float) else str(value) or "''"
 
 
 def _exists(word: str) -> bool:

@@ -116,6 +116,19 @@ def describe(annotation: Any) -> str:
     return names.get(annotation, str(annotation))
 
 
+def shown_default(value: Any) -> str:
+    """A default as it is typed.
+
+    >>> [shown_default(value) for value in (None, True, 0.5, (8, 8), "")]
+    ['none', 'yes', '0.5', '8,8', "''"]
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    if isinstance(value, (tuple, list)):
+        return ",".join(map(shown_default, value))
+    return f"{value:g}" if isinstance(value, float) else str(value) or "''"
+
+
 def convert(value: Any, annotation: Any) -> Any:
     """`value`, text or already typed, as the annotated type; ValueError where it does not fit.
 

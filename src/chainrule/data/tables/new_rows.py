@@ -156,7 +156,8 @@ def read_labelled(source: Place, target: str | None, spec: TableSpec, dtype: tor
     if spec.classes is None:
         y = target_values(rows, named or "y").to(dtype)
     else:
-        labels, known = labels_as_text(rows, named).tolist(), {name: i for i, name in enumerate(spec.classes)}
+        labels = labels_as_text(rows, named or spec.target).tolist()
+        known = {name: i for i, name in enumerate(spec.classes)}
         strange = next((i for i, label in enumerate(labels) if label not in known), None)
         if strange is not None:
             raise UserError(

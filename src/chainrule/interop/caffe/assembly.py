@@ -79,7 +79,7 @@ class Assembly:
             with self._named(layer):
                 self._add(layer)
         if not self.inputs:
-            raise self._no_input()
+            raise self._nothing("network has no input")
         strange = [name for name in self.given if name not in self.inputs]
         if strange:
             raise unknown("shapes names an input that is not there:", strange[0], self.inputs)
@@ -112,13 +112,15 @@ class Assembly:
             else:
                 self.left_out.append(layer)
 
-    def data_layers(self) -> list[Source]:
-        """What the description says of its data, without building the network."""
+    def data_layers(self, needed: bool) -> list[Source]:
+        """What the description says of its data, without building the network; UserError where nothing, and it is needed."""
         found = []
         for layer in self.layers():
             if layer.type in SOURCES:
                 with self._named(layer):
                     found.append(source_of(layer))
+        if needed and not any(source.tops for source in found):
+            raise self._nothing("description has no data")
         return found
 
     @contextlib.contextmanager
@@ -145,10 +147,11 @@ class Assembly:
         line = f", line {self.line}" if self.line is not None else ""
         return f"layer {layer.name!r} ({layer.type or 'without a type'}){file}{line}"
 
-    def _no_input(self) -> UserError:
+    def _nothing(self, what: str) -> UserError:
+        """The error where no layer brings data in; it names those that do in another state."""
         left = [layer for layer in self.left_out if layer.type in SOURCES]
         return UserError(
-            f"the network has no input in the phase {self.state}".replace("phase phase", "phase"),
+            f"the {what} in the {self.state}",
             where=self.where,
             expected="a layer of type " + ", ".join(SOURCES),
             found="; ".join(f"layer {layer.name!r} is there {belongs(layer)}" for layer in left) or None,

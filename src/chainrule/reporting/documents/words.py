@@ -26,6 +26,10 @@ class Language:
     published: str
     forms_header: str
     same: str
+    settings_title: str
+    settings_text: str
+    settings_header: str
+    every_recipe: str
 
 
 ENGLISH = Language(
@@ -48,6 +52,11 @@ named (none), the topic belongs to practice.""",
     published="published",
     forms_header="| what you have | form | goes to |",
     same="the same",
+    settings_title="Settings",
+    settings_text="""What `chainrule train RECIPE SETTING=VALUE` takes. `chainrule show RECIPE` prints the same of one recipe, with what it says
+about how they belong together.""",
+    settings_header="| setting and default | what it means | what it may be |",
+    every_recipe="Every recipe",
 )
 
 CHINESE = Language(
@@ -69,6 +78,10 @@ CHINESE = Language(
     published="公开结果",
     forms_header="| 你有什么 | 形式 | 用于 |",
     same="同上",
+    settings_title="设置",
+    settings_text="""`chainrule train 配方 设置=值` 接受的全部设置。`chainrule show 配方` 打印其中一个配方的设置（英文），并说明它们之间的关系。""",
+    settings_header="| 设置与默认值 | 含义 | 可取的值 |",
+    every_recipe="每个配方都有的",
 )
 
 LANGUAGES = (ENGLISH, CHINESE)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from chainrule.data.tables.schema.deciding import Wishes
 from chainrule.data.tables.table_files import is_table_file
 from chainrule.data.tables.time.dates import Dates, read_dates
 
+NO_OPTIONS: Mapping[str, Any] = {}
 _SHOWN = 3  # gaps that a line names
 _MOST_SERIES = 1000
 

@@ -31,7 +31,7 @@ Optimizer = Literal["sgd", "nesterov", "adam", "adamw"]
     data="digits",
     kinds=("images",),
     source="He et al. 2016 for the network; Szegedy et al. 2015, DeVries and Taylor 2017, Zhang et al. 2018 for augmentation",
-    model="resnet20",
+    model="cifar-net",
     model_setting="network",
     tiny={
         "network": "lenet-caffe",
@@ -81,7 +81,7 @@ def image_classifier(
     takes the size that the network was published for. `channels=1` makes them grey, `channels=3` coloured.
 
     What is `none` above follows the images, and a line says it, with about how long it will take; run.json keeps it.
-    Without `--weights` the network is resnet20, on the images' own size, 16 to 64 pixels, for about 40,000 images in
+    Without `--weights` the network is cifar-net, on the images' own size, 16 to 64 pixels, for about 30,000 images in
     12 to 60 epochs; on a GPU larger images get resnet18 on 128 pixels. With `--weights` it is resnet18, or the network
     of the run that they are of. A network that is named gets the size it was published for, up to 128 pixels, and 30
     epochs. Images above 64 pixels are cut (`crop=resized`), from 28 pixels on moved (`crop=shift`). Nothing is mirrored
