@@ -38,21 +38,29 @@ def suspicious(cells: Cells, columns: Sequence[Column], values: np.ndarray, targ
     ]
     if len(cells.rows) < FEW_ROWS:
         return found
-    labels = None if target is None else np.array([t.strip() for t in cells.columns[cells.header.index(target)]])
-    classes, numbers = (None, None) if labels is None else np.unique(labels, return_inverse=True)
-    few = classes is not None and 1 < len(classes) <= max(MOST_CLASSES, len(cells.rows) // 10)
-    sorted_by_class = few and numbers is not None and int((np.diff(numbers) != 0).sum()) == len(classes) - 1
+    places = {name: place for place, name in enumerate(cells.header)}
+    labels = None if target is None else np.array([text.strip() for text in cells.columns[places[target]]])
+    numbers, sorted_by_class = _classes(labels)
     for column, last in zip(inputs, lasts.tolist(), strict=True):
-        if column.kind == "number" and any(
-            map(_CODE.fullmatch, cells.columns[cells.header.index(column.name)][:LOOKED_AT])
-        ):
+        texts = cells.columns[places[column.name]]
+        if column.kind == "number" and any(map(_CODE.fullmatch, texts[:LOOKED_AT])):
             found.append(
                 f"column {column.name!r} has zeros before its numbers, as codes have: kinds={column.name}:category"
             )
-        words = _told(column, values[:, last], numbers if few else None, labels, sorted_by_class)
+        words = _told(column, values[:, last], numbers, labels, sorted_by_class)
         if words:
             found.append(f"column {column.name!r} {words}: ignore={column.name} leaves it out")
     return found
+
+
+def _classes(labels: np.ndarray | None) -> tuple[np.ndarray | None, bool]:
+    """The number of each label, where they may be classes, and whether the rows are sorted by them."""
+    if labels is None:
+        return None, False
+    classes, numbers = np.unique(labels, return_inverse=True)
+    if not 1 < len(classes) <= max(MOST_CLASSES, len(labels) // 10):
+        return None, False
+    return numbers, int((np.diff(numbers) != 0).sum()) == len(classes) - 1
 
 
 def _told(
