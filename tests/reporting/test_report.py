@@ -31,6 +31,7 @@ from chainrule.run.folder.record import circumstances
 from chainrule.run.run import Run
 from tests.trained import lenet_run
 
+pytestmark = pytest.mark.usefixtures("laid_out")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
