@@ -18,9 +18,9 @@ import pytest
 from chainrule.cli import cli
 from chainrule.cli.run_options import shown_default
 from chainrule.core.course import LECTURES
-from chainrule.core.discovery import get_recipe
+from chainrule.core.discovery import get_recipe, reading_options
 from chainrule.core.errors import UserError
-from chainrule.core.settings import bind, parse_pairs
+from chainrule.core.settings import bind_to, parameters, parse_pairs
 from chainrule.reporting.documents.families import rooms
 from chainrule.reporting.documents.generate import documents, stale, write
 from chainrule.reporting.documents.topics import gathered, places
@@ -176,13 +176,15 @@ def parse(words: list[str]) -> None:
         command = found
     given = command.make_context(command.name, words, parent=context).params
     recipe = given.get("recipe")
-    topic = command.name == "show" and recipe in TOPICS
+    topic = command.name == "show" and (recipe in TOPICS or str(recipe).endswith(".prototxt"))
     if recipe is None or recipe in PLACEHOLDERS or recipe == ADDED or topic:
         return
     found_recipe = get_recipe(recipe)
     from chainrule.run.settings import run_settings
 
-    bind(parse_pairs(given.get("settings", ())), found_recipe.build, run_settings, owner=recipe)
+    reading = {name: option.parameter for name, option in reading_options(found_recipe).items()}
+    known = parameters(found_recipe.build, run_settings) | reading
+    bind_to(parse_pairs(given.get("settings", ())), known, owner=recipe)
 
 
 @pytest.mark.parametrize("name", PRESENT)

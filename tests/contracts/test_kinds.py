@@ -21,6 +21,8 @@ from chainrule.run.run import Run
 from chainrule.run.settings import run_settings
 from tests.contracts.every_recipe import RECIPES
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 KINDS = [*all_kinds()]
 
 

@@ -24,9 +24,10 @@ from chainrule.data.given.reading import as_source
 from chainrule.data.given.source import Given
 from chainrule.data.kinds.recognition import expect_kind
 from chainrule.data.layout import layout_of
-from chainrule.data.measured import Seen, part_measured, seen
-from chainrule.reporting.answers import answer_file, place_of_answers
+from chainrule.data.measured import part_measured, seen_of
+from chainrule.reporting.answers import OTHERS, SUFFIXES, answer_file, place_of_answers
 from chainrule.run.display.progress import counted, say
+from chainrule.run.folder.folder import expect_own
 from chainrule.run.folder.record import recipe_of_run
 from chainrule.run.run import Run
 
@@ -95,22 +96,15 @@ def measured(run: Run, data: str | Mapping[str, str] | None) -> dict[str, Any]:
     if not isinstance(task, HasMeasured):
         return found
     split = "test" if own else part_measured(layout_of(request))
-    try:
-        known = seen(task.measured, task.data.train)
-    except UserError as error:
-        reason = str(error).partition("\n")[0]
-        known = Seen(len(task.measured), "samples", None, f"the training data are not here: {reason}")
+    known = seen_of(task.measured, task.data)
     found |= {"split": split, "count": known.count, "trained_on": known.trained_on}
-    return (
-        found
-        | ({"unit": known.unit} if known.unit != "samples" else {})
-        | ({"unknown": known.unknown} if known.unknown else {})
-    )
+    found |= {"unit": known.unit} if known.unit != "samples" else {}
+    return found | ({"unknown": known.unknown} if known.unknown else {})
 
 
-def tell_measured(found: Mapping[str, Any]) -> None:
-    """Says on stderr what was measured, and warns where it was trained on."""
-    if "count" not in found:
+def tell_measured(found: Mapping[str, Any], *, warn_only: bool = False) -> None:
+    """Says on stderr what was measured, and warns where it was trained on; with `warn_only` nothing else."""
+    if "count" not in found or (warn_only and not found["trained_on"]):
         return
     part = "the test split" if found["split"] == "test" else "all"
     count, unit, trained_on = found["count"], found.get("unit", "samples"), found["trained_on"]
@@ -204,12 +198,19 @@ def generate(
     device: str = "auto",
     **options: Any,
 ) -> list[dict[str, Any]]:
-    """Samples from a run. `options` are the task's own, those that `chainrule show RECIPE` lists: of text its prompt."""
+    """Samples from a run. `options` are the task's own, those that `chainrule show RECIPE` lists, of text its prompt; and
+    what `Run.load` takes for code of the user's own."""
+    own, options = divided(options)
     given = {name: value for name, value in options.items() if value is not None}
     bound = bind_options(recipe_of_run(folder), "generate", given)
+    if out is not None and not Path(out).is_dir() and Path(out).suffix.lower() in (*SUFFIXES, *OTHERS):
+        raise UserError(
+            "samples are written into a folder", expected="a folder", found=f"--out {out}",
+            cure=f"--out {Path(out).with_suffix('')}",
+        )  # fmt: skip
     import torch
 
-    run = Run.load(folder, device)
+    run = Run.load(folder, device, **own)
     task = run.open_task()
     assert isinstance(task, Generates)
     tell_unfinished(run)
@@ -218,4 +219,4 @@ def generate(
     if seed is not None:
         check_seed(seed)
     torch.manual_seed(run.seed if seed is None else seed)
-    return task.generate(count, Path(out) if out else run.folder / "samples", **bound)
+    return task.generate(count, Path(out) if out else expect_own(run.folder / "samples"), **bound)

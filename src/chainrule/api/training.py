@@ -24,11 +24,13 @@ from chainrule.data.given.reading import as_source
 from chainrule.data.given.source import Given
 from chainrule.data.kinds.recognition import expect_kind
 from chainrule.models import PUBLISHERS, published_weights, recognise
+from chainrule.run.checkpoint.checksum import checksum_of
 from chainrule.run.distributed.restarts import earlier_attempt, lost_processes_told
 from chainrule.run.folder.record import new_record, read_record
 from chainrule.run.lengthened import begin_longer, longer
 from chainrule.run.run import Run
 from chainrule.run.settings import run_settings
+from chainrule.run.weights.learnt import fingerprint
 from chainrule.run.weights.loading import load_file
 
 OnLog = Callable[[dict[str, Any]], object]
@@ -189,7 +191,10 @@ def _train(run: Run, resume: bool = False) -> Run:
             if run.record["weights"] and not run.step:
                 modules = task.pretrained_modules() if isinstance(task, HasPretrained) else task.modules()
                 name = model_name(run) or run.recipe.name
-                for note in load_file(_weights_file(run), modules, name, recognise):
+                file = _weights_file(run)
+                notes = load_file(file, modules, name, recognise)
+                run.expect_same("weights", fingerprint(file) if file.is_dir() else checksum_of(file))
+                for note in notes:
                     run.progress.line(note)
             for note in [] if run.step else run.data.notes:
                 run.progress.line(note)

@@ -26,14 +26,7 @@ FRACTIONS = {
 }
 
 
-PLACES = (
-    "stage",
-    "step",
-    "epoch",
-    "seconds",
-    "candidate",
-    "steps",
-)  # where a line of metrics.jsonl stands, not what it says
+PLACES = ("stage", "step", "epoch", "seconds", "candidate")  # where a line of metrics.jsonl stands, not what it says
 
 
 _TITLES = {
@@ -65,12 +58,11 @@ def stages_of(run: Run) -> list[str]:
 def series_of(run: Run, stage: str = "") -> Series:
     """Every metric of metrics.jsonl as (steps, values), in a run with stages that of one stage.
 
-    Entries that are not numeric are left out, and lines on a candidate: these do not follow from each other. A line is the
-    mean of `steps` steps. At the end of an epoch they may be few, and their mean far from the others by chance: a line of
-    less than half as many as the longest of its metric joins the one before it, each weighted by its steps.
+    Entries that are not numeric are left out, and lines on a candidate: these do not follow from each other. A line is a
+    mean over the steps since the last one, `log_every` of them, and at the end of an epoch often a few: their mean lies far
+    from the others by chance. So a line of less than half as many joins the one before it, each weighted by its steps.
     """
     found: Series = {}
-    weights: dict[str, list[int]] = {}
     for line in run.log_lines():
         if "candidate" in line or line.get("stage", "") != stage:
             continue
@@ -80,24 +72,27 @@ def series_of(run: Run, stage: str = "") -> Series:
             steps, values = found.setdefault(name, ([], []))
             steps.append(line["step"])
             values.append(value)
-            weights.setdefault(name, []).append(line.get("steps", 0))
-    return {name: _weighted(*line, weights[name]) for name, line in found.items()}
+    every = run.record["common"].get("log_every", 0)
+    return {name: line if name.startswith("val_") else weighted(*line, every) for name, line in found.items()}
 
 
-def _weighted(steps: list[float], values: list[float], weights: list[int]) -> tuple[list[float], list[float]]:
-    """The curve, whose short windows have joined those before them; a weight of 0 is a measurement of its own.
+def weighted(steps: list[float], values: list[float], every: int) -> tuple[list[float], list[float]]:
+    """A curve of means over windows that end at `steps`, whose short windows have joined those before them.
 
-    >>> _weighted([50, 100, 104], [2.0, 1.0, 9.0], [50, 50, 4])
+    Where no window has the usual length `every`, the values are no such means, and stay.
+
+    >>> weighted([50, 100, 104], [2.0, 1.0, 9.0], 50)
     ([50, 104], [2.0, 1.5925925925925926])
     """
-    joined: list[tuple[float, float, int]] = []
-    longest = max(weights, default=0)
-    for step, value, weight in zip(steps, values, weights, strict=True):
-        short = 0 < weight < longest / 2
-        if short and joined and joined[-1][2]:
-            _, before, count = joined.pop()
-            value, weight = (before * count + value * weight) / (count + weight), count + weight
-        joined.append((step, value, weight))
+    lengths = [step - before for step, before in zip(steps, [0, *steps], strict=False)]
+    if max(lengths, default=0) != every:
+        return steps, values
+    joined: list[tuple[float, float, float]] = []
+    for step, value, length in zip(steps, values, lengths, strict=True):
+        if 0 < length < every / 2 and joined:
+            _, mean, count = joined.pop()
+            value, length = (mean * count + value * length) / (count + length), count + length
+        joined.append((step, value, length))
     return [step for step, _, _ in joined], [value for _, value, _ in joined]
 
 

@@ -63,7 +63,8 @@ def drawing(salt: str = "") -> Iterator[None]:
         "axes.unicode_minus": False,
     }
     with mpl.rc_context(), warnings.catch_warnings():
-        dict.update(mpl.rcParams, figure_defaults())  # as rc_context puts them back: they are valid
+        settings: dict[str, Any] = mpl.rcParams
+        dict.update(settings, figure_defaults())  # as rc_context puts them back: they are valid
         mpl.rcParams.update(style)
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
         yield

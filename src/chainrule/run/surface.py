@@ -257,6 +257,7 @@ class LoopSurface:
         """Saves everything, now; only between two steps, and never in the place of a good checkpoint a spoiled one."""
         now = time.monotonic()
         self.seconds, self._clock = self.seconds + now - self._clock, now
+        self.metric_log.sync()
         self._stages.save(self.seconds, self.metric_log.state_dict())
         self._saved_at = time.monotonic()
 
@@ -264,9 +265,8 @@ class LoopSurface:
         """Writes the tracked metrics as a line."""
         if not self.metric_log.pending:
             return
-        steps = self.metric_log.pending_steps
         values = {name: float(self.world.mean(value)) for name, value in self.metric_log.gather().items()}
-        self._write_line({**values, "steps": steps})
+        self._write_line(values)
         self.progress.update(self.step, values)
 
     def _between_steps(self, boundary: bool) -> None:

@@ -135,7 +135,7 @@ def texts_given(value: Any, spec: Any, where: str) -> list[str]:
 
 
 def _each(given: Any) -> list[Any]:
-    if _is_one(given):
+    if _is_one(given) or hasattr(given, "columns"):  # a frame of another library has its names as elements
         return [given]
     if isinstance(given, (list, tuple)) and given and _is_numeric(given):
         try:

@@ -14,7 +14,7 @@ from chainrule.core.errors import UserError, unknown
 from chainrule.data.tables.cells import Cells
 from chainrule.data.tables.schema.column import MISSING, Column, Kind, is_missing_word
 from chainrule.data.tables.schema.dates import ORDERS, PARTS, date_forms, read_date
-from chainrule.data.tables.schema.number_format import Evidence, NumberFormat, evidence_of, plain_numbers
+from chainrule.data.tables.schema.number_format import Evidence, NumberFormat, evidence_of
 
 MOST_CATEGORIES = 100  # of a column; more distinct texts are names or sentences, not categories
 NEARLY_ALL = 0.9  # of the cells: the others are faults
@@ -32,8 +32,8 @@ class Wishes:
     thousands: str | None = None
 
     @classmethod
-    def of(cls, options: Mapping[str, Any], header: Sequence[str], where: str) -> Wishes:
-        """The wishes of a request; UserError where a column or a kind is not there."""
+    def of(cls, options: Mapping[str, Any]) -> Wishes:
+        """The wishes of a request; UserError for a kind that is not known."""
         kinds: dict[str, str] = {}
         words = (*get_args(Kind)[:-1], "ignore", *ORDERS)
         for pair in options.get("kinds") or ():
@@ -43,11 +43,6 @@ class Wishes:
             kinds[name] = kind
         kinds |= dict.fromkeys(options.get("ignore") or (), "ignore")
         kinds |= {options["index"]: "ignore"} if options.get("index") else {}
-        for name in kinds:
-            if name not in header:
-                raise UserError(
-                    f"the table has no column {name!r}", where=where, expected="one of " + ", ".join(header[:20])
-                )
         space = {"space": " "}
         thousands = options.get("thousands")
         return cls(kinds, options.get("decimal"), space.get(thousands or "", thousands))
@@ -76,6 +71,9 @@ def decide(
     Raises:
         UserError: a column has stray cells, a mark that can be read in two ways, or cannot be learnt from.
     """
+    strange = next((name for name in wishes.kinds if name not in cells.header), None)
+    if strange is not None:
+        raise unknown("the table has no column", strange, cells.header[:20])
     found: list[Column] = []
     for place, name in enumerate(cells.header):
         wish = wishes.kinds.get(name)
@@ -101,7 +99,7 @@ def decide_numbers(cells: Cells, place: int, wishes: Wishes) -> Column:
 def _decide_column(cells: Cells, place: int, wishes: Wishes, fill_faults: bool, encode: bool) -> Column:
     name, wish = cells.header[place], wishes.kinds.get(cells.header[place])
     forced = wishes.decimal or wishes.thousands
-    if wish in (None, "number") and not forced and plain_numbers(cells.columns[place]) is not None:
+    if wish in (None, "number") and not forced and cells.plain(place) is not None:
         return Column(name)
     texts = [text.strip() for text in cells.columns[place]]
     if wish in ("category", "date", *ORDERS) and not encode:
@@ -230,7 +228,7 @@ def _date(cells: Cells, place: int, texts: Sequence[str], wish: str | None, fill
     name = cells.header[place]
     given = list(dict.fromkeys(text for text in texts if text.lower() not in MISSING))
     forms = date_forms(given)
-    form = wish if wish in ORDERS else next(iter(forms), "ymd")
+    form = wish if wish is not None and wish in ORDERS else next(iter(forms), "ymd")
     if wish not in ORDERS and "/" in "".join(given[:1]) and {"dmy", "mdy"} <= set(forms):
         raise UserError(
             "the order of day and month is not told by any date",
@@ -244,8 +242,7 @@ def _date(cells: Cells, place: int, texts: Sequence[str], wish: str | None, fill
     if faults and not fill_faults:
         raise whole.fault(cells, place, faults)
     dates = [date for text in given if (date := read_date(text, form)) is not None]
-    has_day = form not in ("ym", "month y") and not (form == "年月日" and "日" not in given[0] and "号" not in given[0])
-    parts = [part for part in PARTS if (part != "weekday" or has_day) and len({getattr(d, part) for d in dates}) > 1]
+    parts = [part for part in PARTS if len({getattr(date, part) for date in dates}) > 1]
     missing = tuple(sorted({texts[row] for row in faults}))
     return replace(whole, parts=tuple(parts) or ("days",), missing=missing)
 

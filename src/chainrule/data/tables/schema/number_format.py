@@ -86,7 +86,7 @@ class Evidence:
     """What the cells of a column show of the marks in numbers.
 
     Attributes:
-        counts: how many cells have which shape of `_SHAPE`; cells that are no numbers have none.
+        counts: how many cells have which shape of `_SHAPE`; others have none.
         first: the first cell of each shape.
         units: how many cells have which unit.
     """

@@ -56,7 +56,7 @@ def _told(
     if labels is not None and numbers is None and _equal(x, labels):
         return "is equal to the target"
     steps = np.diff(x)
-    if bool((steps == 1).all()) and (is_identifier(column.name) or sorted_by_class):
+    if column.kind == "number" and bool((steps == 1).all()) and (is_identifier(column.name) or sorted_by_class):
         by_class = ", and the table is sorted by class, so that it tells the class" if sorted_by_class else ""
         return f"counts the rows{by_class}"
     if sorted_by_class and (bool((steps > 0).all()) or (column.kind == "date" and bool((steps >= 0).all()))):
