@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from chainrule.core.card import Card
 from chainrule.core.data.kind import Kind
@@ -102,6 +103,12 @@ def how_to_get() -> dict[str, str]:
     modules = [importlib.import_module(name) for name, file in _modules(CATALOG) if "\nSOURCES" in _text_of(file)]
     lists = [module.SOURCES for module in modules if isinstance(module.SOURCES, tuple)]
     return {source.name: source.how_to_get for sources in lists for source in sources}
+
+
+def known_settings(recipe: Recipe, *functions: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """All that `train` takes for a recipe by `key=value`: its own settings, those of the functions, those of the reading."""
+    reading = {name: option.parameter for name, option in reading_options(recipe).items()}
+    return parameters(recipe.build, *functions) | reading
 
 
 def _cards_in(modules: Iterable[str]) -> dict[str, Card]:
