@@ -15,7 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from chainrule.cli.words import split_words
-from chainrule.core.errors import UserError
+from chainrule.core.errors import UserError, unknown
 from chainrule.core.recipe import Recipe
 from chainrule.core.settings import describe, shown_default
 from chainrule.core.verbs import bind_options, verb_options, verbs_of
@@ -122,8 +122,13 @@ class RunCommand(click.Command):
                 raise UserError("an option is given twice", expected="once", found=word)
             ours = word.startswith("--") and name in own
             if not ours and not ctx.resilient_parsing and not self._is_known(ctx, word):
-                if name in own:
-                    raise UserError("an option begins with two hyphens", expected=f"-{word}", found=word)
+                if not word.startswith("--"):
+                    raise unknown(
+                        f"{self._verb} of {recipe.name} has no option",
+                        word.partition("=")[0],
+                        [f"--{known.replace('_', '-')}" for known in own],
+                        cure=f"where it is an input: -- {word}",
+                    )
                 bind_options(recipe, self._verb, {name: word.partition("=")[2]})
             seen.add(name)
             options.append(word)

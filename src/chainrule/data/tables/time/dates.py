@@ -21,7 +21,7 @@ import numpy as np
 from chainrule.core.errors import UserError
 
 _TIME = (
-    r"(?:[T\s,]*(?P<H>\d{1,2})[:时點点](?P<M>\d{2})(?:[:分](?P<S>\d{2})?秒?)?(?:[.,](?P<f>\d{1,9}))?"
+    r"(?:[T\s,]*(?P<noon>上午|下午)?\s*(?P<H>\d{1,2})[:时點点](?P<M>\d{2})(?:[:分](?P<S>\d{2})?秒?)?(?:[.,](?P<f>\d{1,9}))?"
     r"\s*(?P<half>[AaPp])?\.?(?:[Mm]\.?)?\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})?)?"
 )
 FORMS = {  # by what a cell of each looks like
@@ -35,6 +35,7 @@ FORMS = {  # by what a cell of each looks like
     "01/2020": re.compile(r"(?P<m>\d{1,2})[-/](?P<y>\d{4})"),
     "2020年1月": re.compile(r"(?P<y>\d{4})\s*年\s*(?:(?P<m>\d{1,2})\s*月)?"),
     "Jan 2020": re.compile(r"(?P<name>[A-Za-z]{3,9})\.?[\s,-]+(?P<y>\d{4}|\d{2})"),
+    "2020-W05": re.compile(r"(?P<y>\d{4})[\s-]?[Ww](?P<w>\d{1,2})"),
     "2020Q1": re.compile(r"(?P<y>\d{4})[\s-]?[Qq](?P<q>[1-4])"),
 }
 _MONTHS = {
@@ -170,14 +171,21 @@ def _moment(parts: Parts) -> int | None:
         month = _MONTHS.get((parts["name"] or "")[:3].lower(), 0)
     if parts.get("q"):
         month = 3 * int(parts["q"] or 1) - 2
+    if parts.get("w"):  # a week of ISO 8601, its Monday
+        try:
+            monday = datetime.datetime.fromisocalendar(year, int(parts["w"] or 0), 1)
+        except ValueError:
+            return None
+        return (monday - _EPOCH) // _MICROSECOND
     if not 1 <= month <= 12 or not year >= 1:
         return None
     if parts.get("d") is None:
         return 12 * (year - 1970) + month - 1
     try:
         hour = int(parts.get("H") or 0)
-        if parts.get("half"):
-            hour = hour % 12 + (12 if (parts["half"] or "").lower() == "p" else 0)
+        half = (parts.get("half") or parts.get("noon") or "").lower()
+        if half:
+            hour = hour % 12 + (12 if half in ("p", "下午") else 0)
         fraction = int((parts.get("f") or "0").ljust(6, "0")[:6])
         moment = datetime.datetime(
             year, month, int(parts["d"] or 0), hour, int(parts.get("M") or 0), int(parts.get("S") or 0), fraction

@@ -134,9 +134,8 @@ def _follow_each_other(parts: dict[str, Found]) -> list[Series]:
             last, count = (times[-1] if times is not None else None), count + len(own[split].values)
         begins.pop("train", None)
         values = torch.cat([series.values for series in own.values()])
-        times = [series.times for series in own.values()]
-        known = [t for t in times if t is not None]
-        joint.append(Series(name, values, np.concatenate(known) if len(known) == len(times) else None, begins))
+        known = [series.times for series in own.values() if series.times is not None]
+        joint.append(Series(name, values, np.concatenate(known) if len(known) == len(own) else None, begins))
     return joint
 
 
