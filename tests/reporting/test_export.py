@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import shutil
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import chainrule
 from chainrule.api import export
 from chainrule.core.errors import RunFailed, UserError
 from chainrule.core.task import Deployable
@@ -132,3 +134,38 @@ def test_mistakes(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else find(name))
     with pytest.raises(UserError, match=r"onnxscript[\s\S]*chainrule\[onnx\]"):
         export(run_folder, "onnx")
+
+
+@pytest.mark.usefixtures("no_report")
+def test_times_and_places_on_a_map_keep_their_digits(tmp_path: Path) -> None:
+    """Seconds since 1970 that differ by a few are one number in float32; the file takes float64, as `predict` reads."""
+    rows = [(1_700_000_000 + i, 5_400_000.25 + i % 3, "ab"[i // 15]) for i in range(30)]
+    (tmp_path / "t.csv").write_text("unix,northing,kind\n" + "\n".join(f"{t},{n},{k}" for t, n, k in rows))
+    run = chainrule.train("logistic-regression", data=tmp_path / "t.csv", target="kind", c=100, out=tmp_path / "run")
+    result = export(run.folder, "torch")
+    assert result["own_samples"] == 30 and result["largest_difference"] <= 1e-9
+    x = torch.tensor([row[:2] for row in rows], dtype=torch.float64)
+    found = ["ab"[k] for k in torch.export.load(result["file"]).module()(x).argmax(1).tolist()]
+    assert found == [answer["class"] for answer in chainrule.predict(run, x)]
+    assert sum(a == row[2] for a, row in zip(found, rows, strict=True)) >= 28, "in float32 all rows are one"
+    (tmp_path / "t.csv").unlink()
+    own = Run.load(run).open_task().deployable().own  # type: ignore[attr-defined]
+    with pytest.raises(UserError):  # then random inputs alone are compared
+        own()
+
+
+class Elsewhere(nn.Module):
+    """Far from where random inputs lie it answers otherwise than the file that was made of it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if torch.compiler.is_exporting() or x.max() < 100 else 2 * x
+
+
+def test_the_datas_own_samples_are_compared(run_folder: Path) -> None:
+    deployable = Deployable(Elsewhere(), lambda count: (torch.rand(count, 2),), ("x",), ("y",))
+    run = Run.load(run_folder)
+    assert export_system(deployable, "torch", None, run)["own_samples"] == 0
+    own = dataclasses.replace(deployable, own=lambda: (torch.full((3, 2), 1000.0),))
+    with pytest.raises(RunFailed, match=r"differs from the model.s by 0\.5"):
+        export_system(own, "torch", run_folder / "other.pt2", run)
+    assert not (run_folder / "other.pt2").exists()

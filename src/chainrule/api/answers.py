@@ -24,8 +24,8 @@ from chainrule.data.given.reading import as_source
 from chainrule.data.given.source import Given
 from chainrule.data.kinds.recognition import expect_kind
 from chainrule.data.layout import layout_of
-from chainrule.data.measured import Seen, part_measured, seen
-from chainrule.reporting.answers import answer_file, place_of_answers
+from chainrule.data.measured import part_measured, seen_of
+from chainrule.reporting.answers import OTHERS, SUFFIXES, answer_file, place_of_answers
 from chainrule.run.display.progress import counted, say
 from chainrule.run.folder.folder import expect_own
 from chainrule.run.folder.record import recipe_of_run
@@ -96,17 +96,10 @@ def measured(run: Run, data: str | Mapping[str, str] | None) -> dict[str, Any]:
     if not isinstance(task, HasMeasured):
         return found
     split = "test" if own else part_measured(layout_of(request))
-    try:
-        known = seen(task.measured, task.data.train)
-    except UserError as error:
-        reason = str(error).partition("\n")[0]
-        known = Seen(len(task.measured), "samples", None, f"the training data are not here: {reason}")
+    known = seen_of(task.measured, task.data)
     found |= {"split": split, "count": known.count, "trained_on": known.trained_on}
-    return (
-        found
-        | ({"unit": known.unit} if known.unit != "samples" else {})
-        | ({"unknown": known.unknown} if known.unknown else {})
-    )
+    found |= {"unit": known.unit} if known.unit != "samples" else {}
+    return found | ({"unknown": known.unknown} if known.unknown else {})
 
 
 def tell_measured(found: Mapping[str, Any], *, warn_only: bool = False) -> None:
@@ -210,6 +203,11 @@ def generate(
     own, options = divided(options)
     given = {name: value for name, value in options.items() if value is not None}
     bound = bind_options(recipe_of_run(folder), "generate", given)
+    if out is not None and not Path(out).is_dir() and Path(out).suffix.lower() in (*SUFFIXES, *OTHERS):
+        raise UserError(
+            "samples are written into a folder", expected="a folder", found=f"--out {out}",
+            cure=f"--out {Path(out).with_suffix('')}",
+        )  # fmt: skip
     import torch
 
     run = Run.load(folder, device, **own)

@@ -11,7 +11,7 @@ from typing import Any
 from chainrule.api.summary import count_parameters, ended_in_words, model_name
 from chainrule.core.data.words import expect_filled, request_of, shares_as_settings
 from chainrule.core.device import choose_device, join_world, leave_world
-from chainrule.core.discovery import get_recipe, reading_options
+from chainrule.core.discovery import get_recipe, known_settings, reading_options
 from chainrule.core.errors import UserError
 from chainrule.core.own_code.given import divided, separated
 from chainrule.core.own_code.loading import told_by_line
@@ -80,10 +80,11 @@ def train(
     found = get_recipe(recipe)
     settings, val, test = shares_as_settings(settings, parameters(found.build), _plain(val), _plain(test))
     own, settings, words = separated(settings, model, found.build, owner=f"the recipe {recipe}")
-    reading = {name: option.parameter for name, option in reading_options(found).items()}
-    known = parameters(found.build, run_settings) | reading
+    known = known_settings(found, run_settings)
     values = bind_to(settings, known, owner=f"the recipe {recipe}") | words
-    options = {name: value for name in reading if (value := values.pop(name)) is not None and name in settings}
+    options = {
+        name: value for name in reading_options(found) if (value := values.pop(name)) is not None and name in settings
+    }
     common = {name: values.pop(name) for name in bind({}, run_settings, owner="")}
     seed, weights = _whole(seed), os.fspath(weights) if weights is not None else None
     check_seed(seed)

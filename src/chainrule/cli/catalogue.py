@@ -26,6 +26,7 @@ def list_(family: str | None, as_json: bool) -> None:
     """The recipes."""
     from chainrule.core.discovery import all_recipes
     from chainrule.core.errors import unknown
+    from chainrule.data.catalog.sources import how_to_get
 
     recipes = all_recipes().values()
     families = sorted({r.family for r in recipes})
@@ -36,7 +37,13 @@ def list_(family: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(to_json([{field: getattr(r, field) for field in fields} for r in rows]))
         return
-    print_table([("recipe", *fields[1:]), *(tuple(getattr(r, field) for field in fields) for r in rows)])
+    told = [tuple(getattr(r, field) for field in fields) for r in rows]
+    marks = ["  ".join([row[3], f"({how})"]) if (how := how_to_get(row[3])) else row[3] for row in told]
+    print_table([("recipe", *fields[1:]), *((*row[:3], mark, row[4]) for row, mark in zip(told, marks, strict=True))])
+    if any(mark.endswith(")") for mark in marks):
+        click.echo(
+            "\n(download): by the first training, or chainrule data get; (by hand): that says how. Times: docs/recipes.md"
+        )
 
 
 @cli.command()
@@ -46,8 +53,8 @@ def list_(family: str | None, as_json: bool) -> None:
 def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
     """A recipe's card: source, deviations, layers and shapes, parameters, target, settings, the command.
 
-    Or the card of a network. Or a topic, `activations`, `policies` or `networks`: a table of all of them; of the first
-    two with --out their images. Or the layers of a net description of Caffe's, FILE.prototxt, or a solver and those of
+    Or the card of a network. Or a topic, `activations`, `losses`, `policies` or `networks`: a table of all of them; of
+    the first three with --out their images. Or the layers of a net description of Caffe's, FILE.prototxt, or a solver and those of
     its network; data=3,224,224 says the sizes of an input that it leaves to the data, phase=TRAIN, stage=deploy and
     level=1 which layers are there.
     """
@@ -171,6 +178,16 @@ def _show_activations(out: str | None) -> None:
         click.echo(f"\n{place}")
 
 
+def _show_losses(out: str | None) -> None:
+    from chainrule.reporting.loss_tables import LEGEND, loss_rows, write_losses
+
+    place = None if out is None else write_losses(out)
+    print_table(loss_rows())
+    click.echo("\n" + "\n".join(LEGEND))
+    if place is not None:
+        click.echo(f"\n{place}")
+
+
 def _show_policies(out: str | None) -> None:
     from chainrule.reporting.policy_plots import policies_table, write_policies
 
@@ -190,4 +207,9 @@ def _show_networks(out: str | None) -> None:
     print_table(network_rows(image_networks()))
 
 
-_TOPICS = {"activations": _show_activations, "policies": _show_policies, "networks": _show_networks}  # of `show`
+_TOPICS = {  # of `show`
+    "activations": _show_activations,
+    "losses": _show_losses,
+    "policies": _show_policies,
+    "networks": _show_networks,
+}

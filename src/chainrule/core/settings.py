@@ -48,7 +48,6 @@ class Own:
 
 Count = Annotated[int, Range(1)]  # how many of something, at least one
 Size = Annotated[int, Range(0)]  # how many of something, none allowed
-Length = Annotated[int, Range(1, 100_000)]  # of what is generated, piece after piece
 Positive = Annotated[float, Range(0, above=True)]  # a learning rate, a temperature
 NonNegative = Annotated[float, Range(0)]  # a weight decay, a momentum's lower bound
 Fraction = Annotated[float, Range(0, 1)]  # a share or a probability

@@ -224,8 +224,8 @@ def table_parts(place: Path, encoding: str | None = None) -> Iterator[Cells]:
         raise UserError("there is no such file", where=place, expected="a .csv or another table")
     else:
         whole = read_cells(place, encoding)
-        for rows, lines in zip(chunks(whole.rows, MOST_LINES), chunks(whole.lines, MOST_LINES), strict=True):
-            yield replace(whole, rows=rows, lines=lines)
+        for rows, numbers in zip(chunks(whole.rows, MOST_LINES), chunks(whole.lines, MOST_LINES), strict=True):
+            yield replace(whole, rows=rows, lines=numbers)
 
 
 def stdin_table(columns: list[str], needed: Collection[str], encoding: str | None = None) -> Iterator[Cells]:

@@ -15,13 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from chainrule.core.errors import UserError
 from chainrule.data.catalog.record import BY_SEED
 from chainrule.data.catalog.sources import SOURCES
+from chainrule.data.dataset import Dataset
 from chainrule.data.given.source import GivenSource
 from chainrule.data.layout import Layout
 
 PASSAGE = 32  # characters that two texts must have in common
-MOST_BYTES = 2**31  # of the samples that are looked through
+MOST_BYTES = 2**29  # of the samples that are looked through: about what is read in the time of a short wait
 AT_ONCE = 4096
 
 
@@ -33,6 +35,18 @@ class Seen:
     unit: str
     trained_on: int | None
     unknown: str = ""
+
+
+def seen_of(measured: Any, data: Dataset[Any, Any]) -> Seen:
+    """How many samples of a split a run's training split has too; not known where that is gone, or too large to be read."""
+    images = getattr(data.spec, "channels", 0) * getattr(data.spec, "size", 0) ** 2
+    if images * data.spec.counts.get("train", 0) > MOST_BYTES:
+        return Seen(len(measured), "samples", None, "the training images are too many to be read for it")
+    try:
+        return seen(measured, data.train)
+    except UserError as error:
+        reason = str(error).partition("\n")[0]
+        return Seen(len(measured), "samples", None, f"the training data are not here: {reason}")
 
 
 def seen(measured: Any, train: Any) -> Seen:
@@ -94,11 +108,11 @@ def _marks(split: Any, like: Any) -> Iterator[int]:
 def _seen_text(codes: np.ndarray, train: np.ndarray) -> Seen:
     """Characters of a text that lie in a passage of `PASSAGE` characters which the training text has."""
     covered = np.zeros(len(codes) + 1, dtype=np.int64)
-    if min(len(codes), len(train)) >= PASSAGE and len(codes) + len(train) <= MOST_BYTES // 32:
+    if min(len(codes), len(train)) >= PASSAGE and len(codes) + len(train) <= MOST_BYTES // 16:
         found = np.isin(_passages(codes), _passages(train)).nonzero()[0]
         np.add.at(covered, found, 1)
         np.add.at(covered, found + PASSAGE, -1)
-    elif len(codes) + len(train) > MOST_BYTES // 32:
+    elif len(codes) + len(train) > MOST_BYTES // 16:
         return Seen(len(codes), "characters", None, "the texts are too long to be looked through")
     return Seen(len(codes), "characters", int((covered.cumsum() > 0).sum()))
 

@@ -73,6 +73,8 @@ SAME = {
     "pandas' row number": Same(
         "\n".join(f"{i - 1 if i else 'Unnamed: 0'},{line}" for i, line in enumerate(CLEAN.split("\n")[:-1]))
     ),
+    "row names": Same("\n".join(f"{f'row {i}' if i else ''},{line}" for i, line in enumerate(CLEAN.split("\n")[:-1]))),
+    "a word behind": Same(table([f"{v} mm" for v in LENGTH], PRICE, KIND)),
     "a nameless column that is empty": Same("\n".join(line + "," for line in CLEAN.split("\n")[:-1])),
     "a column left out": Same(table(LENGTH, PRICE, [f"n{i}" for i in range(ROWS)], KIND, header="length,price,name,kind"), {"ignore": ("name",)}),
 }  # fmt: skip
@@ -228,6 +230,9 @@ def test_what_the_user_says_goes_before(tmp_path: Path) -> None:
     place = write(tmp_path, table(LENGTH, [1 + i % 3 for i in range(ROWS)], KIND))
     assert read(place, kinds=("price:category",)).categories == {"price": ["1", "2", "3"]}
     assert read(place, index="price").columns == read(place, kinds=("price:ignore",)).columns == ["length"]
+    (tmp_path / "t.csv").write_text(table(LENGTH, PRICE, KIND, header='"length, in mm",price,kind'), "utf-8")
+    assert read(place, ignore=("length", "in mm")).columns == ["price"]
+    assert len(read(place, kinds=("length", "in mm:category", "price:ignore")).categories["length, in mm"]) == ROWS
     with pytest.raises(UserError, match="no column 'prize'; did you mean price"):
         read(place, ignore=("prize",))
     with pytest.raises(UserError, match="no kind of column 'numbr'"):
@@ -248,6 +253,9 @@ SUSPICIOUS = {
     "counts the rows: left out": table(list(range(ROWS)), LENGTH, KIND, header=",length,kind"),
     "column 'id' counts the rows": table(list(range(7, 7 + ROWS)), LENGTH, KIND, header="id,length,kind"),
     "column 'UserID' is another number in every row": table(PRICE, LENGTH, KIND, header="UserID,length,kind"),
+    "column 'zip' has zeros before its numbers": table(
+        [f"{i % 5:04}" for i in range(ROWS)], LENGTH, KIND, header="zip,length,kind"
+    ),
     "column 'code' has one value a class": table(
         [3 if k == "a" else 5 for k in KIND], LENGTH, KIND, header="code,length,kind"
     ),

@@ -25,6 +25,7 @@ from chainrule.interop.caffe.layers.fillers import fill_layer
 from chainrule.interop.caffe.layers.layers import MANY, TYPES
 
 RULES = frozenset({"include", "exclude", "param"})  # read in parts, by what is there
+NOT_HERE = ("Python", "HDF5Output", "Im2col", "Parameter")  # types of layers that Caffe has besides
 # Settings that Caffe passes over too, where others are set beside them or another bottom stands for them.
 PASSED_OVER = frozenset(
     ["lrn_param.k", "scale_param.num_axes", "bias_param.num_axes", "loss_param.normalize", "infogain_loss_param.source"]
@@ -169,7 +170,8 @@ class Assembly:
             self._expect_read(layer)
             return
         if layer.type not in TYPES:
-            raise unknown("there is no type of layer", layer.type, [*SOURCES, *TYPES])
+            cure = "layers of this type of Caffe's are not read here" if layer.type in NOT_HERE else None
+            raise unknown("there is no type of layer", layer.type, [*SOURCES, *TYPES], cure=cure)
         kind = TYPES[layer.type]
         for word, names, (least, most) in (("bottom", layer.bottom, kind.bottoms), ("top", layer.top, kind.tops)):
             if not least <= len(names) <= most:

@@ -28,7 +28,7 @@ def documents(root: Path) -> dict[str, str]:
     rows = ledger_rows(root)
     made = {"docs/results.md": render(read_entries(root / "docs" / "results"))}
     for language in LANGUAGES:
-        made[f"docs/recipes{language.ending}"] = recipes_page(language)
+        made[f"docs/recipes{language.ending}"] = recipes_page(language, rows)
         made[f"docs/index{language.ending}"] = index_page(language)
         made[f"docs/settings{language.ending}"] = settings_page(language)
         readme = (root / f"README{language.ending}").read_text("utf-8")

@@ -41,7 +41,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             ):  # it chose none: its last
                 return pack(whole(learnt(folder)))[1], {"tree": ""}
             raise UserError(
-                "the folder holds no weights of a run",
+                "the folder holds no weights that a run has chosen",
                 where=folder,
                 expected="a file of weights, or a run folder with checkpoint/best.safetensors",
             )

@@ -182,7 +182,7 @@ class Column:
     @classmethod
     def from_json(cls, content: Mapping[str, Any], categories: Sequence[str] = ()) -> Column:
         """The column that `to_json` wrote, with its categories."""
-        found = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
+        found: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in content.items()}
         if "number" in found:
             found["number"] = NumberFormat(**found["number"])
         return cls(**found, categories=tuple(categories))

@@ -14,12 +14,13 @@ from chainrule.core.errors import UserError, unknown
 from chainrule.data.tables.cells import Cells
 from chainrule.data.tables.schema.column import MISSING, Column, Kind, is_missing_word
 from chainrule.data.tables.schema.dates import ORDERS, PARTS, date_forms, read_date
-from chainrule.data.tables.schema.number_format import Evidence, NumberFormat, evidence_of
+from chainrule.data.tables.schema.number_format import Evidence, NumberFormat, evidence_of, shared_unit
 
 MOST_CATEGORIES = 100  # of a column; more distinct texts are names or sentences, not categories
 NEARLY_ALL = 0.9  # of the cells: the others are faults
 FEW_ROWS = 20  # fewer tell no identifier
 _NAMELESS = re.compile(r"(?:Unnamed: \d+)?")  # as a file has it, and as pandas names it
+_FRACTION = re.compile(r"\d[.,]\d")
 _DIFFERENT_NUMBERS = 20
 
 
@@ -36,9 +37,12 @@ class Wishes:
         """The wishes of a request; UserError for a kind that is not known."""
         kinds: dict[str, str] = {}
         words = (*get_args(Kind)[:-1], "ignore", *ORDERS)
-        for pair in options.get("kinds") or ():
-            name, _, kind = pair.rpartition(":")
-            if kind not in words:
+        pairs = options.get("kinds") or ()
+        for place, pair in enumerate(pairs):
+            name, sign, kind = pair.rpartition(":")
+            if not sign and place + 1 < len(pairs):
+                name, kind = kind, ""  # the beginning of a name with a comma in it
+            elif kind not in words:
                 raise unknown("there is no kind of column", kind, words, cure="kinds=NAME:KIND,NAME:KIND")
             kinds[name] = kind
         kinds |= dict.fromkeys(options.get("ignore") or (), "ignore")
@@ -46,6 +50,17 @@ class Wishes:
         space = {"space": " "}
         thousands = options.get("thousands")
         return cls(kinds, options.get("decimal"), space.get(thousands or "", thousands))
+
+    def with_whole_names(self, header: Sequence[str]) -> Wishes:
+        """The same, where names of columns with commas in them, which a list of words cuts, are whole."""
+        words, kinds = list(self.kinds), dict[str, str]()
+        while words:
+            ends = [n for n in range(len(words), 0, -1) if any(mark.join(words[:n]) in header for mark in (", ", ","))]
+            end = ends[0] if ends else 1
+            name = next((mark.join(words[:end]) for mark in (", ", ",") if mark.join(words[:end]) in header), words[0])
+            kinds[name] = self.kinds[words[end - 1]]
+            del words[:end]
+        return replace(self, kinds=kinds)
 
     def changed(self, column: Column) -> Column:
         """A column whose numbers are written otherwise in data that come later."""
@@ -71,6 +86,7 @@ def decide(
     Raises:
         UserError: a column has stray cells, a mark that can be read in two ways, or cannot be learnt from.
     """
+    wishes = wishes.with_whole_names(cells.header)
     strange = next((name for name in wishes.kinds if name not in cells.header), None)
     if strange is not None:
         raise unknown("the table has no column", strange, cells.header[:20])
@@ -84,7 +100,7 @@ def decide(
         else:
             found.append(_nameless(cells, place) or _decide_column(cells, place, wishes, fill_faults, encode))
     found = _with_one_mark(cells, found, wishes, target)
-    _refuse_useless(cells, found)
+    _refuse_useless(cells, [column for column in found if wishes.kinds.get(column.name) != "category"])
     return found
 
 
@@ -115,7 +131,8 @@ def _decide_column(cells: Cells, place: int, wishes: Wishes, fill_faults: bool, 
         return _date(cells, place, texts, wish)
     counts = Counter(text for text in texts if text.lower() not in MISSING)
     present = sum(counts.values())
-    evidence = evidence_of(counts)
+    unit = shared_unit(counts)
+    evidence = evidence_of(counts, unit)
     if wish != "number" and not _holds_numbers(counts, evidence, present):
         forms = date_forms(counts) if present else {}
         dated = sum(counts[text] for text in counts if forms and read_date(text, next(iter(forms))) is not None)
@@ -248,7 +265,7 @@ def _date(cells: Cells, place: int, texts: Sequence[str], wish: str | None, fill
 
 
 def _nameless(cells: Cells, place: int) -> Column | None:
-    """A column without a name is left out where it counts the rows, as a saved index does, or has no value at all."""
+    """A column without a name is left out where it counts or names the rows, as a saved index does, or has no value."""
     name = cells.header[place]
     if not _NAMELESS.fullmatch(name):
         return None
@@ -257,6 +274,8 @@ def _nameless(cells: Cells, place: int) -> Column | None:
         return Column(name, "ignored", why="it is empty")
     if counts_rows(texts):
         return Column(name, "ignored", why="it counts the rows")
+    if len(set(texts)) == len(texts) > 1 and not any(_FRACTION.search(text) for text in texts):
+        return Column(name, "ignored", why="it names the rows")
     if name:
         return None
     raise UserError(
