@@ -87,6 +87,10 @@ def test_a_date_that_comes_twice_is_refused_with_what_tells_the_series_apart() -
     write(SHOPS, "date,shop,sold")
     with pytest.raises(UserError, match=r"comes twice[^$]*line 3[^$]*2020-01-01, as in line 2[^$]*series=shop"):
         load("sales.csv")
+    stores = [row.replace("north", "1").replace("south", "2").replace(",", ",5,", 1) for row in SHOPS]
+    with pytest.raises(UserError, match="series=store"):  # of whole numbers; `region` tells nothing apart
+        load(write(stores, "date,region,store,sold"))
+    write(SHOPS, "date,shop,sold")
     with pytest.raises(UserError, match="comes twice in the series 'north'"):
         load(write([*SHOPS, "2020-02-01,north,3"], "date,shop,sold"), series="shop")
     with pytest.raises(UserError, match="remove or average"):
