@@ -144,6 +144,9 @@ def test_a_run_of_several_series_goes_from_data_to_answers() -> None:
     steps = np.abs(np.diff(VALUES))
     assert metrics["naive_mae"] == pytest.approx(steps[79:].mean())  # the same in both
     assert metrics["naive_mase"] == pytest.approx(steps[79:].mean() / steps[:67].mean())
+    at = np.arange(80, 100)
+    by_drift = VALUES[at - 1] + (VALUES[at - 1] - VALUES[0]) / (at - 1)  # each from its own first value
+    assert metrics["drift_mae"] == pytest.approx(np.abs(by_drift - VALUES[at]).mean())
     assert all(np.isfinite(value) for value in metrics.values()) and len(run.task.figures()) == 3
     answers = chainrule.predict(run.folder, ["sales.csv"], device="cpu")
     assert len(answers) == 2
