@@ -43,7 +43,7 @@ def test_rows_of_a_table(table: chainrule.Run) -> None:
         (np.zeros((2, 5)), ["another number of columns", "a, b, word", r"\(2, 5\)"]),
         (b"0.5,-1,yes", ["of no form that is known", "bytes"]),
         ([None], ["NoneType"]),
-        ([], ["nothing to answer"]),
+        ([], ["nothing to predict from"]),
         ("", ["an input is empty"]),
         ([object()], ["object"]),
     ):
