@@ -8,7 +8,7 @@ BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 RUN    := $(BIN)/chainrule
 DEMO   := demo/lenet5
 
-.PHONY: help demo test test-guide test-slow check docs format clean
+.PHONY: help demo test test-guide test-slow check seeds docs format clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -48,6 +48,13 @@ check: $(VENV)/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# the spread of a recipe's figures: ten seeds into the ledger, `make seeds RECIPE=vanishing-gradient`
+seeds: $(VENV)/installed
+	for seed in 0 1 2 3 4 5 6 7 8 9; do \
+	  test -f runs/seeds/$(RECIPE)-$$seed/result.json || \
+	  $(BIN)/chainrule train $(RECIPE) --seed $$seed --out runs/seeds/$(RECIPE)-$$seed || exit; done
+	$(BIN)/python -m chainrule.reporting.ledger $(foreach seed,0 1 2 3 4 5 6 7 8 9,runs/seeds/$(RECIPE)-$(seed))
 
 docs: $(VENV)/installed
 	$(BIN)/python -m chainrule.reporting.documents

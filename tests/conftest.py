@@ -6,6 +6,7 @@ all of it; a file is one otherwise. At the end stands what the dearest cost in C
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ import pytest
 import torch
 
 torch.set_num_threads(1)  # small networks: a second thread waits more than it works
+os.fsync = lambda handle: None  # no test cuts the power, and each run waits for the disk hundreds of times
 
 BUDGET_S = {
     "recipe": 40.0,
@@ -142,6 +144,29 @@ def no_bfloat16_units() -> Iterator[None]:
     """Numbers are the same on every CPU: `autocast=auto` finds none of the units for bfloat16 that some have."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("chainrule.run.autocast.bfloat16_units", lambda: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_layout() -> Iterator[None]:
+    """Figures are drawn once, as they stand: measuring all texts first, and drawing again, is half of what they cost.
+
+    `laid_out` takes it back where figures are looked at.
+    """
+    from matplotlib.figure import Figure
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "get_layout_engine", functools.wraps(Figure.get_layout_engine)(lambda figure: None))
+        yield
+
+
+@pytest.fixture(scope="module")
+def laid_out(quick_layout: None) -> Iterator[None]:
+    """For a module whose tests look at figures as users see them."""
+    from matplotlib.figure import Figure
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "get_layout_engine", Figure.get_layout_engine.__wrapped__)  # type: ignore[attr-defined]
         yield
 
 

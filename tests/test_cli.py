@@ -92,6 +92,8 @@ def test_list(command: Command) -> None:
     assert only == [row for row in rows if row["family"] == "image-classification"] != []
     text = command("list")[1]
     assert all(name in text for name in all_recipes())
+    row = {line.split()[0]: line for line in text.splitlines() if line}
+    assert "digits  " in row["lenet5"] and "orl  (by hand)" in row["facenet"] and "(download)" in row["(download):"]
 
 
 def test_train_evaluate_and_predict_answer_in_json(command: Command, tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ import pytest
 from chainrule.cli import cli
 from chainrule.cli.run_options import shown_default
 from chainrule.core.course import LECTURES
-from chainrule.core.discovery import get_recipe
+from chainrule.core.discovery import get_recipe, known_settings
 from chainrule.core.errors import UserError
-from chainrule.core.settings import bind, parse_pairs
+from chainrule.core.settings import bind_to, parse_pairs
 from chainrule.reporting.documents.families import rooms
 from chainrule.reporting.documents.generate import documents, stale, write
 from chainrule.reporting.documents.topics import gathered, places
@@ -40,6 +40,8 @@ DOCUMENTS = (
     "benchmarks/README.md",
     "docs/using.md",
     "docs/using.zh.md",
+    "docs/tables.md",
+    "docs/tables.zh.md",
     "docs/architecture.md",
     GUIDE,
     "docs/errata.md",
@@ -176,13 +178,13 @@ def parse(words: list[str]) -> None:
         command = found
     given = command.make_context(command.name, words, parent=context).params
     recipe = given.get("recipe")
-    topic = command.name == "show" and recipe in TOPICS
+    topic = command.name == "show" and (recipe in TOPICS or str(recipe).endswith(".prototxt"))
     if recipe is None or recipe in PLACEHOLDERS or recipe == ADDED or topic:
         return
     found_recipe = get_recipe(recipe)
     from chainrule.run.settings import run_settings
 
-    bind(parse_pairs(given.get("settings", ())), found_recipe.build, run_settings, owner=recipe)
+    bind_to(parse_pairs(given.get("settings", ())), known_settings(found_recipe, run_settings), owner=recipe)
 
 
 @pytest.mark.parametrize("name", PRESENT)
@@ -239,7 +241,7 @@ def test_the_figures_that_the_readme_names_are_the_ledgers() -> None:
         assert f"{100 * row.published.value:.2f} %" in text_of(name)
 
 
-@pytest.mark.parametrize("name", ["README", "docs/using"])
+@pytest.mark.parametrize("name", ["README", "docs/using", "docs/tables"])
 def test_both_languages_have_the_same_structure(name: str) -> None:
     def shape(name: str) -> dict[str, object]:
         text = text_of(name)

@@ -158,7 +158,9 @@ def test_a_list_becomes_a_table_of_answers(lenet: str) -> None:
         "top_1_class", "top_1_probability", "top_2_class", "top_2_probability",
         *(f"probability_{digit}" for digit in range(10)),
     ]  # fmt: skip
-    assert [sum(float(row[f"probability_{digit}"]) for digit in range(10)) for row in rows] == pytest.approx([1, 1], abs=1e-5)
+    assert [sum(float(row[f"probability_{digit}"]) for digit in range(10)) for row in rows] == pytest.approx(
+        [1, 1], abs=1e-5
+    )
     assert [row["id"] for row in rows] == ["b", "a"] and rows[0]["input"] == "图/2.png"
     assert [row["top_2_class"] for row in rows] == [list(answer["top"])[1] for answer in expected]
     done = command("predict", lenet, "list.csv", "--out", "answers.jsonl", "--json", "--device", "cpu")
@@ -252,7 +254,29 @@ def test_mixed_kinds(iris: str, lenet: str) -> None:
 
 def test_a_number_below_zero_is_an_input(iris: str) -> None:
     assert len(chainrule.predict(iris, ["-1,3,1,0.2"])) == 1
-    assert len(json.loads(command("predict", iris, "-1,3,1,.2", "-.5,3,1,.2", "--json", "top=1").stdout)) == 2
+    words = ["-1,3,1,.2", "-.5,3,1,.2", "-inf,3,1,2", "-1;3;1;2", "-x,3,1,2"]
+    assert len(json.loads(command("predict", iris, *words[:2], "--json", "top=1").stdout)) == 2
+    for word in words[2:]:  # a row, and wrong as a row: not an option that is not there
+        assert "No such option" not in str(command("predict", iris, word).exception), word
+    assert "Usage" in command("predict", iris, "-h").output
+
+
+def test_an_option_that_is_none_gives_the_near_ones(iris: str) -> None:
+    for word in ("--topp=3", "topp=3"):
+        assert "did you mean 'top'" in str(command("predict", iris, "1,2,3,4", word).exception), word
+    for word in ("-topp=3", "-top=3"):
+        said = str(command("predict", iris, "1,2,3,4", word).exception)
+        assert "did you mean --top" in said and f"-- {word}" in said
+    done = command("explain", iris, "--clas", "setosa")
+    assert done.exit_code == 2 and "--class" in done.output
+
+
+def test_explain_takes_formulas_and_rows_that_begin_with_a_minus(iris: str) -> None:
+    said = command("explain", "-x", "x=-3", "--out", "graph.html")
+    assert said.exit_code == 0 and Path("graph.html").is_file(), said.exception
+    # The h is no -h: with an option for each letter this would be the help.
+    assert "Usage" not in command("explain", iris, "-3,high,1,2").output
+    assert command("explain", iris, "-1,3,1,.2", "--out", "row.html").exit_code == 0
 
 
 def test_long_work_says_how_far_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,8 @@ from chainrule.run.run import Run
 from chainrule.run.settings import run_settings
 from tests.contracts.every_recipe import RECIPES
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 KINDS = [*all_kinds()]
 
 
@@ -79,7 +81,7 @@ def _each(place: Path, change: Callable[[Path], object]) -> None:
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "gone": lambda place: shutil.rmtree(place) if place.is_dir() else place.unlink(),
     "empty": lambda place: _each(place, lambda file: file.write_bytes(b"")),
-    "garbage": lambda place: _each(place, lambda file: file.write_bytes(b"\xff\xfe\x00\x01" * 64)),
+    "garbage": lambda place: _each(place, lambda file: file.write_bytes(b"\x81\xff\x00\x01" * 64)),
     "one letter": lambda place: _each(place, lambda file: file.write_text("a", "utf-8")),
     "another name": lambda place: place.rename(place.with_name("elsewhere")),
 }

@@ -19,6 +19,8 @@ from chainrule.core.settings import convert, parameters
 from chainrule.data.layout import layout_of
 from chainrule.run.settings import run_settings
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 
 def test_each_option_is_of_kinds_that_there_are_and_its_default_is_of_its_type() -> None:
     for option in all_options():

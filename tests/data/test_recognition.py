@@ -17,6 +17,8 @@ from chainrule.data.kinds.recognition import expect_kind, look, recognise
 from chainrule.data.layout import layout_of
 from tests.data.image_sets import write_images
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 
 def kind_of(place: object, target: str | None = None) -> str:
     return recognise(look(str(place)), target).name

@@ -24,6 +24,8 @@ from chainrule.data.text.characters import load_text
 from chainrule.data.text.sentences import load_sentences
 from tests.data.image_sets import npz, write_images
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 
 def folders(folder: Path, **counts: int) -> Path:
     for name, count in counts.items():
@@ -228,7 +230,7 @@ def test_train_evaluate_and_check_take_several(tmp_path: Path) -> None:
     assert run_cli("evaluate", tmp_path / "run", "--data", f"test={b}", "--device", "cpu").exit_code == 0
     checked = run_cli("data", "check", f"train={a}", f"test={b}", "--json")
     assert json.loads(checked.output)["found"] == {"train": 40, "test": 10}
-    assert f"train={a} test={b}" in (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert f"train={a} test={b}" in chainrule.report(tmp_path / "run").read_text("utf-8")
 
 
 def test_a_path_of_its_own_to_validate_and_to_measure(tmp_path: Path) -> None:

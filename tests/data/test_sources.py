@@ -53,6 +53,28 @@ def test_a_broken_archive_is_told_and_leaves_nothing(archive: Path, tmp_path: Pa
     assert find("packed") is None and get("packed")  # fetched anew, though it was here before
 
 
+@pytest.mark.parametrize("kind", ["../", "/", "link", "hard link", "device"])
+def test_an_archive_writes_nothing_outside(kind: str, archive: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    with tarfile.open(archive, "w:gz") as tar:
+        names = {"../": "../../../outside/pos.txt", "/": f"{outside}/pos.txt"}
+        info = tarfile.TarInfo(names.get(kind, "pos.txt"))
+        if kind in ("link", "hard link"):
+            info.type, info.linkname = tarfile.SYMTYPE if kind == "link" else tarfile.LNKTYPE, "../../../outside"
+        elif kind == "device":
+            info.type = tarfile.CHRTYPE
+        else:
+            info.size = 4
+        tar.addfile(info, io.BytesIO(b"evil"))
+    if kind == "/":  # the leading slash is taken off, and the file stays inside
+        get("packed")
+    else:
+        with pytest.raises(UserError, match="cannot be read"):
+            get("packed")
+    assert not list(outside.iterdir())
+
+
 def test_a_cache_that_was_killed_while_it_grew_is_cleared(tmp_path: Path) -> None:
     old, new, whole = (tmp_path / name for name in (".a.npy.1", ".b.npy.2", "c.npy"))
     for file in (old, new, whole):

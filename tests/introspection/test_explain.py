@@ -302,3 +302,13 @@ def test_a_recipe_without_a_card_is_explained(monkeypatch: pytest.MonkeyPatch, t
 
     page = explain_recipe(get_recipe("lenet5"), None, tmp_path / "e.html")
     assert "no network of layers" in page.read_text("utf-8")
+
+
+def test_a_networks_name_is_explained(tmp_path: Path) -> None:
+    page = explain("q-network", out=tmp_path)
+    text = page.read_text("utf-8")
+    assert page.name == "explain-q-network.html" and "4,610" in text and "Weights are those of a fresh start" in text
+    with pytest.raises(UserError, match=r"a network has learnt nothing yet[\s\S]*image-classifier network=resnet32"):
+        explain("resnet32", ["image.png"])
+    with pytest.raises(UserError, match=r"is no network of layers[\s\S]*chainrule show gaussian-naive-bayes"):
+        explain("gaussian-naive-bayes", out=tmp_path)

@@ -31,6 +31,7 @@ from chainrule.run.folder.record import circumstances
 from chainrule.run.run import Run
 from tests.trained import lenet_run
 
+pytestmark = pytest.mark.usefixtures("laid_out")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -41,7 +42,9 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path
 
 
 def change_record(folder: Path, **changes: object) -> None:
+    """As a person may, who takes the checksum out."""
     record = json.loads((folder / "run.json").read_text("utf-8"))
+    record.pop("sha256", None)
     (folder / "run.json").write_text(json.dumps({**record, **changes}), "utf-8")
 
 
@@ -360,6 +363,19 @@ def test_ledger_makes_one_row_of_the_folds(run_folder: Path) -> None:
     assert len(_rows(page)) == 2
     assert any("error 0.2 ± 0.1 |  | 3 |" in row for row in _rows(page))
     assert any("(seed 0, folds 1, 2, 3)" in note for note in _notes(page))
+
+
+def test_ledger_of_ten_seeds_tells_median_and_range(run_folder: Path) -> None:
+    """And on which vector instructions the runs ran, where their records say so."""
+    one = ledger.entry_of(Run.load(run_folder))
+    assert one["cpu_capability"] == torch.backends.cpu.get_cpu_capability()
+    old = {key: value for key, value in one.items() if key != "cpu_capability"}
+    errors = [0.1] * 4 + [0.2] * 2 + [0.3] * 3 + [0.9]
+    runs = [{**old, "seed": seed, "metrics": {"error": error}} for seed, error in enumerate(errors)]
+    assert any("error 0.26 ± 0.24, median 0.2, 0.1 to 0.9 |" in row for row in _rows(render(runs)))
+    assert any("error 0.1889 ± 0.093 |" in row for row in _rows(render(runs[:9])))
+    machine = next(note for note in _notes(render([{**one, "cpu_capability": "AVX2"}])) if "Machine" in note)
+    assert ", AVX2; commit" in machine
 
 
 def test_ledger_says_what_is_wrong(run_folder: Path, tmp_path: Path) -> None:

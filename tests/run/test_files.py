@@ -102,23 +102,42 @@ def loaded(folder: Path) -> tuple[int, float] | None:
     return None if found is None else (found[1]["step"], float(found[0]["net"]["w"]))
 
 
-def test_the_latest_checkpoint_is_kept_and_no_other(tmp_path: Path) -> None:
+def test_the_latest_checkpoint_and_the_one_before_are_kept(tmp_path: Path) -> None:
     place = tmp_path / "checkpoint"
     assert loaded(place) is None
+    for step, value in ((3, 0.5), (7, 0.25), (9, 0.125)):
+        saved(place, step, value)
+        assert loaded(place) == (step, value)
+    assert names(place) == ["latest.json", "step-000000007", "step-000000009"]
+    checkpoint.drop_earlier(place)
+    assert names(place) == ["latest.json", "step-000000009"] and loaded(place) == (9, 0.125)
+
+
+def test_nothing_else_in_the_folder_is_removed(tmp_path: Path) -> None:
+    """By its own names alone, and never through a link."""
+    place, outside = tmp_path / "checkpoint", tmp_path / "outside"
+    outside.mkdir()
+    (outside / "mine").write_text("kept")
     saved(place, 3, 0.5)
-    assert loaded(place) == (3, 0.5)
-    saved(place, 7, 0.25)
-    assert loaded(place) == (7, 0.25)
-    assert names(place) == ["latest.json", "step-000000007"]
+    others = ["my-step-1", "step-1", "step-old", "step-000000001-mine", ".step-x.partial", "stages", "best-parts-mine"]
+    for name in others:
+        (place / name).mkdir()
+    (place / "step-000000001").symlink_to(outside)
+    (place / ".step-000000002.partial").mkdir()
+    for step in (4, 5):
+        saved(place, step, 0.25)
+    expected = ["latest.json", "step-000000004", "step-000000005", *others]
+    assert names(place) == sorted(expected) and (outside / "mine").read_text() == "kept"
 
 
 def test_a_step_may_be_saved_again_and_again(tmp_path: Path) -> None:
     place = tmp_path / "checkpoint"
     for value in (0.5, 0.25, 0.125, 0.0625):
         saved(place, 3, value)
-        assert loaded(place) == (3, value) and len(names(place)) == 2
+        assert loaded(place) == (3, value) and len(names(place)) <= 3
     saved(place, 4, 1.0)
-    assert loaded(place) == (4, 1.0) and names(place) == ["latest.json", "step-000000004"]
+    saved(place, 5, 2.0)
+    assert loaded(place) == (5, 2.0) and names(place) == ["latest.json", "step-000000004", "step-000000005"]
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["next step", "same step"])
@@ -127,7 +146,7 @@ def test_whichever_write_fails_the_old_checkpoint_stays(
 ) -> None:
     place = tmp_path / "checkpoint"
     saved(place, 3, 0.5)
-    for after in range(8):  # fsync of weights, of state, of the folder, of the pointer, of its folder
+    for after in range(8):  # fsync of weights, of state, of the folder, of the one above, of the pointer, of its folder
         with monkeypatch.context() as patch:
             refuse(patch, "fsync", errno.ENOSPC, after)
             try:
@@ -140,7 +159,7 @@ def test_whichever_write_fails_the_old_checkpoint_stays(
         break
     else:
         pytest.fail("it never succeeded")
-    assert after >= 4 and loaded(place) == (3 if again else 4, 0.25) and len(names(place)) == 2
+    assert after >= 4 and loaded(place) == (3 if again else 4, 0.25) and len(names(place)) == 3
 
 
 @pytest.mark.parametrize("step", [3, 4], ids=["same step", "next step"])
@@ -164,13 +183,21 @@ def test_the_old_checkpoint_is_there_until_the_new_one_is(
 @pytest.mark.parametrize(
     "damage",
     [
+        lambda place: (place / "latest.json").write_text('{"folder": "step-000000003", "step": 2}'),
         lambda place: (place / "latest.json").write_text('{"folder": "step-0'),
         lambda place: (place / "latest.json").write_text("{}"),
         lambda place: (place / "step-000000003" / "state.safetensors").unlink(),
         lambda place: (place / "step-000000003" / "weights.safetensors").unlink(),
         lambda place: (place / "step-000000003" / "state.safetensors").write_bytes(b"x"),
     ],
-    ids=["latest cut short", "latest without a folder", "no state", "no weights", "state damaged"],
+    ids=[
+        "latest says two things",
+        "latest cut short",
+        "latest without a folder",
+        "no state",
+        "no weights",
+        "state damaged",
+    ],
 )
 def test_a_damaged_checkpoint_is_told_in_words(damage: Callable[[Path], Any], tmp_path: Path) -> None:
     place = tmp_path / "checkpoint"
@@ -179,3 +206,45 @@ def test_a_damaged_checkpoint_is_told_in_words(damage: Callable[[Path], Any], tm
     with pytest.raises(ChainruleError) as caught:
         checkpoint.load(place)
     assert str(place) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["latest.json", "step-000000007/state.safetensors", "step-000000007/weights.safetensors"]
+)
+@pytest.mark.parametrize("content", [b"", b"{"], ids=["empty", "cut"])
+def test_after_a_power_cut_the_one_before_is_taken(
+    content: bytes, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pointer that is empty leads to the newest, which is whole; from one that is empty the way leads back."""
+    place = tmp_path / "checkpoint"
+    saved(place, 3, 0.5)
+    saved(place, 7, 0.25)
+    (place / name).write_bytes(content)
+    found = checkpoint.load_whole(place)
+    expected = 7 if name == "latest.json" else 3
+    assert (
+        found is not None and found[1] == {"step": expected} and f"step-00000000{expected}" in capsys.readouterr().err
+    )
+    assert loaded(place) == (expected, 0.25 if expected == 7 else 0.5)  # the pointer is mended
+    saved(place, 8, 1.0)
+    assert loaded(place) == (8, 1.0)
+    for file in place.rglob("*.safetensors"):
+        file.write_bytes(b"")
+    with pytest.raises(ChainruleError, match="step-000000008"):
+        checkpoint.load_whole(place)
+
+
+def test_a_link_in_the_place_of_a_partial_file_is_not_written_through(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.write_text("kept")
+    for name in (".a.partial", ".f.partial", "log"):
+        (tmp_path / name).symlink_to(mine)
+    atomic.write_text(tmp_path / "a", "new")
+    with atomic.new_file(tmp_path / "a") as handle:
+        handle.write("newer")
+    with atomic.new_folder(tmp_path / "f") as place:
+        (place / "one").write_text("1")
+    with pytest.raises(OSError, match="symbolic link"):
+        atomic.open_to_append(tmp_path / "log")
+    assert mine.read_text() == "kept" and (tmp_path / "a").read_text() == "newer" and not (tmp_path / "a").is_symlink()
+    assert names(tmp_path) == ["a", "f", "log", "mine"]

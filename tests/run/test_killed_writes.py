@@ -51,11 +51,11 @@ def numbers(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 
 
 def test_killed_at_every_operation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two epochs of two steps, a checkpoint at each of them and at each epoch's end."""
+    """Two epochs of one step, a checkpoint at each of them and at each epoch's end."""
 
     def train(run: Any) -> None:
         torch.manual_seed(0)
-        learn(run, *rows(8), epochs=2)
+        learn(run, *rows(4), epochs=2)
 
     monkeypatch.setattr("chainrule.run.folder.record._commit", lambda: None)  # a process less for each run
     settings = {"log_every": 1, "checkpoint_s": 0.0}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from chainrule.core.errors import RunFailed
+from chainrule.core.errors import UserError
 from chainrule.run.checkpoint.tree import pack, unpack
 from chainrule.run.folder.metric_log import MetricLog, read_metrics
 
@@ -85,10 +85,56 @@ def test_a_last_half_line_is_left_out(tmp_path: Path) -> None:
         assert [line["step"] for line in read_metrics(file)] == [0, 1]
 
 
-def test_a_file_shorter_than_the_checkpoint_says_is_told(tmp_path: Path) -> None:
-    metrics = MetricLog(tmp_path / "metrics.jsonl")
+def test_a_file_shorter_than_the_checkpoint_says_continues(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "metrics.jsonl"
+    metrics = MetricLog(file)
+    metrics.write({"step": 1})
+    metrics.write({"step": 2})
+    state = metrics.state_dict()
+    for kept, steps in ((b'{"step": 1}\n{"st', [1, 3]), (b"", [3]), (None, [3])):
+        file.unlink()
+        if kept is not None:
+            file.write_bytes(kept)
+        again = MetricLog(file)
+        again.load_state_dict(state)
+        assert "shorter than the checkpoint says" in capsys.readouterr().err
+        again.write({"step": 3})
+        assert [line["step"] for line in read_metrics(file)] == steps and again.length == file.stat().st_size
+
+
+def test_lines_that_were_changed_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "metrics.jsonl"
+    metrics = MetricLog(file)
     metrics.write({"step": 1})
     state = metrics.state_dict()
-    (tmp_path / "metrics.jsonl").write_bytes(b"")
-    with pytest.raises(RunFailed, match=r"shorter than the checkpoint says"):
-        MetricLog(tmp_path / "metrics.jsonl").load_state_dict(state)
+    MetricLog(file).load_state_dict({name: state[name] for name in ("pending", "length")})  # of an earlier version
+    MetricLog(file).load_state_dict(state)
+    assert capsys.readouterr().err == ""
+    file.write_bytes(b'{"step": 9}\n')
+    MetricLog(file).load_state_dict(state)
+    assert "was changed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"step": 1', b"[]", b"3", b'{"epoch": 1}', b'{"step": "1"}', b'{"step": 1, "stage": 3}', b"\xff"]
+)
+def test_a_damaged_line_is_told_by_its_number(line: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    file.write_bytes(b'{"step": 1, "loss": NaN}\n' + line + b'\n{"step": 3}\n')
+    with pytest.raises(UserError, match=r"metrics.jsonl, line 2"):
+        read_metrics(file)
+
+
+def test_another_name_of_the_file_stays_as_it_is(tmp_path: Path) -> None:
+    """A hard link, as copies by `cp -al` are."""
+    file, other = tmp_path / "metrics.jsonl", tmp_path / "other"
+    metrics = MetricLog(file)
+    metrics.write({"step": 1})
+    state = metrics.state_dict()
+    metrics.write({"step": 2})
+    other.hardlink_to(file)
+    again = MetricLog(file)
+    again.load_state_dict(state)
+    again.write({"step": 3})
+    assert [line["step"] for line in read_metrics(other)] == [1, 2]
+    assert [line["step"] for line in read_metrics(file)] == [1, 3]

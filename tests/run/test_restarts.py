@@ -18,6 +18,8 @@ from chainrule.core.errors import RunFailed, UserError
 from chainrule.run.distributed.restarts import lost_processes_told
 from tests.run.together import can_fork, together
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 SETTINGS = {"epochs": 1, "hidden": (20,), "size": 8, "log_every": 2, "checkpoint_s": 0.0, "threads": 1}
 
 

@@ -20,6 +20,8 @@ from chainrule.data.batches import Batches
 from chainrule.run.run import Run
 from tests.run.toy import EachStep, Net, learn, new, reopened, rows, weights_of
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 
 def lines(folder: Path) -> list[dict[str, Any]]:
     found = [json.loads(text) for text in (folder / "metrics.jsonl").read_text().splitlines()]

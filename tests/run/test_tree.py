@@ -20,6 +20,8 @@ from chainrule.core.errors import UserError
 from chainrule.run.checkpoint.tree import load_tree, pack, read_safetensors, save_tree, unpack
 from tests.trained import lenet_run
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 
 def same(one: Any, other: Any) -> bool:
     """Equal in kind, value, type of number, shape, and layout in memory."""

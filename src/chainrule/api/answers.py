@@ -27,6 +27,7 @@ from chainrule.data.layout import layout_of
 from chainrule.data.measured import part_measured, seen_of
 from chainrule.reporting.answers import OTHERS, SUFFIXES, answer_file, place_of_answers
 from chainrule.run.display.progress import counted, say
+from chainrule.run.folder.folder import expect_own
 from chainrule.run.folder.record import recipe_of_run
 from chainrule.run.run import Run
 
@@ -197,7 +198,9 @@ def generate(
     device: str = "auto",
     **options: Any,
 ) -> list[dict[str, Any]]:
-    """Samples from a run. `options` are the task's own, those that `chainrule show RECIPE` lists: of text its prompt."""
+    """Samples from a run. `options` are the task's own, those that `chainrule show RECIPE` lists, of text its prompt; and
+    what `Run.load` takes for code of the user's own."""
+    own, options = divided(options)
     given = {name: value for name, value in options.items() if value is not None}
     bound = bind_options(recipe_of_run(folder), "generate", given)
     if out is not None and not Path(out).is_dir() and Path(out).suffix.lower() in (*SUFFIXES, *OTHERS):
@@ -207,7 +210,7 @@ def generate(
         )  # fmt: skip
     import torch
 
-    run = Run.load(folder, device)
+    run = Run.load(folder, device, **own)
     task = run.open_task()
     assert isinstance(task, Generates)
     tell_unfinished(run)
@@ -216,4 +219,4 @@ def generate(
     if seed is not None:
         check_seed(seed)
     torch.manual_seed(run.seed if seed is None else seed)
-    return task.generate(count, Path(out) if out else run.folder / "samples", **bound)
+    return task.generate(count, Path(out) if out else expect_own(run.folder / "samples"), **bound)

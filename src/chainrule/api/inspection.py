@@ -50,7 +50,7 @@ def explain(
         own: for a run with code of the user's own.
     """
     from chainrule.introspection.explain import explain_module, explain_network, explain_recipe, explain_run
-    from chainrule.models import example_of_description, get_card
+    from chainrule.models import classifies_images, example_of_description, get_card
 
     path, name, place = Path(what), os.fspath(what), Path(out) if out else None
     given = [] if inputs is None or (isinstance(inputs, (list, tuple)) and not inputs) else named_inputs(inputs)
@@ -77,11 +77,11 @@ def explain(
         recipe = get_recipe(name)
         _expect_a_network(recipe)
     if given:
-        setting = "" if network is None else "image-classifier network="
+        train = f"chainrule train {'image-classifier network=' if network else ''}{name}, then: chainrule explain RUN {given[0]}"
         raise UserError(
-            f"a {'recipe' if network is None else 'network'} has learnt nothing yet that an input could show",
+            f"a {'network' if network else 'recipe'} has learnt nothing yet that an input could show",
             found=given[0],
-            cure=f"chainrule train {setting}{name}, then: chainrule explain RUN {given[0]}",
+            cure=train if network is None or classifies_images(network) else f"chainrule explain {name}",
         )
     if network is not None:
         return explain_network(network, place)

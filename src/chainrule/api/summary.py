@@ -51,7 +51,7 @@ def ended_in_words(run: Run) -> list[str]:
     if not ending:
         return []
     kept, made, asked = ending["kept_epoch"], ending["epochs"], ending["of_epochs"]
-    why = f", for its {best['metric']} {best['value']:.4g}" if best else ", the last: nothing was held out to choose by"
+    why = f", for its {best['metric']} {best['value']:.4g}" if best else ", the last: no validation chose"
     early = (
         f"stopped early, after epoch {made} of {asked}" if ending["stopped_early"] else f"all {made} epochs were made"
     )

@@ -11,7 +11,7 @@ from typing import Any
 from chainrule.api.summary import count_parameters, ended_in_words, model_name
 from chainrule.core.data.words import expect_filled, request_of, shares_as_settings
 from chainrule.core.device import choose_device, join_world, leave_world
-from chainrule.core.discovery import get_recipe, reading_options
+from chainrule.core.discovery import get_recipe, known_settings, reading_options
 from chainrule.core.errors import UserError
 from chainrule.core.own_code.given import divided, separated
 from chainrule.core.own_code.loading import told_by_line
@@ -24,11 +24,13 @@ from chainrule.data.given.reading import as_source
 from chainrule.data.given.source import Given
 from chainrule.data.kinds.recognition import expect_kind
 from chainrule.models import PUBLISHERS, published_weights, recognise
+from chainrule.run.checkpoint.checksum import checksum_of
 from chainrule.run.distributed.restarts import earlier_attempt, lost_processes_told
 from chainrule.run.folder.record import new_record, read_record
 from chainrule.run.lengthened import begin_longer, longer
 from chainrule.run.run import Run
 from chainrule.run.settings import run_settings
+from chainrule.run.weights.learnt import fingerprint
 from chainrule.run.weights.loading import load_file
 
 OnLog = Callable[[dict[str, Any]], object]
@@ -78,10 +80,11 @@ def train(
     found = get_recipe(recipe)
     settings, val, test = shares_as_settings(settings, parameters(found.build), _plain(val), _plain(test))
     own, settings, words = separated(settings, model, found.build, owner=f"the recipe {recipe}")
-    reading = {name: option.parameter for name, option in reading_options(found).items()}
-    known = parameters(found.build, run_settings) | reading
+    known = known_settings(found, run_settings)
     values = bind_to(settings, known, owner=f"the recipe {recipe}") | words
-    options = {name: value for name in reading if (value := values.pop(name)) is not None and name in settings}
+    options = {
+        name: value for name in reading_options(found) if (value := values.pop(name)) is not None and name in settings
+    }
     common = {name: values.pop(name) for name in bind({}, run_settings, owner="")}
     seed, weights = _whole(seed), os.fspath(weights) if weights is not None else None
     check_seed(seed)
@@ -189,7 +192,10 @@ def _train(run: Run, resume: bool = False) -> Run:
             if run.record["weights"] and not run.step:
                 modules = task.pretrained_modules() if isinstance(task, HasPretrained) else task.modules()
                 name = model_name(run) or run.recipe.name
-                for note in load_file(_weights_file(run), modules, name, recognise):
+                file = _weights_file(run)
+                notes = load_file(file, modules, name, recognise)
+                run.expect_same("weights", fingerprint(file) if file.is_dir() else checksum_of(file))
+                for note in notes:
                     run.progress.line(note)
             for note in [] if run.step else run.data.notes:
                 run.progress.line(note)

@@ -93,6 +93,7 @@ def predict(
 @click.option("--seed", type=click.IntRange(0, LARGEST), help="The run's own by default.")
 @OUT
 @DEVICE
+@CODE
 @AS_JSON
 @click.pass_context
 def generate(context: click.Context, run: str, count: int, as_json: bool, **ordinary: Any) -> None:
@@ -100,7 +101,7 @@ def generate(context: click.Context, run: str, count: int, as_json: bool, **ordi
     options = _options_given(context)
     from chainrule import api
 
-    words = {name: ordinary[name] for name in ("seed", "out", "device")}
+    words = {name: ordinary[name] for name in ("seed", "out", "device", "code")}
     samples = api.generate(run, count=count, **words, **options)
     if as_json:
         click.echo(to_json(samples))

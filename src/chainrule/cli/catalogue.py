@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
 from chainrule.cli import completion
 from chainrule.cli.group import cli
 from chainrule.cli.output import print_table
-from chainrule.cli.run_options import shown_default
 from chainrule.cli.shared_options import AS_JSON
 from chainrule.core.finite_json import to_json
-from chainrule.core.settings import describe, parameters
+from chainrule.core.meanings import meaning_of
+from chainrule.core.recipe import Recipe
+from chainrule.core.settings import describe, parameters, shown_default
 
 
 @cli.command("list")
@@ -23,6 +26,7 @@ def list_(family: str | None, as_json: bool) -> None:
     """The recipes."""
     from chainrule.core.discovery import all_recipes
     from chainrule.core.errors import unknown
+    from chainrule.data.catalog.sources import how_to_get
 
     recipes = all_recipes().values()
     families = sorted({r.family for r in recipes})
@@ -33,7 +37,13 @@ def list_(family: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(to_json([{field: getattr(r, field) for field in fields} for r in rows]))
         return
-    print_table([("recipe", *fields[1:]), *(tuple(getattr(r, field) for field in fields) for r in rows)])
+    told = [tuple(getattr(r, field) for field in fields) for r in rows]
+    marks = ["  ".join([row[3], f"({how})"]) if (how := how_to_get(row[3])) else row[3] for row in told]
+    print_table([("recipe", *fields[1:]), *((*row[:3], mark, row[4]) for row, mark in zip(told, marks, strict=True))])
+    if any(mark.endswith(")") for mark in marks):
+        click.echo(
+            "\n(download): by the first training, or chainrule data get; (by hand): that says how. Times: docs/recipes.md"
+        )
 
 
 @cli.command()
@@ -43,8 +53,8 @@ def list_(family: str | None, as_json: bool) -> None:
 def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
     """A recipe's card: source, deviations, layers and shapes, parameters, target, settings, the command.
 
-    Or the card of a network. Or a topic, `activations`, `policies` or `networks`: a table of all of them; of the first
-    two with --out their images. Or the layers of a net description of Caffe's, FILE.prototxt, or a solver and those of
+    Or the card of a network. Or a topic, `activations`, `losses`, `policies` or `networks`: a table of all of them; of
+    the first three with --out their images. Or the layers of a net description of Caffe's, FILE.prototxt, or a solver and those of
     its network; data=3,224,224 says the sizes of an input that it leaves to the data, phase=TRAIN, stage=deploy and
     level=1 which layers are there.
     """
@@ -81,22 +91,34 @@ def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
         ("Settings of every recipe", run_settings, ""),
     ):
         click.echo(f"\n{title}:")
-        _show_options(parameters(function))
+        _show_options(found, parameters(function))
         if advice:
             click.echo(f"\n{advice}")
     reading = reading_options(found).values()
     if reading:
         click.echo("\nHow its data are read:")
-        print_table([(f"  {o.name}={shown_default(o.default)}", describe(o.type), o.text) for o in reading])
+        _show_settings([(o.name, o.default, o.text, o.type) for o in reading])
     for verb in verbs_of(found):
         options = verb_options(found, verb)
         if options:
             click.echo(f"\nOptions of {verb}:")
-            _show_options(options)
+            _show_options(found, options, verb)
 
 
-def _show_options(options: Mapping[str, inspect.Parameter]) -> None:
-    print_table([(f"  {name}={shown_default(p.default)}", describe(p.annotation)) for name, p in options.items()])
+def _show_options(recipe: Recipe, options: Mapping[str, inspect.Parameter], verb: str = "") -> None:
+    _show_settings(
+        [(name, p.default, meaning_of(recipe, name, verb=verb), p.annotation) for name, p in options.items()]
+    )
+
+
+def _show_settings(rows: Sequence[tuple[str, Any, str, Any]]) -> None:
+    """Each setting (name, default, meaning, type) with what it means and what it may be, lines set in below it."""
+    heads = [f"  {name}={shown_default(default)}" for name, default, *_ in rows]
+    wide = min(36, max(map(len, heads), default=0)) + 2
+    for head, (_, _, meaning, annotation) in zip(heads, rows, strict=True):
+        told = "; ".join(filter(None, (meaning.removesuffix("."), describe(annotation))))
+        begin = head.ljust(wide) if len(head) < wide else head + "  "
+        click.echo(textwrap.fill(told, 118, initial_indent=begin, subsequent_indent=" " * wide))
 
 
 def _show_network(name: str) -> None:
@@ -156,6 +178,16 @@ def _show_activations(out: str | None) -> None:
         click.echo(f"\n{place}")
 
 
+def _show_losses(out: str | None) -> None:
+    from chainrule.reporting.loss_tables import LEGEND, loss_rows, write_losses
+
+    place = None if out is None else write_losses(out)
+    print_table(loss_rows())
+    click.echo("\n" + "\n".join(LEGEND))
+    if place is not None:
+        click.echo(f"\n{place}")
+
+
 def _show_policies(out: str | None) -> None:
     from chainrule.reporting.policy_plots import policies_table, write_policies
 
@@ -175,4 +207,9 @@ def _show_networks(out: str | None) -> None:
     print_table(network_rows(image_networks()))
 
 
-_TOPICS = {"activations": _show_activations, "policies": _show_policies, "networks": _show_networks}  # of `show`
+_TOPICS = {  # of `show`
+    "activations": _show_activations,
+    "losses": _show_losses,
+    "policies": _show_policies,
+    "networks": _show_networks,
+}

@@ -18,14 +18,12 @@ def recipes(context: click.Context, parameter: click.Parameter, incomplete: str)
 
 def settings(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Settings `key=` of the recipe named before, behind its own how its data are read, and those of every recipe."""
-    from chainrule.core.discovery import all_recipes, reading_options
+    from chainrule.core.discovery import all_recipes, known_settings
     from chainrule.core.settings import describe, parameters
     from chainrule.run.settings import run_settings
 
     found = all_recipes().get(context.params.get("recipe") or "")
-    known = parameters(found.build) if found else {}
-    known |= {name: option.parameter for name, option in (reading_options(found) if found else {}).items()}
-    known |= parameters(run_settings)
+    known = {**(known_settings(found) if found else {}), **parameters(run_settings)}
     return [
         CompletionItem(f"{name}=", help=describe(p.annotation))
         for name, p in known.items()

@@ -15,9 +15,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from chainrule.cli.words import split_words
-from chainrule.core.errors import UserError
+from chainrule.core.errors import UserError, unknown
 from chainrule.core.recipe import Recipe
-from chainrule.core.settings import describe
+from chainrule.core.settings import describe, shown_default
 from chainrule.core.verbs import bind_options, verb_options, verbs_of
 from chainrule.run.folder.record import recipe_of_run
 
@@ -122,8 +122,13 @@ class RunCommand(click.Command):
                 raise UserError("an option is given twice", expected="once", found=word)
             ours = word.startswith("--") and name in own
             if not ours and not ctx.resilient_parsing and not self._is_known(ctx, word):
-                if name in own:
-                    raise UserError("an option begins with two hyphens", expected=f"-{word}", found=word)
+                if not word.startswith("--"):
+                    raise unknown(
+                        f"{self._verb} of {recipe.name} has no option",
+                        word.partition("=")[0],
+                        [f"--{known.replace('_', '-')}" for known in own],
+                        cure=f"where it is an input: -- {word}",
+                    )
                 bind_options(recipe, self._verb, {name: word.partition("=")[2]})
             seen.add(name)
             options.append(word)
@@ -150,19 +155,6 @@ class RunCommand(click.Command):
 def _option(name: str, parameter: Any) -> click.Option:
     text = f"{describe(parameter.annotation)}; by default {shown_default(parameter.default)}"
     return click.Option([f"--{name.replace('_', '-')}", name], metavar=name.upper(), help=text)
-
-
-def shown_default(value: Any) -> str:
-    """A default as it is typed.
-
-    >>> [shown_default(value) for value in (None, True, 0.5, (8, 8), "")]
-    ['none', 'yes', '0.5', '8,8', "''"]
-    """
-    if value is None or isinstance(value, bool):
-        return {None: "none", True: "yes", False: "no"}[value]
-    if isinstance(value, (tuple, list)):
-        return ",".join(map(shown_default, value))
-    return f"{value:g}" if isinstance(value, float) else str(value) or "''"
 
 
 def _exists(word: str) -> bool:

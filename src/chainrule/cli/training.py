@@ -44,15 +44,14 @@ from chainrule.core.settings import parse_pairs
 @AS_JSON
 def train(recipe: str, settings: Sequence[str], data: Sequence[str], as_json: bool, **options: Any) -> None:
     """Train RECIPE, evaluate it on the test split, write a run folder."""
-    from chainrule.core.discovery import get_recipe, reading_options
-    from chainrule.core.settings import bind_to, parameters
+    from chainrule.core.discovery import get_recipe, known_settings
+    from chainrule.core.settings import bind_to
 
     found = get_recipe(recipe)
     pairs = parse_pairs(settings)
     from chainrule.run.settings import run_settings
 
-    reading = {name: option.parameter for name, option in reading_options(found).items()}
-    bind_to(pairs, parameters(found.build, run_settings) | reading, owner=f"the recipe {recipe}")
+    bind_to(pairs, known_settings(found, run_settings), owner=f"the recipe {recipe}")
     from chainrule import api
     from chainrule.optim.compiler_import import spare_compiler
 

@@ -1,9 +1,13 @@
-"""Files that are either the old one or the new one, whatever happens while they are written."""
+"""Files that are either the old one or the new one, whatever happens while they are written.
+
+A folder that comes from elsewhere may hold links: what is written here never goes through one.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,6 +16,9 @@ from typing import IO, Any
 
 from chainrule.core.errors import RunFailed
 from chainrule.core.finite_json import to_json
+
+# Of a file that is opened here: no link is followed, no child process keeps it open.
+PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 @contextlib.contextmanager
@@ -26,6 +33,7 @@ def explain_os_errors(path: Path) -> Iterator[None]:
             errno.EROFS: "the file system is read-only: name another folder with --out",
             errno.EACCES: "the folder may not be written to: change its permissions, or name another with --out",
             errno.EPERM: "the folder may not be written to: change its permissions, or name another with --out",
+            errno.ELOOP: "a link lies there, and no link is followed: remove it",
         }
         cure = cures.get(error.errno or 0, error.strerror or str(error))
         raise RunFailed(f"{path} could not be written: {cure}") from error
@@ -41,21 +49,60 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Replaces `path` in one step; a kill leaves the old file or the new one."""
+def sync_file(file: Path) -> None:
+    """Makes what was written into `file` survive a power cut."""
+    handle = os.open(file, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove(path: Path) -> None:
+    """Removes the file or the folder at `path`, if there is one; of a link the link, and nothing that it points to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def open_new(path: Path) -> IO[bytes]:
+    """A new file at `path`, to be written, in the place of whatever lies there."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | PLAIN
+    try:
+        handle = os.open(path, flags, 0o666)
+    except FileExistsError:  # what a kill left, or a link
+        remove(path)
+        handle = os.open(path, flags, 0o666)
+    return os.fdopen(handle, "wb")
+
+
+def open_to_append(path: Path) -> IO[bytes]:
+    """The file at `path`, to be written at its end; OSError where that is a link."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | PLAIN, 0o666), "ab")
+
+
+@contextlib.contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A place beside `path`, free, to write a file at: when that is whole and on the disk it moves to `path` in one step."""
     partial = path.with_name(f".{path.name}.partial")
     with explain_os_errors(path):
         try:
-            with partial.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            remove(partial)
+            yield partial
+            sync_file(partial)
             partial.replace(path)
-        except OSError:
+        except BaseException:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replaces `path` in one step; a kill leaves the old file or the new one."""
+    with replaced(path) as partial, open_new(partial) as file:
+        file.write(content)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -72,7 +119,7 @@ def new_file(path: Path) -> Iterator[IO[str]]:
     partial = path.with_name(f".{path.name}.partial")
     try:
         with explain_os_errors(path):
-            handle = partial.open("w", encoding="utf-8", newline="")
+            handle = io.TextIOWrapper(open_new(partial), encoding="utf-8", newline="")
         with handle:
             yield handle
             with explain_os_errors(path):
@@ -92,19 +139,14 @@ def new_folder(path: Path) -> Iterator[Path]:
     """A folder that appears at `path` complete or not at all: write into what is given."""
     partial = path.with_name(f".{path.name}.partial")
     with explain_os_errors(path):
-        shutil.rmtree(partial, ignore_errors=True)
+        remove(partial)
         try:
             partial.mkdir(parents=True)
             yield partial
             for file in partial.rglob("*"):
-                if file.is_dir():
-                    continue
-                handle = os.open(file, os.O_RDWR)
-                try:
-                    os.fsync(handle)
-                finally:
-                    os.close(handle)
-            shutil.rmtree(path, ignore_errors=True)
+                sync_folder(file) if file.is_dir() else sync_file(file)
+            sync_folder(partial)
+            remove(path)
             partial.rename(path)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)

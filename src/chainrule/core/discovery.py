@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from chainrule.core.card import Card
 from chainrule.core.data.kind import Kind
@@ -93,6 +94,12 @@ def reading_options(recipe: Recipe) -> dict[str, Option]:
     """Those of the kinds that a recipe learns from. A setting of its own goes before an option of that name."""
     own = parameters(recipe.build)
     return {name: option for name, option in options_of(recipe.kinds).items() if name not in own}
+
+
+def known_settings(recipe: Recipe, *functions: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """All that `train` takes for a recipe by `key=value`: its own settings, those of the functions, those of the reading."""
+    reading = {name: option.parameter for name, option in reading_options(recipe).items()}
+    return parameters(recipe.build, *functions) | reading
 
 
 def _cards_in(modules: Iterable[str]) -> dict[str, Card]:

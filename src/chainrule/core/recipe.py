@@ -76,8 +76,8 @@ class Recipe:
 
     def model_for(self, settings: Mapping[str, Any]) -> str | None:
         """The name of the model that a run with these settings trains."""
-        named = settings.get(self.model_setting) if self.model_setting else None
-        return self.model if named is None else named
+        named = settings.get(self.model_setting, self.model) if self.model_setting else self.model
+        return self.model if named == "auto" else named  # where it follows the data, before they are read
 
     @property
     def summary(self) -> str:

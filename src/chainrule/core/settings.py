@@ -48,7 +48,6 @@ class Own:
 
 Count = Annotated[int, Range(1)]  # how many of something, at least one
 Size = Annotated[int, Range(0)]  # how many of something, none allowed
-Length = Annotated[int, Range(1, 100_000)]  # of what is generated, piece after piece
 Positive = Annotated[float, Range(0, above=True)]  # a learning rate, a temperature
 NonNegative = Annotated[float, Range(0)]  # a weight decay, a momentum's lower bound
 Fraction = Annotated[float, Range(0, 1)]  # a share or a probability
@@ -114,6 +113,19 @@ def describe(annotation: Any) -> str:
         return " or ".join(describe(a) for a in get_args(annotation))
     names = {int: "whole number", float: "number", bool: "yes or no", str: "text", type(None): "none"}
     return names.get(annotation, str(annotation))
+
+
+def shown_default(value: Any) -> str:
+    """A default as it is typed.
+
+    >>> [shown_default(value) for value in (None, True, 0.5, (8, 8), "")]
+    ['none', 'yes', '0.5', '8,8', "''"]
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    if isinstance(value, (tuple, list)):
+        return ",".join(map(shown_default, value))
+    return f"{value:g}" if isinstance(value, float) else str(value) or "''"
 
 
 def convert(value: Any, annotation: Any) -> Any:

@@ -22,9 +22,11 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from chainrule.core.answers import flat
 from chainrule.core.errors import UserError
+from chainrule.data.column_names import TEXTS, column_called
 from chainrule.data.formats.encoding import decoded_lines
 from chainrule.data.tables.cells import Cells, unreadable
 from chainrule.data.tables.csv_files import cells_of_lines, published, separated
+from chainrule.data.tables.names import TEXT_COLUMN, text_column
 from chainrule.data.tables.table_files import SEPARATED, is_table_file, read_cells, table_ending
 
 T = TypeVar("T")
@@ -222,8 +224,8 @@ def table_parts(place: Path, encoding: str | None = None) -> Iterator[Cells]:
         raise UserError("there is no such file", where=place, expected="a .csv or another table")
     else:
         whole = read_cells(place, encoding)
-        for rows, lines in zip(chunks(whole.rows, MOST_LINES), chunks(whole.lines, MOST_LINES), strict=True):
-            yield replace(whole, rows=rows, lines=lines)
+        for rows, numbers in zip(chunks(whole.rows, MOST_LINES), chunks(whole.lines, MOST_LINES), strict=True):
+            yield replace(whole, rows=rows, lines=numbers)
 
 
 def stdin_table(columns: list[str], needed: Collection[str], encoding: str | None = None) -> Iterator[Cells]:
@@ -237,19 +239,19 @@ def stdin_table(columns: list[str], needed: Collection[str], encoding: str | Non
 
 # -- texts ------------------------------------------------------------------------------------------------------------
 
-TEXT_COLUMN = "text"
 
-
-def stdin_texts() -> Iterator[Asked[str]]:
-    """Texts on stdin, a line each; a CSV where the first line is one of column names with `text` among them."""
-    lines = _stdin()
+def stdin_texts(encoding: str | None = None, column: str | None = None) -> Iterator[Asked[str]]:
+    """Texts on stdin, a line each; a CSV where the first line is one of column names with that of texts among them."""
+    lines = _stdin(encoding)
     first = next(lines, None)
     if first is None:
         raise UserError("there is nothing on stdin", expected="texts, a line each")
     header = next(separated(iter([first]), "stdin")[1], (0, []))[1]
-    if TEXT_COLUMN in header and all(name.isidentifier() for name in header):
+    if ({column, TEXT_COLUMN} & set(header) or (len(header) > 1 and column_called(TEXTS, header))) and all(
+        name.isidentifier() for name in header
+    ):
         for part in cells_of_lines(chain([first], lines), "stdin", most=MOST_LINES):
-            yield from texts_of(part)
+            yield from texts_of(part, column)
         return
     for _, line in chain([first], lines):
         text = line.rstrip("\r\n")
@@ -257,16 +259,9 @@ def stdin_texts() -> Iterator[Asked[str]]:
             yield Asked(text, text)
 
 
-def texts_of(cells: Cells) -> Iterator[Asked[str]]:
-    """The texts of a table with a column `text`."""
-    if TEXT_COLUMN not in cells.header:
-        raise UserError(
-            "the table has no column of texts",
-            where=cells.origin,
-            expected="a column named text",
-            found=", ".join(cells.header[:10]),
-        )
-    at = cells.header.index(TEXT_COLUMN)
+def texts_of(cells: Cells, column: str | None = None) -> Iterator[Asked[str]]:
+    """The texts of a table, in the column named, else in one that is called so."""
+    at = cells.header.index(text_column(cells, column))
     for index, row in enumerate(cells.rows):
         if not row[at].strip():
             raise UserError("a text is empty", where=cells.where(index), expected="words")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
-from typing import Any, Self
+from typing import Any, Self, Union, get_args, get_origin, get_type_hints
 
 from chainrule.core.errors import UserError
 
@@ -60,7 +61,35 @@ class Spec:
                 found="fields that this version does not know" if strange else "no such fields",
                 cure="open the run with the version that wrote it" if strange else "train a new run",
             )
+        kinds = get_type_hints(cls)
+        wrong = next((key for key, value in content.items() if not _fits(value, kinds[fields[key].name])), None)
+        if wrong is not None:
+            raise UserError(
+                "what run.json says of the data is not understood",
+                where=f"run.json, data, spec: {wrong}",
+                expected=str(fields[wrong].type),
+                found=repr(content[wrong])[:100],
+                cure="the run folder as it was, from a backup; else train a new run",
+            )
         return cls(**{fields[key].name: value for key, value in content.items()})
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value of JSON is of the kind that a field's annotation says; of records within it, nothing is asked.
+
+    >>> _fits([1, 2.5], list[float]), _fits({"train": "8"}, dict[str, int]), _fits(None, str | None), _fits(True, int)
+    (True, False, True, False)
+    """
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, each) for each in inner)
+    if origin is list:
+        return isinstance(value, list) and all(_fits(each, inner[0]) for each in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(each, inner[1]) for each in value.values())
+    if kind in (int, float):
+        return isinstance(value, (int, kind)) and not isinstance(value, bool)
+    return isinstance(value, kind) if kind in (str, bool, type(None)) else True
 
 
 def _key(field: dataclasses.Field[Any]) -> str:

@@ -22,10 +22,10 @@ def kmeans(
 
     Source: Arthur and Vassilvitskii: k-means++, the advantages of careful seeding, 2007, section 2.2.
 
-    >>> x = torch.tensor([[0.0], [0.2], [9.0], [9.4]])
+    >>> x = torch.tensor([[0.0], [0.5], [9.0], [9.5]])
     >>> centres, labels = kmeans(x, 2, torch.Generator().manual_seed(0))
     >>> sorted(centres[:, 0].tolist()), bool(labels[0] == labels[1] != labels[2])
-    ([0.10000000149011612, 9.199999809265137], True)
+    ([0.25, 9.25], True)
     """
     mean = x.mean(0)
     offset = mean if bool(mean.square().sum() > (x - mean).square().mean(0).sum()) else torch.zeros_like(mean)

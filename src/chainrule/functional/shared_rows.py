@@ -40,7 +40,7 @@ def column_variance(x: Tensor, count: int, world: World = ONE_PROCESS) -> Tensor
 def column_deviation(x: Tensor, count: int, world: World = ONE_PROCESS) -> Tensor:
     """The standard deviation (divided by N) of each column (D,), likewise, also where its square is out of range.
 
-    >>> column_deviation(torch.tensor([[1e-200, 1e200], [5e-200, 5e200]]).double(), 2).tolist()
+    >>> column_deviation(torch.tensor([[1e-200, 1e200], [5e-200, 5e200]], dtype=torch.float64), 2).tolist()
     [2e-200, 2e+200]
     """
     unit = column_unit(x, world)
@@ -52,7 +52,7 @@ def column_unit(x: Tensor, world: World = ONE_PROCESS) -> Tensor:
 
     No digit changes where rows are divided by it, or moments multiplied.
 
-    >>> column_unit(torch.tensor([[3.0, 1e200], [-5.0, 0.0]]).double()).tolist() == [8.0, 2.0**665]
+    >>> column_unit(torch.tensor([[3.0, 1e200], [-5.0, 0.0]], dtype=torch.float64)).tolist() == [8.0, 2.0**665]
     True
     """
     parts = world.gather(x.abs().amax(0, keepdim=True) if len(x) else x[:0])

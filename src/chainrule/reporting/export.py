@@ -19,6 +19,7 @@ from chainrule.core.course import Topic
 from chainrule.core.errors import ChainruleError, RunFailed, UserError, missing_extra
 from chainrule.core.finite_json import to_json
 from chainrule.core.task import Deployable
+from chainrule.run.folder.folder import expect_own
 from chainrule.run.run import Run
 
 BATCHES = (1, 2, 7)
@@ -55,7 +56,7 @@ def export_system(deployable: Deployable, to: str, out: Path | None, run: Run) -
         for package in ("onnx", "onnxruntime", "onnxscript"):
             if importlib.util.find_spec(package) is None:
                 raise missing_extra(package, "onnx")
-    place = out or run.folder / "export" / name
+    place = out or expect_own(run.folder / "export") / name
     place = place / name if place.is_dir() else place
     notes = {
         "recipe": run.record["recipe"],
@@ -67,6 +68,7 @@ def export_system(deployable: Deployable, to: str, out: Path | None, run: Run) -
     partial = place.with_name(f".{place.name}.partial{place.suffix}")
     with atomic.explain_os_errors(place):
         place.parent.mkdir(parents=True, exist_ok=True)
+        atomic.remove(partial)
         try:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(run.seed)
@@ -75,6 +77,7 @@ def export_system(deployable: Deployable, to: str, out: Path | None, run: Run) -
                     answer = open_file(partial, deployable)
                 own = _own_inputs(deployable)
                 difference = _compare(deployable, answer, to, own)
+            atomic.sync_file(partial)
             partial.replace(place)
         finally:
             partial.unlink(missing_ok=True)

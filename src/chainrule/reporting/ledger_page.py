@@ -20,6 +20,7 @@ OTHER = "other"  # the family of runs whose recipe is no longer there
 _SHOWN = 3  # metrics of a row whose recipe has no target
 _TOLD = 18  # more that its note names
 _WIDTH = 118
+_MANY = 10  # runs from which on a row tells median and range
 
 # Settings that number the runs of one experiment, as the seed does: the folds of a cross-validation make one row.
 _REPEATS = ("fold",)
@@ -128,8 +129,13 @@ def render(entries: Sequence[Entry], folder: str = "results") -> str:
         "# Results",
         "",
         "Written by `python -m chainrule.reporting.ledger RUN...` from run folders; do not edit. Figures are of the test",
-        "split, mean ± standard deviation over runs with different seeds; metrics are fractions, times are seconds a run.",
-        "Below each table is folded how each row was measured.",
+        "split, mean ± standard deviation over runs with different seeds, from ten on also median and range; metrics are",
+        "fractions, times are seconds a run. Below each table is folded how each row was measured.",
+        "",
+        "A run repeats its numbers bit for bit on the same versions of the software and the same vector instructions of the",
+        "CPU (AVX2, AVX512: `cpu_capability` in run.json, told beside the machine), for sums have another order with",
+        "others. Most figures differ in the last digits then; where a network is on the edge of learning, they differ as",
+        "they do from seed to seed.",
     ]
     for family in sorted(families):
         lines += ["", *_section(family, families[family], folder)]
@@ -199,11 +205,22 @@ def _value(number: str) -> float:
 def spread(values: Sequence[float], digits: int = 4) -> str:
     """Mean, and with two values or more their standard deviation (of a sample: over n - 1).
 
+    Of ten or more that differ also the median and the range: a figure that hangs by a thread, such as whether a deep
+    network learns at all, is not described by the first two.
+
     >>> spread([0.01, 0.02, 0.03]), spread([0.5])
     ('0.02 ± 0.01', '0.5')
+    >>> spread([0.1, *[0.9] * 9])
+    '0.82 ± 0.25, median 0.9, 0.1 to 0.9'
     """
     mean = f"{statistics.fmean(values):.{digits}g}"
-    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.2g}"
+    if len(values) < 2:
+        return mean
+    found = f"{mean} ± {statistics.stdev(values):.2g}"
+    if len(values) < _MANY or min(values) == max(values):
+        return found
+    low, median, high = (f"{v:.{digits}g}" for v in (min(values), statistics.median(values), max(values)))
+    return f"{found}, median {median}, {low} to {high}"
 
 
 def _repeats(entry: Entry) -> dict[str, Any]:

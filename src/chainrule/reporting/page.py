@@ -12,6 +12,29 @@ from typing import Any
 from chainrule.core import atomic
 from chainrule.core.task import Figure
 
+# What Matplotlib's colours become where the reader has chosen dark: by name of the CSS variable that stands in their place.
+DARK = {
+    "#ffffff": "#131c2e",  # the ground, as --card
+    "#000000": "#e6ebf4",
+    "#111827": "#e6ebf4",
+    "#374151": "#cbd5e1",
+    "#4b5563": "#97a3b6",
+    "#9ca3af": "#64748b",
+    "#cbd5e1": "#475569",
+    "#e5e7eb": "#25324a",
+    "#fee2e2": "#4a2230",
+    "#2563eb": "#7aa8ff",
+    "#ea580c": "#fb923c",
+    "#059669": "#34d399",
+    "#9333ea": "#c084fc",
+    "#dc2626": "#f87171",
+    "#0891b2": "#22d3ee",
+    "#ca8a04": "#facc15",
+    "#db2777": "#f472b6",
+    "#65a30d": "#a3e635",
+}
+SMALLEST = 0.78  # of its size to which a chart shrinks on a narrow screen before it scrolls: 9 points become 7 pixels
+
 
 def render(template: str, **context: Any) -> str:
     """A template of `templates/`, filled in."""
@@ -21,7 +44,7 @@ def render(template: str, **context: Any) -> str:
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.undefined = jinja2.StrictUndefined
     environment.filters.update(number=number, brief=brief, prose=prose, duration=duration, image=image, figure=figure)
-    return environment.get_template(template).render(**context)
+    return environment.get_template(template).render(dark=DARK, **context)
 
 
 def write_page(template: str, out: Path, **context: Any) -> Path:
@@ -120,8 +143,8 @@ def figure(value: Figure) -> Any:
         # The page's own style sheet sets the type; Matplotlib's global rule would reach over the whole page.
         svg = re.sub(r"<style.*?</style>", "", value.svg, flags=re.DOTALL)
         svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-        svg = re.sub(r' id="(?:matplotlib\.)?[a-z0-9]+_\d+"', "", svg)
-        parts.append(svg.replace("<svg", f'<svg role="img" aria-label="{name}"', 1))
+        svg = themed(re.sub(r' id="(?:matplotlib\.)?[a-z0-9]+_\d+"', "", svg))
+        parts.append(f'<div class="chart">{_named(svg, name)}</div>')
     if value.png:
         parts.append(f'<img src="{image(value.png)}" alt="{name}">')
     if value.table:
@@ -131,6 +154,35 @@ def figure(value: Figure) -> Any:
         body = "".join(f"<tr>{_cells('td', row, numeric)}</tr>" for row in rows)
         parts.append(f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>')
     return Markup("".join(parts))
+
+
+def _named(svg: str, name: str) -> str:
+    """The chart with a name for those who hear it, and the least width at which its letters are still read."""
+    wide = re.search(r'viewBox="0 0 ([\d.]+)', svg)
+    least = ""
+    if wide and " style=" not in svg.partition(">")[0]:
+        least = f' style="min-width:{SMALLEST * float(wide[1]):.0f}px"'
+    return svg.replace("<svg", f'<svg role="img" aria-label="{name}"{least}', 1)
+
+
+def themed(svg: str) -> str:
+    """An SVG of Matplotlib's whose colours follow the page: each that has another in the dark becomes a CSS variable.
+
+    Letters in white stay white: they stand on something dark that was drawn below them.
+
+    >>> themed('<path style="fill: #ffffff"/><text style="fill: #ffffff">x</text>')
+    '<path style="fill: var(--c-ffffff, #ffffff)"/><text style="fill: #ffffff">x</text>'
+    """
+
+    def variables(element: re.Match[str]) -> str:
+        kept = "#ffffff" if element[1] == "text" else ""
+
+        def variable(colour: re.Match[str]) -> str:
+            return f"var(--c-{colour[0][1:]}, {colour[0]})" if colour[0] in DARK and colour[0] != kept else colour[0]
+
+        return re.sub(r"#[0-9a-f]{6}\b", variable, element[0])
+
+    return re.sub(r'<(\w+)\b[^>]*\bstyle="[^"]*"', variables, svg)
 
 
 def _cells(tag: str, row: Sequence[str], numeric: Sequence[bool]) -> str:

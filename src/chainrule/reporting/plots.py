@@ -20,6 +20,7 @@ from chainrule.core.task import Figure
 from chainrule.reporting.figure_text import figure_defaults, make_plain
 
 COLOURS = ("#2563eb", "#ea580c", "#059669", "#9333ea", "#dc2626", "#0891b2", "#ca8a04", "#db2777", "#4b5563", "#65a30d")
+ON_SHADE = "#101828"  # letters on a light shade, which stays light where the page is dark
 _WIDE_FONTS = (
     "Noto Sans CJK SC",
     "Noto Sans CJK JP",
@@ -62,7 +63,8 @@ def drawing(salt: str = "") -> Iterator[None]:
         "axes.unicode_minus": False,
     }
     with mpl.rc_context(), warnings.catch_warnings():
-        dict.update(mpl.rcParams, figure_defaults())  # as rc_context puts them back: they are valid
+        settings: dict[str, Any] = mpl.rcParams
+        dict.update(settings, figure_defaults())  # as rc_context puts them back: they are valid
         mpl.rcParams.update(style)
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
         yield
@@ -175,7 +177,7 @@ def confusion_matrix(target: Tensor, answer: Tensor, classes: Sequence[str]) -> 
                     ha="center",
                     va="center",
                     fontsize=8,
-                    color="white" if dark else "#111827",
+                    color="white" if dark else ON_SHADE,
                 )
             long = max(map(len, classes)) > 2
             axes.set_xticks(range(count), classes, rotation=45 if long else 0, ha="right" if long else "center")

@@ -87,7 +87,7 @@ def describe_run(run: Run, name: str, alone: bool = True) -> dict[str, Any]:
         "curves": None if study or (tried and not curves) else curves,
         "figures": [*tried, *drawn],
         "figures_absent": absent,
-        "films": films(run.folder / "figures") if alone else [],
+        "films": films(run.figures_folder()) if alone else [],
         "settings": {**record["settings"], "seed": record["seed"], **record["common"]},
         "data": {
             "source": str(DataRequest.from_record(record["data"])),
@@ -147,7 +147,7 @@ def _steps(run: Run) -> int:
 def films(folder: Path) -> list[dict[str, Any]]:
     """The figures that the run saved, those of one name in the order of their numbers."""
     found: dict[str, list[tuple[int, Path]]] = {}
-    for file in sorted(folder.glob("*.png")):
+    for file in sorted(each for each in folder.glob("*.png") if each.is_file()):
         match = re.fullmatch(r"(.*?)[-_ ]?(?:step|epoch)?[-_ ]?(\d+)", file.stem)
         name, at = (match[1], int(match[2])) if match and match[1] else (file.stem, -1)
         found.setdefault(name, []).append((at, file))

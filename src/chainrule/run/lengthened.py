@@ -22,6 +22,7 @@ from chainrule.core.settings import bind
 from chainrule.run.checkpoint.folder import latest_step
 from chainrule.run.folder.folder import claim
 from chainrule.run.folder.record import circumstances, read_record
+from chainrule.run.folder.record_form import sealed
 from chainrule.run.settings import run_settings
 
 LENGTHS = ("epochs", "steps", "total_steps")  # settings that say how long a run learns
@@ -75,7 +76,7 @@ def longer(folder: Path, recipe: Recipe, given: Mapping[str, Any]) -> dict[str, 
 def begin_longer(folder: Path, settings: Mapping[str, Any], out: str | Path | None) -> Path:
     """Makes the folder of the run that continues: what its parent keeps, and a run.json that says what it continues."""
     record = read_record(folder)
-    made, _ = claim(record["recipe"], _next_to(folder) if out is None else out)
+    made, _, lock = claim(record["recipe"], _next_to(folder) if out is None else out)
     with atomic.explain_os_errors(made):
         for name in KEPT:
             source = folder / name
@@ -86,8 +87,9 @@ def begin_longer(folder: Path, settings: Mapping[str, Any], out: str | Path | No
     parent = {**parent_of(folder, record), "longer": True}
     fresh = {**circumstances(), "settings": dict(settings), "parent": parent, "status": "interrupted", "reason": None}
     fresh["working_folder"] = record.get("working_folder")  # that from which the data are named
-    kept = {name: value for name, value in record.items() if name not in ("launch", "planned_steps")}
-    atomic.write_json(made / "run.json", {**kept, **fresh})
+    kept = {name: value for name, value in record.items() if name not in ("launch", "planned_steps", "checksums")}
+    atomic.write_json(made / "run.json", sealed({**kept, **fresh}))
+    lock.release()
     return made
 
 

@@ -19,6 +19,7 @@ import contextlib
 import importlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -29,14 +30,17 @@ from chainrule.core.data.request import DataRequest
 from chainrule.core.device import World, check_threads, choose_device, cpu_capability, hardware, join_world
 from chainrule.core.discovery import get_recipe
 from chainrule.core.errors import Interrupted, RunFailed, UserError, missing_extra
-from chainrule.core.finite_json import from_json
 from chainrule.core.own_code.given import OwnCode, OwnWords
 from chainrule.core.recipe import Recipe
 from chainrule.core.task import Exports
 from chainrule.core.verbs import expect_verb
-from chainrule.run.folder.folder import RunFolder, claim
+from chainrule.run.checkpoint.checksum import checksum_of, damaged
+from chainrule.run.display.progress import say
+from chainrule.run.folder.folder import RunFolder, claim, expect_no_links
+from chainrule.run.folder.lock import FolderLock, lock_folder
 from chainrule.run.folder.metric_log import read_metrics
 from chainrule.run.folder.record import Record, circumstances, new_record, read_record
+from chainrule.run.folder.record_form import checked_result, expect_settings, read_object
 from chainrule.run.lengthened import parent_of
 from chainrule.run.surface import LoopSurface
 from chainrule.run.weights.loading import load_learnt
@@ -59,10 +63,11 @@ class Run(LoopSurface):
         *,
         trains: bool,
         made_folder: bool = False,
+        lock: FolderLock | None = None,
         asked: bool = False,
         own: OwnWords | None = None,
     ) -> None:
-        files = RunFolder(folder, writes=trains and world.is_main_process, made=made_folder)
+        files = RunFolder(folder, writes=trains and world.is_main_process, made=made_folder, lock=lock)
         super().__init__(folder, Record(record, files), recipe, device, world, files)
         self.own = OwnCode(self.record, asked, **(own or {}))
         self._task: Task | None = None
@@ -92,15 +97,15 @@ class Run(LoopSurface):
             check_threads(common["threads"])
             torch.set_num_threads(common["threads"])
         world = join_world(where)
-        folder, made = claim(recipe.name, out) if world.is_main_process else (Path(), False)
         record = new_record(recipe, settings, common, seed, request, weights)
         if weights is not None and (parent := run_of(weights)) is not None:
             record["parent"] = parent_of(parent, read_record(parent))
         record |= {"device": str(where), "threads": torch.get_num_threads(), "processes": world.size}
         record |= {"hardware": hardware(where), "cpu_capability": cpu_capability()}
         record |= {**circumstances(), "status": "running"}
+        folder, made, lock = claim(recipe.name, out) if world.is_main_process else (Path(), False, None)
         folder = Path(world.broadcast(str(folder)))
-        run = cls(folder, record, recipe, where, world, trains=True, made_folder=made, asked=True, own=own)
+        run = cls(folder, record, recipe, where, world, trains=True, made_folder=made, lock=lock, asked=True, own=own)
         run.write_record()
         return run
 
@@ -118,7 +123,8 @@ class Run(LoopSurface):
         """The run in `folder`: to look at and to answer with, in one process, leaving run.json as it is.
 
         With `trains` it is opened to resume: together with the other processes, where torchrun started them, and with as
-        many CPU threads as it began with, so that sums are taken in the same order. `recipe` is the one of that name
+        many CPU threads as it began with, so that sums are taken in the same order; no other process may write into its
+        folder meanwhile, and no link stand in it. `recipe` is the one of that name
         below `chainrule.systems`, unless it is given. `data` are those that the run was given in Python, as
         `chainrule.data.given.reading.given` has them. `model`, `loss` and `metrics` are given again to a run that had them
         from Python; `code` are files of the user's own that may run, though they were not named here before, or have changed.
@@ -130,11 +136,20 @@ class Run(LoopSurface):
             held = folder.data.sources.get("") if data is None else data
             held = held if type(held) is not str else None  # given in Python it is more than a name
             return cls.load(folder.folder, device, trains=trains, recipe=recipe or folder.recipe, data=held, **given)
-        record, where = read_record(Path(folder)), choose_device(device)
+        place = Path(folder)
+        record, where = read_record(place), choose_device(device)
+        recipe = recipe or get_recipe(record["recipe"])
+        expect_settings(record, recipe, place / "run.json")
         world = join_world(where) if trains else World()
+        lock: FolderLock | None = None
+        if trains and world.is_main_process:
+            expect_no_links(place)
+            lock = lock_folder(place)
+            record = read_record(place)  # as the last process has left it that wrote here
         if trains:
+            record.pop("checksums", None)
             torch.set_num_threads(record["threads"])
-        run = cls(Path(folder), record, recipe or get_recipe(record["recipe"]), where, world, trains=trains, own=own)
+        run = cls(place, record, recipe, where, world, trains=trains, lock=lock, own=own)
         if data is not None:
             run.take_data(data)
         return run
@@ -169,6 +184,11 @@ class Run(LoopSurface):
 
     open_system = open_task  # the name that it first had
 
+    @property
+    def data(self) -> DataRequest:
+        """What the run reads, and what of the user's own code that may run: what every loader of data is given."""
+        return replace(super().data, own=self.own)
+
     def network(self) -> nn.Module:
         """The trained network as a module that takes raw inputs: it normalises and encodes inside, as `predict` does.
 
@@ -189,8 +209,8 @@ class Run(LoopSurface):
         return str(self.folder)
 
     def log_lines(self) -> list[dict[str, Any]]:
-        """What metrics.jsonl holds."""
-        return read_metrics(self.folder / "metrics.jsonl")
+        """What metrics.jsonl holds; UserError where that is not what the run wrote."""
+        return read_metrics(self._unchanged("metrics.jsonl"))
 
     def metrics(self) -> Any:
         """What metrics.jsonl holds, as a frame of pandas: a row a line, a column a metric, NaN where it was not measured.
@@ -210,9 +230,35 @@ class Run(LoopSurface):
         return html
 
     def result(self) -> dict[str, Any] | None:
-        """What result.json holds, or None before the end."""
-        file = self.folder / "result.json"
-        return from_json(file.read_text("utf-8")) if file.is_file() else None
+        """What result.json holds, or None before the end; UserError where that is not what the run wrote."""
+        file = self._unchanged("result.json")
+        return checked_result(read_object(file), file) if file.is_file() else None
+
+    def figures_folder(self) -> Path:
+        """Where the images lie that the loop saved; UserError where one of them is not what the run saved."""
+        for name in self.record.get("checksums", {}):
+            self._unchanged(name)
+        return self.folder / "figures"
+
+    def _unchanged(self, name: str) -> Path:
+        """A file of the run; UserError where it has changed since the run ended. Of earlier versions that is not known."""
+        file, expected = self.folder / name, self.record.get("checksums", {}).get(name)
+        if expected is not None and file.is_file() and (found := checksum_of(file)) != expected:
+            raise damaged(file, expected, found)
+        return file
+
+    def expect_same(self, name: str, fingerprint: str) -> None:
+        """Notes what the run was given from elsewhere, another run's weights; UserError where it has become another."""
+        known = self.record.setdefault("fingerprints", {})
+        if known.setdefault(name, fingerprint) != fingerprint:
+            raise UserError(
+                f"{name} is not what it was when this run began",
+                where=self.record["settings"].get(name) or self.record.get(name),
+                expected=f"SHA-256 {known[name][:12]}...",
+                found=f"{fingerprint[:12]}...",
+                cure="put the old one back, or train a new run",
+            )
+        self.write_record()
 
     # -- around the loop ----------------------------------------------------------------------------------------
 
@@ -226,6 +272,8 @@ class Run(LoopSurface):
         if parent.get("longer") and parent.get("step") == self.step:
             self._stages.at_work.expect_new_length()
         self.seconds = state["seconds"]
+        if self.world.is_main_process and self.world.size != (began := self.record.get("processes", 1)):
+            say(f"this run began with {began} process{'es' * (began > 1)} and continues with {self.world.size}")
         self.metric_log.load_state_dict(state["metrics"])
 
     @contextlib.contextmanager
@@ -235,7 +283,7 @@ class Run(LoopSurface):
         self._clock = self._saved_at = time.monotonic()
         self.set_status("running")
         try:
-            with self._signals.watched():
+            with self._files.training(), self._signals.watched():
                 yield
         except Interrupted:
             self.set_status("interrupted")
@@ -251,6 +299,12 @@ class Run(LoopSurface):
         """Writes result.json and the report; then the run is done. A kill before that leaves a run that resumes."""
         with self._files.mention_checkpoint("the result", self.step):
             self._files.write_json("result.json", result)
+        self._stages.drop_earlier()
+        if self._files.writes:
+            images = sorted((self.folder / "figures").glob("*.png"))
+            files = [self.folder / "metrics.jsonl", self.folder / "result.json", *images]
+            checksums = {f.relative_to(self.folder).as_posix(): checksum_of(f) for f in files if f.is_file()}
+            self.record["checksums"] = checksums
         self.record.describe_status("done", self.seconds)
         report()
         self.write_record()

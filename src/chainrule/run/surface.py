@@ -257,6 +257,7 @@ class LoopSurface:
         """Saves everything, now; only between two steps, and never in the place of a good checkpoint a spoiled one."""
         now = time.monotonic()
         self.seconds, self._clock = self.seconds + now - self._clock, now
+        self.metric_log.sync()
         self._stages.save(self.seconds, self.metric_log.state_dict())
         self._saved_at = time.monotonic()
 

@@ -22,6 +22,8 @@ from chainrule.models import build
 from chainrule.systems.faces.data import read_other_faces
 from tests.data.image_sets import png, read, write_images
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 # -- the three commands ------------------------------------------------------------------------------------------------
 
 SMALL = ["network=lenet-caffe", "size=28", "epochs=1", "batch_size=8", "crop=none", "flip=no", "val_fraction=0.2"]

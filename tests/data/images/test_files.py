@@ -18,6 +18,8 @@ from chainrule.data.images.published import read_idx
 from chainrule.data.splits import fingerprint
 from tests.data.image_sets import cifar_folder, idx_bytes, idx_folder, image_spec, read, refused, stripes, write_images
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 # -- MNIST's idx ------------------------------------------------------------------------------------------------
 
 

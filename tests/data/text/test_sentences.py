@@ -14,6 +14,8 @@ from chainrule.data.text.sentence_files import read_sentences
 from chainrule.data.text.sentences import fold_of, read_inputs, read_labelled_sentences, read_sentence_splits
 from tests.conftest import mirror
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 
 def splits_of(source: Path | str, target: str | None = None, *, folds: int = 0, fold: int = 1, seed: int = 0):
     return read_sentence_splits(

@@ -12,6 +12,8 @@ from chainrule.core.device import World
 from chainrule.core.errors import UserError
 from chainrule.data.text.characters import Streams, decode, encode, read_text_splits, read_texts, windows
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 
 def write(path: Path, text: str) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from chainrule.interop.caffe.description.files import layer_lines
 from chainrule.interop.caffe.description.graph import CaffeScores
 from chainrule.interop.caffe.description.schema import ENUMS, MESSAGES, SETTINGS, message
 from chainrule.interop.caffe.description.upgrade import OLD_TYPES
+from chainrule.interop.caffe.layers.layers import TYPES
 from chainrule.interop.caffe.net import parse_net, parse_sources, read_net
 
 BRANCHED = """
@@ -110,6 +112,52 @@ def test_the_old_form_is_the_new_one() -> None:
     assert torch.equal(nets[0](x)["p"], nets[1](x)["p"])
     assert nets[0].steps == nets[1].steps and nets[0].multipliers == nets[1].multipliers
     assert [(m.lr, m.decay) for m in nets[0].multipliers.values()] == [(1.0, 1.0), (2.0, 0.0)]
+
+
+def test_losses_without_a_top_are_blobs_all_the_same() -> None:
+    """Caffe makes the top that a loss does not name (AutoTopBlobs); here it has the layer's name, where that is free."""
+    new = 'layer { name: "%s" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" }'
+    old = BRANCHED.split('layer { name: "main_loss"')[0]
+    net = parse_net(old + new % "one" + new % "ip", "TRAIN")
+    x, y = torch.randn(2, 3, 8, 8), torch.tensor([0, 1])
+    made = net(x, y)
+    assert {"one", "ip (automatic)"} <= made.keys() and torch.equal(made["one"], made["ip (automatic)"])
+    torch.testing.assert_close(net.objective(x, y), 2 * made["one"])
+    before_2014 = """input: "x" input_dim: [2, 3, 1, 1] input: "y" input_dim: [2, 1, 1, 1]
+        layers { name: "loss" type: SOFTMAX_LOSS bottom: "x" bottom: "y" }"""
+    assert list(parse_net(before_2014, "TRAIN").outputs) == ["loss"]
+
+
+def test_the_state_of_the_description_itself_counts() -> None:
+    text = """state { stage: "a" level: 1 } input: "x" input_dim: [1, 1, 1, 1]
+        layer { name: "r" type: "ReLU" bottom: "x" top: "r" include { stage: "a" stage: "b" min_level: 1 } }"""
+    assert "r" in parse_net(text, stages=["b"]).outputs and "r" not in parse_net(text).outputs
+
+
+def test_what_nobody_reads_is_told() -> None:
+    """Results do not depend on an engine; Caffe does not read xavier's std or settings of another type either."""
+    text = """input: "x" input_dim: [1, 2, 4, 4]
+        layer { name: "c" type: "Convolution" bottom: "x" top: "c" relu_param { negative_slope: 1 }
+                convolution_param { num_output: 2 kernel_size: 3 engine: CAFFE weight_filler { type: "xavier" std: 0.1 } } }
+        layer { name: "n" type: "LRN" bottom: "c" top: "n" lrn_param { norm_region: WITHIN_CHANNEL k: 2 engine: CAFFE } }"""
+    assert parse_net(text).notes == (
+        "convolution_param.weight_filler.std: not read; Caffe does not read it here either (layer c)",
+        "engine: not read; results do not depend on it (layers c, n)",
+        "relu_param: not read; Caffe does not read it here either (layer c)",
+        "lrn_param.k: not read; Caffe does not read it here either (layer n)",
+    )
+    # A reader that forgot a field: no list has to say so.
+    forgetful = dataclasses.replace(TYPES["Power"], build=lambda layer, shapes: torch.nn.ReLU())
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(UserError, match=r"line 2: power_param is not read here"):
+        patch.setitem(TYPES, "Power", forgetful)
+        patch.setattr("chainrule.interop.caffe.assembly.SETTINGS", {})
+        parse_net(
+            'input: "x" input_dim: [1, 1, 1, 1]\nlayer { type: "Power" bottom: "x" top: "y" power_param { power: 2 } }'
+        )
+    assert set(message("Net").DESCRIPTOR.fields_by_name) == {
+        *("name", "input", "input_shape", "input_dim", "layer", "layers"),
+        *("force_backward", "state", "debug_info"),
+    }
 
 
 def test_old_types_have_their_new_names() -> None:

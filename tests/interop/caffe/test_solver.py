@@ -14,7 +14,7 @@ from torch import Tensor
 
 from chainrule.core.errors import UserError
 from chainrule.interop.caffe.net import parse_net
-from chainrule.interop.caffe.solver import Solver, parse_solver, read_solver
+from chainrule.interop.caffe.solver import Solver, net_of, parse_solver, read_solver
 
 ASSETS = resources.files("chainrule.systems.image_classification.caffe") / "assets"
 FIXED = 'base_lr: 0.1 lr_policy: "fixed" max_iter: 10 '
@@ -221,6 +221,8 @@ def test_frozen_parameters_are_not_in_the_optimizer() -> None:
         (FIXED + 'type: "Adamw"', "unknown type 'Adamw'; did you mean Adam"),
         (FIXED + 'regularization_type: "L3"', "the penalty is unknown"),
         (FIXED + "clip_gradients: 0", "leaves no gradient"),
+        (FIXED + "gamma: nan", "gamma is NaN"),
+        (FIXED + 'net: "a" net_param { name: "b" }', "more than one network"),
         ("base_lr: fast", "not understood"),
         ("baselr: 1", 'no field named "baselr"'),
     ],
@@ -246,5 +248,37 @@ def test_a_solver_in_the_place_of_a_net(tmp_path: Path) -> None:
     file.write_bytes(b"\x08\x01\x00")
     with pytest.raises(UserError, match="a binary file stands in the place of a text"):
         read_solver(file)
-    with pytest.raises(UserError, match=r"line 1, column 1[\s\S]*no field named \"base_lr\""):
+    with pytest.raises(UserError, match=r"this is a solver[\s\S]*line 1, column 1[\s\S]*no field named \"base_lr\""):
         parse_net(FIXED)
+    file.write_text('# a net\nlayer { name: "a" }', "utf-8")
+    with pytest.raises(UserError, match=r"this is a net description[\s\S]*line 2, column 1[\s\S]*net=FILE"):
+        read_solver(file)
+
+
+def test_what_a_solver_says_of_its_network(tmp_path: Path) -> None:
+    """A network inside keeps the lines of the file; files are sought beside it; stages and weights are read."""
+    text = (
+        FIXED
+        + """# net_param {
+        train_state { stage: "a" stage: "b" level: 3 } weights: "x.caffemodel, y.caffemodel" weights: "z.caffemodel"
+        net_param: <
+          layer { name: "odd" type: "Quux" bottom: "x" top: "y" }
+        >"""
+    )
+    (tmp_path / "there").mkdir()
+    file = tmp_path / "there" / "s.prototxt"
+    file.write_text(text, "utf-8")
+    solver = read_solver(file)
+    assert (solver.stages, solver.level) == (("a", "b"), 3)
+    assert solver.weights == ("x.caffemodel", "y.caffemodel", "z.caffemodel") and solver.net == ""
+    inside, where = net_of(file)
+    assert where == str(file) and inside.count("\n") == 4 and inside.strip().startswith("layer")
+    with pytest.raises(UserError, match=r"layer 'odd' \(Quux\) of .*s\.prototxt, line 4"):
+        parse_net(inside, where=where)
+    file.write_text(FIXED + 'train_net: "n.prototxt"', "utf-8")
+    with pytest.raises(UserError, match=r"no such file[\s\S]*n\.prototxt"):
+        net_of(file)
+    (file.parent / "n.prototxt").write_text("layer { }", "utf-8")
+    assert net_of(file) == ("layer { }", str(file.parent / "n.prototxt"))
+    file.write_text(FIXED, "utf-8")
+    assert net_of(file) is None

@@ -196,3 +196,26 @@ def test_wrong_files_change_nothing(name: str, tmp_path: Path) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         load_caffemodel(small(), tmp_path / "no.caffemodel")
+
+
+def test_layers_that_a_partial_file_lacks_keep_theirs(tmp_path: Path) -> None:
+    """As in Caffe, where a solver names the file; a file that shares no layer is told all the same."""
+    net, other = small(), parse_net(TEXT.replace('"fc"', '"head"'))
+    torch.nn.init.normal_(other.layer("conv").weight)
+    before = net.layer("fc").weight.clone()
+    save_caffemodel(other, tmp_path / "w.caffemodel")
+    loaded = load_caffemodel(net, tmp_path / "w.caffemodel", partial=True)
+    assert loaded.fresh == ("fc",) and "not loaded: fc" in str(loaded)
+    assert torch.equal(net.layer("conv").weight, other.layer("conv").weight)
+    assert torch.equal(net.layer("fc").weight, before)
+    bias = parse_net('input: "x" input_dim: [1, 3, 1, 1] layer { name: "b" type: "Bias" bottom: "x" top: "y" }')
+    with pytest.raises(UserError, match="layers of the network are not in the file"):
+        load_caffemodel(bias, tmp_path / "w.caffemodel", partial=True)
+
+
+def test_nan_is_named(tmp_path: Path) -> None:
+    net = small()
+    net.layer("fc").bias.data[2] = float("nan")
+    save_caffemodel(net, tmp_path / "w.caffemodel")
+    with pytest.raises(UserError, match=r"are NaN(.|\n)*layer 'fc', blob 1"):
+        load_caffemodel(net, tmp_path / "w.caffemodel")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 
 import pytest
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 
 from chainrule.core.errors import UserError
 from chainrule.inspect import diagnose, graph
+from chainrule.introspection.graph.diagnose import mean_shifts
 from chainrule.introspection.graph.finding import Finding
 from chainrule.systems.image_classification.lenet import LeNet5, LeNetCaffe
 from chainrule.systems.image_classification.resnet_cifar import ResNetCifar
@@ -42,6 +44,22 @@ def found(net: nn.Module, optimizer: torch.optim.Optimizer | None = None, width:
         f.remedy.endswith(".") and f.meaning.endswith(".") and f.layer and str(f).startswith(f.what) for f in findings
     )
     return {f.what: f for f in findings}
+
+
+def test_the_mean_of_rectifiers_shifts() -> None:
+    net = stack(3, nn.ReLU, 0.3, bias=2.0)
+    shift = next(f for f in diagnose(net, data(), F.cross_entropy) if f.what == "mean shift")
+    after = net[:2](data()[0]).detach()
+    assert shift.layer == "1" and shift.number == pytest.approx(float(after.mean() / after.std(correction=0)), rel=1e-6)
+    assert shift.number > 2 and "mean shift" not in found(stack(3, nn.ReLU, 2**0.5))
+    assert "mean shift" not in found(stack(3, nn.ELU, 2**0.5))
+    # Of inputs that are normal with mean 0 it is 1 / sqrt(pi - 1); what batch normalisation takes back is no shift.
+    x = torch.randn(4000, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    torch.manual_seed(0)
+    last = nn.Linear(8, 2).double()
+    (number,) = mean_shifts(graph(nn.Sequential(nn.ReLU(), last), x)).values()
+    assert number == pytest.approx(1 / (math.pi - 1) ** 0.5, rel=0.02)
+    assert not mean_shifts(graph(nn.Sequential(nn.ReLU(), nn.BatchNorm1d(8).double(), last), x))
 
 
 # -- from layer to layer ------------------------------------------------------------------------------------------------

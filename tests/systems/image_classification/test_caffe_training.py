@@ -133,6 +133,30 @@ def test_weights_to_start_from(place: Path, tmp_path: Path) -> None:
         train(place, tmp_path / "no", caffemodel=str(file))
 
 
+def test_a_solver_that_holds_its_network(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The network inside is trained, its stages are the solver's and the command's, its weights those of the file beside."""
+    torch.manual_seed(5)
+    other = parse_net(NET.replace('name: "fc"', 'name: "old"'), "TRAIN", shapes={"data": (6, 3, 12, 12)})
+    save_caffemodel(other, tmp_path / "w.caffemodel")
+    staged = NET.replace("include { phase: TRAIN }", 'include { phase: TRAIN stage: "a" stage: "b" }')
+    text = SOLVER.replace('net: "net.prototxt"', f"net_param {{ {staged} }}").replace("base_lr: 0.05", "base_lr: 0")
+    file = tmp_path / "all.prototxt"
+    file.write_text(text + ' train_state { stage: "a" } weights: "w.caffemodel" display: 20', "utf-8")
+    run = train(place, tmp_path / "run", solver=str(file), stage=("b",), epochs=1)
+    net = run.open_task().modules()["model"].net
+    assert torch.equal(net.layer("conv").weight, other.layer("conv").weight) and net.name == "tiny"
+    told = capsys.readouterr().err
+    assert "w.caffemodel: 1 layers loaded; not loaded: fc; in the file only: old" in told
+    assert "display: not read; results do not depend on it" in told
+    file.unlink()
+    assert Run.load(run.folder).open_task() is not None
+    file.write_text(text, "utf-8")
+    with pytest.raises(
+        UserError, match=r"no data in the phase TRAIN, stage b[\s\S]*stage a and stage b[\s\S]*stage=b,a"
+    ):
+        train(place, tmp_path / "no", solver=str(file), stage=("b",))
+
+
 def failure(place: Path, tmp_path: Path, *, net: str = NET, solver: str = SOLVER, size: int = 16) -> str:
     """What is said where training cannot begin; no run is left behind."""
     (tmp_path / "net.prototxt").write_text(net, "utf-8")
@@ -150,7 +174,7 @@ def failure(place: Path, tmp_path: Path, *, net: str = NET, solver: str = SOLVER
         (("crop_size: 12", "crop_size: 40"), ("images are smaller than the part", "size=40")),
         (
             ("mean_value: 10 mean_value: 20 mean_value: 30", 'mean_file: "m.binaryproto"'),
-            ("no such file", "m.binaryproto", "a mean image"),
+            ("no such file", "m.binaryproto", "a mean image", "mean_value: 104 mean_value: 117"),
         ),
         (("mean_value: 30", ""), ("means for other channels",)),
         (("scale: 0.02", "scale: 0"), ("a scale that leaves nothing",)),

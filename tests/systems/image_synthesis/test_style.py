@@ -31,6 +31,8 @@ from chainrule.systems.image_synthesis.style_transfer import (
 from tests.contracts.endurance import assert_same, numbers
 from tests.systems.image_synthesis.test_dream import one_image, pixels_of, small_net
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 SMALL = {"network": "resnet20", "size": 40, "steps": 6}
 
 
@@ -262,7 +264,7 @@ def test_the_style_comes_nearer_and_the_content_stays(optimizer: str, tmp_path: 
         assert all(later["loss"] <= line["loss"] for line, later in itertools.pairwise(lines))
     again = api.predict(tmp_path / "run", [content], out=tmp_path / "out")
     assert np.array_equal(pixels_of(again[0]["file"]), made)
-    assert "style" in (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "style" in api.report(tmp_path / "run").read_text("utf-8")
     Path(style).unlink()
     Path(content).unlink()
     assert api.evaluate(tmp_path / "run") == metrics

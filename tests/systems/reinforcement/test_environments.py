@@ -14,6 +14,8 @@ from chainrule.core.errors import RunFailed, UserError
 from chainrule.systems.reinforcement.environments import SPLITS, Environments, Episodes, environment_spec
 from chainrule.systems.reinforcement.replay import ReplayMemory
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 
 class Counter(gymnasium.Env):
     """Shows how many steps were taken since the reset; action 6 (of 5 and 6) ends the episode."""

@@ -15,6 +15,8 @@ from chainrule.core.errors import UserError
 from chainrule.systems.reinforcement.environments import ANYTHING, EnvironmentSpec, Episodes, Takes, environment_spec
 from chainrule.systems.reinforcement.spaces import ContinuousSpace, DiscreteSpace, space_from_json, space_of
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 
 class Scale(gymnasium.Env):
     """Shows the action that it was given, of float64 and shape (2, 1), and refuses one beyond its uneven bounds."""

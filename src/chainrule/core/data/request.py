@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.errors import UserError
+from chainrule.core.own_code.given import OwnCode
 from chainrule.core.settings import as_word
 
 SPLITS = ("train", "val", "test")
@@ -27,6 +28,7 @@ class DataRequest:
         places: the absolute paths of those sources that are paths, by role; None where they were not looked for.
         options: settings of the reading that were given (`chainrule.core.data.option`): encoding, kinds of columns.
         record: what run.json says of the data; a loader keeps its spec there.
+        own: what of the user's own code may run, where the data of a run name some; None: the user names it now.
 
     >>> DataRequest({"": "digits"}).source, str(DataRequest({"train": "a.csv", "test": "b.csv"}))
     ('digits', 'train=a.csv test=b.csv')
@@ -40,6 +42,7 @@ class DataRequest:
     options: Mapping[str, Any] = field(default_factory=dict)
     places: Mapping[str, str] | None = field(default=None, compare=False)
     record: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    own: OwnCode | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def from_record(cls, record: dict[str, Any], seed: int = 0, working_folder: str | None = None) -> DataRequest:

@@ -9,7 +9,15 @@ from typing import Any, TypedDict
 
 from chainrule.core.errors import UserError
 from chainrule.core.own_code import trust
-from chainrule.core.own_code.loading import OwnFile, RanFile, digest_of, names_own_code, run_file, split_name
+from chainrule.core.own_code.loading import (
+    OwnFile,
+    RanFile,
+    digest_of,
+    module_file,
+    names_own_code,
+    run_file,
+    split_name,
+)
 from chainrule.core.settings import parameters, takes_own_code
 
 GIVEN = "python:"  # what a setting says whose value was given from Python, before the name of its type
@@ -82,6 +90,25 @@ class OwnCode:
         trust.remember(file)
         self.record.setdefault("code", {})[setting] = asdict(file)
         return found
+
+    def allow_module(self, what: str, module: str) -> None:
+        """A module that is imported for what a run names: one that the user names now, with --code, or named before.
+
+        Raises:
+            UserError: a run folder names it, and the user has not named it on this machine, or it has changed since.
+        """
+        file = module_file(module)
+        accepted = any(
+            given.name in (module, Path(file.file).name) or digest_of(given) == file.sha256 for given in self.code
+        )
+        if not (self.asked or accepted or trust.is_named(file)):
+            raise UserError(
+                f"the {what} of this run is code in a module, which was not named on this machine before as it is now",
+                where=file.file,
+                found=f"run.json names {module}; nothing that a run folder names runs by itself",
+                cure=f"look at it, then add: --code {module}",
+            )
+        trust.remember(file)
 
     def expect_defaults(self, setting: str, names: Sequence[str], build: Callable[..., Any]) -> None:
         """UserError where settings have another value than the recipe's default, and no meaning beside code of the user's own."""

@@ -12,9 +12,9 @@ import linecache
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -165,6 +165,24 @@ def _cure(error: BaseException, file: Path) -> str | None:
     if isinstance(error, ImportError) and "relative import" in str(error):
         return f"an __init__.py in {file.parent.name}, which makes it a package; or the import without its leading dot"
     return None
+
+
+def module_file(module: str) -> OwnFile:
+    """The file that `import module` would run, found without running anything; of the packages above it the same.
+
+    >>> module_file("json.decoder").name
+    'json.decoder'
+    """
+    names, files = module.split("."), list[str]()
+    places: Sequence[str] | None = None
+    for count in range(1, len(names) + 1):
+        spec = PathFinder.find_spec(".".join(names[:count]), places)
+        if spec is None or ((places := spec.submodule_search_locations) is None and count < len(names)):
+            break
+        files.append(spec.origin or "")
+    above = {file: digest_of(Path(file)) or "" for file in files[:-1]}
+    found = files[-1] if len(files) == len(names) else module
+    return OwnFile(found, module, digest_of(Path(found)) or "", above)
 
 
 def digest_of(file: Path) -> str | None:

@@ -31,6 +31,15 @@ class Source:
     columns: tuple[str, ...] = ()  # of a table whose file has no line of column names; the last is the usual target
 
     @property
+    def how_to_get(self) -> str:
+        """What comes before the first training: nothing, a download, or files that one makes oneself.
+
+        >>> Source("iris", "table", "", "", "", shipped_with="scikit-learn").how_to_get
+        ''
+        """
+        return "" if self.shipped_with else "download" if self.address else "by hand"
+
+    @property
     def is_one_table(self) -> bool:
         """Whether it is a single file that holds a table, and so resolves to that file."""
         return self.kind in ("table", "series") and len(self.files) == 1

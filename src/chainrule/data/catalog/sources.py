@@ -44,6 +44,12 @@ def find(name: str) -> Path | None:
     return folder if all((folder / file).is_file() for file in source.files) else None
 
 
+def how_to_get(name: str) -> str:
+    """What comes before a first training on these data: a download, or files to be had by hand; empty where they are here."""
+    source = SOURCES.get(name)
+    return source.how_to_get if source is not None and source.how_to_get and find(name) is None else ""
+
+
 def resolve(name: str) -> Source | Path:
     """A path to the user's own data, or a Source that ships with a dependency, or the folder of a known data set.
 

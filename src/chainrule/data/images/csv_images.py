@@ -58,7 +58,9 @@ def read_csv_images(layout: Layout, target: str | None) -> RawImageSet:
             splits[name] = RawImages(labels, files=[column[row] for row in rows])
         elif files is not None:
             skips = bool(layout.options.get("skip_broken"))
-            splits[name] = RawImages(labels, files=_paths(cells, files, label, rows.tolist(), name, skips))
+            told = split is not None or len(layout.tables) > 1 or split_called(Path(cells.origin).stem) is not None
+            paths = _paths(cells, files, label, rows.tolist(), name if told else "", skips)
+            splits[name] = RawImages(labels, files=paths)
         else:
             others = [cells.header.index(c) for c in header if c not in (label, split)]
             splits[name] = RawImages(labels, _pixels(cells, others)[rows], origin=cells.origin)

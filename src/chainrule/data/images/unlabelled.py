@@ -125,5 +125,5 @@ def _read(layout: Layout, least: int) -> RawImageSet:
             )
         splits[name] = RawImages(np.zeros(len(files), dtype=np.int64), files=files)
     annotations = annotations_of(layout)
-    notes = [f"{annotations.what} are passed over: {annotations.found}"] if annotations is not None else []
+    notes = [f"{annotations.what}, are passed over: {annotations.found}"] if annotations is not None else []
     return RawImageSet(splits, [], str(layout), dict(passed_over.most_common()), notes)

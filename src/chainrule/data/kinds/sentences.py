@@ -12,7 +12,8 @@ from chainrule.data.formats.content import texts_among
 from chainrule.data.given.inputs import texts_given
 from chainrule.data.layout import Layout
 from chainrule.data.splits import held_out_counts
-from chainrule.data.text.sentence_files import TEXT_COLUMN, is_movie_reviews, read_sentences, text_column, text_folders
+from chainrule.data.tables.names import text_among
+from chainrule.data.text.sentence_files import is_movie_reviews, read_sentences, text_folders
 from chainrule.data.text.sentences import SentenceSpec, class_names, class_numbers
 
 _HELD_OUT = {"test": 0.1, "val": 0.1}  # where no split is given; a recipe may say otherwise
@@ -21,10 +22,8 @@ _HELD_OUT = {"test": 0.1, "val": 0.1}  # where no split is given; a recipe may s
 def recognise(layout: Layout, target: str | None) -> Match | Miss:
     """A table with a column `text`; class folders of texts."""
     if layout.form == "csv":
-        column = text_column(layout.head, layout.options.get("text")) if layout.head is not None else None
-        if column is not None:
-            return Match(f"a table with a column `{column}`")
-        return Miss(f"a column named `{TEXT_COLUMN}`", 0.1, readable=True)
+        text = None if layout.head is None else layout.options.get("text") or text_among(layout.head)
+        return Match(f"a table with a column `{text}`") if text else Miss("a column named `text`", 0.1, readable=True)
     if layout.form != "folder":
         return Miss()
     if is_movie_reviews(layout.place):

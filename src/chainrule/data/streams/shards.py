@@ -127,7 +127,9 @@ def _label(member: PackedImage, key: str, shard: Path) -> str:
             found=str(error) or "no label",
         ) from None
     if is_missing(str(value)) or isinstance(value, (dict, list)):
-        raise UserError("a label is missing or no single value", where=where, found=str(value)[:60])
+        raise UserError(
+            "a label is missing or no single value", where=where, found=str(value).strip()[:60] or "an empty text"
+        )
     return label_text(str(value))
 
 

@@ -15,8 +15,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from chainrule.core.errors import UserError
 from chainrule.data.images.packed import ImageFile
+from chainrule.data.tables.schema.number_format import plain_numbers
 
 _SHEET = re.compile(r"(.*\.xlsx(?:\.gz)?)#(.+)", re.IGNORECASE)  # FILE.xlsx#SHEET names one sheet of a workbook
 
@@ -49,6 +52,16 @@ class Cells:
     def columns(self) -> list[tuple[str, ...]]:
         """The cells of each column."""
         return list(zip(*self.rows, strict=True)) if self.rows else [() for _ in self.header]
+
+    @cached_property
+    def _plain(self) -> dict[int, np.ndarray | None]:
+        return {}
+
+    def plain(self, place: int) -> np.ndarray | None:
+        """The numbers (N,) of the column at `place`, where Python reads every cell as one; else None. Read once."""
+        if place not in self._plain:
+            self._plain[place] = plain_numbers(self.columns[place])
+        return self._plain[place]
 
     def where(self, row: int) -> str:
         return f"{self.origin}, {self.unit} {self.lines[row]}"
@@ -145,6 +158,7 @@ def check_header(header: list[str], where: str) -> None:
     numbers = [float(name) for name in header if is_number(name)]
     pairs = list(itertools.pairwise(numbers))
     ordered = all(a < b for a, b in pairs) or all(a > b and a.is_integer() and b.is_integer() for a, b in pairs)
+    ordered = ordered and not any(number < 0 for number in numbers)
     if len(numbers) == len(header) or (2 * len(numbers) > len(header) and not ordered):
         raise UserError(
             "the first line holds numbers where column names belong",

@@ -20,6 +20,7 @@ from chainrule.data.layout import Layout, Place, joined, layout_of
 from chainrule.data.tables import plane
 from chainrule.data.tables.cells import Cells
 from chainrule.data.tables.csv_files import column_of
+from chainrule.data.tables.names import label_among
 from chainrule.data.tables.schema.column import Column, encode_columns
 from chainrule.data.tables.schema.deciding import Wishes, decide
 from chainrule.data.tables.schema.number_format import NumberFormat
@@ -64,7 +65,6 @@ class RawTable:
 
 
 Gaps = Literal["refuse", "count", "fill"]
-LABEL_NAMES = ("label", "标签", "类别", "目标")  # of a target that is not named
 
 
 def read_table(
@@ -80,7 +80,7 @@ def read_table(
 
     Args:
         place: a path, a known data set, a request with what the user says of the columns.
-        target: the column of labels, else one of `LABEL_NAMES`, else the last one if the task needs a target, else none.
+        target: the column of labels, else one that is called as labels are, else the last one if the task needs a target, else none.
         needs_target: whether the task needs one.
         encode: whether a column of text is one of categories, and dates become numbers; else text is an error.
         missing: whether a value may be missing, and is nan; with `fill` a stray cell among numbers is a missing one too.
@@ -145,8 +145,7 @@ def _csv_table(
     tables, train = layout.tables, layout.tables["train"]
     label = _target_of(train.header, target, needs_target, train.origin)
     if schema is None:
-        wishes = Wishes.of(layout.options, train.header, train.origin)
-        schema = decide(train, wishes, target=label, fill_faults=missing == "fill", encode=encode)
+        schema = decide(train, Wishes.of(layout.options), target=label, fill_faults=missing == "fill", encode=encode)
     inputs = [column for column in schema if column.name != label and column.outputs]
     if not inputs:
         raise UserError("the table has no column beside its target", where=train.origin, found=label or "none")
@@ -198,17 +197,15 @@ def expect_columns(cells: Cells, schema: Sequence[Column], label: str | None, or
 
 def in_words(schema: Sequence[Column], target: str | None) -> str:
     """One line on what the columns are: how many of which kind, and which are read in a way that is not plain to see."""
-    inputs = [column for column in schema if column.name != target]
-    counts = {kind: [c for c in inputs if c.kind == kind] for kind in ("number", "category", "date", "ignored")}
-    plural = {"number": "numbers", "category": "categories", "date": "dates", "ignored": "left out"}
+    plural = {"number": "numbers", "category": "categories", "date": "dates"}
     told = []
-    for kind, found in counts.items():
-        special = [c for c in found if kind == "date" or (kind == "number" and str(c) != "number")]
-        some = ", ".join(f"{c.name!r} {str(c).partition(', ')[2] or c.form}" for c in special[:3])
-        names = ", ".join(repr(c.name) for c in found[:5]) if kind in ("category", "ignored") else some
-        more = ", ..." if len(found if kind in ("category", "ignored") else special) > (3 if some else 5) else ""
-        if found:
-            told.append(f"{len(found)} {plural[kind]}" + (f" ({names}{more})" if names else ""))
+    for kind in ("number", "category", "date", "ignored"):
+        found = [column for column in schema if column.kind == kind and column.name != target]
+        shown = [column for column in found if kind != "number" or str(column.number)]
+        names = [f"{column.name!r} {column.form or str(column.number)}".strip() for column in shown]
+        some = f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""
+        word = "left out" if kind == "ignored" else kind if len(found) == 1 else plural[kind]
+        told += [f"{len(found)} {word}{some}"] if found else []
     return f"columns: {', '.join(told)}" + (f"; the target is {target!r}" if target else "")
 
 
@@ -216,8 +213,7 @@ def _target_of(header: list[str], target: str | None, needs_target: bool, origin
     if target is not None:
         column_of(target, header, origin)
     named = [name for name in header if name]
-    known = next((name for name in LABEL_NAMES if name in named), None)
-    label = target or known or (named[-1] if needs_target and named else None)
+    label = target or label_among(named) or (named[-1] if needs_target and named else None)
     if label is not None and len(named) == 1:
         raise UserError("the table has no column beside its target", where=origin, found=label)
     return label

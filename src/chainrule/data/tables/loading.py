@@ -114,10 +114,10 @@ def read_table_splits(
         raw = replace(
             raw, splits={name: with_numeric_labels(rows, raw.target_column) for name, rows in raw.splits.items()}
         )
-    for rows in raw.splits.values():
-        check_squares(rows, raw.columns, torch.float64 if standardize else dtype)
     for note in raw.notes:
         say(note)
+    for rows in raw.splits.values():
+        check_squares(rows, raw.columns, torch.float64 if standardize else dtype)
     classes, targets = read_targets(raw, task)
     splits = {name: (torch.from_numpy(rows.x), targets[name]) for name, rows in raw.splits.items()}
     x, y = splits["train"]
@@ -197,7 +197,7 @@ def _scaled(spec: TableSpec, x: Tensor, drop_constant: bool) -> TableSpec:
 
 
 def check_squares(rows: RawRows, columns: Sequence[str], dtype: torch.dtype = torch.float64) -> None:
-    """UserError that names the first cell whose square is no number in `dtype`: deviations and distances would be infinite."""
+    """UserError that names the first cell whose square overflows in `dtype`: deviations and distances would be infinite."""
     most = math.sqrt(torch.finfo(dtype).max)
     beyond = np.abs(rows.x) > most  # nan is not
     if beyond.any():

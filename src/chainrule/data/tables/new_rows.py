@@ -26,8 +26,9 @@ from chainrule.data.inputs import (
 from chainrule.data.layout import Place, layout_of
 from chainrule.data.tables.cells import Cells
 from chainrule.data.tables.csv_files import column_of
-from chainrule.data.tables.files import LABEL_NAMES, Gaps, RawRows, RawTable, labels_of, read_table, with_numeric_labels
+from chainrule.data.tables.files import Gaps, RawRows, RawTable, labels_of, read_table, with_numeric_labels
 from chainrule.data.tables.loading import TableSplit
+from chainrule.data.tables.names import label_among
 from chainrule.data.tables.row_encoder import RowEncoder
 from chainrule.data.tables.schema.column import Column, encode_columns
 from chainrule.data.tables.schema.deciding import Wishes
@@ -48,7 +49,7 @@ class RowReader:
     """
 
     def __init__(self, spec: TableSpec, options: Mapping[str, Any] = AS_IN_TRAINING) -> None:
-        wishes = Wishes.of({k: v for k, v in options.items() if k in ("decimal", "thousands")}, [], "")
+        wishes = Wishes.of(options)
         self.spec, self.encoding = spec, options.get("encoding")
         self.columns = [wishes.changed(column) for column in input_columns(spec)]
         kept, outputs = (
@@ -155,7 +156,8 @@ def read_labelled(source: Place, target: str | None, spec: TableSpec, dtype: tor
     if spec.classes is None:
         y = target_values(rows, named or "y").to(dtype)
     else:
-        labels, known = labels_as_text(rows, named).tolist(), {name: i for i, name in enumerate(spec.classes)}
+        labels = labels_as_text(rows, named or spec.target).tolist()
+        known = {name: i for i, name in enumerate(spec.classes)}
         strange = next((i for i, label in enumerate(labels) if label not in known), None)
         if strange is not None:
             raise UserError(
@@ -170,8 +172,8 @@ def read_labelled(source: Place, target: str | None, spec: TableSpec, dtype: tor
 
 def _labelled_rows(cells: Cells, target: str | None, spec: TableSpec, options: Mapping[str, Any]) -> RawRows:
     """The rows of a file with their labels; for a regression these are numbers as the schema has them."""
-    usual = [name for name in (spec.target, *LABEL_NAMES, *cells.header[::-1]) if name and name in cells.header]
-    label = target or usual[0]
+    usual = spec.target if spec.target in cells.header else label_among(cells.header)
+    label = target or usual or cells.header[-1]
     column_of(label, cells.header, cells.origin)
     rows = RawRows(RowReader(spec, options).read(cells), labels_of(cells, label), cells.origin, cells.lines, cells.unit)
     known = next((column for column in columns_of(spec) if column.name == label), None)

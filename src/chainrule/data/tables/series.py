@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +19,9 @@ from chainrule.data.inputs import STDIN, Asked, InMemory, asked_paths, files_bel
 from chainrule.data.layout import SPLITS, Place
 from chainrule.data.spec import MAY_LACK, Spec
 from chainrule.data.splits import fingerprint
+from chainrule.data.tables.schema.deciding import Wishes
 from chainrule.data.tables.table_files import READERS, is_table_file, read_cells, table_ending
-from chainrule.data.tables.time.series_files import Columns, Found, Series, read_series, series_of_cells
+from chainrule.data.tables.time.series_files import NO_OPTIONS, Columns, Found, Series, read_series, series_of_cells
 from chainrule.data.tables.time.windows import SeriesSplit, Window, differenced, joint_windows, windows
 from chainrule.run.display.progress import say
 
@@ -245,25 +247,30 @@ def _splits_in_words(found: Found, borders: Sequence[tuple[int, int]]) -> dict[s
     }
 
 
-def asked_series(inputs: Iterable[str], spec: SeriesSpec) -> Iterator[Asked[Tensor]]:
+def asked_series(
+    inputs: Iterable[str], spec: SeriesSpec, options: Mapping[str, Any] = NO_OPTIONS
+) -> Iterator[Asked[Tensor]]:
     """The user's own series, each (T,) float64, the newest value last, one after the other.
 
     An input is a table with the run's column, sorted by the run's column of dates where it has that; a folder of such
     files, a CSV with a column `path` that lists such files, numbers such as 112,118,132 with the newest last, or `-` for
-    series on stdin, numbers on a line each. Of a run of several series, each of a table is one.
+    series on stdin, numbers on a line each. Of a run of several series, each of a table is one. `options` say how files
+    are read: encoding, decimal, thousands.
     """
     for text in inputs:
         path = Path(text)
         if text == STDIN:
             yield from (Asked(line, read_history(line, spec)) for line in stdin_lines())
         elif is_folder(text):
-            yield from (one for file in files_below(path, READERS, "series") for one in _histories(str(file), spec))
+            yield from (
+                one for file in files_below(path, READERS, "series") for one in _histories(str(file), spec, options)
+            )
         elif is_table_file(path) and is_list(path, [spec.target]):
             for listed in asked_paths([text]):
-                for one in _histories(listed.name, spec):
+                for one in _histories(listed.name, spec, options):
                     yield Asked(one.name, one.value, {**listed.own, **one.own})
         else:
-            yield from _histories(text, spec, tell=True)
+            yield from _histories(text, spec, options, tell=True)
 
 
 def read_history(text: str, spec: SeriesSpec) -> Tensor:
@@ -271,16 +278,19 @@ def read_history(text: str, spec: SeriesSpec) -> Tensor:
     return _histories(text, spec)[0].value
 
 
-def _histories(text: str, spec: SeriesSpec, tell: bool = False) -> list[Asked[Tensor]]:
+def _histories(
+    text: str, spec: SeriesSpec, options: Mapping[str, Any] = NO_OPTIONS, tell: bool = False
+) -> list[Asked[Tensor]]:
     """The series that a word names: those of a file, or numbers. `tell` says where rows had to be put in order."""
     path = Path(text)
     if isinstance(text, InMemory):
-        asked = [Asked(str(text), torch.from_numpy(text.value))]
+        asked = [Asked(str(text), torch.from_numpy(np.array(text.value, dtype=np.float64)))]
     elif table_ending(path):
         if not is_table_file(path):
             raise UserError("there is no such file", where=path, expected="a .csv, or numbers such as 1,2,3")
-        cells = read_cells(path)
-        found = series_of_cells(cells, columns_of(spec, spec.target if len(cells.header) > 1 else None), str(path))
+        cells = read_cells(path, options.get("encoding"))
+        columns = columns_of(spec, spec.target if len(cells.header) > 1 else None)
+        found = series_of_cells(cells, columns, str(path), Wishes.of(options))
         series = found.columns.series
         for note in found.order if tell else ():
             say(f"{text}: {note}")

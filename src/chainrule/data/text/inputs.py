@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from chainrule.core.errors import UserError
 from chainrule.data.inputs import (
     PATH_COLUMN,
     STDIN,
-    TEXT_COLUMN,
     Asked,
     InMemory,
     asked_files,
@@ -19,14 +19,18 @@ from chainrule.data.inputs import (
     table_parts,
     texts_of,
 )
+from chainrule.data.tables.names import text_among
 from chainrule.data.tables.table_files import is_table_file, table_ending
 from chainrule.data.text.characters import read_file
 
 ENDINGS = (".txt",)
+AS_IN_TRAINING: Mapping[str, Any] = {}
 
 
-def asked_texts(inputs: Iterable[str], *, any_file: bool = False) -> Iterator[Asked[str]]:
-    """The user's own texts, and what an answer calls each.
+def asked_texts(
+    inputs: Iterable[str], options: Mapping[str, Any] = AS_IN_TRAINING, *, any_file: bool = False
+) -> Iterator[Asked[str]]:
+    """The user's own texts, and what an answer calls each; `options` are settings of the reading.
 
     A .txt file is one text (`any_file`: so is every other), a folder the .txt files in it, a table with a column `text`
     one a row, a table with a column `path` instead a list of such files, `-` one a line of stdin; the rest are texts.
@@ -43,22 +47,23 @@ def asked_texts(inputs: Iterable[str], *, any_file: bool = False) -> Iterator[As
         text, table = path.suffix.lower() in ENDINGS, table_ending(path) is not None
         here = (text or table) and (path.exists() or is_table_file(path))
         if given == STDIN:
-            yield from stdin_texts()
+            yield from stdin_texts(options.get("encoding"), options.get("text"))
         elif (text or table) and not any(c.isspace() for c in name) and not here:
             raise UserError("there is no such file", where=name, expected="a .txt, a .csv, or a text")
         elif is_folder(name):
             yield from (Asked(str(file), read_file(file)) for file in files_below(path, ENDINGS, "text"))
         elif table and here:
-            yield from _in_table(path)
+            yield from _in_table(path, options)
         elif name and (text or any_file) and path.is_file():
             yield Asked(given, read_file(path))
         else:
             yield Asked(given, given)
 
 
-def _in_table(place: Path) -> Iterator[Asked[str]]:
-    for cells in table_parts(place):
-        if TEXT_COLUMN not in cells.header and PATH_COLUMN in cells.header:
+def _in_table(place: Path, options: Mapping[str, Any]) -> Iterator[Asked[str]]:
+    for cells in table_parts(place, options.get("encoding")):
+        column = options.get("text") if options.get("text") in cells.header else text_among(cells)
+        if column is None and PATH_COLUMN in cells.header:
             yield from (Asked(a.name, read_file(a.value), a.own) for a in asked_files([str(place)], ENDINGS, "text"))
             return
-        yield from texts_of(cells)
+        yield from texts_of(cells, column)

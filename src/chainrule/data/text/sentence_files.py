@@ -9,15 +9,15 @@ from pathlib import Path
 
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import Source
-from chainrule.data.column_names import LABELS, TEXTS, column_called
+from chainrule.data.column_names import LABELS, column_called
 from chainrule.data.formats.content import is_hidden_name, is_text, told_as_passed_over
 from chainrule.data.given.source import GivenSource
 from chainrule.data.labels import read_labels
 from chainrule.data.layout import Layout, Place, class_folders, folders_left_out, joined, layout_of
 from chainrule.data.tables.cells import Cells
+from chainrule.data.tables.names import TEXT_COLUMN, text_column
 from chainrule.data.text.characters import read_file
 
-TEXT_COLUMN = "text"
 _SST5 = ("very negative", "negative", "neutral", "positive", "very positive")
 # Topics of Python's reference manual with enough paragraphs of their own.
 _TOPICS = (
@@ -35,7 +35,6 @@ _TOPICS = (
     "typesseq",
 )
 MOST_LOOSE = 100  # times as many texts stand in class folders as beside them, where those beside them are none
-LOOKED_AT = 50  # rows of a table
 _SHORTEST = 60  # characters of a paragraph of the manual; what is shorter is a heading or a line of an example
 
 
@@ -156,7 +155,7 @@ def _class_folders(folder: Path, encoding: str | None, notes: list[str]) -> RawT
 def _csv_sentences(layout: Layout, target: str | None) -> RawSentences:
     splits, label, column = {}, "", ""
     for name, cells in layout.tables.items():
-        column = text_column(cells, layout.options.get("text")) or ""
+        column = text_column(cells, layout.options.get("text"))
         label = _label_column(cells, column, target)
         text, of = cells.header.index(column), cells.header.index(label)
         splits[name] = RawTexts()
@@ -168,29 +167,9 @@ def _csv_sentences(layout: Layout, target: str | None) -> RawSentences:
     return RawSentences(splits, str(layout), label, notes)
 
 
-def text_column(cells: Cells, named: str | None = None) -> str | None:
-    """The column of texts: the one named; `text`; one with another usual name whose cells are sentences; else none."""
-    if named is not None or TEXT_COLUMN in cells.header:
-        return named if named is not None and named in cells.header else TEXT_COLUMN if named is None else None
-    usual = column_called(TEXTS, cells.header)
-    if usual is None:
-        return None
-    column = [row[cells.header.index(usual)] for row in cells.rows[:LOOKED_AT]]
-    long = sum(len(cell.split()) >= 3 or sum(letter > "\u2e7f" for letter in cell) >= 4 for cell in column)
-    return usual if column and 2 * long > len(column) else None
-
-
 def _label_column(cells: Cells, text: str, target: str | None) -> str:
     header, origin = cells.header, cells.origin
-    if not text:
-        raise UserError(
-            "the table has no column of texts",
-            where=origin,
-            expected="a column named text",
-            found=", ".join(header[:10]),
-            cure="rename the column that holds the texts to: text",
-        )
-    others = [name for name in header if name != text]
+    others = [name for name in header if name and name != text]
     if target is not None and target not in others:
         raise UserError(
             f"the table has no column {target!r} of labels",

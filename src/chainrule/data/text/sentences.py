@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from chainrule.data.inputs import Asked
 from chainrule.data.layout import SPLITS, Place, sort_labels
 from chainrule.data.spec import MAY_LACK, Spec
 from chainrule.data.splits import fingerprint, hold_out
-from chainrule.data.text.inputs import asked_texts
+from chainrule.data.text.inputs import AS_IN_TRAINING, asked_texts
 from chainrule.data.text.sentence_files import RawSentences, read_sentences
 
 MIN_A_CLASS = 4  # texts of a class that can be split into train, val and test
@@ -203,9 +204,9 @@ def read_labelled_sentences(source: Place, target: str | None, classes: list[str
     return SentenceSplit(raw.splits[name].texts, class_numbers(raw, name, classes))
 
 
-def asked_sentences(inputs: Iterable[str]) -> Iterator[Asked[str]]:
+def asked_sentences(inputs: Iterable[str], options: Mapping[str, Any] = AS_IN_TRAINING) -> Iterator[Asked[str]]:
     """The user's own texts, as `asked_texts` has them; UserError for one without words."""
-    for asked in asked_texts(inputs):
+    for asked in asked_texts(inputs, options):
         if not asked.value.strip():
             raise UserError("a text is empty", where=repr(asked.name), expected="words")
         yield asked

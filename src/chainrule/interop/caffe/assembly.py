@@ -25,6 +25,7 @@ from chainrule.interop.caffe.layers.fillers import fill_layer
 from chainrule.interop.caffe.layers.layers import MANY, TYPES
 
 RULES = frozenset({"include", "exclude", "param"})  # read in parts, by what is there
+NOT_HERE = ("Python", "HDF5Output", "Im2col", "Parameter")  # types of layers that Caffe has besides
 # Settings that Caffe passes over too, where others are set beside them or another bottom stands for them.
 PASSED_OVER = frozenset(
     ["lrn_param.k", "scale_param.num_axes", "bias_param.num_axes", "loss_param.normalize", "infogain_loss_param.source"]
@@ -79,7 +80,7 @@ class Assembly:
             with self._named(layer):
                 self._add(layer)
         if not self.inputs:
-            raise self._no_input()
+            raise self._nothing("network has no input")
         strange = [name for name in self.given if name not in self.inputs]
         if strange:
             raise unknown("shapes names an input that is not there:", strange[0], self.inputs)
@@ -112,13 +113,15 @@ class Assembly:
             else:
                 self.left_out.append(layer)
 
-    def data_layers(self) -> list[Source]:
-        """What the description says of its data, without building the network."""
+    def data_layers(self, needed: bool) -> list[Source]:
+        """What the description says of its data, without building the network; UserError where nothing, and it is needed."""
         found = []
         for layer in self.layers():
             if layer.type in SOURCES:
                 with self._named(layer):
                     found.append(source_of(layer))
+        if needed and not any(source.tops for source in found):
+            raise self._nothing("description has no data")
         return found
 
     @contextlib.contextmanager
@@ -145,10 +148,11 @@ class Assembly:
         line = f", line {self.line}" if self.line is not None else ""
         return f"layer {layer.name!r} ({layer.type or 'without a type'}){file}{line}"
 
-    def _no_input(self) -> UserError:
+    def _nothing(self, what: str) -> UserError:
+        """The error where no layer brings data in; it names those that do in another state."""
         left = [layer for layer in self.left_out if layer.type in SOURCES]
         return UserError(
-            f"the network has no input in the phase {self.state}".replace("phase phase", "phase"),
+            f"the {what} in the {self.state}",
             where=self.where,
             expected="a layer of type " + ", ".join(SOURCES),
             found="; ".join(f"layer {layer.name!r} is there {belongs(layer)}" for layer in left) or None,
@@ -166,7 +170,8 @@ class Assembly:
             self._expect_read(layer)
             return
         if layer.type not in TYPES:
-            raise unknown("there is no type of layer", layer.type, [*SOURCES, *TYPES])
+            cure = "layers of this type of Caffe's are not read here" if layer.type in NOT_HERE else None
+            raise unknown("there is no type of layer", layer.type, [*SOURCES, *TYPES], cure=cure)
         kind = TYPES[layer.type]
         for word, names, (least, most) in (("bottom", layer.bottom, kind.bottoms), ("top", layer.top, kind.tops)):
             if not least <= len(names) <= most:

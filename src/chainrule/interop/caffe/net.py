@@ -78,15 +78,21 @@ def _assembled(
 
 
 def parse_sources(
-    text: str, phase: str = "TRAIN", where: object = None, *, level: int = 0, stages: Sequence[str] = ()
+    text: str,
+    phase: str = "TRAIN",
+    where: object = None,
+    *,
+    level: int = 0,
+    stages: Sequence[str] = (),
+    needed: bool = False,
 ) -> list[Source]:
     """What a description says of its data: the data layers of a phase, level and stages.
 
     Raises:
-        UserError: no description, or a data layer that contradicts itself.
+        UserError: no description, a data layer that contradicts itself, or none although it is `needed`.
     """
     state = State(phase, level, tuple(stages))
-    return Assembly(parse_text(text, "Net", where), layer_lines(text), where, state, {}).data_layers()
+    return Assembly(parse_text(text, "Net", where), layer_lines(text), where, state, {}).data_layers(needed)
 
 
 TOPICS = (Topic("Nets, weights and solvers in Caffe's files", code=("read_net",)),)

@@ -8,6 +8,9 @@ The limits, and why they are where they are:
 - Dead units: zero for the whole batch. In healthy ReLU networks a tenth to a fifth of the units can be silent on one
   batch; from 40 % on something killed them.
 - Saturated units: half of the values of a tanh or logistic layer where the slope is below 5 % of the steepest.
+- Mean shift: the mean of a rectifier's outputs over their deviation. It is always above 0: of inputs with mean 0 and
+  normal it is 0.68 (1 / sqrt(pi - 1)), and the next layer takes it for a bias that moves with every update (Clevert et
+  al. 2016, section 2). From 2 on nearly all that the next layer sees is the shift.
 - Update to weight: the norm of one step over the norm of the weights. 1e-3 is the rule of thumb, 1e-4 to 1e-2 usual; the
   first steps of Adam are larger and late training smaller, so that a finding is made from ten times beyond on: outside
   1e-5 to 1e-1.
@@ -35,6 +38,7 @@ from chainrule.introspection.graph.trace import graph
 GRADIENT_RATIO = 1e-3
 DEAD_SHARE = 0.4
 SATURATED_SHARE = 0.5
+MEAN_SHIFT = 2.0
 UPDATE_LOW, UPDATE_HIGH = 1e-5, 1e-1
 FEWEST_LAYERS = 3  # a gradient vanishes from layer to layer; of two there is no trend
 
@@ -105,8 +109,8 @@ def diagnose(
 
 
 def diagnose_graph(graph: Graph) -> list[Finding]:
-    """What the values and gradients of a graph show: NaN, gradients that vanish or explode, dead and saturated units."""
-    return [*_unusual(graph), *_from_layer_to_layer(graph), *_units(graph)]
+    """What the values and gradients of a graph show: NaN, gradients that vanish or explode, dead, saturated, shifted units."""
+    return [*_unusual(graph), *_from_layer_to_layer(graph), *_units(graph), *_shifts(graph)]
 
 
 def layer_name(graph: Graph, node: Node) -> str:
@@ -200,6 +204,44 @@ def _units(graph: Graph) -> list[Finding]:
                 )
             )
     return found
+
+
+def mean_shifts(graph: Graph) -> dict[str, float]:
+    """The mean over the deviation of each rectifier's outputs that a layer with weights takes as they are, by layer.
+
+    What is normalised on the way has no shift any more.
+    """
+    found: dict[int, float] = {}
+    layers = {node.index for node in weight_layers(graph)}
+    stack, seen = [edge.source for index in layers for edge in graph.nodes[index].edges], set[int]()
+    while stack:
+        node = graph.nodes[stack.pop()]
+        if node.index in seen:
+            continue
+        seen.add(node.index)
+        if node.op in ("relu", "relu6", "threshold"):
+            s = node.statistics
+            if s is not None and s.std > 0:
+                found[node.index] = s.mean / s.std
+        elif "norm" not in node.op and node.index not in layers:
+            stack.extend(edge.source for edge in node.edges)
+    return {layer_name(graph, graph.nodes[index]): found[index] for index in sorted(found)}
+
+
+def _shifts(graph: Graph) -> list[Finding]:
+    return [
+        Finding(
+            "mean shift",
+            layer,
+            shift,
+            f"at most {MEAN_SHIFT:g}",
+            "The mean of its outputs over their deviation; a rectifier's mean is always above 0, 0.68 deviations where its "
+            "inputs have mean 0, and the next layer takes it for a bias that moves with every update.",
+            "Batch normalisation, biases that begin at 0, standardised inputs, or ELU, whose mean is nearer to 0.",
+        )
+        for layer, shift in mean_shifts(graph).items()
+        if shift > MEAN_SHIFT
+    ]
 
 
 def _feeds_a_layer(graph: Graph) -> set[int]:

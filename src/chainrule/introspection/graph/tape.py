@@ -80,7 +80,7 @@ _UNTOUCHED = {
 }
 # What takes a number out of the graph.
 _EXITS = {"item", "__float__", "__int__", "__index__", "tolist", "numpy", "__array__", "__complex__"}
-# In place, and of another shape afterwards: there are no numbers to write.
+# In place, and of another shape afterwards: nothing is written.
 _RESHAPES = {"t", "transpose", "swapaxes", "swapdims", "squeeze", "unsqueeze", "as_strided", "detach", "resize", "set"}
 
 

@@ -2,32 +2,66 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 
 from chainrule.core.recipe import Recipe
+from chainrule.core.settings import parameters
+from chainrule.data.catalog.sources import SOURCES
 from chainrule.reporting.documents.families import Room, rooms, verbs
 from chainrule.reporting.documents.topics import title_of
 from chainrule.reporting.documents.words import ENGLISH, Language
 from chainrule.reporting.ledger_page import Row
+from chainrule.reporting.page import duration
 
 
-def recipes_page(language: Language) -> str:
-    """Every recipe, a table a family."""
+def recipes_page(language: Language, rows: Mapping[str, list[Row]]) -> str:
+    """Every recipe, a table a family, with the time that it takes from the family's rows of the ledger."""
     lines = [f"# {language.recipes_title}", "", language.other.format("recipes"), "", language.generated, ""]
     lines += [language.recipes_text]
     for room in rooms():
-        lines += ["", f"## {title_of(room, language)}", "", *recipe_table(room.recipes, language)]
+        lines += [
+            "",
+            f"## {title_of(room, language)}",
+            "",
+            *recipe_table(room.recipes, language, rows.get(room.name, [])),
+        ]
     return "\n".join(lines) + "\n"
 
 
-def recipe_table(recipes: tuple[Recipe, ...], language: Language) -> list[str]:
-    """The rows of a table of recipes: the command, what it is, its data, the verbs that a run answers."""
-    lines = [language.recipes_header, "| --- | --- | --- | --- |"]
+def recipe_table(recipes: tuple[Recipe, ...], language: Language, rows: list[Row]) -> list[str]:
+    """The rows of a table of recipes: the command, what it is, its data, how long it takes, the verbs that a run answers."""
+    lines = [language.recipes_header, "| --- | --- | --- | --- | --- |"]
     for recipe in recipes:
         summary = recipe.summary if language is ENGLISH else recipe.summary_zh or recipe.summary
         can = language.comma.join(verbs(recipe)) or "-"
-        lines.append(f"| `chainrule train {recipe.name}` | {summary} | {recipe.data} | {can} |")
+        source = SOURCES.get(recipe.data)
+        mark = {"download": language.download, "by hand": language.by_hand}.get(source.how_to_get if source else "")
+        data = f"{recipe.data} ({mark})" if mark else recipe.data
+        time = time_of(recipe, rows)
+        lines.append(f"| `chainrule train {recipe.name}` | {summary} | {data} | {time} | {can} |")
     return lines
+
+
+def time_of(recipe: Recipe, rows: list[Row]) -> str:
+    """How long a training with the defaults took on a CPU, in words; a dash where the ledger has none."""
+    settings = {name: _plain(p.default) for name, p in parameters(recipe.build).items()}
+    seconds = [
+        entry["seconds"]
+        for row in rows
+        for entry in row.entries
+        if entry["recipe"] == recipe.name and entry["data"] == recipe.data and entry.get("device") == "cpu"
+        if all(
+            _plain(entry["settings"][name]) == default
+            for name, default in settings.items()
+            if name in entry["settings"]
+        )
+    ]
+    return duration(float(f"{statistics.median(seconds):.2g}")) if seconds else "-"
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def families_table(rows: Mapping[str, list[Row]], language: Language) -> list[str]:

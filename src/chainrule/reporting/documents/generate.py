@@ -13,6 +13,7 @@ from chainrule.reporting.documents.curves import CURVES, curve_of
 from chainrule.reporting.documents.families import ledger_rows, rooms
 from chainrule.reporting.documents.forms import forms_table
 from chainrule.reporting.documents.pages import family_page
+from chainrule.reporting.documents.settings_page import settings_page
 from chainrule.reporting.documents.topics import index_page
 from chainrule.reporting.documents.words import LANGUAGES
 from chainrule.reporting.ledger import read_entries
@@ -27,8 +28,9 @@ def documents(root: Path) -> dict[str, str]:
     rows = ledger_rows(root)
     made = {"docs/results.md": render(read_entries(root / "docs" / "results"))}
     for language in LANGUAGES:
-        made[f"docs/recipes{language.ending}"] = recipes_page(language)
+        made[f"docs/recipes{language.ending}"] = recipes_page(language, rows)
         made[f"docs/index{language.ending}"] = index_page(language)
+        made[f"docs/settings{language.ending}"] = settings_page(language)
         readme = (root / f"README{language.ending}").read_text("utf-8")
         made[f"README{language.ending}"] = filled(readme, "families", families_table(rows, language))
         using = root / "docs" / f"using{language.ending}"

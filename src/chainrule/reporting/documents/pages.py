@@ -23,7 +23,7 @@ def family_page(room: Room, rows: list[Row]) -> str:
     """
     parts = (
         [f"# {room.record.title}", "", ENGLISH.generated, "", room.docstring],
-        _section("Commands", recipe_table(room.recipes, ENGLISH) if room.recipes else []),
+        _section("Commands", recipe_table(room.recipes, ENGLISH, rows) if room.recipes else []),
         _section("What is logged", _logged(room)),
         _section("Deviations", _deviations(room)),
         _section("Figures", _figures(rows)),

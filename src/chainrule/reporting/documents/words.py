@@ -26,6 +26,12 @@ class Language:
     published: str
     forms_header: str
     same: str
+    settings_title: str
+    settings_text: str
+    settings_header: str
+    every_recipe: str
+    download: str
+    by_hand: str
 
 
 ENGLISH = Language(
@@ -37,8 +43,10 @@ ENGLISH = Language(
     shared_rooms="What all families share",
     recipes_title="Recipes",
     recipes_text="""A recipe is one experiment that a command trains. `chainrule show NAME` prints its settings, their defaults and ranges,
-its network, its source and its target. What they reach is in [results.md](results.md).""",
-    recipes_header="| command | what it is | data unless named | with the run |",
+its network, its source and its target. What they reach is in [results.md](results.md). A set of data that is not installed is
+marked: the first training fetches it (download), or its files are to be had by hand. The time is that of a training with
+the defaults on a CPU core, from the ledger.""",
+    recipes_header="| command | what it is | data unless named | time | with the run |",
     index_title="From lecture topic to code",
     index_text="""The course is five lecture texts, in Chinese. A topic that several of them treat is listed once. Where no lecture is
 named (none), the topic belongs to practice.""",
@@ -48,6 +56,13 @@ named (none), the topic belongs to practice.""",
     published="published",
     forms_header="| what you have | form | goes to |",
     same="the same",
+    settings_title="Settings",
+    settings_text="""What `chainrule train RECIPE SETTING=VALUE` takes. `chainrule show RECIPE` prints the same of one recipe, with what it says
+about how they belong together.""",
+    settings_header="| setting and default | what it means | what it may be |",
+    every_recipe="Every recipe",
+    download="download",
+    by_hand="by hand",
 )
 
 CHINESE = Language(
@@ -59,8 +74,9 @@ CHINESE = Language(
     shared_rooms="各类系统共用的部分",
     recipes_title="配方一览",
     recipes_text="""一个配方就是一条命令能训练的一个实验。`chainrule show NAME` 列出它的设置、默认值和取值范围、网络、出处和目标。
-各配方达到的结果见 [results.md](results.md)（英文）。""",
-    recipes_header="| 命令 | 内容 | 默认数据 | 训练之后 |",
+各配方达到的结果见 [results.md](results.md)（英文）。数据不随软件安装的有标注：需下载（第一次训练时自动下载）或需自备。
+时间是用默认设置在一个 CPU 核上训练一次所用，取自结果总账。""",
+    recipes_header="| 命令 | 内容 | 默认数据 | 时间 | 训练之后 |",
     index_title="从课程主题到代码",
     index_text="课程由五份讲义组成。几份讲义都讲到的主题只列一次；讲次写“无”的属于实践内容。",
     lectures_header="| 讲 | 题目 |",
@@ -69,6 +85,12 @@ CHINESE = Language(
     published="公开结果",
     forms_header="| 你有什么 | 形式 | 用于 |",
     same="同上",
+    settings_title="设置",
+    settings_text="""`chainrule train 配方 设置=值` 接受的全部设置。`chainrule show 配方` 打印其中一个配方的设置（英文），并说明它们之间的关系。""",
+    settings_header="| 设置与默认值 | 含义 | 可取的值 |",
+    every_recipe="每个配方都有的",
+    download="需下载",
+    by_hand="需自备",
 )
 
 LANGUAGES = (ENGLISH, CHINESE)

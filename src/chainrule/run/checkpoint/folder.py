@@ -1,12 +1,13 @@
-"""Checkpoints: a new folder each, then a pointer that moves in one step, then the old folder goes.
+"""Checkpoints: a new folder each, then a pointer that moves in one step. The one before is kept until the next is due.
 
-A kill at any instant leaves `latest.json` pointing at a complete checkpoint, or no checkpoint at all.
+A kill at any instant leaves `latest.json` pointing at a complete checkpoint, or no checkpoint at all. Where a power cut or
+a bad disk has spoiled the latest all the same, a run resumes from the one before.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,12 @@ from chainrule.core.device import ONE_PROCESS, World
 from chainrule.core.errors import UserError
 from chainrule.run.checkpoint.sharded import save_shared_tree
 from chainrule.run.checkpoint.tree import load_tree, save_tree
+from chainrule.run.display.progress import say
+
+_NAME = re.compile(r"step-(\d{9,})(-again)?")
+_LEFT = re.compile(r"\.step-\d{9,}(-again)?\.partial")  # by a kill
+
+Trees = tuple[dict[str, Any], dict[str, Any]]
 
 
 def save(folder: Path, step: int, weights: dict[str, Any], state: dict[str, Any], world: World = ONE_PROCESS) -> None:
@@ -26,16 +33,13 @@ def save(folder: Path, step: int, weights: dict[str, Any], state: dict[str, Any]
     if not world.is_main_process:
         _write(Path(world.broadcast("")), weights, state, world)
         return
+    drop_earlier(folder)
     name = f"step-{step:09d}"
-    old = _latest(folder)
-    if old is not None and old.name == name:
+    if (folder / name).exists():
         name += "-again"  # a second checkpoint of one step: at a signal, or at the end of an epoch
     with atomic.new_folder(folder / name) as partial:
         _write(Path(world.broadcast(str(partial))), weights, state, world)
-    atomic.write_json(folder / "latest.json", {"folder": name, "step": step})
-    for other in folder.iterdir():
-        if other.is_dir() and "step-" in other.name and other.name != name:  # stages/ stays
-            shutil.rmtree(other, ignore_errors=True)
+    _point_at(folder, name)
 
 
 def _write(partial: Path, weights: dict[str, Any], state: dict[str, Any], world: World) -> None:
@@ -47,15 +51,96 @@ def _write(partial: Path, weights: dict[str, Any], state: dict[str, Any], world:
             save_shared_tree(tree, path, world, f"{name}-parts")
 
 
-def load(folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
+def _point_at(folder: Path, name: str) -> None:
+    match = _NAME.fullmatch(name)
+    assert match is not None
+    atomic.write_json(folder / "latest.json", {"folder": name, "step": int(match[1])})
+
+
+def drop_earlier(folder: Path) -> None:
+    """Removes all checkpoints but the latest, by the names that they have here: what else lies there stays."""
+    try:
+        latest = _latest(folder)
+    except UserError:
+        return
+    for other in folder.iterdir() if folder.is_dir() else ():
+        if _LEFT.fullmatch(other.name) or (_NAME.fullmatch(other.name) and latest is not None and other != latest):
+            atomic.remove(other)
+
+
+def load(folder: Path) -> Trees | None:
     """Weights and state of the latest checkpoint below `folder`, or None where there is none yet."""
     latest = _latest(folder)
-    if latest is None:
-        return None
+    return None if latest is None else _read(latest)
+
+
+def load_to_answer(folder: Path) -> Trees | None:
+    """What a run answers with: the latest checkpoint; the only one, where no pointer says which one that is."""
+    try:
+        latest = _latest(folder)
+    except UserError:
+        if len(_newest_first(folder)) != 1:
+            raise
+        latest = None
+    only = _newest_first(folder)
+    return _read(latest) if latest is not None else _read(only[0]) if len(only) == 1 else None
+
+
+def load_whole(folder: Path, world: World = ONE_PROCESS) -> Trees | None:
+    """What a run resumes from: the latest checkpoint, or where that is damaged the one before, which is said.
+
+    Raises:
+        UserError: there are checkpoints, and all of them are damaged.
+    """
+    first: UserError | None = None
+    try:
+        latest = _latest(folder)
+    except UserError as error:
+        latest, first = None, error
+    others = [other for other in _newest_first(folder) if other != latest]
+    for place in [*([latest] if latest is not None else []), *others]:
+        try:
+            found = _read(place)
+        except UserError as error:
+            first = first or error
+            continue
+        if place != latest:
+            _take_instead(folder, place, first, world)
+        return found
+    if first is not None:
+        raise first
+    return None
+
+
+def _take_instead(folder: Path, place: Path, error: UserError | None, world: World) -> None:
+    """Makes an earlier checkpoint the latest, and says why."""
+    if world.is_main_process:
+        why = str(error).replace("\n", ";") if error else "no pointer says which one is the latest"
+        say(f"the latest checkpoint is not taken: {why}\nresuming from {place}")
+        _point_at(folder, place.name)
+    world.barrier()
+
+
+def _read(place: Path) -> Trees:
     for part in ("weights", "state"):
-        if not (latest / f"{part}.safetensors").is_file():
-            raise UserError("the checkpoint is incomplete", where=latest, expected=f"{part}.safetensors in it")
-    return load_tree(latest / "weights.safetensors"), load_tree(latest / "state.safetensors")
+        if not (place / f"{part}.safetensors").is_file():
+            raise UserError("the checkpoint is incomplete", where=place, expected=f"{part}.safetensors in it")
+    weights, state = load_tree(place / "weights.safetensors"), load_tree(place / "state.safetensors")
+    for part, tree in (("weights", weights), ("state", state)):
+        if not isinstance(tree, dict):
+            raise UserError("the checkpoint is damaged", where=place, expected=f"parts by name in {part}.safetensors")
+    return weights, state
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    places = [each for each in (folder.iterdir() if folder.is_dir() else ()) if _NAME.fullmatch(each.name)]
+    return sorted((each for each in places if each.is_dir() and not each.is_symlink()), key=_age, reverse=True)
+
+
+def _age(place: Path) -> tuple[int, float]:
+    match = _NAME.fullmatch(place.name)
+    assert match is not None
+    return int(match[1]), place.stat().st_mtime
 
 
 def latest_step(run: Path) -> int | None:
@@ -67,19 +152,24 @@ def latest_step(run: Path) -> int | None:
 
 
 def _latest(folder: Path) -> Path | None:
+    """The folder that `latest.json` names; None where there is no such file."""
     pointer = folder / "latest.json"
     if not pointer.is_file():
         return None
     try:
-        return folder / json.loads(pointer.read_text("utf-8"))["folder"]
-    except (ValueError, KeyError, TypeError):
-        found = sorted(each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+        content = json.loads(pointer.read_text("utf-8"))
+        match = _NAME.fullmatch(content["folder"])
+        if match is None or int(match[1]) != content.get("step", int(match[1])):
+            raise ValueError(content)
+        return folder / match[0]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        found = [each.name for each in _newest_first(folder)]
         raise UserError(
             "the pointer to the latest checkpoint is damaged",
             where=pointer,
-            expected='{"folder": "step-N", ...}',
+            expected='{"folder": "step-N", "step": N}',
             found=", ".join(found) or "no checkpoint beside it",
-            cure="write the name of the newest one into it",
+            cure=f"chainrule resume {folder.parent}, which takes the newest that is whole",
         ) from None
 
 

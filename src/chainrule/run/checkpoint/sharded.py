@@ -7,19 +7,21 @@ any number of processes can read them, and nothing of it is a pickle, as DCP's o
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import shutil
+import re
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from chainrule.core import atomic
 from chainrule.core.device import World
 from chainrule.core.errors import UserError
+from chainrule.run.checkpoint.checksum import checksum_of
 from chainrule.run.checkpoint.tree import InParts, is_sharded, pack, save_tree
 
 
@@ -32,7 +34,12 @@ def save_shared_tree(tree: Any, path: Path, world: World, parts: str) -> None:
     if tensors:
         _write(tensors, path.with_name(parts))
     if world.is_main_process:
-        save_tree(tree, path, parts)
+        folder = path.with_name(parts)
+        files = sorted(folder.iterdir()) if tensors else []
+        for file in files:
+            atomic.sync_file(file)
+        checksums = {file.name: checksum_of(file) for file in files}
+        save_tree(tree, path, parts, checksums)
     world.barrier()
 
 
@@ -44,25 +51,27 @@ def new_parts(path: Path, step: int) -> str:
     name = f"{path.stem}-parts-{step:09d}"
     if name == parts_of(path):
         name += "-again"
-    shutil.rmtree(path.with_name(name), ignore_errors=True)
+    atomic.remove(path.with_name(name))
     return name
 
 
 def parts_of(path: Path) -> str:
-    """The name of the folder beside the file `path` that holds its parts; empty where it has none."""
+    """The name of the folder beside the file `path` that holds its parts; empty where it has none, or is damaged."""
     import safetensors
 
     if not path.is_file():
         return ""
-    with safetensors.safe_open(path, framework="pt") as file:
+    with contextlib.suppress(safetensors.SafetensorError), safetensors.safe_open(path, framework="pt") as file:
         return (file.metadata() or {}).get("parts", "")
+    return ""
 
 
 def drop_old_parts(path: Path) -> None:
     """Removes all folders of parts of the file `path` but its own."""
-    for other in path.parent.glob(f"{path.stem}-parts-*"):
-        if other.name != parts_of(path):
-            shutil.rmtree(other, ignore_errors=True)
+    own = re.compile(re.escape(path.stem) + r"-parts-\d{9,}(-again)?")
+    for other in path.parent.iterdir():
+        if own.fullmatch(other.name) and other.name != parts_of(path):
+            atomic.remove(other)
 
 
 def whole(tree: Any) -> Any:
@@ -112,7 +121,7 @@ def _write(tensors: dict[str, Tensor], folder: Path) -> None:
         raise next(iter(error.failures.values()))[0] from error
 
 
-@contextmanager
+@contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without DCP's remarks that it reads for one process, and that it writes no index: both are meant."""
     logger = logging.getLogger("torch.distributed.checkpoint")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from chainrule.core.errors import UserError
+from chainrule.run.checkpoint.checksum import expect_all, expect_whole, write_sealed
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,10 @@ def unpack(node: Any, tensors: dict[str, Tensor], parts: Path = Path()) -> Any:
         form = torch.channels_last if node.get("channels_last") else torch.contiguous_format
         return tensors[node["$tensor"]].clone(memory_format=form)
     if "$parts" in node:
-        return InParts(parts, node["$parts"], tuple(node["shape"]), getattr(torch, node["dtype"]))
+        dtype = getattr(torch, node["dtype"])
+        if not isinstance(dtype, torch.dtype):
+            raise TypeError(f"{node['dtype']} is no dtype")
+        return InParts(parts, node["$parts"], tuple(node["shape"]), dtype)
     if "$array" in node:
         return unpack(node["$array"], tensors, parts).numpy()
     if "$tuple" in node:
@@ -94,24 +99,36 @@ def unpack(node: Any, tensors: dict[str, Tensor], parts: Path = Path()) -> Any:
     return {key: unpack(value, tensors, parts) for key, value in node.items()}
 
 
-def save_tree(tree: Any, path: Path, parts: str = "") -> None:
-    """Writes `tree` into the one file `path`: safetensors, with the JSON part in its metadata.
+def save_tree(tree: Any, path: Path, parts: str = "", checksums: Mapping[str, str] | None = None) -> None:
+    """Writes `tree` into the one file `path`: safetensors, with the JSON part and a checksum of the file in its metadata.
 
-    Sharded tensors are left to `parts`, the folder beside it that `save_shared_tree` has written.
+    Sharded tensors are left to `parts`, the folder beside it that `save_shared_tree` has written, with the `checksums` of
+    the files in it.
     """
     skeleton, tensors = pack(tree)
-    metadata = {"tree": json.dumps(skeleton), **({"parts": parts} if parts else {})}
-    path.write_bytes(safetensors.torch.save({n: t for n, t in tensors.items() if not is_sharded(t)}, metadata))
+    metadata = {"tree": json.dumps(skeleton)}
+    if parts:
+        metadata |= {"parts": parts, "parts-sha256": json.dumps(checksums or {})}
+    write_sealed(path, safetensors.torch.save({n: t for n, t in tensors.items() if not is_sharded(t)}, metadata))
 
 
 def load_tree(path: Path) -> Any:
-    """Reads what `save_tree` wrote."""
+    """Reads what `save_tree` wrote; UserError where it is not that any more."""
     tensors, metadata = read_safetensors(path)
     if "tree" not in metadata:
         raise UserError(
             "this safetensors file is not one that a run wrote", where=path, expected="a tree in its metadata"
         )
-    return unpack(json.loads(metadata["tree"]), tensors, path.parent / metadata.get("parts", ""))
+    parts = metadata.get("parts", "")
+    try:
+        if parts != Path(parts).name:
+            raise ValueError(f"the folder of its parts is {parts}")
+        expect_all(path.parent / parts, json.loads(metadata.get("parts-sha256", "{}")))
+        return unpack(json.loads(metadata["tree"]), tensors, path.parent / parts)
+    except UserError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, RecursionError) as error:
+        raise UserError("the tree in the metadata of this file is damaged", where=path, found=error) from None
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -120,8 +137,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise UserError("there is no such file", where=path, expected="a safetensors file")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            names = list(file.keys())
-            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
+            found = {name: file.get_tensor(name) for name in list(file.keys())}, dict(file.metadata() or {})
     except safetensors.SafetensorError as error:
         with path.open("rb") as file:
             head = file.read(2)
@@ -132,3 +148,5 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
                 cure="where you trust it: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'out.safetensors')",
             ) from None
         raise UserError(f"{path} cannot be read as safetensors", found=str(error)) from None
+    expect_whole(path)
+    return found

@@ -50,7 +50,7 @@ def _find(asked: dict[str, Any], out: str | Path | None) -> Path | None:
             continue
         known = (launch(),) if out is None else (launch(), None)  # None: the first start was not torchrun's
         alike = all(record[name] == asked[name] for name in ASKED if name != "settings")
-        alike &= all(value in (record["settings"].get(name), None) for name, value in asked["settings"].items())
+        alike &= all(value in (record["settings"].get(name), "auto") for name, value in asked["settings"].items())
         data = all(record["data"].get(name) == value for name, value in asked["data"].items())
         if alike and data and record.get("launch") in known:
             return folder

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from chainrule.core import atomic
 from chainrule.core.errors import RunFailed, UserError
+from chainrule.run.folder.lock import NAME, FolderLock, lock_folder
+
+# What the program writes into a run's folder and changes there; pages and exports are replaced whole.
+WRITTEN = ("run.json", "metrics.jsonl", "result.json", "checkpoint", "figures", NAME)
+_LEFT = {".run.json.partial", NAME}  # by a start that was killed
 
 
-def claim(recipe: str, out: str | Path | None) -> tuple[Path, bool]:
-    """The run's folder, and whether it was made here: the named one, new or empty, or the next free runs/RECIPE-N."""
+def claim(recipe: str, out: str | Path | None) -> tuple[Path, bool, FolderLock]:
+    """The run's folder, whether it was made here, and its lock: the named one, new or empty, or the next free runs/RECIPE-N."""
     if out is None:
         number = 1
         while (folder := Path("runs") / f"{recipe}-{number}").exists():
@@ -24,15 +30,7 @@ def claim(recipe: str, out: str | Path | None) -> tuple[Path, bool]:
             raise UserError(
                 "the run folder cannot be made", where=folder, found="a file of this name", cure="another --out"
             )
-        if folder.exists() and any(folder.iterdir()):
-            raise UserError(
-                "the run folder already holds something",
-                where=folder,
-                expected="a new or an empty folder",
-                cure=f"another --out, or: chainrule resume {folder}"
-                if (folder / "run.json").is_file()
-                else "another --out",
-            )
+        _expect_empty(folder)
     made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=out is not None)
@@ -44,7 +42,55 @@ def claim(recipe: str, out: str | Path | None) -> tuple[Path, bool]:
         ) from None
     if not os.access(folder, os.W_OK):
         raise UserError("the run folder may not be written to", where=folder, cure="another --out")
-    return folder, made
+    lock = lock_folder(folder)
+    try:
+        _expect_empty(folder)  # once more: another run may have taken it a moment ago
+    except UserError:
+        lock.release()
+        raise
+    return folder, made, lock
+
+
+def _expect_empty(folder: Path) -> None:
+    if folder.exists() and any(each.name not in _LEFT for each in folder.iterdir()):
+        raise UserError(
+            "the run folder already holds something",
+            where=folder,
+            expected="a new or an empty folder",
+            cure=f"another --out, or: chainrule resume {folder}"
+            if (folder / "run.json").is_file()
+            else "another --out",
+        )
+
+
+def expect_no_links(folder: Path) -> None:
+    """UserError where a link, or what is no file, stands in the place of something that a run writes in its folder.
+
+    A folder may come from anywhere, and what is written through a link lands outside of it.
+    """
+    for place in (folder / name for name in WRITTEN):
+        inside = [
+            path for parent, folders, files in os.walk(place) for path in (Path(parent, n) for n in folders + files)
+        ]
+        for path in [place, *(inside if not place.is_symlink() else ())]:
+            expect_own(path)
+
+
+def expect_own(path: Path) -> Path:
+    """The path, of a file or folder of a run or of none yet; UserError where it is a link, a pipe, a device."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return path
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise UserError(
+            "a run folder is not written through a link" if stat.S_ISLNK(mode) else "this is no file",
+            where=path,
+            expected="a file or a folder of the run's own",
+            found=f"a link to {path.readlink()}" if stat.S_ISLNK(mode) else "a pipe, a socket or a device",
+            cure="remove it, or put the file in its place",
+        )
+    return path
 
 
 class RunFolder:
@@ -54,10 +100,15 @@ class RunFolder:
         path: the folder.
         writes: whether this process is the one that writes run.json and result.json.
         made: whether the folder was made for this run.
+        lock: of the folder, where this process writes.
     """
 
-    def __init__(self, path: Path, *, writes: bool, made: bool = False) -> None:
-        self.path, self.writes, self.made = path, writes, made
+    def __init__(self, path: Path, *, writes: bool, made: bool = False, lock: FolderLock | None = None) -> None:
+        self.path, self.writes, self.made, self._lock = path, writes, made, lock
+
+    def training(self) -> contextlib.AbstractContextManager[object]:
+        """While the run trains no other process writes into its folder; then it is free."""
+        return contextlib.nullcontext() if self._lock is None else self._lock.training()
 
     @property
     def has_checkpoint(self) -> bool:
@@ -68,18 +119,12 @@ class RunFolder:
             atomic.write_json(self.path / name, value)
 
     def write(self, name: str, write: Callable[[Path], None], step: int) -> None:
-        """Has `write` make the file beside its place, and moves it there when it is whole."""
+        """Has `write` make the file beside its place, and moves it there when it is whole and on the disk."""
         path = self.path / name
         with self.mention_checkpoint(name, step):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".{path.name}.partial")
-            with atomic.explain_os_errors(path):
-                try:
-                    write(partial)
-                    partial.replace(path)
-                finally:
-                    with contextlib.suppress(OSError):
-                        partial.unlink(missing_ok=True)
+            expect_own(path.parent).mkdir(parents=True, exist_ok=True)
+            with atomic.replaced(path) as partial:
+                write(partial)
 
     @contextlib.contextmanager
     def mention_checkpoint(self, what: str, step: int) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 from chainrule.core import atomic
-from chainrule.core.errors import RunFailed
+from chainrule.core.errors import RunFailed, UserError
 from chainrule.core.finite_json import from_json, to_json
+from chainrule.run.display.progress import say
 
 
 class MetricLog:
     """Gathers what `track` is given, and writes lines to the file. `on_line` is told of each that was written.
 
-    `state_dict` holds the values not yet written and the length of the file, so that after a kill the file is cut back
-    to where the checkpoint saw it and continues with the same numbers.
+    `state_dict` holds the values not yet written, and length and SHA-256 of the file, so that after a kill the file is cut
+    back to where the checkpoint saw it and continues with the same numbers.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -27,6 +28,7 @@ class MetricLog:
         self.on_line: Callable[[dict[str, Any]], object] | None = None
         self.pending: dict[str, list[Tensor | float]] = {}
         self.length = 0
+        self._digest = hashlib.sha256()
 
     def track(self, values: dict[str, Tensor | float]) -> None:
         for name, value in values.items():
@@ -45,9 +47,10 @@ class MetricLog:
         if self.path is None:
             return
         data = (to_json(line) + "\n").encode("utf-8")
-        with atomic.explain_os_errors(self.path), self.path.open("ab") as file:
+        with atomic.explain_os_errors(self.path), atomic.open_to_append(self.path) as file:
             file.write(data)
         self.length += len(data)
+        self._digest.update(data)
         if self.on_line is not None:
             try:
                 self.on_line(dict(line))
@@ -55,22 +58,37 @@ class MetricLog:
                 name = getattr(self.on_line, "__name__", type(self.on_line).__name__)
                 raise RunFailed(f"the callback on_log={name} raised {type(error).__name__}: {error}") from error
 
+    def sync(self) -> None:
+        """Makes the lines survive a power cut, before a checkpoint says that they are there."""
+        if self.length and self.path is not None:
+            with atomic.explain_os_errors(self.path):
+                atomic.sync_file(self.path)
+
     def state_dict(self) -> dict[str, Any]:
-        return {"pending": {name: _stack(values) for name, values in self.pending.items()}, "length": self.length}
+        pending = {name: _stack(values) for name, values in self.pending.items()}
+        return {"pending": pending, "length": self.length, "sha256": self._digest.hexdigest()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The file as the checkpoint saw it. Where lines are lost or were changed, that is said: they are no part of the state."""
         self.pending = {
             name: values.tolist() if values.dtype == torch.float64 else list(values.unbind())
             for name, values in state["pending"].items()
         }
-        self.length = state["length"]
         if self.path is None:
             return
-        size = self.path.stat().st_size if self.path.is_file() else 0
-        if size < self.length:
-            raise RunFailed(f"{self.path} is shorter than the checkpoint says ({size} < {self.length} bytes)")
-        with atomic.explain_os_errors(self.path), self.path.open("ab") as file:
-            file.truncate(self.length)
+        length = state["length"]
+        content = self.path.read_bytes() if self.path.is_file() else b""
+        kept = content[:length]
+        if len(kept) < length:
+            kept = kept[: kept.rfind(b"\n") + 1]
+            say(
+                f"{self.path} is shorter than the checkpoint says ({len(content):,} < {length:,} bytes): lines are lost"
+            )
+        self.length, self._digest = len(kept), hashlib.sha256(kept)
+        if len(kept) == length and self._digest.hexdigest() != state.get("sha256", self._digest.hexdigest()):
+            say(f"{self.path} was changed after it was written; its curves are not those of this run")
+        if kept != content:  # replaced in one step, not cut: a file of several names stays what it is under the others
+            atomic.write_bytes(self.path, kept)
 
 
 def _stack(values: list[Tensor | float]) -> Tensor:
@@ -83,13 +101,37 @@ def _stack(values: list[Tensor | float]) -> Tensor:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl; a last line cut short by a kill is left out."""
+    """The lines of a metrics.jsonl; a last line cut short by a kill is left out.
+
+    Raises:
+        UserError: a line is damaged; its number is told.
+    """
     if not path.is_file():
         return []
-    lines = []
-    for text in path.read_text("utf-8").splitlines():
+    lines: list[dict[str, Any]] = []
+    texts = path.read_bytes().split(b"\n")
+    for number, text in enumerate(texts, 1):
         try:
-            lines.append(from_json(text))
-        except json.JSONDecodeError:
-            break
+            lines.append(_checked(from_json(text.decode("utf-8"))))
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+            if number == len(texts):  # without an end of its line
+                break
+            raise UserError(
+                "the file of metrics is damaged",
+                where=f"{path}, line {number}",
+                expected='a line as {"step": 50, "epoch": 0, "loss": 0.3, "seconds": 1.2}',
+                found=error,
+            ) from None
     return lines
+
+
+def _checked(line: Any) -> dict[str, Any]:
+    """A line as the reports read it; ValueError where it is something else."""
+    if not isinstance(line, dict):
+        raise ValueError(f"a {type(line).__name__}")
+    for name, kind in (("step", int), ("epoch", int), ("seconds", (int, float)), ("stage", str)):
+        if not isinstance(line.get(name, kind() if isinstance(kind, type) else 0.0), kind):
+            raise ValueError(f"{name} is {line[name]!r}")
+    if "step" not in line:
+        raise ValueError("no step")
+    return line

@@ -17,9 +17,9 @@ from typing import Any
 from chainrule.core.data.request import DataRequest
 from chainrule.core.discovery import get_recipe
 from chainrule.core.errors import UserError
-from chainrule.core.finite_json import from_json
 from chainrule.core.recipe import Recipe
 from chainrule.run.folder.folder import RunFolder
+from chainrule.run.folder.record_form import opened, read_object, sealed
 
 
 class Record(dict[str, Any]):
@@ -30,7 +30,7 @@ class Record(dict[str, Any]):
         self._folder = folder
 
     def write(self) -> None:
-        self._folder.write_json("run.json", self)
+        self._folder.write_json("run.json", sealed(self))
 
     def describe_status(self, status: str, seconds: float, reason: str | None = None) -> None:
         """Notes whether the run is running, done, failed or interrupted, why, and after which time of training."""
@@ -58,20 +58,11 @@ def new_record(
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """What run.json in `folder` holds."""
+    """What run.json in `folder` holds; UserError where that is not what a run wrote, with the key."""
     file = folder / "run.json"
     if not file.is_file():
         raise UserError("this is no run folder", where=folder, expected="a folder with run.json, as `train` writes")
-    try:
-        record = from_json(file.read_text("utf-8"))
-    except ValueError as error:
-        raise UserError("run.json is damaged", where=file, found=error) from None
-    needed = ("recipe", "settings", "common", "seed", "data", "weights", "device", "threads", "status")
-    if not isinstance(record, dict) or record.get("format") != 1 or not all(name in record for name in needed):
-        raise UserError(
-            "run.json is not that of a run", where=file, expected=f'an object with "format": 1, {", ".join(needed)}'
-        )
-    return record
+    return opened(read_object(file), file)
 
 
 def recipe_of_run(folder: str | Path) -> Recipe:

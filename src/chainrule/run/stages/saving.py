@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from chainrule.core import atomic
+from chainrule.core.device import World
 from chainrule.core.errors import RunFailed
 from chainrule.run.checkpoint import folder as checkpoint
 from chainrule.run.checkpoint.sharded import drop_old_parts, new_parts, save_shared_tree
@@ -38,6 +38,11 @@ class Saving:
         self.parts: dict[str, Stateful] = {}
         self.best: dict[str, Any] | None = None
         self.new_length = False  # whether the parts continue in a run that is longer than theirs was
+
+    @property
+    def world(self) -> World:
+        """The processes that train together."""
+        return self._processes.world
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -107,11 +112,6 @@ class Saving:
         self.require_finite(step)
         name = last_name(self._stage)
         self._replace(name, {part_name: part.state_dict() for part_name, part in self.parts.items()}, step)
-        if self._processes.world.is_main_process:  # onto the disk before a checkpoint says that it is there
-            path = self._folder.path / name
-            with self._folder.mention_checkpoint(name, step), path.open("rb+") as file:
-                os.fsync(file.fileno())
-                atomic.sync_folder(path.parent)
 
     def _replace(self, name: str, tree: dict[str, Any], step: int) -> None:
         """Writes a file of states in the place of the last one, in one step.
@@ -128,8 +128,9 @@ class Saving:
         with self._folder.mention_checkpoint(name, step):
             path.parent.mkdir(exist_ok=True, parents=True)
             parts = world.broadcast(new_parts(path, step) if world.is_main_process else "")
-            partial = path.with_name(f".{path.name}.partial")
-            save_shared_tree(tree, partial, world, parts)
-            if world.is_main_process:
-                partial.replace(path)
-                drop_old_parts(path)
+            if not world.is_main_process:
+                save_shared_tree(tree, path, world, parts)
+                return
+            with atomic.replaced(path) as partial:
+                save_shared_tree(tree, partial, world, parts)
+            drop_old_parts(path)

@@ -19,7 +19,7 @@ from chainrule.run.folder.folder import RunFolder
 from chainrule.run.protocols import Stateful
 from chainrule.run.stages.position import Position
 from chainrule.run.stages.saving import Saving
-from chainrule.run.weights.learnt import last_name, of_stage
+from chainrule.run.weights.learnt import expect_best, last_name, of_stage
 
 Item = TypeVar("Item")
 
@@ -235,16 +235,26 @@ class Stages:
         staged = {"stages": stages} if stages else {}
         self.current.saving.save(self.steps, {**state, "metrics": metrics, **staged})
 
+    def drop_earlier(self) -> None:
+        """Removes the checkpoint before the latest, which a run that has ended does not need."""
+        if self._folder.writes:
+            checkpoint.drop_earlier(self._folder.path / "checkpoint")
+
     def load(self) -> dict[str, Any] | None:
         """Takes up the latest checkpoint and gives its state; None where there is none yet."""
-        loaded = checkpoint.load(self._folder.path / "checkpoint")
+        loaded = checkpoint.load_whole(self._folder.path / "checkpoint", self._outside.saving.world)
         if loaded is None:
             return None
         weights, state = loaded
-        self._outside.load_state_dict({**state, "finished": False})
-        for name, entry in state.get("stages", {}).items():
-            self._named[name] = self._make(name)
-            self._named[name].load_state_dict(entry)
+        try:
+            self._outside.load_state_dict({**state, "finished": False})
+            for name, entry in state.get("stages", {}).items():
+                self._named[name] = self._make(name)
+                self._named[name].load_state_dict(entry)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError("the state in the checkpoint is not that of a run", found=repr(error)) from None
+        for name, entry in {"": state, **state.get("stages", {})}.items():  # told now, and not when the run ends
+            expect_best(self._folder.path, name, entry)
         stopped_in = [stage for stage in self._named.values() if not stage.finished] or [self._outside]
         stopped_in[0].restore({**weights, **state["parts"]}, state["random"])
         return state

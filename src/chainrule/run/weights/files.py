@@ -45,10 +45,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
                 where=folder,
                 expected="a file of weights, or a run folder with checkpoint/best.safetensors",
             )
-    if not path.is_file():
-        raise UserError(
-            "there is no such file", where=path, expected="a safetensors file, or a state dict of torch.save"
-        )
+    expect_file(path)
     with path.open("rb") as file:
         head = file.read(len(POINTER))
     if not head:
@@ -67,6 +64,17 @@ def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
     while prefix := next((p for p in WRAPPERS if state and all(name.startswith(p) for name in state)), ""):
         state = {name.removeprefix(prefix): value for name, value in state.items()}
     return state
+
+
+def expect_file(path: Path) -> None:
+    """UserError where there is no such file, or it is a pipe or a device, which might never end."""
+    if not path.is_file():
+        raise UserError(
+            "weights are read from a file" if path.exists() else "there is no such file",
+            where=path,
+            expected="a safetensors file, or a state dict of torch.save",
+            found="a pipe, a socket or a device" if path.exists() else None,
+        )
 
 
 def is_caffemodel(path: Path) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
 from chainrule.run.distributed import parallel
-from chainrule.run.weights.files import is_caffemodel, read_weights
+from chainrule.run.weights.files import expect_file, is_caffemodel, read_weights
 from chainrule.run.weights.learnt import learnt
 from chainrule.run.weights.provenance import network_of
 
@@ -99,6 +99,8 @@ def _expect_numbers(given: Mapping[str, Tensor], file: Path) -> None:
 
 
 def _caffe_state(module: nn.Module, file: str | Path, model: str) -> dict[str, Tensor]:
+    if Path(file).exists():
+        expect_file(Path(file))
     translate = getattr(module, "caffe_state", None)
     if translate is None:
         raise UserError(

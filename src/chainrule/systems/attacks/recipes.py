@@ -48,7 +48,7 @@ def attack(
     from chainrule.systems.attacks.robust_accuracy import attack_study
     from chainrule.tasks.images.classification import classifier_of_run
 
-    trained = partial(classifier_of_run, of, str(run.device)) if of else _lenet(run, epochs)
+    trained = partial(classifier_of_run, of, str(run.device), run) if of else _lenet(run, epochs)
     return attack_study(run, trained=trained, epsilons=epsilons, steps=steps, samples=samples)
 
 

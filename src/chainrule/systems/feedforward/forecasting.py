@@ -176,14 +176,16 @@ class Forecaster:
         self, inputs: Iterable[str], out: Path | None, *, horizon: Count | None = None
     ) -> Iterator[dict[str, Any]]:
         """The next `horizon` values of each of the user's series; none: as many as the run was measured on."""
-        for asked in asked_series(inputs, self.data.spec):
+        for asked in asked_series(inputs, self.data.spec, self.run.data.options):
             history = asked.value[-self.next_value.window.context :]
             values = self.resume(history[None], horizon or self.horizon)[0]
             yield answer_to(asked, {"forecast": [float(f"{value:.6g}") for value in values.tolist()]})
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
         window = self.next_value.window
-        rows = torch.stack([asked.value[-window.context :] for asked in asked_series(inputs, self.data.spec)])
+        rows = torch.stack(
+            [asked.value[-window.context :] for asked in asked_series(inputs, self.data.spec, self.run.data.options)]
+        )
         return {"model": (window(rows.to(self.run.device)).to(self.dtype),)}
 
     def deployable(self) -> Deployable:

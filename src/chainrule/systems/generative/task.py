@@ -277,9 +277,9 @@ class ImageGan:
         try:
             out.mkdir(parents=True, exist_ok=True)
             files = [out / f"sample-{number:04d}.png" for number in range(1, count + 1)]
-            for file, image in zip(files, images, strict=True):
-                to_image(image).save(file)
-            grid(images).save(out / "grid.png")
+            for file, image in zip([*files, out / "grid.png"], [*map(to_image, images), grid(images)], strict=True):
+                file.unlink(missing_ok=True)  # a link there is replaced, and not written through
+                image.save(file)
         except OSError as error:
             raise UserError(
                 "the images cannot be written", where=out, found=error.strerror, cure="another --out"

@@ -1,7 +1,7 @@
 """What the image classifier does where the user does not say: it follows from the images, and is kept in run.json.
 
     images                                   network, size, epochs
-    no network named, no --weights           resnet20 on the images' own size, 16 to 64 pixels; on a GPU, where most
+    no network named, no --weights           cifar-net on the images' own size, 16 to 64 pixels; on a GPU, where most
                                              images are larger than 64 pixels, resnet18 on 128
     --weights                                resnet18, the network of the run, or the one that is named
     a network named                          the size that it was published for, up to 128 pixels
@@ -29,25 +29,26 @@ if TYPE_CHECKING:
     from chainrule.data.images.spec import ImageSpec
     from chainrule.run.run import Run
 
-QUICK, PUBLISHED = "resnet20", "resnet18"  # networks: without weights, and where weights are given
+AUTO = "auto"
+QUICK, PUBLISHED = "cifar-net", "resnet18"  # networks: without weights, and where weights are given
 SMALLEST, LARGEST = 16, 64  # pixels that the quick network is given
 USUAL_SIZE = 128  # pixels, for a network of photographs
-PASSES = 40_000  # images that are learnt from in all, about: so many epochs, within these bounds
+PASSES = 30_000  # images that are learnt from in all, about: so many epochs, within these bounds
 EPOCHS = (12, 60)
 LOOKED_AT = 200  # images whose sizes are looked at
 SIDES = {"left", "right", "east", "west", "clockwise", "counterclockwise", "左", "右"}  # what a mirror would exchange
 NUMBERS = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
 # Floating-point operations a second while training, roughly: of a thread of a CPU, of a GPU.
-RATES = {"cpu": 5e9, "mps": 5e11, "cuda": 5e12}
+RATES = {"cpu": 3e10, "mps": 5e11, "cuda": 5e12}
 SECONDS_A_STEP = 0.004  # of work that does not grow with the images
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Settings of the recipe that may follow the images, with its own types: None is what is not decided yet."""
+    """Settings of the recipe that may follow the images, with its own types: `auto` is what is not decided yet."""
 
     network: Any
-    size: int | None
+    size: Any
     epochs: Any
     batch_size: Any
     lr: Any
@@ -68,17 +69,18 @@ class Defaults:
         self.run, self.asked, self.own_network = run, asked, own_network
         self.side = 0  # pixels of the shorter sides, in the middle of all
         weights = run.record["weights"]
-        self.quick = asked.network is None and not weights and not own_network
+        self.quick = asked.network == AUTO and not weights and not own_network
         learnt = _settings_of(weights)  # of the run that the weights are of
-        self.network = asked.network or (None if self.quick or own_network else learnt.get("network", PUBLISHED))
+        named = learnt.get("network", PUBLISHED) if asked.network == AUTO else asked.network
+        self.network = None if self.quick or own_network else named
         self.learnt_size = learnt.get("size") if self.network == learnt.get("network") else None
 
     def size(self, card: Card | None) -> int | SizeRule:
         """The size of the images in pixels, or how it follows from them."""
-        if self.asked.size is not None:
-            return self.asked.size
+        if self.asked.size != AUTO:
+            return int(self.asked.size)
         if self.learnt_size:
-            return self.learnt_size
+            return int(self.learnt_size)
         if card is not None and not self.quick:
             published: int = card.example(1)[0].shape[-1]
             return min(published, USUAL_SIZE)
@@ -90,17 +92,17 @@ class Defaults:
         network = self.network or (PUBLISHED if self._photographs() else QUICK)
         quick = self.quick and network == QUICK
         epochs = min(max(round(PASSES / count), EPOCHS[0]), EPOCHS[1]) if quick else 30
-        batch_size = 32 if not quick or count < 10_000 else 128
+        batch_size = full_batches(count, 32 if not quick or count < 10_000 else 128)
         rule = Choice(
             network,
             spec.size,
             epochs,
             batch_size,
-            (0.05 * (asked.batch_size or batch_size) / 32) if quick else 0.02,
+            0.02 * (batch_size if asked.batch_size == AUTO else asked.batch_size) / 32 if quick else 0.02,
             "resized" if spec.size > LARGEST else "shift" if spec.size >= 28 else "none",
             mirrored(spec),
         )
-        open_ones = [name for name, value in vars(asked).items() if value is None]
+        open_ones = [name for name, value in vars(asked).items() if value == AUTO]
         choice = replace(asked, **{name: getattr(rule, name) for name in open_ones})
         if self.own_network:
             choice = replace(choice, network=asked.network)
@@ -175,14 +177,20 @@ def mirrored(spec: ImageSpec) -> bool:
 def count_operations(model: nn.Module, channels: int, size: int) -> int:
     """Floating-point operations of one image's forward pass: two for each multiplication and addition."""
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
-    learning, device = model.training, next(model.parameters()).device
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model.eval()(torch.zeros(1, channels, size, size, device=device))
-    model.train(learning)
-    found: int = counter.get_total_flops()
-    return found
+    from chainrule.introspection.layers import layers
+
+    device = next(model.parameters()).device
+    return 2 * sum(row.multiply_adds for row in layers(model, (torch.zeros(1, channels, size, size, device=device),)))
+
+
+def full_batches(count: int, most: int) -> int:
+    """The largest size of a batch, up to `most`, that leaves no batch of one image, which cannot be normalised.
+
+    >>> full_batches(1000, 32), full_batches(97, 32), full_batches(18, 32)
+    (32, 31, 18)
+    """
+    return next((size for size in range(min(most, count), 1, -1) if count % size != 1), 1)
 
 
 def in_words(seconds: float) -> str:

@@ -72,7 +72,7 @@ def load_network(
                 expected="of=RUN or --weights",
                 found=f"of={of} --weights {run.record['weights']}",
             )
-        task = classifier_of_run(of, str(run.device))
+        task = classifier_of_run(of, str(run.device), run)
         module, normalize = task.model, task.normalize
         channels, size = task.data.spec.channels, task.data.spec.size
     else:

@@ -191,6 +191,7 @@ class ImageSynthesis:
             synthesis.step(number)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
+            file.unlink(missing_ok=True)  # a link there is replaced, and not written through
             to_pil(images.generated).save(file)
         except OSError as error:
             raise UserError(

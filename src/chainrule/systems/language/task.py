@@ -17,7 +17,7 @@ from chainrule.core import atomic
 from chainrule.core.answers import Ranking
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
-from chainrule.core.settings import Count, Length, NonNegative
+from chainrule.core.settings import Count, NonNegative
 from chainrule.core.task import Deployable, Figure, TrainingBatch
 from chainrule.data.batches import Batch
 from chainrule.data.dataset import Dataset
@@ -36,6 +36,8 @@ from chainrule.systems.language.lstm import State
 EVALUATION_STREAMS, EVALUATION_LENGTH = 32, 200  # parts of a text read in parallel, and characters of a window
 CONTEXT = 200  # characters before its own that a part reads first, so that it does not start from an empty state
 PASSAGE = 500  # characters shown in figures
+
+MOST_DRAWN = 1_000_000  # characters of one call of `generate`
 
 
 class CharLanguageModel:
@@ -186,13 +188,20 @@ class CharLanguageModel:
             yield answer_to(asked, self._answer(encode(asked.value, self.vocabulary, _where(asked)), top))
 
     def generate(
-        self, count: int, out: Path, *, prompt: str = "", length: Length = 500, temperature: NonNegative = 1.0
+        self, count: int, out: Path, *, prompt: str = "", length: Count = 500, temperature: NonNegative = 1.0
     ) -> list[dict[str, Any]]:
         """Texts that continue `prompt` by `length` characters, also written into `out`.
 
         Logits are divided by `temperature` before the draw; at 0 the likeliest character is taken. Without a prompt
-        a text begins as after a line break.
+        a text begins as after a line break. Of all texts together at most 1,000,000 characters are drawn.
         """
+        if count * length > MOST_DRAWN:
+            raise UserError(
+                "so many characters are not drawn at once",
+                expected=f"{MOST_DRAWN:,} at most in all",
+                found=f"{count:,} texts of {length:,}",
+                cure=f"--length {max(1, MOST_DRAWN // count)}",
+            )
         texts = self.sample(count, prompt, length, temperature)
         with atomic.explain_os_errors(out):
             out.mkdir(parents=True, exist_ok=True)

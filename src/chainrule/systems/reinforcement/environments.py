@@ -225,7 +225,15 @@ ANYTHING = Takes()
 
 
 def load_environment(request: DataRequest, takes: Takes = VALUES_OF_ACTIONS) -> Dataset[EnvironmentSpec, Episodes]:
-    """The run's environment; its "data" are episodes. Spec: what `environment_spec` gives."""
+    """The run's environment; its "data" are episodes. Spec: what `environment_spec` gives.
+
+    Raises:
+        UserError: a run folder names a module of environments that the user has not named; as `environment_spec`.
+    """
+    for name in (request.source, str((request.spec or {}).get("id"))):
+        module, colon, _ = name.partition(":")
+        if colon and request.own is not None:
+            request.own.allow_module("environment", module)
 
     def read() -> tuple[EnvironmentSpec, dict[str, Episodes]]:
         spec = environment_spec(request.source, takes)

@@ -31,6 +31,7 @@ from chainrule.run.autocast import choose_autocast, in_float32
 from chainrule.run.compiling import compiled
 from chainrule.run.input_normalization import pixel_normalization
 from chainrule.run.run import Run
+from chainrule.run.weights.learnt import fingerprint
 from chainrule.tasks.images import figures as class_figures
 from chainrule.tasks.images.deployment import deployable_classifier
 from chainrule.tasks.images.objectives import Criterion, MeanLoss, Objective
@@ -268,13 +269,16 @@ def try_and_descend(task: ImageClassifier, batches: Batches) -> None:
     descend(task, batches)
 
 
-def classifier_of_run(folder: str, device: str) -> ImageClassifier:
+def classifier_of_run(folder: str, device: str, by: Run | None = None) -> ImageClassifier:
     """The image classifier that a run has trained; UserError where it trained something else.
 
+    `by` is the run that works with it, and notes its weights: resumed, it finds the same ones, or says that they are others.
     Random numbers stay as they are, though it is built of its own: what is drawn next may not depend on when it is opened.
     """
     with torch.random.fork_rng(devices=[]):
         task = Run.load(folder, device).open_task()
+    if by is not None:
+        by.expect_same("of", fingerprint(Path(folder)))
     if not isinstance(task, ImageClassifier):
         raise UserError(
             "this run has no image classifier",

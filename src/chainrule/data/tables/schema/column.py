@@ -95,10 +95,11 @@ class Column:
             ignore_unknown: whether a category that was never seen is none of those that were: nan.
 
         Raises:
-            UserError: a value is missing, is no number, no date, no category that is known; the lines are named.
+            UserError: a value is missing, is not numeric, no date, no category that is known; the lines are named.
         """
         texts = cells.columns[place]
-        values = self.values(texts)
+        plain = cells.plain(place) if self.kind == "number" and self.number.decimal != "," else None
+        values = self.values(texts) if plain is None else plain[:, None]
         bad = np.flatnonzero(~np.isfinite(values).all(1))
         if len(bad):
             missing = [row for row in bad.tolist() if self.is_missing(texts[row].strip())]
@@ -181,7 +182,7 @@ class Column:
     @classmethod
     def from_json(cls, content: Mapping[str, Any], categories: Sequence[str] = ()) -> Column:
         """The column that `to_json` wrote, with its categories."""
-        found = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
+        found: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in content.items()}
         if "number" in found:
             found["number"] = NumberFormat(**found["number"])
         return cls(**found, categories=tuple(categories))

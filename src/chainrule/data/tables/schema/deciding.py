@@ -14,12 +14,13 @@ from chainrule.core.errors import UserError, unknown
 from chainrule.data.tables.cells import Cells
 from chainrule.data.tables.schema.column import MISSING, Column, Kind, is_missing_word
 from chainrule.data.tables.schema.dates import ORDERS, PARTS, date_forms, read_date
-from chainrule.data.tables.schema.number_format import Evidence, NumberFormat, evidence_of, plain_numbers
+from chainrule.data.tables.schema.number_format import Evidence, NumberFormat, evidence_of, shared_unit
 
 MOST_CATEGORIES = 100  # of a column; more distinct texts are names or sentences, not categories
 NEARLY_ALL = 0.9  # of the cells: the others are faults
 FEW_ROWS = 20  # fewer tell no identifier
 _NAMELESS = re.compile(r"(?:Unnamed: \d+)?")  # as a file has it, and as pandas names it
+_FRACTION = re.compile(r"\d[.,]\d")
 _DIFFERENT_NUMBERS = 20
 
 
@@ -32,25 +33,34 @@ class Wishes:
     thousands: str | None = None
 
     @classmethod
-    def of(cls, options: Mapping[str, Any], header: Sequence[str], where: str) -> Wishes:
-        """The wishes of a request; UserError where a column or a kind is not there."""
+    def of(cls, options: Mapping[str, Any]) -> Wishes:
+        """The wishes of a request; UserError for a kind that is not known."""
         kinds: dict[str, str] = {}
         words = (*get_args(Kind)[:-1], "ignore", *ORDERS)
-        for pair in options.get("kinds") or ():
-            name, _, kind = pair.rpartition(":")
-            if kind not in words:
+        pairs = options.get("kinds") or ()
+        for place, pair in enumerate(pairs):
+            name, sign, kind = pair.rpartition(":")
+            if not sign and place + 1 < len(pairs):
+                name, kind = kind, ""  # the beginning of a name with a comma in it
+            elif kind not in words:
                 raise unknown("there is no kind of column", kind, words, cure="kinds=NAME:KIND,NAME:KIND")
             kinds[name] = kind
         kinds |= dict.fromkeys(options.get("ignore") or (), "ignore")
         kinds |= {options["index"]: "ignore"} if options.get("index") else {}
-        for name in kinds:
-            if name not in header:
-                raise UserError(
-                    f"the table has no column {name!r}", where=where, expected="one of " + ", ".join(header[:20])
-                )
         space = {"space": " "}
         thousands = options.get("thousands")
         return cls(kinds, options.get("decimal"), space.get(thousands or "", thousands))
+
+    def with_whole_names(self, header: Sequence[str]) -> Wishes:
+        """The same, where names of columns with commas in them, which a list of words cuts, are whole."""
+        words, kinds = list(self.kinds), dict[str, str]()
+        while words:
+            ends = [n for n in range(len(words), 0, -1) if any(mark.join(words[:n]) in header for mark in (", ", ","))]
+            end = ends[0] if ends else 1
+            name = next((mark.join(words[:end]) for mark in (", ", ",") if mark.join(words[:end]) in header), words[0])
+            kinds[name] = self.kinds[words[end - 1]]
+            del words[:end]
+        return replace(self, kinds=kinds)
 
     def changed(self, column: Column) -> Column:
         """A column whose numbers are written otherwise in data that come later."""
@@ -76,6 +86,10 @@ def decide(
     Raises:
         UserError: a column has stray cells, a mark that can be read in two ways, or cannot be learnt from.
     """
+    wishes = wishes.with_whole_names(cells.header)
+    strange = next((name for name in wishes.kinds if name not in cells.header), None)
+    if strange is not None:
+        raise unknown("the table has no column", strange, cells.header[:20])
     found: list[Column] = []
     for place, name in enumerate(cells.header):
         wish = wishes.kinds.get(name)
@@ -86,7 +100,7 @@ def decide(
         else:
             found.append(_nameless(cells, place) or _decide_column(cells, place, wishes, fill_faults, encode))
     found = _with_one_mark(cells, found, wishes, target)
-    _refuse_useless(cells, found)
+    _refuse_useless(cells, [column for column in found if wishes.kinds.get(column.name) != "category"])
     return found
 
 
@@ -101,7 +115,7 @@ def decide_numbers(cells: Cells, place: int, wishes: Wishes) -> Column:
 def _decide_column(cells: Cells, place: int, wishes: Wishes, fill_faults: bool, encode: bool) -> Column:
     name, wish = cells.header[place], wishes.kinds.get(cells.header[place])
     forced = wishes.decimal or wishes.thousands
-    if wish in (None, "number") and not forced and plain_numbers(cells.columns[place]) is not None:
+    if wish in (None, "number") and not forced and cells.plain(place) is not None:
         return Column(name)
     texts = [text.strip() for text in cells.columns[place]]
     if wish in ("category", "date", *ORDERS) and not encode:
@@ -117,7 +131,8 @@ def _decide_column(cells: Cells, place: int, wishes: Wishes, fill_faults: bool, 
         return _date(cells, place, texts, wish)
     counts = Counter(text for text in texts if text.lower() not in MISSING)
     present = sum(counts.values())
-    evidence = evidence_of(counts)
+    unit = shared_unit(counts)
+    evidence = evidence_of(counts, unit)
     if wish != "number" and not _holds_numbers(counts, evidence, present):
         forms = date_forms(counts) if present else {}
         dated = sum(counts[text] for text in counts if forms and read_date(text, next(iter(forms))) is not None)
@@ -230,7 +245,7 @@ def _date(cells: Cells, place: int, texts: Sequence[str], wish: str | None, fill
     name = cells.header[place]
     given = list(dict.fromkeys(text for text in texts if text.lower() not in MISSING))
     forms = date_forms(given)
-    form = wish if wish in ORDERS else next(iter(forms), "ymd")
+    form = wish if wish is not None and wish in ORDERS else next(iter(forms), "ymd")
     if wish not in ORDERS and "/" in "".join(given[:1]) and {"dmy", "mdy"} <= set(forms):
         raise UserError(
             "the order of day and month is not told by any date",
@@ -244,14 +259,13 @@ def _date(cells: Cells, place: int, texts: Sequence[str], wish: str | None, fill
     if faults and not fill_faults:
         raise whole.fault(cells, place, faults)
     dates = [date for text in given if (date := read_date(text, form)) is not None]
-    has_day = form not in ("ym", "month y") and not (form == "年月日" and "日" not in given[0] and "号" not in given[0])
-    parts = [part for part in PARTS if (part != "weekday" or has_day) and len({getattr(d, part) for d in dates}) > 1]
+    parts = [part for part in PARTS if len({getattr(date, part) for date in dates}) > 1]
     missing = tuple(sorted({texts[row] for row in faults}))
     return replace(whole, parts=tuple(parts) or ("days",), missing=missing)
 
 
 def _nameless(cells: Cells, place: int) -> Column | None:
-    """A column without a name is left out where it counts the rows, as a saved index does, or has no value at all."""
+    """A column without a name is left out where it counts or names the rows, as a saved index does, or has no value."""
     name = cells.header[place]
     if not _NAMELESS.fullmatch(name):
         return None
@@ -260,6 +274,8 @@ def _nameless(cells: Cells, place: int) -> Column | None:
         return Column(name, "ignored", why="it is empty")
     if counts_rows(texts):
         return Column(name, "ignored", why="it counts the rows")
+    if len(set(texts)) == len(texts) > 1 and not any(_FRACTION.search(text) for text in texts):
+        return Column(name, "ignored", why="it names the rows")
     if name:
         return None
     raise UserError(

@@ -12,6 +12,9 @@ import numpy as np
 
 _CURRENCY = r"[$€£¥￥₩₹₽元円]|(?:US|A|C|HK|NT|R)\$|USD|EUR|GBP|CHF|CNY|RMB|JPY|kr|zł"
 _UNIT = re.compile(rf"(?P<sign>[+-]?)(?P<before>{_CURRENCY})?\s*(?P<number>[^%％‰]*?)\s*(?P<after>[%％‰]|{_CURRENCY})?")
+_WORD_BEHIND = re.compile(r"[+-]?\d[\d.,]*\s*(?P<unit>[^\W\d_][^\d,.;:]*)")
+_FRACTION = re.compile(r"\d[.,]\d")
+_MANY = 10  # different numbers before one word, which are then no codes
 _SPACES = str.maketrans({"−": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "’": "'"})
 
 # What a number shows of its marks; the first that fits. Three digits behind a single mark do not tell which one it is.
@@ -33,7 +36,7 @@ class NumberFormat:
     Attributes:
         decimal: the decimal mark; empty is a point, or a comma where there is no point (runs of earlier versions).
         thousands: what groups digits; empty is nothing.
-        unit: a percent sign or a currency that stands beside the numbers: 12 % is the number 12.
+        unit: a percent sign, a currency or a word that stands beside the numbers: 12 % is the number 12.
 
     >>> [NumberFormat(",", ".").parse(cell) for cell in ("1.234,5", "0,1", "7", "a")]
     [1234.5, 0.1, 7.0, None]
@@ -48,7 +51,7 @@ class NumberFormat:
 
         A unit may be missing. The other mark is taken too where it can only be a decimal one: 1,5 beside 2.5, not 1,500.
         """
-        number, unit = split_unit(cell)
+        number, unit = split_unit(cell, self.unit)
         if unit and unit != self.unit:
             return None
         if _pattern(self.decimal or ".", self.thousands).fullmatch(number):
@@ -86,7 +89,7 @@ class Evidence:
     """What the cells of a column show of the marks in numbers.
 
     Attributes:
-        counts: how many cells have which shape of `_SHAPE`; cells that are no numbers have none.
+        counts: how many cells have which shape of `_SHAPE`; others have none.
         first: the first cell of each shape.
         units: how many cells have which unit.
     """
@@ -125,15 +128,15 @@ class Evidence:
         return next((mark for shape, mark in marks.items() if self.has(shape)), "")
 
 
-def evidence_of(counts: Mapping[str, int]) -> Evidence:
-    """What distinct cells show, each with how often it is there.
+def evidence_of(counts: Mapping[str, int], known_unit: str = "") -> Evidence:
+    """What distinct cells show, each with how often it is there; `known_unit` may stand behind numbers, as kg does.
 
     >>> evidence_of({"1,5": 3, "2": 1, "a": 1}).decimal
     ','
     """
     shapes, first, units = dict[str, int](), dict[str, str](), dict[str, int]()
     for cell, count in counts.items():
-        number, unit = split_unit(cell)
+        number, unit = split_unit(cell, known_unit)
         found = _SHAPE.fullmatch(number)
         if found is None or found.lastgroup is None:
             continue
@@ -143,8 +146,23 @@ def evidence_of(counts: Mapping[str, int]) -> Evidence:
     return Evidence(shapes, first, units)
 
 
-def split_unit(cell: str) -> tuple[str, str]:
-    """A cell as a number with plain blanks and signs, and the unit beside it.
+def shared_unit(counts: Mapping[str, int]) -> str:
+    """The word that stands behind the numbers in all of some distinct cells: kg; none where they may be codes, as 1a.
+
+    >>> shared_unit({f"{n} kg": 1 for n in range(12)}), shared_unit({"1a": 3, "2a": 4}), shared_unit({"red": 1})
+    ('kg', '', '')
+    """
+    unit = ""
+    for cell in counts:
+        found = _WORD_BEHIND.fullmatch(cell)
+        if found is None or (unit and found["unit"] != unit):
+            return ""
+        unit = found["unit"]
+    return unit if len(counts) >= _MANY or any(_FRACTION.search(cell) for cell in counts) else ""
+
+
+def split_unit(cell: str, known: str = "") -> tuple[str, str]:
+    """A cell as a number with plain blanks and signs, and the unit beside it: a sign, a currency, or one that is `known`.
 
     >>> split_unit(" 12\\u202f000 % "), split_unit("-€5,00"), split_unit("red")
     (('12 000', '%'), ('-5,00', '€'), ('red', ''))
@@ -152,7 +170,7 @@ def split_unit(cell: str) -> tuple[str, str]:
     text = cell.strip().translate(_SPACES)
     found = _UNIT.fullmatch(text)
     if found is None or not (found["before"] or found["after"]):
-        return text, ""
+        return (text[: -len(known)].strip(), known) if known and text.endswith(known) else (text, "")
     unit = (found["before"] or found["after"]).replace("％", "%").replace("￥", "¥")
     return found["sign"] + found["number"].strip(), unit
 

@@ -13,6 +13,8 @@ from chainrule.data.tables.schema.column import Column
 _PLAIN = re.compile(r"(?:.*[_\s.-])?(?:id|ids|uid|uuid|guid|index|idx|nr|no|num|row|rownum|row[_ ]?number|key)\.?")
 _CHINESE = re.compile(r"(?:序号|编号|行号|学号)$")
 _ID_IN_A_WORD = re.compile(r".*[a-z](?:ID|Id)|[A-Z]+ID")
+_CODE = re.compile(r"0\d+")
+LOOKED_AT = 1000  # rows, for codes
 FEW_ROWS = 10  # fewer say nothing
 MOST_CLASSES = 20  # of a target that may be one of classes, or a tenth of the rows
 
@@ -29,23 +31,36 @@ def suspicious(cells: Cells, columns: Sequence[Column], values: np.ndarray, targ
     inputs = [column for column in columns if column.name != target and column.outputs]
     lasts = np.cumsum([len(column.outputs) for column in inputs]) - 1  # of a date its days
     found = [
-        f"column {column.name!r} {'counts the rows' if column.why == 'it counts the rows' else 'is empty'}: left out"
-        if column.name
-        else f"the nameless column {place + 1} counts the rows: left out"
+        f"{f'column {column.name!r}' if column.name else f'the nameless column {place + 1}'} "
+        f"{column.why.removeprefix('it ')}: left out"
         for place, column in enumerate(columns)
-        if column.kind == "ignored" and column.why and (column.name or column.why == "it counts the rows")
+        if column.kind == "ignored" and column.why and (column.name or column.why != "it is empty")
     ]
     if len(cells.rows) < FEW_ROWS:
         return found
-    labels = None if target is None else np.array([t.strip() for t in cells.columns[cells.header.index(target)]])
-    classes, numbers = (None, None) if labels is None else np.unique(labels, return_inverse=True)
-    few = classes is not None and 1 < len(classes) <= max(MOST_CLASSES, len(cells.rows) // 10)
-    sorted_by_class = few and numbers is not None and int((np.diff(numbers) != 0).sum()) == len(classes) - 1
+    places = {name: place for place, name in enumerate(cells.header)}
+    labels = None if target is None else np.array([text.strip() for text in cells.columns[places[target]]])
+    numbers, sorted_by_class = _classes(labels)
     for column, last in zip(inputs, lasts.tolist(), strict=True):
-        words = _told(column, values[:, last], numbers if few else None, labels, sorted_by_class)
+        texts = cells.columns[places[column.name]]
+        if column.kind == "number" and any(map(_CODE.fullmatch, texts[:LOOKED_AT])):
+            found.append(
+                f"column {column.name!r} has zeros before its numbers, as codes have: kinds={column.name}:category"
+            )
+        words = _told(column, values[:, last], numbers, labels, sorted_by_class)
         if words:
             found.append(f"column {column.name!r} {words}: ignore={column.name} leaves it out")
     return found
+
+
+def _classes(labels: np.ndarray | None) -> tuple[np.ndarray | None, bool]:
+    """The number of each label, where they may be classes, and whether the rows are sorted by them."""
+    if labels is None:
+        return None, False
+    classes, numbers = np.unique(labels, return_inverse=True)
+    if not 1 < len(classes) <= max(MOST_CLASSES, len(labels) // 10):
+        return None, False
+    return numbers, int((np.diff(numbers) != 0).sum()) == len(classes) - 1
 
 
 def _told(
@@ -56,7 +71,7 @@ def _told(
     if labels is not None and numbers is None and _equal(x, labels):
         return "is equal to the target"
     steps = np.diff(x)
-    if bool((steps == 1).all()) and (is_identifier(column.name) or sorted_by_class):
+    if column.kind == "number" and bool((steps == 1).all()) and (is_identifier(column.name) or sorted_by_class):
         by_class = ", and the table is sorted by class, so that it tells the class" if sorted_by_class else ""
         return f"counts the rows{by_class}"
     if sorted_by_class and (bool((steps > 0).all()) or (column.kind == "date" and bool((steps >= 0).all()))):

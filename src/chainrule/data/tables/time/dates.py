@@ -21,10 +21,10 @@ import numpy as np
 from chainrule.core.errors import UserError
 
 _TIME = (
-    r"(?:[T\s,]*(?P<H>\d{1,2})[:时點点](?P<M>\d{2})(?:[:分](?P<S>\d{2})?秒?)?(?:[.,](?P<f>\d{1,9}))?"
+    r"(?:[T\s,]*(?P<noon>上午|下午)?\s*(?P<H>\d{1,2})[:时點点](?P<M>\d{2})(?:[:分](?P<S>\d{2})?秒?)?(?:[.,](?P<f>\d{1,9}))?"
     r"\s*(?P<half>[AaPp])?\.?(?:[Mm]\.?)?\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})?)?"
 )
-_FORMS = {  # by what a cell of each looks like
+FORMS = {  # by what a cell of each looks like
     "2020-01-31": re.compile(r"(?P<y>\d{4})(?P<s>[-/.])(?P<m>\d{1,2})(?P=s)(?P<d>\d{1,2})" + _TIME),
     "20200131": re.compile(r"(?P<y>1[6-9]\d\d|2[01]\d\d)(?P<m>0[1-9]|1[0-2])(?P<d>0[1-9]|[12]\d|3[01])" + _TIME),
     "2020年1月31日": re.compile(r"(?P<y>\d{4})\s*年\s*(?P<m>\d{1,2})\s*月\s*(?P<d>\d{1,2})\s*[日号號]" + _TIME),
@@ -35,6 +35,7 @@ _FORMS = {  # by what a cell of each looks like
     "01/2020": re.compile(r"(?P<m>\d{1,2})[-/](?P<y>\d{4})"),
     "2020年1月": re.compile(r"(?P<y>\d{4})\s*年\s*(?:(?P<m>\d{1,2})\s*月)?"),
     "Jan 2020": re.compile(r"(?P<name>[A-Za-z]{3,9})\.?[\s,-]+(?P<y>\d{4}|\d{2})"),
+    "2020-W05": re.compile(r"(?P<y>\d{4})[\s-]?[Ww](?P<w>\d{1,2})"),
     "2020Q1": re.compile(r"(?P<y>\d{4})[\s-]?[Qq](?P<q>[1-4])"),
 }
 _MONTHS = {
@@ -132,7 +133,7 @@ Parts = dict[str, str | None]
 def _best_form(texts: Sequence[str], name: str) -> tuple[str, list[Parts | None]]:
     """The form that most cells have, and what it finds in each."""
     found: dict[str, list[Parts | None]] = {}
-    for form, pattern in _FORMS.items():
+    for form, pattern in FORMS.items():
         if pattern.fullmatch(texts[0]) or pattern.fullmatch(texts[-1]) or pattern.fullmatch(texts[len(texts) // 2]):
             matches = [pattern.fullmatch(text) for text in texts]
             found[form] = [None if match is None else match.groupdict() for match in matches]
@@ -170,14 +171,21 @@ def _moment(parts: Parts) -> int | None:
         month = _MONTHS.get((parts["name"] or "")[:3].lower(), 0)
     if parts.get("q"):
         month = 3 * int(parts["q"] or 1) - 2
+    if parts.get("w"):  # a week of ISO 8601, its Monday
+        try:
+            monday = datetime.datetime.fromisocalendar(year, int(parts["w"] or 0), 1)
+        except ValueError:
+            return None
+        return (monday - _EPOCH) // _MICROSECOND
     if not 1 <= month <= 12 or not year >= 1:
         return None
     if parts.get("d") is None:
         return 12 * (year - 1970) + month - 1
     try:
         hour = int(parts.get("H") or 0)
-        if parts.get("half"):
-            hour = hour % 12 + (12 if (parts["half"] or "").lower() == "p" else 0)
+        half = (parts.get("half") or parts.get("noon") or "").lower()
+        if half:
+            hour = hour % 12 + (12 if half in ("p", "下午") else 0)
         fraction = int((parts.get("f") or "0").ljust(6, "0")[:6])
         moment = datetime.datetime(
             year, month, int(parts["d"] or 0), hour, int(parts.get("M") or 0), int(parts.get("S") or 0), fraction
@@ -187,6 +195,22 @@ def _moment(parts: Parts) -> int | None:
     zone = parts.get("zone") or ""
     minutes = int(zone[1:3]) * 60 + int(zone[-2:]) if zone[:1] in ("+", "-") else 0
     return (moment - _EPOCH) // _MICROSECOND - (-1 if zone[:1] == "-" else 1) * minutes * 60_000_000
+
+
+def moment_of(cell: str, form: str, *, day_first: bool) -> tuple[int, Unit] | None:
+    """One cell in a form of `FORMS`, and its unit; None where it is no such date.
+
+    >>> moment_of("31.1.2020", "31.12.2020", day_first=True), moment_of("2020-01", "2020-01", day_first=True)
+    ((1580428800000000, 'us'), (600, 'month'))
+    """
+    found = FORMS[form].fullmatch(_WEEKDAY.sub("", cell.strip()))
+    if found is None:
+        return None
+    parts: Parts = found.groupdict()
+    if "a" in parts:
+        parts |= {"d": parts["a" if day_first else "b"], "m": parts["b" if day_first else "a"]}
+    value = _moment(parts)
+    return None if value is None else (value, "us" if parts.get("d") is not None else "month")
 
 
 def _day_or_month_first(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +20,11 @@ from chainrule.data.layout import SPLITS, Layout, Place, joined, layout_of
 from chainrule.data.tables.cells import Cells, is_number
 from chainrule.data.tables.csv_files import column_of, to_numbers
 from chainrule.data.tables.mackey_glass import mackey_glass
+from chainrule.data.tables.schema.deciding import Wishes
 from chainrule.data.tables.table_files import is_table_file
 from chainrule.data.tables.time.dates import Dates, read_dates
 
+NO_OPTIONS: Mapping[str, Any] = {}
 _SHOWN = 3  # gaps that a line names
 _MOST_SERIES = 1000
 
@@ -131,9 +134,8 @@ def _follow_each_other(parts: dict[str, Found]) -> list[Series]:
             last, count = (times[-1] if times is not None else None), count + len(own[split].values)
         begins.pop("train", None)
         values = torch.cat([series.values for series in own.values()])
-        times = [series.times for series in own.values()]
-        known = [t for t in times if t is not None]
-        joint.append(Series(name, values, np.concatenate(known) if len(known) == len(times) else None, begins))
+        known = [series.times for series in own.values() if series.times is not None]
+        joint.append(Series(name, values, np.concatenate(known) if len(known) == len(own) else None, begins))
     return joint
 
 
@@ -156,10 +158,10 @@ def _read_one(layout: Layout, columns: Columns) -> Found:
         column_of(named, cells.header, layout)
     dates = columns.dates if columns.dates is not None else options.get("dates")
     asked = Columns(columns.target, dates, columns.series or options.get("series"))
-    return series_of_cells(cells, asked, str(layout))
+    return series_of_cells(cells, asked, str(layout), Wishes.of(options))
 
 
-def series_of_cells(cells: Cells, columns: Columns, where: str) -> Found:
+def series_of_cells(cells: Cells, columns: Columns, where: str, wishes: Wishes | None = None) -> Found:
     """The series in a table, each sorted by its dates; columns of dates and of names that it has not are none."""
     named = columns.series if columns.series in cells.header else None
     column, dates = find_dates(cells, columns)
@@ -182,7 +184,7 @@ def series_of_cells(cells: Cells, columns: Columns, where: str) -> Found:
             expected="--target COLUMN, a column of numbers",
             found=", ".join(cells.header[:20]),
         )
-    values = to_numbers(cells, [at])[:, 0]
+    values = to_numbers(cells, [at], wishes)[:, 0]
     rows = _rows_by_series(cells, named)
     order: list[str] = []
     series = []

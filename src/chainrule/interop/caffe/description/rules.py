@@ -62,7 +62,7 @@ class State:
         """The words that let the first of these layers in that stages, a level or a phase would let in."""
         for layer in layers:
             for rule in layer.include:
-                said = [f"stage={','.join([*self.stages, *rule.stage])}"] if rule.stage else []
+                said = [f"stage={','.join(dict.fromkeys([*self.stages, *rule.stage]))}"] if rule.stage else []
                 said += (
                     [f"level={rule.min_level}"] if rule.HasField("min_level") and self.level < rule.min_level else []
                 )

@@ -97,12 +97,8 @@ def parse_classifier(
 
 def data_of(text: str, where: object = None, *, level: int = 0, stages: Sequence[str] = ()) -> Source:
     """The layer of a description that brings its images in, in training: the first."""
-    sources = [s for s in parse_sources(text, "TRAIN", where, level=level, stages=stages) if s.tops]
-    if not sources:
-        raise UserError(
-            "the description has no data in the phase TRAIN", where=where, expected="a layer such as ImageData or Input"
-        )
-    return sources[0]
+    found = parse_sources(text, "TRAIN", where, level=level, stages=stages, needed=True)
+    return next(source for source in found if source.tops)
 
 
 def _loss(norm: str, scores: Tensor, y: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from chainrule.tasks.images.objectives import Criterion, Objective
 
 Optimizer = Literal["sgd", "nesterov", "adam", "adamw"]
+Auto = Literal["auto"]  # what follows the images
 
 
 @recipe(
@@ -31,7 +32,7 @@ Optimizer = Literal["sgd", "nesterov", "adam", "adamw"]
     data="digits",
     kinds=("images",),
     source="He et al. 2016 for the network; Szegedy et al. 2015, DeVries and Taylor 2017, Zhang et al. 2018 for augmentation",
-    model="resnet20",
+    model="cifar-net",
     model_setting="network",
     tiny={
         "network": "lenet-caffe",
@@ -47,18 +48,18 @@ Optimizer = Literal["sgd", "nesterov", "adam", "adamw"]
 def image_classifier(
     run: Run,
     *,
-    network: CodeName | str | None = None,
-    size: Size | None = None,
+    network: CodeName | str = "auto",
+    size: Size | Auto = "auto",
     channels: Size = 0,
-    epochs: Count | None = None,
-    batch_size: Count | None = None,
+    epochs: Count | Auto = "auto",
+    batch_size: Count | Auto = "auto",
     optimizer: Optimizer = "nesterov",
-    lr: Positive | None = None,
+    lr: Positive | Auto = "auto",
     momentum: Fraction = 0.9,
     weight_decay: NonNegative = 5e-4,
     warmup: Fraction = 0.05,
-    crop: Literal["resized", "shift", "none"] | None = None,
-    flip: bool | None = None,
+    crop: Literal["auto", "resized", "shift", "none"] = "auto",
+    flip: bool | Auto = "auto",
     colour: Fraction = 0.2,
     cutout: Fraction = 0.0,
     mixup: NonNegative = 0.0,
@@ -80,8 +81,8 @@ def image_classifier(
     `chainrule show networks` lists what `network` may be. Images are stretched to squares of `size` pixels; `size=0`
     takes the size that the network was published for. `channels=1` makes them grey, `channels=3` coloured.
 
-    What is `none` above follows the images, and a line says it, with about how long it will take; run.json keeps it.
-    Without `--weights` the network is resnet20, on the images' own size, 16 to 64 pixels, for about 40,000 images in
+    What is `auto` follows the images, and a line says it, with about how long it will take; run.json keeps it.
+    Without `--weights` the network is cifar-net, on the images' own size, 16 to 64 pixels, for about 30,000 images in
     12 to 60 epochs; on a GPU larger images get resnet18 on 128 pixels. With `--weights` it is resnet18, or the network
     of the run that they are of. A network that is named gets the size it was published for, up to 128 pixels, and 30
     epochs. Images above 64 pixels are cut (`crop=resized`), from 28 pixels on moved (`crop=shift`). Nothing is mirrored
@@ -120,13 +121,14 @@ def image_classifier(
     from chainrule.tasks.own.metrics import own_metrics
 
     own_network, own_loss = run.own.get("network"), run.own.get("loss")  # what is wrong in a file is told first
+    size = grow[-1] if grow and size == "auto" else size
     asked = Choice(network, size, epochs, batch_size, lr, crop, flip)
     defaults = Defaults(run, asked, own_network=own_network is not None)
     card = _card(defaults.network) if own_network is None and defaults.network is not None else None
     published = _published(run, defaults.network, own=own_network is not None)
     data = load_images(
         run.data,
-        size=_size(size, card) if size == 0 else defaults.size(card),
+        size=_size(0, card) if size == 0 else defaults.size(card),
         channels=channels or (len(published.preprocessing.mean) if published else 0),
         val_fraction=val_fraction,
         margin=published.preprocessing.resize / published.preprocessing.size if published else None,

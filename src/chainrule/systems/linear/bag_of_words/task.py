@@ -160,7 +160,7 @@ class TextClassifier:
     ) -> Iterator[dict[str, Any]]:
         """The class of each text and the `top` likeliest classes; the `words` that spoke most for it, and how much."""
         bag = self.model.bag
-        for part in chunks(asked_sentences(inputs), EVALUATION_BATCH):
+        for part in chunks(asked_sentences(inputs, self.run.data.options), EVALUATION_BATCH):
             rows = bag.weigh(bag.counts([asked.value for asked in part]))
             scores = self._scores_of(rows)
             values, word = (scores.softmax(1), "probability") if self.probabilistic else (scores, "score")

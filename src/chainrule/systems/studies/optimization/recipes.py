@@ -122,7 +122,7 @@ def saddle_escape(
     kinds=("images",),
     source="Krizhevsky, Sutskever and Hinton 2012, figure 1",
     tiny={"rates": (0.03, 0.1), "repeats": 1, "epochs": 2, "width": 8, "train_size": 300, "measure_every": 1},
-    summary_zh="tanh 与 ReLU 达到某错误率的轮数",
+    summary_zh="ReLU、tanh 与 sigmoid 达到某错误率的轮数",
     topics=(Topic("Tanh against ReLU", "tanh 与 ReLU 的比较", lectures=(1, 2, 3, 4)),),
 )
 def tanh_relu(
@@ -142,12 +142,12 @@ def tanh_relu(
     measure_every: Count = 2,
     val_fraction: Positive = 1 / 12,
 ) -> Study:
-    """Epochs that a four-layer convolutional net needs to a training error with ReLU and with tanh.
+    """Epochs that a four-layer convolutional net needs to a training error with ReLU, tanh and the logistic function.
 
-    Learning rates are chosen for each of the two by the speed of training, and nothing regularises, as in figure 1 of
+    Learning rates are chosen for each of the three by the speed of training, and nothing regularises, as in figure 1 of
     the paper, which reports six times fewer epochs to an error of 0.25 on CIFAR-10. At that scale:
     `chainrule train tanh-relu --data cifar10 size=32 width=32 error=0.25 measure_every=39 init=torch`, and `train_size`
-    takes a part of the images. `init` is He's for ReLU and Glorot's for tanh, or PyTorch's own for both.
+    takes a part of the images. `init` is He's for ReLU and Glorot's for the others, or PyTorch's own for all.
     """
     from chainrule.data.images.loading import load_images
     from chainrule.systems.studies.optimization.tanh_relu import tanh_relu_study
