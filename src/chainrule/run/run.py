@@ -241,7 +241,7 @@ class Run(LoopSurface):
         return self.folder / "figures"
 
     def _unchanged(self, name: str) -> Path:
-        """A file of the run; UserError where it has changed since the run ended. Of earlier versions that is not known."""
+        """A file of the run; UserError where it has changed since the run ended, as far as that is known."""
         file, expected = self.folder / name, self.record.get("checksums", {}).get(name)
         if expected is not None and file.is_file() and (found := checksum_of(file)) != expected:
             raise damaged(file, expected, found)

@@ -70,7 +70,7 @@ class MetricLog:
         return {"pending": pending, "length": self.length, "sha256": self._digest}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The file as the checkpoint saw it. Where lines are lost or were changed, that is said: they are no part of the state."""
+        """The file as the checkpoint saw it. Lines that are lost or were changed are told: they are no part of the state."""
         self.pending = {
             name: values.tolist() if values.dtype == torch.float64 else list(values.unbind())
             for name, values in state["pending"].items()
