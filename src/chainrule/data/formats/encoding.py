@@ -98,7 +98,10 @@ def decode(content: bytes, where: object, encoding: str | None = None, *, zeros:
         text = content.decode(name).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise not_decoded(where, content, error, named=encoding) from None
-    if text.count("\0") > zeros * len(text):
+    marks = (
+        text.count("\ufeff") if name.startswith("utf-16") else 0
+    )  # within the text: bytes that only look like UTF-16
+    if text.count("\0") + marks > zeros * len(text):
         raise _no_text(where, content, 0, encoding)
     return text
 
