@@ -23,7 +23,7 @@ def intercepted(apply: Callable[[type, Callable[..., Any], Any, Any], Any]) -> I
     thread = threading.get_ident()
 
     def intercepting(cls: type, *args: Any, **kwargs: Any) -> Any:
-        original = super(_SingleLevelFunction, cls).apply
+        original = super(_SingleLevelFunction, cls).apply  # type: ignore[misc]
         if threading.get_ident() != thread:  # the backward pass of another computation
             return original(*args, **kwargs)
         return apply(cls, original, args, kwargs)
