@@ -83,7 +83,9 @@ def test_importing_loads_nothing_heavy() -> None:
 # -- what it prints ---------------------------------------------------------------------------------------------
 
 
-def test_list(command: Command) -> None:
+def test_list(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CHAINRULE_DATA", raising=False)
+    monkeypatch.setenv("CHAINRULE_CACHE", str(tmp_path))
     status, out, err = command("list", "--json")
     rows = json.loads(out.splitlines()[-1])
     assert status == 0 and err == "" and [row["name"] for row in rows] == list(all_recipes())

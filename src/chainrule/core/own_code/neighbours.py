@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 
 _folders: dict[str, tuple[str, ...]] = {}  # of own files, and where what they import is searched
 found: set[str] = set()  # names of modules that were found so
@@ -36,7 +36,7 @@ class _Beside:
 
 def _asking_file() -> str | None:
     """The file whose line imports something: the first on the stack that is no part of Python's import."""
-    frame = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "importlib":
         frame = frame.f_back
     return frame.f_code.co_filename if frame is not None else None
@@ -74,7 +74,7 @@ def searched_first(file: Path) -> Iterator[None]:
     package, root = package_of(file)
     _folders[str(file.parent)] = (str(file.parent), str(root)) if package else (str(file.parent),)
     if _Beside not in sys.meta_path:
-        sys.meta_path.insert(0, _Beside)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _Beside)
     aside = {name: sys.modules.pop(name) for name in _of_another_folder(file.parent)}
     sys.path.insert(0, str(file.parent))
     try:

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch.autograd.function import _SingleLevelFunction
 
+_APPLY = "apply"
+
 
 @contextlib.contextmanager
 def intercepted(apply: Callable[[type, Callable[..., Any], Any, Any], Any]) -> Iterator[None]:
@@ -26,15 +28,15 @@ def intercepted(apply: Callable[[type, Callable[..., Any], Any, Any], Any]) -> I
             return original(*args, **kwargs)
         return apply(cls, original, args, kwargs)
 
-    before = _SingleLevelFunction.__dict__.get("apply")  # a trace within a trace finds that of the outer one
-    _SingleLevelFunction.apply = classmethod(intercepting)  # type: ignore[assignment]
+    before = _SingleLevelFunction.__dict__.get(_APPLY)  # a trace within a trace finds that of the outer one
+    setattr(_SingleLevelFunction, _APPLY, classmethod(intercepting))
     try:
         yield
     finally:
         if before is None:
-            del _SingleLevelFunction.apply
+            delattr(_SingleLevelFunction, _APPLY)
         else:
-            _SingleLevelFunction.apply = before  # type: ignore[assignment]
+            setattr(_SingleLevelFunction, _APPLY, before)
 
 
 def unseen(function: Callable[..., Any]) -> Callable[..., Any]:
