@@ -11,7 +11,7 @@ import chainrule
 from chainrule.run.run import Run
 from tests.run.together import can_fork, together
 
-pytestmark = [can_fork, pytest.mark.usefixtures("no_report")]
+pytestmark = [*can_fork, pytest.mark.usefixtures("no_report")]
 
 SETTINGS = {"epochs": 1, "log_every": 1, "batch_size": 99, "threads": 1}  # 99: the two parts of a batch are unequal
 

@@ -25,7 +25,7 @@ from chainrule.systems.linear.logistic import LogisticRegression, SoftmaxRegress
 from chainrule.systems.linear.regression import Lasso, LinearRegression, Ridge
 from tests.run.together import can_fork, together
 
-pytestmark = [can_fork, pytest.mark.usefixtures("no_report")]
+pytestmark = [*can_fork, pytest.mark.usefixtures("no_report")]
 
 N, D = 50, 4
 

@@ -11,7 +11,7 @@ import pytest
 import chainrule
 from tests.run.together import can_fork, together
 
-pytestmark = [can_fork, pytest.mark.usefixtures("no_report")]
+pytestmark = [*can_fork, pytest.mark.usefixtures("no_report")]
 
 
 def learnt(folder: Path) -> tuple[dict[str, float], list[dict[str, Any]]]:

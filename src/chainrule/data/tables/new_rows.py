@@ -27,7 +27,7 @@ from chainrule.data.layout import Place, layout_of
 from chainrule.data.tables.cells import Cells
 from chainrule.data.tables.csv_files import column_of
 from chainrule.data.tables.files import Gaps, RawRows, RawTable, labels_of, read_table, with_numeric_labels
-from chainrule.data.tables.loading import TableSplit
+from chainrule.data.tables.loading import TableSplit, check_squares
 from chainrule.data.tables.names import label_among
 from chainrule.data.tables.row_encoder import RowEncoder
 from chainrule.data.tables.schema.column import Column, encode_columns
@@ -65,7 +65,10 @@ class RowReader:
         if missing:
             raise _lacking(missing, cells.header, cells.origin)
         fill = self.spec.missing == "fill"
-        return encode_columns(cells, self.columns, fill=fill, ignore_unknown=self._ignore_unknown, used=self.used)
+        x = encode_columns(cells, self.columns, fill=fill, ignore_unknown=self._ignore_unknown, used=self.used)
+        dtype = torch.float64 if self.spec.standardized else getattr(torch, self.spec.dtype)
+        check_squares(RawRows(x, None, cells.origin, cells.lines, cells.unit), self.spec.columns, dtype)
+        return x
 
 
 def asked_rows(

@@ -130,11 +130,12 @@ class KMeans(TransformerMixin, ClusterMixin, BaseEstimator):
 
     def decide(self, x: Tensor) -> Tensor:
         """Distances (N, K) of rows x (N, D) to the centres."""
-        centres = like(x, self.cluster_centers_)
+        rows = x.double()  # float32 would lose digits where centres are far apart
+        centres = like(rows, self.cluster_centers_)
         middle = centres.mean(0)
-        x, centres = x - middle, centres - middle
-        squares = torch.addmm(centres.square().sum(1), x, centres.T, alpha=-2) + x.square().sum(1, keepdim=True)
-        return squares.clamp_min(0).sqrt()
+        rows, centres = rows - middle, centres - middle
+        squares = torch.addmm(centres.square().sum(1), rows, centres.T, alpha=-2) + rows.square().sum(1, keepdim=True)
+        return squares.clamp_min(0).sqrt().to(x.dtype)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """The number of the nearest centre (N,) of each row X (N, D)."""

@@ -43,7 +43,7 @@ _SIZES = {"small": 32, "inception-resnet-v1": 160}
         "pictures": 6,
         "log_every": 5,
         "val_fraction": 0.2,
-        "test_fraction": 0.2,
+        "test_fraction": 0.4,
     },
     summary_zh="人脸嵌入：用半难（semi-hard）负样本的三元组训练；判断是否同一人，在图库里找最像的人",
     topics=(Topic("FaceNet: triplets, verification, identification", "FaceNet：三元组、验证与识别", lectures=(1,)),),
