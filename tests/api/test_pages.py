@@ -5,10 +5,16 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 
 import chainrule
+from chainrule.cli import cli
+from chainrule.core.discovery import get_recipe
+from chainrule.reporting.page import free_page
+from chainrule.reporting.report import _summary
 
 pytestmark = pytest.mark.usefixtures("no_report")
 
@@ -43,16 +49,31 @@ def test_the_first_of_several_rows_is_explained_and_that_is_said(
 
 
 def test_no_page_is_written_over_unless_it_is_named(runs: list[Path], tmp_path: Path) -> None:
-    names = [chainrule.explain(runs[1]).name for _ in range(3)]
-    assert names == ["explain.html", "explain-2.html", "explain-3.html"]
-    assert [chainrule.report(*runs).name for _ in range(2)] == ["comparison.html", "comparison-2.html"]
-    assert [chainrule.report(*runs, out=tmp_path).name for _ in range(2)] == ["comparison-3.html", "comparison-4.html"]
-    assert [chainrule.report(*runs, out="c.html").name for _ in range(2)] == ["c.html", "c.html"]
+    assert [chainrule.explain(runs[1]).name for _ in range(2)] == ["explain.html", "explain-2.html"]
     assert [chainrule.explain("x*x", ["x=2"]).name for _ in range(2)] == ["graph.html", "graph-2.html"]
+    page = tmp_path / "page.html"
+    assert free_page(None, page) == page == free_page(tmp_path, Path("page.html"))
+    page.touch()
+    assert free_page(None, page).name == "page-2.html" == free_page(tmp_path, Path("of/page.html")).name
+    assert free_page(page, Path("explain.html")) == page, "named, it is written anew"
 
 
 def test_metrics_stand_first_in_a_comparison(runs: list[Path]) -> None:
-    text = chainrule.report(*runs, out="first.html").read_text("utf-8")
+    Path("comparison.html").touch()
+    page = chainrule.report(*runs)
+    text = page.read_text("utf-8")
     head = re.findall(r"<th[^>]*>([^<]*)</th>", text[text.index("Side by side") :].partition("</thead>")[0])
-    assert head[0] == "run" and head[1] == "accuracy" and head.index("measured on") < head.index("status")
-    assert head.index("seed") > head.index("loss") and head[-1] == "epochs"
+    assert page.name == "comparison-2.html" and head[:2] == ["run", "accuracy"]
+    assert head.index("loss") < head.index("measured on") < head.index("status") < head.index("seed")
+    assert head[-1] == "epochs"
+
+
+def test_sizes_are_the_runs_or_said_to_be_an_example() -> None:
+    assert "An example, the network mlp for an input of 1 x 28 x 28; a run has" in " ".join(
+        CliRunner().invoke(cli, ["show", "mlp-table"]).output.split()
+    )
+    run = SimpleNamespace(recipe=get_recipe("char-lstm"), record={"settings": {}}, result=lambda: {"parameters": 1234})
+    assert "873,793 parameters" in _summary(run)  # type: ignore[arg-type]
+    assert _summary(run).endswith("default settings and data; this network has 1,234 parameters.")  # type: ignore[arg-type]
+    run.result = lambda: {"parameters": 873_793}
+    assert _summary(run) == run.recipe.summary  # type: ignore[arg-type]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 
 import chainrule
+from chainrule.cli import cli
 from chainrule.core.errors import UserError
 from tests.trained import lenet_run
 
@@ -43,13 +47,23 @@ def test_rows_of_a_table(table: chainrule.Run) -> None:
         (np.zeros((2, 5)), ["another number of columns", "a, b, word", r"\(2, 5\)"]),
         (b"0.5,-1,yes", ["of no form that is known", "bytes"]),
         ([None], ["NoneType"]),
-        ([], ["nothing to answer"]),
+        ([], ["nothing to predict from"]),
         ("", ["an input is empty"]),
         ([object()], ["object"]),
     ):
         for word in words:
             with pytest.raises(UserError, match=word):
                 chainrule.predict(table, wrong)
+
+
+def test_explain_takes_the_same(table: chainrule.Run, tmp_path: Path) -> None:
+    pages = []
+    for number, value in enumerate(("0.5,-1,yes", ["0.5,-1,yes"], {"a": 0.5, "b": -1, "word": "yes"})):
+        page = chainrule.explain(table, value, out=tmp_path / f"{number}.html").read_text("utf-8")
+        pages.append(re.sub(r"<dt>input</dt><dd>[^<]*</dd>", "", page))
+    assert pages[0] == pages[1] == pages[2] and "warm" in pages[0]
+    with pytest.raises(UserError, match="one input at a time"):
+        chainrule.explain(table, ["0.5,-1,yes", "0,0,no"])
 
 
 def test_frames(table: chainrule.Run) -> None:
@@ -88,9 +102,6 @@ def test_images(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Non
     for wrong in (x - 300.0, np.zeros((2, 3, 4, 5, 6)), np.array(["a", "b"])):
         with pytest.raises(UserError):
             chainrule.predict(run, wrong)
-    for one in (files[0], str(files[0]), x[0]):
-        page = chainrule.explain(run, one, out=tmp_path / "e.html")
-        assert expected[0]["class"] in page.read_text("utf-8")
 
 
 def test_the_network_takes_raw_pixels(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -140,3 +151,22 @@ def test_images_before_the_broken_one_are_answered(tmp_path: Path, tmp_path_fact
     with pytest.raises(UserError, match=r"1\.png") as caught:
         chainrule.predict(lenet_run(tmp_path_factory), files)
     assert [answer["input"] for answer in caught.value.answers] == [str(files[0])]
+
+
+def test_an_answer_that_is_nan_is_valid_json(table: chainrule.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    monkeypatch.setattr(
+        "chainrule.tasks.tables.classification.evaluate_rows",
+        lambda run, model, x, dtype: x.new_full((len(x), 2), np.nan),
+    )
+    done = CliRunner().invoke(cli, ["predict", str(table.folder), "0.5,-1,yes", "--json"])
+    assert done.exit_code == 0, done.exception
+    (answer,) = json.loads(done.stdout.splitlines()[-1], parse_constant=refuse)
+    assert answer["probability"] is None and answer["not_finite"]["probability"] == "NaN"
+
+
+def test_the_names_of_the_columns_stand_above_the_answers(table: chainrule.Run) -> None:
+    done = CliRunner().invoke(cli, ["predict", str(table.folder), "0.5,-1,yes"])
+    assert done.stdout.split("\t")[:2] == ["0.5,-1,yes", "warm"] and done.stderr == "input\tclass\tprobability\n"

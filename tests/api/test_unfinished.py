@@ -13,7 +13,9 @@ from chainrule.run.run import Run
 pytestmark = pytest.mark.usefixtures("no_report")
 
 
-def test_it_is_said_by_every_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_said_by_every_verb(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     stops = []
 
     def stop(line: dict[str, object]) -> None:
@@ -30,6 +32,8 @@ def test_it_is_said_by_every_verb(tmp_path: Path, capsys: pytest.CaptureFixture[
     expected = f"has not ended (it failed): step {steps} of {total}; its best so far answer"
     assert total == 15 * steps
     row = "5.1,3.5,1.4,0.2"
+    monkeypatch.setattr("chainrule.reporting.export.export_system", lambda *given: {})  # what they write costs seconds
+    monkeypatch.setattr("chainrule.reporting.report.write_report", lambda *given: Path("report.html"))
     verbs = [
         lambda: chainrule.predict(folder, row),
         lambda: chainrule.evaluate(folder),

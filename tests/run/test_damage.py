@@ -61,6 +61,7 @@ def damages(folder: Path, flips: int, draw: random.Random) -> Iterator[tuple[str
         content, name = file.read_bytes(), file.relative_to(folder)
         for number in range(flips):
             yield f"{name}, flip {number}", name, flip(content, draw)
+        yield f"{name}, last bit", name, content[:-1] + bytes([content[-1] ^ 1])
         for cut in (0, 1, draw.randrange(2, len(content)), len(content) - 1):
             yield f"{name}, cut at {cut}", name, content[:cut]
         yield f"{name}, gone", name, None

@@ -57,7 +57,6 @@ def measure(
     """
     if isinstance(data, Given) and data == run.data.sources.get(""):
         run.take_data(data)
-    read_as(run, bind_reading(run.recipe, reading or {}))
     if data is None or _is_own(data, run.data):
         if reading:
             raise UserError(
@@ -66,10 +65,12 @@ def measure(
                 cure="--data PATH, for other data",
             )
         return run.open_task().evaluate(None)
+    task = run.open_task()  # which reads the run's own data as they were read
+    read_as(run, bind_reading(run.recipe, reading or {}))
     request = request_of(data, target=run.data.target, options=run.data.options)
     expect_kind(request, run.recipe)
     plain = request.is_one and not request.options
-    return run.open_task().evaluate(request.source if plain else layout_of(request))
+    return task.evaluate(request.source if plain else layout_of(request))
 
 
 def bind_reading(recipe: Recipe, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,9 +80,14 @@ def bind_reading(recipe: Recipe, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_as(run: Run, reading: Mapping[str, Any]) -> None:
-    """Has an opened run read what it is asked about in another way than its own data; run.json stays as it is."""
-    if reading:
-        run.record["data"] = {**run.record["data"], "options": {**run.data.options, **reading}}
+    """Has an opened run read what it is asked about in another way than its own data; run.json stays as it is.
+
+    Where nothing is said of the encoding, it is UTF-8, or that of the run's own data.
+    """
+    kept = run.data.options.get("encoding")
+    options = {**run.data.options, **({"encoding": f"utf-8,{kept}"} if kept else {}), **reading}
+    if options != run.data.options:
+        run.record["data"] = {**run.record["data"], "options": options}
 
 
 def measured(run: Run, data: str | Mapping[str, str] | None) -> dict[str, Any]:
@@ -170,8 +176,8 @@ def predict_each(
     file = place_of_answers(out, makes_files=expect_verb(recipe, "predict").makes_files)
     reading = {name: value for name in later_options(recipe) if (value := bound.pop(name)) is not None}
     run = Run.load(folder, device, **own)
-    read_as(run, reading)
     task = run.open_task()
+    read_as(run, reading)
     assert isinstance(task, Predicts)
     tell_unfinished(run)
     answers = task.predict(inputs_of(run, named), Path(out) if out and file is None else None, **bound)

@@ -26,7 +26,7 @@ def list_(family: str | None, as_json: bool) -> None:
     """The recipes."""
     from chainrule.core.discovery import all_recipes
     from chainrule.core.errors import unknown
-    from chainrule.data.catalog.sources import how_to_get
+    from chainrule.data.catalog.places import how_to_get
 
     recipes = all_recipes().values()
     families = sorted({r.family for r in recipes})

@@ -25,6 +25,7 @@ from chainrule.core.settings import parameters
 
 T = TypeVar("T")
 SYSTEMS = "chainrule.systems"  # by name: nothing here imports upwards
+CATALOG = "chainrule.data.catalog"
 KINDS = ("chainrule.data", SYSTEMS)  # the rooms that have kinds of data
 
 
@@ -94,6 +95,14 @@ def reading_options(recipe: Recipe) -> dict[str, Option]:
     """Those of the kinds that a recipe learns from. A setting of its own goes before an option of that name."""
     own = parameters(recipe.build)
     return {name: option for name, option in options_of(recipe.kinds).items() if name not in own}
+
+
+@functools.cache
+def how_to_get() -> dict[str, str]:
+    """For each known data set what comes before a first training: nothing, a download, or files to be had by hand."""
+    modules = [importlib.import_module(name) for name, file in _modules(CATALOG) if "\nSOURCES" in _text_of(file)]
+    lists = [module.SOURCES for module in modules if isinstance(module.SOURCES, tuple)]
+    return {source.name: source.how_to_get for sources in lists for source in sources}
 
 
 def known_settings(recipe: Recipe, *functions: Callable[..., Any]) -> dict[str, inspect.Parameter]:

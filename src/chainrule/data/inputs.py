@@ -22,7 +22,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from chainrule.core.answers import flat
 from chainrule.core.errors import UserError
-from chainrule.data.column_names import TEXTS, column_called
+from chainrule.data.column_names import FILES, TEXTS, column_called
+from chainrule.data.formats.content import IMAGE_FORM, TEXT_FORM, form_of
 from chainrule.data.formats.encoding import decoded_lines
 from chainrule.data.tables.cells import Cells, unreadable
 from chainrule.data.tables.csv_files import cells_of_lines, published, separated
@@ -156,11 +157,16 @@ def is_folder(text: str) -> bool:
 
 
 def files_below(folder: Path, endings: Collection[str], what: str) -> list[Path]:
-    """The files in a folder, and in those in it, that end so, sorted; UserError where there is none."""
+    """The files in a folder, and in those in it, that end so, sorted; UserError where there is none.
+
+    Of images and texts also those whose ending says nothing, by what they hold.
+    """
+    by_content = [form for form, ending in ((IMAGE_FORM, ".png"), (TEXT_FORM, ".txt")) if ending in endings]
+    wanted = {*endings, *by_content}
     found = sorted(
         file
         for file in folder.rglob("*")
-        if file.suffix.lower() in endings
+        if form_of(file) in wanted
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
         and not file.is_dir()
     )
@@ -176,15 +182,25 @@ def is_list(place: Path, columns: Collection[str] = ()) -> bool:
     return is_table_file(place) and PATH_COLUMN in next(table_parts(place)).header and PATH_COLUMN not in columns
 
 
+def _path_column(cells: Cells) -> str | None:
+    """The column of files: `path`, or one with another usual name whose first cell is a file."""
+    if PATH_COLUMN in cells.header:
+        return PATH_COLUMN
+    usual = column_called(FILES, cells.header)
+    first = cells.rows[0][cells.header.index(usual)].strip() if usual is not None and cells.rows else ""
+    return usual if first and (cells.folder / first).is_file() else None
+
+
 def _listed(cells: Cells) -> Iterator[Asked[Path]]:
-    if PATH_COLUMN not in cells.header:
+    column = _path_column(cells)
+    if column is None:
         raise UserError(
             "the list has no column of files",
             where=cells.origin,
             expected=f"a column named {PATH_COLUMN}",
             found=", ".join(cells.header[:10]),
         )
-    at = cells.header.index(PATH_COLUMN)
+    at = cells.header.index(column)
     for index, row in enumerate(cells.rows):
         path = cells.folder / row[at].strip()
         if not row[at].strip() or not path.exists():

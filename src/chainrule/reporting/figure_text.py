@@ -27,7 +27,8 @@ def figure_defaults() -> dict[str, Any]:
     """Matplotlib's own settings of figures, whatever the user's matplotlibrc says, with text that is text."""
     import matplotlib as mpl
 
-    own = {key: value for key, value in dict.items(mpl.rcParamsDefault) if not key.startswith(_OF_THE_PROCESS)}
+    defaults: Any = mpl.rcParamsDefault
+    own = {key: value for key, value in dict.items(defaults) if not key.startswith(_OF_THE_PROCESS)}
     return {**own, "text.parse_math": False, "text.usetex": False}
 
 

@@ -21,12 +21,9 @@ from chainrule.core import atomic
 from chainrule.core.data.request import DataRequest
 from chainrule.core.discovery import all_recipes
 from chainrule.core.errors import UserError
-from chainrule.reporting.ledger_page import family_of, render
+from chainrule.reporting.ledger_page import WATCHING, family_of, render, settings_of
 from chainrule.reporting.report import command_of
 from chainrule.run.run import Run
-
-# Settings that say how a run is watched and not what it learns.
-_WATCHING = ("log_every", "checkpoint_s", "threads")
 
 
 def write_ledger(
@@ -90,7 +87,7 @@ def entry_of(run: Run) -> dict[str, Any]:
         raise UserError(
             "this run is not done", where=run.folder, found=record["status"], cure=f"chainrule resume {run.folder}"
         )
-    common = {key: value for key, value in record["common"].items() if key not in _WATCHING}
+    common = {key: value for key, value in record["common"].items() if key not in WATCHING}
     spec = record["data"].get("spec") or {}
     return {
         "recipe": record["recipe"],
@@ -153,7 +150,7 @@ def _without_place(command: str, request: DataRequest) -> str:
 
 
 def _key(entry: dict[str, Any]) -> str:
-    return json.dumps([entry["recipe"], entry["data"], entry["settings"], entry["seed"]], sort_keys=True)
+    return json.dumps([entry["recipe"], entry["data"], settings_of(entry), entry["seed"]], sort_keys=True)
 
 
 def main() -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 from chainrule.core.discovery import all_recipes
 from chainrule.core.recipe import Recipe, Target
+from chainrule.core.settings import parameters
+from chainrule.run.settings import run_settings
 
 Entry = Mapping[str, Any]
 
@@ -21,6 +23,9 @@ _SHOWN = 3  # metrics of a row whose recipe has no target
 _TOLD = 18  # more that its note names
 _WIDTH = 118
 _MANY = 10  # runs from which on a row tells median and range
+
+# Settings that say how a run is watched and not what it learns.
+WATCHING = ("log_every", "checkpoint_s", "threads")
 
 # Settings that number the runs of one experiment, as the seed does: the folds of a cross-validation make one row.
 _REPEATS = ("fold",)
@@ -247,6 +252,13 @@ def _hardware(entry: Entry) -> str:
     return ", ".join([*words, *([entry["cpu_capability"]] if "cpu_capability" in entry else [])])
 
 
+def settings_of(entry: Entry) -> dict[str, Any]:
+    """The settings of a run; those that came later have their defaults, as where it is resumed."""
+    recipe = all_recipes().get(entry["recipe"])
+    known = {**parameters(run_settings), **(parameters(recipe.build) if recipe else {})}
+    return {name: p.default for name, p in known.items() if name not in WATCHING} | dict(entry["settings"])
+
+
 def _row_key(entry: Entry) -> str:
-    settings = {name: value for name, value in entry["settings"].items() if name not in _repeats(entry)}
+    settings = {name: value for name, value in settings_of(entry).items() if name not in _repeats(entry)}
     return json.dumps([entry["recipe"], entry["data"], settings], sort_keys=True)

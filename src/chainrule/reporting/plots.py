@@ -63,7 +63,7 @@ def drawing(salt: str = "") -> Iterator[None]:
         "axes.unicode_minus": False,
     }
     with mpl.rc_context(), warnings.catch_warnings():
-        settings: dict[str, Any] = mpl.rcParams
+        settings: Any = mpl.rcParams
         dict.update(settings, figure_defaults())  # as rc_context puts them back: they are valid
         mpl.rcParams.update(style)
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chainrule.core.errors import UserError
-from chainrule.data.formats.encoding import decode, guess_encoding
+from chainrule.data.formats.encoding import decode, decoded_lines, guess_encoding
 
 TEXTS = {
     "gb18030": ("标签,评论\n好,很好", "id,城市\n1,东莞\n2,珠海\n", "这家餐厅的服务员态度非常好，下次还会再来。"),
@@ -29,6 +29,14 @@ def test_the_cure_names_the_encoding_that_it_is(encoding: str, text: str) -> Non
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_marks_are_believed_and_left_out(encoding: str) -> None:
     assert decode("größe,评论".encode(encoding), "a.csv") == "größe,评论"
+
+
+def test_of_several_encodings_the_first_that_fits() -> None:
+    for encoding in ("utf-8", "gb18030", "utf-16"):
+        content = "标签,评论\n好,很好\n".encode(encoding)
+        assert decode(content, "a.csv", "utf-8,gb18030") == "标签,评论\n好,很好\n"
+        lines = decoded_lines(content.splitlines(keepends=True), "a.csv", "utf-8,gb18030")
+        assert list(lines) == [(1, "标签,评论\n"), (2, "好,很好\n")]
 
 
 def test_what_is_named_wrongly_is_told() -> None:

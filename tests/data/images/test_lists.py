@@ -9,7 +9,9 @@ import pytest
 from chainrule.core.data.request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.check import check
+from chainrule.data.images.decoding import SUFFIXES
 from chainrule.data.images.files import read_images
+from chainrule.data.inputs import asked_files
 from tests.data.image_sets import read, refused, write_images
 
 
@@ -86,3 +88,15 @@ def test_lists_that_will_not_do_say_why(place: Path) -> None:
     assert check(str(place / "n.csv"), None)["kind"] == "table"
     with pytest.raises(UserError, match="there is only one class"):
         read(listed(place / "o.csv", "path,label", "pics/{0}.png,a"))
+
+
+def test_what_is_asked_about_is_found_likewise(place: Path) -> None:
+    (place / "pics" / "0.png").rename(place / "pics" / "0")  # without an ending
+    (place / "pics" / "notes").write_text("no image")
+    assert [asked.value.name for asked in asked_files([str(place / "pics")], SUFFIXES, "image")] == [
+        "0",
+        *(f"{i}.png" for i in range(1, 10)),
+    ]
+    file = listed(place / "list.csv", "Filename,label", "pics/{}.png,{}")
+    file.write_text(file.read_text().replace("pics/0.png", "pics/0"))
+    assert [asked.value.name for asked in asked_files([str(file)], SUFFIXES, "image")][:2] == ["0", "1.png"]

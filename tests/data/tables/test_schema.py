@@ -14,6 +14,7 @@ import torch
 from chainrule.core.data.words import request_of
 from chainrule.core.errors import UserError
 from chainrule.data.check import check
+from chainrule.data.kinds.table import TABLE
 from chainrule.data.tables.files import RawTable, read_table
 from chainrule.data.tables.loading import TableSplit, read_table_splits
 from chainrule.data.tables.new_rows import read_labelled, read_rows
@@ -208,7 +209,9 @@ def test_dates_are_numbers(write_date: str, tmp_path: Path) -> None:
     wanted = [[d.year, d.month, d.weekday(), (d - parts[0].replace(1970, 1, 1)).days] for d in parts]
     assert raw.splits["train"].x.tolist() == wanted
     spec, found = splits(write(tmp_path, table(written, KIND, header="when,kind")))
-    assert read_rows([written[3]], spec)[1].shape == (1, 4)
+    row = read_rows([written[3]], spec)[1]
+    assert row.shape == (1, 4) and TABLE.given is not None
+    assert torch.equal(read_rows(TABLE.given({"when": written[3:4]}, spec, "it"), spec)[1], row)
     labelled = read_labelled(write(tmp_path, table(written, KIND, header="when,kind")), "kind", spec, torch.float64)
     assert len(labelled) == ROWS and found["train"].x.shape[1] == 4
 

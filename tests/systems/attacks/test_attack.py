@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,10 @@ import torch
 
 from chainrule import api
 from chainrule.core.errors import UserError
+from chainrule.run.checkpoint.tree import load_tree, save_tree
+from chainrule.run.run import Run
 from chainrule.tasks.images.classification import classifier_of_run
+from tests.run.toy import new
 from tests.trained import lenet_run
 
 pytestmark = pytest.mark.usefixtures("no_report")
@@ -63,3 +67,20 @@ def test_a_classifier_that_is_opened_takes_no_random_numbers(tmp_path_factory: p
     before = torch.get_rng_state()
     classifier_of_run(str(folder), "cpu")
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_another_network_in_the_place_of_the_first_is_told(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Exchanged between a kill and the resume: the numbers would be of neither."""
+    victim = Path(shutil.copytree(lenet_run(tmp_path_factory), tmp_path / "victim"))
+    run = new(tmp_path / "run")
+    for _ in range(2):
+        classifier_of_run(str(victim), "cpu", run)
+    best = victim / "checkpoint" / "best.safetensors"
+    weights = load_tree(best)
+    next(iter(weights["model"].values())).add_(1e-3)
+    save_tree(weights, best)
+    again = Run.load(tmp_path / "run", "cpu", recipe=run.recipe)
+    with pytest.raises(UserError, match="of is not what it was when this run began"):
+        classifier_of_run(str(victim), "cpu", again)

@@ -64,7 +64,7 @@ class DataRequest:
 
     def to_record(self) -> dict[str, Any]:
         """What run.json keeps of the request, as plain JSON."""
-        places = {"source": self.source} if self.is_one else {"sources": dict(self.sources)}
+        places: dict[str, Any] = {"source": self.source} if self.is_one else {"sources": dict(self.sources)}
         given = {"val": self.val, "test": self.test, "options": dict(self.options) or None}
         places |= {"places": dict(self.places)} if self.places is not None else {}
         return {**places, "target": self.target, **{name: value for name, value in given.items() if value is not None}}

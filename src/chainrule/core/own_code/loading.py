@@ -6,6 +6,7 @@ A file that the user names is theirs to run. Whether a file may run that a run f
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import importlib.util
 import linecache
@@ -95,7 +96,7 @@ def run_file(file: Path) -> RanFile:
         UserError: no such file, or an error in it, told by its line.
     """
     try:
-        content = file.read_bytes()
+        content = _content(file)
     except OSError as error:
         raise UserError(
             "there is no such file" if isinstance(error, FileNotFoundError) else "the file cannot be read",
@@ -188,9 +189,16 @@ def module_file(module: str) -> OwnFile:
 def digest_of(file: Path) -> str | None:
     """The SHA-256 of a file's content; None where it cannot be read."""
     try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
+        return hashlib.sha256(_content(file)).hexdigest()
     except OSError:
         return None
+
+
+def _content(file: Path) -> bytes:
+    """OSError for a pipe or a device too, which might never end."""
+    if file.exists() and not file.is_file():
+        raise OSError(errno.EINVAL, "it is no file")
+    return file.read_bytes()
 
 
 def said(error: BaseException) -> str:

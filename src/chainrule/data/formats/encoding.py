@@ -54,13 +54,37 @@ def expect_encoding(name: str) -> str:
         ) from None
 
 
+def encoding_of(content: bytes, named: str | None = None) -> str:
+    """The encoding of a text, by its beginning: the one that is named, of several by commas the first that the bytes fit.
+
+    Without a name a byte-order mark is believed, else it is UTF-8.
+
+    >>> encoding_of("评论".encode(), "utf-8,gb18030"), encoding_of("评论".encode("gb18030"), "utf-8,gb18030")
+    ('utf-8', 'gb18030')
+    """
+    names = [expect_encoding(name.strip()) for name in named.split(",")] if named else []
+    if len(names) == 1:
+        return names[0]
+    marked = marked_encoding(content)
+    return marked or next((name for name in names if _begins(content, name)), names[-1] if names else "utf-8")
+
+
+def _begins(content: bytes, name: str) -> bool:
+    """Whether bytes are text in an encoding, the last of which may be cut."""
+    try:
+        codecs.getincrementaldecoder(name)().decode(content)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def decode(content: bytes, where: object, encoding: str | None = None, *, zeros: float = 0.0) -> str:
     """The text that bytes stand for, without a byte-order mark.
 
     Args:
         content: the whole file.
         where: what it is called in an error.
-        encoding: the one that the user names. Without it a byte-order mark is believed, else it is UTF-8.
+        encoding: as `encoding_of` has it.
         zeros: the share of characters that may be the zero; more are UTF-16 without its mark, or no text.
 
     Raises:
@@ -69,12 +93,15 @@ def decode(content: bytes, where: object, encoding: str | None = None, *, zeros:
     >>> decode(b"caf\\xe9", "menu.csv", "cp1252")
     'café'
     """
-    name = expect_encoding(encoding) if encoding else marked_encoding(content) or "utf-8"
+    name = encoding_of(content, encoding)
     try:
         text = content.decode(name).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise not_decoded(where, content, error, named=encoding) from None
-    if text.count("\0") > zeros * len(text):
+    marks = (
+        text.count("\ufeff") if name.startswith("utf-16") else 0
+    )  # within the text: bytes that only look like UTF-16
+    if text.count("\0") + marks > zeros * len(text):
         raise _no_text(where, content, 0, encoding)
     return text
 
@@ -189,20 +216,21 @@ def decoded_lines(
     Args:
         stream: lines of bytes; texts are taken as they are.
         where: what it is called in an error.
-        encoding: as `decode` has it.
+        encoding: as `encoding_of` has it.
 
     Raises:
         UserError: as `decode`.
     """
     lines = iter(stream)
-    first = next(lines, b"")
-    name = expect_encoding(encoding) if encoding else (isinstance(first, bytes) and marked_encoding(first)) or "utf-8"
+    head = list(islice(lines, 1000 if encoding and "," in encoding else 1))
+    lines = chain(head, lines)
+    name = encoding_of(b"".join(line for line in head if isinstance(line, bytes)), encoding)
     number = offset = 0
-    if expect_encoding(name).startswith(("utf-16", "utf-32")):
-        content = b"".join(line for line in chain([first], lines) if isinstance(line, bytes))
+    if name.startswith(("utf-16", "utf-32")):
+        content = b"".join(line for line in lines if isinstance(line, bytes))
         yield from enumerate(io.StringIO(decode(content, where, name), newline=""), 1)
         return
-    for line in chain([first], lines):
+    for line in lines:
         if isinstance(line, bytes):
             text = _decoded(line, lines, name, where, encoding, number, offset)
             offset += len(line)

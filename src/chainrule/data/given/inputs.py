@@ -39,7 +39,7 @@ def named_inputs(given: Any) -> list[Any]:
         given = list(given)
     each = _each(given)
     if not each:
-        raise UserError("there is nothing to answer", expected="one input or more")
+        raise UserError("there is nothing to predict from", expected="one input or more")
     for place, one in enumerate(each):
         if not _is_one(one) and not isinstance(one, (list, tuple)):
             raise UserError(

@@ -51,19 +51,19 @@ def read_csv_images(layout: Layout, target: str | None) -> RawImageSet:
             if own == "train" and split:
                 _expect_all_classes(labels[rows], classes, cells)
     splits = {}
-    for name, (cells, rows) in parts.items():
-        labels = _labels(cells, label, classes, header)[rows]
+    for name, (cells, of_split) in parts.items():
+        labels = _labels(cells, label, classes, header)[of_split]
         if cells.images:
             column: Sequence[ImageFile] = next(iter(cells.images.values()))
-            splits[name] = RawImages(labels, files=[column[row] for row in rows])
+            splits[name] = RawImages(labels, files=[column[row] for row in of_split])
         elif files is not None:
             skips = bool(layout.options.get("skip_broken"))
             told = split is not None or len(layout.tables) > 1 or split_called(Path(cells.origin).stem) is not None
-            paths = _paths(cells, files, label, rows.tolist(), name if told else "", skips)
+            paths = _paths(cells, files, label, of_split.tolist(), name if told else "", skips)
             splits[name] = RawImages(labels, files=paths)
         else:
             others = [cells.header.index(c) for c in header if c not in (label, split)]
-            splits[name] = RawImages(labels, _pixels(cells, others)[rows], origin=cells.origin)
+            splits[name] = RawImages(labels, _pixels(cells, others)[of_split], origin=cells.origin)
     columns = {"path": files, "label": label, "split": split} if files is not None else {}
     taken = {what: column for what, column in columns.items() if column is not None}
     unusual = ", ".join(f"{column} as {what}" for what, column in taken.items() if column != what or what == "split")

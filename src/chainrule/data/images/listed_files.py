@@ -41,7 +41,7 @@ class ListedFiles:
         found = [file for folder in self._folders if _is_file(file := folder / name)]
         if not found and Path(name).suffix.lower() not in IMAGE_ENDINGS:
             places = [self.folder, *self._folders]
-            found = [file for folder in places if (file := self._by_stem(folder, name)) is not None]
+            found = [known for folder in places if (known := self._by_stem(folder, name)) is not None]
         own = [file for file in found if split_called(file.relative_to(self.folder).parts[0]) == split]
         if len(found) > 1 and len(own) != 1:
             raise UserError(

@@ -116,7 +116,7 @@ def given(value: Any, spec: TableSpec, where: str) -> list[str]:
     shape = tuple(getattr(value, "shape", ()))
     if spec.image and len(shape) > 1 and shape[-2:] == tuple(spec.image):
         value = value.reshape(-1, spec.image[0] * spec.image[1])
-    return [InMemory(where, cells_given(value, spec.columns, where))]
+    return [InMemory(where, cells_given(value, [column.name for column in input_columns(spec)], where))]
 
 
 TABLE = Kind(

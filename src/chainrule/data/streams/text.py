@@ -17,7 +17,7 @@ from torch import Tensor
 
 from chainrule.core import atomic
 from chainrule.data.catalog.sources import cache_folder
-from chainrule.data.formats.encoding import decode, expect_encoding, marked_encoding, not_decoded
+from chainrule.data.formats.encoding import decode, encoding_of, not_decoded
 from chainrule.data.images.cache import make_room
 
 READ_AT_A_TIME = 2**20  # bytes, and what is left of the line
@@ -110,7 +110,7 @@ def _parts(files: Sequence[Path], characters: int, encoding: str | None) -> Iter
 
 def _parts_of(file: Path, encoding: str | None) -> Iterator[str]:
     with file.open("rb") as stream:
-        name = expect_encoding(encoding) if encoding else marked_encoding(stream.read(4)) or "utf-8"
+        name = encoding_of(stream.read(2**16), encoding)
         stream.seek(0)
         decoder = codecs.getincrementaldecoder(name)()
         line, at, first = 0, 0, True

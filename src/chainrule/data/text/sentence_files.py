@@ -78,14 +78,14 @@ def read_sentences(source: Place, target: str | None) -> RawSentences:
     layout = layout_of(source)
     place = layout.place
     if layout.form == "splits":
-        parts: list[RawSentences] = []
+        each: list[RawSentences] = []
 
         def read(part: Layout) -> dict[str, RawTexts]:
-            parts.append(read_sentences(part, target))
-            return parts[-1].splits
+            each.append(read_sentences(part, target))
+            return each[-1].splits
 
         splits = joined(layout, read)
-        return RawSentences(splits, str(layout), parts[0].target, [note for part in parts for note in part.notes])
+        return RawSentences(splits, str(layout), each[0].target, [note for part in each for note in part.notes])
     if isinstance(place, GivenSource) and place.tables:
         return _csv_sentences(layout, target)
     if isinstance(place, Source):

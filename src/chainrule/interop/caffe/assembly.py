@@ -227,7 +227,10 @@ class Assembly:
             self.unread.setdefault(told, []).append(layer.name)
 
     def _notes(self) -> list[str]:
-        return [f"{told} (layer{'s' if len(names) > 1 else ''} {_some(names)})" for told, names in self.unread.items()]
+        notes = ["debug_info: not read; results do not depend on it"] if self.described.debug_info else []
+        return notes + [
+            f"{told} (layer{'s' if len(names) > 1 else ''} {_some(names)})" for told, names in self.unread.items()
+        ]
 
     def _read(self, name: str) -> Blob:
         if name in self.blobs:

@@ -273,12 +273,15 @@ def _notes(described: Fields, where: object) -> tuple[str, ...]:
     strange = [name for name in unread if name not in HARMLESS and name not in of_tests]
     if strange:
         raise UserError(f"{strange[0]} is not read here, and Caffe reads it", where=where, cure="leave it out")
-    others = [name for name in unread if name in HARMLESS]
-    notes = [f"{', '.join(others)}: not read; results do not depend on it"] if others else []
-    return (
-        *notes,
-        *([f"{', '.join(of_tests)}: not read; what is tested is the network that is trained"] if of_tests else []),
-    )
+    told = {
+        "results do not depend on it": [name for name in unread if name in HARMLESS],
+        "what is tested is the network that is trained": of_tests,
+        "validation comes after each epoch": [
+            name for name in ("test_iter", "test_interval") if getattr(described, name)
+        ],
+        "the seed is the run's, --seed": ["random_seed"] if described.random_seed >= 0 else [],
+    }
+    return tuple(f"{', '.join(names)}: not read; {why}" for why, names in told.items() if names)
 
 
 def _add_sign(params: list[nn.Parameter], weight: float) -> None:

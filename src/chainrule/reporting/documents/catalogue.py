@@ -5,9 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping
 
+from chainrule.core.discovery import how_to_get
 from chainrule.core.recipe import Recipe
 from chainrule.core.settings import parameters
-from chainrule.data.catalog.sources import SOURCES
 from chainrule.reporting.documents.families import Room, rooms, verbs
 from chainrule.reporting.documents.topics import title_of
 from chainrule.reporting.documents.words import ENGLISH, Language
@@ -35,8 +35,7 @@ def recipe_table(recipes: tuple[Recipe, ...], language: Language, rows: list[Row
     for recipe in recipes:
         summary = recipe.summary if language is ENGLISH else recipe.summary_zh or recipe.summary
         can = language.comma.join(verbs(recipe)) or "-"
-        source = SOURCES.get(recipe.data)
-        mark = {"download": language.download, "by hand": language.by_hand}.get(source.how_to_get if source else "")
+        mark = {"download": language.download, "by hand": language.by_hand}.get(how_to_get().get(recipe.data, ""))
         data = f"{recipe.data} ({mark})" if mark else recipe.data
         time = time_of(recipe, rows)
         lines.append(f"| `chainrule train {recipe.name}` | {summary} | {data} | {time} | {can} |")

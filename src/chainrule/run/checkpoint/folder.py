@@ -115,8 +115,8 @@ def load_whole(folder: Path, world: World = ONE_PROCESS) -> Trees | None:
 def _take_instead(folder: Path, place: Path, error: UserError | None, world: World) -> None:
     """Makes an earlier checkpoint the latest, and says why."""
     if world.is_main_process:
-        why = str(error).replace("\n", ";") if error else "no pointer says which one is the latest"
-        say(f"the latest checkpoint is not taken: {why}\nresuming from {place}")
+        why = str(error) if error else "no pointer says which one is the latest"
+        say(f"the latest checkpoint is not taken: {why}\nresuming from {place}, which is whole")
         _point_at(folder, place.name)
     world.barrier()
 
@@ -169,7 +169,7 @@ def _latest(folder: Path) -> Path | None:
             where=pointer,
             expected='{"folder": "step-N", "step": N}',
             found=", ".join(found) or "no checkpoint beside it",
-            cure=f"chainrule resume {folder.parent}, which takes the newest that is whole",
+            cure=f"chainrule resume {folder.parent}",
         ) from None
 
 

@@ -12,11 +12,13 @@ from chainrule.core.errors import UserError
 from chainrule.core.finite_json import from_json
 from chainrule.core.own_code.given import is_own
 from chainrule.core.recipe import Recipe
+from chainrule.core.seeds import LARGEST
 from chainrule.core.settings import convert, describe, parameters
 from chainrule.run.settings import run_settings
 
 KEY = "sha256"
 STATUS = ("running", "done", "failed", "interrupted")
+_MOST = 1 << 16  # threads and processes of any machine
 _FREE = {KEY, "status", "reason", "seconds"}  # what may change without another answer: no part of the checksum
 
 _TEXT, _OBJECT, _NUMBER, _NONE = (str,), (dict,), (int, float), (type(None),)
@@ -89,9 +91,9 @@ def opened(content: dict[str, Any], file: Path) -> dict[str, Any]:
     _expect_kinds(content, _NEEDED, file, needed=True)
     _expect_kinds(content, _OTHERS, file)
     _expect_data(content["data"], file)
-    for key, low in (("seed", 0), ("threads", 1), ("processes", 1)):
-        if content.get(key, low) < low:
-            raise _wrong(key, f"at least {low}", content[key], file)
+    for key, low, high in (("seed", 0, LARGEST), ("threads", 1, _MOST), ("processes", 1, _MOST)):
+        if not low <= content.get(key, low) <= high:
+            raise _wrong(key, f"{low} to {high:,}", content[key], file)
     if content["status"] not in STATUS:
         raise _wrong("status", " or ".join(STATUS), content["status"], file)
     found, expected = checksum(content), content.get(KEY, "")

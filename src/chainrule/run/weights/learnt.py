@@ -13,8 +13,8 @@ from typing import Any
 
 from chainrule.core.errors import UserError
 from chainrule.run.checkpoint import folder as checkpoint
-from chainrule.run.checkpoint.checksum import checksum_of, expect_whole
-from chainrule.run.checkpoint.tree import load_tree
+from chainrule.run.checkpoint.checksum import checksum_of
+from chainrule.run.checkpoint.tree import load_tree, read_safetensors
 
 
 def best_name(stage: str) -> str:
@@ -72,7 +72,7 @@ def expect_best(folder: Path, stage: str, entry: Mapping[str, Any]) -> None:
             cure="put the file back; without it the run cannot answer as it did, nor resume",
         )
     if entry.get("best"):
-        expect_whole(best)
+        read_safetensors(best)
 
 
 def fingerprint(folder: Path) -> str:

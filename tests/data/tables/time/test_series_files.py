@@ -87,6 +87,10 @@ def test_a_date_that_comes_twice_is_refused_with_what_tells_the_series_apart() -
     write(SHOPS, "date,shop,sold")
     with pytest.raises(UserError, match=r"comes twice[^$]*line 3[^$]*2020-01-01, as in line 2[^$]*series=shop"):
         load("sales.csv")
+    stores = [row.replace("north", "1").replace("south", "2").replace(",", ",5,", 1) for row in SHOPS]
+    with pytest.raises(UserError, match="series=store"):  # of whole numbers; `region` tells nothing apart
+        load(write(stores, "date,region,store,sold"))
+    write(SHOPS, "date,shop,sold")
     with pytest.raises(UserError, match="comes twice in the series 'north'"):
         load(write([*SHOPS, "2020-02-01,north,3"], "date,shop,sold"), series="shop")
     with pytest.raises(UserError, match="remove or average"):
@@ -140,6 +144,9 @@ def test_a_run_of_several_series_goes_from_data_to_answers() -> None:
     steps = np.abs(np.diff(VALUES))
     assert metrics["naive_mae"] == pytest.approx(steps[79:].mean())  # the same in both
     assert metrics["naive_mase"] == pytest.approx(steps[79:].mean() / steps[:67].mean())
+    at = np.arange(80, 100)
+    by_drift = VALUES[at - 1] + (VALUES[at - 1] - VALUES[0]) / (at - 1)  # each from its own first value
+    assert metrics["drift_mae"] == pytest.approx(np.abs(by_drift - VALUES[at]).mean())
     assert all(np.isfinite(value) for value in metrics.values()) and len(run.task.figures()) == 3
     answers = chainrule.predict(run.folder, ["sales.csv"], device="cpu")
     assert len(answers) == 2

@@ -194,7 +194,7 @@ def series_of_cells(cells: Cells, columns: Columns, where: str, wishes: Wishes |
             own, said = _in_order(own, dates, column)
             order += [note for note in said if note not in order]
             times = dates.values[own]
-            _expect_one_value_a_date(own, dates, cells, column, name, named)
+            _expect_one_value_a_date(own, dates, cells, Columns(target, column, named), name)
         series.append(Series(name, torch.from_numpy(values[own].copy()), times))
     gaps = [] if dates is None else gaps_in_words(series, dates, column)
     return Found(Columns(target, column, named), where, series, order, gaps, dates)
@@ -256,18 +256,16 @@ def _in_order(rows: np.ndarray, dates: Dates, column: str) -> tuple[np.ndarray, 
     ]
 
 
-def _expect_one_value_a_date(
-    rows: np.ndarray, dates: Dates, cells: Cells, column: str, name: str, named: str | None
-) -> None:
+def _expect_one_value_a_date(rows: np.ndarray, dates: Dates, cells: Cells, columns: Columns, name: str) -> None:
     """UserError where a series has two values of one date."""
     again = np.flatnonzero(np.diff(dates.values[rows]) == 0)
     if not len(again):
         return
     first, second = sorted((int(rows[again[0]]), int(rows[again[0] + 1])))
-    apart = None if named else _column_that_tells_apart(cells, dates)
+    apart = None if columns.series or not columns.target else _column_that_tells_apart(cells, dates, columns.target)
     raise UserError(
         "a date comes twice in the series" + (f" {name!r}" if name else ""),
-        where=f"{cells.where(second)}, column {column!r}",
+        where=f"{cells.where(second)}, column {columns.dates!r}",
         expected="one value a date, or a column that names the series of each row",
         found=f"{dates.text(second)}, as in {cells.unit} {cells.lines[first]}"
         + (f"; {len(again):,} dates in all come again" if len(again) > 1 else ""),
@@ -277,18 +275,17 @@ def _expect_one_value_a_date(
     )
 
 
-def _column_that_tells_apart(cells: Cells, dates: Dates) -> str | None:
-    """A column of words with which no date comes twice."""
-    for at, name in enumerate(cells.header):
-        words = [row[at].strip() for row in cells.rows]
-        few = len(set(words)) <= len(words) // 2
-        if (
-            few
-            and not all(map(is_number, words))
-            and len(set(zip(words, dates.values.tolist(), strict=True))) == len(words)
-        ):
-            return name
-    return None
+def _column_that_tells_apart(cells: Cells, dates: Dates, target: str) -> str | None:
+    """A column with which no date comes twice, of words or else of whole numbers, each several times."""
+    found: dict[bool, str] = {}
+    for name, texts in zip(cells.header, cells.columns, strict=True):
+        words = [text.strip() for text in texts]
+        numeric = all(map(is_number, words))
+        if name == target or 2 * len(set(words)) > len(words) or (numeric and not all(map(str.isdecimal, words))):
+            continue
+        if len(set(zip(words, dates.values.tolist(), strict=True))) == len(words):
+            found.setdefault(numeric, name)
+    return found.get(False, found.get(True))
 
 
 # -- gaps ---------------------------------------------------------------------------------------------------------------

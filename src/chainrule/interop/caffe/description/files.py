@@ -87,8 +87,8 @@ def parse_text(text: str, kind: str, where: object = None) -> Any:
         line = error.GetLine()
         problem = re.sub(r"^\d+:\d+ ?: ", "", str(error))
         problem = re.sub(r"caffe\.(\w+Scope\.)?", "", problem)
-        place = f"{where}, " if where is not None else ""
-        place = f"{place}line {line}, column {error.GetColumn()}" if line else where
+        before = f"{where}, " if where is not None else ""
+        place = f"{before}line {line}, column {error.GetColumn()}" if line else where
         if (other := kind_of(text)) not in (None, kind):
             raise UserError(
                 f"this is {KINDS[other]}, and in its place belongs {KINDS[kind]}",
