@@ -38,7 +38,9 @@ def test_options_go_through_every_verb(tmp_path: Path, capsys: pytest.CaptureFix
     # later files in UTF-8 or in the encoding of the training data; an unknown category alone is refused
     for encoding in ("utf-8", "cp1252"):
         (tmp_path / "new.csv").write_bytes(f"{HEADER}\n1,5;Köln;x;ja\n1,5;Bonn;x;nein\n".encode(encoding))
-        with pytest.raises(UserError, match=r"a category is not known(.|\n)*line 3, column 'Stadt'(.|\n)*unknown=ignore"):
+        with pytest.raises(
+            UserError, match=r"a category is not known(.|\n)*line 3, column 'Stadt'(.|\n)*unknown=ignore"
+        ):
             chainrule.evaluate(run.folder, data=tmp_path / "new.csv")
         assert "accuracy" in chainrule.evaluate(run.folder, data=tmp_path / "new.csv", unknown="ignore")
     with pytest.raises(UserError, match="own data are read as in training"):
