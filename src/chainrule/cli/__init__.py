@@ -16,6 +16,7 @@ from chainrule.cli.group import cli
 from chainrule.cli.words import READER_GONE, told_beside
 from chainrule.core.errors import ChainruleError, UserError
 from chainrule.core.own_code.loading import told_by_line
+from chainrule.core.regular_files import expect_regular
 from chainrule.core.standard_streams import open_closed, say, silence
 
 OF_A_STREAM = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)  # without the name of a file: a write to stdout
@@ -81,6 +82,8 @@ def _expect_place_and_words(words: Sequence[str]) -> None:
     except OSError:
         raise UserError("the working folder is not there any more", cure="cd to a folder that is") from None
     for word in words:
+        for path in {word, word.partition("=")[2], word.rpartition("#")[0], word.rpartition(":")[0]}:
+            expect_regular(path)
         try:
             word.encode()
         except UnicodeEncodeError:
