@@ -50,7 +50,7 @@ class Interrupted(ChainruleError):
         self.exit_status = 128 + signal_number
 
 
-MOST_NAMES = 30  # that a message enumerates
+MOST_NAMES = 40  # that a message enumerates
 
 
 def unknown(

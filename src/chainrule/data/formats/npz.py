@@ -103,3 +103,12 @@ def rank_of_inputs(file: Path) -> int | None:
                 return len(_header(stream)[0])
     except DAMAGED:
         return None  # the reader says what is wrong with it
+
+
+def has_array(file: Path, name: str) -> bool:
+    """Whether an npz file has an array of that name; False also where it cannot be read."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return f"{name}.npy" in archive.namelist()
+    except DAMAGED:
+        return False
