@@ -45,7 +45,10 @@ def damaged(draw: random.Random, content: bytes) -> bytes:
 
 def table_text(draw: random.Random, separator: str = ",") -> str:
     """A table with one thing wrong: a short or a long row, no rows, empty or doubled names, unfinished quotes, NULs."""
-    rows = [["a", "b", "class"], *([f"{draw.random():.3f}", str(draw.randrange(9)), draw.choice("xy")] for _ in range(12))]
+    rows = [
+        ["a", "b", "class"],
+        *([f"{draw.random():.3f}", str(draw.randrange(9)), draw.choice("xy")] for _ in range(12)),
+    ]
     row = draw.randrange(1, len(rows))
     how = draw.choice(["short", "long", "none", "header", "double", "quote", "nul", "inf", "text", "blank"])
     if how == "short":
@@ -85,7 +88,7 @@ def separated(draw: random.Random, folder: Path) -> Path:
 def json_lines(draw: random.Random, folder: Path) -> Path:
     wrong = [
         "{", "[]", "1", "null", '{"a": 1, "a": [}', "NaN", '{"a": {"b": ' * 400, "[" * 3000, '{"a": 1e999}', '"\\ud800"',
-        '{"": 1}', "{}",
+        '{"": 1}',
     ]  # fmt: skip
     lines = [json.dumps({"a": draw.random(), "class": draw.choice("xy")}) for _ in range(6)]
     lines[draw.randrange(6)] = draw.choice(wrong)
@@ -97,7 +100,9 @@ def workbook(draw: random.Random, folder: Path) -> Path:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("[Content_Types].xml", "<Types/>")
-        archive.writestr(draw.choice(["xl/workbook.xml", "x.xml", "../../x.xml"]), draw.choice(["<a", "<workbook/>", ""]))
+        archive.writestr(
+            draw.choice(["xl/workbook.xml", "x.xml", "../../x.xml"]), draw.choice(["<a", "<workbook/>", ""])
+        )
     return written(folder / "t.xlsx", damaged(draw, packed.getvalue()) if draw.random() < 0.7 else packed.getvalue())
 
 
@@ -115,8 +120,29 @@ def npy(shape: str, kind: str = "'<f8'", body: bytes = bytes(64)) -> bytes:
 
 
 def archive_of_arrays(draw: random.Random, folder: Path) -> Path:
-    shapes = ["(10**9, 10**9)", "(-1, 8)", "(8,", "(2, 4)", "8", "None", "(0, 4)", "(2, 2, 2, 1, 1)", "(True, 4)", "(8.0, 1)"]
-    kinds = ["'<f8'", "'|O'", "'<c16'", "'|S8'", "'<M8[s]'", "[('a', '<f4'), ('b', '<f4')]", "'wrong'", "'|V8'", "'<U2'"]
+    shapes = [
+        "(10**9, 10**9)",
+        "(-1, 8)",
+        "(8,",
+        "(2, 4)",
+        "8",
+        "None",
+        "(0, 4)",
+        "(2, 2, 2, 1, 1)",
+        "(True, 4)",
+        "(8.0, 1)",
+    ]
+    kinds = [
+        "'<f8'",
+        "'|O'",
+        "'<c16'",
+        "'|S8'",
+        "'<M8[s]'",
+        "[('a', '<f4'), ('b', '<f4')]",
+        "'wrong'",
+        "'|V8'",
+        "'<U2'",
+    ]
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", draw.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])) as archive:
         for name in draw.choice([("x", "y"), ("x",), ("y",), ("x_train", "y_test"), ("a",)]):
@@ -174,7 +200,9 @@ def image_folder(draw: random.Random, folder: Path) -> Path:
             b"",
             stream.getvalue()[: len(stream.getvalue()) // 3],
             draw.randbytes(300),
-            b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBB", 13, b"IHDR", 2**31 - 1, 2**31 - 1, 8, 0, 0, 0, 0) + bytes(4),
+            b"\x89PNG\r\n\x1a\n"
+            + struct.pack(">I4sIIBBBBB", 13, b"IHDR", 2**31 - 1, 2**31 - 1, 8, 0, 0, 0, 0)
+            + bytes(4),
             b"%!PS-Adobe-3.0\n{} loop\n",
             b"<svg xmlns='http://www.w3.org/2000/svg'/>",
             b"P5 99999999 99999999 255\n",
@@ -189,7 +217,9 @@ def sentence_folder(draw: random.Random, folder: Path) -> Path:
     for name in ("pos", "neg"):
         for index in range(3):
             written(place / name / f"{index}.txt", b"good words\n")
-    content = draw.choice([b"\xff\xfe\x00", b"\x80\x81\xff\xc0", draw.randbytes(80), b"\0\0\0", b"\xed\xa0\x80", b"", b" \n"])
+    content = draw.choice(
+        [b"\xff\xfe\x00", b"\x80\x81\xff\xc0", draw.randbytes(80), b"\0\0\0", b"\xed\xa0\x80", b"", b" \n"]
+    )
     written(place / "pos" / "1.txt", content)
     return place
 
@@ -208,7 +238,23 @@ MAKERS: tuple[Maker, ...] = (
 # -- words ----------------------------------------------------------------------------------------------------------
 
 # Of a setting: none of these is a value of any but a text.
-VALUES = ("", " ", "nan", "inf", "-inf", "1e999", "9" * 5000, "--", "\u0663,x", "yes,no,", "\U0001f600", "[1, 2]", "0x10", "1_0x", "{}")
+VALUES = (
+    "",
+    " ",
+    "nan",
+    "inf",
+    "-inf",
+    "1e999",
+    "9" * 5000,
+    "--",
+    "\u0663,x",
+    "yes,no,",
+    "\U0001f600",
+    "[1, 2]",
+    "0x10",
+    "1_0x",
+    "{}",
+)
 
 
 def settings(draw: random.Random, recipes: list[tuple[str, list[str]]]) -> Iterator[list[str]]:
@@ -220,7 +266,9 @@ def settings(draw: random.Random, recipes: list[tuple[str, list[str]]]) -> Itera
 
 def commands(draw: random.Random) -> list[list[str]]:
     """Words that are wrong whatever data there are."""
-    text = draw.choice(["", " ", "\u0000x", "nowhere", "../x" * 300, "x" * 5000, "digits,", "=", "train=", "http://[", "a\nb"])
+    text = draw.choice(
+        ["", " ", "\u0000x", "nowhere", "../x" * 300, "x" * 5000, "digits,", "=", "train=", "http://[", "a\nb"]
+    )
     verbs = ("predict", "generate", "evaluate", "explain", "export", "report", "resume", "diagnose")
     return [
         ["train", text], ["train", "mlp", "--data", text], ["train", "mlp", f"--data={text}=x"],

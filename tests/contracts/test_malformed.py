@@ -56,7 +56,14 @@ def files(count: int, folder: Path) -> Iterator[list[str]]:
 def words_of_settings(every: int) -> Iterator[list[str]]:
     plain = {"text", "none", "comma-separated list of text"}
     recipes = [
-        (name, [key for key, p in parameters(recipe.build).items() if not set(describe(p.annotation).split(" or ")) & plain])
+        (
+            name,
+            [
+                key
+                for key, p in parameters(recipe.build).items()
+                if not set(describe(p.annotation).split(" or ")) & plain
+            ],
+        )
         for name, recipe in all_recipes().items()
     ]
     yield from list(settings(random.Random(SEED), recipes))[::every]
