@@ -1,4 +1,4 @@
-"""Files of a run with bits flipped, cut, emptied, retyped: each time the same answers, or words. Never others, in silence."""
+"""Files of a run with bits flipped, cut, emptied, retyped: each time the same answers, or words. Never others."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def measured(run: Run, data: str | Mapping[str, str] | None) -> dict[str, Any]:
     Of `trained_on` None is not known, and `unknown` says why. Of a task that measures no samples there are the data alone.
     """
     own = data is None or _is_own(data, run.data)
-    request = run.data if own else request_of(data, target=run.data.target)
+    request = run.data if own or data is None else request_of(data, target=run.data.target)
     found: dict[str, Any] = {"data": str(request)}
     task = run.task
     if not isinstance(task, HasMeasured):

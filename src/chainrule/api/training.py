@@ -108,7 +108,8 @@ def train(
 def _plain(share: str | Path | float | None) -> str | float | None:
     if isinstance(share, Path):
         return str(share)
-    return share.item() if hasattr(share, "item") else share  # a number of NumPy
+    item = getattr(share, "item", None)  # of a number of NumPy
+    return share if item is None else float(item())
 
 
 def _whole(seed: Any) -> int:

@@ -81,8 +81,9 @@ def resume(
     clash = {"data", "device", "on_log", "out", "code", "model", "loss", "metrics"} & set(pairs)
     if clash:
         raise click.UsageError(f"{clash.pop()} is no setting that resume changes")
+    words: dict[str, Any] = {"device": device, "code": code, "out": out, **pairs}
     spare_compiler()
-    _done(api.resume(run, device=device, code=code, out=out, **pairs), as_json)
+    _done(api.resume(run, **words), as_json)
 
 
 def _done(run: Any, as_json: bool) -> None:

@@ -301,7 +301,7 @@ def stdin_again(inputs: Collection[str]) -> Iterator[None]:
         yield
         return
     before, content = sys.stdin, getattr(sys.stdin, "buffer", sys.stdin).read()
-    sys.stdin = _Again(content if isinstance(content, bytes) else content.encode())  # type: ignore[assignment]
+    sys.stdin = _Again(content if isinstance(content, bytes) else content.encode())
     try:
         yield
     finally:

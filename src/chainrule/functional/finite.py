@@ -7,7 +7,7 @@ import math
 from chainrule.core.errors import RunFailed
 
 
-def expect_finite(value: float, method: str, iteration: int) -> float:
+def expect_finite(value: float, method: str, iteration: int | None = None) -> float:
     """The value of an objective, or another number that is finite as long as its terms are.
 
     Raises:
@@ -17,8 +17,9 @@ def expect_finite(value: float, method: str, iteration: int) -> float:
     0.5
     """
     if not math.isfinite(value):
+        at = "" if iteration is None else f" at iteration {iteration}"
         raise RunFailed(
-            f"{method} came to {value} at iteration {iteration}: its numbers are out of the range of floating point\n"
+            f"{method} came to {value}{at}: its numbers are out of the range of floating point\n"
             "  cure:     columns of one scale (preprocess=standardize), or a stronger penalty"
         )
     return value

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
+from chainrule.functional.finite import expect_finite
 
 BLOCK_ROWS = 4096
 
@@ -69,6 +70,7 @@ def kmeans_plus_plus(x: Tensor, num_clusters: int, generator: torch.Generator) -
         squares = torch.cat([(block - newest).square().sum(1) for block in x.split(BLOCK_ROWS)])
         distance = torch.minimum(distance, squares)
         cumulative = distance.double().cpu().cumsum(0)
+        expect_finite(float(cumulative[-1]), "the sum of squared distances")
         if not cumulative[-1] > 0:
             raise UserError(
                 "there are fewer distinct samples than clusters", expected=f"{num_clusters} or more", found=len(chosen)

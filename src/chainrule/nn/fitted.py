@@ -60,7 +60,10 @@ class Fitted(nn.Module):
         self.estimator.set_params(**settings)
         rows = x.cpu().numpy() if isinstance(x, Tensor) else x
         shared = {"world": world} if world.size > 1 else {}
-        self.estimator.fit(rows, None if y is None else y.cpu().numpy(), **shared)
+        try:
+            self.estimator.fit(rows, None if y is None else y.cpu().numpy(), **shared)
+        except torch.linalg.LinAlgError as error:
+            raise RunFailed(f"{type(self.estimator).__name__} cannot be fitted to these rows: {error}") from None
         self._take()
         spoiled = next((n for n, b in self.named_buffers() if b.is_floating_point() and not b.isfinite().all()), None)
         if spoiled is not None:

@@ -132,7 +132,7 @@ class Run(LoopSurface):
         A Run in the place of its folder is opened anew, with the data and the code that it was given.
         """
         if isinstance(folder, Run):
-            given = {**folder.own.words, **own}
+            given: dict[str, Any] = {**folder.own.words, **own}
             held = folder.data.sources.get("") if data is None else data
             held = held if type(held) is not str else None  # given in Python it is more than a name
             return cls.load(folder.folder, device, trains=trains, recipe=recipe or folder.recipe, data=held, **given)
@@ -241,7 +241,7 @@ class Run(LoopSurface):
         return self.folder / "figures"
 
     def _unchanged(self, name: str) -> Path:
-        """A file of the run; UserError where it has changed since the run ended. Of earlier versions that is not known."""
+        """A file of the run; UserError where it has changed since the run ended, as far as that is known."""
         file, expected = self.folder / name, self.record.get("checksums", {}).get(name)
         if expected is not None and file.is_file() and (found := checksum_of(file)) != expected:
             raise damaged(file, expected, found)

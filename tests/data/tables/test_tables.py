@@ -71,6 +71,8 @@ def test_columns_whose_squares_are_out_of_range() -> None:
     tiny, plain = splits["train"].x.T
     torch.testing.assert_close(tiny, plain, rtol=1e-6, atol=1e-6)
     assert spec.std[0] == pytest.approx(spec.std[1] * 1e-200)
+    with pytest.raises(UserError, match="its square is beyond float64"):
+        read_rows(["1,1e300"], spec)
     for value, dtype, told in (
         ("-1.7976931348623157e308", torch.float64, True),
         ("1.4e154", torch.float64, True),

@@ -24,9 +24,9 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, fl
     """Metrics of the attack on LeNet as it is usually trained, and as it is trained against attacks."""
     folder, found = tmp_path_factory.mktemp("attacks"), {}
     for name, recipe in (("plain", "lenet-caffe"), ("hardened", "adversarial-training")):
-        api.train(recipe, epochs=4, batch_size=64, lr=0.02, out=folder / name)
+        api.train(recipe, epochs=3, batch_size=64, lr=0.02, out=folder / name)
         run = api.train(
-            "attack", of=str(folder / name), epsilons=(8.0, 32.0), samples=150, out=folder / f"{name}-attack"
+            "attack", of=str(folder / name), epsilons=(8.0, 32.0), samples=80, out=folder / f"{name}-attack"
         )
         result = run.result()
         assert result is not None

@@ -16,7 +16,7 @@ ENCODING = Option(
     kinds=("table", "series", "sentences", "text", "images"),
     type=str | None,
     default=None,
-    text="How a file of text says its letters: gb18030, cp1252, big5, utf-16; UTF-8 without it.",
+    text="The encoding of a text file: gb18030, cp1252, big5, utf-16; UTF-8, or what its byte-order mark says, without it.",
     text_zh="文本文件的字符编码：gb18030、cp1252、big5、utf-16；不写则为 UTF-8。",
     later=True,
 )

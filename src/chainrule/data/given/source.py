@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.record import Source
-from chainrule.data.tables.cells import Cells
+
+if TYPE_CHECKING:  # `list` looks into the catalogue of data, and loads no NumPy
+    import numpy as np
+
+    from chainrule.data.tables.cells import Cells
 
 MARK = "given in Python: "
 

@@ -1,4 +1,4 @@
-"""A run's folder: how it is claimed; each file is replaced in one step, and what cannot be written is told with what is kept."""
+"""A run's folder: how it is claimed and locked; each file is replaced in one step, and none through a link."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LEFT = {".run.json.partial", NAME}  # by a start that was killed
 
 
 def claim(recipe: str, out: str | Path | None) -> tuple[Path, bool, FolderLock]:
-    """The run's folder, whether it was made here, and its lock: the named one, new or empty, or the next free runs/RECIPE-N."""
+    """The run's folder, whether it was made here, its lock: the named one, new or empty, or the next free runs/RECIPE-N."""
     if out is None:
         number = 1
         while (folder := Path("runs") / f"{recipe}-{number}").exists():

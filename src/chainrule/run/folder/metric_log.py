@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from chainrule.run.display.progress import say
 class MetricLog:
     """Gathers what `track` is given, and writes lines to the file. `on_line` is told of each that was written.
 
-    `state_dict` holds the values not yet written, and length and SHA-256 of the file, so that after a kill the file is cut
+    `state_dict` holds the values not yet written, and length and checksum of the file, so that after a kill the file is cut
     back to where the checkpoint saw it and continues with the same numbers.
     """
 
@@ -28,7 +29,7 @@ class MetricLog:
         self.on_line: Callable[[dict[str, Any]], object] | None = None
         self.pending: dict[str, list[Tensor | float]] = {}
         self.length = 0
-        self._digest = hashlib.sha256()
+        self._digest = ""
 
     def track(self, values: dict[str, Tensor | float]) -> None:
         for name, value in values.items():
@@ -50,7 +51,7 @@ class MetricLog:
         with atomic.explain_os_errors(self.path), atomic.open_to_append(self.path) as file:
             file.write(data)
         self.length += len(data)
-        self._digest.update(data)
+        self._digest = _chained(self._digest, data)
         if self.on_line is not None:
             try:
                 self.on_line(dict(line))
@@ -66,10 +67,10 @@ class MetricLog:
 
     def state_dict(self) -> dict[str, Any]:
         pending = {name: _stack(values) for name, values in self.pending.items()}
-        return {"pending": pending, "length": self.length, "sha256": self._digest.hexdigest()}
+        return {"pending": pending, "length": self.length, "sha256": self._digest}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The file as the checkpoint saw it. Where lines are lost or were changed, that is said: they are no part of the state."""
+        """The file as the checkpoint saw it. Lines that are lost or were changed are told: they are no part of the state."""
         self.pending = {
             name: values.tolist() if values.dtype == torch.float64 else list(values.unbind())
             for name, values in state["pending"].items()
@@ -84,11 +85,16 @@ class MetricLog:
             say(
                 f"{self.path} is shorter than the checkpoint says ({len(content):,} < {length:,} bytes): lines are lost"
             )
-        self.length, self._digest = len(kept), hashlib.sha256(kept)
-        if len(kept) == length and self._digest.hexdigest() != state.get("sha256", self._digest.hexdigest()):
+        self.length, self._digest = len(kept), functools.reduce(_chained, kept.splitlines(keepends=True), "")
+        if len(kept) == length and self._digest != state.get("sha256", self._digest):
             say(f"{self.path} was changed after it was written; its curves are not those of this run")
         if kept != content:  # replaced in one step, not cut: a file of several names stays what it is under the others
             atomic.write_bytes(self.path, kept)
+
+
+def _chained(digest: str, line: bytes) -> str:
+    """The checksum of a file with one line more: SHA-256 of the checksum before and the line."""
+    return hashlib.sha256(digest.encode() + line).hexdigest()
 
 
 def _stack(values: list[Tensor | float]) -> Tensor:

@@ -65,7 +65,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     return opened(read_object(file), file)
 
 
-def recipe_of_run(folder: str | Path) -> Recipe:
+def recipe_of_run(folder: str | os.PathLike[str]) -> Recipe:
     """The recipe of the run in `folder`."""
     return get_recipe(read_record(Path(folder))["recipe"])
 

@@ -62,7 +62,7 @@ def learnt(folder: Path, names: Collection[str] | None = None) -> dict[str, Any]
 
 
 def expect_best(folder: Path, stage: str, entry: Mapping[str, Any]) -> None:
-    """UserError where the validation chose weights in a stage, whose state is `entry`, and their file is not there, or damaged."""
+    """UserError where the validation chose weights in a stage, of state `entry`, and their file is missing or damaged."""
     best = folder / best_name(stage)
     if entry.get("best") and not best.is_file():
         raise UserError(

@@ -21,6 +21,7 @@ from chainrule.core.card import Card
 from chainrule.core.course import Topic
 from chainrule.core.device import ONE_PROCESS, World
 from chainrule.core.errors import UserError
+from chainrule.functional.finite import expect_finite
 from chainrule.functional.shared_rows import column_mean, column_variance
 from chainrule.functional.sparse_rows import SparseRows, accepts_sparse, as_rows
 from chainrule.systems.classical.arrays import LogProbabilityMixin, dense_rows, like
@@ -69,6 +70,7 @@ class GaussianNaiveBayes(LogProbabilityMixin, ClassifierMixin, BaseEstimator):
             theta.append(column_mean(rows, count, world))
             var.append(column_variance(rows, count, world))
         self.epsilon_ = self.var_smoothing * float(column_variance(x, len(index), world).max())
+        expect_finite(self.epsilon_, "the variance of a column")
         self.theta_, self.var_ = torch.stack(theta).cpu().numpy(), torch.stack(var).cpu().numpy() + self.epsilon_
         if not self.var_.all():
             k, column = np.argwhere(self.var_ == 0)[0].tolist()

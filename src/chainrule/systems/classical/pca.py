@@ -19,6 +19,7 @@ from chainrule.core.card import Card
 from chainrule.core.course import Topic
 from chainrule.core.device import ONE_PROCESS, World
 from chainrule.core.errors import UserError
+from chainrule.functional.finite import expect_finite
 from chainrule.functional.shared_rows import column_mean, rows_of_the_factor
 from chainrule.systems.classical.arrays import dense_rows, like
 
@@ -75,6 +76,7 @@ class PCA(TransformerMixin, BaseEstimator):
         largest = axes.abs().argmax(1, keepdim=True)
         axes = axes * axes.gather(1, largest).sign()
         variance = singular.square() / (N - 1)
+        expect_finite(float(variance.sum()), "the variance of the rows")
         ratio = variance / variance.sum() if float(variance.sum()) > 0 else torch.zeros_like(variance)
         K = self._count(ratio)
         if self.whiten and not float(variance[K - 1]) > RANK_TOLERANCE * float(variance[0]):

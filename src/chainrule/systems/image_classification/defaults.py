@@ -92,7 +92,7 @@ class Defaults:
         network = self.network or (PUBLISHED if self._photographs() else QUICK)
         quick = self.quick and network == QUICK
         epochs = min(max(round(PASSES / count), EPOCHS[0]), EPOCHS[1]) if quick else 30
-        batch_size = full_batches(count, 32 if not quick or count < 10_000 else 128)
+        batch_size = full_batches(count, 32 if count < 10_000 else 128) if quick else min(32, count)
         rule = Choice(
             network,
             spec.size,

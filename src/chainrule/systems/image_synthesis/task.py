@@ -157,9 +157,10 @@ class ImageSynthesis:
         """
         folder, made = out or Path(), dict[ImageFile, dict[str, Any]]()
         for asked in asked_files(inputs, SUFFIXES, "image"):
-            in_memory = isinstance(asked.value, PackedImage)
-            content = read_image(asked.value if in_memory else str(asked.value), size or self.data.spec.size)
-            source = asked.value if in_memory else asked.value.resolve()
+            image: ImageFile = asked.value
+            in_memory = isinstance(image, PackedImage)
+            content = read_image(image if isinstance(image, PackedImage) else str(image), size or self.data.spec.size)
+            source = image.resolve() if isinstance(image, Path) else image
             if source not in made:
                 stem = asked.name.replace(" ", "-").replace(",", "") if in_memory else asked.value.stem
                 file = folder / f"{stem}-{self.config.name}.png"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -195,7 +195,7 @@ def _value(number: str, decimal: str, thousands: str) -> float:
     return float((number.replace(thousands, "") if thousands else number).replace(decimal, "."))
 
 
-def plain_numbers(cells: list[str]) -> np.ndarray | None:
+def plain_numbers(cells: Sequence[str]) -> np.ndarray | None:
     """Cells that Python reads as finite numbers, all of them; None where one is not, or has an underscore."""
     try:
         values = np.fromiter(map(float, cells), np.float64, len(cells))

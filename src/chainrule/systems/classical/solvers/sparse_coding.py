@@ -17,6 +17,7 @@ from torch import Tensor
 
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
+from chainrule.functional.finite import expect_finite
 
 UNUSED = 1e-6  # an atom whose codes have a smaller sum of squares is hardly ever used
 SWEEPS_A_STEP = 4
@@ -67,6 +68,7 @@ def sparse_codes(
     codes = torch.zeros_like(correlation) if start is None else start.T.clone()
     codes[norms == 0] = 0
     squares = x.square().sum(1)
+    expect_finite(float(squares.sum()), "the square of the rows")
     left, u, rest = torch.arange(len(x), device=x.device), codes.clone(), correlation - gram @ codes
     usable = (norms > 0).nonzero()[:, 0].tolist()
     for sweep in range(1, max_sweeps + 1):

@@ -76,6 +76,7 @@ def newton_step(hessian: Tensor, gradient: Tensor) -> Tensor:
     >>> newton_step(torch.tensor([[2.0, 0.0], [0.0, 0.0]]).double(), torch.tensor([4.0, 0.0]).double()).tolist()
     [2.0, 0.0]
     """
+    expect_finite(float(hessian.diagonal().sum()), "Newton's method")
     scale = hessian.diagonal().clamp_min(0).sqrt()
     scale = torch.where(scale > 0, scale, 1.0)
     unit = hessian / scale[:, None] / scale

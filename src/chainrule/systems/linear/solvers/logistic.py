@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from chainrule.functional.finite import expect_finite
 from chainrule.functional.sparse_rows import SparseRows
 from chainrule.optim.lbfgs import Minimum, lbfgs
 from chainrule.systems.linear.solvers.irls import without_shifts
@@ -128,6 +129,7 @@ def _by_blocks(blocks: Tensor, columns: Tensor, shrink: float) -> Preconditioner
     A little is added always, so that dependent columns leave a factor; an empty column has no curvature: any will do.
     """
     own = blocks.diagonal(dim1=1, dim2=2)
+    expect_finite(float(own.sum()), "the curvature of the loss")
     extra = shrink * columns + 1e-10 * own
     blocks = blocks + torch.diag_embed(torch.where(columns > 0, extra, 1.0))
     factors, info = torch.linalg.cholesky_ex(blocks)
