@@ -16,6 +16,7 @@ from chainrule.core.own_code.given import divided
 from chainrule.core.recipe import Recipe
 from chainrule.core.seeds import check_seed
 from chainrule.core.settings import bind_to
+from chainrule.core.standard_streams import say
 from chainrule.core.task import Generates, HasData, HasMeasured, Predicts
 from chainrule.core.verbs import bind_options, expect_verb, later_options
 from chainrule.data.catalog.sources import same_place
@@ -26,7 +27,7 @@ from chainrule.data.kinds.recognition import expect_kind
 from chainrule.data.layout import layout_of
 from chainrule.data.measured import part_measured, seen_of
 from chainrule.reporting.answers import OTHERS, SUFFIXES, answer_file, place_of_answers
-from chainrule.run.display.progress import counted, say
+from chainrule.run.display.progress import counted
 from chainrule.run.folder.folder import expect_own
 from chainrule.run.folder.record import recipe_of_run
 from chainrule.run.run import Run

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from chainrule.core.standard_streams import say
 from chainrule.core.task import HasNumParameters
 from chainrule.run.checkpoint.folder import latest_step
-from chainrule.run.display.progress import say
 from chainrule.run.run import Run
 from chainrule.run.weights.learnt import best_name
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import errno
+import io
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,27 +13,105 @@ import click
 
 from chainrule.cli import answers, catalogue, data, inspection, training  # noqa: F401  # each adds its commands
 from chainrule.cli.group import cli
-from chainrule.core.errors import ChainruleError
+from chainrule.cli.words import READER_GONE, told_beside
+from chainrule.core.errors import ChainruleError, UserError
 from chainrule.core.own_code.loading import told_by_line
+from chainrule.core.regular_files import expect_regular
+from chainrule.core.standard_streams import open_closed, say, silence
+
+OF_A_STREAM = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)  # without the name of a file: a write to stdout
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "Storage size calculation overflowed")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command and exits: 0 done, 1 the run failed, 2 the input is wrong, 130 interrupted."""
-    debug = "--debug" in (arguments or sys.argv[1:])
+    """Runs the command and exits: 0 done, 1 the run failed, 2 the input is wrong, 130 interrupted, 141 nobody read on.
+
+    A message that cannot be written stops nothing; results that cannot be written to stdout are a failure.
+    """
+    open_closed()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = words[: words.index("--")] if "--" in words else words
+    debug = "--debug" in options
+    if debug:  # wherever it stands
+        at = words.index("--debug")
+        words = ["--debug", *words[:at], *words[at + 1 :]]
+    status = _run(words, debug)
     try:
+        sys.stdout.flush()
+    except OSError as error:
+        silence(sys.stdout)
+        status = status or _failed_to_write(error)
+    sys.exit(status)
+
+
+def _run(words: list[str], debug: bool) -> int:
+    """The exit status; what went wrong is said on stderr."""
+    try:
+        _expect_place_and_words(words)
         with told_by_line():
-            cli.main(args=arguments, prog_name="chainrule", standalone_mode=False)
+            cli.main(args=words, prog_name="chainrule", standalone_mode=False)
     except ChainruleError as error:
         if debug:
             raise
-        click.echo(f"chainrule: {error}", err=True)
-        sys.exit(error.exit_status)
+        if str(error):
+            say(f"chainrule: {error}")
+        return error.exit_status
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        text = io.StringIO()
+        error.show(file=text)
+        say(text.getvalue().rstrip() + told_beside(error))
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("chainrule: stopped", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # nobody reads any more
-        sys.exit(1)
+        say("chainrule: stopped")
+        return 130
+    except (OSError, MemoryError, RuntimeError, UnicodeEncodeError) as error:
+        words_for_it = _said(error)
+        if debug or words_for_it is None:
+            raise
+        if not (isinstance(error, OSError) and error.filename is None and error.errno in OF_A_STREAM):
+            say(f"chainrule: {words_for_it}")
+            return 1
+        silence(sys.stdout)  # what stands in its buffer goes nowhere either
+        return _failed_to_write(error)
+    return 0
+
+
+def _expect_place_and_words(words: Sequence[str]) -> None:
+    try:
+        Path.cwd()
+    except OSError:
+        raise UserError("the working folder is not there any more", cure="cd to a folder that is") from None
+    for word in words:
+        for path in {word, word.partition("=")[2], word.rpartition("#")[0], word.rpartition(":")[0]}:
+            expect_regular(path)
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                "a word of the command is no UTF-8",
+                expected="names of files and folders in UTF-8",
+                found=ascii(word)[:200],
+                cure="rename the file or the folder",
+            ) from None
+
+
+def _said(error: OSError | MemoryError | RuntimeError | UnicodeEncodeError) -> str | None:
+    """What is said of an error that came through; None where it is a fault of the program."""
+    if isinstance(error, OSError):
+        place = "" if error.filename is None else f"\n  where:    {str(error.filename)[:300]}"
+        return f"the system refuses: {error.strerror or error}{place}"
+    if isinstance(error, UnicodeEncodeError):
+        return f"a name cannot be written in {error.encoding}: {ascii(error.object)[:200]}"
+    text = str(error)
+    if isinstance(error, MemoryError) or any(sign in text for sign in NO_MEMORY):
+        need = re.search(r"(?:allocate|Tried to allocate) ([\d.]+ ?\w+)", text)
+        found = f"\n  found:    {need[1]} are asked for at once" if need else ""
+        return f"there is not enough memory{found}\n  cure:     a smaller network, fewer data, or a smaller batch_size"
+    return None
+
+
+def _failed_to_write(error: OSError) -> int:
+    if isinstance(error, BrokenPipeError):
+        return 128 + READER_GONE
+    say(f"chainrule: the results could not be written to stdout: {error.strerror}")
+    return 1

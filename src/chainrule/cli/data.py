@@ -9,6 +9,7 @@ import click
 from chainrule.cli.group import cli
 from chainrule.cli.output import plain, print_table
 from chainrule.cli.shared_options import AS_JSON
+from chainrule.cli.words import SettingsCommand
 from chainrule.core.data.words import parse_sources, request_of, separate_options
 from chainrule.core.finite_json import to_json
 from chainrule.core.settings import bind_to
@@ -45,7 +46,7 @@ def data_get(name: str) -> None:
     click.echo(place or get(name))
 
 
-@data.command("check")
+@data.command("check", cls=SettingsCommand)
 @click.argument("words", nargs=-1, required=True, metavar="PATH|ROLE=PATH... [KEY=VALUE ...]")
 @click.option("--target", help="The column of labels, for tables.")
 @AS_JSON

@@ -11,6 +11,7 @@ from chainrule.cli import completion
 from chainrule.cli.group import cli
 from chainrule.cli.output import print_metrics
 from chainrule.cli.shared_options import AS_JSON, CODE, DEVICE
+from chainrule.cli.words import SettingsCommand
 from chainrule.core.data.words import parse_sources
 from chainrule.core.finite_json import to_json
 from chainrule.core.seeds import LARGEST
@@ -18,6 +19,7 @@ from chainrule.core.settings import parse_pairs
 
 
 @cli.command(
+    cls=SettingsCommand,
     context_settings={"ignore_unknown_options": False},
     epilog="Settings of a recipe and their ranges: chainrule show RECIPE",
 )
@@ -63,7 +65,7 @@ def train(recipe: str, settings: Sequence[str], data: Sequence[str], as_json: bo
     _done(api.train(recipe, **words), as_json)
 
 
-@cli.command()
+@cli.command(cls=SettingsCommand)
 @click.argument("run", type=click.Path())
 @click.argument("settings", nargs=-1, metavar="[epochs=N]")
 @click.option("--out", type=click.Path(), help="With epochs=N: the folder of the run that continues; RUN-2 by default.")

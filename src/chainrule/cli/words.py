@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import click
+
+from chainrule.core.errors import Interrupted, UserError, unknown
+from chainrule.core.standard_streams import silence
 
 _OPTION = re.compile(r"--?[^\W\d_][\w-]*(=.*)?", re.DOTALL)  # --top, --top=5, -n, -n5; not -0.5,1.2 nor -a,b
 _NUMBERS = ("-inf", "-infinity", "-nan")
@@ -46,6 +51,77 @@ def split_words(
             yield (word if value is None else f"{word}{glue}{value}"), True
         else:
             yield word, True
+
+
+class SettingsCommand(click.Command):
+    """A command that takes settings, KEY=VALUE: one that is written as an option, --epochs 3, is told how it is written."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        words = list(args)
+        known = {name for p in self.get_params(ctx) if isinstance(p, click.Option) for name in p.opts}
+        found = list(split_words(self.get_params(ctx), words))
+        for (word, is_option), after in zip(found, [*found[1:], None], strict=False):
+            name, equals, value = word.partition("=")
+            if not is_option or not name.startswith("--") or name in known or ctx.resilient_parsing:
+                continue
+            setting = name[2:].replace("-", "_")
+            if not equals:
+                value = after[0] if after is not None and not after[1] and "=" not in after[0] else "VALUE"
+            if setting in every_setting():
+                raise UserError(f"{setting} is a setting, not an option", found=name, cure=f"write {setting}={value}")
+            cure = f"{ctx.command_path} --help; a setting is written without dashes, {setting}={value}"
+            raise unknown(f"{ctx.command_path} has no option", name, sorted(known), cure=cure)
+        return super().parse_args(ctx, args)
+
+
+def every_setting() -> set[str]:
+    """The settings of all recipes, of how data are read, and of every run."""
+    from chainrule.core.discovery import all_options, all_recipes
+    from chainrule.core.settings import parameters
+    from chainrule.run.settings import run_settings
+
+    own = {name for recipe in all_recipes().values() for name in parameters(recipe.build)}
+    return own | {option.name for option in all_options()} | set(parameters(run_settings))
+
+
+class CommandGroup(click.Group):
+    """The commands; an option of a command that stands before it is told where it belongs."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        words = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            command = next((word for word in words if word in self.commands), None)
+            own = [] if command is None else self.commands[command].params
+            if command is None or not any(error.option_name in p.opts for p in own):
+                raise
+            raise UserError(
+                f"{error.option_name} is an option of {command} and stands behind it",
+                cure=f"chainrule {command} ... {error.option_name}",
+            ) from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:  # stdout that nobody reads: quiet, as a program that SIGPIPE ended
+            silence(sys.stdout)
+            raise Interrupted("", READER_GONE) from error
+
+
+READER_GONE = 13  # SIGPIPE, which Windows has not
+
+_BESIDE = {
+    "recipe": "chainrule list names the recipes.",
+    "run": "A run is a folder that train wrote: runs/mlp-1.",
+    "inputs": "Inputs are your own files, folders, rows or sentences; - reads stdin.",
+}
+
+
+def told_beside(error: click.ClickException) -> str:
+    """A line below click's own, where an argument is missing."""
+    name = getattr(getattr(error, "param", None), "name", None)
+    return f"\n{_BESIDE[name]}" if isinstance(error, click.MissingParameter) and name in _BESIDE else ""
 
 
 class InputsCommand(click.Command):

@@ -50,6 +50,9 @@ class Interrupted(ChainruleError):
         self.exit_status = 128 + signal_number
 
 
+MOST_NAMES = 40  # that a message enumerates
+
+
 def unknown(
     what: str,
     name: str,
@@ -69,8 +72,11 @@ def unknown(
 
     names = list(known)
     alike = [*difflib.get_close_matches(name, names, n=3), *difflib.get_close_matches(name, list(near), n=3)]
-    close = list(dict.fromkeys(alike))[:4]
+    within = [each for each in names if len(name) > 2 and name.lower() in each.lower()]
+    close = list(dict.fromkeys([*alike[:3], *within, *alike]))[:4]
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
+    if len(names) > MOST_NAMES and cure is not None:  # which says where all of them stand
+        return UserError(f"{what} {name!r}{hint}", cure=cure)
     return UserError(f"{what} {name!r}{hint}", expected=expected + ", ".join(names), cure=cure)
 
 

@@ -22,6 +22,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from chainrule.core.answers import flat
 from chainrule.core.errors import UserError
+from chainrule.core.regular_files import expect_regular
 from chainrule.data.column_names import FILES, TEXTS, column_called
 from chainrule.data.formats.content import IMAGE_FORM, TEXT_FORM, form_of
 from chainrule.data.formats.encoding import decoded_lines
@@ -124,6 +125,7 @@ def asked_paths(inputs: Iterable[str]) -> Iterator[Asked[Path]]:
         if isinstance(name, InMemory):
             yield from _listed(name.value) if isinstance(name.value, Cells) else [Asked(str(name), name.value)]
             continue
+        expect_regular(path)
         if table_ending(path) and not is_folder(name):
             yield from (asked for cells in table_parts(path) for asked in _listed(cells))
         else:
@@ -203,6 +205,7 @@ def _listed(cells: Cells) -> Iterator[Asked[Path]]:
     at = cells.header.index(column)
     for index, row in enumerate(cells.rows):
         path = cells.folder / row[at].strip()
+        expect_regular(path)
         if not row[at].strip() or not path.exists():
             raise UserError(
                 "there is no such file",

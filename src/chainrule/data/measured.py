@@ -19,6 +19,7 @@ from chainrule.core.errors import UserError
 from chainrule.data.catalog.record import BY_SEED
 from chainrule.data.catalog.sources import SOURCES
 from chainrule.data.dataset import Dataset
+from chainrule.data.formats.npz import has_array
 from chainrule.data.given.source import GivenSource
 from chainrule.data.layout import Layout
 
@@ -77,8 +78,7 @@ def part_measured(layout: Layout) -> str:
     elif layout.form in ("idx", "cifar10"):
         has_test = True
     elif layout.form == "npz" and isinstance(place, Path) and place.is_file():
-        with np.load(place, allow_pickle=False) as content:
-            has_test = "x_test" in content.files
+        has_test = has_array(place, "x_test")
     elif layout.form == "shards" and isinstance(place, Path):
         has_test = any(place.glob("test-*.tar"))
     else:

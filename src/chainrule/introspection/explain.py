@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from chainrule.core.errors import UserError, unknown
 from chainrule.core.own_code.given import is_own
 from chainrule.core.recipe import Recipe
+from chainrule.core.standard_streams import say
 from chainrule.core.task import HasClasses, HasImages, HasNumParameters, HasTrainingBatch, Predicts, Prepares
 from chainrule.core.version import __version__
 from chainrule.data.inputs import stdin_again
@@ -26,7 +27,6 @@ from chainrule.introspection.layer_graph import draw
 from chainrule.introspection.layers import evaluating, layers, parameter_rows, runs_as_one_call
 from chainrule.introspection.tensors import first_tensor
 from chainrule.reporting.page import free_page, write_page
-from chainrule.run.display.progress import say
 from chainrule.run.run import Run
 
 if TYPE_CHECKING:

@@ -32,10 +32,10 @@ from chainrule.core.discovery import get_recipe
 from chainrule.core.errors import Interrupted, RunFailed, UserError, missing_extra
 from chainrule.core.own_code.given import OwnCode, OwnWords
 from chainrule.core.recipe import Recipe
+from chainrule.core.standard_streams import say
 from chainrule.core.task import Exports
 from chainrule.core.verbs import expect_verb
 from chainrule.run.checkpoint.checksum import checksum_of, damaged
-from chainrule.run.display.progress import say
 from chainrule.run.folder.folder import RunFolder, claim, expect_no_links
 from chainrule.run.folder.lock import FolderLock, lock_folder
 from chainrule.run.folder.metric_log import read_metrics

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.errors import Interrupted
-from chainrule.run.display.progress import say
+from chainrule.core.standard_streams import say
 
 
 class Signals:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from chainrule.core.atomic import write_bytes
 from chainrule.core.errors import ChainruleError
+from chainrule.core.home import home_folder
 from chainrule.core.own_code.loading import OwnFile
 
 _named_here: set[str] = set()  # in this process, also where the state cannot be written
@@ -18,7 +19,7 @@ _named_here: set[str] = set()  # in this process, also where the state cannot be
 
 def state_folder() -> Path:
     """Where it is remembered: a file for each path, name and content that was named."""
-    default = os.environ.get("XDG_STATE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".local" / "state"
+    default = os.environ.get("XDG_STATE_HOME") or os.environ.get("LOCALAPPDATA") or home_folder() / ".local" / "state"
     return Path(default) / "chainrule" / "own-code"
 
 
@@ -37,7 +38,7 @@ def is_named(file: OwnFile) -> bool:
     """Whether the user has named exactly this: path, name, content, and the content of what it imports."""
     try:
         return _key(file) in _named_here or (state_folder() / _key(file)).is_file()
-    except OSError:
+    except (OSError, ChainruleError):
         return False
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from chainrule.core.errors import UserError
+from chainrule.core.home import home_folder
 from chainrule.data.catalog import images, series, tables, texts
 
 SOURCES = {source.name: source for source in (*images.SOURCES, *tables.SOURCES, *series.SOURCES, *texts.SOURCES)}
@@ -12,10 +14,10 @@ SOURCES = {source.name: source for source in (*images.SOURCES, *tables.SOURCES, 
 
 def cache_folder() -> Path:
     """Where fetched data sets are kept: CHAINRULE_CACHE, else the user's cache folder."""
-    default = (
-        Path(os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chainrule"
-    )
-    return Path(os.environ.get("CHAINRULE_CACHE") or default)
+    if named := os.environ.get("CHAINRULE_CACHE"):
+        return Path(named)
+    caches = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or home_folder() / ".cache"
+    return Path(caches) / "chainrule"
 
 
 def find(name: str) -> Path | None:
@@ -26,7 +28,10 @@ def find(name: str) -> Path | None:
         for place in (root / name, root / (source.folder or name)):
             if all((place / file).is_file() for file in source.files):
                 return place
-    folder = cache_folder() / name
+    try:
+        folder = cache_folder() / name
+    except UserError:  # nothing can have been fetched
+        return None
     return folder if all((folder / file).is_file() for file in source.files) else None
 
 

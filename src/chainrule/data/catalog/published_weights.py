@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chainrule.core.errors import UserError
+from chainrule.core.home import home_folder
 from chainrule.data.catalog.download import download, sha256_of
 from chainrule.data.catalog.sources import cache_folder
 
@@ -15,7 +16,7 @@ def weights_folders() -> list[Path]:
     """Where files of weights are looked for: below CHAINRULE_DATA, the cache, and where torchvision keeps its own."""
     mirrors = os.environ.get("CHAINRULE_DATA")
     torch_home = (
-        os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torch"
+        os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or home_folder() / ".cache") / "torch"
     )
     return [
         *([Path(mirrors) / "weights"] if mirrors else []),

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from chainrule.core.data.request import DataRequest
 from chainrule.core.errors import UserError, unknown
+from chainrule.core.regular_files import expect_regular
 from chainrule.data.catalog.checksums import expect_published, note_sums
 from chainrule.data.catalog.download import download
 from chainrule.data.catalog.places import SOURCES as SOURCES
@@ -36,6 +37,7 @@ def resolve(name: str) -> Source | Path:
     if name not in SOURCES:
         if not is_path(name):
             raise _missing(name)
+        expect_regular(name)
         return Path(name)
     source = SOURCES[name]
     if source.shipped_with:

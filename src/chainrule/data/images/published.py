@@ -38,6 +38,8 @@ def read_idx(file: Path) -> np.ndarray:
     if len(content) < 4 or content[:3] != b"\x00\x00\x08" or len(content) < 4 + 4 * content[3]:
         raise UserError("this is no idx file of bytes", where=file, expected="00 00 08, the rank, then a size an axis")
     rank = content[3]
+    if not 1 <= rank <= 4:
+        raise UserError("an idx file has no such rank", where=file, expected="1 (labels) to 4", found=rank)
     shape = tuple(int.from_bytes(content[4 + 4 * i : 8 + 4 * i], "big") for i in range(rank))
     body = np.frombuffer(content, np.uint8, offset=4 + 4 * rank)
     if body.size != math.prod(shape):

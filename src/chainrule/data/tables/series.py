@@ -14,6 +14,7 @@ from torch import Tensor
 from chainrule.core.course import Topic
 from chainrule.core.data.request import DataRequest
 from chainrule.core.errors import UserError
+from chainrule.core.standard_streams import say
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.inputs import STDIN, Asked, InMemory, asked_paths, files_below, is_folder, is_list, stdin_lines
 from chainrule.data.layout import SPLITS, Place
@@ -23,7 +24,6 @@ from chainrule.data.tables.schema.deciding import Wishes
 from chainrule.data.tables.table_files import READERS, is_table_file, read_cells, table_ending
 from chainrule.data.tables.time.series_files import NO_OPTIONS, Columns, Found, Series, read_series, series_of_cells
 from chainrule.data.tables.time.windows import SeriesSplit, Window, differenced, joint_windows, windows
-from chainrule.run.display.progress import say
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,9 +15,9 @@ from chainrule.core import atomic
 from chainrule.core.course import Topic
 from chainrule.core.device import ONE_PROCESS, World
 from chainrule.core.errors import UserError
+from chainrule.core.standard_streams import say
 from chainrule.run.checkpoint.sharded import save_shared_tree
 from chainrule.run.checkpoint.tree import load_tree, save_tree
-from chainrule.run.display.progress import say
 
 _NAME = re.compile(r"step-(\d{9,})(-again)?")
 _LEFT = re.compile(r"\.step-\d{9,}(-again)?\.partial")  # by a kill

@@ -7,15 +7,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from chainrule.core.standard_streams import say
 from chainrule.run.display.notebook_bar import NotebookBar, in_notebook
 
 T = TypeVar("T")
 PATIENCE_S, EVERY_S = 2.0, 5.0  # for so long nobody is told anything; and then where this is no terminal
-
-
-def say(text: str) -> None:
-    """A message to the person, on stderr: stdout belongs to results."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def describe(values: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from chainrule.core.atomic import PLAIN
 from chainrule.core.errors import UserError
-from chainrule.run.display.progress import say
+from chainrule.core.standard_streams import say
 
 NAME = ".lock"
 _TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # by another process

@@ -14,7 +14,7 @@ from torch import Tensor
 from chainrule.core import atomic
 from chainrule.core.errors import RunFailed, UserError
 from chainrule.core.finite_json import from_json, to_json
-from chainrule.run.display.progress import say
+from chainrule.core.standard_streams import say
 
 
 class MetricLog:

@@ -96,8 +96,11 @@ def launch() -> str | None:
 
 def _commit() -> str | None:
     """The commit of the code that runs, where it runs from a git checkout."""
-    try:
-        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+    here = Path(__file__)
+    git = ["git", "-C", str(here.parent)]
+    try:  # an installed package may lie below the checkout of another project, which does not know its files
+        subprocess.run([*git, "ls-files", "--error-unmatch", here.name], capture_output=True, timeout=5, check=True)
+        found = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+        return found.stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None

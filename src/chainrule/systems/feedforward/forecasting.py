@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
 from chainrule.core.settings import Count
+from chainrule.core.standard_streams import say
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
 from chainrule.data.inputs import answer_to
@@ -27,7 +28,6 @@ from chainrule.data.tables.series import (
     windows,
 )
 from chainrule.data.tables.time.series_files import read_series
-from chainrule.run.display.progress import say
 from chainrule.run.run import Run
 from chainrule.systems.feedforward import forecast_errors as forecasting
 from chainrule.systems.feedforward import forecast_figures as series_figures

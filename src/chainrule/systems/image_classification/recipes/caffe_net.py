@@ -57,11 +57,11 @@ def caffe_net(
     from dataclasses import replace
     from functools import partial
 
+    from chainrule.core.standard_streams import say
     from chainrule.data.images.augment import crop, flip, of_images
     from chainrule.data.images.loading import load_images
     from chainrule.interop.caffe.solver import beside, parse_solver
     from chainrule.interop.caffe.weights import load_caffemodel
-    from chainrule.run.display.progress import say
     from chainrule.systems.image_classification.caffe import experiment
     from chainrule.systems.image_classification.caffe.classifier import parse_classifier
     from chainrule.systems.image_classification.caffe.transform import mean_and_std
