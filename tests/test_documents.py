@@ -59,7 +59,7 @@ MADE = re.compile(r"docs/results\.md|docs/figures/.*|(benchmarks/)?results/.*")
 ELSEWHERE = re.compile(
     r"(checkpoint|figures|export|samples|runs|train|val|test|images)/.*|.*\.(jsonl|html)|(run|result|latest)\.json|mine\.py"
 )
-TOPICS = ("activations", "policies", "networks")
+TOPICS = ("activations", "losses", "policies", "networks")
 ADDED = "maxout"  # the family and the recipe that the guide adds
 PLACEHOLDERS = {"RECIPE", "RUN", "RUN2", "INPUT", "PATH", "D", "NAME"}
 

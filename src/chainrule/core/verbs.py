@@ -48,7 +48,7 @@ def verbs_of(recipe: Recipe) -> dict[str, Verb]:
     >>> from chainrule.core.discovery import get_recipe
     >>> sampling = verbs_of(get_recipe("char-lstm"))["generate"].options
     >>> sampling["length"].default, settings.describe(sampling["length"].annotation)
-    (500, 'whole number, at least 1 and at most 100000')
+    (500, 'whole number, at least 1')
     """
     return _verbs_of(recipe.build)
 

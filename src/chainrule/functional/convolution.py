@@ -123,5 +123,6 @@ TOPICS = (
         "数学意义上的卷积与互相关",
         lectures=(1, 2),
         code=("convolve", "correlate"),
+        command="chainrule train lenet-backprop",
     ),
 )

@@ -208,7 +208,7 @@ def test_errors_in_what_is_asked(trained, tmp_path):
         api.generate(trained, promt="to")
     with pytest.raises(UserError, match=r"(?s)there is no such file.*nowhere\.txt"):
         api.predict(trained, ["nowhere.txt"])
-    with pytest.raises(UserError, match="the text is empty"):
+    with pytest.raises(UserError, match="an input is empty"):
         api.predict(trained, [""])
     (tmp_path / "other.txt").write_text("to be\nor X", encoding="utf-8")
     with pytest.raises(UserError, match=r"(?s)other\.txt, line 2, column 4.*'X'"):

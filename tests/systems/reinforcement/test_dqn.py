@@ -270,7 +270,7 @@ def test_a_run_opens_and_predicts_without_gymnasium(trained, monkeypatch):
     assert answer["value"] == max(answer["values"].values())
 
 
-@pytest.mark.parametrize("text", ["1,2,3", "1,2,3,x", "1,2,3,nan", ""])
+@pytest.mark.parametrize("text", ["1,2,3", "1,2,3,x", "1,2,3,nan", ","])
 def test_an_observation_that_is_none(trained, text):
     with pytest.raises(UserError, match="4 comma-separated numbers"):
         api.predict(trained.folder, [text])

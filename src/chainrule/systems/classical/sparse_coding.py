@@ -21,7 +21,7 @@ from chainrule.functional.finite import expect_finite
 from chainrule.systems.classical.arrays import dense_rows
 from chainrule.systems.classical.solvers.sparse_coding import admm_codes, coding_objective, sparse_codes, update_atoms
 
-SAME_LINE = 1e-9  # of the cosine: atoms nearer than that are one direction
+SAME_LINE = 1e-4  # of the cosine: atoms within a degree of each other are one direction, which no method tells apart soon
 
 
 class SparseCoding(TransformerMixin, BaseEstimator):
@@ -118,7 +118,7 @@ class SparseCoding(TransformerMixin, BaseEstimator):
     def decide(self, x: Tensor) -> Tensor:
         """Codes (N, K) of rows x (N, D).
 
-        Of atoms along one line the first alone is used: how they share would be anybody's guess. A program that is
+        Of atoms along one line, to a degree, the first alone is used: how they share would be anybody's guess. A program that is
         exported finds the same codes by another method, `admm_codes`.
         """
         unit = self.components_ / np.linalg.norm(self.components_, axis=1, keepdims=True).clip(

@@ -68,7 +68,7 @@ def sparse_codes(
     codes = torch.zeros_like(correlation) if start is None else start.T.clone()
     codes[norms == 0] = 0
     squares = x.square().sum(1)
-    expect_finite(float(squares.sum()), "the square of the rows")
+    expect_finite(float(squares.detach().sum()), "the square of the rows")
     left, u, rest = torch.arange(len(x), device=x.device), codes.clone(), correlation - gram @ codes
     usable = (norms > 0).nonzero()[:, 0].tolist()
     for sweep in range(1, max_sweeps + 1):
