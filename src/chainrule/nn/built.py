@@ -13,7 +13,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from chainrule.core.errors import UserError
 from chainrule.core.memory import CURE, expect_memory, memory_bytes, memory_told
 
-MOST_PARAMETERS = 200_000  # tensors of a network: beyond them it is its number of layers that is wrong
+MOST_PARAMETERS = 20_000  # tensors of a network: beyond them it is its number of layers that is wrong
 
 
 @contextlib.contextmanager
