@@ -43,7 +43,7 @@ def test_parameters_are_counted_before_they_are_filled(monkeypatch: pytest.Monke
     with within_memory():
         for _ in range(9):  # one after the other they fit
             nn.Linear(40, 40)
-    with pytest.raises(UserError, match="12,960|1.3e"), within_memory():
+    with pytest.raises(UserError, match=r"1\.3e"), within_memory():
         nn.Sequential(nn.Linear(40, 40), nn.Linear(40, 40))
     nn.Linear(100, 100)  # afterwards nothing is counted
 
