@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.errors import UserError
+from chainrule.data.formats.content import is_text
 from chainrule.data.inputs import (
     PATH_COLUMN,
     STDIN,
@@ -45,7 +46,7 @@ def asked_texts(
         name = given if len(given) < 1000 and "\n" not in given and "\0" not in given else ""
         path = Path(name)
         text, table = path.suffix.lower() in ENDINGS, table_ending(path) is not None
-        here = (text or table) and (path.exists() or is_table_file(path))
+        here = (text or table) and (_is_a_file(path) or is_folder(name) or is_table_file(path))
         if given == STDIN:
             yield from stdin_texts(options.get("encoding"), options.get("text"))
         elif (text or table) and not any(c.isspace() for c in name) and not here:
@@ -54,10 +55,26 @@ def asked_texts(
             yield from (Asked(str(file), read_file(file)) for file in files_below(path, ENDINGS, "text"))
         elif table and here:
             yield from _in_table(path, options)
-        elif name and (text or any_file) and path.is_file():
+        elif name and (text or any_file) and _is_a_file(path):
+            yield Asked(given, read_file(path))
+        elif name and path.suffix and not any(c.isspace() for c in name) and _is_a_file(path):
+            if not is_text(path):
+                raise UserError(
+                    "this file is no text",
+                    where=path,
+                    expected="a .txt, a table, or a text",
+                    cure="rename it to .txt where it holds text",
+                )
             yield Asked(given, read_file(path))
         else:
             yield Asked(given, given)
+
+
+def _is_a_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a text may be longer than a name can be
+        return False
 
 
 def _in_table(place: Path, options: Mapping[str, Any]) -> Iterator[Asked[str]]:
