@@ -13,6 +13,7 @@ from chainrule.core.data.words import expect_filled, request_of, shares_as_setti
 from chainrule.core.device import choose_device, join_world, leave_world
 from chainrule.core.discovery import get_recipe, known_settings, reading_options
 from chainrule.core.errors import UserError
+from chainrule.core.memory import memory_told
 from chainrule.core.own_code.given import divided, separated
 from chainrule.core.own_code.loading import told_by_line
 from chainrule.core.seeds import check_seed
@@ -186,7 +187,7 @@ def _check_callback(on_log: object) -> None:
 
 def _train(run: Run, resume: bool = False) -> Run:
     try:
-        with run.active(), told_by_line(), lost_processes_told(run.world, run.folder):
+        with memory_told(), run.active(), told_by_line(), lost_processes_told(run.world, run.folder):
             if resume:
                 run.resume()
             task = run.task

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import io
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +14,12 @@ from chainrule.cli import answers, catalogue, data, inspection, training  # noqa
 from chainrule.cli.group import cli
 from chainrule.cli.words import READER_GONE, told_beside
 from chainrule.core.errors import ChainruleError, UserError
+from chainrule.core.memory import said_of_memory
 from chainrule.core.own_code.loading import told_by_line
 from chainrule.core.regular_files import expect_regular
 from chainrule.core.standard_streams import open_closed, say, silence
 
 OF_A_STREAM = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)  # without the name of a file: a write to stdout
-NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "Storage size calculation overflowed")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -102,12 +101,7 @@ def _said(error: OSError | MemoryError | RuntimeError | UnicodeEncodeError) -> s
         return f"the system refuses: {error.strerror or error}{place}"
     if isinstance(error, UnicodeEncodeError):
         return f"a name cannot be written in {error.encoding}: {ascii(error.object)[:200]}"
-    text = str(error)
-    if isinstance(error, MemoryError) or any(sign in text for sign in NO_MEMORY):
-        need = re.search(r"(?:allocate|Tried to allocate) ([\d.]+ ?\w+)", text)
-        found = f"\n  found:    {need[1]} are asked for at once" if need else ""
-        return f"there is not enough memory{found}\n  cure:     a smaller network, fewer data, or a smaller batch_size"
-    return None
+    return said_of_memory(error)
 
 
 def _failed_to_write(error: OSError) -> int:

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
-from chainrule.core.errors import UserError
+from chainrule.core.errors import ChainruleError, RunFailed, UserError
 
+CURE = "a smaller network, fewer or smaller samples, or a smaller batch_size"
+_SIGNS = (  # in what PyTorch says where it finds no memory
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "calculation overflowed",
+    "Trying to create tensor with negative dimension",
+)
 _CONTROL_GROUP = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -50,3 +60,33 @@ def expect_memory(need: int, what: str, *, where: object = None, cure: str | Non
             found=f"a need of {need:.1e} bytes ({need / 1e9:,.1f} GB)",
             cure=cure,
         )
+
+
+def said_of_memory(error: BaseException) -> str | None:
+    """The words for an error that says that memory is lacking, with the bytes asked for; None of another.
+
+    >>> print(said_of_memory(RuntimeError("can't allocate memory: you tried to allocate 4000 bytes. Error code 12")))
+    there is not enough memory
+      found:    4000 bytes are asked for at once
+      cure:     a smaller network, fewer or smaller samples, or a smaller batch_size
+    """
+    text = str(error)
+    if not isinstance(error, MemoryError) and not any(sign in text for sign in _SIGNS):
+        return None
+    need = re.search(r"[Aa]llocate ([\d.]+ ?[A-Za-z]+)", text) or re.search(
+        r"(sizes=\[[\d, ]+\]|shape \([\d, ]+\))", text
+    )
+    found = [f"  found:    {need[1]} are asked for at once"] if need else []
+    return "\n".join(["there is not enough memory", *found, f"  cure:     {CURE}"])
+
+
+@contextlib.contextmanager
+def memory_told(error_class: type[ChainruleError] = RunFailed) -> Iterator[None]:
+    """Tells an error of lacking memory in words: a RunFailed, or a UserError where nothing was learnt yet."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        told = said_of_memory(error)
+        if told is None:
+            raise
+        raise error_class(told) from error

@@ -47,6 +47,7 @@ class Own:
 
 
 Count = Annotated[int, Range(1)]  # how many of something, at least one
+Repeats = Annotated[int, Range(1, 10_000)]  # how often something is done anew: each of them is a training
 Size = Annotated[int, Range(0)]  # how many of something, none allowed
 Positive = Annotated[float, Range(0, above=True)]  # a learning rate, a temperature
 NonNegative = Annotated[float, Range(0)]  # a weight decay, a momentum's lower bound

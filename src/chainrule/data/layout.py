@@ -138,6 +138,8 @@ def layout_of(place: Place) -> Layout:
         return Layout(place, "idx", {"train": place})
     if (place / CIFAR10_FOLDER).is_dir():
         return Layout(place, "cifar10", {"train": place / CIFAR10_FOLDER})
+    if (place / "data_batch_1.bin").is_file():
+        return Layout(place, "cifar10", {"train": place})
     tables = _tables_of_splits(place)
     if "train" in tables:
         return Layout(place, "csv", tables)

@@ -35,6 +35,7 @@ from chainrule.core.recipe import Recipe
 from chainrule.core.standard_streams import say
 from chainrule.core.task import Exports
 from chainrule.core.verbs import expect_verb
+from chainrule.nn.built import within_memory
 from chainrule.run.checkpoint.checksum import checksum_of, damaged
 from chainrule.run.folder.folder import RunFolder, claim, expect_no_links
 from chainrule.run.folder.lock import FolderLock, lock_folder
@@ -173,7 +174,8 @@ class Run(LoopSurface):
         if self._task is None:
             torch.manual_seed(self.seed)
             settings = {key: tuple(v) if isinstance(v, list) else v for key, v in self.record["settings"].items()}
-            self._task = self.recipe.build(self, **settings)
+            with within_memory():
+                self._task = self.recipe.build(self, **settings)
             self.write_record()
         return self._task
 

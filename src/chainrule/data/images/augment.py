@@ -49,6 +49,8 @@ def shift(x: Tensor, pad: int = 4, border: str = "constant") -> Tensor:
     >>> torch.equal(shift(x := torch.ones(2, 1, 1, 3, dtype=torch.uint8), pad=0), x)
     True
     """
+    if border == "reflect" and pad >= min(x.shape[2:]):
+        raise UserError("pad is too large for the images", expected=f"0 to {min(x.shape[2:]) - 1}", found=pad)
     return crop(F.pad(x, (pad, pad, pad, pad), border), x.shape[2], x.shape[3])
 
 

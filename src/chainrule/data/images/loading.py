@@ -14,6 +14,7 @@ from torch import Tensor
 
 from chainrule.core.data.request import DataRequest
 from chainrule.core.errors import UserError
+from chainrule.core.memory import expect_memory
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.images.cache import decoded
 from chainrule.data.images.decoding import mixed_kinds
@@ -291,6 +292,7 @@ def fit_size(x: Tensor, size: int, border: int = BORDER) -> Tensor:
     if 0 <= size - height <= border and 0 <= size - width <= border:
         top, left = (size - height) // 2, (size - width) // 2
         return F.pad(x, (left, size - width - left, top, size - height - top))
+    expect_memory(x.shape[0] * x.shape[1] * size * size, "the images", cure="a smaller size")
     parts = [F.interpolate(chunk.float(), (size, size), mode="bilinear", antialias=True) for chunk in x.split(4096)]
     return torch.cat(parts).round().clamp(0, 255).to(torch.uint8) if parts else x.new_zeros((0, x.shape[1], size, size))
 

@@ -42,7 +42,7 @@ def read_idx(file: Path) -> np.ndarray:
         raise UserError("an idx file has no such rank", where=file, expected="1 (labels) to 4", found=rank)
     shape = tuple(int.from_bytes(content[4 + 4 * i : 8 + 4 * i], "big") for i in range(rank))
     body = np.frombuffer(content, np.uint8, offset=4 + 4 * rank)
-    if body.size != math.prod(shape):
+    if body.size != math.prod(shape) or max(shape) > len(content):  # also of sizes beside one that is 0
         raise UserError("an idx file is cut short", where=file, expected=f"{math.prod(shape)} bytes", found=body.size)
     return body.reshape(shape)
 

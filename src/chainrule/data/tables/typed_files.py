@@ -26,7 +26,7 @@ def read_jsonl(file: Path, encoding: str | None = None) -> Cells:
         where = f"{file}, line {number}"
         try:
             values = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(
                 "a line is no JSON",
                 where=where,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
 from chainrule.core.recipe import Target, recipe
-from chainrule.core.settings import Count, Fraction, NonNegative, Size
+from chainrule.core.settings import Count, Fraction, NonNegative, Repeats, Size
 
 if TYPE_CHECKING:
     from chainrule.run.run import Run
@@ -48,7 +48,7 @@ def gaussian_mixture(
     covariance: Literal["full", "tied", "diagonal", "spherical"] = "full",
     reg_covar: NonNegative = 1e-3,
     choose: Literal["bic", "aic", "validation"] = "bic",
-    restarts: Count = 1,
+    restarts: Repeats = 1,
     max_iterations: Count = 200,
     tolerance: NonNegative = 1e-3,
     standardize: bool = True,

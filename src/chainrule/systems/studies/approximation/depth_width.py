@@ -172,9 +172,15 @@ def width_for(parameters: int, depth: int) -> int:
     >>> width_for(200, 1), width_for(200, 3)
     (66, 8)
     """
-    width = 0
-    while (depth - 1) * ((width + 1) ** 2 + width + 1) + 3 * (width + 1) + 1 <= parameters:
-        width += 1
+    # (d - 1) w^2 + (d + 2) w + 1 <= parameters, solved for w in whole numbers
+    square, linear, rest = depth - 1, depth + 2, parameters - 1
+    width = (
+        rest // linear
+        if not square
+        else (math.isqrt(linear**2 + 4 * square * rest) - linear) // (2 * square)
+        if rest >= 0
+        else 0
+    )
     if not width:
         raise UserError(
             "the net has too few parameters for its depth",

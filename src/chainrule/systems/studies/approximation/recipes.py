@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from chainrule.core.course import Topic
 from chainrule.core.recipe import Headline, recipe
-from chainrule.core.settings import Count, NonNegative, Positive
+from chainrule.core.settings import Count, NonNegative, Positive, Repeats
 
 if TYPE_CHECKING:
     from torch import nn
@@ -84,7 +84,7 @@ def depth_width(
     widths: tuple[Count, ...] = (8, 16, 32, 64),
     depths: tuple[Count, ...] = (1, 2, 3, 4),
     parameters: Count = 200,
-    repeats: Count = 3,
+    repeats: Repeats = 3,
     steps: Count = 3000,
     lr: Positive = 0.003,
 ) -> Study:

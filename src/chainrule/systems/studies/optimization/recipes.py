@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from chainrule.core.course import Topic
 from chainrule.core.recipe import Headline, recipe
-from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
+from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Repeats, Size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,7 +99,7 @@ def saddle_escape(
     lr: Positive = 0.05,
     momentum: Positive = 0.9,
     noise: Positive = 0.01,
-    repeats: Count = 11,
+    repeats: Repeats = 11,
     max_steps: Count = 5000,
 ) -> Study:
     """Steps to leave a saddle against how near the walk begins: descent, momentum, noise, adaptive rules, Newton.
@@ -130,7 +130,7 @@ def tanh_relu(
     *,
     error: Positive = 0.02,
     rates: tuple[Positive, ...] = (0.01, 0.03, 0.1, 0.3),
-    repeats: Count = 3,
+    repeats: Repeats = 3,
     epochs: Count = 30,
     batch_size: Count = 128,
     momentum: NonNegative = 0.9,
