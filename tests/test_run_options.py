@@ -154,9 +154,8 @@ def test_a_list_becomes_a_table_of_answers(lenet: str) -> None:
     assert done.exit_code == 0 and done.stdout == "2 answers: out/answers.csv\n", done.exception
     rows = table("out/answers.csv")
     assert list(rows[0]) == [
-        "input", "id", "path", "label", "class", "probability",
-        "top_1_class", "top_1_probability", "top_2_class", "top_2_probability",
-        *(f"probability_{digit}" for digit in range(10)),
+        "input", "class", "probability", "top_1_class", "top_1_probability", "top_2_class", "top_2_probability",
+        *(f"probability_{digit}" for digit in range(10)), "id", "path", "label",
     ]  # fmt: skip
     assert [sum(float(row[f"probability_{digit}"]) for digit in range(10)) for row in rows] == pytest.approx(
         [1, 1], abs=1e-5

@@ -98,18 +98,18 @@ def _is_readable(value: Any, read: Callable[[list[Any]], Any]) -> bool:
 
 
 def answer_to(asked: Asked[Any], answer: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer with the input's name and the user's own columns before it.
+    """The answer with the input's name before it, and the user's own columns after it.
 
     A column of the user's own that is called as one of the answer's has `given_` before its name.
 
     >>> answer_to(Asked("a.png", None, {"id": "7", "class": "cat"}), {"class": "dog"})
-    {'input': 'a.png', 'id': '7', 'given_class': 'cat', 'class': 'dog'}
+    {'input': 'a.png', 'class': 'dog', 'id': '7', 'given_class': 'cat'}
     """
     if not asked.own:
         return {"input": asked.name, **answer}
     taken = {"input", *answer, *flat(answer)}
     own = {f"given_{name}" if name in taken else name: cell for name, cell in asked.own.items()}
-    return {"input": asked.name, **own, **answer}
+    return {"input": asked.name, **answer, **own}
 
 
 # -- files ------------------------------------------------------------------------------------------------------------

@@ -21,7 +21,8 @@ from chainrule.functional.finite import expect_finite
 from chainrule.systems.classical.arrays import dense_rows
 from chainrule.systems.classical.solvers.sparse_coding import admm_codes, coding_objective, sparse_codes, update_atoms
 
-SAME_LINE = 1e-4  # of the cosine: atoms within a degree of each other are one direction, which no method tells apart soon
+# Of the cosine: atoms within a degree of each other are one direction, which no method tells apart soon.
+SAME_LINE = 1e-4
 
 
 class SparseCoding(TransformerMixin, BaseEstimator):

@@ -377,7 +377,11 @@ def _where(asked: Asked[str]) -> str:
 
 def _metrics(losses: Tensor) -> dict[str, float]:
     loss = float(losses.cpu().double().mean())
-    return {"loss": loss, "perplexity": math.exp(loss) if loss < 709.0 else math.inf, "bits_per_char": loss / math.log(2)}
+    return {
+        "loss": loss,
+        "perplexity": math.exp(loss) if loss < 709.0 else math.inf,
+        "bits_per_char": loss / math.log(2),
+    }
 
 
 TOPICS = (
