@@ -19,6 +19,7 @@ from chainrule.core.own_code.loading import told_by_line
 from chainrule.core.regular_files import expect_regular
 from chainrule.core.standard_streams import open_closed, say, silence
 
+OF_A_NAME = (errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)  # the input is wrong
 OF_A_STREAM = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)  # without the name of a file: a write to stdout
 
 
@@ -69,7 +70,7 @@ def _run(words: list[str], debug: bool) -> int:
             raise
         if not (isinstance(error, OSError) and error.filename is None and error.errno in OF_A_STREAM):
             say(f"chainrule: {words_for_it}")
-            return 1
+            return 2 if isinstance(error, OSError) and error.errno in OF_A_NAME else 1
         silence(sys.stdout)  # what stands in its buffer goes nowhere either
         return _failed_to_write(error)
     return 0
