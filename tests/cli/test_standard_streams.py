@@ -17,9 +17,11 @@ pytestmark = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/
 
 
 def exit_status(*words: str) -> int:
-    with pytest.raises(SystemExit) as stopped:
+    try:
         main(words)
-    return int(stopped.value.code or 0)
+    except SystemExit as stopped:
+        return int(stopped.code or 0)
+    return 0
 
 
 def test_training_continues_where_nothing_can_be_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ def test_a_wrong_network_is_told_those_for_images(capsys: pytest.CaptureFixture[
     assert (
         end.value.code == 2
         and "did you mean resnet18" in err
-        and "vgg11-bn" in err
+        and "resnet152" in err
         and "chainrule show networks" in err
     )
     assert "lasso" not in err and "lasso" in all_cards()

@@ -24,7 +24,7 @@ OF_A_STREAM = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)  # without the
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command and exits: 0 done, 1 the run failed, 2 the input is wrong, 130 interrupted, 141 nobody read on.
+    """Runs the command, and exits unless it is done: 1 the run failed, 2 the input is wrong, 130 interrupted, 141 nobody read on.
 
     A message that cannot be written stops nothing; results that cannot be written to stdout are a failure.
     """
@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         silence(sys.stdout)
         status = status or _failed_to_write(error)
-    sys.exit(status)
+    if status:
+        sys.exit(status)
 
 
 def _run(words: list[str], debug: bool) -> int:

@@ -26,7 +26,7 @@ def test_padded_sequences_come_back(lengths: list[int], width: tuple[int, ...], 
         [t < length for t in range(max(lengths))] for length in lengths
     ]
     assert torch.equal(padded[mask], torch.cat(sequences)) and (padded[~mask] == value).all()
-    assert padding_share(found) == pytest.approx(1 - float(mask.float().mean()) if mask.numel() else 0)
+    assert padding_share(found) == pytest.approx(1 - float(mask.double().mean()) if mask.numel() else 0)
 
 
 @given(
