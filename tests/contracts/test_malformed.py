@@ -42,7 +42,7 @@ def told(words: list[str]) -> str | None:
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
-    return "no exit status"
+    return "exit status 0"
 
 
 def files(count: int, folder: Path) -> Iterator[list[str]]:

@@ -83,6 +83,8 @@ def _expect_place_and_words(words: Sequence[str]) -> None:
     except OSError:
         raise UserError("the working folder is not there any more", cure="cd to a folder that is") from None
     for word in words:
+        if "\0" in word:
+            raise UserError("a word of the command holds a byte 0", found=ascii(word)[:200])
         for path in {word, word.partition("=")[2], word.rpartition("#")[0], word.rpartition(":")[0]}:
             expect_regular(path)
         try:
