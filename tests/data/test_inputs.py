@@ -11,8 +11,8 @@ import pytest
 
 from chainrule.core.errors import UserError
 from chainrule.data.inputs import MOST_LINES, Asked, answer_to, asked_files, asked_paths, stdin_table, table_parts
-from chainrule.data.tables.csv_files import to_numbers
-from chainrule.data.tables.table_files import read_cells
+from chainrule.data.tables.formats.csv_files import to_numbers
+from chainrule.data.tables.formats.table_files import read_cells
 from chainrule.data.text.inputs import asked_texts
 
 ENDINGS = {".png", ".jpg"}

@@ -18,8 +18,8 @@ from chainrule.core.errors import UserError
 from chainrule.data.images.files import read_images
 from chainrule.data.images.published import read_idx
 from chainrule.data.splits import stratified
-from chainrule.data.tables.csv_files import read_csv
 from chainrule.data.tables.files import read_table
+from chainrule.data.tables.formats.csv_files import read_csv
 from chainrule.data.tables.schema.column import MISSING
 from chainrule.data.tables.schema.number_format import is_number_text
 from chainrule.data.text.characters import Streams, decode, encode, read_text_splits

@@ -13,7 +13,7 @@ import torch
 
 from chainrule.core.answers import Ranking, flat
 from chainrule.core.errors import RunFailed, UserError
-from chainrule.core.finite_json import from_json
+from chainrule.core.files.finite_json import from_json
 from chainrule.reporting.answers import answer_file, merge_columns, place_of_answers
 from chainrule.tasks.ranking import best_classes
 

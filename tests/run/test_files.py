@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from chainrule.core import atomic
 from chainrule.core.errors import ChainruleError, RunFailed
+from chainrule.core.files import atomic
 from chainrule.run.checkpoint import folder as checkpoint
 
 

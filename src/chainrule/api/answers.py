@@ -12,11 +12,11 @@ from chainrule.core.answers import without_rest
 from chainrule.core.data.request import DataRequest
 from chainrule.core.data.words import request_of
 from chainrule.core.errors import ChainruleError, UserError
+from chainrule.core.files.standard_streams import say
 from chainrule.core.own_code.given import divided
 from chainrule.core.recipe import Recipe
 from chainrule.core.seeds import check_seed
 from chainrule.core.settings import bind_to
-from chainrule.core.standard_streams import say
 from chainrule.core.task import Generates, HasData, HasMeasured, Predicts
 from chainrule.core.verbs import bind_options, expect_verb, later_options
 from chainrule.data.catalog.sources import same_place

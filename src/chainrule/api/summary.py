@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chainrule.core.standard_streams import say
+from chainrule.core.files.standard_streams import say
 from chainrule.core.task import HasNumParameters
 from chainrule.run.checkpoint.folder import latest_step
 from chainrule.run.run import Run

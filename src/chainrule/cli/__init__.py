@@ -14,10 +14,10 @@ from chainrule.cli import answers, catalogue, data, inspection, training  # noqa
 from chainrule.cli.group import cli
 from chainrule.cli.words import READER_GONE, told_beside
 from chainrule.core.errors import ChainruleError, UserError
+from chainrule.core.files.regular_files import expect_regular
+from chainrule.core.files.standard_streams import open_closed, say, silence
 from chainrule.core.memory import said_of_memory
 from chainrule.core.own_code.loading import told_by_line
-from chainrule.core.regular_files import expect_regular
-from chainrule.core.standard_streams import open_closed, say, silence
 
 OF_A_NAME = (errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)  # the input is wrong
 OF_A_STREAM = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)  # without the name of a file: a write to stdout

@@ -12,7 +12,7 @@ from chainrule.cli.output import print_answers, print_metrics
 from chainrule.cli.run_options import RunCommand, complete_options
 from chainrule.cli.shared_options import AS_JSON, CODE, DEVICE, OUT
 from chainrule.core.data.words import parse_sources
-from chainrule.core.finite_json import to_json
+from chainrule.core.files.finite_json import to_json
 from chainrule.core.seeds import LARGEST
 from chainrule.core.settings import bind_to, parse_pairs
 from chainrule.core.verbs import later_options

@@ -13,7 +13,7 @@ from chainrule.cli import completion
 from chainrule.cli.group import cli
 from chainrule.cli.output import print_table
 from chainrule.cli.shared_options import AS_JSON
-from chainrule.core.finite_json import to_json
+from chainrule.core.files.finite_json import to_json
 from chainrule.core.meanings import meaning_of
 from chainrule.core.recipe import Recipe
 from chainrule.core.settings import describe, parameters, shown_default

@@ -11,7 +11,7 @@ from chainrule.cli.output import plain, print_table
 from chainrule.cli.shared_options import AS_JSON
 from chainrule.cli.words import SettingsCommand
 from chainrule.core.data.words import parse_sources, request_of, separate_options
-from chainrule.core.finite_json import to_json
+from chainrule.core.files.finite_json import to_json
 from chainrule.core.settings import bind_to
 
 

@@ -10,7 +10,7 @@ import click
 from chainrule.cli.group import cli
 from chainrule.cli.shared_options import AS_JSON, CODE, DEVICE, OUT
 from chainrule.cli.words import InputsCommand
-from chainrule.core.finite_json import to_json
+from chainrule.core.files.finite_json import to_json
 
 
 @cli.command(cls=InputsCommand)

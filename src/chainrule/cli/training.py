@@ -13,7 +13,7 @@ from chainrule.cli.output import print_metrics
 from chainrule.cli.shared_options import AS_JSON, CODE, DEVICE
 from chainrule.cli.words import SettingsCommand
 from chainrule.core.data.words import parse_sources
-from chainrule.core.finite_json import to_json
+from chainrule.core.files.finite_json import to_json
 from chainrule.core.seeds import LARGEST
 from chainrule.core.settings import parse_pairs
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from chainrule.core.errors import Interrupted, UserError, unknown
-from chainrule.core.standard_streams import silence
+from chainrule.core.files.standard_streams import silence
 
 _OPTION = re.compile(r"--?[^\W\d_][\w-]*(=.*)?", re.DOTALL)  # --top, --top=5, -n, -n5; not -0.5,1.2 nor -a,b
 _NUMBERS = ("-inf", "-infinity", "-nan")

@@ -22,14 +22,14 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from chainrule.core.answers import flat
 from chainrule.core.errors import UserError
-from chainrule.core.regular_files import expect_regular
+from chainrule.core.files.regular_files import expect_regular
 from chainrule.data.column_names import FILES, TEXTS, column_called
 from chainrule.data.formats.content import IMAGE_FORM, TEXT_FORM, form_of
 from chainrule.data.formats.encoding import decoded_lines
-from chainrule.data.tables.cells import Cells, unreadable
-from chainrule.data.tables.csv_files import cells_of_lines, published, separated
+from chainrule.data.tables.formats.cells import Cells, unreadable
+from chainrule.data.tables.formats.csv_files import cells_of_lines, published, separated
+from chainrule.data.tables.formats.table_files import SEPARATED, is_table_file, read_cells, table_ending
 from chainrule.data.tables.names import TEXT_COLUMN, text_column
-from chainrule.data.tables.table_files import SEPARATED, is_table_file, read_cells, table_ending
 
 T = TypeVar("T")
 STDIN = "-"

@@ -22,9 +22,9 @@ from chainrule.data.catalog.sources import SOURCES, expect_there, resolve
 from chainrule.data.formats.content import form_of, is_hidden_name
 from chainrule.data.given.source import GivenSource
 from chainrule.data.split_names import KNOWN, by_split, split_called
-from chainrule.data.tables.arrow_tables import hub_splits
-from chainrule.data.tables.cells import Cells
-from chainrule.data.tables.table_files import read_cells, read_head, table_ending
+from chainrule.data.tables.formats.arrow_tables import hub_splits
+from chainrule.data.tables.formats.cells import Cells
+from chainrule.data.tables.formats.table_files import read_cells, read_head, table_ending
 
 IDX_FILE = "train-images-idx3-ubyte"  # with or without .gz
 UNLABELLED = ("unsup", "unlabeled", "unlabelled")  # folders beside those of the classes

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError, unknown
+from chainrule.core.files.standard_streams import say
 from chainrule.core.own_code.given import is_own
 from chainrule.core.recipe import Recipe
-from chainrule.core.standard_streams import say
 from chainrule.core.task import HasClasses, HasImages, HasNumParameters, HasTrainingBatch, Predicts, Prepares
 from chainrule.core.version import __version__
 from chainrule.data.inputs import stdin_again

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chainrule.core import atomic
 from chainrule.core.errors import UserError
+from chainrule.core.files import atomic
 from chainrule.core.task import Figure
 from chainrule.core.version import __version__
 from chainrule.functional.activations import (

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from chainrule.core import atomic
 from chainrule.core.answers import completed, flat
 from chainrule.core.errors import UserError
-from chainrule.core.finite_json import to_json, with_reasons
+from chainrule.core.files import atomic
+from chainrule.core.files.finite_json import to_json, with_reasons
 
 SUFFIXES = (".csv", ".jsonl")
 OTHERS = (".txt", ".json", ".tsv", ".xlsx", ".xls", ".parquet", ".gz", ".zip", ".html", ".npz")  # files, but not ours

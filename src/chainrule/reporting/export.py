@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chainrule.core import atomic
 from chainrule.core.course import Topic
 from chainrule.core.errors import ChainruleError, RunFailed, UserError, missing_extra
-from chainrule.core.finite_json import to_json
+from chainrule.core.files import atomic
+from chainrule.core.files.finite_json import to_json
 from chainrule.core.task import Deployable
 from chainrule.run.folder.folder import expect_own
 from chainrule.run.run import Run

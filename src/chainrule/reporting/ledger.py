@@ -17,10 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from chainrule.core import atomic
 from chainrule.core.data.request import DataRequest
 from chainrule.core.discovery import all_recipes
 from chainrule.core.errors import UserError
+from chainrule.core.files import atomic
 from chainrule.reporting.ledger_page import WATCHING, family_of, render, settings_of
 from chainrule.reporting.report import command_of
 from chainrule.run.run import Run

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from chainrule.core import atomic
+from chainrule.core.files import atomic
 from chainrule.core.task import Figure
 
 # What Matplotlib's colours become where the reader has chosen dark: by name of the CSS variable that stands in their place.

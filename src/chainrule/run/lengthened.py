@@ -15,8 +15,8 @@ from typing import Any
 
 from torch.optim.lr_scheduler import LRScheduler
 
-from chainrule.core import atomic
 from chainrule.core.errors import UserError
+from chainrule.core.files import atomic
 from chainrule.core.recipe import Recipe
 from chainrule.core.settings import bind
 from chainrule.run.checkpoint.folder import latest_step

@@ -30,9 +30,9 @@ from chainrule.core.data.request import DataRequest
 from chainrule.core.device import World, check_threads, choose_device, cpu_capability, hardware, join_world
 from chainrule.core.discovery import get_recipe
 from chainrule.core.errors import Interrupted, RunFailed, UserError, missing_extra
+from chainrule.core.files.standard_streams import say
 from chainrule.core.own_code.given import OwnCode, OwnWords
 from chainrule.core.recipe import Recipe
-from chainrule.core.standard_streams import say
 from chainrule.core.task import Exports
 from chainrule.core.verbs import expect_verb
 from chainrule.nn.built import within_memory

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.errors import Interrupted
-from chainrule.core.standard_streams import say
+from chainrule.core.files.standard_streams import say
 
 
 class Signals:

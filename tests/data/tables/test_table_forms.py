@@ -17,10 +17,10 @@ import torch
 
 from chainrule.core.errors import UserError
 from chainrule.data.check import check
+from chainrule.data.tables.formats.table_files import read_cells
 from chainrule.data.tables.loading import TableSplit, read_table_splits
 from chainrule.data.tables.new_rows import read_rows
 from chainrule.data.tables.spec import TableSpec
-from chainrule.data.tables.table_files import read_cells
 
 openpyxl = pytest.importorskip("openpyxl")
 pa = pytest.importorskip("pyarrow")

@@ -14,7 +14,8 @@ import chainrule
 from chainrule.core.errors import UserError
 from chainrule.data.check import check
 from chainrule.data.tables.mackey_glass import mackey_glass
-from chainrule.data.tables.series import SeriesSpec, Window, differenced, read_history, read_splits, window_of, windows
+from chainrule.data.tables.series import SeriesSpec, Window, differenced, read_history, split_series, window_of, windows
+from chainrule.data.tables.time.series_files import Columns, read_series
 from chainrule.run.run import Run
 from chainrule.systems.feedforward.forecast_errors import drift, mean_step, naive, seasonal_naive
 from chainrule.systems.feedforward.forecasting import known_ahead
@@ -38,7 +39,7 @@ def read(source: object, **options: Any) -> tuple[Any, dict[str, Any]]:
         "val_fraction": 0.25,
         "test_fraction": 0.2,
     }
-    return read_splits(str(source), None, **(settings | options))
+    return split_series(read_series(str(source), Columns(None)), **(settings | options))
 
 
 def wave(count: int) -> np.ndarray:

@@ -9,9 +9,9 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-from chainrule.core.atomic import write_bytes
 from chainrule.core.errors import ChainruleError
-from chainrule.core.home import home_folder
+from chainrule.core.files.atomic import write_bytes
+from chainrule.core.files.home import home_folder
 from chainrule.core.own_code.loading import OwnFile
 
 _named_here: set[str] = set()  # in this process, also where the state cannot be written

@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from chainrule.core import atomic
 from chainrule.core.errors import UserError
+from chainrule.core.files import atomic
 from chainrule.data.catalog.download import sha256_of
 from chainrule.data.catalog.record import Source
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from chainrule.core.errors import UserError
-from chainrule.core.home import home_folder
+from chainrule.core.files.home import home_folder
 from chainrule.data.catalog import images, series, tables, texts
 
 SOURCES = {source.name: source for source in (*images.SOURCES, *tables.SOURCES, *series.SOURCES, *texts.SOURCES)}

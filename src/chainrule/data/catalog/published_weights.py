@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chainrule.core.errors import UserError
-from chainrule.core.home import home_folder
+from chainrule.core.files.home import home_folder
 from chainrule.data.catalog.download import download, sha256_of
 from chainrule.data.catalog.sources import cache_folder
 

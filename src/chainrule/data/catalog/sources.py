@@ -15,7 +15,7 @@ from pathlib import Path
 
 from chainrule.core.data.request import DataRequest
 from chainrule.core.errors import UserError, unknown
-from chainrule.core.regular_files import expect_regular
+from chainrule.core.files.regular_files import expect_regular
 from chainrule.data.catalog.checksums import expect_published, note_sums
 from chainrule.data.catalog.download import download
 from chainrule.data.catalog.places import SOURCES as SOURCES

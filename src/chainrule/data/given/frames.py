@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chainrule.data.tables.cells import Cells, cells_of_columns
+from chainrule.data.tables.formats.cells import Cells, cells_of_columns
 
 
 def is_frame(value: Any) -> bool:

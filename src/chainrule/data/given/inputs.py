@@ -17,7 +17,7 @@ from chainrule.core.errors import UserError
 from chainrule.core.recipe import Recipe
 from chainrule.data.given.frames import cells_of_frame, is_frame, is_series
 from chainrule.data.inputs import InMemory
-from chainrule.data.tables.cells import Cells, cells_of_columns
+from chainrule.data.tables.formats.cells import Cells, cells_of_columns
 
 FORMS = "a text, a path, an array, a tensor, a frame, an image of PIL, a dictionary of columns, or a list of them"
 

@@ -20,7 +20,7 @@ from chainrule.data.given.source import MARK, Given, GivenSource
 from chainrule.data.images.arrays import as_bytes, pixel_scale
 from chainrule.data.labels import read_labels
 from chainrule.data.layout import SPLITS, sort_labels
-from chainrule.data.tables.cells import Cells, cells_of_columns
+from chainrule.data.tables.formats.cells import Cells, cells_of_columns
 
 Part = Cells | tuple[np.ndarray, np.ndarray | None]  # a table, or x and y
 

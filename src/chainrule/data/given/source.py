@@ -12,7 +12,7 @@ from chainrule.data.catalog.record import Source
 if TYPE_CHECKING:  # `list` looks into the catalogue of data, and loads no NumPy
     import numpy as np
 
-    from chainrule.data.tables.cells import Cells
+    from chainrule.data.tables.formats.cells import Cells
 
 MARK = "given in Python: "
 

@@ -18,8 +18,8 @@ from chainrule.data.images.raw import RawImages, RawImageSet
 from chainrule.data.labels import read_labels
 from chainrule.data.layout import Layout, sort_labels
 from chainrule.data.split_names import KNOWN, split_called
-from chainrule.data.tables.cells import Cells
-from chainrule.data.tables.csv_files import column_of, to_numbers
+from chainrule.data.tables.formats.cells import Cells
+from chainrule.data.tables.formats.csv_files import column_of, to_numbers
 
 PATH_COLUMN = "path"
 _LOOKED_AT = 50  # rows

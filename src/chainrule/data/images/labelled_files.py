@@ -13,7 +13,7 @@ from chainrule.data.images.decoding import image_files
 from chainrule.data.images.raw import RawImages, RawImageSet
 from chainrule.data.labels import is_missing, label_text
 from chainrule.data.layout import Layout, sort_labels
-from chainrule.data.tables.csv_files import column_of
+from chainrule.data.tables.formats.csv_files import column_of
 from chainrule.data.text.characters import read_file
 
 ROLES = ("images", "labels")

@@ -24,7 +24,7 @@ from chainrule.data.images.spec import ImageSpec
 from chainrule.data.images.unlabelled import is_unlabelled
 from chainrule.data.layout import Layout, subfolders
 from chainrule.data.splits import held_out_counts
-from chainrule.data.tables.cells import Cells
+from chainrule.data.tables.formats.cells import Cells
 
 # What training holds out where no split is given; a recipe's val_fraction may say otherwise.
 _HELD_OUT = {"test": 0.2, "val": 1 / 12}

@@ -14,10 +14,10 @@ from chainrule.data.given.inputs import cells_given
 from chainrule.data.inputs import InMemory
 from chainrule.data.layout import Layout
 from chainrule.data.splits import held_out_counts
-from chainrule.data.tables.cells import is_number
 from chainrule.data.tables.files import RawTable, read_table
+from chainrule.data.tables.formats.cells import is_number
+from chainrule.data.tables.formats.table_files import READERS
 from chainrule.data.tables.spec import TableSpec, input_columns
-from chainrule.data.tables.table_files import READERS
 from chainrule.data.tables.targets import labels_as_text
 
 _HELD_OUT = {"test": 0.2, "val": 0.1}  # where no split is given; a recipe may say otherwise

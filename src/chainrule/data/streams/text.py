@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chainrule.core import atomic
+from chainrule.core.files import atomic
 from chainrule.data.catalog.sources import cache_folder
 from chainrule.data.formats.encoding import decode, encoding_of, not_decoded
 from chainrule.data.images.cache import make_room

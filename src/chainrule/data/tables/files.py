@@ -18,8 +18,8 @@ from chainrule.data.images.files import read_images
 from chainrule.data.images.raw import RawImageSet
 from chainrule.data.layout import Layout, Place, joined, layout_of
 from chainrule.data.tables import plane
-from chainrule.data.tables.cells import Cells
-from chainrule.data.tables.csv_files import column_of
+from chainrule.data.tables.formats.cells import Cells
+from chainrule.data.tables.formats.csv_files import column_of
 from chainrule.data.tables.names import label_among
 from chainrule.data.tables.schema.column import Column, encode_columns
 from chainrule.data.tables.schema.deciding import Wishes, decide

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from chainrule.core.data.option import Option
 from chainrule.core.errors import UserError
 from chainrule.data.column_names import TEXTS, column_called
-from chainrule.data.tables.cells import Cells
+from chainrule.data.tables.formats.cells import Cells
 
 TEXT_COLUMN = "text"
 LABELS = ("label", "标签", "类别", "目标")  # of a table of numbers and words, where `class` may be one of many columns

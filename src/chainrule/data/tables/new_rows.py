@@ -24,16 +24,16 @@ from chainrule.data.inputs import (
     table_parts,
 )
 from chainrule.data.layout import Place, layout_of
-from chainrule.data.tables.cells import Cells
-from chainrule.data.tables.csv_files import column_of
 from chainrule.data.tables.files import Gaps, RawRows, RawTable, labels_of, read_table, with_numeric_labels
+from chainrule.data.tables.formats.cells import Cells
+from chainrule.data.tables.formats.csv_files import column_of
+from chainrule.data.tables.formats.table_files import READERS, table_ending
 from chainrule.data.tables.loading import TableSplit, check_squares
 from chainrule.data.tables.names import label_among
 from chainrule.data.tables.row_encoder import RowEncoder
 from chainrule.data.tables.schema.column import Column, encode_columns
 from chainrule.data.tables.schema.deciding import Wishes
 from chainrule.data.tables.spec import TableSpec, columns_of, feature_names, input_columns, kept_features
-from chainrule.data.tables.table_files import READERS, table_ending
 from chainrule.data.tables.targets import labels_as_text, target_values
 
 ROW_FILES = (*READERS, ".npz")  # those that a folder is looked through for

@@ -14,14 +14,14 @@ from torch import Tensor
 from chainrule.core.course import Topic
 from chainrule.core.data.request import DataRequest
 from chainrule.core.errors import UserError
-from chainrule.core.standard_streams import say
+from chainrule.core.files.standard_streams import say
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.inputs import STDIN, Asked, InMemory, asked_paths, files_below, is_folder, is_list, stdin_lines
-from chainrule.data.layout import SPLITS, Place
+from chainrule.data.layout import SPLITS
 from chainrule.data.spec import MAY_LACK, Spec
 from chainrule.data.splits import fingerprint
+from chainrule.data.tables.formats.table_files import READERS, is_table_file, read_cells, table_ending
 from chainrule.data.tables.schema.deciding import Wishes
-from chainrule.data.tables.table_files import READERS, is_table_file, read_cells, table_ending
 from chainrule.data.tables.time.series_files import NO_OPTIONS, Columns, Found, Series, read_series, series_of_cells
 from chainrule.data.tables.time.windows import SeriesSplit, Window, differenced, joint_windows, windows
 
@@ -112,29 +112,6 @@ def load_series(
 def columns_of(spec: SeriesSpec | None, target: str | None) -> Columns:
     """Which columns a run reads: a new one looks for the dates, one of an earlier version has rows as they stand."""
     return Columns(target) if spec is None else Columns(target, spec.dates or "", spec.series)
-
-
-def read_splits(
-    source: Place,
-    target: str | None,
-    *,
-    lags: int,
-    difference: int,
-    log: bool,
-    dtype: torch.dtype,
-    val_fraction: float,
-    test_fraction: float,
-) -> tuple[SeriesSpec, dict[str, SeriesSplit]]:
-    """Reads, checks, splits in time and scales; what `load_series` gives a new run."""
-    return split_series(
-        read_series(source, Columns(target)),
-        lags=lags,
-        difference=difference,
-        log=log,
-        dtype=dtype,
-        val_fraction=val_fraction,
-        test_fraction=test_fraction,
-    )
 
 
 def split_series(

@@ -20,8 +20,8 @@ from chainrule.data.inputs import (
     table_parts,
     texts_of,
 )
+from chainrule.data.tables.formats.table_files import is_table_file, table_ending
 from chainrule.data.tables.names import text_among
-from chainrule.data.tables.table_files import is_table_file, table_ending
 from chainrule.data.text.characters import read_file
 
 ENDINGS = (".txt",)

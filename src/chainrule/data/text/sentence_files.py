@@ -14,7 +14,7 @@ from chainrule.data.formats.content import is_hidden_name, is_text, told_as_pass
 from chainrule.data.given.source import GivenSource
 from chainrule.data.labels import read_labels
 from chainrule.data.layout import Layout, Place, class_folders, folders_left_out, joined, layout_of
-from chainrule.data.tables.cells import Cells
+from chainrule.data.tables.formats.cells import Cells
 from chainrule.data.tables.names import TEXT_COLUMN, text_column
 from chainrule.data.text.characters import read_file
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from chainrule.core import atomic
+from chainrule.core.files import atomic
 from chainrule.reporting.documents.catalogue import families_table, recipes_page
 from chainrule.reporting.documents.curves import CURVES, curve_of
 from chainrule.reporting.documents.families import ledger_rows, rooms

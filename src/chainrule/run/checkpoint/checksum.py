@@ -11,8 +11,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from chainrule.core import atomic
 from chainrule.core.errors import UserError
+from chainrule.core.files import atomic
 
 _BEGINNING = b'{"__metadata__":{"chainrule-sha256":"'  # behind the eight bytes of the header's length
 _BLANK = b"0" * 64

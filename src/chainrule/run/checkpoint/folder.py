@@ -11,11 +11,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from chainrule.core import atomic
 from chainrule.core.course import Topic
 from chainrule.core.device import ONE_PROCESS, World
 from chainrule.core.errors import UserError
-from chainrule.core.standard_streams import say
+from chainrule.core.files import atomic
+from chainrule.core.files.standard_streams import say
 from chainrule.run.checkpoint.sharded import save_shared_tree
 from chainrule.run.checkpoint.tree import load_tree, save_tree
 

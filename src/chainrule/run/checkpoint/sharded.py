@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chainrule.core import atomic
 from chainrule.core.device import World
 from chainrule.core.errors import UserError
+from chainrule.core.files import atomic
 from chainrule.run.checkpoint.checksum import checksum_of
 from chainrule.run.checkpoint.tree import InParts, is_sharded, pack, save_tree
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from chainrule.core.standard_streams import say
+from chainrule.core.files.standard_streams import say
 from chainrule.run.display.notebook_bar import NotebookBar, in_notebook
 
 T = TypeVar("T")

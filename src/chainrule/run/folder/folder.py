@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from chainrule.core import atomic
 from chainrule.core.errors import RunFailed, UserError
+from chainrule.core.files import atomic
 from chainrule.run.folder.lock import NAME, FolderLock, lock_folder
 
 # What the program writes into a run's folder and changes there; pages and exports are replaced whole.

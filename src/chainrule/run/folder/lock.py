@@ -12,9 +12,9 @@ import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
-from chainrule.core.atomic import PLAIN
 from chainrule.core.errors import UserError
-from chainrule.core.standard_streams import say
+from chainrule.core.files.atomic import PLAIN
+from chainrule.core.files.standard_streams import say
 
 NAME = ".lock"
 _TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # by another process

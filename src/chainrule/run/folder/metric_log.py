@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chainrule.core import atomic
 from chainrule.core.errors import RunFailed, UserError
-from chainrule.core.finite_json import from_json, to_json
-from chainrule.core.standard_streams import say
+from chainrule.core.files import atomic
+from chainrule.core.files.finite_json import from_json, to_json
+from chainrule.core.files.standard_streams import say
 
 
 class MetricLog:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.errors import UserError
-from chainrule.core.finite_json import from_json
+from chainrule.core.files.finite_json import from_json
 from chainrule.core.own_code.given import is_own
 from chainrule.core.recipe import Recipe
 from chainrule.core.seeds import LARGEST

@@ -9,9 +9,9 @@ from typing import Any
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from chainrule.core import atomic
 from chainrule.core.device import World
 from chainrule.core.errors import RunFailed
+from chainrule.core.files import atomic
 from chainrule.run.checkpoint import folder as checkpoint
 from chainrule.run.checkpoint.sharded import drop_old_parts, new_parts, save_shared_tree
 from chainrule.run.checkpoint.tree import save_tree

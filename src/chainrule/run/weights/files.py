@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from chainrule.core.errors import UserError
-from chainrule.core.git_lfs import POINTER, expect_no_pointer
+from chainrule.core.files.git_lfs import POINTER, expect_no_pointer
 from chainrule.run.checkpoint.sharded import whole
 from chainrule.run.checkpoint.tree import load_tree, pack, read_safetensors
 from chainrule.run.weights.learnt import learnt

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
+from chainrule.core.files.standard_streams import say
 from chainrule.core.settings import Count
-from chainrule.core.standard_streams import say
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset
 from chainrule.data.inputs import answer_to

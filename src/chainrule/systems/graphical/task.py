@@ -11,9 +11,9 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from chainrule.core import atomic
 from chainrule.core.device import World
 from chainrule.core.errors import UserError
+from chainrule.core.files import atomic
 from chainrule.core.seeds import in_64_bits
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset

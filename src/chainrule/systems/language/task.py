@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chainrule.core import atomic
 from chainrule.core.answers import Ranking
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
+from chainrule.core.files import atomic
 from chainrule.core.settings import Count, NonNegative
 from chainrule.core.task import Deployable, Figure, TrainingBatch
 from chainrule.data.batches import Batch

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from chainrule.core.errors import UserError
 from chainrule.data.inputs import STDIN, Asked, InMemory, asked_of, files_below, is_folder, stdin_table, table_parts
-from chainrule.data.tables.cells import Cells
-from chainrule.data.tables.table_files import READERS, table_ending
+from chainrule.data.tables.formats.cells import Cells
+from chainrule.data.tables.formats.table_files import READERS, table_ending
 from chainrule.systems.reinforcement.environments import EnvironmentSpec
 from chainrule.systems.reinforcement.spaces import DiscreteSpace, Space
 

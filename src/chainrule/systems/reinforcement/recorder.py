@@ -19,9 +19,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from chainrule.core import atomic
 from chainrule.core.errors import UserError
-from chainrule.core.finite_json import to_json
+from chainrule.core.files import atomic
+from chainrule.core.files.finite_json import to_json
 from chainrule.systems.reinforcement.environments import EnvironmentSpec, make
 from chainrule.systems.reinforcement.spaces import DiscreteSpace, Space
 

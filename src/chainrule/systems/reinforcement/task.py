@@ -10,8 +10,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from chainrule.core import atomic
 from chainrule.core.errors import UserError
+from chainrule.core.files import atomic
 from chainrule.core.settings import Count, Fraction, Size
 from chainrule.core.task import Deployable, Figure
 from chainrule.data.dataset import Dataset

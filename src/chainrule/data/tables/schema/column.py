@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from chainrule.core.errors import UserError
-from chainrule.data.tables.cells import Cells
+from chainrule.data.tables.formats.cells import Cells
 from chainrule.data.tables.schema.dates import days_of, read_date
 from chainrule.data.tables.schema.number_format import NumberFormat
 

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import numpy as np
 
 from chainrule.core.errors import UserError, unknown
-from chainrule.data.tables.cells import Cells
+from chainrule.data.tables.formats.cells import Cells
 from chainrule.data.tables.schema.column import MISSING, Column, Kind, is_missing_word
 from chainrule.data.tables.schema.dates import ORDERS, PARTS, date_forms, read_date
 from chainrule.data.tables.schema.number_format import Evidence, NumberFormat, evidence_of, shared_unit

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from chainrule.data.tables.cells import Cells
+from chainrule.data.tables.formats.cells import Cells
 from chainrule.data.tables.schema.column import Column
 
 _PLAIN = re.compile(r"(?:.*[_\s.-])?(?:id|ids|uid|uuid|guid|index|idx|nr|no|num|row|rownum|row[_ ]?number|key)\.?")

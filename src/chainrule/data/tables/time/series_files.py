@@ -17,11 +17,11 @@ from chainrule.core.errors import UserError
 from chainrule.data.catalog.record import Source
 from chainrule.data.labels import read_labels
 from chainrule.data.layout import SPLITS, Layout, Place, joined, layout_of
-from chainrule.data.tables.cells import Cells, is_number
-from chainrule.data.tables.csv_files import column_of, to_numbers
+from chainrule.data.tables.formats.cells import Cells, is_number
+from chainrule.data.tables.formats.csv_files import column_of, to_numbers
+from chainrule.data.tables.formats.table_files import is_table_file
 from chainrule.data.tables.mackey_glass import mackey_glass
 from chainrule.data.tables.schema.deciding import Wishes
-from chainrule.data.tables.table_files import is_table_file
 from chainrule.data.tables.time.dates import Dates, read_dates
 
 NO_OPTIONS: Mapping[str, Any] = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.errors import UserError
-from chainrule.core.git_lfs import expect_no_pointer
+from chainrule.core.files.git_lfs import expect_no_pointer
 from chainrule.interop.caffe.description.schema import message
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")  # in no text, and in every binary message but the smallest

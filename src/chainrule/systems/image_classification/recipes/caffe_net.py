@@ -57,7 +57,7 @@ def caffe_net(
     from dataclasses import replace
     from functools import partial
 
-    from chainrule.core.standard_streams import say
+    from chainrule.core.files.standard_streams import say
     from chainrule.data.images.augment import crop, flip, of_images
     from chainrule.data.images.loading import load_images
     from chainrule.interop.caffe.solver import beside, parse_solver

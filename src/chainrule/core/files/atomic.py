@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from chainrule.core.errors import RunFailed
-from chainrule.core.finite_json import to_json
+from chainrule.core.files.finite_json import to_json
 
 # Of a file that is opened here: no link is followed, no child process keeps it open.
 PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)

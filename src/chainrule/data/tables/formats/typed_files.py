@@ -10,7 +10,7 @@ from typing import Any
 
 from chainrule.core.errors import UserError, missing_extra
 from chainrule.data.formats.encoding import decode
-from chainrule.data.tables.cells import Cells, cell_text, checked, open_bytes, split_sheet, unreadable
+from chainrule.data.tables.formats.cells import Cells, cell_text, checked, open_bytes, split_sheet, unreadable
 
 _DAMAGED = "the file is damaged or cut short: copy or write it again"
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from chainrule.core.errors import UserError, missing_extra
 from chainrule.data.images.packed import ImageFile, PackedImage
-from chainrule.data.tables.cells import Cells, cells_of_columns, open_bytes, unreadable
+from chainrule.data.tables.formats.cells import Cells, cells_of_columns, open_bytes, unreadable
 
 DAMAGED = "the file is damaged or cut short: copy or write it again"
 _SPLITS = {"train": ("train",), "val": ("val", "validation", "valid", "dev"), "test": ("test",)}

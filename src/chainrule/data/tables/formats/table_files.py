@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chainrule.core.errors import UserError
-from chainrule.data.tables.arrow_tables import read_arrow, read_parquet
-from chainrule.data.tables.cells import Cells, split_sheet
-from chainrule.data.tables.csv_files import read_csv
-from chainrule.data.tables.typed_files import read_jsonl, read_xlsx
+from chainrule.data.tables.formats.arrow_tables import read_arrow, read_parquet
+from chainrule.data.tables.formats.cells import Cells, split_sheet
+from chainrule.data.tables.formats.csv_files import read_csv
+from chainrule.data.tables.formats.typed_files import read_jsonl, read_xlsx
 
 
 def table_ending(place: Path) -> str | None:

@@ -18,7 +18,7 @@ import numpy as np
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.sources import SOURCES
 from chainrule.data.formats.encoding import decoded_lines
-from chainrule.data.tables.cells import Cells, check_header, is_number, open_bytes, unreadable
+from chainrule.data.tables.formats.cells import Cells, check_header, is_number, open_bytes, unreadable
 from chainrule.data.tables.schema.deciding import Wishes, decide_numbers
 
 csv.field_size_limit(2**31 - 1)  # a cell may be a whole text
