@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import functools
 import os
+import random
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -127,6 +129,17 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         )
     for line in over_budget(cost):
         terminalreporter.line(f"OVER BUDGET  {line}", red=True)
+
+
+# -- the same draws, whatever ran before ----------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test draws the same numbers alone, in its file and on any worker; fixtures begun by it do too."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 # -- for the tests --------------------------------------------------------------------------------------------------

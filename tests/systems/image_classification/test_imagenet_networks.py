@@ -270,7 +270,7 @@ def test_googlenet_begins_as_caffes() -> None:
     for name, layer in net.named_modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
             bound = (3 / layer.weight[0].numel()) ** 0.5
-            assert 0.9 * bound < float(layer.weight.detach().abs().max()) <= bound
+            assert 0.9 * bound < float(layer.weight.detach().abs().max()) <= bound * (1 + 1e-6)  # rounded in float32
             assert (layer.bias == (0.0 if name.endswith("classifier") else 0.2)).all(), name
 
 
