@@ -46,7 +46,7 @@ def image_networks() -> dict[str, Card]:
 def classifies_images(card: Card) -> bool:
     """Whether the model tells classes of images apart and learns by autograd."""
     settings = inspect.signature(card.build).parameters
-    return {"num_classes", "in_channels"} <= set(settings) and "gradient" not in card.skip
+    return {"num_classes", "in_channels"} <= set(settings) and "gradient" not in card.skip and card.answers == "classes"
 
 
 def _by_number(name: str) -> list[tuple[int, str]]:

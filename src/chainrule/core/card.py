@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from chainrule.core.course import Topic
 
@@ -77,6 +77,7 @@ class Card:
     weights: Mapping[str, ImageNetWeights] = field(default_factory=dict)  # published ones, by who publishes them
     caffe: CaffeWeights | None = None  # where the network reads a .caffemodel: its `caffe_state`
     topics: tuple[Topic, ...] = ()
+    answers: Literal["classes", "pixels"] = "classes"  # of a network of images: one answer an image, or a map of them
 
 
 def images(size: int, channels: int = 3) -> Callable[[int], tuple[Any]]:

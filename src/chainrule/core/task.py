@@ -63,7 +63,8 @@ COMPARED = 16  # of the data's own images or texts that an exported file is comp
 class Deployable:
     """What `export` writes: a module that takes raw inputs, an example, and names for both ends.
 
-    `inputs(batch_size)` makes random inputs; the first axis of each is the batch. `own` gives the data's own, as `predict`
+    `inputs(batch_size)` makes random inputs; the first axis of each is the batch. Further axes that are free, such as the
+    height and width of images, stand in `free_axes`; then their sizes should differ by batch size. `own` gives the data's own, as `predict`
     reads them, with which the file is compared too; UserError where the data are not here any more.
     """
 
@@ -73,6 +74,7 @@ class Deployable:
     output_names: tuple[str, ...]
     notes: dict[str, Any] = field(default_factory=dict)
     own: Callable[[], tuple[Tensor, ...]] | None = None
+    free_axes: tuple[int, ...] = ()
 
 
 @runtime_checkable

@@ -89,6 +89,8 @@ def part_measured(layout: Layout) -> str:
 def _size(split: Any) -> int:
     if hasattr(split, "texts"):
         return sum(map(len, split.texts))
+    if isinstance(split.x, list):
+        return sum(x.nbytes for x in split.x)
     shape = tuple(split.x.shape)
     return int(np.prod(shape)) * (split.x.element_size() if isinstance(split.x, Tensor) else 1)
 
@@ -97,6 +99,9 @@ def _marks(split: Any, like: Any) -> Iterator[int]:
     """A number for each sample, equal where the samples are; numbers are compared as `like` has them."""
     if hasattr(split, "texts"):
         yield from (hash(text.strip()) for text in split.texts)
+        return
+    if isinstance(split.x, list):  # each of a shape of its own
+        yield from (hash((tuple(x.shape), x.cpu().contiguous().numpy().tobytes())) for x in split.x)
         return
     for start in range(0, len(split.x), AT_ONCE):
         x = split.x[start : start + AT_ONCE]

@@ -91,9 +91,10 @@ def export_system(deployable: Deployable, to: str, out: Path | None, run: Run) -
     }
 
 
-def _batch_is_free(inputs: tuple[Tensor, ...]) -> tuple[dict[int, Any], ...]:
-    batch = torch.export.Dim("batch", min=1)
-    return tuple({0: batch} for _ in inputs)
+def _free(deployable: Deployable, inputs: tuple[Tensor, ...]) -> tuple[dict[int, Any], ...]:
+    """The axes of any size: the batch, and what the system names beside it."""
+    batch = torch.export.Dim.AUTO if deployable.free_axes else torch.export.Dim("batch", min=1)
+    return tuple({0: batch, **dict.fromkeys(deployable.free_axes, torch.export.Dim.AUTO)} for _ in inputs)
 
 
 def _write_onnx(deployable: Deployable, file: Path, notes: dict[str, Any]) -> None:
@@ -107,7 +108,7 @@ def _write_onnx(deployable: Deployable, file: Path, notes: dict[str, Any]) -> No
         module,
         inputs,
         dynamo=True,
-        dynamic_shapes=_batch_is_free(inputs),
+        dynamic_shapes=_free(deployable, inputs),
         input_names=list(deployable.input_names),
         output_names=list(deployable.output_names),
         verbose=False,
@@ -135,7 +136,7 @@ def _open_onnx(file: Path, deployable: Deployable) -> Answer:
 
 def _write_torch(deployable: Deployable, file: Path, notes: dict[str, Any]) -> None:
     inputs = deployable.inputs(3)
-    program = torch.export.export(deployable.module, inputs, dynamic_shapes=_batch_is_free(inputs))
+    program = torch.export.export(deployable.module, inputs, dynamic_shapes=_free(deployable, inputs))
     torch.export.save(program, file, extra_files={"chainrule.json": to_json(notes)})
 
 

@@ -1,0 +1,193 @@
+"""Images and masks as they were found: every file read once, sizes compared, numbers counted and given a meaning."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import ImageOps
+
+from chainrule.core.errors import UserError
+from chainrule.core.memory import expect_memory
+from chainrule.data.images.decoding import UNREADABLE, decode, decoding_error, ignore_warnings, mixed_kinds, open_image
+from chainrule.data.images.masks.class_list import ClassList, find_class_list
+from chainrule.data.images.masks.meaning import Meaning, meaning_of
+from chainrule.data.images.masks.pairs import Pair, find_pairs
+from chainrule.data.images.masks.values import VOID, Colour, expect_areas, read_mask
+from chainrule.data.layout import Layout
+
+SMALLEST = 32  # pixels of a side
+
+
+@dataclass
+class MaskedImages:
+    """One split: the files, images uint8 (H, W, C), and masks uint8 (H, W) of positions, 255 for void."""
+
+    files: list[Pair]
+    images: list[np.ndarray]
+    masks: list[np.ndarray]
+
+
+@dataclass
+class MaskedImageSet:
+    """Splits as the publisher or the user made them, `train` always, and what the numbers of their masks mean."""
+
+    splits: dict[str, MaskedImages]
+    meaning: Meaning
+    channels: int
+    where: str
+    form: str
+    notes: list[str] = field(default_factory=list)
+
+    def pixels(self, split: str) -> np.ndarray:
+        """Pixels of each class in a split (K,)."""
+        counts = np.zeros(256, np.int64)
+        for mask in self.splits[split].masks:
+            counts += np.bincount(mask.reshape(-1), minlength=256)
+        return counts[: len(self.meaning.values)]
+
+
+def read_masked_images(
+    layout: Layout, target: str | None = None, *, channels: int = 0, meaning: Meaning | None = None
+) -> MaskedImageSet:
+    """Reads all pairs of a place.
+
+    Args:
+        layout: where they lie, and what the user says of the reading (`void=`).
+        target: masks have no column of labels.
+        channels: of the images; 0 for what they have.
+        meaning: what the numbers mean, where a run knows it already.
+
+    Raises:
+        UserError: as `find_pairs`, `read_mask` and `meaning_of`; a mask has another size than its image; an image is too
+            small; there is one image only.
+    """
+    found = find_pairs(layout)
+    classes = find_class_list(found.folders)
+    pairs = [pair for split in found.splits.values() for pair in split]
+    if len(pairs) < 2 and meaning is None:
+        raise UserError(
+            "there is one image only, and nothing to measure on",
+            where=pairs[0][0] if pairs else found.where,
+            expected="two images or more, with a mask each; better some dozens",
+        )
+    channels = channels or _usual_channels([image for image, _ in pairs])
+    sizes = _together(upright_size, [image for image, _ in pairs])
+    _expect_large_enough(pairs, sizes)
+    expect_memory(sum(h * w * (channels + 1) for h, w in sizes), "the images and masks", cure="smaller images")
+    masks, palette = _values(pairs, sizes, classes)
+    counts, first = _counted(pairs, masks)
+    if meaning is None:
+        void = layout.options.get("void")
+        meaning = meaning_of(counts, first, found.where, classes=classes, void=void, palette=palette)
+    known = meaning
+    positions = [known.positions(mask, mask_file) for mask, (_, mask_file) in zip(masks, pairs, strict=True)]
+    _expect_some_class(pairs, positions)
+    images = _together(
+        lambda job: decode(job[0], channels, job[1]), list(zip((i for i, _ in pairs), sizes, strict=True))
+    )
+    splits, start = {}, 0
+    for name, part in found.splits.items():
+        end = start + len(part)
+        splits[name] = MaskedImages(part, images[start:end], positions[start:end])
+        start = end
+    return MaskedImageSet(splits, known, channels, found.where, found.form, found.notes)
+
+
+def _together(work, jobs: Sequence) -> list:  # type: ignore[no-untyped-def, type-arg]
+    with ignore_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(work, jobs))
+
+
+def upright_size(file: Path) -> tuple[int, int]:
+    """Height and width of an image as the camera's note turns it."""
+    try:
+        with open_image(file) as image:
+            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except UNREADABLE:
+        raise UserError(
+            "an image cannot be read",
+            where=file,
+            found=decoding_error(file) or "a file that Pillow cannot decode",
+            cure="repair this file, or take the pair out",
+        ) from None
+
+
+def _usual_channels(files: Sequence[Path]) -> int:
+    """1 where all images are grey, else 3: in a set with colours a grey one is one without much of them."""
+    usual, stranger = mixed_kinds(files)
+    return 3 if stranger is not None else usual
+
+
+def _expect_large_enough(pairs: Sequence[Pair], sizes: Sequence[tuple[int, int]]) -> None:
+    small = [(pair[0], size) for pair, size in zip(pairs, sizes, strict=True) if min(size) < SMALLEST]
+    if small:
+        file, (height, width) = small[0]
+        raise UserError(
+            "an image is too small" if len(small) == 1 else f"{len(small)} images are too small",
+            where=file,
+            expected=f"{SMALLEST} x {SMALLEST} pixels at least",
+            found=f"{width} x {height}",
+            cure="enlarge image and mask, or take the pair out",
+        )
+
+
+def _values(
+    pairs: Sequence[Pair], sizes: Sequence[tuple[int, int]], classes: ClassList | None
+) -> tuple[list[np.ndarray], dict[int, Colour]]:
+    """The numbers of every mask, as large as its image, and the palette of the first that has one."""
+
+    def one(job: tuple[Pair, tuple[int, int]]) -> tuple[np.ndarray, dict[int, Colour]]:
+        (image, file), size = job
+        mask = read_mask(file, classes)
+        if mask.values.shape != size:
+            raise _other_size(image, file, size, mask.values.shape)
+        if classes is None:
+            expect_areas(mask.values, file)
+        return mask.values, mask.palette
+
+    found = _together(one, list(zip(pairs, sizes, strict=True)))
+    return [values for values, _ in found], next((palette for _, palette in found if palette), {})
+
+
+def _other_size(image: Path, mask: Path, size: tuple[int, int], found: tuple[int, ...]) -> UserError:
+    turned = found == size[::-1] and size[0] != size[1]
+    with open_image(image) as opened:
+        noted = turned and ImageOps.exif_transpose(opened).size != opened.size
+    return UserError(
+        "a mask has another size than its image",
+        where=mask,
+        expected=f"{size[1]} x {size[0]}, as {image.name}" + (", which its EXIF note turns upright" if noted else ""),
+        found=f"{found[1]} x {found[0]}",
+        cure="the mask was drawn on the image as it is stored: turn the mask, or write the image upright without the note"
+        if noted
+        else "draw it on the image of this size, or resize it by nearest neighbour",
+    )
+
+
+def _counted(pairs: Sequence[Pair], masks: Sequence[np.ndarray]) -> tuple[Counter[int], dict[int, Path]]:
+    """Pixels by number over all masks, and the first mask that has it."""
+    counts: Counter[int] = Counter()
+    first: dict[int, Path] = {}
+    for mask, (_, file) in zip(masks, pairs, strict=True):
+        for value, count in zip(*(part.tolist() for part in np.unique(mask, return_counts=True)), strict=True):
+            counts[value] += count
+            first.setdefault(value, file)
+    return counts, first
+
+
+def _expect_some_class(pairs: Sequence[Pair], positions: Sequence[np.ndarray]) -> None:
+    empty = [file for mask, (_, file) in zip(positions, pairs, strict=True) if (mask == VOID).all()]
+    if empty:
+        raise UserError(
+            "a mask is all void" if len(empty) == 1 else f"{len(empty)} masks are all void",
+            where=empty[0],
+            expected="a class somewhere",
+            cure="take the pair out; where the number is a class, say which one is void: void=N, or void=-1 for none",
+        )

@@ -1,0 +1,1 @@
+"""Recipes of segmenters, a file for each kind of network."""

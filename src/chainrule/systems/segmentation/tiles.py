@@ -1,0 +1,50 @@
+"""Large images by overlapping tiles: what a network answers of each tile's middle, put together.
+
+Shapes: B images, C channels, K classes, H x W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from chainrule.core.errors import UserError
+from chainrule.systems.segmentation.borders import mirror_pad
+
+TILE = 1024  # pixels of a side
+OVERLAP = 128  # pixels on each side of a tile that are looked at and not answered
+
+
+def tiled(network: Callable[[Tensor], Tensor], x: Tensor, tile: int = TILE, overlap: int = OVERLAP) -> Tensor:
+    """Logits (B, K, H, W) of images (B, C, H, W), tile by tile; of images no larger than a tile, the network's own.
+
+    The border of the image is mirrored, as far as a tile looks beyond it. Where the network looks no further than `overlap`
+    pixels, the answers are those of the whole image, but near its border.
+
+    Args:
+        network: images to logits of the same height and width.
+        tile: pixels of a tile's side.
+        overlap: pixels of it on each side that are not answered.
+
+    Raises:
+        UserError: the overlaps leave nothing of a tile.
+    """
+    height, width = x.shape[-2:]
+    if max(height, width) <= tile:
+        return network(x)
+    step = tile - 2 * overlap
+    if step < 1:
+        raise UserError("nothing is left of a tile", expected=f"an overlap below {tile // 2}", found=overlap)
+    rows, columns = -(-height // step), -(-width // step)
+    padded = mirror_pad(x, overlap, columns * step - width + overlap, overlap, rows * step - height + overlap)
+    lines = []
+    for row in range(rows):
+        line = []
+        for column in range(columns):
+            top, left = row * step, column * step
+            answer = network(padded[..., top : top + tile, left : left + tile])
+            line.append(answer[..., overlap : overlap + step, overlap : overlap + step])
+        lines.append(torch.cat(line, -1))
+    return torch.cat(lines, -2)[..., :height, :width]
