@@ -39,7 +39,7 @@ def as_convolution(linear: nn.Linear, channels: int, height: int, width: int) ->
             expected=f"{linear.in_features} features",
             found=f"{channels} x {height} x {width} = {channels * height * width}",
         )
-    with torch.device("meta"):  # no numbers are drawn that nobody needs
+    with torch.device("meta"):  # so that nothing is drawn, as the weights are given below
         conv = nn.Conv2d(channels, linear.out_features, (height, width), bias=linear.bias is not None)
     weight = linear.weight.detach().view(linear.out_features, channels, height, width)
     conv.weight = nn.Parameter(weight, requires_grad=linear.weight.requires_grad)

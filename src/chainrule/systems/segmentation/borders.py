@@ -10,7 +10,7 @@ from torch import Tensor
 def mirrored(count: int, before: int, after: int, device: torch.device | None = None) -> Tensor:
     """Where each place of a padded line of `count` numbers comes from: (before + count + after,).
 
-    The edge itself is not repeated; beyond the other edge the mirror goes on.
+    The edge itself is not repeated; beyond the other edge it is mirrored again.
 
     >>> mirrored(4, 3, 2).tolist(), mirrored(2, 3, 3).tolist()
     ([3, 2, 1, 0, 1, 2, 3, 2, 1], [1, 0, 1, 0, 1, 0, 1, 0])

@@ -110,14 +110,14 @@ def worst_images(task: Answers, split: MaskSplit) -> Figure:
             pixels = image.permute(1, 2, 0).cpu().numpy()
             error = np.where((answer != truth)[..., None], WRONG, RIGHT).astype(np.uint8)
             error[(truth == VOID).numpy()] = NO_CLASS
-            pictures = (
+            panels = (
                 np.broadcast_to(pixels, (*pixels.shape[:2], 3)),
                 overlay(pixels, truth.numpy(), colours),
                 overlay(pixels, answer.numpy(), colours),
                 error,
             )
-            for axes, picture in zip(row, pictures, strict=True):
-                axes.imshow(picture)
+            for axes, panel in zip(row, panels, strict=True):
+                axes.imshow(panel)
                 axes.axis("off")
             row[3].set_title(f"{share:.1%} wrong", fontsize=8)
         for axes, title in zip(grid[0], ("image", "truth", "answer"), strict=False):

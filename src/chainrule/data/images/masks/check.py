@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from chainrule.data.images.masks.loading import group_numbers, hold_out_groups
-from chainrule.data.images.masks.raw import MaskedImageSet, read_masked_images
+from chainrule.data.images.masks.masked_images import MaskedImageSet
+from chainrule.data.images.masks.raw import read_masked_images
 from chainrule.data.images.masks.values import VOID
 from chainrule.data.layout import Layout
 

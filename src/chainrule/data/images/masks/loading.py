@@ -18,8 +18,9 @@ from chainrule.core.errors import UserError
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.images.decoding import decode
 from chainrule.data.images.loading import pixel_statistics
+from chainrule.data.images.masks.masked_images import MaskedImages, MaskedImageSet
 from chainrule.data.images.masks.pairs import Pair
-from chainrule.data.images.masks.raw import MaskedImages, MaskedImageSet, read_masked_images
+from chainrule.data.images.masks.raw import read_masked_images
 from chainrule.data.images.masks.spec import MaskSpec
 from chainrule.data.layout import Place, layout_of
 from chainrule.data.splits import fingerprint, hold_out

@@ -6,7 +6,6 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,40 +16,14 @@ from chainrule.core.memory import expect_memory
 from chainrule.data.catalog.record import Source
 from chainrule.data.images.decoding import UNREADABLE, decode, decoding_error, ignore_warnings, mixed_kinds, open_image
 from chainrule.data.images.masks.class_list import ClassList, find_class_list
+from chainrule.data.images.masks.masked_images import MaskedImages, MaskedImageSet
 from chainrule.data.images.masks.meaning import Meaning, meaning_of
 from chainrule.data.images.masks.pairs import Pair, find_pairs
+from chainrule.data.images.masks.shapes import shapes_set
 from chainrule.data.images.masks.values import VOID, Colour, expect_areas, read_mask
 from chainrule.data.layout import Layout
 
 SMALLEST = 32  # pixels of a side
-
-
-@dataclass
-class MaskedImages:
-    """One split: the files, images uint8 (H, W, C), and masks uint8 (H, W) of positions, 255 for void."""
-
-    files: list[Pair]
-    images: list[np.ndarray]
-    masks: list[np.ndarray]
-
-
-@dataclass
-class MaskedImageSet:
-    """Splits as the publisher or the user made them, `train` always, and what the numbers of their masks mean."""
-
-    splits: dict[str, MaskedImages]
-    meaning: Meaning
-    channels: int
-    where: str
-    form: str
-    notes: list[str] = field(default_factory=list)
-
-    def pixels(self, split: str) -> np.ndarray:
-        """Pixels of each class in a split (K,)."""
-        counts = np.zeros(256, np.int64)
-        for mask in self.splits[split].masks:
-            counts += np.bincount(mask.reshape(-1), minlength=256)
-        return counts[: len(self.meaning.values)]
 
 
 def read_masked_images(
@@ -69,8 +42,6 @@ def read_masked_images(
             small; there is one image only.
     """
     if isinstance(layout.place, Source):
-        from chainrule.data.images.masks.shapes import shapes_set  # which stands on this
-
         return shapes_set()
     found = find_pairs(layout)
     classes = find_class_list(found.folders)

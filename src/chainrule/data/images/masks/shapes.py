@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from chainrule.data.images.masks.masked_images import MaskedImages, MaskedImageSet
 from chainrule.data.images.masks.meaning import Meaning, usual_colour
-from chainrule.data.images.masks.raw import MaskedImages, MaskedImageSet
 
 COUNTS = {"train": 96, "val": 24, "test": 32}
 HEIGHT, WIDTH = 48, 64

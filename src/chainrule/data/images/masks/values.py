@@ -69,7 +69,7 @@ def _numbers(image: Image.Image, file: Path, classes: ClassList | None) -> Mask:
     if image.mode.startswith("I"):
         return Mask(np.asarray(image))
     if image.mode == "F":
-        raise UserError("a mask has fractions, and no numbers of classes", where=file, expected="whole numbers")
+        raise UserError("a mask has fractions in place of whole numbers", where=file, expected="whole numbers")
     pixels = np.asarray(image.convert("RGB"))
     if (pixels[..., :1] == pixels).all() and not (classes is not None and classes.has_colours):
         return Mask(pixels[..., 0])

@@ -50,7 +50,7 @@ def fcn32s(
 
     The encoder is VGG16 with a quarter of its maps (`width`). `border=pad100` pads the first convolution by 100 pixels as the
     authors do, at 3.8 times the arithmetic on images of 240 x 180. The stages pass their weights on: `train
-    fcn16s --weights RUN` goes on from here.
+    fcn16s --weights RUN` begins from it.
 
     The paper's own settings are `optimizer=sgd loss=sum batch_size=1 lr=1e-10 momentum=0.99 weight_decay=5e-4`, for weights
     that were published for ImageNet, and 1e-12 and 1e-14 for the stages after. For the mean over 500 x 500 pixels 1e-10 is
@@ -121,7 +121,7 @@ def fcn16s(
 
     The encoder is VGG16 with a quarter of its maps (`width`). `border=pad100` pads the first convolution by 100 pixels as the
     authors do, at 3.8 times the arithmetic on images of 240 x 180. The stages pass their weights on: begin from a
-    run of fcn32s by `--weights RUN`, and go on with `train fcn8s --weights RUN`.
+    run of fcn32s by `--weights RUN`, and `train fcn8s --weights RUN` begins from this one.
 
     The paper's own settings are `optimizer=sgd loss=sum batch_size=1 lr=1e-10 momentum=0.99 weight_decay=5e-4`, for weights
     that were published for ImageNet, and 1e-12 and 1e-14 for the stages after. For the mean over 500 x 500 pixels 1e-10 is
