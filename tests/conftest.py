@@ -175,6 +175,16 @@ def quick_layout() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_inversion() -> Iterator[None]:
+    """The images that `explain` makes from inside a network take a tenth of their steps; what inversion finds has tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for page in ("layer_rows", "section"):
+            patch.setattr(f"chainrule.introspection.attribution.{page}.STEPS", 10)
+            patch.setattr(f"chainrule.introspection.attribution.{page}.LEAST_STEPS", 4)
+        yield
+
+
 @pytest.fixture(scope="module")
 def laid_out(quick_layout: None) -> Iterator[None]:
     """For a module whose tests look at figures as users see them."""
