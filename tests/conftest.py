@@ -7,6 +7,7 @@ all of it; a file is one otherwise. At the end stands what the dearest cost in C
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import random
 import time
@@ -75,6 +76,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.pluginmanager.hasplugin("xdist"):
         for item in items:
             item.add_marker(pytest.mark.xdist_group(groups[item]))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What stands now stays until the end: no collection of garbage walks through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 # -- what they cost -------------------------------------------------------------------------------------------------
@@ -193,6 +200,15 @@ def laid_out(quick_layout: None) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "get_layout_engine", Figure.get_layout_engine.__wrapped__)  # type: ignore[attr-defined]
         yield
+
+
+@pytest.fixture
+def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the 1,797 digits (and 442 rows of diabetes) the first 300, where what is asked holds of any data."""
+    from chainrule.data.catalog import shipped
+
+    rows = shipped._rows
+    monkeypatch.setattr(shipped, "_rows", lambda *asked: rows(*asked)[:300])
 
 
 def mirror(name: str) -> Path:
