@@ -147,12 +147,19 @@ def _damaged(folder: Path, errors: Mapping[Path, UserError]) -> UserError:
             f"the weights in {best.name} are whole: predict and evaluate answer with them, --weights {run} too"
         )
     return UserError(
-        "the only checkpoint is damaged" if len(errors) == 1 and not others else "the checkpoint is damaged",
+        "the checkpoint is damaged" if others else "no checkpoint is whole",
         where=folder,
         expected="a checkpoint that can be read",
-        found="; ".join(f"{place.name}: {str(error).replace(chr(10), ',')}" for place, error in errors.items()),
+        found="; ".join(f"{place.name}: {_in_a_line(error)}" for place, error in errors.items()),
         cure="\n            ".join(cures),
     )
+
+
+def _in_a_line(error: UserError) -> str:
+    """What is wrong, and in which file."""
+    what, *others = str(error).splitlines()
+    where = next((line.rpartition("/")[2] for line in others if line.startswith("  where:")), "")
+    return f"{what} ({where})" if where else what
 
 
 def _ways_on(run: Path) -> list[str]:
