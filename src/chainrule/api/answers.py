@@ -12,6 +12,7 @@ from chainrule.core.answers import without_rest
 from chainrule.core.data.request import DataRequest
 from chainrule.core.data.words import request_of
 from chainrule.core.errors import ChainruleError, UserError
+from chainrule.core.files.named_paths import takes_paths
 from chainrule.core.files.standard_streams import say
 from chainrule.core.own_code.given import divided
 from chainrule.core.recipe import Recipe
@@ -35,6 +36,7 @@ from chainrule.run.run import Run
 MOST_SAMPLES = 10_000  # that one call of `generate` makes: all of them are in memory
 
 
+@takes_paths("folder", "data")
 def evaluate(folder: str | Path | Run, *, data: Any = None, device: str = "auto", **options: Any) -> dict[str, float]:
     """Metrics of a run on its own test split, or on other data of the same kind: a name, a path, or as `train` takes them.
 
@@ -138,6 +140,7 @@ def _is_own(data: str | Mapping[str, str], own: DataRequest) -> bool:
     return all(same_place(place, own.sources[role]) for role, place in named.items())
 
 
+@takes_paths("folder", "out")
 def predict(
     folder: str | Path | Run, inputs: Any, *, out: str | Path | None = None, device: str = "auto", **options: Any
 ) -> list[dict[str, Any]]:
@@ -166,6 +169,7 @@ def predict(
     return found
 
 
+@takes_paths("folder", "out")
 def predict_each(
     folder: str | Path | Run, inputs: Any, *, out: str | Path | None = None, device: str = "auto", **options: Any
 ) -> Iterator[dict[str, Any]]:
@@ -196,6 +200,7 @@ def inputs_of(run: Run, named: Sequence[Any]) -> list[str]:
     return as_inputs(named, run.recipe, run.task.data.spec if isinstance(run.task, HasData) else None)
 
 
+@takes_paths("folder", "out")
 def generate(
     folder: str | Path | Run,
     *,
@@ -215,6 +220,8 @@ def generate(
             "samples are written into a folder", expected="a folder", found=f"--out {out}",
             cure=f"--out {Path(out).with_suffix('')}",
         )  # fmt: skip
+    if out is not None and Path(out).exists() and not Path(out).is_dir():
+        raise UserError("samples are written into a folder", where=out, expected="a folder", found="a file")
     import torch
 
     run = Run.load(folder, device, **own)

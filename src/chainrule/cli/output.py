@@ -24,17 +24,19 @@ def print_metrics(metrics: dict[str, float]) -> None:
 
 
 def print_answers(answers: Sequence[dict[str, Any]]) -> None:
-    """Answers a line each, their columns parted by tabs; what is nested is left to --json and --out.
+    """Answers a line each, their columns parted by tabs, a list a column for each; what is nested is left to --json and --out.
 
     The names of the columns go to stderr, above the answers for a person who reads, and out of the way of a program.
     """
+    from chainrule.core.answers import flat
     from chainrule.reporting.answers import merge_columns
 
     columns: list[str] = []
-    for answer in answers:
-        merge_columns(columns, [name for name, value in answer.items() if not isinstance(value, dict)])
+    rows = [flat({name: value for name, value in answer.items() if not isinstance(value, dict)}) for answer in answers]
+    for answer in rows:
+        merge_columns(columns, answer)
     click.echo("\t".join(columns), err=True)
-    for answer in answers:
+    for answer in rows:
         cells = (answer.get(name, "") for name in columns)
         click.echo("\t".join(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in cells))
 

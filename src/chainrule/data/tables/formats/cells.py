@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import gzip
 import io
 import itertools
 import math
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.core.errors import UserError
+from chainrule.data.formats.unpacking import read_unpacked
 from chainrule.data.images.packed import ImageFile
 from chainrule.data.tables.schema.number_format import plain_numbers
 
@@ -78,10 +78,9 @@ def split_sheet(place: Path) -> tuple[Path, str]:
 
 
 def open_bytes(file: Path) -> io.BytesIO:
-    """A file's bytes, unpacked where its name ends in .gz; UserError where they cannot be read."""
+    """A file's bytes, unpacked where its name ends in .gz; UserError where they cannot be read, or fit into no memory."""
     try:
-        content = file.read_bytes()
-        return io.BytesIO(gzip.decompress(content) if file.suffix.lower() == ".gz" else content)
+        return io.BytesIO(read_unpacked(file))
     except (OSError, EOFError, zlib.error) as error:
         packed = file.suffix.lower() == ".gz" and not isinstance(error, FileNotFoundError)
         raise unreadable(file, error, "gzip is cut short or damaged: copy it again" if packed else None) from None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.errors import UserError, missing_extra
+from chainrule.core.memory import expect_memory
 from chainrule.data.formats.encoding import decode
 from chainrule.data.tables.formats.cells import Cells, cell_text, checked, open_bytes, split_sheet, unreadable
 
@@ -59,9 +60,14 @@ def read_xlsx(place: Path) -> Cells:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of styles and extensions, which hold no values
-            book = openpyxl.load_workbook(open_bytes(file), read_only=True, data_only=True)
+            content = open_bytes(file)
+            with zipfile.ZipFile(content) as archive:
+                expect_memory(sum(part.file_size for part in archive.infolist()), "the workbook unpacked", where=file)
+            book = openpyxl.load_workbook(content, read_only=True, data_only=True)
             name = _sheet(book.sheetnames, named, file)
-            values = list(book[name].iter_rows(values_only=True))
+            sheet = book[name]
+            sheet.reset_dimensions()  # what it says of its size may be a million empty rows
+            values = list(sheet.iter_rows(values_only=True))
             book.close()
     except UserError:
         raise
