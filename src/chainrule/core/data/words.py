@@ -152,4 +152,6 @@ def request_of(
             sources[split] = found
         else:
             shares[split] = found
-    return DataRequest(sources, target, shares["val"], shares["test"], seed, dict(options or {}))
+    return DataRequest(
+        sources, target.strip() if target else target, shares["val"], shares["test"], seed, dict(options or {})
+    )
