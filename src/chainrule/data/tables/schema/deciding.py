@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -125,12 +126,21 @@ def decide(
 
 
 def _expect_names(cells: Cells) -> None:
-    """UserError where the first line is a row as the others are: its numbers stand above numbers, its words above the same."""
+    """UserError where the first line is a row as the others are: its numbers stand above numbers, its words above the same.
+
+    Several whole numbers in order may be names: years.
+    """
     named = [(name, cells.columns[place]) for place, name in enumerate(cells.header) if name]
     numbers = [is_number_text(name) for name, _ in named]
-    if any(numbers) and all(
-        all(map(is_number_text, column[:_LOOKED_AT])) if numeric else name in column
-        for numeric, (name, column) in zip(numbers, named, strict=True)
+    whole = [int(name) for name, _ in named if name.isdecimal()]
+    in_order = len(whole) > 1 and len(whole) == sum(numbers) and all(a < b for a, b in itertools.pairwise(whole))
+    if (
+        any(numbers)
+        and not in_order
+        and all(
+            all(map(is_number_text, column[:_LOOKED_AT])) if numeric else name in column
+            for numeric, (name, column) in zip(numbers, named, strict=True)
+        )
     ):
         raise no_names(cells.header, cells.origin)
 
