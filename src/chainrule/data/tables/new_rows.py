@@ -172,7 +172,7 @@ def read_labelled(source: Place, target: str | None, spec: TableSpec, dtype: tor
     else:
         labels = labels_as_text(rows, named or spec.target).tolist()
         known = {name: i for i, name in enumerate(spec.classes)}
-        labels = _by_their_truth(labels, spec.classes)
+        labels = _as_classes_are_written(labels, spec.classes)
         strange = next((i for i, label in enumerate(labels) if label not in known), None)
         if strange is not None:
             raise UserError(
@@ -198,16 +198,24 @@ def _labelled_rows(cells: Cells, target: str | None, spec: TableSpec, options: M
     return rows if spec.classes is not None else with_numeric_labels(rows, known)
 
 
-def _by_their_truth(labels: list[str], classes: list[str]) -> list[str]:
-    """Labels true and false as the classes 1 and 0, or the other way round: files of one form have words, of another numbers.
+def _as_classes_are_written(labels: list[str], classes: list[str]) -> list[str]:
+    """Labels by the names of the classes: of one form a file has True, of another 1; of one 2.0, of another 2.
 
-    >>> _by_their_truth(["TRUE", "0"], ["0", "1"]), _by_their_truth(["1", "a"], ["False", "True"])
+    >>> _as_classes_are_written(["TRUE", "0"], ["0", "1"]), _as_classes_are_written(["1", "a"], ["False", "True"])
     (['1', '0'], ['True', 'a'])
+    >>> _as_classes_are_written(["1", "2.0", "02"], ["1.0", "2.0"])
+    ['1.0', '2.0', '02']
     """
-    by_truth = {str(TRUTH.get(name.lower(), name)): name for name in classes}
-    if set(by_truth) != {"0", "1"}:
+
+    def plain(name: str) -> str:
+        return str(TRUTH.get(name.lower(), name.removesuffix(".0")))
+
+    by_plain = {plain(name): name for name in classes}
+    if len(by_plain) < len(classes):  # 2 and 2.0 are two classes of this run
         return labels
-    return [by_truth.get(str(TRUTH.get(label.lower(), label)), label) for label in labels]
+    if {"0", "1"} != set(by_plain) and any(name.lower() in TRUTH for name in (*classes, *labels)):
+        return labels
+    return [by_plain.get(plain(label), label) for label in labels]
 
 
 MOST_COMPARED = 1000  # rows

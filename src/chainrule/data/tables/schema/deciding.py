@@ -48,12 +48,15 @@ class Wishes:
         words = (*get_args(Kind)[:-1], "ignore", *ORDERS)
         pairs = options.get("kinds") or ()
         for place, pair in enumerate(pairs):
-            name, sign, kind = pair.rpartition(":")
+            name, sign, kind = (part.strip() for part in pair.rpartition(":"))
             if not sign and place + 1 < len(pairs):
                 name, kind = kind, ""  # the beginning of a name with a comma in it
             elif kind not in words:
                 raise unknown("there is no kind of column", kind, words, cure="kinds=NAME:KIND,NAME:KIND")
-            kinds[name] = kind
+            if kinds.setdefault(name, kind) != kind:
+                raise UserError(
+                    "a column has two kinds", found=f"{name}:{kinds[name]} and {name}:{kind}", cure="one of them"
+                )
         kinds |= dict.fromkeys(options.get("ignore") or (), "ignore")
         kinds |= {options["index"]: "ignore"} if options.get("index") else {}
         space = {"space": " "}
