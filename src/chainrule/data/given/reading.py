@@ -181,7 +181,7 @@ def _array(value: Any, where: str) -> np.ndarray:
         plain = value.detach().cpu()
         return (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
     if isinstance(value, np.ma.MaskedArray):  # what is masked is missing, whatever lies below
-        value = value.astype(np.float64).filled(np.nan) if np.ma.is_masked(value) else value.data
+        value = np.ma.filled(value.astype(np.float64), np.nan) if np.ma.is_masked(value) else value.data
     try:
         array = value if isinstance(value, np.ndarray) else np.asarray(value)
     except ValueError as error:  # rows of unequal length
