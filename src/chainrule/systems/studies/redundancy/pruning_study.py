@@ -24,8 +24,8 @@ from chainrule.tasks.study import Study
 RULES = ("random", "magnitude", "obd", "units")
 MARGIN = 0.01  # of test error that pruning may cost
 CLAIM = (
-    "Most weights of a trained network can go without a loss in accuracy, more of them by the second derivative than by "
-    "magnitude, and more still where the rest is trained again."
+    "Most weights of a trained network can go without a loss in accuracy where what is left is trained again. The first of "
+    "them cost less by the second derivative than by magnitude."
 )
 
 
@@ -194,7 +194,7 @@ def draw(rows: list[Row]) -> list[Figure]:
                 "magnitude: measured": Line(pruned, mean_curve(rows, "magnitude", "rise"), 1),
             },
             "Rise of the training loss",
-            "Predicted is the sum of the saliencies h w^2 / 2 of what was pruned; it holds while that is little.",
+            "Predicted is the sum of the saliencies h w^2 / 2 of what was pruned, without the terms between two weights.",
             xlabel="share of weights pruned",
             ylabel="cross entropy (nats)",
             yscale="log",

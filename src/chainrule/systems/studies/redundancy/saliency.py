@@ -127,7 +127,7 @@ def unit_relevance(network: nn.Module, layer: str, x: Tensor, y: Tensor, criteri
 
     Errors: a UserError where the next linear layer does not take these units.
 
-    Source: Mozer, Smolensky: Skeletonization, 1989, equation 2; the paper goes on to approximate it by a derivative.
+    Source: Mozer, Smolensky: Skeletonization, 1989, equation 2; the paper then approximates it by a derivative.
 
     >>> _ = torch.manual_seed(0)
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
