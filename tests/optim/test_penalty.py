@@ -68,6 +68,16 @@ def test_every_rule_rests_at_the_minimum_of_the_lasso(name: str) -> None:
     assert ((w.detach().numpy()[0] == 0) == (expected == 0)).all()
 
 
+def test_a_nan_is_not_taken_for_a_zero() -> None:
+    w = nn.Parameter(torch.ones(2))
+    w.grad = torch.tensor([float("nan"), 5.0])
+    rule, penalty = torch.optim.SGD([w], 1.0), L1([w], 1.0)
+    penalty.before()
+    rule.step()
+    penalty.after()
+    assert w.isnan().tolist() == [True, False] and w[1].item() == 0 and not w[1].signbit()
+
+
 def counted(epoch: int = 0) -> Any:
     """A run as far as `penalize` looks into it."""
     tracked: dict[str, torch.Tensor] = {}

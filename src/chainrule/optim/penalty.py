@@ -79,7 +79,7 @@ class L1:
     def after(self) -> None:
         """Stops at 0 what has left its side."""
         for weight, sign in self._signs:
-            weight.mul_(weight.sign() == sign)
+            weight.mul_(weight.sign() == sign).add_(0.0)  # NaN stays NaN, and -0.0 becomes 0.0
 
     @torch.no_grad()
     def share_of_zeros(self) -> Tensor:

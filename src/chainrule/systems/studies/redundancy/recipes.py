@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @recipe(
     "pruning",
-    task="error against the share of weights pruned",
+    task="image classification",
     data="digits",
     kinds=("images",),
     source="LeCun, Denker, Solla 1990; Mozer, Smolensky 1989; Han et al. 2015",
@@ -66,7 +66,7 @@ def pruning(
 
 @recipe(
     "residual-paths",
-    task="blocks taken out at test time",
+    task="image classification",
     data="digits",
     kinds=("images",),
     source="Veit, Wilber, Belongie 2016, section 4",

@@ -175,12 +175,12 @@ def lesions(network: nn.Module, pairs: Sequence[tuple[int, int]], draws: int, me
             with without_blocks(network, torch.randperm(n)[:count].tolist()):
                 errors.append(measure())
         found["removed"].append(sum(errors) / draws)
-    # 3. With 0, 1, 2, ... pairs exchanged, drawn at random.
+    # 3. With 0, 1, 2, ... different pairs exchanged, drawn at random.
     found["exchanged"] = [found["error"]]
-    for count in range(1, n // 2 + 1):
+    for count in range(1, min(n // 2, len(pairs)) + 1):
         errors = []
         for _ in range(draws):
-            drawn = torch.randint(len(pairs), (count,)).tolist()
+            drawn = torch.randperm(len(pairs))[:count].tolist()  # none twice: that would undo it
             with with_blocks_exchanged(network, [pairs[i] for i in drawn]):
                 errors.append(measure())
         found["exchanged"].append(sum(errors) / draws)
