@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     headline=Headline(
         ("error", "magnitude_share_before", "obd_share_before", "magnitude_share_after", "obd_share_after")
     ),
-    tiny={"shares": (0.5, 0.9), "hidden": 16, "samples": 200, "steps": 60, "retrain": 20, "repeats": 1},
+    tiny={"shares": (0.5, 0.9), "hidden": 16, "samples": 200, "steps": 20, "retrain": 5, "repeats": 1},
     summary_zh="剪去权重或神经元的份额与错误率，重新训练前后",
     topics=(Topic("Pruning: magnitude, optimal brain damage, units"),),
 )
@@ -79,7 +79,7 @@ def pruning(
             "residual_error_one_exchanged",
         )
     ),
-    tiny={"depth": 14, "steps": 4, "draws": 1, "train_size": 64, "batch_size": 16},
+    tiny={"depth": 14, "size": 4, "steps": 2, "draws": 1, "train_size": 64, "batch_size": 16},
     summary_zh="测试时去掉或交换残差块：残差网络像多条路径投票，普通网络则失灵",
     topics=(Topic("A residual network as a vote of paths"),),
 )
