@@ -31,6 +31,29 @@ def images(*shape: int) -> Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
+def made_by_formula() -> np.ndarray:
+    r = np.arange(20)
+    return ((r[:, None] * 7 + r * r * 3 + (r[:, None] * r) % 11 * 9) % 64).astype(float)
+
+
+def test_numbers_of_scikit_image() -> None:
+    """scikit-image 0.26: `hog` of L2-Hys, grey and in colour, and `local_binary_pattern`, of all pixels of one image."""
+    grey = made_by_formula()
+    colour = np.stack([grey, grey * 5 % 64, grey.T * 3 % 64])
+    found = hog(torch.tensor(grey)[None, None], cell=5)[0].numpy()
+    np.testing.assert_allclose(found[:6], [0.22731, 0.195489, 0.22731, 0.158181, 0.22731, 0.0], atol=1e-6)
+    assert found.sum() == pytest.approx(47.21049696, abs=1e-6)
+    assert found @ np.arange(324) == pytest.approx(7666.1577548, abs=1e-4)
+    found = hog(torch.tensor(colour)[None], cell=4, block=3, orientations=8)[0].numpy()
+    np.testing.assert_allclose(found[:4], [0.191872, 0.185632, 0.210353, 0.0], atol=1e-6)
+    assert len(found) == 648 and found.sum() == pytest.approx(64.496404, abs=1e-5)
+    row = [0, 250, 254, 255, 233, 160, 255, 225, 0, 191, 4, 120, 255, 0, 17, 0, 255, 4, 249, 0]
+    codes = pattern_codes(torch.tensor(grey)[None])[0]
+    assert codes[9].tolist() == row and int(codes.sum()) == 46981
+    codes = pattern_codes(torch.tensor(grey)[None], 6, 2.0)[0]
+    assert codes[9, :8].tolist() == [0, 38, 63, 63, 62, 51, 63, 22] and int(codes.sum()) == 11493
+
+
 # -- HOG ------------------------------------------------------------------------------------------------------------
 
 

@@ -82,6 +82,8 @@ def stages_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
         axes = canvas.add_subplot()
         for colour, (method, name) in zip(COLOURS, NAMES.items(), strict=False):
             some = sorted((row["images"], row["error"]) for row in rows if row["method"] == method)
+            if not some:
+                continue
             axes.plot(*zip(*some, strict=True), color=colour, marker="o", markersize=4, linewidth=1.5, label=name)
         axes.set_xscale("log")
         axes.set_ylim(bottom=0)

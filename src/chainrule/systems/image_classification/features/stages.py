@@ -22,13 +22,12 @@ from chainrule.systems.image_classification.features.feature_svm import FeatureS
 from chainrule.systems.image_classification.features.figures import stages_figure
 from chainrule.tasks.study import Study
 
-METHODS = ("pixels", "lbp", "hog", "patches", "network")
-
 
 def stages_study(
     run: Run,
     *,
     data: Dataset[ImageSpec, ImageSplit],
+    methods: tuple[str, ...],
     sizes: tuple[int, ...],
     features: Callable[[str], nn.Module],
     machine: Callable[[], Fitted],
@@ -47,11 +46,11 @@ def stages_study(
         machine: makes a linear support vector machine.
         network: makes a convolutional network of normalised images.
     """
-    if not sizes:
-        raise UserError("there is nothing to measure", where="sizes", expected="one number of images or more")
+    if not sizes or not methods:
+        raise UserError("there is nothing to measure", where="methods, sizes", expected="one or more of each")
     most = data.spec.counts["train"]
     counts = sorted({min(size or most, most) for size in sizes})
-    points = [{"method": method, "images": count} for count in counts for method in METHODS]
+    points = [{"method": method, "images": count} for count in counts for method in dict.fromkeys(methods)]
 
     def measure(point: Mapping[str, Any]) -> dict[str, Any]:
         spec, device = data.spec, run.device

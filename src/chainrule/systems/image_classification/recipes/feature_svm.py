@@ -82,13 +82,20 @@ def feature_svm(
     kinds=("images",),
     source="Coates, Ng and Lee 2011; Krizhevsky, Sutskever and Hinton 2012",
     headline=Headline(("network_error", "patches_error", "hog_error", "lbp_error", "pixels_error")),
-    tiny={"sizes": (100,), "c": (0.1,), "patches": 5, "samples": 500, "steps": 10, "tol": 1e-2},
+    tiny={"methods": ("hog", "network"), "sizes": (60,), "cell": 14, "c": (0.1,), "steps": 3},
     summary_zh="人工特征、无监督学到的特征、与分类器一起学到的特征，在同样的图像上比较",
     topics=(Topic("Features made by hand: HOG, LBP, patch dictionaries, before networks"),),
 )
 def feature_stages(
     run: Run,
     *,
+    methods: tuple[Literal["pixels", "lbp", "hog", "patches", "network"], ...] = (
+        "pixels",
+        "lbp",
+        "hog",
+        "patches",
+        "network",
+    ),
     sizes: tuple[Size, ...] = (100, 300, 1000, 0),
     c: tuple[Positive, ...] = (0.001, 0.01, 0.1, 1.0),
     cell: Count = 7,
@@ -123,6 +130,7 @@ def feature_stages(
     return stages_study(
         run,
         data=data,
+        methods=methods,
         sizes=sizes,
         features=partial(
             features_of, channels=spec.channels, cell=cell, orientations=orientations, patches=patches, patch=patch
