@@ -180,8 +180,8 @@ def _map_row(
 
 def _occluded(
     explained: Explained, x: Tensor, name: str, number: int, fields: Fields | None, among: int
-) -> tuple[bytes, float, int] | None:
-    """Zhou's field of a map's units, its size, and of how many images; None where the network is too costly for it.
+) -> tuple[bytes, float, int, int] | None:
+    """Zhou's field of a map's units, its size, the side of the occluders and how many images; None where that is too costly.
 
     The budget of one map decides how far apart the occluders lie, and of how many images the field is the mean.
     """
@@ -196,7 +196,7 @@ def _occluded(
         if count >= min(len(x), LEAST_IMAGES):
             found = occluder_field(explained.module, x[:count], name, number, size=size, stride=stride, field=fields)
             rows, columns = (slice((side - 1) // 2, (side - 1) // 2 + side) for side in sides)  # as large as the image
-            return png(heat_map(found[rows, columns]), 90), effective_size(found), count
+            return png(heat_map(found[rows, columns]), 90), effective_size(found), size, count
     return None
 
 

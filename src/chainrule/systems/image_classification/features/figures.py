@@ -85,7 +85,10 @@ def stages_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
             if not some:
                 continue
             axes.plot(*zip(*some, strict=True), color=colour, marker="o", markersize=4, linewidth=1.5, label=name)
+        counts = sorted({row["images"] for row in rows})
         axes.set_xscale("log")
+        axes.set_xticks(counts, [f"{count:,}" for count in counts])
+        axes.set_xticks([], minor=True)
         axes.set_ylim(bottom=0)
         tidy_axes(axes)
         axes.set_xlabel("training images", color="#4b5563")

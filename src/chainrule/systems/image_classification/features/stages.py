@@ -70,8 +70,8 @@ def stages_study(
         measure=measure,
         conclude=conclude,
         draw=lambda rows: [stages_figure(rows)],
-        claim="Designed features beat pixels, and features learnt with the classifier beat designed ones, once there are "
-        "images enough to learn them from.",
+        claim="Designed features beat pixels, and few images do for them; features that are learnt with the classifier need more "
+        "images, and overtake.",
         how=f"errors on the test split after training on {', '.join(map(str, counts))} images, the same for all methods; the "
         f"validation split chose C of each machine; the network's last of {steps} updates",
     )
