@@ -14,12 +14,12 @@ from chainrule.cli import answers, catalogue, data, inspection, training  # noqa
 from chainrule.cli.group import cli
 from chainrule.cli.words import READER_GONE, told_beside
 from chainrule.core.errors import ChainruleError, UserError
+from chainrule.core.files.named_paths import OF_A_NAME, expect_text
 from chainrule.core.files.regular_files import expect_regular
 from chainrule.core.files.standard_streams import open_closed, say, silence
 from chainrule.core.memory import said_of_memory
 from chainrule.core.own_code.loading import told_by_line
 
-OF_A_NAME = (errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)  # the input is wrong
 OF_A_STREAM = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)  # without the name of a file: a write to stdout
 
 
@@ -83,19 +83,9 @@ def _expect_place_and_words(words: Sequence[str]) -> None:
     except OSError:
         raise UserError("the working folder is not there any more", cure="cd to a folder that is") from None
     for word in words:
-        if "\0" in word:
-            raise UserError("a word of the command holds a byte 0", found=ascii(word)[:200])
         for path in {word, word.partition("=")[2], word.rpartition("#")[0], word.rpartition(":")[0]}:
             expect_regular(path)
-        try:
-            word.encode()
-        except UnicodeEncodeError:
-            raise UserError(
-                "a word of the command is no UTF-8",
-                expected="names of files and folders in UTF-8",
-                found=ascii(word)[:200],
-                cure="rename the file or the folder",
-            ) from None
+        expect_text("a word of the command", word)
 
 
 def _said(error: OSError | MemoryError | RuntimeError | UnicodeEncodeError) -> str | None:

@@ -11,6 +11,7 @@ from chainrule.cli.group import cli
 from chainrule.cli.output import print_answers, print_metrics
 from chainrule.cli.run_options import RunCommand, complete_options
 from chainrule.cli.shared_options import AS_JSON, CODE, DEVICE, OUT
+from chainrule.cli.words import SettingsCommand
 from chainrule.core.data.words import parse_sources
 from chainrule.core.files.finite_json import to_json
 from chainrule.core.seeds import LARGEST
@@ -19,7 +20,7 @@ from chainrule.core.verbs import later_options
 from chainrule.run.folder.record import recipe_of_run
 
 
-@cli.command()
+@cli.command(cls=SettingsCommand)
 @click.argument("run", type=click.Path())
 @click.argument("reading", nargs=-1, metavar="[KEY=VALUE ...]")
 @click.option("--data", multiple=True, help="Other data of the same kind; several by role, as for train.")

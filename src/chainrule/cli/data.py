@@ -63,7 +63,8 @@ def data_check(words: Sequence[str], target: str | None, as_json: bool) -> None:
     from chainrule.data.check import check
 
     options = {name: bound[name] for name in pairs if bound[name] is not None}
-    found = check(request_of(parse_sources(paths) or "", target=target, options=options), target)
+    request = request_of(parse_sources(paths) or "", target=target, options=options)
+    found = check(request, request.target)
     if as_json:
         click.echo(to_json(found))
         return

@@ -57,9 +57,6 @@ def train(recipe: str, settings: Sequence[str], data: Sequence[str], as_json: bo
     from chainrule import api
     from chainrule.optim.compiler_import import spare_compiler
 
-    clash = {"data", "target", "val", "test", "out", "seed", "device", "weights"} & set(pairs)
-    if clash:  # a recipe's setting never has these names
-        raise click.UsageError(f"--{clash.pop()} is an option, not a setting")
     words: dict[str, Any] = {**options, **pairs, "data": parse_sources(data)}
     spare_compiler()
     _done(api.train(recipe, **words), as_json)

@@ -61,8 +61,9 @@ def unknown(
     near: Iterable[str] = (),
     expected: str = "one of ",
     cure: str | None = None,
+    where: object = None,
 ) -> UserError:
-    """The error for a name that is not among the known ones; it says which are near, of `near` too.
+    """The error for a name that is not among the known ones; it says which are near, in any case, of `near` too.
 
     >>> print(unknown("there is no fruit", "aple", ["apple", "pear"]))
     there is no fruit 'aple'; did you mean apple?
@@ -71,13 +72,18 @@ def unknown(
     import difflib
 
     names = list(known)
-    alike = [*difflib.get_close_matches(name, names, n=3), *difflib.get_close_matches(name, list(near), n=3)]
+
+    def close_among(words: Iterable[str]) -> list[str]:
+        by_lower = {word.lower(): word for word in words}
+        return [by_lower[word] for word in difflib.get_close_matches(name.strip().lower(), by_lower, n=3)]
+
+    alike = [*close_among(names), *close_among(near)]
     within = [each for each in names if len(name) > 2 and name.lower() in each.lower()]
     close = list(dict.fromkeys([*alike[:3], *within, *alike]))[:4]
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
     if len(names) > MOST_NAMES and cure is not None:  # which says where all of them stand
-        return UserError(f"{what} {name!r}{hint}", cure=cure)
-    return UserError(f"{what} {name!r}{hint}", expected=expected + ", ".join(names), cure=cure)
+        return UserError(f"{what} {name!r}{hint}", where=where, cure=cure)
+    return UserError(f"{what} {name!r}{hint}", where=where, expected=expected + ", ".join(names), cure=cure)
 
 
 def missing_extra(package: str, extra: str) -> UserError:

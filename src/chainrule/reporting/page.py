@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import html
 import re
 from collections.abc import Iterable, Sequence
@@ -38,13 +39,19 @@ SMALLEST = 0.78  # of its size to which a chart shrinks on a narrow screen befor
 
 def render(template: str, **context: Any) -> str:
     """A template of `templates/`, filled in."""
+    return _environment().get_template(template).render(dark=DARK, **context)
+
+
+@functools.cache
+def _environment() -> Any:
+    """One for all pages of a process: it keeps the templates that it has read."""
     import jinja2
 
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.undefined = jinja2.StrictUndefined
     environment.filters.update(number=number, brief=brief, prose=prose, duration=duration, image=image, figure=figure)
-    return environment.get_template(template).render(dark=DARK, **context)
+    return environment
 
 
 def write_page(template: str, out: Path, **context: Any) -> Path:
