@@ -12,6 +12,7 @@ from chainrule.cli.shared_options import AS_JSON
 from chainrule.cli.words import SettingsCommand
 from chainrule.core.data.words import parse_sources, request_of, separate_options
 from chainrule.core.files.finite_json import to_json
+from chainrule.core.language.translation import translate, translate_phrase
 from chainrule.core.settings import bind_to
 
 
@@ -25,7 +26,7 @@ def data_list() -> None:
     """Known data sets, and whether they are here."""
     from chainrule.data.catalog.sources import SOURCES, find
 
-    rows: list[tuple[str, ...]] = [("name", "kind", "content", "split", "licence", "here")]
+    rows = [tuple(map(translate, ("name", "kind", "content", "split", "licence", "here")))]
     for source in SOURCES.values():
         place = (
             f"with {source.shipped_with}"
@@ -67,4 +68,4 @@ def data_check(words: Sequence[str], target: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(to_json(found))
         return
-    print_table([(name, plain(value)) for name, value in found.items()])
+    print_table([(translate(name), translate_phrase(plain(value))) for name, value in found.items()])

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.files import atomic
+from chainrule.core.language.chosen import language
+from chainrule.core.language.translation import translate, translate_phrase
 from chainrule.core.task import Figure
+from chainrule.reporting.spoken_templates import in_words, loader, said
 
 # What Matplotlib's colours become where the reader has chosen dark: by name of the CSS variable that stands in their place.
 DARK = {
@@ -40,11 +43,13 @@ def render(template: str, **context: Any) -> str:
     """A template of `templates/`, filled in."""
     import jinja2
 
-    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
-    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        loader=loader(), autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=in_words
+    )
     environment.undefined = jinja2.StrictUndefined
     environment.filters.update(number=number, brief=brief, prose=prose, duration=duration, image=image, figure=figure)
-    return environment.get_template(template).render(dark=DARK, **context)
+    environment.filters.update(said=said)
+    return environment.get_template(template).render(dark=DARK, lang=language(), **context)
 
 
 def write_page(template: str, out: Path, **context: Any) -> Path:
@@ -110,7 +115,7 @@ def prose(text: str) -> Any:
     """
     from markupsafe import Markup
 
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False)))
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(translate(text), quote=False)))
 
 
 def duration(seconds: float | None) -> str:
@@ -138,7 +143,7 @@ def figure(value: Figure) -> Any:
     from markupsafe import Markup
 
     parts = []
-    name = html.escape(value.title)
+    name = html.escape(translate(value.title))
     if value.svg:
         # The page's own style sheet sets the type; Matplotlib's global rule would reach over the whole page.
         svg = re.sub(r"<style.*?</style>", "", value.svg, flags=re.DOTALL)
@@ -149,6 +154,8 @@ def figure(value: Figure) -> Any:
         parts.append(f'<img src="{image(value.png)}" alt="{name}">')
     if value.table:
         head, *rows = value.table
+        if all(not cell or translate(cell) != cell for cell in head):  # else some are the user's, names of classes
+            head = [translate(cell) for cell in head]
         numeric = [index > 0 and _all_numbers(row[index] for row in rows) for index in range(len(head))]
         cells = _cells("th", head, numeric)
         body = "".join(f"<tr>{_cells('td', row, numeric)}</tr>" for row in rows)
@@ -187,7 +194,9 @@ def themed(svg: str) -> str:
 
 def _cells(tag: str, row: Sequence[str], numeric: Sequence[bool]) -> str:
     form = {True: ' class="n"', False: ""}
-    return "".join(f"<{tag}{form[n]}>{html.escape(cell)}</{tag}>" for cell, n in zip(row, numeric, strict=True))
+    return "".join(
+        f"<{tag}{form[n]}>{html.escape(translate_phrase(cell))}</{tag}>" for cell, n in zip(row, numeric, strict=True)
+    )
 
 
 def _all_numbers(cells: Iterable[str]) -> bool:
