@@ -17,7 +17,7 @@ from chainrule.cli.spoken_help import wrapped
 from chainrule.core.files.finite_json import to_json
 from chainrule.core.language.chosen import language
 from chainrule.core.language.settings import described
-from chainrule.core.language.translation import translate, translate_phrase
+from chainrule.core.language.translation import translate
 from chainrule.core.meanings import meaning_of
 from chainrule.core.recipe import Recipe
 from chainrule.core.settings import describe, parameters, shown_default
@@ -46,7 +46,7 @@ def list_(family: str | None, as_json: bool) -> None:
     print_table(
         [
             tuple(map(translate, ("recipe", *fields[1:]))),
-            *((*row[:2], translate_phrase(row[2]), mark, row[4]) for row, mark in zip(told, marks, strict=True)),
+            *((*row[:2], translate(row[2]), mark, row[4]) for row, mark in zip(told, marks, strict=True)),
         ]
     )
     if any(mark.endswith(")") for mark in marks):

@@ -11,9 +11,9 @@ from typing import Any
 
 from chainrule.core.files import atomic
 from chainrule.core.language.chosen import language
-from chainrule.core.language.translation import translate, translate_phrase
+from chainrule.core.language.translation import is_known, translate, translate_phrase
 from chainrule.core.task import Figure
-from chainrule.reporting.spoken_templates import in_words, loader, said
+from chainrule.reporting.spoken_templates import Said, in_words, loader, said
 
 # What Matplotlib's colours become where the reader has chosen dark: by name of the CSS variable that stands in their place.
 DARK = {
@@ -47,7 +47,7 @@ def render(template: str, **context: Any) -> str:
         loader=loader(), autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=in_words
     )
     environment.undefined = jinja2.StrictUndefined
-    environment.filters.update(number=number, brief=brief, prose=prose, duration=duration, image=image, figure=figure)
+    environment.filters.update(number=shown, brief=brief, prose=prose, duration=duration, image=image, figure=figure)
     environment.filters.update(said=said)
     return environment.get_template(template).render(dark=DARK, lang=language(), **context)
 
@@ -96,6 +96,19 @@ def number(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key if str(key).strip() else repr(key)}: {number(v)}" for key, v in value.items())
     return str(value)
+
+
+def shown(value: Any) -> Said:
+    """The number, the list or the text for a template, its phrases in the language that is spoken."""
+    return Said(number(_told(value)))
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _told(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_told(each) for each in value]
+    return translate_phrase(value) if isinstance(value, str) else value
 
 
 def brief(value: Any) -> str:
@@ -154,7 +167,9 @@ def figure(value: Figure) -> Any:
         parts.append(f'<img src="{image(value.png)}" alt="{name}">')
     if value.table:
         head, *rows = value.table
-        if all(not cell or translate(cell) != cell for cell in head):  # else some are the user's, names of classes
+        if language() != "en" and all(
+            not cell or is_known(cell) for cell in head
+        ):  # else some are the user's, names of classes
             head = [translate(cell) for cell in head]
         numeric = [index > 0 and _all_numbers(row[index] for row in rows) for index in range(len(head))]
         cells = _cells("th", head, numeric)

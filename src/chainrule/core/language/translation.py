@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from chainrule.core.language.chosen import language
 
 PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*|\d+)\}")
-_LABELS = {"where": "位置", "expected": "应为", "found": "实为", "cure": "办法", "note": "注意"}  # of an error's lines
-_LABELLED = re.compile(r"\n  (where|expected|found|cure|note): +")
+# Of an error's lines.
+_LABELS = {"where": "位置", "expected": "应为", "found": "实为", "cure": "办法", "note": "注意", "first in": "最先在"}
+LABELLED = re.compile(rf"\n  ({'|'.join(_LABELS)}): +")
 _JOINTS = re.compile(r"(?<=\S)(: |; |\. |, )(?=\S)")  # where a text may be put together from two
 _DEPTH = 4  # of phrases within phrases
 # Placeholders whose values are words of the package's own, so that a single one is looked up too.
-_OWN_WORDS = re.compile(r"(what|word|noun|part|unit|state|wanted|kind|kinds|p)(_\d+)?")
+_OWN_WORDS = re.compile(r"(what|word|noun|part|unit|state|wanted|kind|kinds|p|choose_by|val|metric|how|task)(_\d+)?")
 
 
 def translate(text: str) -> str:
@@ -35,6 +36,11 @@ def translate(text: str) -> str:
     return text if language() == "en" else _of_lines(text)
 
 
+def is_known(text: str) -> bool:
+    """Whether the catalogue has the text, as it is."""
+    return text in _catalogue().texts
+
+
 def translate_phrase(text: str) -> str:
     """As `translate`, and a single word stays: it may be the user's, the name of a class or of a column."""
     return text if language() == "en" or " " not in text else _of_lines(text)
@@ -42,10 +48,12 @@ def translate_phrase(text: str) -> str:
 
 def _of_lines(text: str) -> str:
     """An error's first line and its labelled ones, each for itself; of other texts each line, where the whole has none."""
-    head, *rest = _LABELLED.split(text)
+    head, *rest = LABELLED.split(text)
     if rest:
         labelled = zip(rest[::2], rest[1::2], strict=True)
-        return _of_text(head) + "".join(f"\n  {_LABELS[label]}: {_of_text(said)}" for label, said in labelled)
+        return _of_text(head) + "".join(
+            f"\n  {_LABELS[label]}: {_of_value(said, _DEPTH, own=label != 'where')}" for label, said in labelled
+        )
     return _of_text(text)
 
 
@@ -116,7 +124,7 @@ class _Template:
     text: str
     translated: str
     longest: str  # of its own words: a text without these is not of this template
-    letters: int
+    length: int  # of its own words
 
     def values(self, text: str) -> dict[str, str] | None:
         """What stands in the place of each placeholder; None where the text is not of this template."""
@@ -133,9 +141,13 @@ class _Catalogue:
     telling: list[_Template]  # those that are recognised within another message too
 
 
+# What does not tell a template from another.
+_FUNCTION_WORDS = frozenset(["a", "an", "and", "are", "as", "at", "by", "for", "in", "is", "it", "no", "not", "of", "on", "or", "the", "to", "with"])
+
+
 @functools.cache
 def _pattern(template: str) -> re.Pattern[str]:
-    value = "(.*?)" if is_telling(template) else r"(\S*)"
+    value = "(.*?)" if is_telling(template) else r"(\S*)" if letters_of(template) > 3 else r"(\S*\d\S*)"  # and, of, to
     return re.compile(value.join(map(re.escape, own_words(template))), re.DOTALL)
 
 
@@ -146,8 +158,8 @@ def is_telling(template: str) -> bool:
     [True, True, False, False]
     """
     words = own_words(template)
-    several = len(re.findall(r"[^\W\d_]+", " ".join(words))) > 1
-    return (several and letters_of(template) > 4) or any(
+    several = re.findall(r"[^\W\d_]+", " ".join(words).lower())
+    return (len(several) > 1 and letters_of(template) > 4 and not _FUNCTION_WORDS.issuperset(several)) or any(
         re.search(r"[,;:(].*[^\W\d_]{3}|[^\W\d_]{3}.*[;:(]", word) for word in words
     )
 
@@ -176,6 +188,6 @@ def _catalogue() -> _Catalogue:
             texts[text] = translated
         else:
             longest = max(own_words(text), key=len)
-            templates.append(_Template(text, translated, longest, letters_of(text)))
-    templates.sort(key=lambda template: (-template.letters, len(own_words(template.text))))
+            templates.append(_Template(text, translated, longest, sum(map(len, own_words(text)))))
+    templates.sort(key=lambda template: (-template.length, len(own_words(template.text))))
     return _Catalogue(texts, templates, [each for each in templates if is_telling(each.text)])

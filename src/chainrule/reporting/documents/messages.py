@@ -17,6 +17,7 @@ from pathlib import Path
 
 from chainrule.core.files import atomic
 from chainrule.core.language.catalogue import FOLDER, catalogue_files, catalogue_text, entries
+from chainrule.core.language.translation import LABELLED, PLACEHOLDER
 from chainrule.reporting.spoken_templates import template_messages
 
 PACKAGE = Path(__file__).parents[2]
@@ -35,11 +36,21 @@ SPEAKS: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
     "translate": ((0,), ()),
     "option": ((), ("help",)),
     "Figure": ((0, 1), ("title", "caption")),
+    "gallery": ((2, 3), ("title", "caption")),
+    "curves": ((1,), ("title",)),
+    "lines": ((1, 2), ("title", "caption")),
+    "_captioned": ((1,), ()),
     "Finding": ((0, 3, 4, 5), ("what", "limit", "meaning", "remedy")),
     "_panel": ((1, 2), ("name", "says")),
 }
 _NOTES = re.compile(r"_?(notes|remarks|warnings|faults)")  # lists of sentences, by name
 _WORDS = re.compile(r"[^\W\d_]{2,}")
+# Where any sentence is a message: what these rooms say is put together in many places.
+_TALKING = ("api", "cli", "core", "data", "introspection", "loops", "reporting", "run", "tasks", "systems")
+_FOR_READERS = ("data/catalog/", "reporting/ledger", "reporting/documents/")  # records and pages that are English
+_RECORDS = {"Topic", "Family", "Card", "recipe", "Target", "Option", "Row", "Kind", "Source", "Published", "compile"}
+_SENTENCE = re.compile(r"(?<![\w{./=\\-])[a-z]{2,}(?![\w}./=\\-])")  # its words
+_MARKUP = re.compile(r"<\w|\w\(\?|\\d|[;{] ?\n|\.\w+ \{")  # HTML, a style sheet, a pattern
 _DEEP = 3  # how many names and functions are followed from a call to the string it says
 Names = Mapping[str, list[ast.expr]]
 
@@ -54,10 +65,12 @@ def messages(package: Path = PACKAGE) -> dict[str, str]:
     for file in sorted(package.rglob("*.py")):
         place = file.relative_to(package).as_posix()
         text = file.read_text("utf-8")
-        if place != "reporting/documents/messages.py" and any(f"{name}(" in text for name in SPEAKS):
-            for template in _of_module(ast.parse(text), place):
-                if is_message(template):
-                    found.setdefault(template, place)
+        if not place.startswith(("reporting/documents/", "core/language/")):
+            said = (part for each in _of_module(ast.parse(text), place) for part in LABELLED.split(each)[::2])
+            for template in filter(is_message, said):
+                found.setdefault(template, place)
+    for template in [each for each in found if f"{each} {{name}}" in found or f"{each} {{name_2}}" in found]:
+        del found[template]  # what `unknown` puts a name behind
     for file in sorted(package.rglob("*.j2")):
         for template in template_messages(file.read_text("utf-8")):
             if is_message(template):
@@ -82,11 +95,44 @@ def _of_module(tree: ast.Module, place: str) -> Iterator[str]:
         for node in scope.nodes:
             for said in _said_by(node):
                 yield from _templates(said, {**known[""], **known[name]}, functions, _DEEP)
+    if place.partition("/")[0] in _TALKING and not place.startswith(_FOR_READERS):
+        of_a_family = place.startswith("systems/")
+        own = [node for node in tree.body if not of_a_family or isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+        yield from _sentences(own, least=5 if of_a_family else 3)
     if place.startswith("cli/"):
         for scope in functions.values():
             assert isinstance(scope.owner, ast.FunctionDef)
             if any("command" in ast.unparse(d) or "group" in ast.unparse(d) for d in scope.owner.decorator_list):
                 yield from (" ".join(part.split()) for part in (ast.get_docstring(scope.owner) or "").split("\n\n"))
+
+
+def _sentences(nodes: Iterable[ast.AST], least: int) -> Iterator[str]:
+    """The strings below nodes that have so many English words; no docstrings, no records, nothing that is compared."""
+    left = list(nodes)
+    while left:
+        node = left.pop()
+        if (isinstance(node, ast.Call) and _last_name(node.func) in _RECORDS) or isinstance(
+            node, (ast.Compare, ast.Expr)
+        ):
+            left += [] if not isinstance(node, ast.Expr) or isinstance(node.value, ast.Constant) else [node.value]
+            continue
+        if isinstance(node, (ast.Constant, ast.JoinedStr)) or _is_text_sum(node):
+            text = _template(node)  # type: ignore[arg-type]
+            if (
+                text is not None
+                and " " in text
+                and not _MARKUP.search(text)
+                and len(_SENTENCE.findall(PLACEHOLDER.sub("", text))) >= least
+            ):
+                yield text
+            if isinstance(node, ast.JoinedStr):
+                left += [part.value for part in node.values if isinstance(part, ast.FormattedValue)]
+            continue
+        left += ast.iter_child_nodes(node)
+
+
+def _is_text_sum(node: ast.AST) -> bool:
+    return isinstance(node, ast.BinOp) and all(isinstance(part, (ast.Constant, ast.JoinedStr)) for part in _sum(node))
 
 
 @dataclass
@@ -130,7 +176,7 @@ def _said_by(node: ast.AST) -> Iterator[ast.expr]:
         return
     places, keywords = SPEAKS[name]
     said = [node.args[at] for at in places if at < len(node.args)]
-    said += [keyword.value for keyword in node.keywords if keyword.arg in keywords]
+    said += [keyword.value for keyword in node.keywords if keyword.arg in keywords and not _names_a_setting(keyword)]
     if name == "unknown" and said:  # it puts the name behind what is said, and names behind what was expected
         yield ast.BinOp(
             said[0], ast.Add(), ast.JoinedStr([ast.Constant(" "), ast.FormattedValue(ast.Name("name"), -1)])
@@ -139,6 +185,11 @@ def _said_by(node: ast.AST) -> Iterator[ast.expr]:
         yield from (ast.BinOp(each, ast.Add(), ast.Name("names")) for each in expected)
         said = [each for each in said[1:] if each not in expected]
     yield from said
+
+
+def _names_a_setting(keyword: ast.keyword) -> bool:
+    value = keyword.value.value if isinstance(keyword.value, ast.Constant) else None
+    return keyword.arg == "where" and isinstance(value, str) and " " not in value
 
 
 def _last_name(node: ast.expr) -> str:
