@@ -42,12 +42,12 @@ SMALLEST = 0.78  # of its size to which a chart shrinks on a narrow screen befor
 
 def render(template: str, **context: Any) -> str:
     """A template of `templates/`, filled in."""
-    return _environment().get_template(template).render(dark=DARK, lang=language(), **context)
+    return _environment(language()).get_template(template).render(dark=DARK, lang=language(), **context)
 
 
 @functools.cache
-def _environment() -> Any:
-    """One for all pages of a process: it keeps the templates that it has read."""
+def _environment(lang: str) -> Any:
+    """One for all pages of a language in a process: it keeps the templates that it has read, translated as they are."""
     import jinja2
 
     environment = jinja2.Environment(
