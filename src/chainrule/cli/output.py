@@ -8,6 +8,9 @@ from typing import Any
 
 import click
 
+from chainrule.core.language.chosen import language
+from chainrule.core.language.translation import translate
+
 
 def plain(value: Any) -> str:
     if isinstance(value, dict):
@@ -21,7 +24,11 @@ def plain(value: Any) -> str:
 
 
 def print_metrics(metrics: dict[str, float]) -> None:
-    print_table([(name, f"{value:.6g}") for name, value in metrics.items()])
+    print_table([(_in_words(name), f"{value:.6g}") for name, value in metrics.items()])
+
+
+def _in_words(metric: str) -> str:
+    return metric if language() == "en" else translate(metric.replace("_", " "))
 
 
 def print_answers(answers: Sequence[dict[str, Any]]) -> None:

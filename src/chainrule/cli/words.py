@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from chainrule.cli.spoken_help import SpokenContext, speak
 from chainrule.core.errors import Interrupted, UserError, unknown
 from chainrule.core.files.standard_streams import silence
 
@@ -108,6 +109,11 @@ def every_setting() -> set[str]:
 
 class CommandGroup(click.Group):
     """The commands; an option of a command that stands before it is told where it belongs."""
+
+    context_class = SpokenContext
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        super().add_command(speak(cmd), name)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         words = list(args)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from chainrule.core.language.translation import translate
+
 
 class ChainruleError(Exception):
     """Any failure that is told in words. `exit_status` is what the command exits with.
@@ -14,6 +16,19 @@ class ChainruleError(Exception):
 
     exit_status = 1
     answers: Sequence[dict[str, Any]] = ()
+
+    def __str__(self) -> str:
+        """The words, in the language that is spoken (`chainrule.set_language`)."""
+        return translate(super().__str__())
+
+
+def in_english(error: BaseException) -> str:
+    """The words of an error for a file, whose language is English.
+
+    >>> in_english(UserError("the file is empty"))
+    'the file is empty'
+    """
+    return str(error.args[0]) if isinstance(error, ChainruleError) and error.args else str(error)
 
 
 class UserError(ChainruleError, ValueError):
