@@ -57,13 +57,18 @@ def expect_classes(layout: Layout) -> None:
     found = annotations_of(layout)
     if found is not None:
         alone = f"; the images alone, for models that generate: --data {found.images}" if found.images else ""
+        learners = (
+            f"chainrule train unet --data {layout} learns the masks"
+            if found.what == "masks"
+            else "no recipe learns boxes yet"
+        )
         raise UserError(
             f"the folder holds images with {found.what}, and no classes of images",
             where=layout,
             expected="one subfolder of images a class",
             found=found.found,
             cure="sort the images into a subfolder a class, or list them: --data images=DIR --data labels=FILE; "
-            f"no recipe learns boxes or masks yet{alone}",
+            f"{learners}{alone}",
         )
 
 

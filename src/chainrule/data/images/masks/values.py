@@ -44,6 +44,8 @@ def read_mask(file: Path, classes: ClassList | None = None) -> Mask:
             smeared = image.format == "JPEG"
             ImageOps.exif_transpose(image, in_place=True)
             mask = _numbers(image, file, classes)
+    except UserError:
+        raise
     except UNREADABLE:
         raise UserError(
             "a mask cannot be read",
