@@ -72,7 +72,7 @@ class DeconvNet(nn.Module):
             for conv in layer.modules():
                 if isinstance(conv, (nn.Conv2d, nn.ConvTranspose2d)):
                     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-                    nn.init.zeros_(conv.bias)
+                    nn.init.constant_(conv.get_parameter("bias"), 0.0)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, K, H, W)
         size = x.shape[-2:]

@@ -89,7 +89,8 @@ class FCN(nn.Module):
         # 3. The border, and the fixed filters that enlarge.
         if border == "pad100":
             self.features[0].padding = (100, 100)
-            self.up2, self.up = BilinearUpsample(2, 4), BilinearUpsample(stride, 2 * stride)
+            self.up2: nn.Module = BilinearUpsample(2, 4)
+            self.up: nn.Module = BilinearUpsample(stride, 2 * stride)
         else:
             self.classifier[0].padding = (3, 3)
             self.up2, self.up = (

@@ -87,7 +87,7 @@ class PartLoader(BatchLoader[Parts]):
         seed: int,
         world: World | None = None,
     ) -> None:
-        counts = torch.tensor([parts_of(*image.shape[-2:], size) for image in images])
+        counts = torch.tensor([parts_of(image.shape[-2], image.shape[-1], size) for image in images])
         self.size, self.owner = size, torch.arange(len(images)).repeat_interleave(counts)  # the image of each part
         self.images, self.masks, self.weights = (
             None if maps is None else [_at_least(x, size) for x in maps] for maps in (images, masks, weights)

@@ -68,7 +68,7 @@ class UNet(nn.Module):
             if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
                 fan_in = layer.weight[0].numel() if isinstance(layer, nn.Conv2d) else layer.in_channels
                 nn.init.normal_(layer.weight, std=(2 / fan_in) ** 0.5)  # each place of an up-convolution sees one place
-                nn.init.zeros_(layer.bias)
+                nn.init.constant_(layer.get_parameter("bias"), 0.0)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, K, H, W), or in the paper's form 184 pixels less
         # 1. Down: the maps of each size are kept.

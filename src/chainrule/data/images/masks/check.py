@@ -73,11 +73,12 @@ def _absent(raw: MaskedImageSet, names: Sequence[str]) -> list[str]:
         if split != "train":
             there = raw.pixels(split) > 0
             told += [
-                f"only {split} has the class {names[k]}: it cannot be learnt" for k in np.flatnonzero(there & ~learnt)
+                f"only {split} has the class {names[k]}: it cannot be learnt"
+                for k in np.flatnonzero(there & ~learnt).tolist()
             ]
     anywhere = sum(raw.pixels(split) for split in raw.splits)
     assert isinstance(anywhere, np.ndarray)
-    return told + [f"no mask has the class {names[k]}" for k in np.flatnonzero(anywhere == 0)]
+    return told + [f"no mask has the class {names[k]}" for k in np.flatnonzero(anywhere == 0).tolist()]
 
 
 def near_duplicates(raw: MaskedImageSet) -> list[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import ImageOps
@@ -23,6 +24,7 @@ from chainrule.data.images.masks.shapes import shapes_set
 from chainrule.data.images.masks.values import VOID, Colour, expect_areas, read_mask
 from chainrule.data.layout import Layout
 
+Result = TypeVar("Result")
 SMALLEST = 32  # pixels of a side
 
 
@@ -75,7 +77,8 @@ def read_masked_images(
     return MaskedImageSet(splits, known, channels, found.where, found.form, found.notes)
 
 
-def _together(work, jobs: Sequence) -> list:  # type: ignore[no-untyped-def, type-arg]
+def _together(work: Callable[[Any], Result], jobs: Sequence[Any]) -> list[Result]:
+    """What `work` makes of each job, by threads, in their order."""
     with ignore_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(work, jobs))
 
