@@ -183,12 +183,18 @@ def quick_layout() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def quick_inversion() -> Iterator[None]:
-    """The images that `explain` makes from inside a network take a tenth of their steps; what inversion finds has tests."""
+def little_to_show() -> Iterator[None]:
+    """What is made only to be looked at is small: images that `explain` makes from inside a network in a tenth of the
+    steps, texts that a character model samples after each epoch in a fifth of the length."""
+    smaller = {
+        "introspection.attribution.layer_rows": {"STEPS": 10, "LEAST_STEPS": 4},
+        "introspection.attribution.section": {"STEPS": 10, "LEAST_STEPS": 4},
+        "systems.language.task": {"PASSAGE": 100},
+    }
     with pytest.MonkeyPatch.context() as patch:
-        for page in ("layer_rows", "section"):
-            patch.setattr(f"chainrule.introspection.attribution.{page}.STEPS", 10)
-            patch.setattr(f"chainrule.introspection.attribution.{page}.LEAST_STEPS", 4)
+        for module, values in smaller.items():
+            for name, value in values.items():
+                patch.setattr(f"chainrule.{module}.{name}", value)
         yield
 
 
