@@ -183,6 +183,28 @@ def quick_layout() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def curves_once() -> Iterator[None]:
+    """The curves of the same numbers are drawn once a process, however many reports show them."""
+    from matplotlib.figure import Figure
+
+    from chainrule.reporting import learning_curves
+
+    draw, drawn = learning_curves.curves, {}
+
+    @functools.wraps(draw)
+    def curves(series: Any, *words: str, **more: str) -> Any:
+        numbers = [(name, list(x), list(y)) for name, (x, y) in series.items()]
+        key = repr((numbers, words, sorted(more.items()), Figure.get_layout_engine))
+        if key not in drawn:
+            drawn[key] = draw(series, *words, **more)
+        return drawn[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learning_curves, "curves", curves)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def little_to_show() -> Iterator[None]:
     """What is made only to be looked at is small: images that `explain` makes from inside a network in a tenth of the
     steps, texts that a character model samples after each epoch in a fifth of the length."""
