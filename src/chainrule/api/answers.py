@@ -117,6 +117,7 @@ def tell_measured(found: Mapping[str, Any], *, warn_only: bool = False) -> None:
         return
     part = "the test split" if found["split"] == "test" else "all"
     count, unit, trained_on = found["count"], found.get("unit", "samples"), found["trained_on"]
+    unit = unit.removesuffix("s") if count == 1 else unit
     words = f"measured: {part} of {found['data']}, {count:,} {unit}"
     if trained_on is None:
         say(f"{words}; how many of them were trained on is not known: {found['unknown']}")

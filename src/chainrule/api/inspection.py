@@ -11,7 +11,7 @@ from chainrule.api.answers import inputs_of
 from chainrule.api.summary import model_name, tell_unfinished
 from chainrule.core.card import Card
 from chainrule.core.discovery import all_recipes, get_recipe
-from chainrule.core.errors import UserError
+from chainrule.core.errors import UserError, unknown
 from chainrule.core.files.named_paths import is_there, takes_paths
 from chainrule.core.own_code.given import OwnWords, is_own
 from chainrule.core.recipe import Recipe
@@ -52,7 +52,7 @@ def explain(
         own: for a run with code of the user's own.
     """
     from chainrule.introspection.explain import explain_module, explain_network, explain_recipe, explain_run
-    from chainrule.models import classifies_images, example_of_description, get_card
+    from chainrule.models import all_cards, classifies_images, example_of_description, get_card
 
     path, name, place = Path(what), os.fspath(what), Path(out) if out else None
     given = [] if inputs is None or (isinstance(inputs, (list, tuple)) and not inputs) else named_inputs(inputs)
@@ -76,6 +76,9 @@ def explain(
         raise UserError("there is no such run folder", where=name, expected="a run folder, or the name of a recipe")
     network = _network_named(name) if name not in all_recipes() else None
     if network is None:
+        if name not in all_recipes():
+            known = "chainrule list, or chainrule show networks"
+            raise unknown("there is no recipe and no network", name, all_recipes(), near=all_cards(), cure=known)
         recipe = get_recipe(name)
         _expect_a_network(recipe)
     if given:

@@ -13,7 +13,7 @@ import click
 from chainrule.cli import answers, catalogue, data, inspection, training  # noqa: F401  # each adds its commands
 from chainrule.cli.group import cli
 from chainrule.cli.words import READER_GONE, told_beside
-from chainrule.core.errors import ChainruleError, UserError
+from chainrule.core.errors import ChainruleError, UserError, in_english
 from chainrule.core.files.named_paths import OF_A_NAME, expect_text
 from chainrule.core.files.regular_files import expect_regular
 from chainrule.core.files.standard_streams import open_closed, say, silence
@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if debug:  # wherever it stands
         at = words.index("--debug")
         words = ["--debug", *words[:at], *words[at + 1 :]]
+    words = _language_first(words, len(options))
     status = _run(words, debug)
     try:
         sys.stdout.flush()
@@ -43,6 +44,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = status or _failed_to_write(error)
     if status:
         sys.exit(status)
+
+
+def _language_first(words: list[str], options: int) -> list[str]:
+    """The words with `--lang zh` before the command, wherever it stands among the first `options`.
+
+    >>> _language_first(["train", "mlp", "--lang", "zh"], 4), _language_first(["list", "--lang=zh"], 2)
+    (['--lang', 'zh', 'train', 'mlp'], ['--lang=zh', 'list'])
+    """
+    for at, word in enumerate(words[:options]):
+        if word == "--lang" or word.startswith("--lang="):
+            taken = words[at : at + (2 if word == "--lang" else 1)]
+            return [*taken, *words[:at], *words[at + len(taken) :]]
+    return words
 
 
 def _run(words: list[str], debug: bool) -> int:
@@ -55,7 +69,7 @@ def _run(words: list[str], debug: bool) -> int:
         if debug:
             raise
         if str(error):
-            say(f"chainrule: {error}")
+            say(f"chainrule: {in_english(error)}")
         return error.exit_status
     except click.ClickException as error:
         text = io.StringIO()

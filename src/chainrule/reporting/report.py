@@ -214,16 +214,16 @@ def _target(run: Run) -> dict[str, Any] | None:
 def _summary(run: Run) -> str:
     """What the recipe is; where that names a size, and this run's is another, its own."""
     try:
-        summary = run.recipe.summary
+        summary, told = run.recipe.summary, run.recipe.summary_told
     except UserError:
         return ""
     stated, result = re.search(r"([\d,]+) parameters", summary), run.result()
     if stated is None or (result and f"{result['parameters']:,}" == stated[1]):
-        return summary
+        return told
     if result is None and not any(key in run.record["settings"] for key, _ in changed_settings(run.record)):
-        return summary
+        return told
     own = f"; this network has {result['parameters']:,} parameters" if result else ""
-    return f"{summary} Sizes named here are those of its default settings and data{own}."
+    return f"{told} Sizes named here are those of its default settings and data{own}."
 
 
 def _bests(result: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:

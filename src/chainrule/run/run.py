@@ -29,7 +29,7 @@ from torch import nn
 from chainrule.core.data.request import DataRequest
 from chainrule.core.device import World, check_threads, choose_device, cpu_capability, hardware, join_world
 from chainrule.core.discovery import get_recipe
-from chainrule.core.errors import Interrupted, RunFailed, UserError, missing_extra
+from chainrule.core.errors import Interrupted, RunFailed, UserError, in_english, missing_extra
 from chainrule.core.files.standard_streams import say
 from chainrule.core.own_code.given import OwnCode, OwnWords
 from chainrule.core.recipe import Recipe
@@ -302,7 +302,7 @@ class Run(LoopSurface):
             raise
         except BaseException as error:
             with contextlib.suppress(RunFailed):
-                self.set_status("failed", str(error))
+                self.set_status("failed", in_english(error))
             raise
         finally:
             self.progress.close()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from chainrule.core.errors import RunFailed, UserError
+from chainrule.core.errors import RunFailed, UserError, in_english
 from chainrule.core.files import atomic
 from chainrule.core.files.partials import is_partial_of
 from chainrule.run.folder.lock import NAME, FolderLock, lock_folder
@@ -139,7 +139,8 @@ class RunFolder:
                 yield
         except RunFailed as error:
             kept = f"\n  the last good checkpoint is kept; then: chainrule resume {self.path}"
-            raise RunFailed(f"{what} of step {step}: {error}{kept if self.has_checkpoint else ''}") from error.__cause__
+            words = f"{what} of step {step}: {in_english(error)}"
+            raise RunFailed(f"{words}{kept if self.has_checkpoint else ''}") from error.__cause__
 
     def discard(self) -> None:
         """Takes back a start that came to nothing: run.json, and the folder if it was made for the run."""
