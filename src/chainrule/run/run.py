@@ -184,10 +184,9 @@ class Run(LoopSurface):
 
     def example_inputs(self) -> dict[str, tuple[Any, ...]]:
         """Inputs of one sample for each network of the task, without content; none where no task was built yet."""
-        if self._task is None:
-            return {}
+        example = getattr(self._task, "example", dict)
         with without_content(), contextlib.suppress(RuntimeError):  # of what cannot be made without content
-            return self._task.example()
+            return example()
         return {}
 
     def open_task(self) -> Task:
