@@ -27,8 +27,8 @@ _DAMAGED = "the file is damaged or cut short: copy or write it again"
 def read_jsonl(file: Path, encoding: str | None = None) -> Cells:
     """One object a line; columns in the order of their first appearance, and a name that a line lacks has no value."""
     columns: dict[str, int] = {}
+    typed_values: dict[str, list[Any]] = {}
     found: list[dict[str, str]] = []
-    numeric: dict[str, bool] = {}
     lines = []
     for number, line in enumerate(decode(open_bytes(file).read(), file, encoding).split("\n"), 1):
         if not line.strip():
@@ -52,11 +52,12 @@ def read_jsonl(file: Path, encoding: str | None = None) -> Cells:
             {name: cell_text(v, lambda w=where, n=name: f"{w}, column {n!r}") for name, v in values.items()}  # type: ignore[misc]
         )
         columns.update(dict.fromkeys(values, 0))
-        numeric |= {n: numeric.get(n, True) and are_numbers([v]) for n, v in values.items() if v is not None}
+        for name, value in values.items():
+            typed_values.setdefault(name, []).append(value)
         lines.append(number)
     names = list(columns)
     rows = [[values.get(name, "") for name in names] for values in found]
-    typed = frozenset(place for place, name in enumerate(names) if numeric.get(name))
+    typed = frozenset(place for place, name in enumerate(names) if are_numbers(typed_values[name]))
     header = [name.strip() for name in names]
     return checked(Cells(header, rows, lines, str(file), folder=file.parent, typed=typed))
 
