@@ -15,6 +15,7 @@ import torch
 
 from chainrule.core.data.words import request_of
 from chainrule.core.errors import UserError
+from chainrule.data.check import check
 from chainrule.data.given.inputs import cells_given
 from chainrule.data.given.reading import given
 from chainrule.data.labels import alike_in_words
@@ -225,3 +226,13 @@ def test_labels_that_are_true_or_1(tmp_path: Path) -> None:
     spec, _ = read_table_splits(request, target=request.target, val_fraction=0.1, test_fraction=0.2, seed=0, **asked)  # type: ignore[arg-type]
     assert spec.classes == ["False", "True"]
     assert read_labelled(str(tmp_path / "j.jsonl"), "y", spec, torch.float64).y.tolist() == [1, 0]
+
+
+def test_files_with_the_ending_of_another_form(tmp_path: Path) -> None:
+    (tmp_path / "t.xlsx").write_text("a,y\n1,u\n", "utf-8")
+    (tmp_path / "t.csv").write_bytes(b"PK\x03\x04\xc7\x00")
+    (tmp_path / "t.ods").write_bytes(b"PK\x03\x04")
+    pytest.importorskip("openpyxl")
+    for name, words in (("t.xlsx", "name it .csv"), ("t.csv", "name a workbook .xlsx"), ("t.ods", "save it as .csv")):
+        with pytest.raises(UserError, match=words):
+            check(str(tmp_path / name), None)

@@ -21,6 +21,7 @@ from chainrule.data.tables.formats.cells import (
     unreadable,
 )
 
+_NO_WORKBOOK = "this is no .xlsx: where it is text, name it .csv; where it is of an older Excel, save it as .xlsx"
 _DAMAGED = "the file is damaged or cut short: copy or write it again"
 
 
@@ -80,7 +81,8 @@ def read_xlsx(place: Path) -> Cells:
     except UserError:
         raise
     except (OSError, ValueError, KeyError, EOFError, SyntaxError, zipfile.BadZipFile, InvalidFileException) as error:
-        raise unreadable(file, error, _DAMAGED) from None
+        is_workbook = open_bytes(file).read(2) == b"PK"
+        raise unreadable(file, error, _DAMAGED if is_workbook else _NO_WORKBOOK) from None
     return _cells_of_sheet(values, f"{file}, sheet {name!r}", file.parent)
 
 
