@@ -188,7 +188,7 @@ def _array(value: Any, where: str) -> np.ndarray:
         raise UserError("this is no array", where=where, found=error) from None
     if array.dtype.kind == "O":
         texts: list[object] = array.reshape(-1).tolist()
-        if are_numbers(texts) and None not in texts:
+        if are_numbers(texts) and not any(value is None or isinstance(value, str) for value in texts):
             return array.astype(np.float64)
         if not all(isinstance(v, str) for v in texts):
             raise UserError(

@@ -22,14 +22,15 @@ from chainrule.data.tables.formats.cells import (
     unreadable,
 )
 
+_NO_WORKBOOK = "this is no .xlsx: where it is text, name it .csv; where it is of an older Excel, save it as .xlsx"
 _DAMAGED = "the file is damaged or cut short: copy or write it again"
 
 
 def read_jsonl(file: Path, encoding: str | None = None) -> Cells:
     """One object a line; columns in the order of their first appearance, and a name that a line lacks has no value."""
     columns: dict[str, int] = {}
+    typed_values: dict[str, list[Any]] = {}
     found: list[dict[str, str]] = []
-    numeric: dict[str, bool] = {}
     lines = []
     for number, line in enumerate(decode(open_bytes(file).read(), file, encoding).split("\n"), 1):
         if not line.strip():
@@ -53,11 +54,12 @@ def read_jsonl(file: Path, encoding: str | None = None) -> Cells:
             {name: cell_text(v, lambda w=where, n=name: f"{w}, column {n!r}") for name, v in values.items()}  # type: ignore[misc]
         )
         columns.update(dict.fromkeys(values, 0))
-        numeric |= {n: numeric.get(n, True) and are_numbers([v]) for n, v in values.items() if v is not None}
+        for name, value in values.items():
+            typed_values.setdefault(name, []).append(value)
         lines.append(number)
     names = list(columns)
     rows = [[values.get(name, "") for name in names] for values in found]
-    typed = frozenset(place for place, name in enumerate(names) if numeric.get(name))
+    typed = frozenset(place for place, name in enumerate(names) if are_numbers(typed_values[name]))
     header = [name.strip() for name in names]
     return checked(Cells(header, rows, lines, str(file), folder=file.parent, typed=typed))
 
@@ -85,7 +87,8 @@ def read_xlsx(place: Path) -> Cells:
     except UserError:
         raise
     except (OSError, ValueError, KeyError, EOFError, SyntaxError, zipfile.BadZipFile, InvalidFileException) as error:
-        raise unreadable(file, error, _DAMAGED) from None
+        is_workbook = open_bytes(file).read(2) == b"PK"
+        raise unreadable(file, error, _DAMAGED if is_workbook else _NO_WORKBOOK) from None
     return _cells_of_sheet(values, f"{file}, sheet {name!r}", file.parent)
 
 
