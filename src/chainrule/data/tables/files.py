@@ -278,6 +278,8 @@ def _matrix(x: np.ndarray, where: str, fill: bool) -> np.ndarray:
         )
     if x.dtype.kind not in "fiub":
         raise UserError("the array is not numeric", where=where, expected="float, integer or bool", found=x.dtype)
+    if not len(x):
+        raise UserError("the array has no row", where=where, expected="(N, D), a row a sample", found=x.shape)
     values = x.astype(np.float64)
     bad = np.isinf(values) if fill else ~np.isfinite(values)
     if bad.any():
@@ -304,6 +306,13 @@ def _labels(content: Mapping[str, np.ndarray], x: str, y: str, file: str) -> np.
             found=labels.shape,
             cure=f"{y} = {y}[:, 0]" if labels.ndim == 2 and labels.shape[1] == 1 else None,
         )
+    if labels.dtype.kind == "f" and bool(np.isinf(labels).any()):
+        row = int(np.isinf(labels).argmax())
+        raise UserError(
+            "a target is infinite", where=f"{file}: {y}[{row}]", expected="a finite number", found=labels[row]
+        )
+    if labels.dtype.kind not in "fiubUSO":
+        raise UserError("the targets are neither numbers nor texts", where=f"{file}: {y}", found=labels.dtype)
     return labels
 
 

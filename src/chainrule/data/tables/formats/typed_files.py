@@ -11,6 +11,7 @@ from typing import Any
 from chainrule.core.errors import UserError, missing_extra
 from chainrule.core.memory import expect_memory
 from chainrule.data.formats.encoding import decode
+from chainrule.data.formats.npz import DAMAGED
 from chainrule.data.tables.formats.cells import (
     Cells,
     Percentage,
@@ -37,7 +38,7 @@ def read_jsonl(file: Path, encoding: str | None = None) -> Cells:
             continue
         where = f"{file}, line {number}"
         try:
-            values = json.loads(line)
+            values = json.loads(line, object_pairs_hook=_once_each)
         except (ValueError, RecursionError) as error:
             raise UserError(
                 "a line is no JSON",
@@ -64,6 +65,15 @@ def read_jsonl(file: Path, encoding: str | None = None) -> Cells:
     return checked(Cells(header, rows, lines, str(file), folder=file.parent, typed=typed))
 
 
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; ValueError where a name comes twice, of which JSON readers silently take the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the name {next(name for name in names if names.count(name) > 1)!r} comes twice")
+    return found
+
+
 def read_xlsx(place: Path) -> Cells:
     """The sheet that is named, FILE.xlsx#split_sheet, or the only one; its first row with cells has the names of the columns."""
     try:
@@ -79,20 +89,23 @@ def read_xlsx(place: Path) -> Cells:
             with zipfile.ZipFile(content) as archive:
                 expect_memory(sum(part.file_size for part in archive.infolist()), "the workbook unpacked", where=file)
             book = openpyxl.load_workbook(content, read_only=True, data_only=True)
-            name = _sheet(book.sheetnames, named, file)
+            name = _sheet([sheet.title for sheet in book.worksheets], named, file)  # no charts, which have no cells
             sheet = book[name]
             sheet.reset_dimensions()  # what it says of its size may be a million empty rows
             values = [[_value(cell) for cell in row] for row in sheet.iter_rows()]
             book.close()
     except UserError:
         raise
-    except (OSError, ValueError, KeyError, EOFError, SyntaxError, zipfile.BadZipFile, InvalidFileException) as error:
+    except (*DAMAGED, InvalidFileException, AttributeError, IndexError) as error:
         is_workbook = open_bytes(file).read(2) == b"PK"
-        raise unreadable(file, error, _DAMAGED if is_workbook else _NO_WORKBOOK) from None
+        told = _DAMAGED if is_workbook else _NO_WORKBOOK
+        raise unreadable(file, str(error) or type(error).__name__, told) from None
     return _cells_of_sheet(values, f"{file}, sheet {name!r}", file.parent)
 
 
 def _sheet(names: list[str], named: str, file: Path) -> str:
+    if not names:
+        raise unreadable(file, "no sheet", _DAMAGED)
     if named and named not in names:
         raise UserError(f"the workbook has no sheet {named!r}", where=file, expected="one of " + ", ".join(names))
     if not named and len(names) > 1:
