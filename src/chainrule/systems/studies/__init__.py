@@ -5,6 +5,7 @@
     generalization    bias and variance, votes and their bounds, the size of a class of hypotheses, random labels, dropout
     optimization      momentum in a ravine, saddles and plateaus, batch sizes, tanh against ReLU, batch normalisation,
                       vanishing gradients
+    redundancy        what a trained network can lose: weights, units, residual blocks
 
 A study names the points to compare, measures each of them once with random numbers of its own, and states what follows.
 """
