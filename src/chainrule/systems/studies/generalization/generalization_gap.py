@@ -14,7 +14,7 @@ from chainrule.core.errors import UserError
 from chainrule.core.seeds import in_64_bits
 from chainrule.core.task import Figure
 from chainrule.loops.experiment import Row, descend
-from chainrule.reporting.line_plots import Line, lines
+from chainrule.reporting.line_plots import Line, Style, lines
 from chainrule.run.run import Run
 from chainrule.systems.studies.generalization.bounds import pac_gap, rademacher_gap, vc_gap
 from chainrule.systems.studies.generalization.capacity import (
@@ -192,7 +192,7 @@ def draw(rows: list[Row], delta: float) -> list[Figure]:
     """The gap of thresholds beside the bounds, that of nets, labellings and complexity of the classes."""
     line, nets = ([r for r in rows if r["what"] == what] for what in ("thresholds", "net"))
     x = [r["samples"] for r in line]
-    shown = {
+    shown: dict[str, tuple[str, int, Style]] = {
         "gap of the best, mean": ("gap", 0, "-"),
         f"largest deviation, {1 - delta:.0%} below": ("deviation", 1, "-"),
         "bound by |H|": ("pac_gap", 2, "--"),

@@ -175,7 +175,7 @@ def conclude(rows: list[Row]) -> dict[str, float]:
 
 def draw(rows: list[Row]) -> list[Figure]:
     """The loss per update and per epoch at one rate, per epoch at rates that grow, and the noise."""
-    first = {}  # of each size the first start
+    first: dict[tuple[str, int], Row] = {}  # of each size the first start
     for row in rows:
         first.setdefault((row["what"], row["batch_size"]), row)
     same, grows = ({s: r for (what, s), r in first.items() if what == which} for which in ("same rate", "rate grows"))
