@@ -7,6 +7,7 @@ all of it; a file is one otherwise. At the end stands what the dearest cost in C
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import random
 import time
@@ -21,6 +22,8 @@ import torch
 
 torch.set_num_threads(1)  # small networks: a second thread waits more than it works
 os.fsync = lambda handle: None  # no test cuts the power, and each run waits for the disk hundreds of times
+if not torch.cuda.is_available():  # else each seed is noted for later with its caller's whole stack as text
+    torch.cuda.manual_seed_all = torch.xpu.manual_seed_all = lambda seed: None
 
 BUDGET_S = {
     "recipe": 40.0,
@@ -73,6 +76,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.pluginmanager.hasplugin("xdist"):
         for item in items:
             item.add_marker(pytest.mark.xdist_group(groups[item]))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What stands now stays until the end: no collection of garbage walks through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 # -- what they cost -------------------------------------------------------------------------------------------------
@@ -149,6 +158,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test runs in a folder of its own, so that a default `runs/` lands there, and what is remembered of the user too."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("chainrule.core.language.chosen._chosen", None)
+    monkeypatch.setenv("CHAINRULE_LANG", "en")  # whatever the locale of the machine
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path.with_name(f"{tmp_path.name}-state")))
 
 
@@ -173,6 +184,16 @@ def quick_layout() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_inversion() -> Iterator[None]:
+    """The images that `explain` makes from inside a network take a tenth of their steps; what inversion finds has tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for page in ("layer_rows", "section"):
+            patch.setattr(f"chainrule.introspection.attribution.{page}.STEPS", 10)
+            patch.setattr(f"chainrule.introspection.attribution.{page}.LEAST_STEPS", 4)
+        yield
+
+
 @pytest.fixture(scope="module")
 def laid_out(quick_layout: None) -> Iterator[None]:
     """For a module whose tests look at figures as users see them."""
@@ -181,6 +202,15 @@ def laid_out(quick_layout: None) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "get_layout_engine", Figure.get_layout_engine.__wrapped__)  # type: ignore[attr-defined]
         yield
+
+
+@pytest.fixture
+def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the 1,797 digits (and 442 rows of diabetes) the first 300, where what is asked holds of any data."""
+    from chainrule.data.catalog import shipped
+
+    rows = shipped._rows
+    monkeypatch.setattr(shipped, "_rows", lambda *asked: rows(*asked)[:300])
 
 
 def mirror(name: str) -> Path:

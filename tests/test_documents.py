@@ -218,6 +218,7 @@ def test_a_wrong_command_would_be_seen(wrong: str) -> None:
 # -- README -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("few_rows")
 @pytest.mark.parametrize("name", ["README.md"])
 def test_the_example_runs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = blocks(name, "python")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -26,8 +27,21 @@ def copy_of_the_repository(place: Path) -> None:
             shutil.copy(file, place)
 
 
-def run_in(place: Path, words: list[str]) -> str:
-    """Runs `python -m WORDS` with the package of the copy; it must end well."""
+IN_TURN = """
+import contextlib, io, json, runpy, sys
+for words in json.loads(sys.argv[1]):
+    sys.argv = words
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        try:
+            runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+        except SystemExit as end:
+            assert not end.code, (words, end.code, said.getvalue())
+    print(json.dumps(said.getvalue()))
+"""
+
+
+def run_program(place: Path, words: list[str]) -> str:
+    """Runs `python WORDS` with the package of the copy; it must end well."""
     environment = {
         **os.environ,
         "PYTHONPATH": str(place / "src"),
@@ -35,10 +49,20 @@ def run_in(place: Path, words: list[str]) -> str:
         "OMP_NUM_THREADS": "1",
     }
     done = subprocess.run(
-        [sys.executable, "-m", *words], cwd=place, env=environment, capture_output=True, text=True, timeout=1500
+        [sys.executable, *words], cwd=place, env=environment, capture_output=True, text=True, timeout=1500
     )
     assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout[-5000:]}\n{done.stderr[-5000:]}"
     return done.stdout
+
+
+def run_in(place: Path, words: list[str]) -> str:
+    """Runs `python -m WORDS` in the copy."""
+    return run_program(place, ["-m", *words])
+
+
+def run_in_turn(place: Path, *commands: list[str]) -> list[str]:
+    """What each `python -m WORDS` prints, one after another in one process, which imports everything once."""
+    return [json.loads(line) for line in run_program(place, ["-c", IN_TURN, json.dumps(commands)]).splitlines()]
 
 
 def follow_the_guide(place: Path) -> list[list[str]]:
@@ -59,13 +83,12 @@ def follow_the_guide(place: Path) -> list[list[str]]:
 def test_the_guide_adds_a_family(tmp_path: Path) -> None:
     """Its files into a copy: the family is listed, shown, trained, and in every generated document."""
     *shown, _, contracts, write_documents = follow_the_guide(tmp_path)
-    answers = [run_in(tmp_path, words) for words in shown]
+    answers = run_in_turn(tmp_path, *shown, write_documents)
     assert any(line.startswith(f"{ADDED} ") for line in answers[0].splitlines())
     assert "1,233,610 trainable parameters" in answers[1]
     assert float(answers[2].split()[1]) > 0.85  # accuracy
     assert (tmp_path / "runs/maxout-first/report.html").is_file()
     assert contracts == ["pytest", "tests/contracts", "-k", ADDED]
-    run_in(tmp_path, write_documents)
     for name in ("README.md", "README.zh.md", *GENERATED[:4], f"docs/families/{ADDED}.md"):
         assert ADDED in (tmp_path / name).read_text("utf-8").lower(), name
 

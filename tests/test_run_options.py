@@ -77,32 +77,45 @@ def test_show_lists_them() -> None:
     assert "  top=3" in command("show", "lenet5").output and "Options of" not in command("show", "ravine").output
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (
-            ["--temprature", "0.5"],
-            ["no option 'temprature'; did you mean 'temperature'?", "length, prompt, temperature"],
-        ),
-        (["--temprature=0.5"], ["did you mean 'temperature'?"]),
-        (["temprature=0.5"], ["did you mean 'temperature'?"]),
-        (["--temperature", "-1"], ["number, at least 0", "temperature=-1"]),
-        (["temperature=nan"], ["number, at least 0"]),
-        (["length=0"], ["at least 1"]),
-        (["length=5", "--length", "6"], ["given twice"]),
-        (["what"], ["unexpected extra argument", "what"]),
-        (["-n", "0"], ["-n"]),
-    ],
-)
-def test_a_wrong_option_ends_before_anything_loads(words: list[str], said: list[str], text: str) -> None:
-    """Exit status 2, and PyTorch was never imported."""
-    program = (
-        f"import sys\nfrom chainrule.cli import main\ntry:\n    main({['generate', text, *words]!r})\n"
-        "finally:\n    assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
-    )
+WRONG = [
+    (["--temprature", "0.5"], ["no option 'temprature'; did you mean 'temperature'?", "length, prompt, temperature"]),
+    (["--temprature=0.5"], ["did you mean 'temperature'?"]),
+    (["temprature=0.5"], ["did you mean 'temperature'?"]),
+    (["--temperature", "-1"], ["number, at least 0", "temperature=-1"]),
+    (["temperature=nan"], ["number, at least 0"]),
+    (["length=0"], ["at least 1"]),
+    (["length=5", "--length", "6"], ["given twice"]),
+    (["what"], ["unexpected extra argument", "what"]),
+    (["-n", "0"], ["-n"]),
+]
+
+
+@pytest.fixture(scope="module")
+def told(text: str) -> list[tuple[int, str, str]]:
+    """How each of `WRONG` ends in a process that has loaded nothing: exit status, stdout, stderr. One process for all."""
+    program = f"""
+import contextlib, io, json, sys
+from chainrule.cli import main
+for words in {[words for words, _ in WRONG]!r}:
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        try:
+            main(["generate", {text!r}, *words])
+        except SystemExit as end:
+            status = end.code
+    print(json.dumps([status, out.getvalue(), err.getvalue()]))
+assert "torch" not in sys.modules and "numpy" not in sys.modules
+"""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and not done.stdout and "Traceback" not in done.stderr
-    assert all(word in done.stderr for word in said), done.stderr
+    assert done.returncode == 0, done.stderr
+    return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("number", range(len(WRONG)), ids=lambda number: " ".join(WRONG[number][0]))
+def test_a_wrong_option_ends_before_anything_loads(number: int, told: list[tuple[int, str, str]]) -> None:
+    """Exit status 2, and PyTorch was never imported."""
+    status, out, err = told[number]
+    assert status == 2 and not out and "Traceback" not in err
+    assert all(word in err for word in WRONG[number][1]), err
 
 
 def test_a_verb_that_the_run_has_not(lenet: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,6 +37,7 @@ from chainrule.run.run import Run
 from chainrule.run.settings import run_settings
 from tests.contracts.every_recipe import RECIPES, first_of_each, listed, question, record, result, task_class, trained
 
+pytestmark = pytest.mark.usefixtures("few_rows")
 LOADS = re.compile(
     r"""(?:src|href|action|data|poster|srcset)\s*=\s*["']?\s*(?:https?:)?//|url\(\s*["']?\s*(?:https?:)?//|@import""",
     re.I,

@@ -22,6 +22,7 @@ from chainrule.run.run import Run
 from tests.contracts.endurance import assert_same, is_done, numbers
 from tests.contracts.every_recipe import RECIPES, first_of_each, result, task_class, trained
 
+pytestmark = pytest.mark.usefixtures("few_rows")
 MOST = 10  # stops of a run in the fast tests
 FOR_THE_OTHERS = first_of_each(lambda recipe: (recipe.family, task_class(recipe)))
 DRAWN = first_of_each(task_class)  # whose report is drawn after all the stops

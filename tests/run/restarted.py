@@ -12,7 +12,7 @@ from chainrule.run.run import Run
 RANK, STEP = "1", 9
 
 
-def main() -> None:
+def main(words: list[str]) -> None:
     track = Run.track
 
     def track_and_die(run: Run, **values: object) -> None:
@@ -22,8 +22,8 @@ def main() -> None:
 
     if os.environ["RANK"] == RANK and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
         Run.track = track_and_die  # type: ignore[method-assign, assignment]
-    cli.main(sys.argv[1:])
+    cli.main(words)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

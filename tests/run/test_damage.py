@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 import chainrule
-from chainrule.core.errors import ChainruleError, Interrupted
+from chainrule.core.errors import ChainruleError, Interrupted, UserError
 from chainrule.run.run import Run
+from chainrule.run.weights.learnt import learnt as load_modules
 from tests.run.test_format_1 import FORMAT_1
 from tests.run.toy import EachStep, learn, new, reopened, rows, weights_of
 
@@ -144,6 +145,33 @@ def test_a_missing_best_is_told_and_not_replaced(done: Path, stopped: Path, tmp_
         damage(whole, tmp_path / "run", Path("checkpoint/best.safetensors"), None)
         with pytest.raises(ChainruleError, match=r"chose are missing[\s\S]*best.safetensors"):
             reopened(tmp_path / "run") if whole is stopped else chainrule.evaluate(tmp_path / "run")
+
+
+def test_where_no_checkpoint_is_whole_the_ways_on_are_told(stopped: Path, tmp_path: Path) -> None:
+    shutil.copytree(stopped, tmp_path / "run")
+    for file in (tmp_path / "run" / "checkpoint").rglob("state.safetensors"):
+        file.write_bytes(file.read_bytes()[:-1] + b"\xff")
+    with pytest.raises(UserError) as error:
+        reopened(tmp_path / "run")
+    said = str(error.value)
+    assert said.startswith("no checkpoint is whole") and "step-000000007: the file is damaged" in said
+    assert "(state.safetensors)" in said and "begin again: chainrule train toy" in said
+    assert "best.safetensors are whole" in said and error.value.exit_status == 2
+    assert load_modules(tmp_path / "run")  # and answer
+    (tmp_path / "run" / "checkpoint" / "best.safetensors").write_bytes(b"")
+    with pytest.raises(UserError) as error:
+        reopened(tmp_path / "run")
+    assert "are whole" not in str(error.value)
+
+
+def test_a_damaged_latest_leads_to_resume(stopped: Path, tmp_path: Path) -> None:
+    """It answers with nothing else than the latest; resuming takes the one before."""
+    shutil.copytree(stopped, tmp_path / "run")
+    place = tmp_path / "run" / "checkpoint"
+    (place / "best.safetensors").unlink()
+    (place / json.loads((place / "latest.json").read_text())["folder"] / "weights.safetensors").write_bytes(b"")
+    with pytest.raises(UserError, match=r"(?s)checkpoint is damaged.*chainrule resume .*takes step-000000006"):
+        load_modules(tmp_path / "run")
 
 
 def retyped(content: dict[str, Any], place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

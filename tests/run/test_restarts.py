@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import chainrule
 from chainrule.core.device import World
 from chainrule.core.errors import RunFailed, UserError
 from chainrule.run.distributed.restarts import lost_processes_told
+from tests.run import restarted
 from tests.run.together import can_fork, together
 
 pytestmark = pytest.mark.usefixtures("no_report")
@@ -32,27 +35,62 @@ def weights_and_lines(folder: Path) -> tuple[dict[str, bytes], list[dict[str, An
     return files, lines, json.loads((folder / "result.json").read_text("utf-8"))["metrics"]
 
 
+def torchrun(words: list[str], folder: Path) -> tuple[int, str, str]:
+    """The command `torchrun`, which imports everything five times over: (exit status, stdout, stderr)."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "--max-restarts"]
+    paths = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
+    done = subprocess.run(
+        [*command, "1", "-m", "tests.run.restarted", *words],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": paths},
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def agent(words: list[str], folder: Path) -> tuple[int, str, str]:
+    """What the command starts, torch's elastic agent with its settings, forked here; and it forks the processes."""
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    def launch() -> None:
+        for number, name in ((1, "out.txt"), (2, "err.txt")):
+            with (folder.parent / f"{folder.name}-{name}").open("wb") as file:
+                os.dup2(file.fileno(), number)
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        os.chdir(folder)
+        config = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=2,
+            run_id="one",
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            max_restarts=1,
+            start_method="fork",
+        )
+        elastic_launch(config, restarted.main)(words)
+
+    process = multiprocessing.get_context("fork").Process(target=launch)
+    process.start()
+    process.join(240)
+    out, err = ((folder.parent / f"{folder.name}-{name}.txt").read_text("utf-8") for name in ("out", "err"))
+    return process.exitcode or 0, out, err
+
+
 class TestOneOfTwoIsKilled:
     pytestmark = can_fork
 
-    def test_the_run_continues_and_comes_out_the_same(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("started_by", [agent, pytest.param(torchrun, marks=pytest.mark.slow)])
+    def test_the_run_continues_and_comes_out_the_same(self, started_by: Callable[..., Any], tmp_path: Path) -> None:
         """By default in the folder that the first attempt claimed, though no word names it; with dropout's draws."""
         words = [f"{n}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for n, v in SETTINGS.items()]
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-        command = [*torchrun, "--max-restarts", "1", "-m", "tests.run.restarted", "train", "mlp", *words]
-        paths = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
-        done = subprocess.run(
-            [*command, "--device", "cpu", "--json"],
-            capture_output=True,
-            text=True,
-            timeout=240,
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": paths},
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert len(done.stdout.splitlines()) == 1  # rank 0 alone answers
-        assert json.loads(done.stdout)["run"] == "runs/mlp-1"
-        assert "resumes at step 8" in done.stderr and [f.name for f in (tmp_path / "runs").iterdir()] == ["mlp-1"]
+        status, out, err = started_by(["train", "mlp", *words, "--device", "cpu", "--json"], tmp_path)
+        assert status == 0, err[-3000:]
+        assert len(out.splitlines()) == 1  # rank 0 alone answers
+        assert json.loads(out)["run"] == "runs/mlp-1"
+        assert "resumes at step 8" in err and [f.name for f in (tmp_path / "runs").iterdir()] == ["mlp-1"]
         together(lambda rank: chainrule.train("mlp", out=tmp_path / "whole", device="cpu", **SETTINGS), 120)
         found, expected = (weights_and_lines(tmp_path / name) for name in ("runs/mlp-1", "whole"))
         assert found[1:] == expected[1:]

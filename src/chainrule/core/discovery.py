@@ -116,7 +116,8 @@ def _cards_in(modules: Iterable[str]) -> dict[str, Card]:
     return {value.name: value for value in values if isinstance(value, Card)}
 
 
-def _files_with_cards() -> dict[str, str]:
+@functools.cache
+def _files_with_cards() -> Mapping[str, str]:
     """The modules that have a card, each with its text."""
     texts = ((name, _text_of(file)) for name, file in _modules())
     return {name: text for name, text in texts if re.search(r"\bCard\(", text)}
@@ -137,8 +138,13 @@ def find_records(record: type[T], rooms: Iterable[str]) -> list[T]:
     return [v for name in modules for v in vars(importlib.import_module(name)).values() if isinstance(v, record)]
 
 
-def _modules(room: str = SYSTEMS) -> Iterator[tuple[str, Path]]:
-    """The name and the file of every module below a room, in order."""
+@functools.cache
+def _modules(room: str = SYSTEMS) -> tuple[tuple[str, Path], ...]:
+    """The name and the file of every module below a room, in order. The disk is walked once a process."""
+    return tuple(_walk(room))
+
+
+def _walk(room: str) -> Iterator[tuple[str, Path]]:
     for root in map(Path, importlib.import_module(room).__path__):
         for file in sorted(root.rglob("*.py")):
             inside = file.relative_to(root).with_suffix("").parts

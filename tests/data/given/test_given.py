@@ -14,8 +14,10 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, Tenso
 
 import chainrule
 from chainrule import api
+from chainrule.core.data.words import request_of
 from chainrule.core.errors import Interrupted, UserError
 from chainrule.data.catalog.sources import resolve
+from chainrule.data.given.inputs import named_inputs
 from chainrule.data.given.reading import given
 from chainrule.data.images.files import read_images
 from chainrule.data.images.loading import read_image_splits
@@ -258,3 +260,14 @@ def test_a_frame_and_its_target(tmp_path: Path, quiet: None) -> None:
         "linear-regression", data=tmp_path / "t.csv", target="price", out=tmp_path / "csv", solver="normal"
     )
     assert run.result()["metrics"] == other.result()["metrics"]
+
+
+def test_a_row_and_a_path_mean_what_they_are(tmp_path: Path) -> None:
+    (row,) = named_inputs([1, "red", None])
+    assert row.tolist() == [1, "red", None] and named_inputs(["1,red"]) == ["1,red"]
+    with pytest.raises(UserError, match=r"no such file(.|\n)*nope.png"):
+        named_inputs([tmp_path / "nope.png"])
+    with pytest.raises(UserError, match="the target is one column"):
+        request_of("iris", target=["a", "b"])  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="test split is neither a share nor a path"):
+        request_of("iris", test=[1])  # type: ignore[arg-type]

@@ -222,6 +222,6 @@ def test_decimal_commas_give_the_table_of_decimal_points(tmp_path: Path) -> None
     commas.write_text("\ufeff" + text, encoding="utf-8")
     (spec, found), (expected, parts) = splits(commas), splits(points)
     assert replace(spec, where="", schema=[]) == replace(expected, where="", schema=[])
-    assert [column.get("number", {}).get("decimal") for column in spec.schema] == [None, ",", None, None]
+    assert [column.get("number", {}).get("decimal") for column in spec.schema] == [",", ",", ",", None]
     assert all(torch.equal(found[name].x, parts[name].x) for name in parts)
     assert torch.equal(read_rows(["3;2,1;0"], spec)[1], read_rows(["3,2.1,0"], spec)[1])

@@ -20,7 +20,7 @@ from chainrule.data.given.source import MARK, Given, GivenSource
 from chainrule.data.images.arrays import as_bytes, pixel_scale
 from chainrule.data.labels import read_labels
 from chainrule.data.layout import SPLITS, sort_labels
-from chainrule.data.tables.formats.cells import Cells, cells_of_columns
+from chainrule.data.tables.formats.cells import Cells, are_numbers, cells_of_columns
 
 Part = Cells | tuple[np.ndarray, np.ndarray | None]  # a table, or x and y
 
@@ -180,16 +180,21 @@ def _array(value: Any, where: str) -> np.ndarray:
     if isinstance(value, torch.Tensor):
         plain = value.detach().cpu()
         return (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
+    if isinstance(value, np.ma.MaskedArray):  # what is masked is missing, whatever lies below
+        value = np.ma.filled(value.astype(np.float64), np.nan) if np.ma.is_masked(value) else value.data
     try:
         array = value if isinstance(value, np.ndarray) else np.asarray(value)
     except ValueError as error:  # rows of unequal length
         raise UserError("this is no array", where=where, found=error) from None
     if array.dtype.kind == "O":
         texts: list[object] = array.reshape(-1).tolist()
+        if are_numbers(texts) and None not in texts:
+            return array.astype(np.float64)
         if not all(isinstance(v, str) for v in texts):
             raise UserError(
                 "the array holds Python objects", where=where, expected="numbers, or texts",
                 found=next(type(v).__name__ for v in texts if not isinstance(v, str)),
+                cure="one frame, with the target as a column of it" if is_frame(value) else None,
             )  # fmt: skip
         array = array.astype(str)
     return array

@@ -16,6 +16,7 @@ from chainrule.data.formats.npz import read_npz, split_arrays
 from chainrule.data.given.source import GivenSource
 from chainrule.data.images.files import read_images
 from chainrule.data.images.raw import RawImageSet
+from chainrule.data.labels import is_missing
 from chainrule.data.layout import Layout, Place, joined, layout_of
 from chainrule.data.tables import plane
 from chainrule.data.tables.formats.cells import Cells
@@ -39,6 +40,7 @@ class RawRows:
     origin: str
     lines: Sequence[int] | None = None  # the line of each row in its file, or its row in a sheet
     unit: str = "line"
+    typed_labels: bool = False  # whether the labels were numbers before they were text
 
     def where(self, row: int) -> str:
         return (
@@ -155,7 +157,7 @@ def _csv_table(
         x = encode_columns(
             cells, inputs, fill=missing != "refuse", ignore_unknown=layout.options.get("unknown") == "ignore"
         )
-        splits[name] = RawRows(x, labels_of(cells, label), cells.origin, cells.lines, cells.unit)
+        splits[name] = labelled_rows(x, cells, label)
     return RawTable(
         splits,
         [output for column in inputs for output in column.outputs],
@@ -167,17 +169,34 @@ def _csv_table(
     )
 
 
-def labels_of(cells: Cells, label: str | None) -> np.ndarray | None:
-    """The cells of the target (N,) as text, without the blanks around them."""
-    return None if label is None else np.array([cell.strip() for cell in cells.columns[cells.header.index(label)]])
+def labelled_rows(x: np.ndarray, cells: Cells, label: str | None) -> RawRows:
+    """The rows x (N, D) of a table, with the cells of its target as text, without the blanks around them."""
+    rows = RawRows(x, None, cells.origin, cells.lines, cells.unit)
+    if label is None:
+        return rows
+    place = cells.header.index(label)
+    labels = np.array([cell.strip() for cell in cells.columns[place]])
+    return replace(rows, labels=labels, typed_labels=place in cells.typed)
 
 
 def with_numeric_labels(rows: RawRows, column: Column | None) -> RawRows:
-    """The rows, where labels that are numbers in some way of writing, 1.234,5 or 12 %, are written plainly."""
+    """The rows, where labels that are numbers in some way of writing, 1.234,5 or 12 %, are written plainly.
+
+    UserError names the first that is none as the column writes them.
+    """
     if rows.labels is None or column is None or rows.labels.dtype.kind != "U" or column.number == NumberFormat():
         return rows
-    values = column.number.parse_all(rows.labels.tolist()).tolist()
-    texts = [repr(value) if value == value else text for value, text in zip(values, rows.labels.tolist(), strict=True)]
+    cells = rows.labels.tolist()
+    values = (column.number.parse_typed if rows.typed_labels else column.number.parse_all)(cells).tolist()
+    for row, (value, cell) in enumerate(zip(values, cells, strict=True)):
+        if value != value and not is_missing(cell):
+            raise UserError(
+                "a target is not numeric",
+                where=f"{rows.where(row)}, column {column.name!r}",
+                expected=", ".join(filter(None, ["a finite number", str(column.number)])),
+                found=cell,
+            )
+    texts = [repr(value) if value == value else cell for value, cell in zip(values, cells, strict=True)]
     return replace(rows, labels=np.array(texts))
 
 

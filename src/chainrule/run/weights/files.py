@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from torch import Tensor
 
 from chainrule.core.errors import UserError
 from chainrule.core.files.git_lfs import POINTER, expect_no_pointer
+from chainrule.core.memory import expect_memory
 from chainrule.run.checkpoint.sharded import whole
 from chainrule.run.checkpoint.tree import load_tree, pack, read_safetensors
 from chainrule.run.weights.learnt import learnt
@@ -92,6 +95,8 @@ def is_caffemodel(path: Path) -> bool:
 
 
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
+    with contextlib.suppress(zipfile.BadZipFile, OSError), zipfile.ZipFile(path) as archive:  # else torch.load says why
+        expect_memory(sum(part.file_size for part in archive.infolist()), "the weights", where=path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch.load's advice is for those who call it

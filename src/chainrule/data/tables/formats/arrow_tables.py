@@ -14,17 +14,28 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.errors import UserError, missing_extra
+from chainrule.core.memory import expect_memory
 from chainrule.data.images.packed import ImageFile, PackedImage
+from chainrule.data.split_names import by_split
 from chainrule.data.tables.formats.cells import Cells, cells_of_columns, open_bytes, unreadable
 
 DAMAGED = "the file is damaged or cut short: copy or write it again"
-_SPLITS = {"train": ("train",), "val": ("val", "validation", "valid", "dev"), "test": ("test",)}
+POINTER = 8  # bytes that a cell takes at least
 _PART = re.compile(r"(.*)-(\d{5})-of-(\d{5})(.*)")
 
 
 def read_parquet(place: Path) -> Cells:
     """All columns of a Parquet file, or of several that a pattern names; rows are counted from 1."""
-    return _read(place, lambda pyarrow, file: pyarrow.parquet.ParquetFile(open_bytes(file)).read())
+
+    def read(pyarrow: Any, file: Path) -> Any:
+        opened = pyarrow.parquet.ParquetFile(open_bytes(file))
+        form = opened.metadata
+        groups = [form.row_group(number) for number in range(form.num_row_groups)]
+        need = max(sum(group.total_byte_size for group in groups), POINTER * form.num_rows * form.num_columns)
+        expect_memory(need, "the table unpacked", where=file, cure="less of it, or more memory")
+        return opened.read()
+
+    return _read(place, read)
 
 
 def read_arrow(place: Path) -> Cells:
@@ -36,10 +47,11 @@ def hub_splits(folder: Path) -> dict[str, Path]:
     """The tables in a folder of Hugging Face's `datasets`, a pattern of files each; none where it is no such folder.
 
     That is one of `save_to_disk`, with a folder a split; or one of Parquet files `SPLIT-00000-of-00001.parquet`, in it
-    or in the one folder that it has.
+    or in the one folder that it has. Splits go by any of their usual names.
     """
     if (folder / "dataset_dict.json").is_file():
-        found = {name: folder / own / "*.arrow" for name, own in _named(p.name for p in folder.iterdir()).items()}
+        parts = [(child.name, child) for child in folder.iterdir() if child.is_dir()]
+        found = {split: part / "*.arrow" for split, part in by_split(parts, folder).items()}
         return found if "train" in found else {}
     if (folder / "state.json").is_file() and any(folder.glob("*.arrow")):
         return {"train": folder / "*.arrow"}
@@ -47,18 +59,14 @@ def hub_splits(folder: Path) -> dict[str, Path]:
     holding = [place for place in places[:1] + (places[1:] if len(places) == 2 else []) if _parts_in(place)]
     if not holding:
         return {}
-    found = {name: holding[0] / f"{own}-*-of-*.parquet" for name, own in _named(_parts_in(holding[0])).items()}
+    names = [(name, holding[0] / f"{name}-*-of-*.parquet") for name in sorted(_parts_in(holding[0]))]
+    found = by_split(names, folder)
     return found if "train" in found else {}
 
 
 def _parts_in(place: Path) -> set[str]:
     """What stands before the numbers of parts: the names of splits."""
     return {match[1] for file in place.glob("*-of-*.parquet") if (match := _PART.fullmatch(file.name))}
-
-
-def _named(names: Any) -> dict[str, str]:
-    held = set(names)
-    return {split: next(n for n in known if n in held) for split, known in _SPLITS.items() if held & set(known)}
 
 
 def _read(place: Path, read: Any) -> Cells:

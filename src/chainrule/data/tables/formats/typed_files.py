@@ -9,8 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.errors import UserError, missing_extra
+from chainrule.core.memory import expect_memory
 from chainrule.data.formats.encoding import decode
-from chainrule.data.tables.formats.cells import Cells, cell_text, checked, open_bytes, split_sheet, unreadable
+from chainrule.data.tables.formats.cells import (
+    Cells,
+    Percentage,
+    are_numbers,
+    cell_text,
+    checked,
+    open_bytes,
+    split_sheet,
+    unreadable,
+)
 
 _DAMAGED = "the file is damaged or cut short: copy or write it again"
 
@@ -19,6 +29,7 @@ def read_jsonl(file: Path, encoding: str | None = None) -> Cells:
     """One object a line; columns in the order of their first appearance, and a name that a line lacks has no value."""
     columns: dict[str, int] = {}
     found: list[dict[str, str]] = []
+    numeric: dict[str, bool] = {}
     lines = []
     for number, line in enumerate(decode(open_bytes(file).read(), file, encoding).split("\n"), 1):
         if not line.strip():
@@ -42,10 +53,13 @@ def read_jsonl(file: Path, encoding: str | None = None) -> Cells:
             {name: cell_text(v, lambda w=where, n=name: f"{w}, column {n!r}") for name, v in values.items()}  # type: ignore[misc]
         )
         columns.update(dict.fromkeys(values, 0))
+        numeric |= {n: numeric.get(n, True) and are_numbers([v]) for n, v in values.items() if v is not None}
         lines.append(number)
-    header = list(columns)
-    rows = [[values.get(name, "") for name in header] for values in found]
-    return checked(Cells(header, rows, lines, str(file), folder=file.parent))
+    names = list(columns)
+    rows = [[values.get(name, "") for name in names] for values in found]
+    typed = frozenset(place for place, name in enumerate(names) if numeric.get(name))
+    header = [name.strip() for name in names]
+    return checked(Cells(header, rows, lines, str(file), folder=file.parent, typed=typed))
 
 
 def read_xlsx(place: Path) -> Cells:
@@ -59,9 +73,14 @@ def read_xlsx(place: Path) -> Cells:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of styles and extensions, which hold no values
-            book = openpyxl.load_workbook(open_bytes(file), read_only=True, data_only=True)
+            content = open_bytes(file)
+            with zipfile.ZipFile(content) as archive:
+                expect_memory(sum(part.file_size for part in archive.infolist()), "the workbook unpacked", where=file)
+            book = openpyxl.load_workbook(content, read_only=True, data_only=True)
             name = _sheet(book.sheetnames, named, file)
-            values = list(book[name].iter_rows(values_only=True))
+            sheet = book[name]
+            sheet.reset_dimensions()  # what it says of its size may be a million empty rows
+            values = [[_value(cell) for cell in row] for row in sheet.iter_rows()]
             book.close()
     except UserError:
         raise
@@ -83,7 +102,15 @@ def _sheet(names: list[str], named: str, file: Path) -> str:
     return named or names[0]
 
 
-def _cells_of_sheet(values: list[tuple[Any, ...]], origin: str, folder: Path) -> Cells:
+def _value(cell: Any) -> Any:
+    """The value of a cell; of one that is shown as a percentage, 0.12, what is shown: 12 %."""
+    value = cell.value
+    if type(value) in (int, float) and "%" in (cell.number_format or ""):
+        return Percentage(value)
+    return value
+
+
+def _cells_of_sheet(values: list[list[Any]], origin: str, folder: Path) -> Cells:
     """Rows of a sheet, counted as its program does; empty rows and empty columns at the right are no part of the table."""
     kept = [(number, row) for number, row in enumerate(values, 1) if any(v not in (None, "") for v in row)]
     width = max((i + 1 for _, row in kept for i, v in enumerate(row) if v not in (None, "")), default=0)
@@ -93,4 +120,5 @@ def _cells_of_sheet(values: list[tuple[Any, ...]], origin: str, folder: Path) ->
         padded = [*row, *[None] * (width - len(row))][:width]
         rows.append([cell_text(v, lambda n=number: f"{origin}, row {n}") for v in padded])  # type: ignore[misc]
     header = [name.strip() for name in rows[0]] if rows else []
-    return checked(Cells(header, rows[1:], lines[1:], origin, "row", folder))
+    typed = frozenset(i for i in range(width) if are_numbers(row[i] for _, row in kept[1:] if i < len(row)))
+    return checked(Cells(header, rows[1:], lines[1:], origin, "row", folder, typed=typed))
