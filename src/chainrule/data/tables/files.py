@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from chainrule.core.errors import UserError
+from chainrule.core.language.translation import translate
 from chainrule.data.catalog.shipped import COLUMNS, shipped_table
 from chainrule.data.catalog.sources import Source
 from chainrule.data.formats.npz import read_npz, split_arrays
@@ -224,7 +225,7 @@ def in_words(schema: Sequence[Column], target: str | None) -> str:
         names = [f"{column.name!r} {column.form or str(column.number)}".strip() for column in shown]
         some = f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""
         word = "left out" if kind == "ignored" else kind if len(found) == 1 else plural[kind]
-        told += [f"{len(found)} {word}{some}"] if found else []
+        told += [f"{len(found)} {translate(word)}{some}"] if found else []
     return f"columns: {', '.join(told)}" + (f"; the target is {target!r}" if target else "")
 
 
