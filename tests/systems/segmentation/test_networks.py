@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from chainrule.core.errors import UserError
 from chainrule.functional.pooling import max_pool2d_with_switches
 from chainrule.models import build
 from chainrule.nn.surgery import as_convolution
+from chainrule.run.weights.loading import load_file
 from chainrule.systems.segmentation.fcn import FCN
 from chainrule.systems.segmentation.unet import Mirrored, UNet, paper_size
 from chainrule.systems.segmentation.upsampling import BilinearUpsample, bilinear_kernel
@@ -224,3 +227,14 @@ def test_torchvision_s_names_and_answers() -> None:
         expected = theirs(x)
         close(net(x), expected["out"], 1e-4)
         close(net.with_auxiliary(x)[1], expected["aux"], 1e-4)
+
+
+def test_a_classifier_s_weights_go_in_with_dense_layers_reshaped(tmp_path: Path) -> None:
+    vgg = build("vgg16", num_classes=10, width=1 / 32)
+    torch.save(vgg.state_dict(), tmp_path / "vgg16.pth")
+    net = FCN(16, 3, width=1 / 32)
+    notes = load_file(tmp_path / "vgg16.pth", {"model": net}, "fcn16s")
+    dense = vgg.classifier[0]
+    close(net.classifier[0].weight.flatten(1), dense.weight, 0)
+    told = " ".join(notes)
+    assert "classifier.0.weight" in told and "score_pool4" in told and "classifier.6 begins anew" in told

@@ -151,6 +151,9 @@ def _load_what_fits(
 ) -> list[str]:
     """The exceptions; UserError says what is missing, too much, or of another shape."""
     own, notes, without = module.state_dict(), [], dict[str, list[str]]()
+    given, reshaped = _as_convolutions(given, own)
+    if reshaped:
+        notes.append(f"{file.name}: dense layers become convolutions: {_listed('reshaped', reshaped)}")
     for part in parts_left_out(module):
         dropped = [key for key in given if key.startswith(f"{part}.")]
         if dropped:
@@ -199,6 +202,21 @@ def _load_what_fits(
         )
     parallel.load_part(module, given)
     return notes
+
+
+def _as_convolutions(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """The weights of dense layers as kernels, where the module has a convolution in their place that covers their input.
+
+    A dense layer (K, C h w) of maps (C, h, w) computes what a convolution (K, C, h, w) does in its one place; see
+    `chainrule.nn.surgery.as_convolution`. Also given: which of them were reshaped.
+    """
+    found, names = dict(given), []
+    for key, value in given.items():
+        kernel = own.get(key)
+        if value.dim() == 2 and kernel is not None and kernel.dim() == 4 and value.shape[1] == kernel[0].numel():
+            found[key] = value.view(len(value), *kernel.shape[1:])
+            names.append(key)
+    return found, names
 
 
 def parts_left_out(module: nn.Module) -> list[str]:
