@@ -13,7 +13,7 @@ PAGES = {  # by the pages and files that their commands leave
     "ground": ("graph.html", "neuron.html", "activations.png", "policies.svg", "plants.html"),
     "vision": ("why.html", "why-not-5.html", "runs/digits/export/model.onnx"),
 }
-ELSEWHERE = {"own", "own.zh"}  # tests/test_tutorial_own.py
+ELSEWHERE = {"own", "own.zh", "segmentation"}  # tests/test_tutorial_own.py, tests/test_tutorial_segmentation.py
 IMAGES = r"!\[([^\]]+)\]\((figures/[^)]+)\)"
 
 pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="needs the repository")

@@ -64,7 +64,7 @@ SOURCES = (
         made="the folders s1 to s40 of att_faces.zip, https://cam-orl.co.uk/facedatabase.html",
     ),
     Source(
-        "shapes",
+        "shape-masks",
         "masks",
         "64x48 colour, disks, squares and triangles with masks, 152",
         "96 / 24 / 32",

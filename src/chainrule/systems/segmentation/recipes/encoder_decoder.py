@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     kinds=("masks",),
     source="Noh, Hong, Han 2015",
     model="deconvnet",
-    tiny={"data": "shapes", "width": 0.0625, "epochs": 1, "batch_size": 16, "log_every": 2, "inside": 32},
+    tiny={"data": "shape-masks", "width": 0.0625, "epochs": 1, "batch_size": 16, "log_every": 2, "inside": 32},
     summary_zh="DeconvNet：带开关的反池化与转置卷积",
 )
 def deconvnet(
@@ -84,7 +84,7 @@ def deconvnet(
     kinds=("masks",),
     source="the course's last form of encoder and decoder; maps as Noh, Hong, Han 2015",
     model="bilinear-net",
-    tiny={"data": "shapes", "width": 0.0625, "epochs": 1, "batch_size": 16, "log_every": 2},
+    tiny={"data": "shape-masks", "width": 0.0625, "epochs": 1, "batch_size": 16, "log_every": 2},
     summary_zh="双线性上采样的编码器—解码器：上采样不学习",
 )
 def bilinear_net(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     kinds=("masks",),
     source="Long, Shelhamer, Darrell 2015",
     model="fcn32s",
-    tiny={"data": "shapes", "width": 0.0625, "epochs": 1, "batch_size": 16, "log_every": 2},
+    tiny={"data": "shape-masks", "width": 0.0625, "epochs": 1, "batch_size": 16, "log_every": 2},
     summary_zh="FCN-32s：把分类网络变成全卷积网络，得分图放大 32 倍",
 )
 def fcn32s(
@@ -90,7 +90,7 @@ def fcn32s(
     kinds=("masks",),
     source="Long, Shelhamer, Darrell 2015",
     model="fcn16s",
-    tiny={"data": "shapes", "width": 0.0625, "epochs": 1, "batch_size": 16, "log_every": 2},
+    tiny={"data": "shape-masks", "width": 0.0625, "epochs": 1, "batch_size": 16, "log_every": 2},
     summary_zh="FCN-16s：加上第四个池化层的得分，放大 16 倍",
 )
 def fcn16s(
@@ -168,7 +168,7 @@ def fcn16s(
         "public figure for FCN-8s from ImageNet at 480 x 360",
         "official split, 11 classes, void left out; from a random start",
     ),
-    tiny={"data": "shapes", "width": 0.0625, "epochs": 1, "batch_size": 16, "log_every": 2},
+    tiny={"data": "shape-masks", "width": 0.0625, "epochs": 1, "batch_size": 16, "log_every": 2},
     summary_zh="FCN-8s：再加上第三个池化层的得分，放大 8 倍",
 )
 def fcn8s(
@@ -239,7 +239,7 @@ def fcn8s(
     kinds=("masks",),
     source="Shelhamer, Long, Darrell 2017, section 4.3",
     model="fcn8s-at-once",
-    tiny={"data": "shapes", "width": 0.0625, "epochs": 1, "batch_size": 16, "log_every": 2},
+    tiny={"data": "shape-masks", "width": 0.0625, "epochs": 1, "batch_size": 16, "log_every": 2},
     summary_zh="FCN-8s 一次训练：池化层乘以固定系数",
 )
 def fcn8s_at_once(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         "a public PyTorch U-Net from scratch on CamVid",
         "official split, 11 classes, void left out; from a random start",
     ),
-    tiny={"data": "shapes", "width": 0.0625, "epochs": 1, "batch_size": 16, "log_every": 2},
+    tiny={"data": "shape-masks", "width": 0.0625, "epochs": 1, "batch_size": 16, "log_every": 2},
     summary_zh="U-Net：给自己的图像逐像素分类，默认的分割网络",
 )
 def unet(
