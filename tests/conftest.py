@@ -158,6 +158,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test runs in a folder of its own, so that a default `runs/` lands there, and what is remembered of the user too."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("chainrule.core.language.chosen._chosen", None)
+    monkeypatch.setenv("CHAINRULE_LANG", "en")  # whatever the locale of the machine
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path.with_name(f"{tmp_path.name}-state")))
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from chainrule import models
     from chainrule.api import evaluate, explain, export, generate, predict, report, resume, train
     from chainrule.core.errors import RunFailed, UserError
+    from chainrule.core.language.choice import set_language
     from chainrule.run.run import Run
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "predict",
     "report",
     "resume",
+    "set_language",
     "train",
 ]
 
@@ -40,6 +42,8 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module("chainrule.api"), name)
     if name == "Run":
         return importlib.import_module("chainrule.run.run").Run
+    if name == "set_language":
+        return importlib.import_module("chainrule.core.language.choice").set_language
     if name in ("UserError", "RunFailed"):
         return getattr(importlib.import_module("chainrule.core.errors"), name)
     if name in ("models", "functional", "nn", "optim", "data", "inspect", "backprop"):

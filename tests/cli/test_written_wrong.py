@@ -21,6 +21,11 @@ from chainrule.cli import main
         ("train svm", ["did you mean kernel-svm or linear-svm?"]),
         ("train softmax_regresion", ["did you mean softmax-regression"]),
         ("show foo", ["chainrule list, or chainrule show networks"]),
+        ("train mlp-table data=t.csv epochs=3", ["data is an option, not a setting", "write --data t.csv"]),
+        ("train mlp-table target=kind", ["write --target kind"]),
+        ("train mlp-table /", ["data are named by --data", "write --data /"]),
+        ("evaluate runs/a data=t.csv", ["write --data t.csv"]),
+        ("explain resnet81", ["no recipe and no network", "resnet18"]),
         ("train foo", ["there is no recipe 'foo'\n  cure:     chainrule list"]),
     ],
 )

@@ -207,6 +207,9 @@ def test_a_table_in_a_file_ending_in_data(tmp_path: Path) -> None:
 def test_a_first_row_that_stands_where_names_belong_is_doubted(tmp_path: Path) -> None:
     file = tmp_path / "flowers.csv"
     file.write_text("5.1,3.5,rose,red\n" + "4.9,3.0,rose,red\n4.7,3.2,lily,red\n" * 10)
+    with pytest.raises(UserError, match="first line holds numbers where column names belong"):
+        check(str(file), None)  # rose and red stand below too
+    file.write_text(file.read_text().replace("rose,red", "flower,colour", 1))
     assert "(5.1, 3.5): the line of names may be missing" in check(str(file), None)["warning"]
     file.write_text("2019,2020,rose\n" + "4.9,3.0,rose\n4.7,3.2,lily\n" * 10)
     assert "warning" not in check(str(file), None)

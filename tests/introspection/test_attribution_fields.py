@@ -16,11 +16,12 @@ from chainrule.functional.pooling import caffe_max_pool2d
 from chainrule.introspection.attribution.receptive_field.arithmetic import ReceptiveField
 from chainrule.introspection.attribution.receptive_field.effective import effective_field, effective_size
 from chainrule.introspection.attribution.receptive_field.network import Fields, receptive_fields
-from chainrule.introspection.attribution.target import forward_with_activations
+from chainrule.introspection.attribution.receptive_field.occluder import discrepancy_map, occluder_field
+from chainrule.introspection.attribution.target import Unit, forward_with_activations
 from chainrule.nn.normalization.local_response_norm import LocalResponseNorm, LocalResponseNormWithin
 from chainrule.systems.image_classification.lenet import LeNet5, LeNetCaffe
 from chainrule.systems.image_classification.resnet_cifar import ResNetCifar
-from tests.introspection.attribution_nets import Block, state_of
+from tests.introspection.attribution_nets import Block, ConvNet, images_of, made, state_of
 
 PIXELS = ReceptiveField()
 
@@ -292,7 +293,77 @@ def test_effective_field_of_linear_layers_is_a_binomial() -> None:
     assert effective_size(found) == 5**0.5 and effective_size(found, share=0.5) == 3**0.5
 
 
+def test_discrepancies_by_loops() -> None:
+    """Every place written out: hide, ask again, and give each pixel the mean over the squares that cover it."""
+    net, x, size, stride, grey = made(ConvNet()), images_of(1, 2, 12, 12), 3, 2, 0.25
+    before = state_of(net)
+    unit, places = Unit("conv2", 3, 1, 2), [0, 2, 4, 6, 8, 9]
+    found = discrepancy_map(net, x, unit, size=size, stride=stride, grey=grey, batch_size=5)
+    fields = receptive_fields(net, x)["conv2"]
+    assert state_of(net) == before
+    net.eval()
+
+    def activation(image: Tensor) -> float:
+        return float(forward_with_activations(net, image, ["conv2"])[1]["conv2"][0, 3, 1, 2].detach())
+
+    total, count = torch.zeros(12, 12, dtype=torch.float64), torch.zeros(12, 12, dtype=torch.float64)
+    for top, left in itertools.product(places, places):
+        hidden = x.clone()
+        hidden[0, :, top : top + size, left : left + size] = grey
+        total[top : top + size, left : left + size] += abs(activation(hidden) - activation(x))
+        count[top : top + size, left : left + size] += 1
+    torch.testing.assert_close(found, total / count)
+    # Occluders outside of the receptive field are left out, and nothing changes.
+    known = discrepancy_map(net, x, unit, size=size, stride=stride, grey=grey, field=fields)
+    torch.testing.assert_close(known, found)
+
+
+def test_random_occluders_find_the_receptive_field_of_units_that_see_all_of_it() -> None:
+    """With windows of one pixel and no weight of zero nothing is missed, and nothing outside is found."""
+    net = positive(nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.AvgPool2d(2), nn.Conv2d(2, 1, (2, 3)))).double()
+    x = images_of(1, 1, 12, 12)
+    for unit in (Unit("2", 0, 0, 0), Unit("2", 0, 2, 3)):
+        (top, bottom), (left, right) = (
+            side.inside(place, 12)
+            for side, place in zip(receptive_fields(net, x)["2"], (unit.row, unit.column), strict=True)
+        )
+        wanted = torch.zeros(12, 12, dtype=torch.bool)
+        wanted[top : bottom + 1, left : right + 1] = True
+        assert torch.equal(discrepancy_map(net, x, unit, size=1) > 0, wanted)
+
+
+def test_occluder_fields_are_laid_over_each_other_at_their_units() -> None:
+    """One bright pixel each, wherever it stands: the field is the kernel times what it sees."""
+    kernel = torch.tensor([[0.0, 1.0, 2.0], [0.0, 9.0, 3.0], [5.0, 0.0, 4.0]], dtype=torch.float64)
+    net = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, bias=False)).double()
+    net[0].weight.data.copy_(kernel[None, None])
+    x = torch.full((3, 1, 7, 7), 0.1, dtype=torch.float64)
+    places = [(2, 2), (4, 3), (3, 4)]  # no edge is near
+    for image, (row, column) in zip(x, places, strict=True):
+        image[0, row, column] = 10.0
+    found = occluder_field(net, x, "0", 0, size=1, grey=0.0)
+    wanted = torch.zeros(13, 13, dtype=torch.float64)
+    wanted[5:8, 5:8] = 0.1 * kernel
+    wanted[6, 6] = 10.0 * 9.0
+    torch.testing.assert_close(found, wanted)
+    assert effective_size(found, share=0.9) == 1.0 and effective_size(found, share=0.0) == 6**0.5
+
+
 def test_mistakes() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Flatten())
+    for layer, channel, settings, words in (
+        ("0", 0, {"size": 5}, "does not fit"),
+        ("0", 0, {"size": 1, "stride": 2}, "stride 1 to size"),
+        ("0", 1, {"size": 1}, "no such map"),
+        ("1", 0, {"size": 1}, "no maps"),
+        ("9", 0, {"size": 1}, "no layer"),
+    ):
+        with pytest.raises(UserError, match=words):
+            occluder_field(net, torch.zeros(2, 1, 4, 4), layer, channel, **settings)
+    with pytest.raises(UserError, match="one image at a time"):
+        discrepancy_map(net, torch.zeros(2, 1, 4, 4), Unit("0", 0), size=1)
+    with pytest.raises(UserError, match="outside its map"):
+        discrepancy_map(net, torch.zeros(1, 1, 4, 4), Unit("0", 0, 4, 0), size=1)
     for wrong in (
         {"kernel_size": 0},
         {"kernel_size": 1, "stride": 0},

@@ -217,8 +217,8 @@ def test_explain_run_with_an_image(tmp_path: Path, tmp_path_factory: pytest.Temp
         assert words in text or words in text.lower(), words
     model = Run.load(folder, "cpu").open_task().modules()["model"]
     assert f"{float(model.ip1.weight.detach().norm()):.3g}" in text
-    # Reasons, filters, effective fields and inversions, exciting images with the deconvnet's, maps.
-    assert text.count("data:image/png") == 9 + 1 + 2 * 2 + 2 * 4 * 2 + 2 * 16
+    # Reasons, filters, effective fields and inversions, exciting images with the deconvnet's and occluders', maps.
+    assert text.count("data:image/png") == 9 + 1 + 2 * 2 + 2 * 4 * 3 + 2 * 16
 
 
 def test_a_classifier_offers_what_attribution_asks_for(

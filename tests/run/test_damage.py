@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 import chainrule
-from chainrule.core.errors import ChainruleError, Interrupted
+from chainrule.core.errors import ChainruleError, Interrupted, UserError
 from chainrule.run.run import Run
+from chainrule.run.weights.learnt import learnt as load_modules
 from tests.run.test_format_1 import FORMAT_1
 from tests.run.toy import EachStep, learn, new, reopened, rows, weights_of
 
@@ -146,6 +147,33 @@ def test_a_missing_best_is_told_and_not_replaced(done: Path, stopped: Path, tmp_
             reopened(tmp_path / "run") if whole is stopped else chainrule.evaluate(tmp_path / "run")
 
 
+def test_where_no_checkpoint_is_whole_the_ways_on_are_told(stopped: Path, tmp_path: Path) -> None:
+    shutil.copytree(stopped, tmp_path / "run")
+    for file in (tmp_path / "run" / "checkpoint").rglob("state.safetensors"):
+        file.write_bytes(file.read_bytes()[:-1] + b"\xff")
+    with pytest.raises(UserError) as error:
+        reopened(tmp_path / "run")
+    said = str(error.value)
+    assert said.startswith("no checkpoint is whole") and "step-000000007: the file is damaged" in said
+    assert "(state.safetensors)" in said and "begin again: chainrule train toy" in said
+    assert "best.safetensors are whole" in said and error.value.exit_status == 2
+    assert load_modules(tmp_path / "run")  # and answer
+    (tmp_path / "run" / "checkpoint" / "best.safetensors").write_bytes(b"")
+    with pytest.raises(UserError) as error:
+        reopened(tmp_path / "run")
+    assert "are whole" not in str(error.value)
+
+
+def test_a_damaged_latest_leads_to_resume(stopped: Path, tmp_path: Path) -> None:
+    """It answers with nothing else than the latest; resuming takes the one before."""
+    shutil.copytree(stopped, tmp_path / "run")
+    place = tmp_path / "run" / "checkpoint"
+    (place / "best.safetensors").unlink()
+    (place / json.loads((place / "latest.json").read_text())["folder"] / "weights.safetensors").write_bytes(b"")
+    with pytest.raises(UserError, match=r"(?s)checkpoint is damaged.*chainrule resume .*takes step-000000006"):
+        load_modules(tmp_path / "run")
+
+
 def retyped(content: dict[str, Any], place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Places in an object of JSON with a value of another kind for each."""
     for key, value in content.items():
@@ -190,3 +218,17 @@ def test_every_verb_tells_a_damaged_run_json(done: Path, tmp_path: Path) -> None
         with pytest.raises(ChainruleError, match=r"run.json is damaged[\s\S]*sha256") as caught:
             verb(tmp_path / "run")
         assert caught.value.exit_status == 2
+
+
+@pytest.mark.parametrize(
+    ("place", "value"), [("dtype", "\0"), ("splits", 1), ("counts", []), ("categories", {"a": 1}), ("schema", [{}])]
+)
+def test_what_run_json_says_of_the_data_is_checked(place: str, value: Any, done: Path, tmp_path: Path) -> None:
+    """Also deep inside, where the record has no checksum any more."""
+    content = json.loads((done / "run.json").read_text())
+    content.pop("sha256")
+    content["data"]["spec"][place] = value
+    damage(done, tmp_path / "run", Path("run.json"), json.dumps(content).encode())
+    with pytest.raises(ChainruleError, match=r"run\.json") as caught:
+        chainrule.predict(tmp_path / "run", "5.1,3.5,1.4,0.2")
+    assert caught.value.exit_status == 2

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ from typing import Any
 import pytest
 import torch
 
-from chainrule.core.errors import ChainruleError, RunFailed
+from chainrule.core.errors import ChainruleError, RunFailed, UserError
 from chainrule.core.files import atomic
+from chainrule.core.files.partials import partial_beside
 from chainrule.run.checkpoint import folder as checkpoint
 
 
@@ -90,6 +93,45 @@ def test_what_a_kill_left_is_written_over(tmp_path: Path) -> None:
     with atomic.new_folder(tmp_path / "f") as place:
         (place / "one").write_text("1")
     assert names(tmp_path) == ["a", "f"] and names(tmp_path / "f") == ["one"]
+
+
+def left_by(process: int, name: str) -> str:
+    with partial_beside(Path(name)) as place:
+        return place.name.replace(f"-{os.getpid()}-", f"-{process}-")
+
+
+def test_two_writers_of_one_file_are_not_in_each_others_way(tmp_path: Path) -> None:
+    with atomic.new_file(tmp_path / "a") as one, atomic.replaced(tmp_path / "a") as other:
+        one.write("first")
+        other.write_text("second")
+        assert len(names(tmp_path)) == 2
+    assert names(tmp_path) == ["a"] and (tmp_path / "a").read_text() == "first"  # which ends last
+
+
+def test_what_writers_that_are_no_more_have_left_is_removed(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    gone.wait()
+    own, living = left_by(os.getpid(), "a"), left_by(os.getppid(), "a")
+    elsewhere = living.replace(living.split(".")[2][:8], "0" * 8)
+    old = elsewhere.replace("0" * 8, "1" * 8)
+    others = [".b.partial", left_by(gone.pid, "b"), ".a.partials", "a.partial"]
+    for name in (own, living, elsewhere, old, left_by(gone.pid, "a"), ".a.partial", *others):
+        (tmp_path / name).write_text("half")
+    os.utime(tmp_path / old, (0, 0))
+    atomic.write_text(tmp_path / "a", "whole")
+    assert names(tmp_path) == sorted(
+        ["a", living, elsewhere, *others]
+    )  # of another machine nobody can be asked at once
+
+
+def test_a_long_name_has_a_partial_one(tmp_path: Path) -> None:
+    name = "名" * 80 + ".csv"
+    atomic.write_text(tmp_path / name, "whole")
+    with atomic.new_folder(tmp_path / ("f" * 255)) as place:
+        (place / "one").touch()
+    assert names(tmp_path) == sorted([name, "f" * 255])
+    with pytest.raises(UserError, match="too long"):
+        atomic.write_text(tmp_path / ("f" * 256), "")
 
 
 def saved(folder: Path, step: int, value: float) -> None:

@@ -12,6 +12,7 @@ from chainrule.core.answers import without_rest
 from chainrule.core.data.request import DataRequest
 from chainrule.core.data.words import request_of
 from chainrule.core.errors import ChainruleError, UserError
+from chainrule.core.files.named_paths import takes_paths
 from chainrule.core.files.standard_streams import say
 from chainrule.core.own_code.given import divided
 from chainrule.core.recipe import Recipe
@@ -35,6 +36,7 @@ from chainrule.run.run import Run
 MOST_SAMPLES = 10_000  # that one call of `generate` makes: all of them are in memory
 
 
+@takes_paths("folder", "data")
 def evaluate(folder: str | Path | Run, *, data: Any = None, device: str = "auto", **options: Any) -> dict[str, float]:
     """Metrics of a run on its own test split, or on other data of the same kind: a name, a path, or as `train` takes them.
 
@@ -115,6 +117,7 @@ def tell_measured(found: Mapping[str, Any], *, warn_only: bool = False) -> None:
         return
     part = "the test split" if found["split"] == "test" else "all"
     count, unit, trained_on = found["count"], found.get("unit", "samples"), found["trained_on"]
+    unit = unit.removesuffix("s") if count == 1 else unit
     words = f"measured: {part} of {found['data']}, {count:,} {unit}"
     if trained_on is None:
         say(f"{words}; how many of them were trained on is not known: {found['unknown']}")
@@ -138,6 +141,7 @@ def _is_own(data: str | Mapping[str, str], own: DataRequest) -> bool:
     return all(same_place(place, own.sources[role]) for role, place in named.items())
 
 
+@takes_paths("folder", "out")
 def predict(
     folder: str | Path | Run, inputs: Any, *, out: str | Path | None = None, device: str = "auto", **options: Any
 ) -> list[dict[str, Any]]:
@@ -166,6 +170,7 @@ def predict(
     return found
 
 
+@takes_paths("folder", "out")
 def predict_each(
     folder: str | Path | Run, inputs: Any, *, out: str | Path | None = None, device: str = "auto", **options: Any
 ) -> Iterator[dict[str, Any]]:
@@ -196,6 +201,7 @@ def inputs_of(run: Run, named: Sequence[Any]) -> list[str]:
     return as_inputs(named, run.recipe, run.task.data.spec if isinstance(run.task, HasData) else None)
 
 
+@takes_paths("folder", "out")
 def generate(
     folder: str | Path | Run,
     *,
@@ -215,6 +221,8 @@ def generate(
             "samples are written into a folder", expected="a folder", found=f"--out {out}",
             cure=f"--out {Path(out).with_suffix('')}",
         )  # fmt: skip
+    if out is not None and Path(out).exists() and not Path(out).is_dir():
+        raise UserError("samples are written into a folder", where=out, expected="a folder", found="a file")
     import torch
 
     run = Run.load(folder, device, **own)

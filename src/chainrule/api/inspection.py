@@ -11,7 +11,8 @@ from chainrule.api.answers import inputs_of
 from chainrule.api.summary import model_name, tell_unfinished
 from chainrule.core.card import Card
 from chainrule.core.discovery import all_recipes, get_recipe
-from chainrule.core.errors import UserError
+from chainrule.core.errors import UserError, unknown
+from chainrule.core.files.named_paths import is_there, takes_paths
 from chainrule.core.own_code.given import OwnWords, is_own
 from chainrule.core.recipe import Recipe
 from chainrule.core.task import Exports
@@ -21,6 +22,7 @@ from chainrule.run.folder.record import recipe_of_run
 from chainrule.run.run import Run
 
 
+@takes_paths("out")
 def explain(
     what: str | Path | Run,
     inputs: Any = None,
@@ -50,7 +52,7 @@ def explain(
         own: for a run with code of the user's own.
     """
     from chainrule.introspection.explain import explain_module, explain_network, explain_recipe, explain_run
-    from chainrule.models import classifies_images, example_of_description, get_card
+    from chainrule.models import all_cards, classifies_images, example_of_description, get_card
 
     path, name, place = Path(what), os.fspath(what), Path(out) if out else None
     given = [] if inputs is None or (isinstance(inputs, (list, tuple)) and not inputs) else named_inputs(inputs)
@@ -63,7 +65,7 @@ def explain(
         return explain_graph(explain_text(name, given), place)
     if len(given) > 1:
         raise UserError("explain looks at one input at a time", expected="one", found=len(given))
-    if (path / "run.json").is_file() or (path.is_dir() and name not in all_recipes()):
+    if is_there(str(path / "run.json")) or (path.is_dir() and name not in all_recipes()):
         run = Run.load(what if isinstance(what, Run) else path, device, **own)
         _expect_a_network(run.recipe)
         tell_unfinished(run)
@@ -74,6 +76,9 @@ def explain(
         raise UserError("there is no such run folder", where=name, expected="a run folder, or the name of a recipe")
     network = _network_named(name) if name not in all_recipes() else None
     if network is None:
+        if name not in all_recipes():
+            known = "chainrule list, or chainrule show networks"
+            raise unknown("there is no recipe and no network", name, all_recipes(), near=all_cards(), cure=known)
         recipe = get_recipe(name)
         _expect_a_network(recipe)
     if given:
@@ -112,11 +117,11 @@ def is_computation(what: str, inputs: Sequence[Any]) -> bool:
     >>> [is_computation(*case) for case in (("x*x", []), ("f.py:g", []), ("a/b", ["a=1", "b=2"]), ("lenet6", []))]
     [True, True, True, False]
     """
-    if what in all_recipes() or Path(what).exists():
+    if what in all_recipes() or is_there(what):
         return False
     if ".py:" in what or any(sign in what for sign in "()*+^"):
         return True
-    return bool(inputs) and all(isinstance(w, str) and "=" in w and not Path(w).exists() for w in inputs)
+    return bool(inputs) and all(isinstance(w, str) and "=" in w and not is_there(w) for w in inputs)
 
 
 def explain_text(what: str, inputs: list[str]) -> Any:
@@ -126,6 +131,7 @@ def explain_text(what: str, inputs: list[str]) -> Any:
     return graph_of_text(what, inputs)
 
 
+@takes_paths("folder", "out")
 def export(
     folder: str | Path | Run, to: str, *, out: str | Path | None = None, **own: Unpack[OwnWords]
 ) -> dict[str, Any]:
@@ -140,6 +146,7 @@ def export(
     return export_system(task.deployable(), to, Path(out) if out else None, run)
 
 
+@takes_paths("folders", "out")
 def report(*folders: str | Path | Run, out: str | Path | None = None, **own: Unpack[OwnWords]) -> Path:
     """One HTML file: curves, figures, samples, settings; a comparison where several runs are named."""
     from chainrule.reporting.report import write_report

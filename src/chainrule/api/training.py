@@ -13,10 +13,12 @@ from chainrule.core.data.words import expect_filled, request_of, shares_as_setti
 from chainrule.core.device import choose_device, join_world, leave_world
 from chainrule.core.discovery import get_recipe, known_settings, reading_options
 from chainrule.core.errors import UserError
+from chainrule.core.files.named_paths import expect_text, is_there, names_told, takes_paths
 from chainrule.core.memory import memory_told
 from chainrule.core.own_code.given import divided, separated
 from chainrule.core.own_code.loading import told_by_line
 from chainrule.core.seeds import check_seed
+from chainrule.core.setting_paths import located as located_settings
 from chainrule.core.settings import bind, bind_to, parameters
 from chainrule.core.task import HasPretrained
 from chainrule.data.catalog.published_weights import find_weights
@@ -37,6 +39,7 @@ from chainrule.run.weights.loading import load_file
 OnLog = Callable[[dict[str, Any]], object]
 
 
+@takes_paths("data", "val", "test", "out", "weights")
 def train(
     recipe: str,
     *,
@@ -78,6 +81,8 @@ def train(
         RunFailed: where the run could not be finished, or `on_log` raised something.
     """
     _check_callback(on_log)
+    for name, value in {"target": target, **settings}.items():
+        expect_text(name, value)
     found = get_recipe(recipe)
     settings, val, test = shares_as_settings(settings, parameters(found.build), _plain(val), _plain(test))
     own, settings, words = separated(settings, model, found.build, owner=f"the recipe {recipe}")
@@ -87,6 +92,7 @@ def train(
         name: value for name in reading_options(found) if (value := values.pop(name)) is not None and name in settings
     }
     common = {name: values.pop(name) for name in bind({}, run_settings, owner="")}
+    values = located_settings(values, parameters(found.build))
     seed, weights = _whole(seed), os.fspath(weights) if weights is not None else None
     check_seed(seed)
     source = as_source(data)
@@ -96,6 +102,7 @@ def train(
     request = located(request)
     request.expect_training()
     expect_kind(request, found)
+    weights = str(Path(weights).absolute()) if weights is not None and is_there(weights) else weights
     folder = earlier_attempt(new_record(found, values, common, seed, request, weights), out, device)
     if folder is not None:
         return _continue(folder, device, on_log, data=source if isinstance(source, Given) else None, **own)
@@ -120,6 +127,7 @@ def _whole(seed: Any) -> int:
         raise UserError("the seed is out of range", expected="a whole number, 0 or more", found=seed) from None
 
 
+@takes_paths("folder", "out")
 def resume(
     folder: str | Path | Run,
     *,
@@ -187,7 +195,7 @@ def _check_callback(on_log: object) -> None:
 
 def _train(run: Run, resume: bool = False) -> Run:
     try:
-        with memory_told(), run.active(), told_by_line(), lost_processes_told(run.world, run.folder):
+        with memory_told(), run.active(), names_told(), told_by_line(), lost_processes_told(run.world, run.folder):
             if resume:
                 run.resume()
             task = run.task
@@ -234,7 +242,7 @@ def _opening(run: Run) -> str:
 def _weights_file(run: Run) -> Path:
     """The file of weights that a run starts from; those of a publisher are fetched where they are not here."""
     named: str = run.record["weights"]
-    if named not in PUBLISHERS or Path(named).exists():
+    if named not in PUBLISHERS or is_there(named):
         return Path(named)
     weights = published_weights(model_name(run) or run.recipe.name, named)
     return find_weights(weights.address, weights.sha256_prefix, say=run.progress.line)

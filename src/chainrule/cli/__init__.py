@@ -13,13 +13,13 @@ import click
 from chainrule.cli import answers, catalogue, data, inspection, training  # noqa: F401  # each adds its commands
 from chainrule.cli.group import cli
 from chainrule.cli.words import READER_GONE, told_beside
-from chainrule.core.errors import ChainruleError, UserError
+from chainrule.core.errors import ChainruleError, UserError, in_english
+from chainrule.core.files.named_paths import OF_A_NAME, expect_text
 from chainrule.core.files.regular_files import expect_regular
 from chainrule.core.files.standard_streams import open_closed, say, silence
 from chainrule.core.memory import said_of_memory
 from chainrule.core.own_code.loading import told_by_line
 
-OF_A_NAME = (errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)  # the input is wrong
 OF_A_STREAM = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)  # without the name of a file: a write to stdout
 
 
@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if debug:  # wherever it stands
         at = words.index("--debug")
         words = ["--debug", *words[:at], *words[at + 1 :]]
+    words = _language_first(words, len(options))
     status = _run(words, debug)
     try:
         sys.stdout.flush()
@@ -43,6 +44,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = status or _failed_to_write(error)
     if status:
         sys.exit(status)
+
+
+def _language_first(words: list[str], options: int) -> list[str]:
+    """The words with `--lang zh` before the command, wherever it stands among the first `options`.
+
+    >>> _language_first(["train", "mlp", "--lang", "zh"], 4), _language_first(["list", "--lang=zh"], 2)
+    (['--lang', 'zh', 'train', 'mlp'], ['--lang=zh', 'list'])
+    """
+    for at, word in enumerate(words[:options]):
+        if word == "--lang" or word.startswith("--lang="):
+            taken = words[at : at + (2 if word == "--lang" else 1)]
+            return [*taken, *words[:at], *words[at + len(taken) :]]
+    return words
 
 
 def _run(words: list[str], debug: bool) -> int:
@@ -55,7 +69,7 @@ def _run(words: list[str], debug: bool) -> int:
         if debug:
             raise
         if str(error):
-            say(f"chainrule: {error}")
+            say(f"chainrule: {in_english(error)}")
         return error.exit_status
     except click.ClickException as error:
         text = io.StringIO()
@@ -83,19 +97,9 @@ def _expect_place_and_words(words: Sequence[str]) -> None:
     except OSError:
         raise UserError("the working folder is not there any more", cure="cd to a folder that is") from None
     for word in words:
-        if "\0" in word:
-            raise UserError("a word of the command holds a byte 0", found=ascii(word)[:200])
         for path in {word, word.partition("=")[2], word.rpartition("#")[0], word.rpartition(":")[0]}:
             expect_regular(path)
-        try:
-            word.encode()
-        except UnicodeEncodeError:
-            raise UserError(
-                "a word of the command is no UTF-8",
-                expected="names of files and folders in UTF-8",
-                found=ascii(word)[:200],
-                cure="rename the file or the folder",
-            ) from None
+        expect_text("a word of the command", word)
 
 
 def _said(error: OSError | MemoryError | RuntimeError | UnicodeEncodeError) -> str | None:

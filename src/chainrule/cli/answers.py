@@ -11,15 +11,17 @@ from chainrule.cli.group import cli
 from chainrule.cli.output import print_answers, print_metrics
 from chainrule.cli.run_options import RunCommand, complete_options
 from chainrule.cli.shared_options import AS_JSON, CODE, DEVICE, OUT
+from chainrule.cli.words import SettingsCommand
 from chainrule.core.data.words import parse_sources
 from chainrule.core.files.finite_json import to_json
+from chainrule.core.language.translation import translate
 from chainrule.core.seeds import LARGEST
 from chainrule.core.settings import bind_to, parse_pairs
 from chainrule.core.verbs import later_options
 from chainrule.run.folder.record import recipe_of_run
 
 
-@cli.command()
+@cli.command(cls=SettingsCommand)
 @click.argument("run", type=click.Path())
 @click.argument("reading", nargs=-1, metavar="[KEY=VALUE ...]")
 @click.option("--data", multiple=True, help="Other data of the same kind; several by role, as for train.")
@@ -78,7 +80,7 @@ def predict(
     if file is not None:
         count = sum(1 for _ in answers)
         written = {"out": str(file), "answers": count}
-        click.echo(to_json(written) if as_json else f"{count:,} answer{'' if count == 1 else 's'}: {file}")
+        click.echo(to_json(written) if as_json else translate(f"{count:,} answer{'' if count == 1 else 's'}: {file}"))
         return
     found = list(answers)  # all of them before the first is printed: what fails prints nothing
     if as_json:

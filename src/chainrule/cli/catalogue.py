@@ -13,7 +13,11 @@ from chainrule.cli import completion
 from chainrule.cli.group import cli
 from chainrule.cli.output import print_table
 from chainrule.cli.shared_options import AS_JSON
+from chainrule.cli.spoken_help import wrapped
 from chainrule.core.files.finite_json import to_json
+from chainrule.core.language.chosen import language
+from chainrule.core.language.settings import described
+from chainrule.core.language.translation import translate
 from chainrule.core.meanings import meaning_of
 from chainrule.core.recipe import Recipe
 from chainrule.core.settings import describe, parameters, shown_default
@@ -39,9 +43,14 @@ def list_(family: str | None, as_json: bool) -> None:
         return
     told = [tuple(getattr(r, field) for field in fields) for r in rows]
     marks = ["  ".join([row[3], f"({how})"]) if (how := how_to_get(row[3])) else row[3] for row in told]
-    print_table([("recipe", *fields[1:]), *((*row[:3], mark, row[4]) for row, mark in zip(told, marks, strict=True))])
+    print_table(
+        [
+            tuple(map(translate, ("recipe", *fields[1:]))),
+            *((*row[:2], translate(row[2]), mark, row[4]) for row, mark in zip(told, marks, strict=True)),
+        ]
+    )
     if any(mark.endswith(")") for mark in marks):
-        click.echo(
+        _echo(
             "\n(download): by the first training, or chainrule data get; (by hand): that says how. Times: docs/recipes.md"
         )
 
@@ -85,29 +94,36 @@ def show(recipe: str, inputs: Sequence[str], out: str | None) -> None:
     from chainrule.models import get_card
     from chainrule.run.settings import run_settings
 
-    click.echo(card_text(found, get_card(found.model) if found.model else None))
+    _echo(card_text(found, get_card(found.model) if found.model else None))
     for title, function, advice in (
         ("Settings", found.build, found.advice),
         ("Settings of every recipe", run_settings, ""),
     ):
-        click.echo(f"\n{title}:")
+        _echo(f"\n{title}:")
         _show_options(found, parameters(function))
         if advice:
-            click.echo(f"\n{advice}")
+            _echo(f"\n{advice}")
     reading = reading_options(found).values()
     if reading:
-        click.echo("\nHow its data are read:")
-        _show_settings([(o.name, o.default, o.text, o.type) for o in reading])
+        _echo("\nHow its data are read:")
+        _show_settings([(o.name, o.default, o.text if language() == "en" else o.text_zh, o.type) for o in reading])
     for verb in verbs_of(found):
         options = verb_options(found, verb)
         if options:
-            click.echo(f"\nOptions of {verb}:")
+            _echo(f"\nOptions of {verb}:")
             _show_options(found, options, verb)
+
+
+def _echo(text: str) -> None:
+    click.echo(translate(text))
 
 
 def _show_options(recipe: Recipe, options: Mapping[str, inspect.Parameter], verb: str = "") -> None:
     _show_settings(
-        [(name, p.default, meaning_of(recipe, name, verb=verb), p.annotation) for name, p in options.items()]
+        [
+            (name, p.default, meaning_of(recipe, name, language(), verb=verb), p.annotation)
+            for name, p in options.items()
+        ]
     )
 
 
@@ -116,9 +132,12 @@ def _show_settings(rows: Sequence[tuple[str, Any, str, Any]]) -> None:
     heads = [f"  {name}={shown_default(default)}" for name, default, *_ in rows]
     wide = min(36, max(map(len, heads), default=0)) + 2
     for head, (_, _, meaning, annotation) in zip(heads, rows, strict=True):
-        told = "; ".join(filter(None, (meaning.removesuffix("."), describe(annotation))))
+        parts = filter(None, (meaning.rstrip(".。"), described(describe(annotation))))
         begin = head.ljust(wide) if len(head) < wide else head + "  "
-        click.echo(textwrap.fill(told, 118, initial_indent=begin, subsequent_indent=" " * wide))
+        if language() == "en":
+            click.echo(textwrap.fill("; ".join(parts), 118, initial_indent=begin, subsequent_indent=" " * wide))
+        else:
+            click.echo(begin + ("\n" + " " * wide).join(wrapped("；".join(parts), 118 - wide)))
 
 
 def _show_network(name: str) -> None:
@@ -139,7 +158,7 @@ def _show_network(name: str) -> None:
             cure="chainrule list, or chainrule show networks",
         ) from None
     command = f"chainrule train image-classifier network={name}" if classifies_images(card) else None
-    click.echo(model_text(card, command))
+    _echo(model_text(card, command))
 
 
 def _show_description(file: str, words: Sequence[str], out: str | None) -> None:
@@ -151,19 +170,19 @@ def _show_description(file: str, words: Sequence[str], out: str | None) -> None:
     solver = solver_rows(file)
     if solver is not None:
         rows, notes_of_solver = solver
-        click.echo(f"{file} is a solver\n")
+        _echo(f"{file} is a solver\n")
         print_table(rows)
-        click.echo("".join(f"\n{note}" for note in notes_of_solver))
+        _echo("".join(f"\n{note}" for note in notes_of_solver))
     try:
         net, notes = read_description(file, words, empty=True)
     except UserError as error:
         if solver is None or words:
             raise
-        click.echo(f"the network of this solver cannot be shown: {error}", err=True)
+        click.echo(translate(f"the network of this solver cannot be shown: {error}"), err=True)
         return
-    click.echo(f"{net.name or file}, phase {net.phase}")
+    _echo(f"{net.name or file}, phase {net.phase}")
     for note in notes:
-        click.echo(note)
+        _echo(note)
     click.echo()
     print_table(description_rows(net))
 

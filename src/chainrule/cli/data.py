@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -12,6 +13,7 @@ from chainrule.cli.shared_options import AS_JSON
 from chainrule.cli.words import SettingsCommand
 from chainrule.core.data.words import parse_sources, request_of, separate_options
 from chainrule.core.files.finite_json import to_json
+from chainrule.core.language.translation import translate
 from chainrule.core.settings import bind_to
 
 
@@ -25,7 +27,7 @@ def data_list() -> None:
     """Known data sets, and whether they are here."""
     from chainrule.data.catalog.sources import SOURCES, find
 
-    rows: list[tuple[str, ...]] = [("name", "kind", "content", "split", "licence", "here")]
+    rows = [tuple(map(translate, ("name", "kind", "content", "split", "licence", "here")))]
     for source in SOURCES.values():
         place = (
             f"with {source.shipped_with}"
@@ -63,8 +65,29 @@ def data_check(words: Sequence[str], target: str | None, as_json: bool) -> None:
     from chainrule.data.check import check
 
     options = {name: bound[name] for name in pairs if bound[name] is not None}
-    found = check(request_of(parse_sources(paths) or "", target=target, options=options), target)
+    request = request_of(parse_sources(paths) or "", target=target, options=options)
+    found = check(request, request.target)
     if as_json:
         click.echo(to_json(found))
         return
-    print_table([(name, plain(value)) for name, value in found.items()])
+    print_table([(translate(name), plain(_told(name, value))) for name, value in found.items()])
+
+
+_OF_THE_DATA = {
+    "where",
+    "target",
+    "columns",
+    "categories",
+    "first text",
+    "first line",
+    "train by class",
+}  # not our words
+
+
+def _told(name: str, value: Any) -> Any:
+    """What `check` found, in the language that is spoken; names and texts of the data stay."""
+    if name in _OF_THE_DATA:
+        return value
+    if isinstance(value, dict):
+        return {key: _told("", each) for key, each in value.items()}
+    return translate(value) if isinstance(value, str) else value

@@ -11,6 +11,7 @@ from chainrule.cli.group import cli
 from chainrule.cli.shared_options import AS_JSON, CODE, DEVICE, OUT
 from chainrule.cli.words import InputsCommand
 from chainrule.core.files.finite_json import to_json
+from chainrule.core.language.translation import translate
 
 
 @cli.command(cls=InputsCommand)
@@ -36,7 +37,7 @@ def explain(
         from chainrule.introspection.explain import explain_graph
 
         graph = api.explain_text(what, list(inputs))
-        click.echo(to_text(graph))
+        click.echo("\n".join(map(translate, to_text(graph).splitlines())))
         click.echo(explain_graph(graph, Path(out) if out else None))
         return
     click.echo(api.explain(what, list(inputs), target=target, out=out, device=device, code=code))
@@ -57,10 +58,11 @@ def export(run: str, to: str, out: str | None, code: tuple[str, ...], as_json: b
         click.echo(to_json(result))
         return
     own = result["own_samples"]
-    click.echo(
+    words = (
         f"{result['file']}: equal to the model within {result['largest_difference']:.2g} at batches {result['batches']}, "
         + (f"and on {own:,} of the data's own samples" if own else "of random inputs: the data are not at hand")
     )
+    click.echo(translate(words))
 
 
 @cli.command()

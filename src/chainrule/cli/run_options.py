@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from chainrule.cli.words import split_words
+from chainrule.cli.words import is_path, split_words
 from chainrule.core.errors import UserError, unknown
 from chainrule.core.recipe import Recipe
 from chainrule.core.settings import describe, shown_default
@@ -100,7 +99,7 @@ class RunCommand(click.Command):
     def _recipe(self, ctx: click.Context, args: list[str]) -> Recipe | None:
         """The recipe of the run that is named; None where there is no such run, or it has not this verb."""
         named = [word for word, is_option in self._words(ctx, args, set()) if not is_option]
-        run = next((word for word in named if _exists(f"{word}/run.json")), None)
+        run = next((word for word in named if is_path(f"{word}/run.json")), None)
         try:
             recipe = recipe_of_run(run) if run is not None else None
         except UserError:
@@ -129,6 +128,12 @@ class RunCommand(click.Command):
                         [f"--{known.replace('_', '-')}" for known in own],
                         cure=f"where it is an input: -- {word}",
                     )
+                if name == "data" and name not in own:
+                    raise UserError(
+                        f"what {self._verb} is asked about stands without an option",
+                        found=word,
+                        cure=f"chainrule {self._verb} RUN PATH",
+                    )
                 bind_options(recipe, self._verb, {name: word.partition("=")[2]})
             seen.add(name)
             options.append(word)
@@ -142,7 +147,7 @@ class RunCommand(click.Command):
         """`top=5` as `--top=5`; also what nearly is an option, so that it is told. Else it is an input, as a file is."""
         name, equals, value = word.partition("=")
         name = name.strip().replace("-", "_")
-        if not equals or not name.isidentifier() or _exists(word):
+        if not equals or not name.isidentifier() or is_path(word):
             return None
         near = name in own or difflib.get_close_matches(name, own, n=1)
         takes_inputs = any(isinstance(p, click.Argument) and p.nargs == -1 for p in self.params)
@@ -155,13 +160,6 @@ class RunCommand(click.Command):
 def _option(name: str, parameter: Any) -> click.Option:
     text = f"{describe(parameter.annotation)}; by default {shown_default(parameter.default)}"
     return click.Option([f"--{name.replace('_', '-')}", name], metavar=name.upper(), help=text)
-
-
-def _exists(word: str) -> bool:
-    try:
-        return Path(word).exists()
-    except (OSError, ValueError):
-        return False
 
 
 def complete_options(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -14,6 +14,7 @@ from chainrule.cli.shared_options import AS_JSON, CODE, DEVICE
 from chainrule.cli.words import SettingsCommand
 from chainrule.core.data.words import parse_sources
 from chainrule.core.files.finite_json import to_json
+from chainrule.core.language.translation import translate
 from chainrule.core.seeds import LARGEST
 from chainrule.core.settings import parse_pairs
 
@@ -57,9 +58,6 @@ def train(recipe: str, settings: Sequence[str], data: Sequence[str], as_json: bo
     from chainrule import api
     from chainrule.optim.compiler_import import spare_compiler
 
-    clash = {"data", "target", "val", "test", "out", "seed", "device", "weights"} & set(pairs)
-    if clash:  # a recipe's setting never has these names
-        raise click.UsageError(f"--{clash.pop()} is an option, not a setting")
     words: dict[str, Any] = {**options, **pairs, "data": parse_sources(data)}
     spare_compiler()
     _done(api.train(recipe, **words), as_json)
@@ -98,4 +96,4 @@ def _done(run: Any, as_json: bool) -> None:
         click.echo(to_json(result))
         return
     print_metrics(result["metrics"])
-    click.echo(f"run folder: {run.folder}\nreport:     {run.folder / 'report.html'}")
+    click.echo(translate(f"run folder: {run.folder}\nreport:     {run.folder / 'report.html'}"))

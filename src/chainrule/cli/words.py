@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
+from chainrule.cli.spoken_help import SpokenContext, speak
 from chainrule.core.errors import Interrupted, UserError, unknown
 from chainrule.core.files.standard_streams import silence
 
@@ -60,6 +62,8 @@ class SettingsCommand(click.Command):
         words = list(args)
         known = {name for p in self.get_params(ctx) if isinstance(p, click.Option) for name in p.opts}
         found = list(split_words(self.get_params(ctx), words))
+        if "--data" in known and not ctx.resilient_parsing:
+            _expect_no_option_as_setting([word for word, is_option in found if not is_option][1:], known)
         for (word, is_option), after in zip(found, [*found[1:], None], strict=False):
             name, equals, value = word.partition("=")
             if not is_option or not name.startswith("--") or name in known or ctx.resilient_parsing:
@@ -74,6 +78,25 @@ class SettingsCommand(click.Command):
         return super().parse_args(ctx, args)
 
 
+def _expect_no_option_as_setting(words: Sequence[str], known: Collection[str]) -> None:
+    """UserError where an option is written as a setting is, data=t.csv, or a path stands where a setting belongs."""
+    for word in words:
+        name, equals, value = word.partition("=")
+        option = f"--{name.strip()}"
+        if equals and option in known and name.strip() not in every_setting():
+            raise UserError(f"{name} is an option, not a setting", found=word, cure=f"write {option} {value}")
+        if not equals and is_path(word):
+            raise UserError("data are named by --data", found=word, cure=f"write --data {word}")
+
+
+def is_path(word: str) -> bool:
+    """Whether there is a file or a folder of this name; a word may be longer than a name can be."""
+    try:
+        return Path(word).exists()
+    except (OSError, ValueError):
+        return False
+
+
 def every_setting() -> set[str]:
     """The settings of all recipes, of how data are read, and of every run."""
     from chainrule.core.discovery import all_options, all_recipes
@@ -86,6 +109,11 @@ def every_setting() -> set[str]:
 
 class CommandGroup(click.Group):
     """The commands; an option of a command that stands before it is told where it belongs."""
+
+    context_class = SpokenContext
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        super().add_command(speak(cmd), name)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         words = list(args)

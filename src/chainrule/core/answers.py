@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -40,6 +40,18 @@ class Scores(dict[str, float]):
     def __init__(self, numbers: Mapping[str, float], *, by: str) -> None:
         super().__init__(numbers)
         self.by = by
+
+
+class Sparse(dict[str, float]):
+    """Numbers by name, of which most are 0: as JSON those that are not, in a table a column for each of the `names`.
+
+    >>> flat({"atoms": Sparse({"2": 0.5}, names=["0", "1", "2"])})
+    {'atoms_0': 0.0, 'atoms_1': 0.0, 'atoms_2': 0.5}
+    """
+
+    def __init__(self, numbers: Mapping[str, float], *, names: Sequence[str]) -> None:
+        super().__init__(numbers)
+        self.names = names
 
 
 _PLURALS = {"probability": "probabilities", "score": "scores"}
@@ -90,6 +102,8 @@ def _flat(name: str, value: Any) -> dict[str, Any]:
         }
     if isinstance(value, Scores):
         return {f"{value.by}_{key}": part for key, part in value.items()}
+    if isinstance(value, Sparse):
+        return {f"{name}_{key}": value.get(key, 0.0) for key in value.names}
     if isinstance(value, Mapping):
         return flat({f"{name}_{key}": part for key, part in value.items()})
     if isinstance(value, (list, tuple)):

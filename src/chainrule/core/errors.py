@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from chainrule.core.language.translation import translate
+
 
 class ChainruleError(Exception):
     """Any failure that is told in words. `exit_status` is what the command exits with.
@@ -14,6 +16,19 @@ class ChainruleError(Exception):
 
     exit_status = 1
     answers: Sequence[dict[str, Any]] = ()
+
+    def __str__(self) -> str:
+        """The words, in the language that is spoken (`chainrule.set_language`)."""
+        return translate(super().__str__())
+
+
+def in_english(error: BaseException) -> str:
+    """The words of an error for a file, whose language is English.
+
+    >>> in_english(UserError("the file is empty"))
+    'the file is empty'
+    """
+    return str(error.args[0]) if isinstance(error, ChainruleError) and error.args else str(error)
 
 
 class UserError(ChainruleError, ValueError):
@@ -61,8 +76,9 @@ def unknown(
     near: Iterable[str] = (),
     expected: str = "one of ",
     cure: str | None = None,
+    where: object = None,
 ) -> UserError:
-    """The error for a name that is not among the known ones; it says which are near, of `near` too.
+    """The error for a name that is not among the known ones; it says which are near, in any case, of `near` too.
 
     >>> print(unknown("there is no fruit", "aple", ["apple", "pear"]))
     there is no fruit 'aple'; did you mean apple?
@@ -71,13 +87,18 @@ def unknown(
     import difflib
 
     names = list(known)
-    alike = [*difflib.get_close_matches(name, names, n=3), *difflib.get_close_matches(name, list(near), n=3)]
+
+    def close_among(words: Iterable[str]) -> list[str]:
+        by_lower = {word.lower(): word for word in words}
+        return [by_lower[word] for word in difflib.get_close_matches(name.strip().lower(), by_lower, n=3)]
+
+    alike = [*close_among(names), *close_among(near)]
     within = [each for each in names if len(name) > 2 and name.lower() in each.lower()]
     close = list(dict.fromkeys([*alike[:3], *within, *alike]))[:4]
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
     if len(names) > MOST_NAMES and cure is not None:  # which says where all of them stand
-        return UserError(f"{what} {name!r}{hint}", cure=cure)
-    return UserError(f"{what} {name!r}{hint}", expected=expected + ", ".join(names), cure=cure)
+        return UserError(f"{what} {name!r}{hint}", where=where, cure=cure)
+    return UserError(f"{what} {name!r}{hint}", where=where, expected=expected + ", ".join(names), cure=cure)
 
 
 def missing_extra(package: str, extra: str) -> UserError:

@@ -40,8 +40,10 @@ def memory_bytes() -> int | None:
     return min(found) if found else None
 
 
-def expect_memory(need: int, what: str, *, where: object = None, cure: str | None = None) -> None:
-    """UserError where `what` needs more bytes than there can be.
+def expect_memory(
+    need: int, what: str, *, where: object = None, cure: str | None = None, there: int | None = None
+) -> None:
+    """UserError where `what` needs more bytes than there can be: in this process, or `there` on another device.
 
     >>> expect_memory(10**18, "the parameters", cure="a smaller hidden_size")
     Traceback (most recent call last):
@@ -51,15 +53,24 @@ def expect_memory(need: int, what: str, *, where: object = None, cure: str | Non
       found:    a need of 1.0e+18 bytes (1,000,000,000.0 GB)
       cure:     a smaller hidden_size
     """
-    there = memory_bytes()
+    there = memory_bytes() if there is None else there
     if there is not None and need > there:
         raise UserError(
             f"there is not enough memory for {what}",
             where=where,
-            expected=f"{there:.1e} bytes ({there / 1e9:,.1f} GB) at most",
-            found=f"a need of {need:.1e} bytes ({need / 1e9:,.1f} GB)",
+            expected=f"{there:.1e} bytes ({size_in_words(there)}) at most",
+            found=f"a need of {need:.1e} bytes ({size_in_words(need)})",
             cure=cure,
         )
+
+
+def size_in_words(count: int) -> str:
+    """A number of bytes for people.
+
+    >>> size_in_words(110_000_000), size_in_words(2_500_000_000)
+    ('110 MB', '2.5 GB')
+    """
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.3g} MB"
 
 
 def said_of_memory(error: BaseException) -> str | None:

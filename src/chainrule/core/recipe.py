@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chainrule.core.course import Topic
+from chainrule.core.language.chosen import language
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,11 @@ class Recipe:
     @property
     def summary(self) -> str:
         return (inspect.getdoc(self.build) or "").partition("\n")[0]
+
+    @property
+    def summary_told(self) -> str:
+        """The summary in the language that is spoken."""
+        return self.summary_zh if self.summary_zh and language() == "zh" else self.summary
 
     @property
     def advice(self) -> str:

@@ -46,6 +46,16 @@ class Own:
         return "FILE.py:NAME"
 
 
+@dataclass(frozen=True)
+class Named:
+    """A file or a folder, by its path; or one of the `names`, which mean something else."""
+
+    names: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return " or ".join(["path", *self.names])
+
+
 Count = Annotated[int, Range(1)]  # how many of something, at least one
 Repeats = Annotated[int, Range(1, 10_000)]  # how often something is done anew: each of them is a training
 Size = Annotated[int, Range(0)]  # how many of something, none allowed
@@ -53,6 +63,7 @@ Positive = Annotated[float, Range(0, above=True)]  # a learning rate, a temperat
 NonNegative = Annotated[float, Range(0)]  # a weight decay, a momentum's lower bound
 Fraction = Annotated[float, Range(0, 1)]  # a share or a probability
 CodeName = Annotated[str, Own()]  # a network, a loss, metrics of the user's own
+PathName = Annotated[str, Named()]  # a run, an image, a file of weights
 Preprocessing = Literal["none", "scale", "center", "standardize", "pca", "zca"]  # of rows; see data/preprocess.py
 
 
@@ -105,6 +116,8 @@ def describe(annotation: Any) -> str:
         base, *rest = get_args(annotation)
         if any(isinstance(r, Own) for r in rest):
             return str(Own())
+        if any(isinstance(r, Named) for r in rest):
+            return " or ".join(str(r) for r in rest)
         return ", ".join([describe(base), *(str(r) for r in rest if isinstance(r, Range))])
     if origin is Literal:
         return " or ".join(str(choice) for choice in get_args(annotation))
@@ -221,6 +234,18 @@ def takes_own_code(annotation: Any) -> bool:
     if get_origin(annotation) is Annotated:
         return any(isinstance(rest, Own) for rest in get_args(annotation)[1:])
     return any(takes_own_code(part) for part in get_args(annotation))
+
+
+def names_beside_paths(annotation: Any) -> tuple[str, ...] | None:
+    """Of a setting that is a path the names that mean something else; None of other settings.
+
+    >>> names_beside_paths(PathName | None), names_beside_paths(str)
+    ((), None)
+    """
+    if get_origin(annotation) is Annotated:
+        return next((rest.names for rest in get_args(annotation)[1:] if isinstance(rest, Named)), None)
+    parts = (names_beside_paths(part) for part in get_args(annotation))
+    return next((names for names in parts if names is not None), None)
 
 
 def bind(given: Mapping[str, Any], *functions: Callable[..., Any], owner: str) -> dict[str, Any]:

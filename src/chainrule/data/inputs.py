@@ -23,6 +23,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from chainrule.core.answers import flat
 from chainrule.core.errors import UserError
 from chainrule.core.files.regular_files import expect_regular
+from chainrule.core.files.standard_streams import say
 from chainrule.data.column_names import FILES, TEXTS, column_called
 from chainrule.data.formats.content import IMAGE_FORM, TEXT_FORM, form_of
 from chainrule.data.formats.encoding import decoded_lines
@@ -266,6 +267,9 @@ def stdin_texts(encoding: str | None = None, column: str | None = None) -> Itera
     if first is None:
         raise UserError("there is nothing on stdin", expected="texts, a line each")
     header = next(separated(iter([first]), "stdin")[1], (0, []))[1]
+    if column is None and len(header) == 1 and header[0] != TEXT_COLUMN and column_called(TEXTS, header):
+        say(f"the first line on stdin, {header[0]!r}, is taken for the name of the column of texts")
+        column = header[0]
     if ({column, TEXT_COLUMN} & set(header) or (len(header) > 1 and column_called(TEXTS, header))) and all(
         name.isidentifier() for name in header
     ):

@@ -62,8 +62,8 @@ def read_labels(cells: Iterable[str], where: Callable[[int], str], column: str |
     return labels
 
 
-def alike_in_words(classes: Iterable[str]) -> list[str]:
-    """What to say of classes that a person may take for one: 01 beside 1, Cat beside cat, é in two normal forms.
+def alike_in_words(classes: Iterable[str], of: str = "") -> list[str]:
+    """What to say of classes, or of the categories `of` a column, that a person may take for one: 01 beside 1, Cat beside cat, é in two normal forms.
 
     >>> alike_in_words(["1", "01", "cat"])
     ["the classes '1' and '01' are one number, and stay 2 classes"]
@@ -72,16 +72,17 @@ def alike_in_words(classes: Iterable[str]) -> list[str]:
     for key, group in _grouped(sorted(classes, key=lambda name: (len(name), name))).items():
         if len(group) < 2:
             continue
+        word = "categories" if of else "classes"
         names = " and ".join(map(repr, group))
         if isinstance(key, float):
-            found.append(f"the classes {names} are one number, and stay {len(group)} classes")
+            found.append(f"the {word} {names}{of} are one number, and stay {len(group)} {word}")
         elif len({unicodedata.normalize("NFC", name) for name in group}) == 1:
             found.append(
-                f"the classes {names} look the same and are written in two normal forms (NFC and NFD); "
-                f"they stay {len(group)} classes"
+                f"the {word} {names}{of} look the same and are written in two normal forms (NFC and NFD); "
+                f"they stay {len(group)} {word}"
             )
         else:
-            found.append(f"the classes {names} differ in capitals or blanks alone, and stay {len(group)} classes")
+            found.append(f"the {word} {names}{of} differ in capitals or blanks alone, and stay {len(group)} {word}")
     return found
 
 

@@ -148,7 +148,15 @@ def layout_of(place: Place) -> Layout:
         return Layout(place, "csv", tables)
     if any(place.glob("*.tar")):
         return Layout(place, "shards", {"train": place})
-    return Layout(place, "folder", split_folders(place))
+    parts = split_folders(place)
+    if any(_holds_shards(part) for part in parts.values()):
+        return Layout(place, "shards", {"train": place})
+    return Layout(place, "folder", parts)
+
+
+def _holds_shards(folder: Path) -> bool:
+    """Whether a folder holds .tar files, and no folders of classes beside them."""
+    return any(folder.glob("*.tar")) and not subfolders(folder)
 
 
 def _together(request: DataRequest) -> Layout:

@@ -22,6 +22,7 @@ from chainrule.data.dataset import Dataset
 from chainrule.data.formats.npz import has_array
 from chainrule.data.given.source import GivenSource
 from chainrule.data.layout import Layout
+from chainrule.data.streams.shards import shards_by_split
 
 PASSAGE = 32  # characters that two texts must have in common
 MOST_BYTES = 2**29  # of the samples that are looked through: about what is read in the time of a short wait
@@ -80,7 +81,7 @@ def part_measured(layout: Layout) -> str:
     elif layout.form == "npz" and isinstance(place, Path) and place.is_file():
         has_test = has_array(place, "x_test")
     elif layout.form == "shards" and isinstance(place, Path):
-        has_test = any(place.glob("test-*.tar"))
+        has_test = "test" in shards_by_split(place)
     else:
         has_test = "test" in layout.splits or (isinstance(place, Path) and (place / "test.txt").is_file())
     return "test" if has_test else "all"

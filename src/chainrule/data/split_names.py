@@ -28,6 +28,16 @@ def split_called(name: str) -> str | None:
     return found.lastgroup if found else None
 
 
+def split_in(name: str) -> str | None:
+    """Which split a file among many is of, by the first word of its name that is a split's: `imagenet-valid-000001`.
+
+    >>> [split_in(name) for name in ("Train-000001", "imagenet-valid_000001", "set-000001", "contest-01")]
+    ['train', 'val', None, None]
+    """
+    words = map(split_called, re.findall(r"[^\W\d_]+", name))
+    return next((split for split in words if split is not None), None)
+
+
 def by_split(places: Iterable[tuple[str, Path]], folder: Path) -> dict[str, Path]:
     """The places whose name is that of a split, by it, in the order train, val, test.
 

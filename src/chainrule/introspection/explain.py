@@ -96,7 +96,7 @@ def _of_recipe(recipe: Recipe, card: Card | None) -> dict[str, Any]:
     nets = [_network("model", module, example, weights=False)] if isinstance(module, nn.Module) else []
     return {
         "title": recipe.name,
-        "subtitle": recipe.summary,
+        "subtitle": recipe.summary_told,
         "source": card.source if card is not None else recipe.source,
         "deviations": list(card.deviations) if card is not None else [],
         "training_batch": None,

@@ -138,7 +138,7 @@ def _shape(output: object) -> tuple[int, ...]:
 def card_text(recipe: Recipe, card: Card | None) -> str:
     """A recipe's card as text: what `chainrule show` prints above the settings. An experiment may have no card."""
     module = _with_constant_weights(card) if card is not None else None
-    lines = [f"{recipe.name}: {recipe.summary}", "", f"task:       {recipe.task}"]
+    lines = [f"{recipe.name}: {recipe.summary_told}", "", f"task:       {recipe.task}"]
     lines.append(f"source:     {card.source if card is not None else recipe.source}")
     if card is not None:
         lines += [f"deviation:  {text}" for text in card.deviations] or ["deviations: none known"]

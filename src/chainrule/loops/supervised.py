@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.core.course import Topic
+from chainrule.loops.memory import expect_room
 from chainrule.run.distributed.parallel import align_buffers
 from chainrule.run.protocols import Loader, Stateful
 from chainrule.run.run import Run
@@ -49,6 +50,7 @@ def fit(
         keep: further state that the objective carries from batch to batch, by name.
         patience: epochs without a better value of `choose_by` after which it stops (early stopping); 0 is never.
     """
+    expect_room(run, modules, [optimizer], train)
     run.keep(**modules, optimizer=optimizer, schedule=schedule, **(keep or {}))
     parameters = [p for module in modules.values() for p in module.parameters()]
 

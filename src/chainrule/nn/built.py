@@ -6,14 +6,38 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections.abc import Iterator
+from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from chainrule.core.errors import UserError
 from chainrule.core.memory import CURE, expect_memory, memory_bytes, memory_told
 
 MOST_PARAMETERS = 20_000  # tensors of a network: beyond them it is its number of layers that is wrong
+
+
+class _OnMeta(TorchFunctionMode):
+    """Tensors of zeros, of ones, of random numbers have a shape and no content, on whatever device they are asked for."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return func(*args, **{**(kwargs or {}), **({"device": "meta"} if func in _MADE else {})})
+
+
+_MADE = {torch.zeros, torch.ones, torch.empty, torch.full, torch.rand, torch.randn, torch.randint}
+
+
+def without_content() -> contextlib.AbstractContextManager[object]:
+    """While it lasts new tensors have shapes alone: what is too large can be described, and takes no memory.
+
+    >>> with without_content():
+    ...     example = torch.zeros(1, 3, 10**6, 10**6)
+    >>> example.shape[-1], example.is_meta
+    (1000000, True)
+    """
+    return _OnMeta()
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 
 from chainrule.core.data.request import DataRequest
 from chainrule.core.errors import UserError
+from chainrule.core.language.translation import translate
 from chainrule.core.task import Figure
 from chainrule.reporting.learning_curves import metric_in_words, series_of, stages_of
 from chainrule.reporting.page import duration
@@ -32,11 +33,12 @@ def compare(runs: Sequence[Run], names: Sequence[str]) -> dict[str, Any]:
     shown = {name: get for name, get in columns.items() if name == "recipe" or len({get(r) for r in runs}) > 1}
     rows = []
     for run, name, each, (values, kind) in zip(runs, names, settings, measured, strict=True):
-        cells = [name, *(values.get(m, "-") for m in metrics), kind, run.record["status"]]
+        cells = [name, *(values.get(m, "-") for m in metrics), translate(kind), translate(run.record["status"])]
         cells += [*(get(run) for get in shown.values()), run.record["seed"], duration(seconds_of(run))]
         rows.append([*cells, *(each.get(key, "-") for key in differ)])
     # Metrics stand first, settings last, of which different recipes have many: the table scrolls to the right.
-    head = ["run", *(m.replace("_", " ") for m in metrics), "measured on", "status", *shown, "seed", "time", *differ]
+    words = ["run", *(m.replace("_", " ") for m in metrics), "measured on", "status", *shown, "seed", "time"]
+    head = [*map(translate, words), *differ]
     same = (
         "All settings that are not in the table are the same." if len({r.record["recipe"] for r in runs}) == 1 else ""
     )

@@ -18,6 +18,7 @@ from chainrule.core.course import Topic
 from chainrule.core.errors import ChainruleError, RunFailed, UserError, missing_extra
 from chainrule.core.files import atomic
 from chainrule.core.files.finite_json import to_json
+from chainrule.core.files.partials import partial_beside
 from chainrule.core.task import Deployable
 from chainrule.run.folder.folder import expect_own
 from chainrule.run.run import Run
@@ -65,11 +66,9 @@ def export_system(deployable: Deployable, to: str, out: Path | None, run: Run) -
         "outputs": list(deployable.output_names),
         **deployable.notes,
     }
-    partial = place.with_name(f".{place.name}.partial{place.suffix}")
     with atomic.explain_os_errors(place):
         place.parent.mkdir(parents=True, exist_ok=True)
-        atomic.remove(partial)
-        try:
+        with partial_beside(place, place.suffix) as partial:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(run.seed)
                 with _told(to):
@@ -79,8 +78,6 @@ def export_system(deployable: Deployable, to: str, out: Path | None, run: Run) -
                 difference = _compare(deployable, answer, to, own)
             atomic.sync_file(partial)
             partial.replace(place)
-        finally:
-            partial.unlink(missing_ok=True)
     atomic.sync_folder(place.parent)
     return {
         "file": str(place),

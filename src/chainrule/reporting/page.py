@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.files import atomic
+from chainrule.core.language.chosen import language
+from chainrule.core.language.translation import translate, translate_phrase, translation_of
 from chainrule.core.task import Figure
+from chainrule.reporting.spoken_templates import Said, in_words, loader, said
 
 # What Matplotlib's colours become where the reader has chosen dark: by name of the CSS variable that stands in their place.
 DARK = {
@@ -39,18 +42,20 @@ SMALLEST = 0.78  # of its size to which a chart shrinks on a narrow screen befor
 
 def render(template: str, **context: Any) -> str:
     """A template of `templates/`, filled in."""
-    return _environment().get_template(template).render(dark=DARK, **context)
+    return _environment(language()).get_template(template).render(dark=DARK, lang=language(), **context)
 
 
 @functools.cache
-def _environment() -> Any:
-    """One for all pages of a process: it keeps the templates that it has read."""
+def _environment(lang: str) -> Any:
+    """One for all pages of a language in a process: it keeps the templates that it has read, translated as they are."""
     import jinja2
 
-    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
-    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        loader=loader(), autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=in_words
+    )
     environment.undefined = jinja2.StrictUndefined
-    environment.filters.update(number=number, brief=brief, prose=prose, duration=duration, image=image, figure=figure)
+    environment.filters.update(number=shown, brief=brief, prose=prose, duration=duration, image=image, figure=figure)
+    environment.filters.update(said=said)
     return environment
 
 
@@ -100,6 +105,19 @@ def number(value: Any) -> str:
     return str(value)
 
 
+def shown(value: Any) -> Said:
+    """The number, the list or the text for a template, its phrases in the language that is spoken."""
+    return Said(number(_told(value)))
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _told(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_told(each) for each in value]
+    return translate_phrase(value) if isinstance(value, str) else value
+
+
 def brief(value: Any) -> str:
     """A value in few characters, for large type.
 
@@ -117,7 +135,7 @@ def prose(text: str) -> Any:
     """
     from markupsafe import Markup
 
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False)))
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(translate(text), quote=False)))
 
 
 def duration(seconds: float | None) -> str:
@@ -145,7 +163,7 @@ def figure(value: Figure) -> Any:
     from markupsafe import Markup
 
     parts = []
-    name = html.escape(value.title)
+    name = html.escape(translate(value.title))
     if value.svg:
         # The page's own style sheet sets the type; Matplotlib's global rule would reach over the whole page.
         svg = re.sub(r"<style.*?</style>", "", value.svg, flags=re.DOTALL)
@@ -156,6 +174,10 @@ def figure(value: Figure) -> Any:
         parts.append(f'<img src="{image(value.png)}" alt="{name}">')
     if value.table:
         head, *rows = value.table
+        if language() != "en" and all(
+            not cell or translation_of(cell) for cell in head
+        ):  # else some are the user's, names of classes
+            head = [translate(cell) for cell in head]
         numeric = [index > 0 and _all_numbers(row[index] for row in rows) for index in range(len(head))]
         cells = _cells("th", head, numeric)
         body = "".join(f"<tr>{_cells('td', row, numeric)}</tr>" for row in rows)
@@ -194,7 +216,9 @@ def themed(svg: str) -> str:
 
 def _cells(tag: str, row: Sequence[str], numeric: Sequence[bool]) -> str:
     form = {True: ' class="n"', False: ""}
-    return "".join(f"<{tag}{form[n]}>{html.escape(cell)}</{tag}>" for cell, n in zip(row, numeric, strict=True))
+    return "".join(
+        f"<{tag}{form[n]}>{html.escape(translate_phrase(cell))}</{tag}>" for cell, n in zip(row, numeric, strict=True)
+    )
 
 
 def _all_numbers(cells: Iterable[str]) -> bool:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from chainrule.core.course import Topic
 from chainrule.core.data.request import DataRequest
 from chainrule.core.errors import ChainruleError, UserError
-from chainrule.core.settings import as_word
 from chainrule.core.task import Figure
 from chainrule.core.version import __version__
 from chainrule.reporting.comparison import compare, metrics_of, seconds_of
 from chainrule.reporting.learning_curves import PLACES, curves_by_stage, metric_in_words, stages_of
 from chainrule.reporting.page import duration, free_page, number, write_page
+from chainrule.run.folder.command import changed_settings
+from chainrule.run.folder.command import command_of as command_of
 from chainrule.run.run import Run
 
 _FRAMES = 40  # figures of one film; more make the file heavy
@@ -162,34 +162,6 @@ def films(folder: Path) -> list[dict[str, Any]]:
     return result
 
 
-def command_of(record: Mapping[str, Any]) -> str:
-    """The command that makes this run again: the one given, or that which Python's call amounts to."""
-    if record.get("command") and " train " in record["command"]:
-        return str(record["command"])
-    words = ["chainrule", "train", record["recipe"]]
-    words += [f"{key}={as_word(value)}" for key, value in _changed(record)]
-    words += DataRequest.from_record(record["data"]).arguments
-    return shlex.join([*words, "--seed", str(record["seed"])])
-
-
-def _changed(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The settings that are not at their defaults; all of them where the recipe is no longer there."""
-    from chainrule.core.discovery import get_recipe
-    from chainrule.core.settings import parameters
-    from chainrule.run.settings import run_settings
-
-    try:
-        known = parameters(get_recipe(record["recipe"]).build, run_settings)
-    except UserError:
-        known = {}
-    for key, value in {**record["settings"], **record["common"]}.items():
-        default = known[key].default if key in known else None
-        if (list(default) if isinstance(default, tuple) else default) != (
-            list(value) if isinstance(value, tuple) else value
-        ):
-            yield key, value
-
-
 def _figures(run: Run) -> tuple[list[Figure], str | None]:
     """The system's own figures, or why there are none: no checkpoint, the data gone, a recipe that is no more."""
     try:
@@ -242,16 +214,16 @@ def _target(run: Run) -> dict[str, Any] | None:
 def _summary(run: Run) -> str:
     """What the recipe is; where that names a size, and this run's is another, its own."""
     try:
-        summary = run.recipe.summary
+        summary, told = run.recipe.summary, run.recipe.summary_told
     except UserError:
         return ""
     stated, result = re.search(r"([\d,]+) parameters", summary), run.result()
     if stated is None or (result and f"{result['parameters']:,}" == stated[1]):
-        return summary
-    if result is None and not any(key in run.record["settings"] for key, _ in _changed(run.record)):
-        return summary
+        return told
+    if result is None and not any(key in run.record["settings"] for key, _ in changed_settings(run.record)):
+        return told
     own = f"; this network has {result['parameters']:,} parameters" if result else ""
-    return f"{summary} Sizes named here are those of its default settings and data{own}."
+    return f"{told} Sizes named here are those of its default settings and data{own}."
 
 
 def _bests(result: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:

@@ -29,19 +29,21 @@ from torch import nn
 from chainrule.core.data.request import DataRequest
 from chainrule.core.device import World, check_threads, choose_device, cpu_capability, hardware, join_world
 from chainrule.core.discovery import get_recipe
-from chainrule.core.errors import Interrupted, RunFailed, UserError, missing_extra
+from chainrule.core.errors import Interrupted, RunFailed, UserError, in_english, missing_extra
 from chainrule.core.files.standard_streams import say
 from chainrule.core.own_code.given import OwnCode, OwnWords
 from chainrule.core.recipe import Recipe
+from chainrule.core.setting_paths import found_again
+from chainrule.core.settings import parameters
 from chainrule.core.task import Exports
 from chainrule.core.verbs import expect_verb
-from chainrule.nn.built import within_memory
+from chainrule.nn.built import within_memory, without_content
 from chainrule.run.checkpoint.checksum import checksum_of, damaged
 from chainrule.run.folder.folder import RunFolder, claim, expect_no_links
 from chainrule.run.folder.lock import FolderLock, lock_folder
 from chainrule.run.folder.metric_log import read_metrics
 from chainrule.run.folder.record import Record, circumstances, new_record, read_record
-from chainrule.run.folder.record_form import checked_result, expect_settings, read_object
+from chainrule.run.folder.record_form import checked_result, expect_settings, read_object, told_of_record
 from chainrule.run.lengthened import parent_of
 from chainrule.run.surface import LoopSurface
 from chainrule.run.weights.loading import load_learnt
@@ -173,11 +175,19 @@ class Run(LoopSurface):
         """What the recipe built, with fresh weights; `open_task` has the trained ones."""
         if self._task is None:
             torch.manual_seed(self.seed)
-            settings = {key: tuple(v) if isinstance(v, list) else v for key, v in self.record["settings"].items()}
-            with within_memory():
+            kept = {key: tuple(v) if isinstance(v, list) else v for key, v in self.record["settings"].items()}
+            settings = found_again(kept, parameters(self.recipe.build), self.record.get("working_folder"))
+            with within_memory(), told_of_record(self.folder / "run.json"):
                 self._task = self.recipe.build(self, **settings)
             self.write_record()
         return self._task
+
+    def example_inputs(self) -> dict[str, tuple[Any, ...]]:
+        """Inputs of one sample for each network of the task, without content; none where no task was built yet."""
+        example = getattr(self._task, "example", dict)
+        with without_content(), contextlib.suppress(RuntimeError):  # of what cannot be made without content
+            return example()
+        return {}
 
     def open_task(self) -> Task:
         """The task with the weights that the validation chose, else the latest."""
@@ -292,7 +302,7 @@ class Run(LoopSurface):
             raise
         except BaseException as error:
             with contextlib.suppress(RunFailed):
-                self.set_status("failed", str(error))
+                self.set_status("failed", in_english(error))
             raise
         finally:
             self.progress.close()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from chainrule.core.course import Topic
 from chainrule.core.data.request import DataRequest
 from chainrule.core.device import World, autocast
-from chainrule.core.errors import RunFailed, UserError
+from chainrule.core.errors import RunFailed, UserError, in_english
 from chainrule.core.recipe import Recipe
 from chainrule.run.display.progress import Progress, describe
 from chainrule.run.distributed.processes import Module, Processes
@@ -169,7 +169,7 @@ class LoopSurface:
                 self._stages.leave()
                 self._save_and_stop_if_asked()
         except RunFailed as error:
-            raise RunFailed(f"{name}: {error}") from error.__cause__
+            raise RunFailed(f"{name}: {in_english(error)}") from error.__cause__
         finally:
             self._stages.leave()
         torch.manual_seed(seed_of(self.seed, name, "after"))

@@ -19,7 +19,10 @@ import chainrule
 from chainrule.core.errors import Interrupted, UserError
 from chainrule.data.check import check
 from chainrule.data.images.loading import read_image_splits
+from chainrule.data.layout import layout_of
+from chainrule.data.measured import part_measured
 from chainrule.data.streams.memory import SETTING
+from chainrule.data.streams.shards import read_shards, shards_by_split
 from chainrule.data.streams.stored import StoredImages
 from chainrule.run.run import Run
 
@@ -91,6 +94,44 @@ def test_splits_by_name_and_labels_by_json_and_text(tmp_path: Path) -> None:
     assert found["found"] == {"train": 20, "val": 1, "test": 1} and found["test by class"] == {"0": 0, "1": 1}
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("Train-0 Train-1 validation-0 testing-0", {"train": 2, "val": 1, "test": 1}),
+        ("imagenet-train-0 imagenet-train-1 imagenet-valid-0 imagenet-valid-1", {"train": 2, "val": 2}),
+        ("train_set0 dev_0 EVAL.0", {"train": 1, "val": 1, "test": 1}),
+        ("set-0 set-1 dev-0", {"train": 2, "val": 1}),  # what is named for no split is for training
+        ("mytest-0 mytest-1", {"train": 2}),
+        ("test-0 test-1", {"train": 2}),  # one split, named as a whole
+        ("training/0 training/1 Valid/0 test/0", {"train": 2, "val": 1, "test": 1}),
+    ],
+)
+def test_splits_by_their_usual_names(names: str, expected: dict[str, int], tmp_path: Path) -> None:
+    for name in names.split():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.tar").touch()
+    layout = layout_of(tmp_path)
+    assert layout.form == "shards"
+    assert {split: len(found) for split, found in shards_by_split(tmp_path).items()} == expected
+    assert part_measured(layout) == ("test" if "test" in expected else "all")
+
+
+@pytest.mark.parametrize(
+    ("names", "words"), [("val-0 test-0", "no training split"), ("train/0 val/a.txt", "no shards")]
+)
+def test_a_split_without_shards_is_told(names: str, words: str, tmp_path: Path) -> None:
+    for name in names.split():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / (name if "." in name else f"{name}.tar")).touch()
+    with pytest.raises(UserError, match=words):
+        shards_by_split(tmp_path)
+
+
+def test_shards_of_no_split_are_said(tmp_path: Path) -> None:
+    shards(shards(tmp_path / "d", 1, prefix="train"), 1, prefix="extra", first=50)
+    assert read_shards(tmp_path / "d").remarks() == ["passed over: extra-000000.tar, of no split"]
+
+
 def missing(folder: Path) -> None:
     (shards(folder, 4) / "set-000002.tar").unlink()
 
@@ -144,6 +185,7 @@ def twice(folder: Path) -> None:
         (lone(png=png(0), cls=b"\xff"), ["label cannot be read", "0099.cls"]),
         (lone(png=png(0), json=b'{"size": 3}'), ["label cannot be read", "0099.json", '{"label": ...}']),
         (lone(png=png(0), txt=b"  "), ["empty", "0099.txt"]),
+        (lone(png=png(0), json=b"[" * 100_000), ["label cannot be read", "0099.json"]),
         (strange_class, ["out of range", "test-0.tar: k.png", "7"]),
         (no_image, ["cannot be read", "set-000003.tar: 0099.png", "an empty file"]),
         (twice, ["cannot be read", "set-000003.tar", "duplicate"]),

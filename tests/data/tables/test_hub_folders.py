@@ -101,6 +101,20 @@ def test_sentences_and_tables(tmp_path: Path) -> None:
     assert check(str(whole), None)["found"] == {"train": 20}
 
 
+@pytest.mark.parametrize("write", [save_to_disk, published])
+def test_splits_by_their_usual_names(write: Callable[..., Path], tmp_path: Path) -> None:
+    folder = write(
+        tmp_path / "d", {"Training": texts(20), "devel": texts(4), "EVAL": texts(6), "unsupervised": texts(2)}
+    )
+    assert check(str(folder), None)["found"] == {"train": 20, "val": 4, "test": 6}
+
+
+def test_two_of_one_split_are_told(tmp_path: Path) -> None:
+    folder = published(tmp_path / "d", {"train": texts(8), "dev": texts(2), "validation": texts(2)})
+    with pytest.raises(UserError, match=r"(?s)the split val is there twice.*dev-\*.*validation-\*"):
+        check(str(folder), None)
+
+
 def test_an_image_by_its_path_and_plain_bytes(tmp_path: Path) -> None:
     (tmp_path / "1.png").write_bytes(png(1))
     rows = [{"image": {"bytes": None if n == 1 else png(n), "path": "1.png"}, "label": "ab"[n % 2]} for n in range(8)]

@@ -21,6 +21,35 @@ def request(place: Path, **options: object) -> DataRequest:
     return DataRequest({"": str(place)}, options=options)
 
 
+def test_files_that_become_one_text_are_said(tmp_path: Path) -> None:
+    for folder in ("pos", "neg"):
+        (tmp_path / "d" / folder).mkdir(parents=True)
+        for number in range(3):
+            (tmp_path / "d" / folder / f"{number}.txt").write_text(f"a {folder} film, number {number}\n" * 20)
+    asked = request(tmp_path / "d")
+    load_text(asked, val_fraction=0.05, test_fraction=0.1).spec  # noqa: B018  # read when first asked for
+    assert asked.notes == [
+        "train: 6 files are read as one text, in the order of their paths",
+        "the folders neg, pos are no classes here; a recipe that learns classes of texts: bag-of-words",
+    ]
+    (tmp_path / "t.csv").write_text("text,label\nfine,good\n" * 40)
+    asked = request(tmp_path / "t.csv")
+    load_text(asked, val_fraction=0.05, test_fraction=0.1).spec  # noqa: B018
+    assert "is a table: it is read character by character" in asked.notes[0]
+
+
+def test_folders_that_are_splits(tmp_path: Path) -> None:
+    for split in ("Training", "test"):
+        for part in ("pos", "neg"):
+            (tmp_path / split / part).mkdir(parents=True)
+            (tmp_path / split / part / "1.txt").write_text(f"{split} {part}\n")
+    texts = read_texts(tmp_path)[1]
+    assert texts == {"train": "Training neg\nTraining pos\n", "test": "test neg\ntest pos\n"}
+    (tmp_path / "dev").mkdir()
+    with pytest.raises(UserError, match=r"(?s)holds no text.*dev"):
+        read_texts(tmp_path)
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "gb18030", "big5"])
 def test_a_text_in_any_encoding_is_the_same_text(
     encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 
+from chainrule.core.answers import flat
 from chainrule.core.errors import UserError
 from chainrule.systems.classical.k_means import KMeans
 from chainrule.systems.classical.solvers import lloyd as module
@@ -201,6 +202,8 @@ def test_measures_of_clusters_against_classes() -> None:
         model.labels_[0],
         pytest.approx(model.transform(x[:1]).min(), abs=1e-6),
     )
+    every = flat(answer)
+    assert [every[f"distance_{k}"] for k in range(10)] == pytest.approx(model.transform(x[:1])[0], abs=1e-6)
 
 
 def test_threads_change_nothing_but_time() -> None:

@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import DictionaryLearning, sparse_encode
 from sklearn.linear_model import Lasso
 
+from chainrule.core.answers import flat
 from chainrule.core.errors import UserError
 from chainrule.systems.classical.solvers.sparse_coding import admm_codes, coding_objective, sparse_codes, update_atoms
 from chainrule.systems.classical.sparse_coding import SparseCoding
@@ -168,6 +169,7 @@ def test_measures() -> None:
     assert model.score(x) == -found["objective"]
     answer = model.answers(torch.from_numpy(x[:1]))[0]["atoms"]
     assert answer == {str(k): round(float(codes[0, k]), 6) for k in np.abs(codes[0]).argsort()[::-1] if codes[0, k]}
+    assert list(flat({"atoms": answer}).values()) == pytest.approx(codes[0], abs=1e-6)
 
 
 def test_what_is_refused() -> None:

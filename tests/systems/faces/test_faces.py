@@ -322,6 +322,9 @@ def test_it_verifies_persons_who_were_not_in_training(folder: Path) -> None:
     assert "tar_at_far_1e2" in metrics and "tar_at_far_1e3" not in metrics, (
         "216 impostors know nothing of one in a thousand"
     )
+    assert metrics["dir_at_far_1e1"] > 0.5 and "dir_at_far_1e2" not in metrics, (
+        "24 probes know nothing of one in a hundred"
+    )
 
 
 def test_the_metrics_are_scikit_learns(folder: Path) -> None:
@@ -516,7 +519,7 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
 def test_the_report_shows_what_learning_adds(folder: Path) -> None:
     task: Any = Run.load(folder, "cpu").open_task()
     shown = {figure.title: figure for figure in task.figures()}
-    assert len(shown) == 5
+    assert len(shown) == 6
     table = shown["What learning adds"].table
     metrics = Run.load(folder).result()["metrics"]  # type: ignore[index]
     assert [row[0] for row in table[1:]] == ["network", "eigenfaces", "raw pixels"]

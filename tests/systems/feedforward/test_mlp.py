@@ -52,6 +52,17 @@ def test_equals_torchs_layers_forward_and_backward(name: str, oracle: type[nn.Mo
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize(("normalization", "oracle"), [("batch", nn.BatchNorm1d), ("layer", nn.LayerNorm)])
+def test_normalised_layers_equal_torchs_in_training_and_after(normalization: Any, oracle: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    model, x = MLP(6, 3, hidden=(5, 4), normalization=normalization), 3 + torch.randn(20, 6)
+    first, second = model.layers[0], model.layers[4]
+    peer = nn.Sequential(first, oracle(5), nn.ReLU(), second, oracle(4), nn.ReLU(), model.output)  # type: ignore[call-arg]
+    torch.testing.assert_close(model(x), peer(x))
+    torch.testing.assert_close(model.eval()(x), peer.eval()(x))
+    assert MLP(3, 2, (5,), "maxout", normalization=normalization).layers[1].weight.shape == (5,)  # type: ignore[union-attr]
+
+
 def test_without_a_hidden_layer_it_is_linear() -> None:
     model, x = MLP(4, 2, hidden=(), activation="step"), torch.randn(5, 4)
     torch.testing.assert_close(model(x), nn.functional.linear(x, model.output.weight, model.output.bias))
@@ -95,6 +106,7 @@ def test_initialisers_by_name() -> None:
         ({"activation": "reul"}, "did you mean relu"),
         ({"activation": "step"}, "cannot be learnt by gradient descent"),
         ({"init": "xavir"}, "did you mean xavier"),
+        ({"normalization": "bach"}, "did you mean batch"),
         ({"hidden": (0,)}, "a layer of the network is empty"),
         ({"dropout": 1.5}, "p is out of range"),
     ],
@@ -237,6 +249,22 @@ def test_stops_after_patience_without_a_better_epoch() -> None:
     assert run.result()["chosen"]["epoch"] == best and run.result()["metrics"]["accuracy"] > 0.8
 
 
+def test_penalties_begin_late_and_l1_makes_zeros() -> None:
+    """The first two epochs are those of a training without a penalty, bit for bit; then many weights are exactly 0."""
+    settings: dict[str, Any] = {"data": "iris", "epochs": 6, "patience": 0, "lr": 0.01, "hidden": (8,), "log_every": 1}
+    free, late = (
+        chainrule.train("mlp-table", out=out, device="cpu", **settings, **more)
+        for out, more in (("free", {"weight_decay": 0.0}), ("late", {"l1": 0.2, "penalty_from": 2}))
+    )
+    without, with_it = ([line["loss"] for line in lines(run.folder) if "loss" in line] for run in (free, late))
+    each = len(without) // 6
+    assert without[: 2 * each + 1] == with_it[: 2 * each + 1] and without[-1] != with_it[-1]
+    zeros = [line["zero_weights"] for line in lines(late.folder) if "zero_weights" in line]
+    assert not any(zeros[: 2 * each]) and zeros[-1] > 0.2
+    weights = late.open_task().modules()["model"]
+    assert all(p.any() for name, p in weights.named_parameters() if name.endswith("bias"))
+
+
 def test_patience_of_none_goes_to_the_end() -> None:
     run = trained("mlp-table", data="iris", epochs=6, patience=0, lr=0.1, hidden=(8,))
     assert sum("val_loss" in line for line in lines(run.folder)) == 6
@@ -292,6 +320,8 @@ def test_a_playground_logs_gradient_and_saturation() -> None:
         ("mlp", {"activation": "sign"}, "cannot be learnt"),
         ("mlp-table", {"optimizer": "adam", "momentum": 0.9}, "no momentum"),
         ("mlp-regression", {"init": "nothing"}, "there is no initialiser"),
+        ("mlp-table", {"data": "iris", "normalization": "batch", "batch_size": 101}, "a batch of one row"),
+        ("playground", {"data": "xor", "penalty_from": 3}, "no penalty that could begin late"),
         ("vanishing-gradient", {"activations": ("relu", "rlu")}, "there is no activation"),
         ("hidden-layers", {"count": 7}, "number of points"),
         ("playground", {"features": ("x1", "x9")}, "names an x that does not exist"),

@@ -18,6 +18,7 @@ from torch import Tensor
 
 import chainrule
 from chainrule import api
+from chainrule.core.answers import flat
 from chainrule.core.errors import RunFailed, UserError
 from chainrule.functional.kmeans import kmeans
 from chainrule.run.checkpoint.tree import load_tree
@@ -376,6 +377,10 @@ def test_iris_answers_without_its_data_and_exports() -> None:
     task: Any = run.open_task()
     answers = api.predict("run", ["5.1,3.5,1.4,0.2", "6.5,3,5.5,2"])
     assert answers[0]["component"] != answers[1]["component"]
+    shares = answers[0]["responsibilities"]
+    assert sum(shares.values()) == pytest.approx(1.0, abs=1e-5) and len(shares) == task.model.num_components
+    assert answers[0]["responsibility"] == max(shares.values()) == shares[str(answers[0]["component"])]
+    assert list(flat(answers[0]))[-len(shares) :] == [f"responsibility_{k}" for k in range(len(shares))]
     x = torch.from_numpy(load_iris().data[:1])
     standard = (x - torch.tensor(task.data.spec.mean)) / torch.tensor(task.data.spec.std)
     assert answers[0]["log_density_nats"] == pytest.approx(float(task.model.log_prob(standard)), abs=1e-4)

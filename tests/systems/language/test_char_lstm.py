@@ -15,6 +15,7 @@ import chainrule
 from chainrule import api
 from chainrule.core.device import World
 from chainrule.core.errors import Interrupted, UserError
+from chainrule.core.task import COMPARED
 from chainrule.data.text.characters import Streams, TextSplit, encode
 from chainrule.models import get_card
 from chainrule.run.checkpoint.tree import load_tree
@@ -299,6 +300,11 @@ def test_the_deployable_step_walks_as_the_model_and_survives_torch_export(traine
         for t in range(text.shape[1]):
             logits, h, c = deployable.module(text[:, t], h, c)
         torch.testing.assert_close(logits, expected[:, -1])
+    characters, *states = deployable.own()  # steps of the run's own text: those that the model takes there
+    assert len(characters) == COMPARED and characters.tolist() == task.data.test.codes[:COMPARED].tolist()
+    with torch.inference_mode():
+        own_logits = deployable.module(characters, *states)[0]
+        assert torch.allclose(own_logits, task.model(characters[None])[0][0], atol=1e-5)
     batch = torch.export.Dim("batch")
     program = torch.export.export(deployable.module, deployable.inputs(3), dynamic_shapes=({0: batch},) * 3)
     for count in (1, 2, 7):

@@ -146,6 +146,30 @@ def test_the_script_decides_the_unit() -> None:
     assert bag.unit == "character" and bag.vocabulary == ["不", "不好", "好", "很", "很好"]
 
 
+def test_texts_that_were_cut_into_words_are_counted_by_words() -> None:
+    """The lecture's two sentences, and its table."""
+    texts = ["我 喜欢 读书", "我 讨厌 读书"]
+    bag = BagOfWords(min_df=1, weighting="binary", ngrams=1).fit(texts, torch.tensor([1, 0]))
+    order = [bag.vocabulary.index(word) for word in ("我", "喜欢", "讨厌", "读书")]
+    assert bag.unit == "word" and len(bag.vocabulary) == 4
+    assert bag.weigh(bag.counts(texts)).toarray()[:, order].tolist() == [[1, 1, 0, 1], [1, 0, 1, 1]]
+    assert usual_unit(["这 本 书 很 好 ， 我 喜欢", "不好"]) == usual_unit(["とても 良い 本 です"]) == "word"
+    # A space now and then, as reviews have it in place of a comma, cuts no words.
+    assert usual_unit(["这部电影很好 推荐", "很好 推荐 物流很快", "1 2 3 不错"]) == "character"
+
+
+def test_characters_leave_spaces_out_and_a_vocabulary_of_old_keeps_them() -> None:
+    texts = ["很 好  ok", "不好"]
+    bag = BagOfWords(unit="character", min_df=1, ngrams=2).fit(texts, torch.tensor([1, 0]))
+    assert bag.vocabulary == sorted(["很", "好", "o", "k", "ok", "不", "不好"])
+    old = CountVectorizer(analyzer="char", ngram_range=(1, 2)).fit(texts)
+    vocabulary = old.get_feature_names_out().tolist()
+    state = {"unit": "character", "ngrams": 2, "weighting": "counts", "stop_words": None, "vocabulary": vocabulary}
+    again = BagOfWords()
+    again.load_state_dict({"_extra_state": state, "idf": torch.ones(len(vocabulary), dtype=torch.float64)})
+    assert " " in vocabulary and np.array_equal(again.counts(texts).toarray(), old.transform(texts).toarray())
+
+
 def test_min_df_counts_texts_and_not_words() -> None:
     bag = BagOfWords(ngrams=1, min_df=2).fit(["fun fun fun", "good", "good bad"], torch.tensor([0, 1, 1]))
     assert bag.vocabulary == ["good"]

@@ -305,6 +305,9 @@ def test_figures_and_what_is_deployed(trained):
     made = trained.task.deployable()
     (obs,) = made.inputs(7)
     assert torch.equal(made.module(obs), trained.task.agent.q(obs))
+    (met,) = made.own()  # by the agent, in the first test episode
+    episode = torch.tensor(np.stack(trained.task._test_episode.obs))
+    assert len(met) >= 8 and torch.equal(met[0], episode[0]) and all((episode == row).all(1).any() for row in met)
 
 
 def test_the_run_says_what_it_did(trained):

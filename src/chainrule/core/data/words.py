@@ -78,6 +78,17 @@ def expect_filled(**options: object) -> None:
             )
 
 
+def column_name(target: str | int | None) -> str | None:
+    """What `target` names, without blanks around it: names of columns have none. A frame may have numbers for names.
+
+    >>> column_name(" price "), column_name(2), column_name(None)
+    ('price', '2', None)
+    """
+    if target is None or (isinstance(target, (str, int)) and not isinstance(target, bool)):
+        return None if target is None else str(target).strip()
+    raise UserError("the target is one column", expected="its name", found=f"target={target!r}"[:80])
+
+
 def parse_share(split: str, text: str | float | None) -> float | str | None:
     """What `--val` or `--test` says: a share from 0 up to 1, or a path or name that the split is read from.
 
@@ -90,6 +101,13 @@ def parse_share(split: str, text: str | float | None) -> float | str | None:
         share = float(text)
     except ValueError:
         return text
+    except TypeError:
+        raise UserError(
+            f"the {split} split is neither a share nor a path",
+            expected="0.2, or a path",
+            found=type(text).__name__,
+            cure=f'data={{"train": ..., "{split}": ...}} takes objects',
+        ) from None
     if not 0 <= share < 1 or (split == "test" and share == 0):
         least = "above 0" if split == "test" else "0 or more"  # what nothing measures has no result
         raise UserError(f"the share of the {split} split is out of range", expected=f"{least}, below 1", found=text)
@@ -152,4 +170,4 @@ def request_of(
             sources[split] = found
         else:
             shares[split] = found
-    return DataRequest(sources, target, shares["val"], shares["test"], seed, dict(options or {}))
+    return DataRequest(sources, column_name(target), shares["val"], shares["test"], seed, dict(options or {}))

@@ -9,24 +9,32 @@ import contextlib
 import errno
 import io
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from chainrule.core.errors import RunFailed
+from chainrule.core.errors import RunFailed, UserError
 from chainrule.core.files.finite_json import to_json
+from chainrule.core.files.partials import partial_beside
+from chainrule.core.files.partials import remove as remove
 
+OF_THE_NAME = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
 # Of a file that is opened here: no link is followed, no child process keeps it open.
 PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 @contextlib.contextmanager
 def explain_os_errors(path: Path) -> Iterator[None]:
-    """Turns an operating system's refusal to write into a RunFailed that says the cause and the cure."""
+    """Turns an operating system's refusal to write into a RunFailed that says the cause and the cure.
+
+    A path at which no such file can be is a UserError: its name is too long, a folder lies there, or a file where a
+    folder is wanted.
+    """
     try:
         yield
     except OSError as error:
+        if error.errno in OF_THE_NAME:
+            raise UserError(f"{path} could not be written", found=error.strerror, cure="another name") from error
         cures = {
             errno.ENOSPC: "the disk is full: free some space",
             errno.EDQUOT: "the disk quota is used up: free some space",
@@ -58,14 +66,6 @@ def sync_file(file: Path) -> None:
         os.close(handle)
 
 
-def remove(path: Path) -> None:
-    """Removes the file or the folder at `path`, if there is one; of a link the link, and nothing that it points to."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
 def open_new(path: Path) -> IO[bytes]:
     """A new file at `path`, to be written, in the place of whatever lies there."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | PLAIN
@@ -85,17 +85,11 @@ def open_to_append(path: Path) -> IO[bytes]:
 @contextlib.contextmanager
 def replaced(path: Path) -> Iterator[Path]:
     """A place beside `path`, free, to write a file at: when that is whole and on the disk it moves to `path` in one step."""
-    partial = path.with_name(f".{path.name}.partial")
     with explain_os_errors(path):
-        try:
-            remove(partial)
+        with partial_beside(path) as partial:
             yield partial
             sync_file(partial)
             partial.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
-            raise
         sync_folder(path.parent)
 
 
@@ -116,8 +110,7 @@ def write_json(path: Path, value: Any) -> None:
 @contextlib.contextmanager
 def new_file(path: Path) -> Iterator[IO[str]]:
     """A text file that appears at `path` complete or not at all, for what is too long to be in memory."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with partial_beside(path) as partial:
         with explain_os_errors(path):
             handle = io.TextIOWrapper(open_new(partial), encoding="utf-8", newline="")
         with handle:
@@ -128,19 +121,13 @@ def new_file(path: Path) -> Iterator[IO[str]]:
         with explain_os_errors(path):
             partial.replace(path)
             sync_folder(path.parent)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise
 
 
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder that appears at `path` complete or not at all: write into what is given."""
-    partial = path.with_name(f".{path.name}.partial")
     with explain_os_errors(path):
-        remove(partial)
-        try:
+        with partial_beside(path) as partial:
             partial.mkdir(parents=True)
             yield partial
             for file in partial.rglob("*"):
@@ -148,7 +135,4 @@ def new_folder(path: Path) -> Iterator[Path]:
             sync_folder(partial)
             remove(path)
             partial.rename(path)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
         sync_folder(path.parent)

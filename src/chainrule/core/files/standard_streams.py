@@ -7,6 +7,8 @@ import os
 import sys
 from typing import TextIO
 
+from chainrule.core.language.translation import translate
+
 
 def open_closed() -> None:
     """Opens what is closed of 0, 1 and 2 on the null device, that no file of a run gets its number; text that has no
@@ -40,6 +42,6 @@ def say(text: str) -> None:
     if stream is None or stream.closed:
         return
     try:
-        print(text, file=stream, flush=True)
+        print(translate(text), file=stream, flush=True)
     except OSError:
         silence(stream)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from chainrule.core.errors import UserError
+from chainrule.core.files.named_paths import expect_path
 from chainrule.core.own_code import trust
 from chainrule.core.own_code.loading import (
     OwnFile,
@@ -62,6 +63,7 @@ class OwnCode:
         self._ran: dict[Path, RanFile] = {}  # a file that several settings name runs once
         given = {"network": model, "loss": loss, "metrics": metrics}
         self.given = {setting: thing for setting, thing in given.items() if thing is not None}
+        expect_path("code", code)
         self.code = [Path(file).expanduser().resolve() for file in ([code] if isinstance(code, (str, Path)) else code)]
 
     @property

@@ -35,6 +35,7 @@ DAMAGED = (
     zlib.error,
     lzma.LZMAError,
 )
+LONGEST_HEADER = 2**16  # bytes; NumPy reads a header before it refuses one for its length
 
 
 def read_npz(file: Path, expected: str) -> dict[str, np.ndarray]:
@@ -79,6 +80,9 @@ def _expect_true_header(stream: IO[bytes], name: str, size: int) -> None:
 
 def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     version = np.lib.format.read_magic(stream)
+    length = int.from_bytes(stream.peek(4)[: 2 if version == (1, 0) else 4], "little")  # type: ignore[attr-defined]
+    if length > LONGEST_HEADER:
+        raise ValueError(f"its header has {length:,} bytes")
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, kind = read(stream)
     return shape, kind

@@ -19,6 +19,7 @@ from chainrule.data.given.frames import cells_of_frame, is_frame, is_series
 from chainrule.data.inputs import InMemory
 from chainrule.data.tables.formats.cells import Cells, cells_of_columns
 
+_NUMBERS = (int, float, np.number, np.bool_)
 FORMS = "a text, a path, an array, a tensor, a frame, an image of PIL, a dictionary of columns, or a list of them"
 
 
@@ -50,6 +51,8 @@ def named_inputs(given: Any) -> list[Any]:
             )
         if isinstance(one, str) and not one.strip():
             raise UserError("an input is empty", expected="the name of a file, a row, a text", found=repr(one))
+        if isinstance(one, Path) and not one.exists() and not {"#", "*"} & set(one.name):  # a sheet, a pattern
+            raise UserError("there is no such file", where=one, expected="a file or a folder")
     return [str(one) if isinstance(one, Path) else one for one in each]
 
 
@@ -75,7 +78,8 @@ def as_inputs(named: Sequence[Any], recipe: Recipe, spec: Any) -> list[str]:
             raise UserError(
                 "this run is asked by names and texts alone", expected="a file, a text", found=type(one).__name__
             )
-        found += kind.given(_plain(one), spec, f"input {place}" if len(named) > 1 else "the input given")
+        where = f"input {place}" if len(named) > 1 else "the input given"
+        found += kind.given(_plain(one, where), spec, where)
     return found
 
 
@@ -142,6 +146,10 @@ def _each(given: Any) -> list[Any]:
             return [np.asarray(given)]
         except ValueError:  # of unequal lengths: each for itself
             return list(given)
+    if isinstance(given, (list, tuple)) and _is_a_row(given):
+        row = np.empty(len(given), dtype=object)
+        row[:] = given
+        return [row]
     if isinstance(given, Iterable) and not isinstance(given, (bytes, bytearray)):
         return list(given)
     return [given]
@@ -154,18 +162,29 @@ def _is_one(value: Any) -> bool:
     return is_frame(value) or is_series(value) or _is_tensor(value) or _is_image(value)
 
 
+def _is_a_row(value: Sequence[Any]) -> bool:
+    """Whether a list is the cells of one row, numbers and words; words alone are inputs each.
+
+    >>> _is_a_row([1, "red"]), _is_a_row(["a.csv", "b.csv"]), _is_a_row([[1, "red"]])
+    (True, False, False)
+    """
+    some = any(isinstance(cell, _NUMBERS) for cell in value)
+    return some and all(cell is None or isinstance(cell, (str, *_NUMBERS)) for cell in value)
+
+
 def _is_numeric(value: Any) -> bool:
     """Whether it is a number, or a list of numbers, or of such lists."""
     if isinstance(value, (list, tuple)):
         return bool(value) and all(map(_is_numeric, value))
-    return isinstance(value, (int, float, np.number, np.bool_))
+    return isinstance(value, _NUMBERS)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, where: str) -> Any:
     """Tensors as arrays, a series of pandas as an array or, where its index has names, as a row by columns."""
     if _is_tensor(value):
-        plain = value.detach().cpu()
-        return (plain.float() if str(plain.dtype) == "torch.bfloat16" else plain).numpy()
+        from chainrule.data.given.tensors import array_of
+
+        return array_of(value, where)
     if is_series(value):
         index = getattr(value, "index", None)
         if index is not None and all(isinstance(name, str) for name in index):

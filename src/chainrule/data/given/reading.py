@@ -17,10 +17,11 @@ from chainrule.data.formats.npz import split_arrays
 from chainrule.data.given.frames import cells_of_frame, is_frame
 from chainrule.data.given.samples import is_dataset, read_samples
 from chainrule.data.given.source import MARK, Given, GivenSource
+from chainrule.data.given.tensors import array_of
 from chainrule.data.images.arrays import as_bytes, pixel_scale
 from chainrule.data.labels import read_labels
 from chainrule.data.layout import SPLITS, sort_labels
-from chainrule.data.tables.formats.cells import Cells, cells_of_columns
+from chainrule.data.tables.formats.cells import Cells, are_numbers, cells_of_columns
 
 Part = Cells | tuple[np.ndarray, np.ndarray | None]  # a table, or x and y
 
@@ -178,18 +179,22 @@ def _expect_length(inputs: int, targets: int, where: str) -> None:
 def _array(value: Any, where: str) -> np.ndarray:
     """As a NumPy array, sharing memory where that can be."""
     if isinstance(value, torch.Tensor):
-        plain = value.detach().cpu()
-        return (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
+        return array_of(value, where)
+    if isinstance(value, np.ma.MaskedArray):  # what is masked is missing, whatever lies below
+        value = np.ma.filled(value.astype(np.float64), np.nan) if np.ma.is_masked(value) else value.data
     try:
         array = value if isinstance(value, np.ndarray) else np.asarray(value)
     except ValueError as error:  # rows of unequal length
         raise UserError("this is no array", where=where, found=error) from None
     if array.dtype.kind == "O":
         texts: list[object] = array.reshape(-1).tolist()
+        if are_numbers(texts) and not any(value is None or isinstance(value, str) for value in texts):
+            return array.astype(np.float64)
         if not all(isinstance(v, str) for v in texts):
             raise UserError(
                 "the array holds Python objects", where=where, expected="numbers, or texts",
                 found=next(type(v).__name__ for v in texts if not isinstance(v, str)),
+                cure="one frame, with the target as a column of it" if is_frame(value) else None,
             )  # fmt: skip
         array = array.astype(str)
     return array
@@ -216,7 +221,8 @@ def _images(
                 f"or (N, C, H, W) of {x.shape[2]} x {x.shape[3]}",
                 cure="x[..., 0] or x[:, 0] where there is one channel; images of at least 4 x 4 pixels",
             )
-    scale = max(pixel_scale(x, f"data given in Python, {name}") for name, (x, _) in arrays.items() if x.size)
+    scales = [pixel_scale(x, f"data given in Python, {name}") for name, (x, _) in arrays.items() if x.size]
+    scale = max(scales, default=1.0)
     if any(x.dtype != np.uint8 and pixel_scale(x, "") != scale for x, _ in arrays.values() if x.size):
         scale = 1.0  # a split may be dark: what one split has above 1, all count by
     texts = arrays["train"][1]

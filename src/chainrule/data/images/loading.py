@@ -135,6 +135,7 @@ def read_image_splits(
     size = size if isinstance(size, int) else size(raw)
     channels, raw_splits = channels or usual_channels(raw), raw.splits
     wanted = sum(len(part.labels) for part in raw_splits.values()) * channels * size * size
+    expect_memory(4 * channels * size * size, "one image in float32", cure="a smaller size")
     stay = fits is not None and not fits(wanted)
     splits = {
         name: ImageSplit(_hold(part, size, channels, margin, stay), torch.from_numpy(part.labels))
@@ -278,6 +279,7 @@ def to_tensor(
     `decode` says.
     """
     if part.arrays is None:
+        expect_memory(len(part.labels) * channels * size * size, "the images", cure="a smaller size")
         out = decoded(part.files, size, channels, margin, border or 0)
         return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous()
     x = torch.from_numpy(np.array(part.arrays)).permute(0, 3, 1, 2)

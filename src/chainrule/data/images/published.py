@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import zlib
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from chainrule.core.errors import UserError
 from chainrule.data.catalog.shipped import shipped_table
 from chainrule.data.catalog.sources import Source
+from chainrule.data.formats.unpacking import read_unpacked
 from chainrule.data.images.raw import RawImages, RawImageSet
 
 
@@ -29,10 +29,8 @@ def read_digits(source: Source) -> RawImageSet:
 
 def read_idx(file: Path) -> np.ndarray:
     """An idx file (gzipped or not) as an array, checked against its own header."""
-    opener = gzip.open if file.suffix == ".gz" else open
     try:
-        with opener(file, "rb") as stream:
-            content = stream.read()
+        content = read_unpacked(file)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError("an idx file cannot be read", where=file, found=error) from None
     if len(content) < 4 or content[:3] != b"\x00\x00\x08" or len(content) < 4 + 4 * content[3]:

@@ -185,9 +185,9 @@ IMAGES = Kind(
         ),
         Row(
             "images in shards",
-            "a folder of webdataset's `NAME-000000.tar`; `train-`, `val-` and `test-` before the number are splits",
+            "a folder of webdataset's `NAME-000000.tar`; splits by a word of the name (`train-`, `valid-`), or by a folder (`train/`)",
             "分片存放的图像",
-            "一个文件夹，里面是 webdataset 的 `名称-000000.tar`；编号前的 `train-`、`val-`、`test-` 是各个划分",
+            "一个文件夹，里面是 webdataset 的 `名称-000000.tar`；按名称中的词（`train-`、`valid-`）或子文件夹（`train/`）划分",
         ),
         Row(
             "pixels",

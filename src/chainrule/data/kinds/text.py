@@ -11,7 +11,7 @@ from chainrule.core.errors import UserError
 from chainrule.data.formats.content import texts_among
 from chainrule.data.given.inputs import texts_given
 from chainrule.data.layout import Layout
-from chainrule.data.text.characters import TextSpec, passed_over, read_texts
+from chainrule.data.text.characters import TextSpec, read_texts, remarks
 
 _ENDINGS = (".txt", ".text", ".md", "")
 
@@ -46,7 +46,7 @@ def check(layout: Layout, target: str | None) -> dict[str, Any]:
         "characters": len(distinct),
         "lines": sum(text.count("\n") for text in texts.values()),
         "first line": texts["train"].strip().partition("\n")[0][:80],
-        **({"notes": notes} if (notes := passed_over(layout)) else {}),
+        **({"notes": notes} if (notes := remarks(layout)) else {}),
     }
 
 

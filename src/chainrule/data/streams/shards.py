@@ -20,7 +20,8 @@ from chainrule.data.images.decoding import SUFFIXES
 from chainrule.data.images.packed import PackedImage
 from chainrule.data.images.raw import RawImages, RawImageSet
 from chainrule.data.labels import is_missing, label_text
-from chainrule.data.layout import SPLITS, sort_labels
+from chainrule.data.layout import SPLITS, sort_labels, split_folders
+from chainrule.data.split_names import KNOWN, split_in
 
 LABELS = ("cls", "json", "txt")  # endings of what names the class, the first that is there
 NAMES = ("label", "cls", "class")  # of the label in a JSON object
@@ -29,7 +30,8 @@ NAMES = ("label", "cls", "class")  # of the label in a JSON object
 def read_shards(place: Path) -> RawImageSet:
     """The images in the .tar files of a folder, or in one of them, and their classes.
 
-    A file `train-000000.tar`, and `val-` or `test-`, is of that split; all are of train where none is named so.
+    A file `train-000000.tar`, and `val-` or `test-` by any of their usual names, is of that split, and so are those in a
+    folder `train/`; the others are of train where none is named so.
 
     Raises:
         UserError: a shard is missing in a sequence of numbers, or cut short; a sample has no image or no label: shard
@@ -49,17 +51,43 @@ def read_shards(place: Path) -> RawImageSet:
             )  # fmt: skip
         labels = np.array([number[label] for _, label in samples], dtype=np.int64)
         splits[split] = RawImages(labels, files=[image for image, _ in samples])
-    return RawImageSet(splits, classes, str(place))
+    taken = {file for files in shards.values() for file in files}
+    left = [file.name for file in _shards_in(place) if file not in taken]
+    notes = [f"passed over: {', '.join(left[:5])}{', ...' if len(left) > 5 else ''}, of no split"] if left else []
+    return RawImageSet(splits, classes, str(place), notes=notes)
 
 
 def shards_by_split(place: Path) -> dict[str, list[Path]]:
-    """The shards of each split in the order of their names; UserError where one is missing in between."""
-    files = sorted(place.glob("*.tar")) if place.is_dir() else [place]
-    named = {split: [f for f in files if re.match(rf"{split}\b|{split}[-_\d]", f.name)] for split in SPLITS}
-    shards = {split: found for split, found in named.items() if found} if named["train"] else {"train": files}
-    for found in shards.values():
+    """The shards of each split in the order of their names.
+
+    Raises:
+        UserError: one is missing in between, or all of a split.
+    """
+    files = _shards_in(place)
+    if files:
+        of = {file: split_in(file.stem) for file in files}
+        named = {split: [file for file in files if of[file] == split] for split in SPLITS}
+        if not named["train"]:
+            named["train"] = [file for file in files if of[file] is None]
+        shards = {split: found for split, found in named.items() if found}
+    else:
+        shards = {split: _shards_in(folder) for split, folder in split_folders(place).items()}
+    if "train" not in shards and len(shards) > 1:
+        raise UserError(
+            "there is no training split", where=place, expected=KNOWN, found=", ".join(file.name for file in files[:5])
+        )
+    shards = shards if "train" in shards else {"train": files}  # of one split, which is all that was named
+    for split, found in shards.items():
+        if not found:
+            raise UserError(
+                f"the split {split} has no shards", where=split_folders(place)[split], expected=".tar files"
+            )
         _expect_sequence(found)
     return shards
+
+
+def _shards_in(place: Path) -> list[Path]:
+    return sorted(place.glob("*.tar")) if place.is_dir() else [place]
 
 
 def _expect_sequence(files: list[Path]) -> None:
@@ -119,7 +147,7 @@ def _label(member: PackedImage, key: str, shard: Path) -> str:
         if ending == "json":
             content = json.loads(text)
             value = next(content[name] for name in NAMES if name in content) if isinstance(content, dict) else content
-    except (ValueError, StopIteration) as error:
+    except (ValueError, StopIteration, RecursionError) as error:
         raise UserError(
             "a label cannot be read",
             where=where,

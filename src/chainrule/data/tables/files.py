@@ -10,12 +10,14 @@ from typing import Literal
 import numpy as np
 
 from chainrule.core.errors import UserError
+from chainrule.core.language.translation import translate
 from chainrule.data.catalog.shipped import COLUMNS, shipped_table
 from chainrule.data.catalog.sources import Source
 from chainrule.data.formats.npz import read_npz, split_arrays
 from chainrule.data.given.source import GivenSource
 from chainrule.data.images.files import read_images
 from chainrule.data.images.raw import RawImageSet
+from chainrule.data.labels import is_missing
 from chainrule.data.layout import Layout, Place, joined, layout_of
 from chainrule.data.tables import plane
 from chainrule.data.tables.formats.cells import Cells
@@ -39,6 +41,7 @@ class RawRows:
     origin: str
     lines: Sequence[int] | None = None  # the line of each row in its file, or its row in a sheet
     unit: str = "line"
+    typed_labels: bool = False  # whether the labels were numbers before they were text
 
     def where(self, row: int) -> str:
         return (
@@ -155,7 +158,7 @@ def _csv_table(
         x = encode_columns(
             cells, inputs, fill=missing != "refuse", ignore_unknown=layout.options.get("unknown") == "ignore"
         )
-        splits[name] = RawRows(x, labels_of(cells, label), cells.origin, cells.lines, cells.unit)
+        splits[name] = labelled_rows(x, cells, label)
     return RawTable(
         splits,
         [output for column in inputs for output in column.outputs],
@@ -167,17 +170,34 @@ def _csv_table(
     )
 
 
-def labels_of(cells: Cells, label: str | None) -> np.ndarray | None:
-    """The cells of the target (N,) as text, without the blanks around them."""
-    return None if label is None else np.array([cell.strip() for cell in cells.columns[cells.header.index(label)]])
+def labelled_rows(x: np.ndarray, cells: Cells, label: str | None) -> RawRows:
+    """The rows x (N, D) of a table, with the cells of its target as text, without the blanks around them."""
+    rows = RawRows(x, None, cells.origin, cells.lines, cells.unit)
+    if label is None:
+        return rows
+    place = cells.header.index(label)
+    labels = np.array([cell.strip() for cell in cells.columns[place]])
+    return replace(rows, labels=labels, typed_labels=place in cells.typed)
 
 
 def with_numeric_labels(rows: RawRows, column: Column | None) -> RawRows:
-    """The rows, where labels that are numbers in some way of writing, 1.234,5 or 12 %, are written plainly."""
+    """The rows, where labels that are numbers in some way of writing, 1.234,5 or 12 %, are written plainly.
+
+    UserError names the first that is none as the column writes them.
+    """
     if rows.labels is None or column is None or rows.labels.dtype.kind != "U" or column.number == NumberFormat():
         return rows
-    values = column.number.parse_all(rows.labels.tolist()).tolist()
-    texts = [repr(value) if value == value else text for value, text in zip(values, rows.labels.tolist(), strict=True)]
+    cells = rows.labels.tolist()
+    values = (column.number.parse_typed if rows.typed_labels else column.number.parse_all)(cells).tolist()
+    for row, (value, cell) in enumerate(zip(values, cells, strict=True)):
+        if value != value and not is_missing(cell):
+            raise UserError(
+                "a target is not numeric",
+                where=f"{rows.where(row)}, column {column.name!r}",
+                expected=", ".join(filter(None, ["a finite number", str(column.number)])),
+                found=cell,
+            )
+    texts = [repr(value) if value == value else cell for value, cell in zip(values, cells, strict=True)]
     return replace(rows, labels=np.array(texts))
 
 
@@ -205,7 +225,7 @@ def in_words(schema: Sequence[Column], target: str | None) -> str:
         names = [f"{column.name!r} {column.form or str(column.number)}".strip() for column in shown]
         some = f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""
         word = "left out" if kind == "ignored" else kind if len(found) == 1 else plural[kind]
-        told += [f"{len(found)} {word}{some}"] if found else []
+        told += [f"{len(found)} {translate(word)}{some}"] if found else []
     return f"columns: {', '.join(told)}" + (f"; the target is {target!r}" if target else "")
 
 
@@ -259,6 +279,8 @@ def _matrix(x: np.ndarray, where: str, fill: bool) -> np.ndarray:
         )
     if x.dtype.kind not in "fiub":
         raise UserError("the array is not numeric", where=where, expected="float, integer or bool", found=x.dtype)
+    if not len(x):
+        raise UserError("the array has no row", where=where, expected="(N, D), a row a sample", found=x.shape)
     values = x.astype(np.float64)
     bad = np.isinf(values) if fill else ~np.isfinite(values)
     if bad.any():
@@ -285,6 +307,13 @@ def _labels(content: Mapping[str, np.ndarray], x: str, y: str, file: str) -> np.
             found=labels.shape,
             cure=f"{y} = {y}[:, 0]" if labels.ndim == 2 and labels.shape[1] == 1 else None,
         )
+    if labels.dtype.kind == "f" and bool(np.isinf(labels).any()):
+        row = int(np.isinf(labels).argmax())
+        raise UserError(
+            "a target is infinite", where=f"{file}: {y}[{row}]", expected="a finite number", found=labels[row]
+        )
+    if labels.dtype.kind not in "fiubUSO":
+        raise UserError("the targets are neither numbers nor texts", where=f"{file}: {y}", found=labels.dtype)
     return labels
 
 

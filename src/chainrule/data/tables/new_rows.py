@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,7 @@ from chainrule.data.inputs import (
     table_parts,
 )
 from chainrule.data.layout import Place, layout_of
-from chainrule.data.tables.files import Gaps, RawRows, RawTable, labels_of, read_table, with_numeric_labels
+from chainrule.data.tables.files import Gaps, RawRows, RawTable, labelled_rows, read_table, with_numeric_labels
 from chainrule.data.tables.formats.cells import Cells
 from chainrule.data.tables.formats.csv_files import column_of
 from chainrule.data.tables.formats.table_files import READERS, table_ending
@@ -32,7 +35,8 @@ from chainrule.data.tables.loading import TableSplit, check_squares
 from chainrule.data.tables.names import label_among
 from chainrule.data.tables.row_encoder import RowEncoder
 from chainrule.data.tables.schema.column import Column, encode_columns
-from chainrule.data.tables.schema.deciding import Wishes
+from chainrule.data.tables.schema.deciding import Wishes, ambiguous
+from chainrule.data.tables.schema.number_format import TRUTH, evidence_of
 from chainrule.data.tables.spec import TableSpec, columns_of, feature_names, input_columns, kept_features
 from chainrule.data.tables.targets import labels_as_text, target_values
 
@@ -57,18 +61,39 @@ class RowReader:
             {output: column for column in self.columns for output in column.outputs},
         )
         self.used = {c.name for o, c in outputs.items() if any(f in kept for f in feature_names([o], spec.categories))}
+        self._told_marks = wishes.decimal or wishes.thousands
         self._ignore_unknown = options.get("unknown") == "ignore"
+
+    def with_known_names(self, cells: Cells) -> Cells:
+        """The table, where a name that is one of the run's in another normal form, é as e and ´, is the run's."""
+        known = {unicodedata.normalize("NFC", column.name): column.name for column in columns_of(self.spec)}
+        header = [known.get(unicodedata.normalize("NFC", name), name) for name in cells.header]
+        return cells if header == cells.header else replace(cells, header=header)
 
     def read(self, cells: Cells) -> np.ndarray:
         """The rows of a table (N, columns of the spec) float64; UserError names a column that is not there, a cell."""
         missing = [column.name for column in self.columns if column.name in self.used - set(cells.header)]
         if missing:
             raise _lacking(missing, cells.header, cells.origin)
+        if cells.delimiter and not self._told_marks:
+            self._expect_one_mark(cells)
         fill = self.spec.missing == "fill"
         x = encode_columns(cells, self.columns, fill=fill, ignore_unknown=self._ignore_unknown, used=self.used)
         dtype = torch.float64 if self.spec.standardized else getattr(torch, self.spec.dtype)
         check_squares(RawRows(x, None, cells.origin, cells.lines, cells.unit), self.spec.columns, dtype)
         return x
+
+    def _expect_one_mark(self, cells: Cells) -> None:
+        """UserError for 1.250 in a file whose other columns have decimal commas, where training had points, or no text."""
+        written = {c.name: c.number for c in self.columns if c.kind == "number" and c.number.decimal != ","}
+        places = {place: written[name] for place, name in enumerate(cells.header) if name in written}
+        if all(cells.plain(place) is not None for place in places):
+            return
+        seen = {place: evidence_of(Counter(cells.columns[place]), number.unit) for place, number in places.items()}
+        if any("," in evidence.decimal for evidence in seen.values()):
+            for place, evidence in seen.items():
+                if evidence.has("point_or_groups") and not evidence.decimal:
+                    raise ambiguous(cells, place, evidence.first["point_or_groups"].strip())
 
 
 def asked_rows(
@@ -127,6 +152,7 @@ def _rows_of(inputs: Iterable[str], reader: RowReader) -> Iterator[tuple[list[As
 
 
 def _in_cells(cells: Cells, reader: RowReader) -> tuple[list[Asked[None]], np.ndarray]:
+    cells = reader.with_known_names(cells)
     x = reader.read(cells)
     return [asked_of(cells, row, None, reader.used) for row in range(len(cells.rows))], x
 
@@ -139,7 +165,8 @@ def read_other(source: Place, target: str | None, spec: TableSpec) -> Tensor:
 def _rows_in_units(source: Place, target: str | None, spec: TableSpec) -> np.ndarray:
     layout = layout_of(source)
     if layout.form == "csv":
-        return RowReader(spec, layout.options).read(layout.tables.get("test", layout.tables["train"]))
+        reader = RowReader(spec, layout.options)
+        return reader.read(reader.with_known_names(layout.tables.get("test", layout.tables["train"])))
     named = target if isinstance(layout.place, Path) else None
     raw = read_table(layout, named, needs_target=False, missing=_gaps(spec))
     return _select(raw, raw.splits.get("test", raw.splits["train"]), spec).x
@@ -161,6 +188,7 @@ def read_labelled(source: Place, target: str | None, spec: TableSpec, dtype: tor
     else:
         labels = labels_as_text(rows, named or spec.target).tolist()
         known = {name: i for i, name in enumerate(spec.classes)}
+        labels = _as_classes_are_written(labels, spec.classes)
         strange = next((i for i, label in enumerate(labels) if label not in known), None)
         if strange is not None:
             raise UserError(
@@ -175,12 +203,35 @@ def read_labelled(source: Place, target: str | None, spec: TableSpec, dtype: tor
 
 def _labelled_rows(cells: Cells, target: str | None, spec: TableSpec, options: Mapping[str, Any]) -> RawRows:
     """The rows of a file with their labels; for a regression these are numbers as the schema has them."""
+    reader = RowReader(spec, options)
+    cells = reader.with_known_names(cells)
     usual = spec.target if spec.target in cells.header else label_among(cells.header)
-    label = target or usual or cells.header[-1]
+    last = cells.header[-1]
+    label = target or usual or (spec.target if spec.target and last in {c.name for c in input_columns(spec)} else last)
     column_of(label, cells.header, cells.origin)
-    rows = RawRows(RowReader(spec, options).read(cells), labels_of(cells, label), cells.origin, cells.lines, cells.unit)
-    known = next((column for column in columns_of(spec) if column.name == label), None)
+    rows = labelled_rows(reader.read(cells), cells, label)
+    known = next((Wishes.of(options).changed(column) for column in columns_of(spec) if column.name == label), None)
     return rows if spec.classes is not None else with_numeric_labels(rows, known)
+
+
+def _as_classes_are_written(labels: list[str], classes: list[str]) -> list[str]:
+    """Labels by the names of the classes: of one form a file has True, of another 1; of one 2.0, of another 2.
+
+    >>> _as_classes_are_written(["TRUE", "0"], ["0", "1"]), _as_classes_are_written(["1", "a"], ["False", "True"])
+    (['1', '0'], ['True', 'a'])
+    >>> _as_classes_are_written(["1", "2.0", "02"], ["1.0", "2.0"])
+    ['1.0', '2.0', '02']
+    """
+
+    def plain(name: str) -> str:
+        return str(TRUTH.get(name.lower(), name.removesuffix(".0")))
+
+    by_plain = {plain(name): name for name in classes}
+    if len(by_plain) < len(classes):  # 2 and 2.0 are two classes of this run
+        return labels
+    if {"0", "1"} != set(by_plain) and any(name.lower() in TRUTH for name in (*classes, *labels)):
+        return labels
+    return [by_plain.get(plain(label), label) for label in labels]
 
 
 MOST_COMPARED = 1000  # rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ from chainrule.core.errors import UserError
 from chainrule.core.files.standard_streams import say
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.inputs import STDIN, Asked, InMemory, asked_paths, files_below, is_folder, is_list, stdin_lines
+from chainrule.data.labels import is_missing
 from chainrule.data.layout import SPLITS
 from chainrule.data.spec import MAY_LACK, Spec
 from chainrule.data.splits import fingerprint
 from chainrule.data.tables.formats.table_files import READERS, is_table_file, read_cells, table_ending
 from chainrule.data.tables.schema.deciding import Wishes
+from chainrule.data.tables.schema.number_format import NumberFormat
 from chainrule.data.tables.time.series_files import NO_OPTIONS, Columns, Found, Series, read_series, series_of_cells
 from chainrule.data.tables.time.windows import SeriesSplit, Window, differenced, joint_windows, windows
 
@@ -40,6 +42,7 @@ class SeriesSpec(Spec):
         dates: the column that the rows were sorted by; empty where there is none; None in runs of old, which took rows
             as they stood.
         series: the column that names the series; None for one series.
+        number: how the values are written (`NumberFormat`); None in runs of old, and of a series that is in no table.
     """
 
     where: str
@@ -55,6 +58,7 @@ class SeriesSpec(Spec):
     high: float
     dates: str | None = field(default=None, metadata=MAY_LACK)
     series: str | None = field(default=None, metadata=MAY_LACK)
+    number: dict[str, Any] | None = field(default=None, metadata=MAY_LACK)
 
 
 def window_of(spec: SeriesSpec) -> Window:
@@ -111,7 +115,9 @@ def load_series(
 
 def columns_of(spec: SeriesSpec | None, target: str | None) -> Columns:
     """Which columns a run reads: a new one looks for the dates, one of an earlier version has rows as they stand."""
-    return Columns(target) if spec is None else Columns(target, spec.dates or "", spec.series)
+    if spec is None:
+        return Columns(target)
+    return Columns(target, spec.dates or "", spec.series, None if spec.number is None else NumberFormat(**spec.number))
 
 
 def split_series(
@@ -150,6 +156,7 @@ def split_series(
         target=found.target,
         dates=found.columns.dates or "",
         series=found.columns.series,
+        number=None if found.columns.number is None else asdict(found.columns.number),
         lags=lags,
         difference=difference,
         log=log,
@@ -276,12 +283,16 @@ def _histories(
             for one in found.series
         ]
     else:
-        try:
-            values = np.array([float(cell) for cell in text.split(",")])
-        except ValueError:
+        mark = next((mark for mark in ";\t" if mark in text), ",")
+        known = columns_of(spec, None).number if mark != "," else None  # commas between numbers are none within
+        numbers = [cell.strip() for cell in text.split(mark)]
+        values = (known or NumberFormat()).parse_all(numbers)
+        if any(np.isnan(value) and not is_missing(cell) for cell, value in zip(numbers, values, strict=True)):
             raise UserError(
-                "the series is not understood", expected="a .csv, or numbers such as 1,2,3", found=text[:60]
-            ) from None
+                "the series is not understood",
+                expected="a .csv, or numbers such as 1,2,3; with decimal commas 1,5;2,5;3,5",
+                found=text[:60],
+            )
         if not np.isfinite(values).all():
             raise UserError("a value is missing or infinite", where=text[:60], expected="finite numbers")
         asked = [Asked(text, torch.from_numpy(values))]

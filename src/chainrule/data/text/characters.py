@@ -21,7 +21,7 @@ from chainrule.data.catalog.record import Source
 from chainrule.data.dataset import Dataset, dataset_of
 from chainrule.data.formats.content import is_hidden_name, is_text, texts_among, told_as_passed_over
 from chainrule.data.formats.encoding import decode as decode_bytes
-from chainrule.data.layout import SPLITS, Layout, Place, joined, layout_of
+from chainrule.data.layout import SPLITS, Layout, Place, joined, layout_of, split_folders
 from chainrule.data.samplers import Windows
 from chainrule.data.spec import Spec
 from chainrule.data.split_names import by_split
@@ -73,7 +73,7 @@ def load_text(
         return choice["chosen"]
 
     def read() -> tuple[TextSpec, dict[str, TextSplit]]:
-        request.note(*passed_over(layout_of(request)))
+        request.note(*remarks(layout_of(request)))
         shares = request.share("val", val_fraction), request.share("test", test_fraction)
         return read_text_splits(request, *shares, characters, fits)
 
@@ -141,7 +141,8 @@ def read_texts(source: Place) -> tuple[str, dict[str, str]]:
     """Where the text is, and it: `train` alone, or the published splits.
 
     A source is a known data set, a text file, a folder with train.txt (and val.txt, test.txt), or a folder whose texts,
-    at any depth, are one in the order of their paths: files ending in .txt, or without an ending.
+    at any depth, are one in the order of their paths: files ending in .txt, or without an ending. Where it has folders
+    train and test (or val), each is a split.
     """
     layout = layout_of(source)
     place = layout.place
@@ -165,9 +166,11 @@ def text_files(place: Path) -> dict[str, list[Path]]:
         named = by_split(((file.stem, file) for file in place.glob("*.[tT][xX][tT]")), place)
         found = {split: [file] for split, file in named.items()}
         if "train" not in found:
-            found = {"train": _texts_below(place)}
-    if not found["train"]:
-        raise UserError("the folder holds no text", where=place, expected="files ending in .txt")
+            found = {split: _texts_below(folder) for split, folder in split_folders(place).items()}
+    for split, files in found.items():
+        if not files:
+            where = place if split == "train" else split_folders(place)[split]
+            raise UserError("the folder holds no text", where=where, expected="files ending in .txt")
     for file in (file for files in found.values() for file in files):
         if file.stat().st_size <= LARGEST_MARK:
             read_file(file)  # says that it is empty, where it is
@@ -182,11 +185,24 @@ def _texts_below(folder: Path) -> list[Path]:
     return sorted(file for file in found if file.is_file())
 
 
-def passed_over(layout: Layout) -> list[str]:
-    """What training says of the files of a folder that are no text, counted by form."""
-    if layout.form != "folder":
+def remarks(layout: Layout) -> list[str]:
+    """What is to be said of the reading: files that are taken for one text, a table that is, what of a folder is no text."""
+    if layout.form == "csv" and isinstance(layout.place, Path) and layout.place.is_file():
+        return [f"{layout.place} is a table: it is read character by character, with its separators and labels"]
+    if layout.form != "folder" or layout.sources:
         return []
-    return told_as_passed_over(
+    assert isinstance(layout.place, Path)
+    of_splits = text_files(layout.place)
+    found = [
+        f"{split}: {len(files):,} files are read as one text, in the order of their paths"
+        for split, files in of_splits.items()
+        if len(files) > 1
+    ]
+    folders = sorted({file.parent.name for file in of_splits["train"]})
+    if found and len(folders) > 1:
+        named = ", ".join(folders[:5]) + (", ..." if len(folders) > 5 else "")
+        found.append(f"the folders {named} are no classes here; a recipe that learns classes of texts: bag-of-words")
+    return found + told_as_passed_over(
         {form: count for form, count in layout.endings.items() if not texts_among({form: count})}
     )
 

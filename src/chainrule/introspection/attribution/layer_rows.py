@@ -18,6 +18,7 @@ from chainrule.introspection.attribution.images import EDGE, heat_map, image_gri
 from chainrule.introspection.attribution.inversion import invert
 from chainrule.introspection.attribution.receptive_field.effective import effective_field, effective_size
 from chainrule.introspection.attribution.receptive_field.network import Fields, receptive_fields
+from chainrule.introspection.attribution.receptive_field.occluder import occluder_field
 from chainrule.introspection.attribution.target import Unit, forward_with_activations
 from chainrule.introspection.attribution.top_activations import TopActivations, crop, top_activations
 from chainrule.introspection.layers import evaluating
@@ -27,6 +28,7 @@ MAPS = 4  # of each layer, those that this image excites most
 BEST = 9
 STEPS = 100  # of an image made from inside; fewer than LEAST_STEPS show nothing
 LEAST_STEPS = 40
+LEAST_IMAGES = 3  # of which a field by occluders is the mean, where there are as many
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def layer_rows(explained: Explained, maps: dict[str, tuple[int, int, int]], data
             _effective(explained, name, len(names)),
             _inverted(explained, name, len(names)),
             [
-                _map_row(explained, name, int(number), fields.get(name), exciting[name], data)
+                _map_row(explained, name, int(number), fields.get(name), exciting[name], data, len(names))
                 for number in strongest[name]
             ]
             if name in exciting and data is not None
@@ -149,9 +151,15 @@ def _inverted(explained: Explained, name: str, among: int) -> tuple[bytes, float
 
 
 def _map_row(
-    explained: Explained, name: str, number: int, fields: Fields | None, top: TopActivations, data: Tensor | None
+    explained: Explained,
+    name: str,
+    number: int,
+    fields: Fields | None,
+    top: TopActivations,
+    data: Tensor | None,
+    among: int,
 ) -> dict[str, Any]:
-    """The strongest images for one map: the part that the unit sees, and what of it the deconvnet finds."""
+    """The strongest images for one map: the part that the unit sees, what of it the deconvnet finds, what occluders find."""
     assert data is not None
     chosen = data[top.image[number]]
     places = list(zip(top.row[number].tolist(), top.column[number].tolist(), strict=True))
@@ -161,12 +169,35 @@ def _map_row(
         "value": float(top.value[number, 0]),
         "parts": png(image_grid(parts, 3, 30), 0),
         "found": None,
+        "occluded": _occluded(explained, _prepared(explained)(chosen), name, number, fields, among * MAPS),
     }
     if explained.differentiable:
         found = deconvnet(explained.module, _prepared(explained)(chosen), Unit(name, number)).cpu()
         answers = [_receptive_patch(signed_grey(one), fields, place) for one, place in zip(found, places, strict=True)]
         shown["found"] = png(image_grid(answers, 3, 30), 0)
     return shown
+
+
+def _occluded(
+    explained: Explained, x: Tensor, name: str, number: int, fields: Fields | None, among: int
+) -> tuple[bytes, float, int, int] | None:
+    """Zhou's field of a map's units, its size, the side of the occluders and how many images; None where that is too costly.
+
+    The budget of one map decides how far apart the occluders lie, and of how many images the field is the mean.
+    """
+    if fields is None:
+        return None
+    sides = x.shape[2:]
+    size = max(1, round(min(sides) / 10))
+    passes = explained.budget.forwards(50_000, share=1 / (10 * among))
+    area = math.prod(min(side, math.ceil(field.size)) + size for field, side in zip(fields, sides, strict=True))
+    for stride in range(1, size + 1):
+        count = min(len(x), passes // math.ceil(area / stride**2))
+        if count >= min(len(x), LEAST_IMAGES):
+            found = occluder_field(explained.module, x[:count], name, number, size=size, stride=stride, field=fields)
+            rows, columns = (slice((side - 1) // 2, (side - 1) // 2 + side) for side in sides)  # as large as the image
+            return png(heat_map(found[rows, columns]), 90), effective_size(found), size, count
+    return None
 
 
 def _receptive_patch(image: Tensor, fields: Fields | None, place: tuple[int, int]) -> Tensor:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Mapping
 
+from chainrule.core.language.settings import in_chinese
 from chainrule.core.meanings import meaning_of
 from chainrule.core.recipe import Recipe
 from chainrule.core.settings import describe, parameters, shown_default
@@ -13,17 +13,6 @@ from chainrule.reporting.documents.families import rooms
 from chainrule.reporting.documents.topics import title_of
 from chainrule.reporting.documents.words import ENGLISH, Language
 from chainrule.run.settings import run_settings
-
-_CHINESE = {
-    "comma-separated list of ": "逗号分隔的",
-    "whole number": "整数",
-    "number": "数",
-    "text": "文字",
-    ", at least ": "，不小于 ",
-    ", above ": "，大于 ",
-    " and at most ": "，不大于 ",
-    " or ": " 或 ",
-}
 
 
 def settings_page(language: Language) -> str:
@@ -54,7 +43,4 @@ def _table(recipe: Recipe, settings: Mapping[str, inspect.Parameter], language: 
 def _may_be(parameter: inspect.Parameter, language: Language) -> str:
     """What it may be, in the page's language."""
     text = describe(parameter.annotation)
-    if language is ENGLISH:
-        return text
-    pattern = "|".join(map(re.escape, sorted(_CHINESE, key=len, reverse=True)))
-    return re.sub(pattern, lambda match: _CHINESE[match[0]], text)
+    return text if language is ENGLISH else in_chinese(text)

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from chainrule.core.course import Topic
 from chainrule.core.device import ONE_PROCESS, World
-from chainrule.core.errors import UserError
+from chainrule.core.errors import ChainruleError, UserError
 from chainrule.core.files import atomic
+from chainrule.core.files.partials import is_partial_of
 from chainrule.core.files.standard_streams import say
 from chainrule.run.checkpoint.sharded import save_shared_tree
-from chainrule.run.checkpoint.tree import load_tree, save_tree
+from chainrule.run.checkpoint.tree import load_tree, read_safetensors, save_tree
+from chainrule.run.folder.command import command_of
+from chainrule.run.folder.record import read_record
 
 _NAME = re.compile(r"step-(\d{9,})(-again)?")
-_LEFT = re.compile(r"\.step-\d{9,}(-again)?\.partial")  # by a kill
+_LEFT = re.compile(r"\.(step-\d{9,}(?:-again)?)(?:\..+)?\.partial")  # by a kill
 
 Trees = tuple[dict[str, Any], dict[str, Any]]
 
@@ -64,8 +68,13 @@ def drop_earlier(folder: Path) -> None:
     except UserError:
         return
     for other in folder.iterdir() if folder.is_dir() else ():
-        if _LEFT.fullmatch(other.name) or (_NAME.fullmatch(other.name) and latest is not None and other != latest):
+        if _is_left(other.name) or (_NAME.fullmatch(other.name) and latest is not None and other != latest):
             atomic.remove(other)
+
+
+def _is_left(name: str) -> bool:
+    match = _LEFT.fullmatch(name)
+    return match is not None and is_partial_of(match[1], name)
 
 
 def load(folder: Path) -> Trees | None:
@@ -75,24 +84,35 @@ def load(folder: Path) -> Trees | None:
 
 
 def load_to_answer(folder: Path) -> Trees | None:
-    """What a run answers with: the latest checkpoint; the only one, where no pointer says which one that is."""
+    """What a run answers with: the latest checkpoint; the only one, where no pointer says which one that is.
+
+    Raises:
+        UserError: it is damaged; what can be done is told.
+    """
+    there = _newest_first(folder)
     try:
         latest = _latest(folder)
     except UserError:
-        if len(_newest_first(folder)) != 1:
+        if len(there) != 1:
             raise
         latest = None
-    only = _newest_first(folder)
-    return _read(latest) if latest is not None else _read(only[0]) if len(only) == 1 else None
+    place = latest if latest is not None else there[0] if len(there) == 1 else None
+    if place is None:
+        return None
+    try:
+        return _read(place)
+    except UserError as error:
+        raise _damaged(folder, {place: error}) from None
 
 
 def load_whole(folder: Path, world: World = ONE_PROCESS) -> Trees | None:
     """What a run resumes from: the latest checkpoint, or where that is damaged the one before, which is said.
 
     Raises:
-        UserError: there are checkpoints, and all of them are damaged.
+        UserError: there are checkpoints, and all of them are damaged; what can be done is told.
     """
     first: UserError | None = None
+    found_damaged: dict[Path, UserError] = {}
     try:
         latest = _latest(folder)
     except UserError as error:
@@ -102,14 +122,60 @@ def load_whole(folder: Path, world: World = ONE_PROCESS) -> Trees | None:
         try:
             found = _read(place)
         except UserError as error:
-            first = first or error
+            first, found_damaged[place] = first or error, error
             continue
         if place != latest:
             _take_instead(folder, place, first, world)
         return found
+    if found_damaged:
+        raise _damaged(folder, found_damaged)
     if first is not None:
         raise first
     return None
+
+
+def _damaged(folder: Path, errors: Mapping[Path, UserError]) -> UserError:
+    """The error for checkpoints of which none can be read: what else is there, and what can be done."""
+    run, best = folder.parent, folder / "best.safetensors"
+    others = [place for place in _newest_first(folder) if place not in errors and _is_whole(place)]
+    if others:
+        cures = [f"chainrule resume {run}, which takes {others[0].name}"]
+    else:
+        cures = ["a copy of it from a backup", *_ways_on(run)]
+    if best.is_file() and _is_whole(best):
+        cures.append(
+            f"the weights in {best.name} are whole: predict and evaluate answer with them, --weights {run} too"
+        )
+    return UserError(
+        "the checkpoint is damaged" if others else "no checkpoint is whole",
+        where=folder,
+        expected="a checkpoint that can be read",
+        found="; ".join(f"{place.name}: {_in_a_line(error)}" for place, error in errors.items()),
+        cure="\n            ".join(cures),
+    )
+
+
+def _in_a_line(error: UserError) -> str:
+    """What is wrong, and in which file."""
+    what, *others = str(error).splitlines()
+    where = next((line.rpartition("/")[2] for line in others if line.startswith("  where:")), "")
+    return f"{what} ({where})" if where else what
+
+
+def _ways_on(run: Path) -> list[str]:
+    """How the run is begun again, where run.json says what was asked."""
+    try:
+        return [f"begin again: {command_of(read_record(run))}"]
+    except ChainruleError:
+        return []
+
+
+def _is_whole(place: Path) -> bool:
+    try:
+        _read(place) if place.is_dir() else read_safetensors(place)
+    except UserError:
+        return False
+    return True
 
 
 def _take_instead(folder: Path, place: Path, error: UserError | None, world: World) -> None:
@@ -145,8 +211,11 @@ def _age(place: Path) -> tuple[int, float]:
 
 def latest_step(run: Path) -> int | None:
     """The step of the latest checkpoint of the run in a folder; None where there is none that can be read."""
+    pointer = run / "checkpoint" / "latest.json"
+    if not pointer.is_file():  # a pipe would be waited for
+        return None
     try:
-        return int(json.loads((run / "checkpoint" / "latest.json").read_text("utf-8"))["step"])
+        return int(json.loads(pointer.read_text("utf-8"))["step"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

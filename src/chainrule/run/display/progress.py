@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from chainrule.core.files.standard_streams import say
+from chainrule.core.language.translation import translate
 from chainrule.run.display.notebook_bar import NotebookBar, in_notebook
 
 T = TypeVar("T")
@@ -69,6 +70,7 @@ class Progress:
     def line(self, text: str) -> None:
         if self.quiet:
             return
+        text = translate(text)
         if self._bar is not None:
             self._bar.console.print(text, highlight=False, markup=False)
         elif self._in_notebook is not None:

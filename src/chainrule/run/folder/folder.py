@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from chainrule.core.errors import RunFailed, UserError
+from chainrule.core.errors import RunFailed, UserError, in_english
 from chainrule.core.files import atomic
+from chainrule.core.files.partials import is_partial_of
 from chainrule.run.folder.lock import NAME, FolderLock, lock_folder
 
 # What the program writes into a run's folder and changes there; pages and exports are replaced whole.
 WRITTEN = ("run.json", "metrics.jsonl", "result.json", "checkpoint", "figures", NAME)
-_LEFT = {".run.json.partial", NAME}  # by a start that was killed
 
 
 def claim(recipe: str, out: str | Path | None) -> tuple[Path, bool, FolderLock]:
@@ -52,7 +52,7 @@ def claim(recipe: str, out: str | Path | None) -> tuple[Path, bool, FolderLock]:
 
 
 def _expect_empty(folder: Path) -> None:
-    if folder.exists() and any(each.name not in _LEFT for each in folder.iterdir()):
+    if folder.exists() and any(not _was_left(each.name) for each in folder.iterdir()):
         raise UserError(
             "the run folder already holds something",
             where=folder,
@@ -61,6 +61,11 @@ def _expect_empty(folder: Path) -> None:
             if (folder / "run.json").is_file()
             else "another --out",
         )
+
+
+def _was_left(name: str) -> bool:
+    """Whether an entry of a run's folder may be left of a start that was killed."""
+    return name == NAME or is_partial_of("run.json", name)
 
 
 def expect_no_links(folder: Path) -> None:
@@ -134,7 +139,8 @@ class RunFolder:
                 yield
         except RunFailed as error:
             kept = f"\n  the last good checkpoint is kept; then: chainrule resume {self.path}"
-            raise RunFailed(f"{what} of step {step}: {error}{kept if self.has_checkpoint else ''}") from error.__cause__
+            words = f"{what} of step {step}: {in_english(error)}"
+            raise RunFailed(f"{words}{kept if self.has_checkpoint else ''}") from error.__cause__
 
     def discard(self) -> None:
         """Takes back a start that came to nothing: run.json, and the folder if it was made for the run."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from chainrule.core.course import Topic
 from chainrule.core.recipe import recipe
-from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
+from chainrule.core.settings import Count, Fraction, NonNegative, PathName, Positive, Size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def attack(
     run: Run,
     *,
-    of: str | None = None,
+    of: PathName | None = None,
     epsilons: tuple[Positive, ...] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0),
     steps: Count = 10,
     samples: Count = 500,

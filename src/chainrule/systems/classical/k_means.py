@@ -17,6 +17,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 
+from chainrule.core.answers import Scores
 from chainrule.core.card import Card
 from chainrule.core.course import Topic
 from chainrule.core.device import ONE_PROCESS, World
@@ -165,10 +166,14 @@ class KMeans(TransformerMixin, ClusterMixin, BaseEstimator):
         return {**found, "purity": float(counts.amax(1).sum() / len(y)), "adjusted_rand": _adjusted_rand(counts)}
 
     def answers(self, x: Tensor) -> list[dict[str, Any]]:
-        """The cluster of each row x (N, D) and its distance to the centre."""
-        distance, cluster = self.decide(x).min(1)
-        pairs = zip(cluster.tolist(), distance.tolist(), strict=True)
-        return [{"cluster": int(k), "distance": round(d, 6)} for k, d in pairs]
+        """The cluster of each row x (N, D), its distance to the centre, and its distances to all centres."""
+        distances = self.decide(x)
+        distance, cluster = distances.min(1)
+        found = []
+        for k, d, row in zip(cluster.tolist(), distance.tolist(), distances.tolist(), strict=True):
+            every = Scores({str(i): round(each, 6) for i, each in enumerate(row)}, by="distance")
+            found.append({"cluster": int(k), "distance": round(d, 6), "distances": every})
+        return found
 
     def _rows(self, X: Any) -> Tensor:
         check_is_fitted(self)

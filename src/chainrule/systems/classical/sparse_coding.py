@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 
+from chainrule.core.answers import Sparse
 from chainrule.core.card import Card
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
@@ -161,10 +162,10 @@ class SparseCoding(TransformerMixin, BaseEstimator):
 
     def answers(self, x: Tensor) -> list[dict[str, Any]]:
         """The atoms that each row x (N, D) is made of, the largest first, and how much of each."""
-        found = []
+        found, names = [], [str(k) for k in range(len(self.components_))]
         for row in self.decide(x).cpu():
             order = row.abs().argsort(descending=True)[: int((row != 0).sum())].tolist()
-            found.append({"atoms": {str(k): round(float(row[k]), 6) for k in order}})
+            found.append({"atoms": Sparse({str(k): round(float(row[k]), 6) for k in order}, names=names)})
         return found
 
     def _rows(self, X: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""Figures of face verification: ROC curves, similarity matrices, nearest neighbours, the hardest pairs."""
+"""Figures of face verification: ROC and watch-list curves, similarity matrices, nearest neighbours, the hardest pairs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from chainrule.core.task import Figure
 from chainrule.reporting.plots import COLOURS, drawing, gallery, new_figure, thin, tidy_axes, to_svg
 from chainrule.systems.faces.verification import Roc
+from chainrule.systems.faces.watch_list import WatchListCurve
 
 SHOWN_IMAGES = 200  # along a side of a matrix
 SHOWN_PROBES = 8
@@ -20,26 +21,52 @@ LEAST_RATE = 1e-4  # the left end of a ROC curve, where the axis is logarithmic
 
 def roc_curves(curves: Mapping[str, Roc]) -> Figure:
     """The share of genuine pairs accepted over the share of impostors accepted, a line a method."""
-    with drawing("roc"):
+    return Figure(
+        "Face verification: ROC",
+        "All pairs of the test persons' images; each point is a threshold of the distance.",
+        svg=_rates(
+            "roc",
+            {name: (found.false_accept_rate, found.true_accept_rate) for name, found in curves.items()},
+            "impostors accepted (false accept rate)",
+            "genuine pairs accepted",
+        ),
+    )
+
+
+def watch_list_curves(curves: Mapping[str, WatchListCurve]) -> Figure:
+    """The share of listed persons' images that are found over the share of other persons' that give an alarm, a line a method."""
+    return Figure(
+        "Watch list: detection and identification",
+        "The first image of each of half of the test persons is the list, then of the other half. An image gives an alarm where "
+        "the nearest of the list is near enough; each point is a threshold. The right end is the share for whom the right "
+        "person is nearest.",
+        svg=_rates(
+            "watch-list",
+            {name: (found.false_alarm_rate, found.detection_rate) for name, found in curves.items()},
+            "others taken for somebody on the list (false alarm rate)",
+            "listed persons found and named",
+        ),
+    )
+
+
+def _rates(name: str, curves: Mapping[str, tuple[Tensor, Tensor]], across: str, upwards: str) -> str:
+    """Steps of one rate over another, a line a method; the axis across is logarithmic."""
+    with drawing(name):
         canvas = new_figure(5.6, 3.6)
         axes = canvas.add_subplot()
         lowest = 1.0
-        for colour, (name, found) in zip(COLOURS, curves.items(), strict=False):
-            x, y = thin(found.false_accept_rate.tolist(), found.true_accept_rate.tolist())
+        for colour, (method, rates) in zip(COLOURS, curves.items(), strict=False):
+            x, y = thin(rates[0].tolist(), rates[1].tolist())
             lowest = min(lowest, min((v for v in x if v > 0), default=1.0))
-            axes.step(x, y, where="post", label=name, linewidth=1.6, color=colour)
+            axes.step(x, y, where="post", label=method, linewidth=1.6, color=colour)
         axes.set_xscale("log")
         axes.set_xlim(max(lowest, LEAST_RATE), 1.0)
         axes.set_ylim(0.0, 1.02)
         tidy_axes(axes)
-        axes.set_xlabel("impostors accepted (false accept rate)", color="#4b5563")
-        axes.set_ylabel("genuine pairs accepted", color="#4b5563")
+        axes.set_xlabel(across, color="#4b5563")
+        axes.set_ylabel(upwards, color="#4b5563")
         axes.legend(frameon=False, loc="lower right")
-        return Figure(
-            "Face verification: ROC",
-            "All pairs of the test persons' images; each point is a threshold of the distance.",
-            svg=to_svg(canvas, "roc"),
-        )
+        return to_svg(canvas, name)
 
 
 def similarity_matrices(distances: Mapping[str, Tensor], labels: Tensor, names: Sequence[str]) -> Figure:

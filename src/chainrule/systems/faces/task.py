@@ -47,6 +47,7 @@ from chainrule.systems.faces.verification import (
     roc,
     verification_metrics,
 )
+from chainrule.systems.faces.watch_list import two_lists, watch_list_curve
 
 Mining = Literal["semi-hard", "hard", "all"]
 EVALUATION_BATCH = 100
@@ -226,7 +227,8 @@ class FaceEmbedding:
             f"accuracy, and the eigenfaces ({how}); test persons ({made['test']}), of whom training ({made['train']}) and "
             "validation saw nobody, measured once, at the end, on all their pairs; accuracies count genuine pairs and "
             "impostors alike; verification_accuracy: every two of ten folds of the test persons at the threshold that the other "
-            "folds chose; rank1: the first image of each person is the gallery, the rest are probes"
+            "folds chose; rank1: the first image of each person is the gallery, the rest are probes; dir_at_far: a watch list of "
+            "the first images of half of the persons, then of the other half, the rest and all images of the others are probes"
         )
 
     def distances(self, split: FaceSplit) -> dict[str, Tensor]:
@@ -334,11 +336,13 @@ class FaceEmbedding:
         test = self.data.test
         distances = {name: matrix.cpu() for name, matrix in self._test_distances.items()}
         curves = {name: roc(*pair_distances(matrix, test.y)) for name, matrix in distances.items()}
+        open_set = {name: watch_list_curve(two_lists(matrix, test.y)) for name, matrix in distances.items()}
         own = distances["network"]
         shown = {name: distances[name] for name in ("raw pixels", "network")}
         return [
             self._table(distances),
             face_figures.roc_curves(curves),
+            face_figures.watch_list_curves(open_set),
             face_figures.similarity_matrices(shown, test.y, test.names),
             face_figures.nearest_neighbours(test.x, own, test.y, test.names),
             face_figures.hardest_pairs(test.x, own, test.y, test.names, float(self.threshold.value)),

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError
+from chainrule.systems.faces.watch_list import watch_list_metrics
 
 FALSE_ACCEPT_RATES = {"tar_at_far_1e2": 1e-2, "tar_at_far_1e3": 1e-3}  # of `verification_metrics`
 
@@ -261,7 +262,7 @@ def verification_metrics(distances: Tensor, labels: Tensor) -> dict[str, float]:
     found |= {name: val_at_far(*pairs, far) for name, far in FALSE_ACCEPT_RATES.items() if impostors * far >= 1}
     if int((torch.bincount(labels) > 1).sum()) >= 4:
         found["verification_accuracy"] = fold_accuracy(distances, labels)
-    return {**found, "rank1": first_as_gallery(distances, labels)}
+    return {**found, "rank1": first_as_gallery(distances, labels), **watch_list_metrics(distances, labels)}
 
 
 def _counts(distances: Tensor, same: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,19 +6,22 @@ Shapes: B batch, D input features, K outputs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from chainrule.core.card import Card, images
 from chainrule.core.course import Topic
-from chainrule.core.errors import UserError
+from chainrule.core.errors import UserError, unknown
 from chainrule.functional.activations import activation as find_activation
 from chainrule.nn.activations import MPELU, CReLU, MaxoutLinear, NoisyActivation, PReLU, RReLU
 from chainrule.nn.dropout import Dropout
 from chainrule.optim.initialisers import initialise
 
 NO_GRADIENT = ("step", "sign")  # their derivative is zero everywhere: nothing below them would learn
+Normalization = Literal["none", "batch", "layer"]
+NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 
 
 class Activation(nn.Module):
@@ -54,18 +57,23 @@ class MLP(nn.Module):
             parameter a unit; noisy; rrelu; maxout; crelu, which doubles what the next layer sees) are modules.
         dropout: probability to leave out a hidden unit.
         input_dropout: probability to leave out an input.
+        normalization: of each unit over the batch, or of each sample over the units of the layer, between affine map and
+            activation: h_l = f(N(W_l h_(l-1) + b_l)). Maxout, whose map and activation are one, has it behind them.
         init: `torch`: as `nn.Linear` begins; else a name of `chainrule.optim.initialisers`, which fills all weights
             and sets biases to 0.
 
     Takes (B, ...) with D numbers a sample, an image too; gives (B, K).
 
-    Errors: a UserError for an unknown activation or initialiser, for a step or sign (no gradient passes them), for a
+    Errors: a UserError for an unknown activation, normalisation or initialiser, for a step or sign (no gradient passes them), for a
     layer without units, for a dropout out of range, and for an input of another size.
 
-    Source: Rumelhart, Hinton, Williams: Learning representations by back-propagating errors, 1986, equations 1 and 2.
+    Source: Rumelhart, Hinton, Williams: Learning representations by back-propagating errors, 1986, equations 1 and 2;
+    Ioffe, Szegedy 2015, section 3.2; Ba, Kiros, Hinton 2016, equation 4.
 
     >>> MLP(3, 2, hidden=(5,), activation="tanh")(torch.zeros(4, 3)).shape
     torch.Size([4, 2])
+    >>> [type(layer).__name__ for layer in MLP(3, 2, hidden=(5,), normalization="batch").layers]
+    ['Linear', 'BatchNorm1d', 'Activation', 'Dropout']
     """
 
     def __init__(
@@ -77,12 +85,15 @@ class MLP(nn.Module):
         dropout: float = 0.0,
         input_dropout: float = 0.0,
         init: str = "torch",
+        normalization: Normalization = "none",
     ) -> None:
         super().__init__()
         sizes = (in_features, *hidden, num_outputs)
         if min(sizes) < 1:
             raise UserError("a layer of the network is empty", expected="1 or more units in each layer", found=sizes)
         find_activation(activation)
+        if normalization not in ("none", *NORMALIZATIONS):
+            raise unknown("there is no normalisation", normalization, ("none", *NORMALIZATIONS))
         if activation in NO_GRADIENT and hidden:
             raise UserError(
                 f"a hidden layer of {activation} cannot be learnt by gradient descent",
@@ -95,7 +106,7 @@ class MLP(nn.Module):
         layers: list[nn.Module] = []
         width = in_features
         for units in hidden:
-            layers += [*_hidden(activation, width, units), Dropout(dropout)]
+            layers += [*_hidden(activation, width, units, normalization), Dropout(dropout)]
             width = 2 * units if activation == "crelu" else units
         self.layers = nn.Sequential(*layers)
         self.output = nn.Linear(width, num_outputs)
@@ -111,10 +122,11 @@ class MLP(nn.Module):
         return self.output(self.layers(self.input_dropout(x)))
 
 
-def _hidden(activation: str, width: int, units: int) -> list[nn.Module]:
-    """The affine map of a hidden layer and its activation; of maxout the two are one."""
+def _hidden(activation: str, width: int, units: int, normalization: str) -> list[nn.Module]:
+    """The affine map of a hidden layer, its normalisation, and its activation; of maxout map and activation are one."""
+    normal = [NORMALIZATIONS[normalization](units)] if normalization != "none" else []
     if activation == "maxout":
-        return [MaxoutLinear(width, units)]
+        return [MaxoutLinear(width, units), *normal]
     makers: dict[str, Callable[[], nn.Module]] = {
         "prelu": lambda: PReLU(units),
         "mpelu": lambda: MPELU(units),
@@ -122,7 +134,7 @@ def _hidden(activation: str, width: int, units: int) -> list[nn.Module]:
         "crelu": CReLU,
         "noisy": NoisyActivation,
     }
-    return [nn.Linear(width, units), makers.get(activation, lambda: Activation(activation))()]
+    return [nn.Linear(width, units), *normal, makers.get(activation, lambda: Activation(activation))()]
 
 
 MLP_CARD = Card(

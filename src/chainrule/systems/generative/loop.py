@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chainrule.core.course import Topic
+from chainrule.loops.memory import expect_room
 from chainrule.run.protocols import Loader, Stateful
 from chainrule.run.run import Run
 
@@ -69,6 +70,8 @@ def train_gan(
         keep: further state that training carries from step to step, by name.
         after_step: called after each step with the number of steps so far.
     """
+    players = {"generator": generator, "discriminator": discriminator}
+    expect_room(run, players, [generator_optimizer, discriminator_optimizer], train)
     run.keep(
         generator=generator,
         discriminator=discriminator,
@@ -76,7 +79,6 @@ def train_gan(
         discriminator_optimizer=discriminator_optimizer,
         **(keep or {}),
     )
-    players = {"generator": generator, "discriminator": discriminator}
 
     def descend(
         player: nn.Module, objective: Objective[Record], optimizer: torch.optim.Optimizer, batch: Record

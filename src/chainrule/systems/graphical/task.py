@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.answers import Scores
 from chainrule.core.device import World
 from chainrule.core.errors import UserError
 from chainrule.core.files import atomic
@@ -157,15 +158,16 @@ class MixtureDensity:
         return {"model": (torch.zeros(1, len(self.data.spec.mean), device=self.run.device),)}
 
     def predict(self, inputs: Iterable[str], out: Path | None) -> Iterator[dict[str, Any]]:
-        """The most probable component of each row, its responsibility, and the log-density of the row."""
+        """The most probable component of each row, the log-density of the row, and the responsibility of each component."""
         for part, x in asked_rows(inputs, self.data.spec, self.run.data.options):
             with torch.inference_mode():
                 log_density = self.model.log_prob(self._rows(x)).tolist()
-                best = self.model.responsibilities(self._rows(x)).max(1)
-            found = zip(part, best.indices.tolist(), best.values.tolist(), log_density, strict=True)
-            for asked, k, r, value in found:
-                answer = {"component": k, "responsibility": round(r, 6), "log_density_nats": round(value, 6)}
-                yield answer_to(asked, answer)
+                shares = self.model.responsibilities(self._rows(x))  # (b, K)
+            best = shares.argmax(1).tolist()
+            for asked, k, row, value in zip(part, best, shares.tolist(), log_density, strict=True):
+                every = Scores({str(i): round(share, 6) for i, share in enumerate(row)}, by="responsibility")
+                answer = {"component": k, "responsibility": every[str(k)], "log_density_nats": round(value, 6)}
+                yield answer_to(asked, {**answer, "responsibilities": every})
 
     @torch.inference_mode()
     def generate(self, count: int, out: Path) -> list[dict[str, Any]]:

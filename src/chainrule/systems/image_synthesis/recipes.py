@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from chainrule.core.course import Topic
 from chainrule.core.recipe import recipe
-from chainrule.core.settings import Count, NonNegative, Positive, Size
+from chainrule.core.settings import Count, NonNegative, PathName, Positive, Size
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 def dream(
     run: Run,
     *,
-    of: str | None = None,
+    of: PathName | None = None,
     network: str = "vgg16",
     layers: tuple[str, ...] | None = None,
     channel: Size | None = None,
-    guide: str | None = None,
+    guide: PathName | None = None,
     size: Count = 512,
     octaves: Count = 4,
     octave_scale: Positive = 1.4,
@@ -94,8 +94,8 @@ def dream(
 def style(
     run: Run,
     *,
-    style: str = "flower",
-    of: str | None = None,
+    style: PathName = "flower",
+    of: PathName | None = None,
     network: str = "vgg19",
     content_layers: tuple[str, ...] | None = None,
     style_layers: tuple[str, ...] | None = None,

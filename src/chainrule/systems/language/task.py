@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from chainrule.loops.supervised import fit
 from chainrule.run.autocast import choose_autocast
 from chainrule.run.run import Run
 from chainrule.systems.language.carried_state import CarriedState
+from chainrule.systems.language.deployment import deployable_step
 from chainrule.systems.language.figures import characters_figure, heat_strip, text_page
 from chainrule.systems.language.lstm import State
 
@@ -245,22 +246,7 @@ class CharLanguageModel:
     def deployable(self) -> Deployable:
         with torch.inference_mode():
             h = self._forward(torch.zeros(1, 1, dtype=torch.int64, device=self.run.device), None)[1][0]
-        shape = (h.shape[0], h.shape[2])
-        size = len(self.vocabulary)
-
-        def inputs(count: int) -> tuple[Tensor, ...]:
-            return torch.randint(0, size, (count,)), torch.randn(count, *shape), torch.randn(count, *shape)
-
-        state = f"float32 (B, {shape[0]}, {shape[1]}), zeros before the first character"
-        notes = {
-            "character": "int64 (B,), number in the vocabulary",
-            "h": state,
-            "c": state,
-            "vocabulary": self.vocabulary,
-        }
-        return Deployable(
-            Step(self.model).cpu().eval(), inputs, ("character", "h", "c"), ("logits", "h_next", "c_next"), notes
-        )
+        return deployable_step(self.model, self.vocabulary, (h.shape[0], h.shape[2]), lambda: self.data.test.codes)
 
     def figures(self) -> list[Figure]:
         codes = self.data.test.codes
@@ -343,19 +329,6 @@ class CharLanguageModel:
             "At 0 the likeliest character is taken each time; at 1 characters are drawn from the model's probabilities.",
             table=rows,
         )
-
-
-class Step(nn.Module):
-    """One step for export, batch first everywhere: character (B,), h and c (B, L, H) to logits (B, V), h and c."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, character: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        step: Callable[[Tensor, State], tuple[Tensor, State]] = self.model.step  # type: ignore[assignment]
-        logits, (h, c) = step(character, (h.transpose(0, 1), c.transpose(0, 1)))  # (B, L, H) -> (L, B, H)
-        return logits, h.transpose(0, 1), c.transpose(0, 1)
 
 
 def draw(logits: Tensor, temperature: float, generator: torch.Generator | None = None) -> Tensor:

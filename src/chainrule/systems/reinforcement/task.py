@@ -7,13 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from chainrule.core.errors import UserError
 from chainrule.core.files import atomic
 from chainrule.core.settings import Count, Fraction, Size
-from chainrule.core.task import Deployable, Figure
+from chainrule.core.task import COMPARED, Deployable, Figure
 from chainrule.data.dataset import Dataset
 from chainrule.data.inputs import answer_to, chunks
 from chainrule.data.layout import Place
@@ -190,6 +191,7 @@ class Acting:
             ("obs",),
             (output,),
             {"obs": f"{form} {shape}, as {spec.id} gives them", **notes},
+            lambda: (self._observations_met(),),
         )
 
     def figures(self) -> list[Figure]:
@@ -212,6 +214,11 @@ class Acting:
         if isinstance(seen, DiscreteSpace):
             return seen.draw(count) if random else torch.zeros(count, dtype=torch.int64)
         return torch.randn(count, *seen.shape) if random else torch.zeros(count, *seen.shape)
+
+    def _observations_met(self) -> Tensor:
+        """Some of what the agent sees in a test episode, from its beginning on; UserError where it cannot be played."""
+        episode = self.episode(self.data.test.seed_of(0), max_steps=8 * COMPARED)
+        return torch.from_numpy(np.stack(episode.obs[:: -(-len(episode) // COMPARED)]))
 
     def _other(self, name: str) -> Episodes:
         """The test episodes of another environment, which must have this one's observations and actions."""

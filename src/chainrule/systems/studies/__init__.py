@@ -1,8 +1,11 @@
 """Studies: claims of the course, each put to the test by measurement.
 
-    approximation     what sums of sigmoids and layers of rectified units can represent; what no straight line can do
-    generalization    bias and variance, votes and their bounds, random labels, dropout as an average
-    optimization      momentum in a ravine, saddles, tanh against ReLU, batch normalisation, vanishing gradients
+    approximation     what sums of sigmoids and layers of rectified units can represent; regions of the plane; what no
+                      straight line can do
+    generalization    bias and variance, votes and their bounds, the size of a class of hypotheses, random labels, dropout
+    optimization      momentum in a ravine, saddles and plateaus, batch sizes, tanh against ReLU, batch normalisation,
+                      vanishing gradients
+    redundancy        what a trained network can lose: weights, units, residual blocks
 
 A study names the points to compare, measures each of them once with random numbers of its own, and states what follows.
 """

@@ -58,7 +58,7 @@ class ImageClassifier:
         data: what `load_images` gave.
         model: the network.
         criterion: (logits, classes) to a loss per sample (B,).
-        optimizer, schedule, epochs, batch_size: the optimisation.
+        optimizer, schedule, epochs, batch_size: the optimisation; the first two are for what learns by gradient descent.
         changes: to the images of a training batch, in turn (`chainrule.data.images.augment`): bytes (B, C, H, W) to pixels.
         objective: what is minimised, composed (`chainrule.tasks.images.objectives`); by default the mean of the criterion.
         answering: the network that answers: the model, or its logits averaged over changed copies of an image (test-time
@@ -66,7 +66,9 @@ class ImageClassifier:
         normalize: brings bytes to what the network takes; by default by mean and deviation of the training images.
         learn: how it learns from the batches: by `descend`, or by hand.
         metrics: of the user's own, beside those that it has.
-        choose_by: the validation metric that chooses the epoch, and whether lower is better.
+        choose_by: the validation metric that chooses, and whether lower is better.
+        chosen: what it chooses, for the protocol.
+        figures_of: more figures of the report, of images of the test split, bytes (N, C, H, W).
     """
 
     def __init__(
@@ -76,10 +78,10 @@ class ImageClassifier:
         data: Dataset[ImageSpec, ImageSplit],
         model: nn.Module,
         criterion: Criterion,
-        optimizer: torch.optim.Optimizer,
-        schedule: torch.optim.lr_scheduler.LRScheduler,
-        epochs: int,
-        batch_size: int,
+        optimizer: torch.optim.Optimizer | None = None,
+        schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
+        epochs: int = 1,
+        batch_size: int = EXPLAINED,
         changes: Sequence[Change] = (),
         objective: Objective | None = None,
         answering: nn.Module | None = None,
@@ -87,13 +89,15 @@ class ImageClassifier:
         learn: Learn | None = None,
         metrics: OwnMetrics | None = None,
         choose_by: Choice = ("error", True),
+        chosen: str = "the epoch",
+        figures_of: Callable[[Tensor], list[Figure]] | None = None,
     ) -> None:
         self.run, self.data, self.model, self.criterion = run, data, model, criterion
         self.optimizer, self.schedule, self.epochs, self.batch_size = optimizer, schedule, epochs, batch_size
         self.changes, self.learn = list(changes), learn or descend
         self.objective: Objective = objective or MeanLoss(criterion)
         self.answering = answering or model
-        self.metrics, self.choose_by = metrics, choose_by
+        self.metrics, self.choose_by, self.chosen, self.figures_of = metrics, choose_by, chosen, figures_of
         self.classes: list[str] = data.spec.classes
         self.normalize = normalize or pixel_normalization(run, (data.spec.mean, data.spec.std))
 
@@ -142,7 +146,7 @@ class ImageClassifier:
     def protocol(self) -> str:
         made = self.data.spec.splits
         return (
-            f"validation split ({made['val']}) chose the epoch by its {self.choose_by[0]}; "
+            f"validation split ({made['val']}) chose {self.chosen} by its {self.choose_by[0]}; "
             f"test split ({made['test']}) measured once, at the end"
         )
 
@@ -207,6 +211,8 @@ class ImageClassifier:
 
     def training_batch(self) -> TrainingBatch:
         """The beginning of the first batch, at most 64 samples; UserError where the network is not learnt by autograd."""
+        if self.optimizer is None:
+            raise UserError("nothing here is learnt by gradient descent")
         if self.learn not in (descend, try_and_descend):
             raise UserError("autograd has no graph of this network: its backward pass is written out")
         x, y = self.data.train.x.to(self.run.device), self.data.train.y.to(self.run.device)
@@ -227,7 +233,8 @@ class ImageClassifier:
     def figures(self) -> list[Figure]:
         logits, y = self._test_logits.cpu(), self.data.test.y
         probs = logits.softmax(1)
-        return class_figures.of_images(self.data.test.x, y, probs, self.classes)
+        found = class_figures.of_images(self.data.test.x, y, probs, self.classes)
+        return found + (self.figures_of(self.data.test.x) if self.figures_of is not None else [])
 
     @cached_property
     def _test_logits(self) -> Tensor:
@@ -237,6 +244,7 @@ class ImageClassifier:
 def descend(task: ImageClassifier, batches: Batches) -> None:
     """Gradient descent on the task's objective, by autograd: `chainrule.loops.supervised.fit`."""
     run = task.run
+    assert task.optimizer is not None and task.schedule is not None
     task.expect_statistics(batches)
     choose_autocast(run, task.modules(), task.example(), task.batch_size)
     network = compiled(run, run.wrap_distributed(task.model, rests=task.objective.rests), batch_size=task.batch_size)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from chainrule.core.errors import UserError
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.dataset import Dataset
 from chainrule.data.preprocess import Preprocessed
@@ -19,6 +21,7 @@ from chainrule.introspection.watching import watched
 from chainrule.loops.selection import select
 from chainrule.loops.supervised import fit
 from chainrule.nn.fitted import Fitted
+from chainrule.nn.normalization.batch_norm import single_value_layer
 from chainrule.optim.policies import fixed
 from chainrule.optim.schedule import as_schedule
 from chainrule.run.run import Run
@@ -109,6 +112,8 @@ def fit_by_sgd(
         _fit_preprocess(task.model, train.x)
         network = run.wrap_distributed(task.model)
         weights = class_weights(train.y, int(train.y.max()) + 1).to(x) if balance else None
+        batches = Batches(x, y, batch_size, seed=run.seed, world=run.world)
+        _expect_statistics(task.model, batches)
         with watched(task.model, run.track) if watch else contextlib.nullcontext():
             fit(
                 run,
@@ -117,7 +122,7 @@ def fit_by_sgd(
                 optimizer=optimizer,
                 schedule=moving,
                 epochs=epochs,
-                train=Batches(x, y, batch_size, seed=run.seed, world=run.world),
+                train=batches,
                 patience=patience,
                 validate=lambda: task.measure(val) if len(val) else {},
                 choose_by=choose_by if len(val) else None,
@@ -148,6 +153,23 @@ def tried_first(
         learn(run, task)
 
     return trying
+
+
+@torch.no_grad()
+def _expect_statistics(model: nn.Module, batches: Batches) -> None:
+    """UserError where the last batch, or a process's part of one, is a single row, and batch normalisation has to see it."""
+    if batches.smallest > 1:
+        return
+    layer = single_value_layer(model.eval(), batches.x[:1])
+    if layer is not None:
+        larger = next(size for size in itertools.count(batches.batch_size + 1) if len(batches.x) % size != 1)
+        raise UserError(
+            "a batch of one row cannot be normalised: a single number has no variance",
+            where=layer,
+            expected="two rows or more in every batch, the last one too",
+            found=f"{len(batches.x)} rows in batches of {batches.batch_size}, by {batches.world.size} processes",
+            cure=f"batch_size={larger}",
+        )
 
 
 def _fit_preprocess(model: nn.Module, x: Tensor) -> Tensor:

@@ -14,17 +14,28 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.errors import UserError, missing_extra
+from chainrule.core.memory import expect_memory
 from chainrule.data.images.packed import ImageFile, PackedImage
+from chainrule.data.split_names import by_split
 from chainrule.data.tables.formats.cells import Cells, cells_of_columns, open_bytes, unreadable
 
 DAMAGED = "the file is damaged or cut short: copy or write it again"
-_SPLITS = {"train": ("train",), "val": ("val", "validation", "valid", "dev"), "test": ("test",)}
+POINTER = 8  # bytes that a cell takes at least
 _PART = re.compile(r"(.*)-(\d{5})-of-(\d{5})(.*)")
 
 
 def read_parquet(place: Path) -> Cells:
     """All columns of a Parquet file, or of several that a pattern names; rows are counted from 1."""
-    return _read(place, lambda pyarrow, file: pyarrow.parquet.ParquetFile(open_bytes(file)).read())
+
+    def read(pyarrow: Any, file: Path) -> Any:
+        opened = pyarrow.parquet.ParquetFile(open_bytes(file))
+        form = opened.metadata
+        groups = [form.row_group(number) for number in range(form.num_row_groups)]
+        need = max(sum(group.total_byte_size for group in groups), POINTER * form.num_rows * form.num_columns)
+        expect_memory(need, "the table unpacked", where=file, cure="less of it, or more memory")
+        return opened.read()
+
+    return _read(place, read)
 
 
 def read_arrow(place: Path) -> Cells:
@@ -36,10 +47,11 @@ def hub_splits(folder: Path) -> dict[str, Path]:
     """The tables in a folder of Hugging Face's `datasets`, a pattern of files each; none where it is no such folder.
 
     That is one of `save_to_disk`, with a folder a split; or one of Parquet files `SPLIT-00000-of-00001.parquet`, in it
-    or in the one folder that it has.
+    or in the one folder that it has. Splits go by any of their usual names.
     """
     if (folder / "dataset_dict.json").is_file():
-        found = {name: folder / own / "*.arrow" for name, own in _named(p.name for p in folder.iterdir()).items()}
+        parts = [(child.name, child) for child in folder.iterdir() if child.is_dir()]
+        found = {split: part / "*.arrow" for split, part in by_split(parts, folder).items()}
         return found if "train" in found else {}
     if (folder / "state.json").is_file() and any(folder.glob("*.arrow")):
         return {"train": folder / "*.arrow"}
@@ -47,18 +59,14 @@ def hub_splits(folder: Path) -> dict[str, Path]:
     holding = [place for place in places[:1] + (places[1:] if len(places) == 2 else []) if _parts_in(place)]
     if not holding:
         return {}
-    found = {name: holding[0] / f"{own}-*-of-*.parquet" for name, own in _named(_parts_in(holding[0])).items()}
+    names = [(name, holding[0] / f"{name}-*-of-*.parquet") for name in sorted(_parts_in(holding[0]))]
+    found = by_split(names, folder)
     return found if "train" in found else {}
 
 
 def _parts_in(place: Path) -> set[str]:
     """What stands before the numbers of parts: the names of splits."""
     return {match[1] for file in place.glob("*-of-*.parquet") if (match := _PART.fullmatch(file.name))}
-
-
-def _named(names: Any) -> dict[str, str]:
-    held = set(names)
-    return {split: next(n for n in known if n in held) for split, known in _SPLITS.items() if held & set(known)}
 
 
 def _read(place: Path, read: Any) -> Cells:
@@ -107,7 +115,7 @@ def _cells(table: Any, place: Path) -> Cells:
     for name, column in zip(table.column_names, table.columns, strict=True):
         feature = features.get(name)
         feature = feature if isinstance(feature, dict) else {}
-        values = column.to_pylist()
+        values = _values(column, name, place)
         if feature.get("_type") == "Image" or _holds_images(column.type):
             images[name] = [_image(value, row, name, place) for row, value in enumerate(values, 1)]
             values = [f"row {row}" for row in range(1, len(values) + 1)]
@@ -117,11 +125,24 @@ def _cells(table: Any, place: Path) -> Cells:
     return replace(cells_of_columns(table.column_names, columns, str(place), place.parent), images=images)
 
 
+def _values(column: Any, name: str, place: Path) -> list[Any]:
+    """A column as values of Python's; UserError where one has none: a date beyond its calendar, bytes that are no text."""
+    try:
+        return column.to_pylist()
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(
+            "a column has values that cannot be read",
+            where=f"{place}, column {name!r}",
+            found=f"{column.type}: {error}",
+            cure="correct them, or leave the column out of the file",
+        ) from None
+
+
 def _features(schema: Any) -> dict[str, Any]:
     """What `datasets` notes of the columns in a schema; nothing where it has noted none."""
     try:
         found = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import datetime
-import gzip
 import io
 import itertools
 import math
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from chainrule.core.errors import UserError
+from chainrule.data.formats.unpacking import read_unpacked
 from chainrule.data.images.packed import ImageFile
 from chainrule.data.tables.schema.number_format import plain_numbers
 
@@ -37,6 +40,8 @@ class Cells:
         folder: where the files lie that its cells name.
         images: of columns that hold images, these.
         delimiter: what separates the cells of a text; empty where they are not separated by a mark.
+        typed: the columns most of whose values were numbers before they were text: they are written as Python does, with a
+            point, whatever marks the column has elsewhere.
     """
 
     header: list[str]
@@ -47,6 +52,7 @@ class Cells:
     folder: Path = Path()
     images: Mapping[str, Sequence[ImageFile]] = field(default_factory=dict)
     delimiter: str = ""
+    typed: frozenset[int] = frozenset()
 
     @cached_property
     def columns(self) -> list[tuple[str, ...]]:
@@ -78,10 +84,9 @@ def split_sheet(place: Path) -> tuple[Path, str]:
 
 
 def open_bytes(file: Path) -> io.BytesIO:
-    """A file's bytes, unpacked where its name ends in .gz; UserError where they cannot be read."""
+    """A file's bytes, unpacked where its name ends in .gz; UserError where they cannot be read, or fit into no memory."""
     try:
-        content = file.read_bytes()
-        return io.BytesIO(gzip.decompress(content) if file.suffix.lower() == ".gz" else content)
+        return io.BytesIO(read_unpacked(file))
     except (OSError, EOFError, zlib.error) as error:
         packed = file.suffix.lower() == ".gz" and not isinstance(error, FileNotFoundError)
         raise unreadable(file, error, "gzip is cut short or damaged: copy it again" if packed else None) from None
@@ -89,6 +94,10 @@ def open_bytes(file: Path) -> io.BytesIO:
 
 def unreadable(file: object, error: object, cure: str | None = None) -> UserError:
     return UserError("the table cannot be read", where=file, found=error, cure=cure)
+
+
+class Percentage(float):
+    """A number that its program shows as so many of a hundred: 0.12 as 12 %."""
 
 
 def cell_text(value: Any, where: Callable[[], str]) -> str:
@@ -103,8 +112,12 @@ def cell_text(value: Any, where: Callable[[], str]) -> str:
         return ""
     if isinstance(value, str):
         return value
+    if isinstance(value, (np.bool_, np.number)):
+        value = value.item()
     if isinstance(value, bool):
         return str(int(value))
+    if isinstance(value, Percentage):
+        return f"{float(value) * 100:.15g}%"
     if isinstance(value, float):
         if math.isnan(value):
             return ""
@@ -126,7 +139,7 @@ def cells_of_columns(
     header: Sequence[Any], columns: Iterable[Sequence[Any]], origin: str, folder: Path = Path(), first: int = 1
 ) -> Cells:
     """Typed columns as cells; rows are counted from `first`."""
-    names = [str(name) for name in header]
+    names, columns = [str(name).strip() for name in header], list(columns)
     texts = [
         [
             cell_text(value, lambda row=row, name=name: f"{origin}, row {row}, column {name!r}")  # type: ignore[misc]
@@ -135,20 +148,33 @@ def cells_of_columns(
         for name, column in zip(names, columns, strict=True)
     ]
     rows = [list(row) for row in zip(*texts, strict=True)]
-    return checked(Cells(names, rows, range(first, first + len(rows)), origin, "row", folder))
+    typed = frozenset(place for place, column in enumerate(columns) if are_numbers(column))
+    cells = Cells(names, rows, range(first, first + len(rows)), origin, "row", folder, typed=typed)
+    return checked(cells, may_count=all(name.isdecimal() for name in names if is_number(name)))
 
 
-def checked(cells: Cells) -> Cells:
-    """The table; UserError where it has no row, or its header is none."""
+def are_numbers(values: Iterable[Any]) -> bool:
+    """Whether the values of a column are numbers: most of them, beside which there may be faults and words for no value.
+
+    >>> are_numbers([1, None, "NA", 2.5]), are_numbers([1, "2", "3"]), are_numbers([None])
+    (True, False, False)
+    """
+    kinds = Counter(map(type, values))
+    numbers = sum(count for kind, count in kinds.items() if issubclass(kind, (Real, Decimal)))
+    return numbers > (sum(kinds.values()) - kinds[type(None)]) / 2
+
+
+def checked(cells: Cells, *, may_count: bool = False) -> Cells:
+    """The table; UserError where it has no row, or its header is none, which may be 0, 1, 2 where names have their place."""
     if not cells.rows or not cells.header:
         raise UserError(
             "the table is empty", where=cells.origin, expected="column names, then a row a sample", found="no row"
         )
-    check_header(cells.header, cells.origin)
+    check_header(cells.header, cells.origin, may_count=may_count)
     return cells
 
 
-def check_header(header: list[str], where: str) -> None:
+def check_header(header: list[str], where: str, *, may_count: bool = False) -> None:
     """UserError where the names of the columns are numbers, so that the line of names is missing, or one comes twice.
 
     A column may have no name: whether it counts the rows is told by its cells.
@@ -159,18 +185,31 @@ def check_header(header: list[str], where: str) -> None:
     pairs = list(itertools.pairwise(numbers))
     ordered = all(a < b for a, b in pairs) or all(a > b and a.is_integer() and b.is_integer() for a, b in pairs)
     ordered = ordered and not any(number < 0 for number in numbers)
-    if len(numbers) == len(header) or (2 * len(numbers) > len(header) and not ordered):
+    if not may_count and (len(numbers) == len(header) or (2 * len(numbers) > len(header) and not ordered)):
+        raise no_names(header, where)
+    if len(header) > 2 and sum(map(bool, header)) == 1:
         raise UserError(
-            "the first line holds numbers where column names belong",
+            "the first line has a name for one column alone",
             where=where,
-            found=", ".join(header[:5]),
-            cure="put a line of column names above",
+            expected=f"the names of {len(header)} columns",
+            found=next(filter(None, header)),
+            cure="where it is a title, remove the lines above that of the column names",
         )
     seen: set[str] = set()
     for name in header:
         if name and name in seen:
             raise UserError("two columns have one name", where=where, found=repr(name), cure="rename one of them")
         seen.add(name)
+
+
+def no_names(header: Sequence[str], where: str) -> UserError:
+    """The error where the line of column names is missing."""
+    return UserError(
+        "the first line holds numbers where column names belong",
+        where=where,
+        found=", ".join(header[:5]),
+        cure="put a line of column names above",
+    )
 
 
 def is_number(text: str) -> bool:

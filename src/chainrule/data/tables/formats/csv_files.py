@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chainrule.core.errors import UserError
+from chainrule.core.errors import UserError, unknown
 from chainrule.data.catalog.sources import SOURCES
 from chainrule.data.formats.encoding import decoded_lines
 from chainrule.data.tables.formats.cells import Cells, check_header, is_number, open_bytes, unreadable
@@ -108,6 +108,8 @@ def _uneven(where: str, number: int, header: Sequence[str], row: Sequence[str], 
         found=len(row),
         cure=None
         if bare
+        else "remove the lines above that of the column names"
+        if len(header) == 1
         else "complete the line, or remove it; a cell with a separator in it stands in quotes, also a decimal comma",
     )
 
@@ -159,19 +161,31 @@ def find_separator(lines: Sequence[str]) -> str:
         if widths:
             found[mark] = widths[0], widths.count(widths[0]) / len(widths)
     several = {mark: share for mark, (width, share) in found.items() if width > 1}
+    below = [] if max(several.values(), default=0) > 0.5 else [m for m in SEPARATORS if _is_below_a_title(lines, m)]
+    if below:
+        return below[0]
     if several:
         return max(several, key=lambda mark: several[mark])
     return "," if found.get(",", (1, 1.0))[1] == 1.0 else next((m for m in ";\t" if found.get(m) == (1, 1.0)), ",")
 
 
+def _is_below_a_title(lines: Sequence[str], mark: str) -> bool:
+    """Whether a table begins below a line of one cell, which is then told: a line of names, and rows with numbers in them."""
+    try:
+        rows = [row for row in csv.reader(lines, delimiter=mark, skipinitialspace=True) if any(row)]
+    except csv.Error:
+        return False
+    widths = {len(row) for row in rows[1:]}
+    if len(rows) < 4 or len(rows[0]) != 1 or len(widths) != 1 or min(widths) < 2:
+        return False
+    return not any(map(is_number, rows[1])) and all(any(map(is_number, row)) for row in rows[2:])
+
+
 def column_of(name: str, header: list[str], where: object) -> int:
     """The place of the column that --target names; UserError where there is none of this name."""
     if name not in header:
-        raise UserError(
-            f"the table has no column {name!r}",
-            where=where,
-            expected="one of " + ", ".join(header[:20]),
-            cure="--target COLUMN, or rename the column",
+        raise unknown(
+            "the table has no column", name, header[:20], where=where, cure="name one of these, or rename the column"
         )
     return header.index(name)
 

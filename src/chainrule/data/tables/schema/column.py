@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from chainrule.core.errors import UserError
 from chainrule.data.tables.formats.cells import Cells
-from chainrule.data.tables.schema.dates import days_of, read_date
+from chainrule.data.tables.schema.dates import days_of, later_date
 from chainrule.data.tables.schema.number_format import NumberFormat
 
 Kind = Literal["number", "category", "date", "ignored"]
@@ -61,6 +62,17 @@ class Column:
     def _numbers_of_categories(self) -> dict[str, int]:
         return {category: number for number, category in enumerate(self.categories)}
 
+    @cached_property
+    def _numbers_by_normal_form(self) -> dict[str, int]:
+        return {unicodedata.normalize("NFC", category): number for number, category in enumerate(self.categories)}
+
+    def _number_of(self, word: str) -> float:
+        """The number of a category, in whichever normal form it is written; nan of one that is not known."""
+        number = self._numbers_of_categories.get(word)
+        if number is None and not word.isascii():
+            number = self._numbers_by_normal_form.get(unicodedata.normalize("NFC", word))
+        return np.nan if number is None else number
+
     def is_missing(self, cell: str) -> bool:
         """Whether a cell without blanks around it stands for no value. `none` among words is a word.
 
@@ -76,11 +88,10 @@ class Column:
         if self.kind == "number":
             return self.number.parse_all(texts)[:, None]
         if self.kind == "category":
-            known = self._numbers_of_categories
-            return np.array([known.get(text.strip(), np.nan) for text in texts], dtype=np.float64)[:, None]
+            return np.array([self._number_of(text.strip()) for text in texts], dtype=np.float64)[:, None]
         if self.parts == ("days",):
             return days_of(texts, self.form)[:, None]
-        found = [read_date(text, self.form) for text in texts]
+        found = [later_date(text, self.form) for text in texts]
         nothing = [np.nan] * len(self.parts)
         rows = [nothing if date is None else [float(getattr(date, part)) for part in self.parts] for date in found]
         return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.parts))
@@ -98,8 +109,7 @@ class Column:
             UserError: a value is missing, is not numeric, no date, no category that is known; the lines are named.
         """
         texts = cells.columns[place]
-        plain = cells.plain(place) if self.kind == "number" and self.number.decimal != "," else None
-        values = self.values(texts) if plain is None else plain[:, None]
+        values = self.values_at(cells, place)
         bad = np.flatnonzero(~np.isfinite(values).all(1))
         if len(bad):
             missing = [row for row in bad.tolist() if self.is_missing(texts[row].strip())]
@@ -110,6 +120,15 @@ class Column:
             if missing and not fill:
                 raise self.gap(cells, place, missing)
         return values
+
+    def values_at(self, cells: Cells, place: int) -> np.ndarray:
+        """As `values`, of the column at `place` of a table, whose cells may have been numbers already."""
+        if self.kind != "number":
+            return self.values(cells.columns[place])
+        if place in cells.typed:
+            return self.number.parse_typed(cells.columns[place])[:, None]
+        plain = cells.plain(place) if self.number.decimal != "," and not self.number.is_share else None
+        return self.values(cells.columns[place]) if plain is None else plain[:, None]
 
     def gap(self, cells: Cells, place: int, rows: Sequence[int]) -> UserError:
         """The error for cells without a value."""
@@ -145,6 +164,15 @@ class Column:
                 cure="fill it in, or remove the line",
             )
         style = f", {self.number}" if str(self.number) else ""
+        other = "decimal=. says that the point" if self.number.decimal == "," else "decimal=, says that the comma"
+        if self.number.is_share and replace(self.number, unit="").parse(cell) is not None:
+            return UserError(
+                f"a number has no {self.number.unit} sign, and may be a share or {self.number.unit}",
+                where=where,
+                expected=f"a number{style}",
+                found=found,
+                cure=f"write the sign: 12{self.number.unit}",
+            )
         return UserError(
             "a cell is not numeric",
             where=where,
@@ -153,7 +181,7 @@ class Column:
             else f"a finite number{style}",
             found=found,
             cure=f"correct it; missing=fill takes it for missing in training; kinds={self.name}:category makes words of the "
-            f"column, ignore={self.name} leaves it out; decimal=, says that the comma is a decimal mark",
+            f"column, ignore={self.name} leaves it out; {other} is a decimal mark",
         )
 
     def __str__(self) -> str:
@@ -166,7 +194,7 @@ class Column:
         elif self.kind == "date":
             words = f"date ({self.form}): {', '.join(self.parts)}"
         else:
-            words = f"number, {self.number}" if str(self.number) else "number"
+            words = ", ".join(filter(None, ["number", str(self.number), "0 or 1" * self.number.truth]))
         empty = [repr(token) for token in self.missing]
         return words + (f"; {', '.join(empty)} is missing" if empty else "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,10 +12,17 @@ from typing import Any, get_args
 import numpy as np
 
 from chainrule.core.errors import UserError, unknown
-from chainrule.data.tables.formats.cells import Cells
+from chainrule.data.tables.formats.cells import Cells, no_names
 from chainrule.data.tables.schema.column import MISSING, Column, Kind, is_missing_word
-from chainrule.data.tables.schema.dates import ORDERS, PARTS, date_forms, read_date
-from chainrule.data.tables.schema.number_format import Evidence, NumberFormat, evidence_of, shared_unit
+from chainrule.data.tables.schema.dates import ORDERS, PARTS, are_compact_dates, date_forms, later_date, read_date
+from chainrule.data.tables.schema.number_format import (
+    TRUTH,
+    Evidence,
+    NumberFormat,
+    evidence_of,
+    is_number_text,
+    shared_unit,
+)
 
 MOST_CATEGORIES = 100  # of a column; more distinct texts are names or sentences, not categories
 NEARLY_ALL = 0.9  # of the cells: the others are faults
@@ -22,6 +30,7 @@ FEW_ROWS = 20  # fewer tell no identifier
 _NAMELESS = re.compile(r"(?:Unnamed: \d+)?")  # as a file has it, and as pandas names it
 _FRACTION = re.compile(r"\d[.,]\d")
 _DIFFERENT_NUMBERS = 20
+_LOOKED_AT = 100  # rows
 
 
 @dataclass(frozen=True)
@@ -39,16 +48,25 @@ class Wishes:
         words = (*get_args(Kind)[:-1], "ignore", *ORDERS)
         pairs = options.get("kinds") or ()
         for place, pair in enumerate(pairs):
-            name, sign, kind = pair.rpartition(":")
+            name, sign, kind = (part.strip() for part in pair.rpartition(":"))
             if not sign and place + 1 < len(pairs):
                 name, kind = kind, ""  # the beginning of a name with a comma in it
             elif kind not in words:
                 raise unknown("there is no kind of column", kind, words, cure="kinds=NAME:KIND,NAME:KIND")
-            kinds[name] = kind
+            if kinds.setdefault(name, kind) != kind:
+                raise UserError(
+                    "a column has two kinds", found=f"{name}:{kinds[name]} and {name}:{kind}", cure="one of them"
+                )
         kinds |= dict.fromkeys(options.get("ignore") or (), "ignore")
         kinds |= {options["index"]: "ignore"} if options.get("index") else {}
         space = {"space": " "}
         thousands = options.get("thousands")
+        if thousands is not None and thousands == options.get("decimal"):
+            raise UserError(
+                "one mark cannot be the decimal one and stand between thousands",
+                found=f"decimal={thousands} thousands={thousands}",
+                cure=f"leave one of them out, or thousands={'.' if thousands == ',' else ','}",
+            )
         return cls(kinds, options.get("decimal"), space.get(thousands or "", thousands))
 
     def with_whole_names(self, header: Sequence[str]) -> Wishes:
@@ -67,7 +85,8 @@ class Wishes:
         if (self.decimal is None and self.thousands is None) or column.kind != "number":
             return column
         decimal = self.decimal or ("," if self.thousands == "." else column.number.decimal)
-        thousands = self.thousands or (column.number.thousands if column.number.thousands != decimal else "")
+        kept = column.number.thousands if column.number.thousands != decimal else ""
+        thousands = self.thousands or kept or {".": ",", ",": ".", "": ""}[decimal]
         return replace(column, number=replace(column.number, decimal=decimal, thousands=thousands))
 
 
@@ -90,6 +109,12 @@ def decide(
     strange = next((name for name in wishes.kinds if name not in cells.header), None)
     if strange is not None:
         raise unknown("the table has no column", strange, cells.header[:20])
+    if target is not None and wishes.kinds.get(target) == "ignore":
+        raise UserError(
+            f"the column {target!r} is the target, and cannot be left out", where=cells.origin, cure="--target COLUMN"
+        )
+    if cells.delimiter:
+        _expect_names(cells)
     found: list[Column] = []
     for place, name in enumerate(cells.header):
         wish = wishes.kinds.get(name)
@@ -99,9 +124,29 @@ def decide(
             found.append(_target_column(cells, place, wishes))
         else:
             found.append(_nameless(cells, place) or _decide_column(cells, place, wishes, fill_faults, encode))
-    found = _with_one_mark(cells, found, wishes, target)
+    found = _with_one_mark(cells, found, wishes)
     _refuse_useless(cells, [column for column in found if wishes.kinds.get(column.name) != "category"])
     return found
+
+
+def _expect_names(cells: Cells) -> None:
+    """UserError where the first line is a row as the others are: its numbers stand above numbers, its words above the same.
+
+    Several whole numbers in order may be names: years.
+    """
+    named = [(name, cells.columns[place]) for place, name in enumerate(cells.header) if name]
+    numbers = [is_number_text(name) for name, _ in named]
+    whole = [int(name) for name, _ in named if name.isdecimal()]
+    in_order = len(whole) > 1 and len(whole) == sum(numbers) and all(a < b for a, b in itertools.pairwise(whole))
+    if (
+        any(numbers)
+        and not in_order
+        and all(
+            all(map(is_number_text, column[:_LOOKED_AT])) if numeric else name in column
+            for numeric, (name, column) in zip(numbers, named, strict=True)
+        )
+    ):
+        raise no_names(cells.header, cells.origin)
 
 
 def decide_numbers(cells: Cells, place: int, wishes: Wishes) -> Column:
@@ -114,10 +159,13 @@ def decide_numbers(cells: Cells, place: int, wishes: Wishes) -> Column:
 
 def _decide_column(cells: Cells, place: int, wishes: Wishes, fill_faults: bool, encode: bool) -> Column:
     name, wish = cells.header[place], wishes.kinds.get(cells.header[place])
-    forced = wishes.decimal or wishes.thousands
-    if wish in (None, "number") and not forced and cells.plain(place) is not None:
-        return Column(name)
+    forced = (wishes.decimal or wishes.thousands) and place not in cells.typed
+    plain = cells.plain(place) if wish in (None, "number") and not forced else None
     texts = [text.strip() for text in cells.columns[place]]
+    if plain is not None:
+        if wish is None and encode and are_compact_dates(name, texts):
+            return _date(cells, place, texts, None)
+        return Column(name, number=NumberFormat(truth=bool(np.isin(plain, (0, 1)).all())))
     if wish in ("category", "date", *ORDERS) and not encode:
         raise UserError(
             "numbers alone can be learnt from here",
@@ -131,6 +179,8 @@ def _decide_column(cells: Cells, place: int, wishes: Wishes, fill_faults: bool, 
         return _date(cells, place, texts, wish)
     counts = Counter(text for text in texts if text.lower() not in MISSING)
     present = sum(counts.values())
+    if counts and {text.lower() for text in counts} <= {*TRUTH, "0", "1"} and wish in (None, "number"):
+        return Column(name, number=NumberFormat(truth=True))
     unit = shared_unit(counts)
     evidence = evidence_of(counts, unit)
     if wish != "number" and not _holds_numbers(counts, evidence, present):
@@ -141,7 +191,7 @@ def _decide_column(cells: Cells, place: int, wishes: Wishes, fill_faults: bool, 
         if encode:
             return _category(name, texts)
     column = Column(name, "number", _number_format(cells, place, evidence, wishes))
-    faults = np.flatnonzero(~np.isfinite(column.values(texts)[:, 0])).tolist()
+    faults = np.flatnonzero(~np.isfinite(column.values_at(cells, place)[:, 0])).tolist()
     faults = [row for row in faults if texts[row].lower() not in MISSING]
     if faults and not fill_faults:
         raise column.fault(cells, place, faults)
@@ -165,6 +215,8 @@ def _holds_numbers(counts: Mapping[str, int], evidence: Evidence, present: int) 
 def _number_format(cells: Cells, place: int, seen: Evidence, wishes: Wishes) -> NumberFormat:
     """How the numbers of a column are written, by what its cells show beyond doubt, else by the separator of the file."""
     where = f"{cells.origin}, column {cells.header[place]!r}"
+    if place in cells.typed:
+        return NumberFormat(unit=seen.unit)
     if wishes.decimal or wishes.thousands:
         decimal = wishes.decimal or ("," if wishes.thousands == "." else ".")
         thousands = wishes.thousands or (seen.thousands or {".": ",", ",": "."}[decimal])
@@ -183,7 +235,7 @@ def _number_format(cells: Cells, place: int, seen: Evidence, wishes: Wishes) -> 
             cure="write all of them with a point; decimal=, or decimal=. where one of the marks is between thousands",
         )
     if not marks and seen.has("comma_or_groups") and cells.delimiter != ",":
-        raise _ambiguous(cells, place, seen.first["comma_or_groups"])
+        raise ambiguous(cells, place, seen.first["comma_or_groups"])
     decimal = marks or "."
     grouped = {".": "comma_or_groups", ",": "point_or_groups"}[decimal]
     return NumberFormat(
@@ -191,7 +243,8 @@ def _number_format(cells: Cells, place: int, seen: Evidence, wishes: Wishes) -> 
     )
 
 
-def _ambiguous(cells: Cells, place: int, cell: str) -> UserError:
+def ambiguous(cells: Cells, place: int, cell: str) -> UserError:
+    """The error for a cell whose one mark may be a decimal one or stand between thousands."""
     row = next(r for r, text in enumerate(cells.columns[place]) if text.strip() == cell)
     mark = "," if "," in cell else "."
     return UserError(
@@ -202,26 +255,29 @@ def _ambiguous(cells: Cells, place: int, cell: str) -> UserError:
     )
 
 
-def _with_one_mark(cells: Cells, columns: list[Column], wishes: Wishes, target: str | None) -> list[Column]:
-    """The columns, where one of 1.234, 2.345 and such alone is read by the marks of the other columns.
+def _with_one_mark(cells: Cells, columns: list[Column], wishes: Wishes) -> list[Column]:
+    """The columns, where one that shows no decimal mark, 1.234, 2.345 and such, is read by the marks of the other columns.
 
     Where others have decimal commas and none a decimal point, the point is between thousands; where some have points too,
-    it is not told.
+    it is not told. A column of digits alone has a comma then, so that a later 1.234 is not taken for a little more than 1.
     """
     commas = {column.name for column in columns if column.kind == "number" and column.number.decimal == ","}
     if not commas or wishes.decimal or wishes.thousands:
         return columns
     seen: dict[int, Evidence] = {}
     for place, column in enumerate(columns):
-        if column.kind == "number" and column.number == NumberFormat() and column.name != target:
-            seen[place] = evidence_of(Counter(text.strip() for text in cells.columns[place]))
+        number = column.number
+        if column.kind == "number" and (number.decimal, number.thousands) == (".", "") and place not in cells.typed:
+            seen[place] = evidence_of(Counter(text.strip() for text in cells.columns[place]), number.unit)
     points = any(evidence.decimal == "." for evidence in seen.values())
     found = list(columns)
     for place, evidence in seen.items():
-        if evidence.has("point_or_groups") and not evidence.decimal:
-            if points:
-                raise _ambiguous(cells, place, evidence.first["point_or_groups"])
-            found[place] = replace(columns[place], number=NumberFormat(",", "."))
+        grouped = evidence.has("point_or_groups")
+        if grouped and points and not evidence.decimal:
+            raise ambiguous(cells, place, evidence.first["point_or_groups"])
+        if not points and evidence.numbers:
+            number = replace(columns[place].number, decimal=",", thousands="." if grouped else "")
+            found[place] = replace(columns[place], number=number)
     return found
 
 
@@ -246,7 +302,7 @@ def _date(cells: Cells, place: int, texts: Sequence[str], wish: str | None, fill
     given = list(dict.fromkeys(text for text in texts if text.lower() not in MISSING))
     forms = date_forms(given)
     form = wish if wish is not None and wish in ORDERS else next(iter(forms), "ymd")
-    if wish not in ORDERS and "/" in "".join(given[:1]) and {"dmy", "mdy"} <= set(forms):
+    if wish not in ORDERS and "." not in "".join(given[:1]) and {"dmy", "mdy"} <= set(forms):
         raise UserError(
             "the order of day and month is not told by any date",
             where=f"{cells.origin}, column {name!r}",
@@ -258,7 +314,7 @@ def _date(cells: Cells, place: int, texts: Sequence[str], wish: str | None, fill
     faults = [row for row in faults if texts[row].lower() not in MISSING]
     if faults and not fill_faults:
         raise whole.fault(cells, place, faults)
-    dates = [date for text in given if (date := read_date(text, form)) is not None]
+    dates = [date for text in given if (date := later_date(text, form)) is not None]
     parts = [part for part in PARTS if len({getattr(date, part) for date in dates}) > 1]
     missing = tuple(sorted({texts[row] for row in faults}))
     return replace(whole, parts=tuple(parts) or ("days",), missing=missing)

@@ -6,7 +6,7 @@ import functools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,14 +15,16 @@ _UNIT = re.compile(rf"(?P<sign>[+-]?)(?P<before>{_CURRENCY})?\s*(?P<number>[^%�
 _WORD_BEHIND = re.compile(r"[+-]?\d[\d.,]*\s*(?P<unit>[^\W\d_][^\d,.;:]*)")
 _FRACTION = re.compile(r"\d[.,]\d")
 _MANY = 10  # different numbers before one word, which are then no codes
-_SPACES = str.maketrans({"−": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "’": "'"})
+_SHARES = ("%", "‰")
+TRUTH = {"true": 1, "false": 0}  # in any case
+_SPACES = str.maketrans({"−": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2007": " ", "’": "'"})
 
 # What a number shows of its marks; the first that fits. Three digits behind a single mark do not tell which one it is.
 _SHAPE = re.compile(
     r"[+-]?(?:"
     r"(?P<digits>\d+(?:[eE][+-]?\d+)?)"
     r"|(?P<point_or_groups>[1-9]\d{0,2}\.\d{3})|(?P<comma_or_groups>[1-9]\d{0,2},\d{3})"
-    r"|(?P<groups_by_comma>[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?)|(?P<groups_by_point>[1-9]\d{0,2}(?:\.\d{3})+(?:,\d*)?)"
+    r"|(?P<groups_by_comma>(?:[1-9]\d{0,2}(?:,\d{3})+|[1-9]\d?(?:,\d{2})+,\d{3})(?:\.\d*)?)|(?P<groups_by_point>[1-9]\d{0,2}(?:\.\d{3})+(?:,\d*)?)"
     r"|(?P<groups_by_space>[1-9]\d{0,2}(?: \d{3})+(?:[.,]\d+)?)|(?P<groups_by_quote>[1-9]\d{0,2}(?:'\d{3})+(?:[.,]\d+)?)"
     r"|(?P<point>(?:\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<comma>(?:\d+,\d*|,\d+)(?:[eE][+-]?\d+)?)"
     r")"
@@ -37,6 +39,7 @@ class NumberFormat:
         decimal: the decimal mark; empty is a point, or a comma where there is no point (runs of earlier versions).
         thousands: what groups digits; empty is nothing.
         unit: a percent sign, a currency or a word that stands beside the numbers: 12 % is the number 12.
+        truth: whether the column has nothing but 0 and 1, for which true and false may stand.
 
     >>> [NumberFormat(",", ".").parse(cell) for cell in ("1.234,5", "0,1", "7", "a")]
     [1234.5, 0.1, 7.0, None]
@@ -45,15 +48,28 @@ class NumberFormat:
     decimal: str = "."
     thousands: str = ""
     unit: str = ""
+    truth: bool = False
+
+    @property
+    def is_share(self) -> bool:
+        """Whether a number without its sign could be meant otherwise: 0.12 as 12 %."""
+        return self.unit in _SHARES
 
     def parse(self, cell: str) -> float | None:
         """The number that a cell is, also infinity; None where it is none.
 
-        A unit may be missing. The other mark is taken too where it can only be a decimal one: 1,5 beside 2.5, not 1,500.
+        A unit may be missing, but not from a percentage that may be a share: 0.12 is 12 % or 0.12 %. The other mark is taken
+        too where it can only be a decimal one: 1,5 beside 2.5, not 1,500.
         """
+        if self.truth and cell.strip().lower() in TRUTH:
+            return float(TRUTH[cell.strip().lower()])
         number, unit = split_unit(cell, self.unit)
         if unit and unit != self.unit:
             return None
+        value = self._parse_bare(number)
+        return None if value is not None and self.is_share and not unit and 0 < abs(value) < 1 else value
+
+    def _parse_bare(self, number: str) -> float | None:
         if _pattern(self.decimal or ".", self.thousands).fullmatch(number):
             return _value(number, self.decimal or ".", self.thousands)
         shape = _SHAPE.fullmatch(number)
@@ -63,10 +79,20 @@ class NumberFormat:
             return None if mark == self.thousands else _value(number, mark, "")
         return float(number) if number.lower().lstrip("+-") in ("inf", "infinity") else None
 
+    def parse_typed(self, cells: Iterable[str]) -> np.ndarray:
+        """The numbers (N,) float64 of a column that had numbers for cells: written with a point, whatever the marks here.
+
+        What a sheet shows as a percentage is one: 12% is 12 where that is the column's unit, else 0.12.
+        """
+        cells = list(cells)
+        if not self.is_share and any(cell.endswith("%") for cell in cells):
+            cells = [repr(float(cell[:-1]) / 100) if cell.endswith("%") else cell for cell in cells]
+        return replace(self, decimal=".", thousands="").parse_all(cells)
+
     def parse_all(self, cells: Iterable[str]) -> np.ndarray:
         """The numbers of cells (N,) float64, nan where there is none."""
         cells = list(cells)
-        if self.decimal in (".", ""):
+        if self.decimal in (".", "") and not self.is_share:
             plain = plain_numbers(cells)
             if plain is not None:
                 return plain
@@ -168,9 +194,11 @@ def split_unit(cell: str, known: str = "") -> tuple[str, str]:
     (('12 000', '%'), ('-5,00', '€'), ('red', ''))
     """
     text = cell.strip().translate(_SPACES)
+    if known and text.endswith(known):
+        return text[: -len(known)].strip(), known
     found = _UNIT.fullmatch(text)
     if found is None or not (found["before"] or found["after"]):
-        return (text[: -len(known)].strip(), known) if known and text.endswith(known) else (text, "")
+        return text, ""
     unit = (found["before"] or found["after"]).replace("％", "%").replace("￥", "¥")
     return found["sign"] + found["number"].strip(), unit
 
@@ -188,6 +216,7 @@ def is_number_text(cell: str) -> bool:
 def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
     d, t = re.escape(decimal), re.escape(thousands)
     grouped = rf"|[1-9]\d{{0,2}}(?:{t}\d{{3}})+(?:{d}\d*)?" if thousands else ""
+    grouped += rf"|[1-9]\d?(?:{t}\d{{2}})+{t}\d{{3}}(?:{d}\d*)?" if thousands == "," else ""  # 1,23,456 of India
     return re.compile(rf"[+-]?(?:(?:\d+{d}?\d*|{d}\d+)(?:[eE][+-]?\d+)?{grouped})")
 
 

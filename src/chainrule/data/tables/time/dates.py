@@ -2,15 +2,17 @@
 
 2020-01-31  2020/1/31  2020.1.31  20200131   with a time of day or not: 2020-01-31T08:30:00+01:00
 31.12.2020  12/31/2020  31/12/20             day or month first, by evidence over the whole column
-2020年1月5日  2020年1月                        5 Jan 2020  January 5, 2020  Jan-20
-2020-01  01/2020  2020Q3  2020               months, quarters, years
+2020年1月5日  2020年1月                        5 Jan 2020  January 5, 2020  Jan-20  5. März 2020  5 février 2020
+2020-01  01/2020  2020Q3  2020  2020-W05     months, quarters, years, weeks of ISO 8601
 1577836800                                   seconds (or milliseconds) since 1970, in a column that is called so
+43861                                        days as Excel counts them, likewise
 """
 
 from __future__ import annotations
 
 import datetime
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,34 +24,47 @@ from chainrule.core.errors import UserError
 
 _TIME = (
     r"(?:[T\s,]*(?P<noon>上午|下午)?\s*(?P<H>\d{1,2})[:时點点](?P<M>\d{2})(?:[:分](?P<S>\d{2})?秒?)?(?:[.,](?P<f>\d{1,9}))?"
-    r"\s*(?P<half>[AaPp])?\.?(?:[Mm]\.?)?\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})?)?"
+    r"\s*(?:Uhr)?(?P<half>[AaPp])?\.?(?:[Mm]\.?)?\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})?)?"
 )
+_NAME = r"(?P<name>[^\W\d_]{3,10})\.?"
 FORMS = {  # by what a cell of each looks like
     "2020-01-31": re.compile(r"(?P<y>\d{4})(?P<s>[-/.])(?P<m>\d{1,2})(?P=s)(?P<d>\d{1,2})" + _TIME),
     "20200131": re.compile(r"(?P<y>1[6-9]\d\d|2[01]\d\d)(?P<m>0[1-9]|1[0-2])(?P<d>0[1-9]|[12]\d|3[01])" + _TIME),
     "2020年1月31日": re.compile(r"(?P<y>\d{4})\s*年\s*(?P<m>\d{1,2})\s*月\s*(?P<d>\d{1,2})\s*[日号號]" + _TIME),
     "31.12.2020": re.compile(r"(?P<a>\d{1,2})(?P<s>[-/.])(?P<b>\d{1,2})(?P=s)(?P<y>\d{4}|\d{2})" + _TIME),
-    "5 Jan 2020": re.compile(r"(?P<d>\d{1,2})\.?[\s-]+(?P<name>[A-Za-z]{3,9})\.?,?[\s-]+(?P<y>\d{4}|\d{2})" + _TIME),
-    "Jan 5, 2020": re.compile(r"(?P<name>[A-Za-z]{3,9})\.?\s+(?P<d>\d{1,2})(?:st|nd|rd|th)?,?\s+(?P<y>\d{4})" + _TIME),
+    "5 Jan 2020": re.compile(
+        r"(?P<d>\d{1,2})\.?[\s-]+(?:de )?" + _NAME + r",?[\s-]+(?:de )?(?P<y>\d{4}|\d{2})" + _TIME
+    ),
+    "Jan 5, 2020": re.compile(_NAME + r"\s+(?P<d>\d{1,2})(?:st|nd|rd|th)?,?\s+(?P<y>\d{4})" + _TIME),
     "2020-01": re.compile(r"(?P<y>\d{4})[-/](?P<m>\d{1,2})"),
     "01/2020": re.compile(r"(?P<m>\d{1,2})[-/](?P<y>\d{4})"),
     "2020年1月": re.compile(r"(?P<y>\d{4})\s*年\s*(?:(?P<m>\d{1,2})\s*月)?"),
-    "Jan 2020": re.compile(r"(?P<name>[A-Za-z]{3,9})\.?[\s,-]+(?P<y>\d{4}|\d{2})"),
-    "2020-W05": re.compile(r"(?P<y>\d{4})[\s-]?[Ww](?P<w>\d{1,2})"),
+    "Jan 2020": re.compile(_NAME + r"[\s,-]+(?P<y>\d{4}|\d{2})"),
+    "2020-W05": re.compile(r"(?P<y>\d{4})[\s-]?[Ww](?P<w>\d{1,2})(?:-(?P<weekday>[1-7]))?"),
     "2020Q1": re.compile(r"(?P<y>\d{4})[\s-]?[Qq](?P<q>[1-4])"),
 }
-_MONTHS = {
-    name[:3]: number
-    for number, name in enumerate(
-        ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], 1
+_MONTHS = {  # by their first letters, in English, German, French and Spanish
+    name: number
+    for number, names in enumerate(
+        [
+            *("jan ene", "feb fév fev", "mar mär mrz", "apr avr abr", "may mai", "jun juin"),
+            *("jul juil", "aug aoû aou ago", "sep", "oct okt", "nov", "dec dez déc dic"),
+        ],
+        1,
     )
+    for name in names.split()
 }
 _WEEKDAY = re.compile(
-    r"^(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+|\s*[(（]?(?:星期|周)[一二三四五六日天][)）]?$", re.I
+    r"^(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*|(?:mo|di|mi|do|fr|sa|so|montag|dienstag|mittwoch|donnerstag|freitag|samstag"
+    r"|sonntag)\b)\.?,?\s+|\s*[(（]?(?:星期|周)[一二三四五六日天][)）]?$",
+    re.I,
 )
-_NUMBERS_OF_TIME = re.compile(r"date|time|stamp|epoch|unix|^ts$|日期|时间|時間|时刻", re.I)
+NUMBERS_OF_TIME = re.compile(r"date|time|stamp|epoch|unix|^ts$|datum|zeit|fecha|日期|时间|時間|时刻", re.I)
+_DAYS = re.compile(r"date|day|datum|tag$|fecha|日期", re.I)
 _YEARS = re.compile(r"year|^yr$|jahr|ann[eé]e|年", re.I)
 _EPOCH = datetime.datetime(1970, 1, 1)
+_EXCEL_DAYS = re.compile(r"[2-6]\d{4}(?:\.\d+)?")  # 1954 to 2091
+_EXCEL_EPOCH = 25_569  # the number of 1970-01-01
 _MICROSECOND = datetime.timedelta(microseconds=1)
 _MOST_FAULTS = 0.1  # share of the cells of a column of dates that may be none, and are then told
 
@@ -149,12 +164,14 @@ def _numbers_as_dates(texts: Sequence[str], name: str) -> tuple[str, list[Parts 
     """Plain numbers where the column's name says that they are times: years, months, seconds since 1970."""
     if _YEARS.search(name) and all(re.fullmatch(r"[12]\d{3}(\.0)?", text) for text in texts):
         return "2020", [{"y": text[:4]} for text in texts]
-    if not (_NUMBERS_OF_TIME.search(name) or _YEARS.search(name) or re.search("month|月", name, re.I)):
+    if not (NUMBERS_OF_TIME.search(name) or _YEARS.search(name) or re.search("month|月", name, re.I)):
         return None
     if all(re.fullmatch(r"(1[6-9]|2[01])\d\d(0[1-9]|1[0-2])", text) for text in texts):
         return "202001", [{"y": text[:4], "m": text[4:]} for text in texts]
     if all(re.fullmatch(r"\d{9,10}(\.\d+)?|1\d{12}(\.0)?", text) for text in texts):
         return "1577836800", [{"seconds": text} for text in texts]
+    if _DAYS.search(name) and all(_EXCEL_DAYS.fullmatch(text) for text in texts):
+        return "43861", [{"seconds": repr((float(text) - _EXCEL_EPOCH) * 86_400)} for text in texts]
     return None
 
 
@@ -168,15 +185,16 @@ def _moment(parts: Parts) -> int | None:
         year += 1900 if year >= 69 else 2000
     month = int(parts.get("m") or 1)
     if parts.get("name"):
-        month = _MONTHS.get((parts["name"] or "")[:3].lower(), 0)
+        name = unicodedata.normalize("NFC", parts["name"] or "").lower()
+        month = _MONTHS.get(name[:4]) or _MONTHS.get(name[:3], 0)
     if parts.get("q"):
         month = 3 * int(parts["q"] or 1) - 2
     if parts.get("w"):  # a week of ISO 8601, its Monday
         try:
-            monday = datetime.datetime.fromisocalendar(year, int(parts["w"] or 0), 1)
+            day = datetime.datetime.fromisocalendar(year, int(parts["w"] or 0), int(parts.get("weekday") or 1))
         except ValueError:
             return None
-        return (monday - _EPOCH) // _MICROSECOND
+        return (day - _EPOCH) // _MICROSECOND
     if not 1 <= month <= 12 or not year >= 1:
         return None
     if parts.get("d") is None:
@@ -210,7 +228,8 @@ def moment_of(cell: str, form: str, *, day_first: bool) -> tuple[int, Unit] | No
     if "a" in parts:
         parts |= {"d": parts["a" if day_first else "b"], "m": parts["b" if day_first else "a"]}
     value = _moment(parts)
-    return None if value is None else (value, "us" if parts.get("d") is not None else "month")
+    is_day = parts.get("d") is not None or parts.get("w") is not None
+    return None if value is None else (value, "us" if is_day else "month")
 
 
 def _day_or_month_first(

@@ -17,11 +17,13 @@ from chainrule.core.errors import UserError
 from chainrule.data.catalog.record import Source
 from chainrule.data.labels import read_labels
 from chainrule.data.layout import SPLITS, Layout, Place, joined, layout_of
-from chainrule.data.tables.formats.cells import Cells, is_number
-from chainrule.data.tables.formats.csv_files import column_of, to_numbers
+from chainrule.data.tables.formats.cells import Cells, is_number, no_names
+from chainrule.data.tables.formats.csv_files import column_of
 from chainrule.data.tables.formats.table_files import is_table_file
 from chainrule.data.tables.mackey_glass import mackey_glass
-from chainrule.data.tables.schema.deciding import Wishes
+from chainrule.data.tables.schema.column import Column
+from chainrule.data.tables.schema.deciding import Wishes, decide_numbers
+from chainrule.data.tables.schema.number_format import NumberFormat
 from chainrule.data.tables.time.dates import Dates, read_dates
 
 NO_OPTIONS: Mapping[str, Any] = {}
@@ -37,11 +39,13 @@ class Columns:
         target: that of the values; None: the last that is neither dates nor the series' names.
         dates: those of dates: a name; empty for none, so that the rows stay as they are; None: whichever there is.
         series: that of the series' names; None for one series.
+        number: how the values are written; None: decided over all of them.
     """
 
     target: str | None = None
     dates: str | None = None
     series: str | None = None
+    number: NumberFormat | None = None
 
 
 @dataclass(frozen=True)
@@ -157,12 +161,18 @@ def _read_one(layout: Layout, columns: Columns) -> Found:
     for named in filter(None, (options.get("dates"), options.get("series"))):
         column_of(named, cells.header, layout)
     dates = columns.dates if columns.dates is not None else options.get("dates")
-    asked = Columns(columns.target, dates, columns.series or options.get("series"))
+    asked = Columns(columns.target, dates, columns.series or options.get("series"), columns.number)
     return series_of_cells(cells, asked, str(layout), Wishes.of(options))
 
 
 def series_of_cells(cells: Cells, columns: Columns, where: str, wishes: Wishes | None = None) -> Found:
     """The series in a table, each sorted by its dates; columns of dates and of names that it has not are none."""
+    if (
+        cells.delimiter
+        and any(map(is_number, cells.header))
+        and all(is_number(n) or is_dated("", [n]) for n in cells.header)
+    ):
+        raise no_names(cells.header, where)
     named = columns.series if columns.series in cells.header else None
     column, dates = find_dates(cells, columns)
     target = columns.target
@@ -184,7 +194,12 @@ def series_of_cells(cells: Cells, columns: Columns, where: str, wishes: Wishes |
             expected="--target COLUMN, a column of numbers",
             found=", ".join(cells.header[:20]),
         )
-    values = to_numbers(cells, [at], wishes)[:, 0]
+    wishes = wishes or Wishes()
+    if columns.number is None:
+        read = decide_numbers(cells, at, wishes)
+    else:
+        read = wishes.changed(Column(target, number=columns.number))
+    values = read.encode(cells, at, fill=False)[:, 0]
     rows = _rows_by_series(cells, named)
     order: list[str] = []
     series = []
@@ -197,7 +212,7 @@ def series_of_cells(cells: Cells, columns: Columns, where: str, wishes: Wishes |
             _expect_one_value_a_date(own, dates, cells, Columns(target, column, named), name)
         series.append(Series(name, torch.from_numpy(values[own].copy()), times))
     gaps = [] if dates is None else gaps_in_words(series, dates, column)
-    return Found(Columns(target, column, named), where, series, order, gaps, dates)
+    return Found(Columns(target, column, named, read.number), where, series, order, gaps, dates)
 
 
 def find_dates(cells: Cells, columns: Columns) -> tuple[str, Dates | None]:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 Optimizer = Literal["sgd", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw"]
 Hidden = tuple[Count, ...] | None
-FORM = ("hidden", "activation", "dropout", "input_dropout", "init")  # settings of our network
+Normalization = Literal["none", "batch", "layer"]
+FORM = ("hidden", "activation", "normalization", "dropout", "input_dropout", "init")  # settings of our network
 
 
 @recipe(
@@ -51,8 +52,11 @@ def mlp(
     optimizer: Optimizer = "adam",
     momentum: Fraction = 0.0,
     weight_decay: NonNegative = 0.0,
+    l1: NonNegative = 0.0,
+    penalty_from: Size = 0,
     hidden: Hidden = (800,),
     activation: str = "relu",
+    normalization: Normalization = "none",
     dropout: Fraction = 0.5,
     input_dropout: Fraction = 0.2,
     init: str = "msra",
@@ -64,6 +68,7 @@ def mlp(
     import torch
 
     from chainrule.data.images.loading import load_images
+    from chainrule.loops.penalty import penalize
     from chainrule.optim.by_name import optimizer_of
     from chainrule.optim.schedule import cosine_schedule
     from chainrule.systems.feedforward.mlp import MLP
@@ -71,8 +76,9 @@ def mlp(
 
     data = load_images(run.data, size=size, channels=channels, val_fraction=val_fraction)
     inputs, classes = data.spec.channels * size * size, len(data.spec.classes)
-    model = run.place(MLP(inputs, classes, hidden or (), activation, dropout, input_dropout, init))
+    model = run.place(MLP(inputs, classes, hidden or (), activation, dropout, input_dropout, init, normalization))
     rule = optimizer_of(optimizer, model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
+    penalize(run, rule, l1=l1, penalty_from=penalty_from, epochs=epochs)
     return ImageClassifier(
         run,
         data=data,
@@ -108,8 +114,11 @@ def mlp_table(
     optimizer: Optimizer = "adam",
     momentum: Fraction = 0.0,
     weight_decay: NonNegative = 1e-4,
+    l1: NonNegative = 0.0,
+    penalty_from: Size = 0,
     hidden: Hidden = (32,),
     activation: str = "relu",
+    normalization: Normalization = "none",
     dropout: Fraction = 0.0,
     input_dropout: Fraction = 0.0,
     init: str = "torch",
@@ -137,6 +146,7 @@ def mlp_table(
     from chainrule.core.errors import UserError
     from chainrule.data.preprocess import preprocessed
     from chainrule.data.tables.loading import load_table
+    from chainrule.loops.penalty import penalize
     from chainrule.optim.by_name import optimizer_of
     from chainrule.systems.feedforward.mlp import MLP
     from chainrule.tasks.own.building import build_network, parameters_of
@@ -160,7 +170,9 @@ def mlp_table(
     inputs, classes = len(data.spec.mean), len(data.spec.class_names)
     form = {"in_features": inputs, "out_features": classes, "num_classes": classes}
     if own is None:
-        network_of_rows: nn.Module = MLP(inputs, classes, hidden or (), activation, dropout, input_dropout, init)
+        network_of_rows: nn.Module = MLP(
+            inputs, classes, hidden or (), activation, dropout, input_dropout, init, normalization
+        )
     else:
         run.own.expect_defaults("network", FORM, run.recipe.build)
         network_of_rows = build_network(own, form, torch.zeros(2, inputs))
@@ -175,6 +187,7 @@ def mlp_table(
     rule = optimizer_of(
         optimizer, parameters_of(model, own_criterion), lr, momentum=momentum, weight_decay=weight_decay
     )
+    penalize(run, rule, l1=l1, penalty_from=penalty_from, epochs=epochs)
     learn = fit_by_sgd(
         criterion,
         rule,
@@ -211,8 +224,11 @@ def mlp_regression(
     optimizer: Optimizer = "adam",
     momentum: Fraction = 0.0,
     weight_decay: NonNegative = 1e-4,
+    l1: NonNegative = 0.0,
+    penalty_from: Size = 0,
     hidden: Hidden = (32, 32),
     activation: str = "tanh",
+    normalization: Normalization = "none",
     dropout: Fraction = 0.0,
     input_dropout: Fraction = 0.0,
     init: str = "torch",
@@ -233,6 +249,7 @@ def mlp_regression(
     import torch
 
     from chainrule.data.tables.loading import load_table
+    from chainrule.loops.penalty import penalize
     from chainrule.optim.by_name import optimizer_of
     from chainrule.systems.feedforward.mlp import MLP
     from chainrule.systems.feedforward.target_scaler import TargetScaler
@@ -249,7 +266,9 @@ def mlp_regression(
     )
     form = {"in_features": len(data.spec.mean), "out_features": 1}
     if own is None:
-        network_of_rows: nn.Module = MLP(form["in_features"], 1, hidden or (), activation, dropout, input_dropout, init)
+        network_of_rows: nn.Module = MLP(
+            form["in_features"], 1, hidden or (), activation, dropout, input_dropout, init, normalization
+        )
     else:
         run.own.expect_defaults("network", FORM, run.recipe.build)
         network_of_rows = build_network(own, form, torch.zeros(2, form["in_features"]))
@@ -261,6 +280,7 @@ def mlp_regression(
     rule = optimizer_of(
         optimizer, parameters_of(model, own_criterion), lr, momentum=momentum, weight_decay=weight_decay
     )
+    penalize(run, rule, l1=l1, penalty_from=penalty_from, epochs=epochs)
 
     def in_deviations(answers: Tensor, y: Tensor) -> Tensor:
         """In deviations of the target, so that the rate suits any unit."""

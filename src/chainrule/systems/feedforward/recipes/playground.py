@@ -38,6 +38,7 @@ def playground(
     degree: Count = 1,
     hidden: tuple[Count, ...] | None = (16, 16),
     activation: str = "tanh",
+    normalization: Literal["none", "batch", "layer"] = "none",
     epochs: Count = 200,
     patience: Size = 0,
     batch_size: Count = 20,
@@ -45,6 +46,8 @@ def playground(
     optimizer: Literal["sgd", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw"] = "adam",
     momentum: Fraction = 0.0,
     weight_decay: NonNegative = 0.0,
+    l1: NonNegative = 0.0,
+    penalty_from: Size = 0,
     dropout: Fraction = 0.0,
     init: str = "torch",
     balance: bool = False,
@@ -61,6 +64,7 @@ def playground(
 
     from chainrule.data.tables.loading import load_table
     from chainrule.data.tables.spec import kept_features
+    from chainrule.loops.penalty import penalize
     from chainrule.nn.features import BasisExpansion, features_of
     from chainrule.optim.by_name import optimizer_of
     from chainrule.systems.feedforward.mlp import MLP
@@ -69,9 +73,18 @@ def playground(
 
     data = load_table(run.data, task="classification", encode=True, val_fraction=val_fraction)
     chosen = features_of(features, degree, len(kept_features(data.spec)))
-    network = MLP(len(chosen), len(data.spec.class_names), hidden or (), activation, dropout, init=init)
+    network = MLP(
+        len(chosen),
+        len(data.spec.class_names),
+        hidden or (),
+        activation,
+        dropout,
+        init=init,
+        normalization=normalization,
+    )
     model = run.place(BasisExpansion(chosen, network))
     rule = optimizer_of(optimizer, model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
+    penalize(run, rule, l1=l1, penalty_from=penalty_from, epochs=epochs)
     learn = fit_by_sgd(
         lambda logits, y: torch.nn.functional.cross_entropy(logits, y, reduction="none"),
         rule,

@@ -47,8 +47,11 @@ def mlp_series(
     optimizer: Literal["sgd", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw"] = "adam",
     momentum: Fraction = 0.0,
     weight_decay: NonNegative = 1e-4,
+    l1: NonNegative = 0.0,
+    penalty_from: Size = 0,
     hidden: tuple[Count, ...] | None = (16,),
     activation: str = "tanh",
+    normalization: Literal["none", "batch", "layer"] = "none",
     dropout: Fraction = 0.0,
     init: str = "torch",
     val_fraction: Fraction = 0.15,
@@ -56,6 +59,7 @@ def mlp_series(
 ) -> Forecaster:
     """The next values of a series from the last `lags`; hidden=none is a linear autoregression, period= adds its naive rival."""
     from chainrule.data.tables.series import load_series
+    from chainrule.loops.penalty import penalize
     from chainrule.optim.by_name import optimizer_of
     from chainrule.systems.feedforward.forecasting import Forecaster
     from chainrule.systems.feedforward.mlp import MLP
@@ -64,8 +68,9 @@ def mlp_series(
     data = load_series(
         run.data, lags=lags, difference=difference, log=log, val_fraction=val_fraction, test_fraction=test_fraction
     )
-    model = run.place(MLP(lags, 1, hidden or (), activation, dropout, init=init))
+    model = run.place(MLP(lags, 1, hidden or (), activation, dropout, init=init, normalization=normalization))
     rule = optimizer_of(optimizer, model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
+    penalize(run, rule, l1=l1, penalty_from=penalty_from, epochs=epochs)
     learn = fit_by_sgd(
         lambda answers, y: (answers.flatten() - y).square(),
         rule,

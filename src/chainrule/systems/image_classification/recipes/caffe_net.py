@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from chainrule.core.course import Topic
 from chainrule.core.recipe import Target, recipe
-from chainrule.core.settings import Fraction, Size
+from chainrule.core.settings import Fraction, Named, PathName, Size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from chainrule.run.run import Run
     from chainrule.tasks.images.classification import ImageClassifier
+
+
+BuiltInOrPath = Annotated[str, Named(("lenet",))]
 
 
 @recipe(
@@ -34,9 +37,9 @@ if TYPE_CHECKING:
 def caffe_net(
     run: Run,
     *,
-    net: str = "",
-    solver: str = "lenet",
-    caffemodel: str = "",
+    net: BuiltInOrPath = "",
+    solver: BuiltInOrPath = "lenet",
+    caffemodel: PathName = "",
     fresh: tuple[str, ...] | None = None,
     stage: tuple[str, ...] | None = None,
     level: int = 0,

@@ -57,6 +57,8 @@ def image_classifier(
     lr: Positive | Auto = "auto",
     momentum: Fraction = 0.9,
     weight_decay: NonNegative = 5e-4,
+    l1: NonNegative = 0.0,
+    penalty_from: Size = 0,
     warmup: Fraction = 0.05,
     crop: Literal["auto", "resized", "shift", "none"] = "auto",
     flip: bool | Auto = "auto",
@@ -107,6 +109,7 @@ def image_classifier(
     import torch
 
     from chainrule.data.images.loading import load_images
+    from chainrule.loops.penalty import penalize
     from chainrule.nn.frozen import Frozen
     from chainrule.optim.by_name import optimizer_of
     from chainrule.optim.policies import cosine
@@ -146,6 +149,7 @@ def image_classifier(
     start = momentum if optimizer in ("sgd", "nesterov") else 0.0
     groups = _groups(model, criterion, backbone_lr)
     rule = optimizer_of(optimizer, groups, chosen.lr, momentum=start, weight_decay=weight_decay)
+    penalize(run, rule, l1=l1, penalty_from=penalty_from, epochs=chosen.epochs)
     steps = total_steps(chosen.epochs, data.spec.counts["train"], chosen.batch_size)
     rise = round(warmup * steps)
     rests = card is None  # of a network of the user's own, some parameters may be at rest

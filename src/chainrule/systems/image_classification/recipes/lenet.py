@@ -35,6 +35,8 @@ def lenet_caffe(
     lr: Positive = 0.01,
     momentum: Fraction = 0.9,
     weight_decay: NonNegative = 5e-4,
+    l1: NonNegative = 0.0,
+    penalty_from: Size = 0,
     channels: Size = 0,
     val_fraction: Fraction = 1 / 12,
 ) -> ImageClassifier:
@@ -42,6 +44,7 @@ def lenet_caffe(
     import torch
 
     from chainrule.data.images.loading import load_images
+    from chainrule.loops.penalty import penalize
     from chainrule.optim.schedule import cosine_schedule
     from chainrule.systems.image_classification.lenet import LeNetCaffe
     from chainrule.tasks.images.classification import ImageClassifier
@@ -49,6 +52,7 @@ def lenet_caffe(
     data = load_images(run.data, size=28, channels=channels, val_fraction=val_fraction, may_stay=True)
     model = run.place(LeNetCaffe(len(data.spec.classes), data.spec.channels))
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum, weight_decay=weight_decay)
+    penalize(run, optimizer, l1=l1, penalty_from=penalty_from, epochs=epochs)
     return ImageClassifier(
         run,
         data=data,

@@ -45,6 +45,8 @@ def resnet20(
     lr_drops: tuple[Fraction, ...] = (0.5, 0.75),
     momentum: Fraction = 0.9,
     weight_decay: NonNegative = 1e-4,
+    l1: NonNegative = 0.0,
+    penalty_from: Size = 0,
     schedule: Literal["steps", "linear"] = "steps",
     augment: bool = True,
     grow: tuple[Count, ...] | None = None,
@@ -64,6 +66,7 @@ def resnet20(
 
     from chainrule.data.images.augment import Growing, flip, of_images, shift
     from chainrule.data.images.loading import load_images
+    from chainrule.loops.penalty import penalize
     from chainrule.optim.by_name import has_fused
     from chainrule.optim.schedule import total_steps
     from chainrule.systems.image_classification.resnet_cifar import ResNetCifar
@@ -73,6 +76,7 @@ def resnet20(
     model = run.place(ResNetCifar(depth, len(data.spec.classes), data.spec.channels))
     parameters = list(model.parameters())
     optimizer = torch.optim.SGD(parameters, lr, momentum, weight_decay=weight_decay, fused=has_fused("sgd", parameters))
+    penalize(run, optimizer, l1=l1, penalty_from=penalty_from, epochs=epochs)
     steps = total_steps(epochs, data.spec.counts["train"], batch_size)
     if schedule == "linear":
         falling: LRScheduler = LinearLR(optimizer, 1.0, 0.0, steps)

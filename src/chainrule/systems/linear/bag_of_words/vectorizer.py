@@ -28,7 +28,9 @@ SelectBy = Literal["frequency", "mutual-information", "chi-square"]
 _TOKEN = r"(?u)\w+(?:'\w+)*|[^\w\s]"
 # Letters of scripts that put no space between words: kana, Chinese characters, Thai.
 _UNSPACED = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
+_CUT = re.compile(rf"(?<={_UNSPACED.pattern})\s+(?={_UNSPACED.pattern})")  # a space between two such letters
 _LETTER = re.compile(r"[^\W\d_]")
+LONGEST_WORD = 3  # Chinese characters or kana of a word, at most, on average
 
 
 class BagOfWords(nn.Module):
@@ -155,14 +157,25 @@ class BagOfWords(nn.Module):
 
     def _counter(self, **settings: Any) -> CountVectorizer:
         words = self.unit != "character"
+        # A vocabulary of an earlier version, which counted spaces, is counted with them.
+        own = not words and not any(" " in one for one in self.vocabulary)
         return CountVectorizer(
-            analyzer="word" if words else "char",
+            analyzer=self._characters if own else "word" if words else "char",
             token_pattern=_TOKEN if words else None,
             stop_words=self.stop_words,
-            ngram_range=(1, self.ngrams),
+            ngram_range=(1, 1 if own else self.ngrams),
             dtype=np.float64,
             **settings,
         )
+
+    def _characters(self, text: str) -> list[str]:
+        """Runs of characters without a space between them: no space is counted."""
+        return [
+            piece[start : start + length]
+            for piece in text.lower().split()
+            for length in range(1, self.ngrams + 1)
+            for start in range(len(piece) - length + 1)
+        ]
 
     # -- state --------------------------------------------------------------------------------------------------
 
@@ -199,14 +212,19 @@ class BagOfWords(nn.Module):
 
 
 def usual_unit(texts: Sequence[str]) -> Literal["word", "character"]:
-    """Characters where most letters are of a script without spaces between words, else words.
+    """Characters where most letters are of a script without spaces between words, and nobody has put them there; else words.
 
-    >>> usual_unit(["这部电影很好", "ok"]), usual_unit(["a good film"])
-    ('character', 'word')
+    Texts that were cut into words have spaces between such letters, as often as words are long.
+
+    >>> usual_unit(["这部电影很好", "ok"]), usual_unit(["a good film"]), usual_unit(["我 喜欢 读书", "我 讨厌 读书"])
+    ('character', 'word', 'word')
     """
     unspaced = sum(len(_UNSPACED.findall(text)) for text in texts)
     letters = sum(len(_LETTER.findall(text)) for text in texts)
-    return "character" if 2 * unspaced > letters else "word"
+    if 2 * unspaced <= letters:
+        return "word"
+    cuts = sum(len(_CUT.findall(text)) for text in texts)
+    return "word" if LONGEST_WORD * cuts >= unspaced else "character"
 
 
 def _texts_having(counts: scipy.sparse.csr_matrix) -> NDArray[np.int64]:

@@ -41,7 +41,8 @@ def sigmoid_bumps(
 
     `function` is sin, step, hat, runge or a formula of x on [-1, 1]; `function_2d` is a formula of x and y on the
     square. A net of n bumps has one hidden layer of 2 n sigmoids; a net of n x n towers has two hidden layers. The same
-    nets are trained, from random weights and from the bumps.
+    nets are trained, from random weights and from the bumps. Regions of the plane are written down too: a convex polygon
+    as an AND of half planes in one hidden layer, any other one as a union of convex pieces in two.
     """
     from chainrule.systems.studies.approximation.sigmoid_bumps import sigmoid_bumps_study
 

@@ -25,6 +25,9 @@ from chainrule.systems.studies.approximation.bumps import (
 )
 from chainrule.systems.studies.approximation.figures import bump_figure, error_figure, tower_figure
 from chainrule.systems.studies.approximation.given_function import read_function, read_function_of_two
+from chainrule.systems.studies.approximation.region_figures import bump_responses, region_figure
+from chainrule.systems.studies.approximation.regions import square_bump
+from chainrule.systems.studies.approximation.shapes import SHAPES, measure_region, region_of
 from chainrule.tasks.study import Study
 
 LOW, HIGH = -1.0, 1.0
@@ -32,6 +35,8 @@ SAMPLES, SIDE = 4096, 96  # intervals, about, of the grids on which the largest 
 SECOND = 60.0  # steepness of the second layer of towers
 MOST_BUMPS, MOST_CELLS = 2048, 32
 TRAINED_ON = 513  # points of the function that a trained net sees
+REGION_SHARPNESS = (20.0, 200.0, 2000.0)  # on a square whose sides are 2 long
+SHOWN_SHARPNESS = 100.0
 
 
 def sigmoid_bumps_study(
@@ -63,6 +68,8 @@ def sigmoid_bumps_study(
             return measure_bumps(f, point["count"], point["sharpness"])
         if point["what"] == "towers":
             return measure_towers(g, point["count"], sharpness[-1])
+        if point["what"] == "region":
+            return measure_region(point["shape"], REGION_SHARPNESS)
         return measure_trained(f, point["count"], sharpness[-1], point["start"], steps, lr)
 
     points: list[dict[str, Any]] = [{"what": "built", "count": n, "sharpness": s} for s in sharpness for n in counts]
@@ -70,6 +77,8 @@ def sigmoid_bumps_study(
     points += [
         {"what": "trained", "count": n, "start": start} for start in ("random", "built") for n in sorted(set(trained))
     ]
+    # Regions come last: a point's random numbers follow from its place, and earlier runs had none.
+    points += [{"what": "region", "shape": shape} for shape in SHAPES]
 
     def draw(rows: list[dict[str, Any]]) -> list[Figure]:
         few, x = counts[min(2, len(counts) - 1)], torch.linspace(LOW, HIGH, 1001, dtype=torch.float64)
@@ -84,6 +93,10 @@ def sigmoid_bumps_study(
                 g(*_square(121)),
                 _of_square(_towers(g, shown, sharpness[-1]), 121),
                 f"{function_2d}: {shown} x {shown} towers",
+            ),
+            bump_responses(square_bump(-0.4, 0.4, 10.0), (LOW, HIGH)),
+            region_figure(
+                {name: (shape, region_of(shape, SHOWN_SHARPNESS)) for name, shape in SHAPES.items()}, (LOW, HIGH)
             ),
         ]
 
@@ -123,6 +136,10 @@ def conclude(rows: list[dict[str, Any]], sharpest: float) -> dict[str, float]:
         last = [r for r in learnt if r["start"] == start][-1]
         found[f"sup_error_trained_from_{start}"] = last["sup_error"]
     found |= {"bumps_trained": learnt[-1]["count"], "sup_error_before_training": learnt[-1]["before"]}
+    regions = [r for r in rows if r["what"] == "region"]
+    if regions:  # a run of an earlier version did not measure them
+        found["regions"] = len(regions)
+        found["largest_share_wrong_of_a_region"] = max(r["wrong"] for r in regions)
     return found
 
 

@@ -42,6 +42,69 @@ def pac_sample_size(epsilon: float, delta: float, num_hypotheses: float, *, real
     return math.ceil((math.log(num_hypotheses) + math.log(2 / delta)) / (2 * epsilon**2))
 
 
+def pac_gap(num_samples: int, delta: float, num_hypotheses: float) -> float:
+    """How far the empirical risk of any of finitely many hypotheses is from its risk, with probability 1 - delta.
+
+        |R(h) - R_emp(h)| <= sqrt((ln |H| + ln(2 / delta)) / (2 n))    for every h
+
+    `pac_sample_size` is the same, solved for n.
+
+    Raises:
+        UserError: for an argument out of range.
+
+    Source: Mohri, Rostamizadeh, Talwalkar 2018, theorem 2.13.
+
+    >>> round(pac_gap(530, 0.05, 1000), 4)
+    0.1
+    """
+    _count("num_samples", num_samples)
+    _open_unit("delta", delta)
+    if not (num_hypotheses >= 1 and math.isfinite(num_hypotheses)):
+        raise UserError("num_hypotheses is out of range", expected="a finite number of 1 or more", found=num_hypotheses)
+    return math.sqrt((math.log(num_hypotheses) + math.log(2 / delta)) / (2 * num_samples))
+
+
+def vc_gap(num_samples: int, delta: float, dimension: int) -> float:
+    """How far the risk of any hypothesis of a class of VC dimension d is above its empirical risk, with probability 1 - delta.
+
+        R(h) - R_emp(h) <= sqrt(2 d ln(e n / d) / n) + sqrt(ln(1 / delta) / (2 n))    for every h, n >= d
+
+    Raises:
+        UserError: for an argument out of range, and for fewer samples than dimensions.
+
+    Source: Mohri, Rostamizadeh, Talwalkar 2018, corollary 3.19.
+
+    >>> round(vc_gap(1000, 0.05, 3), 4)
+    0.2408
+    """
+    _count("dimension", dimension)
+    _count("num_samples", num_samples)
+    _open_unit("delta", delta)
+    if num_samples < dimension:
+        raise UserError("there are fewer samples than dimensions", expected=f"{dimension} or more", found=num_samples)
+    n, d = num_samples, dimension
+    return math.sqrt(2 * d * (1 + math.log(n / d)) / n) + math.sqrt(-math.log(delta) / (2 * n))
+
+
+def rademacher_gap(num_samples: int, delta: float, complexity: float) -> float:
+    """The same by the empirical Rademacher complexity of the class on the sample itself (`capacity.py`).
+
+        R(h) - R_emp(h) <= R_S(H) + 3 sqrt(ln(2 / delta) / (2 n))    for every h, of values +1 and -1
+
+    Raises:
+        UserError: for an argument out of range.
+
+    Source: Bartlett and Mendelson 2002; Mohri, Rostamizadeh, Talwalkar 2018, theorem 3.5.
+
+    >>> round(rademacher_gap(1000, 0.05, 0.05), 4)
+    0.1788
+    """
+    _count("num_samples", num_samples)
+    _open_unit("delta", delta)
+    _closed_unit("complexity", complexity)
+    return complexity + 3 * math.sqrt(math.log(2 / delta) / (2 * num_samples))
+
+
 def majority_error(error: float, num_classifiers: int) -> float:
     """Probability that the majority of independent classifiers is wrong, each being wrong with probability `error`.
 
@@ -149,6 +212,7 @@ def _count(name: str, value: int) -> None:
 
 
 TOPICS = (
+    Topic("Generalisation gap against the number of samples", code=("pac_gap", "vc_gap", "rademacher_gap")),
     Topic(
         "PAC bound, ensembles, votes",
         code=("pac_sample_size", "majority_error", "majority_error_bound", "ambiguity_decomposition"),

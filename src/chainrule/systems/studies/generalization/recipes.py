@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from chainrule.core.course import Topic
 from chainrule.core.recipe import Headline, recipe
-from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
+from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Repeats, Size
 
 if TYPE_CHECKING:
     from chainrule.run.run import Run
@@ -43,6 +43,61 @@ def bias_variance(
 
     return bias_variance_study(
         run, degrees=degrees, hidden=hidden, samples=samples, sets=sets, noise=noise, steps=steps, lr=lr
+    )
+
+
+@recipe(
+    "generalization-gap",
+    task="risk against empirical risk",
+    data="digits",
+    kinds=("images",),
+    source="Vapnik and Chervonenkis 1971; Valiant 1984; Bartlett and Mendelson 2002",
+    headline=Headline(
+        ("largest_deviation", "pac_gap", "vc_gap", "rademacher_gap", "order_of_deviation", "net_gap_of_most")
+    ),
+    tiny={"samples": (10, 40), "sets": 20, "points": 4, "hidden": 8, "steps": 20, "repeats": 1},
+    summary_zh="泛化误差随样本数的变化，与 PAC、VC、Rademacher 界",
+    topics=(
+        Topic("Generalisation gap against the number of samples", "泛化误差随样本数的变化", lectures=(3,)),
+        Topic("PAC bound, ensembles, votes", command="chainrule train generalization-gap delta=0.01"),
+    ),
+)
+def generalization_gap(
+    run: Run,
+    *,
+    samples: tuple[Count, ...] = (10, 30, 100, 300, 1000, 3000),
+    hypotheses: Count = 100,
+    delta: Positive = 0.05,
+    noise: Fraction = 0.2,
+    sets: Count = 500,
+    points: Count = 9,
+    hidden: Count = 32,
+    steps: Count = 300,
+    lr: Positive = 0.01,
+    repeats: Repeats = 3,
+    size: Count = 8,
+) -> Study:
+    """How far risk and empirical risk are apart, against the number of samples, beside the bounds of learning theory.
+
+    Thresholds on a line, whose risk is known exactly, beside the bounds by the number of hypotheses, the VC dimension and
+    the Rademacher complexity; nets on images, by training and test error. The labellings of 1 to `points` points by
+    thresholds, intervals, half planes and rectangles are enumerated, and with them VC dimension and complexity.
+    """
+    from chainrule.systems.studies.generalization.generalization_gap import gap_study
+
+    return gap_study(
+        run,
+        samples=samples,
+        hypotheses=hypotheses,
+        delta=delta,
+        noise=noise,
+        sets=sets,
+        points=points,
+        hidden=hidden,
+        steps=steps,
+        lr=lr,
+        repeats=repeats,
+        size=size,
     )
 
 

@@ -42,6 +42,8 @@ def path_figure(
         columns = 3
         rows = -(-len(paths) // columns)
         canvas = new_figure(8.4, 2.6 * rows)
+        canvas.set_layout_engine(None)  # which would set every panel's text twice
+        canvas.subplots_adjust(left=0.08, right=0.99, bottom=0.2 / rows, top=1 - 0.12 / rows, wspace=0.08, hspace=0.16)
         panels = canvas.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         for index, (panel, (name, (path, steps))) in enumerate(zip(panels.flat, paths.items(), strict=False)):
             panel.contour(x, y, level, levels=14, colors="#cbd5e1", linewidths=0.7, linestyles="solid")

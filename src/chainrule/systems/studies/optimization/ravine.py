@@ -11,9 +11,11 @@ from torch import Tensor
 
 from chainrule.core.errors import UserError
 from chainrule.core.task import Figure
+from chainrule.optim import optimal_rate
 from chainrule.run.run import Run
 from chainrule.systems.studies.optimization.descent_theory import Method, best_tuning
 from chainrule.systems.studies.optimization.figures import contraction_figure, path_figure, steps_over_rates
+from chainrule.systems.studies.optimization.surface_figures import parabola_figure
 from chainrule.systems.studies.optimization.surfaces import Surface, ravine, rosenbrock
 from chainrule.systems.studies.optimization.walk import HAS_MOMENTUM, LABELS, RULES, Walk, walk
 from chainrule.tasks.study import Study
@@ -25,6 +27,8 @@ METHODS: dict[str, Method] = {
 }  # with a closed form
 SHOWN_STEPS = 300  # of a path
 PATIENCE = 20  # walks that need more than this many times the steps of the fastest are given up
+SHARES = (0.4, 1.0, 1.7, 2.1)  # of the optimal rate on a parabola: under it, at it, over it, over twice
+PARABOLA_STEPS = 12
 HOLD = 20  # steps that a walk must stay at the minimum: at a high rate some pass through it by luck
 # Not on a diagonal of the ravine: the first steps of adaptive rules are equal in both coordinates, straight along one.
 PLACES = {
@@ -65,6 +69,8 @@ def ravine_study(
     def measure(point: Mapping[str, Any]) -> dict[str, Any]:
         if point["what"] == "contraction":
             return measure_contraction(point["rule"], condition, angle, contraction_steps)
+        if point["what"] == "rate":
+            return measure_rate(point["share"], condition)
         return sweep(
             surface_of(point["what"]),
             point["what"],
@@ -75,8 +81,9 @@ def ravine_study(
             max_steps=max_steps,
         )
 
-    points = [{"what": "contraction", "rule": rule} for rule in METHODS]
+    points: list[dict[str, Any]] = [{"what": "contraction", "rule": rule} for rule in METHODS]
     points += [{"what": what, "rule": rule} for what in PLACES for rule in RULES]
+    points += [{"what": "rate", "rule": "sgd", "share": share} for share in SHARES]
 
     def draw(rows: list[dict[str, Any]]) -> list[Figure]:
         swept = {what: [r for r in rows if r["what"] == what] for what in PLACES}
@@ -96,6 +103,8 @@ def ravine_study(
                     f"{max_steps:,} steps, or {PATIENCE} times those of the fastest",
                 )
             )
+        if parabola := [r for r in rows if r["what"] == "rate"]:  # a run of an earlier version did not measure it
+            figures.append(parabola_figure(parabola, condition))
         return figures
 
     return Study(
@@ -117,6 +126,9 @@ def conclude(rows: list[dict[str, Any]]) -> dict[str, float]:
         if row["what"] == "contraction":
             name = row["rule"]
             found |= {f"{name}_contraction": row["contraction"], f"{name}_contraction_predicted": row["predicted"]}
+        elif row["what"] == "rate":
+            gap = abs(row["contraction"] - row["predicted"])
+            found["largest_gap_of_rates"] = max(found.get("largest_gap_of_rates", 0.0), gap)
         elif row["best_steps"] is not None:
             found[f"{row['what']}_{row['rule']}_steps"] = row["best_steps"]
     for what in PLACES:
@@ -151,6 +163,19 @@ def measure_contraction(rule: str, condition: float, angle: float, steps: int) -
         "predicted": tuning.contraction,
         "distance": distance[:SHOWN_STEPS],
     }
+
+
+def measure_rate(share: float, curvature: float) -> dict[str, Any]:
+    """Descent on a parabola at a share of the optimal rate, the inverse second derivative: a step multiplies w by 1 - share."""
+    w = torch.ones((), dtype=torch.float64, requires_grad=True)
+    lr = share * optimal_rate(curvature * w**2 / 2, [w])
+    path = [1.0]
+    for _ in range(PARABOLA_STEPS):
+        (slope,) = torch.autograd.grad(curvature * w**2 / 2, [w])
+        w = (w - lr * slope).detach().requires_grad_()
+        path.append(w.item())
+    measured = abs(path[-1]) ** (1 / PARABOLA_STEPS)
+    return {"best_rate": lr, "contraction": measured, "predicted": abs(1 - share), "path": path}
 
 
 def sweep(

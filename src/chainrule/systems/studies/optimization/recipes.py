@@ -58,7 +58,8 @@ def ravine(
 
     Every rule walks down a quadratic of the given condition number, turned by `angle` degrees, and Rosenbrock's valley,
     at `rates` learning rates from 3e-4 to 3. On the quadratic, the contraction a step at the best tuning is measured
-    against (k - 1) / (k + 1), (sqrt k - 1) / (sqrt k + 1) and 1 - 2 / sqrt(3 k + 1).
+    against (k - 1) / (k + 1), (sqrt k - 1) / (sqrt k + 1) and 1 - 2 / sqrt(3 k + 1). On a parabola, rates under, at, over
+    and beyond twice the inverse second derivative.
     """
     from chainrule.systems.studies.optimization.ravine import ravine_study
 
@@ -106,7 +107,8 @@ def saddle_escape(
 
     On x^2 - y^2 gradient descent needs log(1 / distance) / log(1 + lr curvature) steps, measured beside it. On the
     monkey saddle, whose curvatures are 0, it needs as many as 1 / distance. Newton's step leads into either; with
-    damping it leads out.
+    damping it leads out. On the plateau of s(w2 s(w1 x)) descent needs e times more steps a unit of depth with the squared
+    error, and only as many more each time with the cross entropy.
     """
     from chainrule.systems.studies.optimization.saddle import saddle_study
 
@@ -166,6 +168,60 @@ def tanh_relu(
         init=init,
         train_size=train_size,
         measure_every=measure_every,
+    )
+
+
+@recipe(
+    "batch-size",
+    task="learning curves of networks",
+    data="digits",
+    kinds=("images",),
+    source="Bottou, Curtis and Nocedal 2018; Goyal et al. 2017 for rates that grow with the batch",
+    headline=Headline(
+        (
+            "batch_8_epochs",
+            "batch_128_epochs",
+            "batch_8_updates",
+            "batch_128_updates",
+            "largest_relative_gap_of_variance",
+        )
+    ),
+    tiny={"sizes": (20, 0), "target_loss": 2.0, "hidden": 8, "epochs": 2, "repeats": 1, "samples": 200},
+    summary_zh="批量大小：损失随更新和随轮数的下降",
+    topics=(
+        Topic("Batch size: the loss per update and per epoch", "批量大小：每次更新与每轮的损失", lectures=(3,)),
+        Topic("Mini-batch stochastic gradient descent, momentum", command="chainrule train batch-size"),
+    ),
+)
+def batch_size(
+    run: Run,
+    *,
+    sizes: tuple[Size, ...] = (8, 32, 128, 0),
+    target_loss: Positive = 0.5,
+    lr: Positive = 0.05,
+    hidden: Count = 32,
+    epochs: Count = 20,
+    repeats: Repeats = 3,
+    size: Count = 8,
+    samples: Size = 0,
+) -> Study:
+    """The loss per update and per epoch for several batch sizes, at one learning rate and at rates that grow with the batch.
+
+    The variance of a batch's gradient is measured beside its closed form. On MNIST:
+    `chainrule train batch-size --data mnist size=28 sizes=1,16,64,256 lr=0.01 epochs=3`.
+    """
+    from chainrule.systems.studies.optimization.batch_size import batch_size_study
+
+    return batch_size_study(
+        run,
+        sizes=sizes,
+        target_loss=target_loss,
+        lr=lr,
+        hidden=hidden,
+        epochs=epochs,
+        repeats=repeats,
+        size=size,
+        samples=samples,
     )
 
 

@@ -15,7 +15,9 @@ from chainrule.core.task import Figure
 from chainrule.run.run import Run
 from chainrule.systems.studies.optimization.descent_theory import escape_steps, factor
 from chainrule.systems.studies.optimization.figures import escape_figure, path_figure
+from chainrule.systems.studies.optimization.surface_figures import loss_surfaces, plateau_figure
 from chainrule.systems.studies.optimization.surfaces import Surface, monkey_saddle, saddle
+from chainrule.systems.studies.optimization.two_weights import DEPTHS, LOSSES, measure_plateau, two_weight_loss
 from chainrule.systems.studies.optimization.walk import LABELS, Walk, walk, walk_newton
 from chainrule.tasks.study import Study
 
@@ -29,6 +31,7 @@ DIRECTIONS = {"saddle": math.radians(45), "monkey": math.radians(30)}
 RADIUS = 1.0
 NEWTON_STEPS = 60
 SHOWN_STEPS = 1000
+PLATEAU = "plateau"  # of the net of two weights, where the rule is gradient descent and the point names the loss
 WINDOW = {"start": (0.0, 0.0), "end": (0.0, 0.0), "window": (-1.1, 1.1, -1.1, 1.1)}
 
 
@@ -52,6 +55,8 @@ def saddle_study(
     distances = tuple(sorted(distances, reverse=True))
 
     def measure(point: Mapping[str, Any]) -> dict[str, Any]:
+        if point["surface"] == PLATEAU:
+            return measure_plateau(point["rule"], max_steps=max_steps)
         return measure_escape(
             point["surface"],
             point["rule"],
@@ -78,11 +83,19 @@ def saddle_study(
             paths = {LABELS[row["rule"]]: (row["path"], row["steps"][_shown(distances)]) for row in some}
             title = f"{TITLES[name]}: paths from a distance of {distances[_shown(distances)]:g}"
             figures.append(path_figure(surface, paths, title, WINDOW))
+        plateau = {row["rule"]: row for row in rows if row["surface"] == PLATEAU}
+        if plateau:  # a run of an earlier version did not measure it
+            figures.append(loss_surfaces(two_weight_loss, {loss: row["path"] for loss, row in plateau.items()}))
+            figures.append(plateau_figure(DEPTHS, plateau))
         return figures
 
     return Study(
         run,
-        points=[{"surface": s, "rule": r} for s in SURFACES for r in RULES],
+        # The plateau comes last: a point's random numbers follow from its place, and earlier runs had none.
+        points=[
+            *({"surface": s, "rule": r} for s in SURFACES for r in RULES),
+            *({"surface": PLATEAU, "rule": loss} for loss in LOSSES),
+        ],
         measure=measure,
         conclude=lambda rows: conclude(rows, distances, lr, momentum),
         draw=draw,
@@ -128,6 +141,11 @@ def conclude(rows: list[dict[str, Any]], distances: tuple[float, ...], lr: float
     """
     found: dict[str, float] = {}
     for row in rows:
+        if row["surface"] == PLATEAU:
+            for where in ("nearest", "farthest"):
+                if row[f"steps_from_{where}"] is not None:
+                    found[f"plateau_{row['rule'].replace(' ', '_')}_steps_from_{where}"] = row[f"steps_from_{where}"]
+            continue
         prefix = f"{row['surface']}_{row['rule']}"
         if row["surface"] == "saddle" and None not in row["steps"]:
             slope = np.polyfit(-np.log10(distances), row["steps"], 1)[0]
