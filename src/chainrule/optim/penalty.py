@@ -85,6 +85,8 @@ class L1:
     def share_of_zeros(self) -> Tensor:
         """How many of the weights are exactly 0, from 0 to 1."""
         zeros = torch.stack([(weight == 0).sum() for weight in self.weights]).sum()
+        if hasattr(zeros, "full_tensor"):  # of shards: over all processes
+            zeros = zeros.full_tensor()
         return zeros / sum(weight.numel() for weight in self.weights)
 
 

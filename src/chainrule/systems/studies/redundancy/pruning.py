@@ -35,11 +35,12 @@ def prune_weights(network: nn.Module, saliency: Mapping[str, Tensor], share: flo
     modules = dict(network.named_modules())
     layers = {(modules[name], "weight"): scores for name, scores in saliency.items()}
     for name, scores in saliency.items():
-        if modules[name].weight.shape != scores.shape:  # type: ignore[union-attr]
+        shape = modules[name].get_parameter("weight").shape
+        if shape != scores.shape:
             raise UserError(
                 "a saliency has another shape than the weights",
                 where=name,
-                expected=tuple(modules[name].weight.shape),  # type: ignore[union-attr, arg-type]
+                expected=tuple(shape),
                 found=tuple(scores.shape),
             )
     prune.global_unstructured(list(layers), prune.L1Unstructured, importance_scores=layers, amount=float(share))

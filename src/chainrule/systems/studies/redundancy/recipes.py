@@ -109,8 +109,8 @@ def residual_paths(
     data = load_images(run.data, size=size, channels=channels, val_fraction=val_fraction)
 
     def build(net: str) -> nn.Module:
-        shortcut = "A" if net == "residual" else "none"
-        return ResNetCifar(depth, len(data.spec.classes), data.spec.channels, shortcut)
+        K, C = len(data.spec.classes), data.spec.channels
+        return ResNetCifar(depth, K, C, "A" if net == "residual" else "none")
 
     return residual_paths_study(
         run,
