@@ -41,6 +41,7 @@ def test_an_error_in_chinese_and_its_english() -> None:
         ("cats and dogs", "cats and dogs"),
         ("The regression analysis of binary sequences", "The regression analysis of binary sequences"),
         ("nobody has written this sentence before", "nobody has written this sentence before"),
+        ("chainrule: a share of weights is out of range", "chainrule: 权重份额超出范围"),
         ("chainrule: there is no such file\n  found:    a", "chainrule: 没有这个文件\n  实为: a"),
         ("", ""),
     ],

@@ -22,6 +22,7 @@ PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*|\d+)\}")
 _LABELS = {"where": "位置", "expected": "应为", "found": "实为", "cure": "办法", "note": "注意", "first in": "最先在"}
 LABELLED = re.compile(rf"\n  ({'|'.join(_LABELS)}): +")
 _JOINTS = re.compile(r"(?<=\S)(: |; |\. |, )(?=\S)")  # where a text may be put together from two
+_COMMAND = "chainrule: "  # before the message of an error, on stderr
 _DEPTH = 4  # of phrases within phrases
 # Placeholders whose values are words of the package's own, so that a single one is looked up too.
 _OWN_WORDS = re.compile(r"(what|word|noun|part|unit|state|wanted|kind|kinds|p|choose_by|val|metric|how|task)(_\d+)?")
@@ -71,6 +72,9 @@ def _looked_up(text: str, depth: int) -> str | None:
     known = _catalogue()
     if text in known.texts:
         return known.texts[text]
+    said = text.removeprefix(_COMMAND)
+    if said != text and said in known.texts:  # a message as it is goes before a template of the whole line
+        return _COMMAND + known.texts[said]
     for template in known.templates if depth == _DEPTH else known.telling:
         values = template.values(text)
         if values is not None:
