@@ -185,12 +185,40 @@ def quick_layout() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def quick_inversion() -> Iterator[None]:
-    """The images that `explain` makes from inside a network take a tenth of their steps; what inversion finds has tests."""
+def curves_once() -> Iterator[None]:
+    """The curves of the same numbers are drawn once a process, however many reports show them."""
+    from matplotlib.figure import Figure
+
+    from chainrule.reporting import learning_curves
+
+    draw, drawn = learning_curves.curves, {}
+
+    @functools.wraps(draw)
+    def curves(series: Any, *words: str, **more: str) -> Any:
+        numbers = [(name, list(x), list(y)) for name, (x, y) in series.items()]
+        key = repr((numbers, words, sorted(more.items()), Figure.get_layout_engine))
+        if key not in drawn:
+            drawn[key] = draw(series, *words, **more)
+        return drawn[key]
+
     with pytest.MonkeyPatch.context() as patch:
-        for page in ("layer_rows", "section"):
-            patch.setattr(f"chainrule.introspection.attribution.{page}.STEPS", 10)
-            patch.setattr(f"chainrule.introspection.attribution.{page}.LEAST_STEPS", 4)
+        patch.setattr(learning_curves, "curves", curves)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def little_to_show() -> Iterator[None]:
+    """What is made only to be looked at is small: images that `explain` makes from inside a network in a tenth of the
+    steps, texts that a character model samples after each epoch in a fifth of the length."""
+    smaller = {
+        "introspection.attribution.layer_rows": {"STEPS": 10, "LEAST_STEPS": 4},
+        "introspection.attribution.section": {"STEPS": 10, "LEAST_STEPS": 4},
+        "systems.language.task": {"PASSAGE": 100},
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for module, values in smaller.items():
+            for name, value in values.items():
+                patch.setattr(f"chainrule.{module}.{name}", value)
         yield
 
 

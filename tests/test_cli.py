@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ from chainrule.cli import cli, main
 from chainrule.core.discovery import all_recipes
 from chainrule.core.errors import UserError
 from tests.data.image_sets import npz, write_images
+from tests.run.together import can_fork
 from tests.trained import lenet_run
 
 Command = Callable[..., tuple[int, str, str]]
@@ -263,10 +265,58 @@ def test_wrong_questions_to_a_run(command: Command, run_folder: Path) -> None:
 # -- interruption -----------------------------------------------------------------------------------------------
 
 
+class Started:
+    """`python -m chainrule WORDS`, begun; its stdout and stderr go into files."""
+
+    def __init__(self, words: list[str]) -> None:
+        with Path("out.txt").open("wb") as out, Path("err.txt").open("wb") as err:
+            self.process = subprocess.Popen([sys.executable, "-m", "chainrule", *words], stdout=out, stderr=err)
+
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def pid(self) -> int:
+        return self.process.pid
+
+    def status(self) -> int:
+        return self.process.wait(60)
+
+
+class Forked:
+    """The same command in a process that is forked here, and has imported everything."""
+
+    def __init__(self, words: list[str]) -> None:
+        def begin() -> None:
+            for number, name in ((1, "out.txt"), (2, "err.txt")):
+                with Path(name).open("wb") as file:
+                    os.dup2(file.fileno(), number)
+            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+            main(words)
+
+        self.process = multiprocessing.get_context("fork").Process(target=begin)
+        self.process.start()
+
+    def ended(self) -> bool:
+        return not self.process.is_alive()
+
+    def pid(self) -> int:
+        assert self.process.pid is not None
+        return self.process.pid
+
+    def status(self) -> int | None:
+        self.process.join(60)
+        return self.process.exitcode
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("begin", "number", "status"),
+    [(Started, signal.SIGINT, 130), pytest.param(Forked, signal.SIGTERM, 143, marks=can_fork[0])],
+    ids=["Ctrl-C", "SIGTERM"],
+)
 def test_an_interrupted_run_says_how_to_resume_and_resumes(
-    number: int, status: int, command: Command, tmp_path: Path
+    begin: type[Started | Forked], number: int, status: int, command: Command, tmp_path: Path
 ) -> None:
     data = npz(tmp_path / "a.npz")
     words: list[Any] = [
@@ -281,17 +331,13 @@ def test_an_interrupted_run_says_how_to_resume_and_resumes(
         "--out",
         "my run",
     ]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "chainrule", *words, "--device", "cpu"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while process.poll() is None and not Path("my run/metrics.jsonl").is_file():
+    process = begin([*words, "--device", "cpu"])
+    while not process.ended() and not Path("my run/metrics.jsonl").is_file():
         time.sleep(0.02)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == status, err
+    os.kill(process.pid(), number)
+    ended = process.status()
+    out, err = (Path(name).read_text("utf-8") for name in ("out.txt", "err.txt"))
+    assert ended == status, err
     assert out == "" and "Traceback" not in err and "chainrule resume" in err and "my run" in err
     assert json.loads(Path("my run/run.json").read_text())["status"] == "interrupted"
     record = Path("my run/run.json")

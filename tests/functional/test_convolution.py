@@ -84,3 +84,17 @@ def test_what_is_refused(x: Any, w: Any, mode: Any, says: str) -> None:
     for function in (convolve, correlate):
         with pytest.raises(UserError, match=says):
             function(x, w, mode)
+
+
+def test_whole_numbers_keep_all_their_digits() -> None:
+    large = 2**60 + 1
+    assert convolve([large, 3], [1, 1]).tolist() == [large, large + 3, 3]
+    assert convolve(np.array([100, 100], np.int8), np.array([2, 0], np.int8)).tolist() == [-56, -56, 0]  # as NumPy's
+    found = convolve(np.ones(2, np.int32), np.ones(2, np.float32))
+    assert found.dtype == np.result_type(np.int32, np.float32)
+
+
+@pytest.mark.parametrize("given", [["a"], [None, 1], [[1], [1, 2]], {}])
+def test_what_is_no_array_of_numbers_is_told(given: object) -> None:
+    with pytest.raises(UserError, match="no signal"):
+        convolve(given, [1])

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from chainrule.core.answers import Ranking, flat
-from chainrule.core.errors import RunFailed, UserError
+from chainrule.core.errors import UserError
 from chainrule.core.files.finite_json import from_json
 from chainrule.reporting.answers import answer_file, merge_columns, place_of_answers
 from chainrule.tasks.ranking import best_classes
@@ -71,7 +71,7 @@ def test_a_failure_leaves_the_old_file_and_no_part(name: str) -> None:
 
 def test_a_place_that_cannot_be_written() -> None:
     Path("file").write_text("")
-    with pytest.raises(RunFailed, match="could not be written"):
+    with pytest.raises(UserError, match="could not be written"):
         write(Path("file/a.csv"), ANSWERS)
 
 

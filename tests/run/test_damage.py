@@ -218,3 +218,17 @@ def test_every_verb_tells_a_damaged_run_json(done: Path, tmp_path: Path) -> None
         with pytest.raises(ChainruleError, match=r"run.json is damaged[\s\S]*sha256") as caught:
             verb(tmp_path / "run")
         assert caught.value.exit_status == 2
+
+
+@pytest.mark.parametrize(
+    ("place", "value"), [("dtype", "\0"), ("splits", 1), ("counts", []), ("categories", {"a": 1}), ("schema", [{}])]
+)
+def test_what_run_json_says_of_the_data_is_checked(place: str, value: Any, done: Path, tmp_path: Path) -> None:
+    """Also deep inside, where the record has no checksum any more."""
+    content = json.loads((done / "run.json").read_text())
+    content.pop("sha256")
+    content["data"]["spec"][place] = value
+    damage(done, tmp_path / "run", Path("run.json"), json.dumps(content).encode())
+    with pytest.raises(ChainruleError, match=r"run\.json") as caught:
+        chainrule.predict(tmp_path / "run", "5.1,3.5,1.4,0.2")
+    assert caught.value.exit_status == 2

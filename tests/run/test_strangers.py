@@ -16,6 +16,7 @@ from chainrule.core.data.request import DataRequest
 from chainrule.core.errors import UserError
 from chainrule.core.own_code import trust
 from chainrule.core.own_code.given import OwnCode
+from chainrule.run.checkpoint.folder import latest_step
 from chainrule.run.run import Run
 from chainrule.run.weights.loading import load_file
 from tests.run.toy import Net, learn, new, reopened, rows
@@ -103,6 +104,14 @@ def test_a_pipe_in_a_run_folder_is_not_waited_for(name: str, tmp_path: Path) -> 
     os.mkfifo(folder / name)
     with pytest.raises(UserError, match=r"no run folder|this is no file"):
         reopened(folder)
+
+
+@posix
+@pytest.mark.timeout(20)
+def test_who_looks_at_a_run_waits_for_no_pipe(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint").mkdir()
+    os.mkfifo(tmp_path / "checkpoint" / "latest.json")
+    assert latest_step(tmp_path) is None
 
 
 @posix

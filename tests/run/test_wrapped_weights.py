@@ -84,3 +84,47 @@ def test_nan_is_named(tmp_path: Path) -> None:
     state["conv1.weight"][0, 0, 0, 0] = float("nan")
     with pytest.raises(UserError, match=r"are NaN(.|\n)*conv1\.weight"):
         load_file(written(state, tmp_path / "w.safetensors"), {"model": Small()}, "small")
+
+
+SPOILT = {
+    "infinite": (lambda w: w.fill_(torch.inf), r"are infinite(.|\n)*conv1\.weight"),
+    "too large": (lambda w: w.double().fill_(1e300), r"are infinite(.|\n)*conv1\.weight"),
+    "whole numbers": (lambda w: w.to(torch.int8), r"no real numbers(.|\n)*conv1\.weight \(int8\)"),
+    "complex": (lambda w: w.to(torch.complex64), r"no real numbers(.|\n)*conv1\.weight \(complex64\)"),
+    "meta": (lambda w: w.to("meta"), r"without its values(.|\n)*conv1\.weight"),
+    "of one channel more": (lambda w: torch.cat([w, w], 1), r"of another shape: conv1\.weight"),
+}
+
+
+@pytest.mark.parametrize("how", SPOILT)
+def test_spoilt_weights_are_told_and_change_nothing(how: str, tmp_path: Path) -> None:
+    spoil, words = SPOILT[how]
+    torch.manual_seed(0)
+    state, other = Small().state_dict(), Small()
+    before = {key: value.clone() for key, value in other.state_dict().items()}
+    state["conv1.weight"] = spoil(state["conv1.weight"])
+    with pytest.raises(UserError, match=words):
+        load_file(written(state, tmp_path / "w.pth"), {"model": other}, "small")
+    assert all(torch.equal(value, before[key]) for key, value in other.state_dict().items())
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+def test_parts_that_were_compiled_sparse_and_quantised_weights_are_taken(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    one, other = Small(), Small()
+    state = {key.replace("conv1.", "conv1._orig_mod."): value for key, value in one.state_dict().items()}
+    state["fc.weight"] = state["fc.weight"].to_sparse()
+    state["fc.bias"] = torch.quantize_per_tensor(state["fc.bias"], 0.01, 0, torch.qint8)
+    assert load_file(written(state, tmp_path / "w.pth"), {"model": other}, "small") == []
+    assert torch.equal(other.conv1.weight, one.conv1.weight) and torch.equal(other.fc.weight, one.fc.weight)
+    torch.testing.assert_close(other.fc.bias, one.fc.bias, atol=0.006, rtol=0)
+
+
+@pytest.mark.parametrize("length", [0x0280, 0x0380, 0x0480, 0x4B50])
+def test_a_header_whose_length_looks_like_a_pickle(length: int, tmp_path: Path) -> None:
+    """The eight bytes of the length come first, and 640 is how a pickle begins, 19,280 how a zip archive does."""
+    packed = safetensors.torch.save({"x": torch.ones(2)})
+    size = int.from_bytes(packed[:8], "little")
+    file = tmp_path / "w.safetensors"
+    file.write_bytes(length.to_bytes(8, "little") + packed[8 : 8 + size].ljust(length) + packed[8 + size :])
+    assert torch.equal(read_weights(file)[0]["x"], torch.ones(2))

@@ -37,7 +37,7 @@ def explain(
         from chainrule.introspection.explain import explain_graph
 
         graph = api.explain_text(what, list(inputs))
-        click.echo(to_text(graph))
+        click.echo("\n".join(map(translate, to_text(graph).splitlines())))
         click.echo(explain_graph(graph, Path(out) if out else None))
         return
     click.echo(api.explain(what, list(inputs), target=target, out=out, device=device, code=code))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -33,10 +33,11 @@ class SpokenHelp(click.HelpFormatter):
         broken = ("\n".join(indent + line for line in wrapped(each, self.width - len(indent))) for each in paragraphs)
         self.write("\n\n".join(broken) + "\n")
 
-    def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
         if language() == "en":
             super().write_dl(rows, col_max, col_spacing)
             return
+        rows = list(rows)
         first = min(max((columns_of(term) for term, _ in rows), default=0), col_max) + col_spacing
         for term, text in rows:
             beside = columns_of(term) <= first - col_spacing

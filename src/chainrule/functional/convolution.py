@@ -81,17 +81,23 @@ def _slide(x: Tensor, kernel: Tensor, mode: Mode) -> Tensor:
             cure="mode=full or same",
         )
     common = torch.promote_types(x.dtype, kernel.dtype)
-    exact = common if common.is_floating_point or common.is_complex else torch.float64  # layers multiply no integers
+    whole = not (common.is_floating_point or common.is_complex)
+    exact = torch.int64 if whole else common
     # x (1, 1, *sizes) with k - 1 zeros around it: (n + k - 1) places, of which the mode takes a part.
     widths = [width for k in reversed(lengths) for width in (k - 1, k - 1)]
     wide = torch.nn.functional.pad(x.to(exact), widths)[None, None]
-    full = _CONVOLUTIONS[dims](wide, kernel.to(exact)[None, None])[0, 0]
+    if whole:  # layers multiply no integers; sums of products in 64 bits lose no digit
+        for axis, k in enumerate(lengths):
+            wide = wide.unfold(2 + axis, k, 1)  # in the end (1, 1, *places, *kernel)
+        full = (wide[0, 0] * kernel.to(exact)).flatten(dims).sum(dims)
+    else:
+        full = _CONVOLUTIONS[dims](wide, kernel.to(exact)[None, None])[0, 0]
     for axis, (n, k) in enumerate(zip(sizes, lengths, strict=True)):
         if mode == "same":
             full = full.narrow(axis, (k - 1) // 2, n)
         elif mode == "valid":
             full = full.narrow(axis, min(n, k) - 1, abs(n - k) + 1)
-    return full if exact == common else full.round().to(common)
+    return full if exact == common else full.to(common)
 
 
 def _pair(x: Any, kernel: Any, mode: str) -> tuple[Tensor, Tensor, bool]:
@@ -100,9 +106,11 @@ def _pair(x: Any, kernel: Any, mode: str) -> tuple[Tensor, Tensor, bool]:
         raise unknown("there is no mode", mode, MODES)
     tensors = [given for given in (x, kernel) if isinstance(given, Tensor)]
     device = tensors[0].device if tensors else "cpu"
-    first, second = (
-        given if isinstance(given, Tensor) else torch.as_tensor(np.array(given), device=device) for given in (x, kernel)
-    )
+    first, second = (given if isinstance(given, Tensor) else _numbers(given).to(device) for given in (x, kernel))
+    if not tensors:  # two arrays have the common type that NumPy gives them
+        both = torch.from_numpy(np.zeros(0, np.result_type(first.numpy(), second.numpy()))).dtype
+        first, second = first.to(both), second.to(both)
+    first, second = (value.to_dense() if value.is_sparse else value for value in (first, second))
     if first.dim() != second.dim() or first.dim() not in _CONVOLUTIONS or not first.numel() or not second.numel():
         raise UserError(
             "these two cannot be convolved",
@@ -111,6 +119,16 @@ def _pair(x: Any, kernel: Any, mode: str) -> tuple[Tensor, Tensor, bool]:
             cure="a channel or a sample at a time; for batches, torch.nn.functional.conv2d (which correlates)",
         )
     return first, second, bool(tensors)
+
+
+def _numbers(given: Any) -> Tensor:
+    """A list or an array as a tensor; UserError where it holds none but numbers of one kind."""
+    try:
+        return torch.as_tensor(np.array(given))
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            "this is no signal and no image", expected="a list or an array of numbers", found=error
+        ) from None
 
 
 def _given(found: Tensor, is_tensor: bool) -> Any:

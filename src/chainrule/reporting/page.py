@@ -12,7 +12,7 @@ from typing import Any
 
 from chainrule.core.files import atomic
 from chainrule.core.language.chosen import language
-from chainrule.core.language.translation import is_known, translate, translate_phrase
+from chainrule.core.language.translation import translate, translate_phrase, translation_of
 from chainrule.core.task import Figure
 from chainrule.reporting.spoken_templates import Said, in_words, loader, said
 
@@ -175,7 +175,7 @@ def figure(value: Figure) -> Any:
     if value.table:
         head, *rows = value.table
         if language() != "en" and all(
-            not cell or is_known(cell) for cell in head
+            not cell or translation_of(cell) for cell in head
         ):  # else some are the user's, names of classes
             head = [translate(cell) for cell in head]
         numeric = [index > 0 and _all_numbers(row[index] for row in rows) for index in range(len(head))]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.language.chosen import language
-from chainrule.core.language.translation import filled, translate, translate_phrase
+from chainrule.core.language.translation import filled, translate, translate_phrase, translation_of
 
 FOLDER = Path(__file__).parent / "templates"
 _MARKS = r"</?(?:b|i|code|kbd)>"  # that stand within a sentence
@@ -61,10 +61,11 @@ def spoken(template: str) -> str:
     parts, at = list[str](), 0
     for begin, end in _texts(template):
         message, expressions = _message(template[begin:end])
-        translated = translate(message)
+        translated = translation_of(message) or message
         parts += [template[at:begin], filled(translated, expressions)]
         at = end
-    return _ATTRIBUTE.sub(lambda m: f'{m[1]}="{translate(m[2])}"', "".join([*parts, template[at:]]))
+    page = re.sub(r"\}\}\.(?=\s*(?:<|\{%|$))", "}}。", "".join([*parts, template[at:]]))  # a sentence that a value ends
+    return _ATTRIBUTE.sub(lambda m: f'{m[1]}="{translate(m[2])}"', page)
 
 
 def template_messages(template: str) -> Iterator[str]:

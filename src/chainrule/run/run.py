@@ -43,7 +43,7 @@ from chainrule.run.folder.folder import RunFolder, claim, expect_no_links
 from chainrule.run.folder.lock import FolderLock, lock_folder
 from chainrule.run.folder.metric_log import read_metrics
 from chainrule.run.folder.record import Record, circumstances, new_record, read_record
-from chainrule.run.folder.record_form import checked_result, expect_settings, read_object
+from chainrule.run.folder.record_form import checked_result, expect_settings, read_object, told_of_record
 from chainrule.run.lengthened import parent_of
 from chainrule.run.surface import LoopSurface
 from chainrule.run.weights.loading import load_learnt
@@ -177,17 +177,16 @@ class Run(LoopSurface):
             torch.manual_seed(self.seed)
             kept = {key: tuple(v) if isinstance(v, list) else v for key, v in self.record["settings"].items()}
             settings = found_again(kept, parameters(self.recipe.build), self.record.get("working_folder"))
-            with within_memory():
+            with within_memory(), told_of_record(self.folder / "run.json"):
                 self._task = self.recipe.build(self, **settings)
             self.write_record()
         return self._task
 
     def example_inputs(self) -> dict[str, tuple[Any, ...]]:
         """Inputs of one sample for each network of the task, without content; none where no task was built yet."""
-        if self._task is None:
-            return {}
+        example = getattr(self._task, "example", dict)
         with without_content(), contextlib.suppress(RuntimeError):  # of what cannot be made without content
-            return self._task.example()
+            return example()
         return {}
 
     def open_task(self) -> Task:

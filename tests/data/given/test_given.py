@@ -33,11 +33,11 @@ Y = np.arange(60) % 3
 class Samples(Dataset):
     """Images (9, 7) and labels, of which one may fail, be no pair, or be of another size."""
 
-    def __init__(self, bad: int = -1, what: Any = None) -> None:
-        self.bad, self.what = bad, what
+    def __init__(self, bad: int = -1, what: Any = None, length: int = 60) -> None:
+        self.bad, self.what, self.length = bad, what, length
 
     def __len__(self) -> int:
-        return 60
+        return self.length
 
     def __getitem__(self, index: int) -> Any:
         if index == self.bad:
@@ -55,6 +55,11 @@ class Ended(Samples):
 class Unmeasured(Dataset):
     def __getitem__(self, index: int) -> Any:
         return X[index], int(Y[index])
+
+
+class Broken(IterableDataset):
+    def __iter__(self):
+        return iter([1 / 0])
 
 
 class Stream(IterableDataset):
@@ -175,6 +180,12 @@ class Opaque:
         (Samples(17, (torch.zeros(9, 7), 0)), ["unequal shape or type", "sample 17", "uint8", "float32"]),
         (Ended(), ["cannot be read", "train, sample 17", "StopIteration"]),  # not 17 samples
         (Unmeasured(), ["how many samples", "train", "__len__"]),
+        (Samples(0, (torch.zeros(9, 7, device="meta"), 0)), ["no array", "sample 0", "a meta tensor"]),
+        (Samples(0, ([[1], [1, 2]], 0)), ["no array", "sample 0"]),
+        (Samples(length=-1), ["how many samples", "ValueError"]),
+        (Broken(), ["gives no samples", "ZeroDivisionError"]),
+        ((X[:, :0], Y), ["no pixels", "(60, 0, 7, 1)"]),
+        ((X, np.where(Y == 1, np.inf, Y)), ["not integers", "train", "inf"]),
         (Samples(3, torch.zeros(9, 7)), ["no pair", "sample 3", "Tensor"]),
         (Samples(3, (X[0], [1, 2])), ["neither a number", "sample 3", "list"]),
         ({"train": (X, Y), "test": Samples(5)}, ["test, sample 5"]),
@@ -271,3 +282,22 @@ def test_a_row_and_a_path_mean_what_they_are(tmp_path: Path) -> None:
         request_of("iris", target=["a", "b"])  # type: ignore[arg-type]
     with pytest.raises(UserError, match="test split is neither a share nor a path"):
         request_of("iris", test=[1])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("form", [torch.Tensor.bfloat16, torch.Tensor.to_sparse, lambda x: x.clone().requires_grad_()])
+def test_tensors_of_any_form_are_arrays(form: Any) -> None:
+    x, y = torch.tensor([[1.0, 0.0], [0.5, 2.0], [0.0, -1.0]]), torch.tensor([0, 1, 0])
+    rows = [(form(row), label) for row, label in zip(x, y, strict=True)]
+    for data in ((form(x), y), Listed(rows)):
+        np.testing.assert_array_equal(given(data).source.arrays["x"], x.numpy())
+
+
+class Listed(Dataset):
+    def __init__(self, samples: list[Any]) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.samples[index]

@@ -185,6 +185,7 @@ def twice(folder: Path) -> None:
         (lone(png=png(0), cls=b"\xff"), ["label cannot be read", "0099.cls"]),
         (lone(png=png(0), json=b'{"size": 3}'), ["label cannot be read", "0099.json", '{"label": ...}']),
         (lone(png=png(0), txt=b"  "), ["empty", "0099.txt"]),
+        (lone(png=png(0), json=b"[" * 100_000), ["label cannot be read", "0099.json"]),
         (strange_class, ["out of range", "test-0.tar: k.png", "7"]),
         (no_image, ["cannot be read", "set-000003.tar: 0099.png", "an empty file"]),
         (twice, ["cannot be read", "set-000003.tar", "duplicate"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import unicodedata
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 
 from chainrule.core.data.words import request_of
 from chainrule.core.errors import UserError
+from chainrule.data.check import check
 from chainrule.data.given.inputs import cells_given
 from chainrule.data.given.reading import given
 from chainrule.data.labels import alike_in_words
@@ -23,7 +25,9 @@ from chainrule.data.tables.formats.csv_files import find_separator
 from chainrule.data.tables.formats.table_files import read_cells
 from chainrule.data.tables.loading import read_table_splits
 from chainrule.data.tables.new_rows import RowReader, read_labelled, read_rows
+from chainrule.data.tables.schema.column import Column
 from chainrule.data.tables.schema.deciding import Wishes, decide
+from chainrule.data.tables.schema.number_format import NumberFormat
 from chainrule.data.tables.schema.suspicion import suspicious
 from chainrule.data.tables.spec import TableSpec
 
@@ -171,6 +175,10 @@ def test_a_german_export_is_the_workbook_that_it_was_saved_from(tmp_path: Path) 
         assert torch.equal(rows.y, torch.tensor(TARGET, dtype=torch.float64)) and torch.equal(
             rows.x, read_rows([text], spec)[1]
         )
+    (tmp_path / "later.csv").write_text("Preis;Rabatt;Tag;Größe\n1.250;1,5 %;2024-01-31;0\n", "utf-8")
+    with pytest.raises(UserError, match=r"two ways(.|\n)*line 2, column 'Preis'(.|\n)*decimal=\."):
+        read_rows([str(tmp_path / "later.csv")], typed)  # a sheet has no marks
+    assert RowReader(typed, {"decimal": ","}).read(read_cells(tmp_path / "later.csv"))[0, :2].tolist() == [1250.0, 1.5]
     typed_row = {name: value[2] for name, value in zip(NAMES, (PRICE, SHARE, DAYS, NEW), strict=False)}
     row = RowReader(spec).read(cells_given({**typed_row, "Preis": Decimal("1.234")}, NAMES[:4], "it"))
     assert row[0, 0] == 1.234 and row[0, 1] == SHARE[2] and row[0, -1] == NEW[2], "a number is no text with a point"
@@ -196,6 +204,10 @@ def test_values_given_in_python_mean_what_they_are() -> None:
     frame = pandas.DataFrame({0: [1.234, 2.345] * 12, 1: [f"{i},5" for i in range(24)], 2: KIND})
     raw: RawTable = read_table(request_of(given(frame)), "2", needs_target=True, encode=True)
     assert raw.splits["train"].x[:2].tolist() == [[1.234, 0.5], [2.345, 1.5]], "a float is not 1,234"
+    cells = cells_of_columns(["v"], [[1.234, "NA", "-", 2.5, 3.25]], "a sheet")
+    column_of_germany = Column("v", number=NumberFormat(",", "."))
+    values = column_of_germany.encode(replace(cells, rows=cells.rows[:1]), 0, fill=False)
+    assert cells.typed == {0} and values.tolist() == [[1.234]], "nor where the column has gaps and faults"
     masked = np.ma.masked_array([[1.0], [7.0]], mask=[[False], [True]])
     with pytest.raises(UserError, match="missing"):
         read_table(request_of(given((masked, [0, 1]))), None, needs_target=True)
@@ -214,3 +226,13 @@ def test_labels_that_are_true_or_1(tmp_path: Path) -> None:
     spec, _ = read_table_splits(request, target=request.target, val_fraction=0.1, test_fraction=0.2, seed=0, **asked)  # type: ignore[arg-type]
     assert spec.classes == ["False", "True"]
     assert read_labelled(str(tmp_path / "j.jsonl"), "y", spec, torch.float64).y.tolist() == [1, 0]
+
+
+def test_files_with_the_ending_of_another_form(tmp_path: Path) -> None:
+    (tmp_path / "t.xlsx").write_text("a,y\n1,u\n", "utf-8")
+    (tmp_path / "t.csv").write_bytes(b"PK\x03\x04\xc7\x00")
+    (tmp_path / "t.ods").write_bytes(b"PK\x03\x04")
+    pytest.importorskip("openpyxl")
+    for name, words in (("t.xlsx", "name it .csv"), ("t.csv", "name a workbook .xlsx"), ("t.ods", "save it as .csv")):
+        with pytest.raises(UserError, match=words):
+            check(str(tmp_path / name), None)

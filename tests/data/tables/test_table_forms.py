@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import random
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -225,3 +226,55 @@ def test_decimal_commas_give_the_table_of_decimal_points(tmp_path: Path) -> None
     assert [column.get("number", {}).get("decimal") for column in spec.schema] == [",", ",", ",", None]
     assert all(torch.equal(found[name].x, parts[name].x) for name in parts)
     assert torch.equal(read_rows(["3;2,1;0"], spec)[1], read_rows(["3,2.1,0"], spec)[1])
+
+
+def test_a_workbook_with_flipped_bits_is_read_or_told(tmp_path: Path) -> None:
+    whole = as_xlsx(tmp_path / "t.xlsx").read_bytes()
+    told = 0
+    for seed in range(12):
+        draw = random.Random(seed)
+        changed = bytearray(whole)
+        for _ in range(20):
+            changed[draw.randrange(len(changed))] ^= 1 << draw.randrange(8)
+        (tmp_path / "u.xlsx").write_bytes(changed)
+        try:
+            read_cells(tmp_path / "u.xlsx")
+        except UserError as error:
+            told += "the table cannot be read" in str(error)
+    assert told > 6
+
+
+def test_a_chart_beside_the_sheet_is_no_sheet(tmp_path: Path) -> None:
+    book = openpyxl.load_workbook(as_xlsx(tmp_path / "t.xlsx"))
+    book.create_chartsheet("chart").add_chart(openpyxl.chart.BarChart())
+    book.save(tmp_path / "t.xlsx")
+    assert read_cells(tmp_path / "t.xlsx").header == HEADER
+
+
+def test_values_of_a_column_that_have_no_form_are_told(tmp_path: Path) -> None:
+    text = pa.StringArray.from_buffers(2, pa.py_buffer(np.int32([0, 1, 2]).tobytes()), pa.py_buffer(b"\xff\xfe"))
+    late = pa.array([2**60, 1]).view(pa.timestamp("us"))
+    for name, column in (("text", text), ("late", late)):
+        parquet.write_table(pa.table({"a": [1, 2], name: column}), tmp_path / "t.parquet")
+        with pytest.raises(UserError, match=rf"t\.parquet, column '{name}'"):
+            read_cells(tmp_path / "t.parquet")
+
+
+def test_a_name_that_comes_twice_in_a_line_is_told(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"a": 1, "b": 2}\n{"a": 1, "a": 2}\n')
+    with pytest.raises(UserError, match=r"line 2(.|\n)*'a' comes twice"):
+        read_cells(tmp_path / "t.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "says"),
+    [
+        ({"x": np.ones((2, 3)), "y": np.array([0.0, np.inf])}, r"a target is infinite(.|\n)*y\[1\]"),
+        ({"x": np.ones((2, 3)), "y": np.array([0j, 1j])}, "neither numbers nor texts"),
+        ({"x": np.ones((0, 3)), "y": np.ones(0)}, "the array has no row"),
+    ],
+)
+def test_arrays_that_are_no_table(arrays: dict[str, np.ndarray], says: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "t.npz", **arrays)
+    with pytest.raises(UserError, match=says):
+        check(str(tmp_path / "t.npz"), None)

@@ -259,3 +259,10 @@ def test_density_refuses() -> None:
             KernelDensity(**settings).fit([[0.0]])
     with pytest.raises(UserError, match="cannot be drawn from"):
         KernelDensity(kernel="cosine").fit([[0.0]]).sample()
+
+
+def test_a_density_of_rows_that_lie_far_apart() -> None:
+    """Each row by itself: no bump reaches another, however wide the rows are spread."""
+    x = 1e9 * np.random.default_rng(0).normal(size=(20, 3))
+    theirs = TheirKernelDensity(bandwidth=0.5).fit(x).score_samples(x)
+    np.testing.assert_allclose(KernelDensity(bandwidth=0.5).fit(x).score_samples(x), theirs)

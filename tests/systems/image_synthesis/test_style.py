@@ -146,7 +146,7 @@ def test_the_total_loss_is_the_sum_of_its_parts() -> None:
 
 def test_layers_answer_as_in_the_whole_network() -> None:
     torch.manual_seed(0)
-    net = build("googlenet", num_classes=3).eval()
+    net = build("googlenet", num_classes=3, width=1 / 4).eval()
     x = torch.randn(1, 3, 64, 64)
     seen: dict[str, Tensor] = {}
     for name in ("inception3a", "inception4c"):

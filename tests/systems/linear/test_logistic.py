@@ -492,3 +492,15 @@ def test_lbfgs_of_the_objective_is_a_function_of_its_data() -> None:
     first = logistic_lbfgs(f)
     torch.manual_seed(2)
     assert torch.equal(first.x, logistic_lbfgs(f).x) and first.path == logistic_lbfgs(f).path
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "newton"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_where_the_rows_lie_is_no_matter(solver: Any, classes: int) -> None:
+    """The intercept has no penalty, so rows moved by 1e9, and a constant column, give the same logits."""
+    x, y = overlapping(60, 4, classes)
+    far = np.column_stack([x + 1e9, np.full(60, 1e9)])
+    near = LogisticRegression(solver=solver, tol=1e-9).fit(x, y).decision_function(x)
+    np.testing.assert_allclose(
+        LogisticRegression(solver=solver, tol=1e-9).fit(far, y).decision_function(far), near, atol=1e-5
+    )

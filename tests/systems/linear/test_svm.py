@@ -445,3 +445,11 @@ def test_the_linear_solvers_refuse() -> None:
         pegasos(x, y * 2, cost, generator=torch.Generator())
     with pytest.raises(UserError, match="dense rows"):
         LinearSVM(loss="hinge", solver="pegasos").fit(scipy.sparse.csr_array(x.numpy()), y.numpy())
+
+
+def test_columns_far_from_zero_have_a_solution() -> None:
+    """Beside numbers of 1e9 the Hessian has no digits for the penalty; the gap says how good what was found is."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(30, 3))
+    model = LinearSVM().fit(x + 1e9, x[:, 0] > 0)
+    assert np.isfinite(model.coef_).all() and model.score(x + 1e9, x[:, 0] > 0) > 0.9

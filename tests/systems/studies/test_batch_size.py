@@ -85,10 +85,10 @@ def test_the_conclusion_by_hand() -> None:
     ]
     found = conclude([*noise, row(2, 10, 1.0), row(2, 20, 2.0), row(0, 8, 8.0), row(0, None, None)])
     assert found == {
-        "smallest_batch_last_loss": 0.25,
-        "smallest_batch_epochs": 1.5,
-        "smallest_batch_updates": 15.0,
-        "largest_batch_last_loss": 0.25,
+        "batch_2_last_loss": 0.25,
+        "batch_2_epochs": 1.5,
+        "batch_2_updates": 15.0,
+        "batch_all_last_loss": 0.25,
         "largest_relative_gap_of_variance": pytest.approx(0.1),
     }
 

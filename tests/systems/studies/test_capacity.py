@@ -160,7 +160,7 @@ def test_the_conclusion_by_hand() -> None:
         for n, d, a in ((10, 0.4, 0.02), (1000, 0.04, 0.0))
     ]
     nets = [{"what": "net", "samples": n, "gap": g} for n, g in ((10, 0.5), (10, 0.3), (90, 0.1))]
-    shattered = [{"what": "class", "class": "half planes", "vc_dimension": v} for v in (None, 3)]
+    shattered = [{"what": "class", "class": "half planes", "shattered": v} for v in (None, 3)]
     assert conclude([*shattered, *line, *nets]) == {
         "samples": 1000,
         "gap": 0.1,
@@ -174,7 +174,7 @@ def test_the_conclusion_by_hand() -> None:
         "net_samples_fewest": 10,
         "net_gap_of_most": pytest.approx(0.1),
         "net_samples_most": 90,
-        "vc_dimension_of_half_planes": 3,
+        "points_shattered_by_half_planes": 3,
     }
 
 

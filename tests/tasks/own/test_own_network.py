@@ -334,6 +334,11 @@ class Whole(Base):
         return self.fc(x).argmax(1, keepdim=True).expand(-1, 3)
 
 
+class Sparse(Base):
+    def forward(self, x: Tensor) -> Any:
+        return self.fc(x).to_sparse()
+
+
 def cross_entropy(z: Tensor, y: Tensor) -> Tensor:
     return F.cross_entropy(z, y, reduction="none")
 
@@ -350,6 +355,7 @@ def cross_entropy(z: Tensor, y: Tensor) -> Tensor:
         (AlwaysDrops(), "otherwise the second time"),
         (Detached(), "no gradient reaches the network"),
         (Whole(), r"gives int64 \(8, 3\)"),
+        (Sparse(), r"gives float32 \(8, 3\), sparse_coo"),
     ],
 )
 def test_a_network_that_does_not_do(network: nn.Module, says: str) -> None:
@@ -411,6 +417,7 @@ def test_what_is_no_network() -> None:
         (lambda depth: Base(), "needs what nobody gives it"),
         (lambda: sys.exit(3), "cannot be built: SystemExit: 3"),
         (lambda: nn.Linear(2, "a"), "cannot be built: TypeError"),  # type: ignore[arg-type]
+        (lambda: nn.Linear(2, 3, device="meta"), "no values, on the device meta"),
     ):
         with pytest.raises(UserError, match=says):
             build_network(found, {"num_classes": 3}, example)

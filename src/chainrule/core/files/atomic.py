@@ -34,7 +34,7 @@ def explain_os_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in OF_THE_NAME:
-            raise UserError("this cannot be written", where=path, found=error.strerror, cure="another name") from error
+            raise UserError(f"{path} could not be written", found=error.strerror, cure="another name") from error
         cures = {
             errno.ENOSPC: "the disk is full: free some space",
             errno.EDQUOT: "the disk quota is used up: free some space",

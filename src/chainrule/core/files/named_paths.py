@@ -9,14 +9,14 @@ import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
 from chainrule.core.errors import UserError
 
 LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes, of the usual file systems and of Linux
 # What a system says of a file that is not as the user takes it to be; a disk that is full is not among them.
 OF_A_NAME = (errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES, errno.EPERM)
-P, R = ParamSpec("P"), TypeVar("R")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def expect_path(what: str, named: object) -> None:
@@ -82,7 +82,7 @@ def names_told() -> Iterator[None]:
         raise UserError(f"the system refuses: {error.strerror or error}", where=str(error.filename)[:300]) from error
 
 
-def takes_paths(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def takes_paths(*names: str) -> Callable[[Function], Function]:
     """Has a function refuse, in the parameters `names`, paths that no file can have, and tell in words what the system
     refuses of others.
 
@@ -95,27 +95,27 @@ def takes_paths(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
       where:    nowhere/a
     """
 
-    def wrap(function: Callable[P, R]) -> Callable[P, R]:
+    def wrap(function: Function) -> Function:
         signature = inspect.signature(function)
 
-        def check(*args: P.args, **kwargs: P.kwargs) -> None:
+        def check(args: Any, kwargs: Any) -> None:
             given = signature.bind(*args, **kwargs).arguments
             for name in names:
                 expect_path(name, given.get(name))
 
         @functools.wraps(function)
-        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-            check(*args, **kwargs)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            check(args, kwargs)
             with names_told():
                 return function(*args, **kwargs)
 
         @functools.wraps(function)
-        def each(*args: P.args, **kwargs: P.kwargs) -> Any:
-            check(*args, **kwargs)
+        def each(*args: Any, **kwargs: Any) -> Any:
+            check(args, kwargs)
             with names_told():
-                yield from function(*args, **kwargs)  # type: ignore[misc]
+                yield from function(*args, **kwargs)
 
-        return each if inspect.isgeneratorfunction(function) else checked  # type: ignore[return-value]
+        return cast(Function, each if inspect.isgeneratorfunction(function) else checked)
 
     return wrap
 

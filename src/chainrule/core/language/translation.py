@@ -22,7 +22,7 @@ PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*|\d+)\}")
 _LABELS = {"where": "位置", "expected": "应为", "found": "实为", "cure": "办法", "note": "注意", "first in": "最先在"}
 LABELLED = re.compile(rf"\n  ({'|'.join(_LABELS)}): +")
 _JOINTS = re.compile(r"(?<=\S)(: |; |\. |, )(?=\S)")  # where a text may be put together from two
-_COMMAND = "chainrule: "  # before the message of an error, on stderr
+_PARTED = re.compile(r"[:;] ")
 _DEPTH = 4  # of phrases within phrases
 # Placeholders whose values are words of the package's own, so that a single one is looked up too.
 _OWN_WORDS = re.compile(r"(what|word|noun|part|unit|state|wanted|kind|kinds|p|choose_by|val|metric|how|task)(_\d+)?")
@@ -37,9 +37,9 @@ def translate(text: str) -> str:
     return text if language() == "en" else _of_lines(text)
 
 
-def is_known(text: str) -> bool:
-    """Whether the catalogue has the text, as it is."""
-    return text in _catalogue().texts
+def translation_of(message: str) -> str | None:
+    """What the catalogue has for a message, a template too; None where it has nothing."""
+    return _catalogue().all.get(message)
 
 
 def translate_phrase(text: str) -> str:
@@ -64,25 +64,28 @@ def _of_text(text: str, depth: int = _DEPTH) -> str:
         return whole
     if "\n" in text:
         return "\n".join(_of_text(line, depth) for line in text.split("\n"))
-    return _of_parts(text, depth)
+    parted = _of_parts(text, depth)
+    return (_looked_up(text, depth, doubtful=True) or text) if parted == text else parted
 
 
-def _looked_up(text: str, depth: int) -> str | None:
-    """By the text itself, with blanks around it left as they are, or by a template."""
+def _looked_up(text: str, depth: int, doubtful: bool = False) -> str | None:
+    """By the text itself, with blanks around it left as they are, or by a template.
+
+    A template that begins with a placeholder is `doubtful` where there is a colon in its value: what it begins with may
+    be another message.
+    """
     known = _catalogue()
     if text in known.texts:
         return known.texts[text]
-    said = text.removeprefix(_COMMAND)
-    if said != text and said in known.texts:  # a message as it is goes before a template of the whole line
-        return _COMMAND + known.texts[said]
     for template in known.templates if depth == _DEPTH else known.telling:
         values = template.values(text)
-        if values is not None:
-            put = {name: _of_value(value, depth - 1, own=_OWN_WORDS.fullmatch(name)) for name, value in values.items()}
-            return filled(template.translated, put)
+        if values is None or (template.text[0] == "{" and not doubtful and _PARTED.search(next(iter(values.values())))):
+            continue
+        put = {name: _of_value(value, depth - 1, own=_OWN_WORDS.fullmatch(name)) for name, value in values.items()}
+        return filled(template.translated, put)
     inner = text.strip()
     if inner != text:
-        found = _looked_up(inner, depth) if inner else None
+        found = _looked_up(inner, depth, doubtful) if inner else None
         return None if found is None else text.replace(inner, found, 1)
     return None
 
@@ -140,6 +143,7 @@ class _Template:
 
 @dataclass(frozen=True)
 class _Catalogue:
+    all: dict[str, str]
     texts: dict[str, str]
     templates: list[_Template]
     telling: list[_Template]  # those that are recognised within another message too
@@ -209,11 +213,12 @@ def _catalogue() -> _Catalogue:
 
     texts: dict[str, str] = {}
     templates: list[_Template] = []
-    for text, translated in read_catalogue().items():
+    known = read_catalogue()
+    for text, translated in known.items():
         if PLACEHOLDER.search(text) is None:
             texts[text] = translated
         else:
             longest = max(own_words(text), key=len)
             templates.append(_Template(text, translated, longest, sum(map(len, own_words(text)))))
     templates.sort(key=lambda template: (-template.length, len(own_words(template.text))))
-    return _Catalogue(texts, templates, [each for each in templates if is_telling(each.text)])
+    return _Catalogue(known, texts, templates, [each for each in templates if is_telling(each.text)])

@@ -133,6 +133,13 @@ def not_decoded(
     """
     likely = guess_encoding(content)
     word = named or ("UTF-8" if error.encoding.replace("-", "") == "utf8" else error.encoding.upper())
+    if not lines and content.startswith(b"PK\x03\x04"):
+        return UserError(
+            "the file cannot be read: it is no text",
+            where=where,
+            found="a zip file, as workbooks are",
+            cure="name a workbook .xlsx",
+        )
     line = lines + content.count(b"\n", 0, error.start) + 1
     return UserError(
         f"the file cannot be read: it is not {word}",

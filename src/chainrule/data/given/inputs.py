@@ -78,7 +78,8 @@ def as_inputs(named: Sequence[Any], recipe: Recipe, spec: Any) -> list[str]:
             raise UserError(
                 "this run is asked by names and texts alone", expected="a file, a text", found=type(one).__name__
             )
-        found += kind.given(_plain(one), spec, f"input {place}" if len(named) > 1 else "the input given")
+        where = f"input {place}" if len(named) > 1 else "the input given"
+        found += kind.given(_plain(one, where), spec, where)
     return found
 
 
@@ -178,11 +179,12 @@ def _is_numeric(value: Any) -> bool:
     return isinstance(value, _NUMBERS)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, where: str) -> Any:
     """Tensors as arrays, a series of pandas as an array or, where its index has names, as a row by columns."""
     if _is_tensor(value):
-        plain = value.detach().cpu()
-        return (plain.float() if str(plain.dtype) == "torch.bfloat16" else plain).numpy()
+        from chainrule.data.given.tensors import array_of
+
+        return array_of(value, where)
     if is_series(value):
         index = getattr(value, "index", None)
         if index is not None and all(isinstance(name, str) for name in index):

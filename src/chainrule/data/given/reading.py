@@ -17,6 +17,7 @@ from chainrule.data.formats.npz import split_arrays
 from chainrule.data.given.frames import cells_of_frame, is_frame
 from chainrule.data.given.samples import is_dataset, read_samples
 from chainrule.data.given.source import MARK, Given, GivenSource
+from chainrule.data.given.tensors import array_of
 from chainrule.data.images.arrays import as_bytes, pixel_scale
 from chainrule.data.labels import read_labels
 from chainrule.data.layout import SPLITS, sort_labels
@@ -178,8 +179,7 @@ def _expect_length(inputs: int, targets: int, where: str) -> None:
 def _array(value: Any, where: str) -> np.ndarray:
     """As a NumPy array, sharing memory where that can be."""
     if isinstance(value, torch.Tensor):
-        plain = value.detach().cpu()
-        return (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
+        return array_of(value, where)
     if isinstance(value, np.ma.MaskedArray):  # what is masked is missing, whatever lies below
         value = np.ma.filled(value.astype(np.float64), np.nan) if np.ma.is_masked(value) else value.data
     try:
@@ -188,7 +188,7 @@ def _array(value: Any, where: str) -> np.ndarray:
         raise UserError("this is no array", where=where, found=error) from None
     if array.dtype.kind == "O":
         texts: list[object] = array.reshape(-1).tolist()
-        if are_numbers(texts) and None not in texts:
+        if are_numbers(texts) and not any(value is None or isinstance(value, str) for value in texts):
             return array.astype(np.float64)
         if not all(isinstance(v, str) for v in texts):
             raise UserError(
@@ -221,7 +221,8 @@ def _images(
                 f"or (N, C, H, W) of {x.shape[2]} x {x.shape[3]}",
                 cure="x[..., 0] or x[:, 0] where there is one channel; images of at least 4 x 4 pixels",
             )
-    scale = max(pixel_scale(x, f"data given in Python, {name}") for name, (x, _) in arrays.items() if x.size)
+    scales = [pixel_scale(x, f"data given in Python, {name}") for name, (x, _) in arrays.items() if x.size]
+    scale = max(scales, default=1.0)
     if any(x.dtype != np.uint8 and pixel_scale(x, "") != scale for x, _ in arrays.values() if x.size):
         scale = 1.0  # a split may be dark: what one split has above 1, all count by
     texts = arrays["train"][1]

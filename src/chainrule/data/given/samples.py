@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from chainrule.core.errors import ChainruleError, UserError
+from chainrule.data.given.tensors import array_of
 
 
 def is_dataset(value: Any) -> bool:
@@ -35,7 +36,7 @@ def read_samples(data: Any, where: str) -> tuple[Any, Any]:
         if isinstance(x, str):
             texts.append(x)
             continue
-        array = x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
+        array = _array(x, place)
         if parts and (array.shape, array.dtype) != (parts[0].shape, parts[0].dtype):
             raise UserError(
                 "the samples are of unequal shape or type",
@@ -52,9 +53,18 @@ def read_samples(data: Any, where: str) -> tuple[Any, Any]:
     return texts or np.stack(parts), labels
 
 
+def _array(x: Any, place: str) -> np.ndarray:
+    if isinstance(x, torch.Tensor):
+        return array_of(x, place)
+    try:
+        return np.asarray(x)
+    except (TypeError, ValueError) as error:  # lists of unequal length
+        raise UserError("the input of a sample is no array", where=place, found=error) from None
+
+
 def _samples(dataset: Any, where: str) -> Iterator[tuple[int, Any]]:
     """The samples with their numbers, in order."""
-    iterator = iter(dataset) if isinstance(dataset, IterableDataset) else None
+    iterator = _iterator(dataset, where) if isinstance(dataset, IterableDataset) else None
     number, count = 0, None if iterator is not None else _length(dataset, where)
     while count is None or number < count:
         try:
@@ -74,10 +84,22 @@ def _samples(dataset: Any, where: str) -> Iterator[tuple[int, Any]]:
         number += 1
 
 
+def _iterator(dataset: Any, where: str) -> Iterator[Any]:
+    try:
+        return iter(dataset)
+    except Exception as error:
+        raise UserError(
+            "the IterableDataset gives no samples",
+            where=where,
+            expected="__iter__ that gives pairs (x, y)",
+            found=f"{type(error).__name__}: {error}",
+        ) from error
+
+
 def _length(dataset: Any, where: str) -> int:
     try:
         return len(dataset)
-    except (TypeError, NotImplementedError) as error:
+    except Exception as error:
         raise UserError(
             "the Dataset does not say how many samples it has",
             where=where,

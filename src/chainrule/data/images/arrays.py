@@ -67,6 +67,8 @@ def as_bytes(x: np.ndarray, where: str, scale: float | None = None) -> np.ndarra
     if x.ndim != 4 or x.shape[3] not in (1, 3):
         expected = "(N, H, W), (N, H, W, C) or (N, C, H, W)"
         raise UserError("the images have no shape that is known", where=where, expected=expected, found=x.shape)
+    if len(x) and not x[0].size:
+        raise UserError("the images have no pixels", where=where, found=x.shape)
     if x.dtype == np.uint8:
         return x
     usual = pixel_scale(x, where)
@@ -98,12 +100,13 @@ def pixel_scale(x: np.ndarray, where: str) -> float:
 
 
 def _whole_labels(y: np.ndarray, where: str) -> np.ndarray:
-    if y.dtype.kind == "f" and bool(np.isnan(y).any()):
+    if y.dtype.kind == "f" and not bool(np.isfinite(y).all()):
+        sample = int((~np.isfinite(y)).argmax())
         raise UserError(
             "a label is missing: labels are not integers",
-            where=f"{where}[{int(np.isnan(y).argmax())}]",
+            where=f"{where}[{sample}]",
             expected="0, 1, 2, ...",
-            found="NaN",
+            found="NaN" if np.isnan(y[sample]) else y[sample],
             cure="fill it in, or remove the sample",
         )
     if y.dtype.kind not in "iub" and not (y.dtype.kind == "f" and bool((y == np.floor(y)).all())):

@@ -13,6 +13,20 @@ from chainrule.core.recipe import Recipe
 from chainrule.data.layout import Layout, Place, layout_of
 
 _NEAR_MISSES, _LEARNERS = 3, 8  # that one message tells
+_OTHER_TABLES = (
+    ".xls",
+    ".ods",
+    ".numbers",
+    ".json",
+    ".tab",
+    ".dat",
+    ".sav",
+    ".dta",
+    ".feather",
+    ".orc",
+    ".xml",
+    ".html",
+)
 _LINE = "\n            "  # between the lines of one part of a message
 
 
@@ -92,7 +106,15 @@ def expect_kind(request: DataRequest, recipe: Recipe) -> None:
         where=layout if layout.kind is None else None,
         expected=f"{recipe.name} learns from {' or '.join(kind.noun for kind in wanted)}: {wanted[0].describe[0].form}",
         found=seen.found if isinstance(seen, Match) else (first.lacks or None if isinstance(first, Miss) else None),
-        cure=f"recipes that take {kinds[found.name].noun}: {_learners(found.name)}",
+        cure=f"recipes that take {kinds[found.name].noun}: {_learners(found.name)}{_named_otherwise(layout, wanted)}",
+    )
+
+
+def _named_otherwise(layout: Layout, wanted: Iterable[Kind]) -> str:
+    """What to do with a table in a .txt, which is a text by its name."""
+    is_text = layout.form == "file" and layout.train.suffix.lower() == ".txt"
+    return (
+        "; where it is a table, name it .csv" if is_text and any(k.name in ("table", "series") for k in wanted) else ""
     )
 
 
@@ -143,4 +165,5 @@ def _nothing_known(layout: Layout, target: str | None) -> UserError:
         where=layout,
         expected=lines or _LINE.join([*forms, "or a name of chainrule data list"]),
         found=f"a file ending in {layout.train.suffix.lower()}" if layout.splits else None,
+        cure="save it as .csv, or as .xlsx" if layout.splits and layout.train.suffix.lower() in _OTHER_TABLES else None,
     )

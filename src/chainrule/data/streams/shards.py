@@ -147,7 +147,7 @@ def _label(member: PackedImage, key: str, shard: Path) -> str:
         if ending == "json":
             content = json.loads(text)
             value = next(content[name] for name in NAMES if name in content) if isinstance(content, dict) else content
-    except (ValueError, StopIteration) as error:
+    except (ValueError, StopIteration, RecursionError) as error:
         raise UserError(
             "a label cannot be read",
             where=where,

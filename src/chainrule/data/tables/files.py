@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from chainrule.core.errors import UserError
+from chainrule.core.language.translation import translate
 from chainrule.data.catalog.shipped import COLUMNS, shipped_table
 from chainrule.data.catalog.sources import Source
 from chainrule.data.formats.npz import read_npz, split_arrays
@@ -224,7 +225,7 @@ def in_words(schema: Sequence[Column], target: str | None) -> str:
         names = [f"{column.name!r} {column.form or str(column.number)}".strip() for column in shown]
         some = f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""
         word = "left out" if kind == "ignored" else kind if len(found) == 1 else plural[kind]
-        told += [f"{len(found)} {word}{some}"] if found else []
+        told += [f"{len(found)} {translate(word)}{some}"] if found else []
     return f"columns: {', '.join(told)}" + (f"; the target is {target!r}" if target else "")
 
 
@@ -278,6 +279,8 @@ def _matrix(x: np.ndarray, where: str, fill: bool) -> np.ndarray:
         )
     if x.dtype.kind not in "fiub":
         raise UserError("the array is not numeric", where=where, expected="float, integer or bool", found=x.dtype)
+    if not len(x):
+        raise UserError("the array has no row", where=where, expected="(N, D), a row a sample", found=x.shape)
     values = x.astype(np.float64)
     bad = np.isinf(values) if fill else ~np.isfinite(values)
     if bad.any():
@@ -304,6 +307,13 @@ def _labels(content: Mapping[str, np.ndarray], x: str, y: str, file: str) -> np.
             found=labels.shape,
             cure=f"{y} = {y}[:, 0]" if labels.ndim == 2 and labels.shape[1] == 1 else None,
         )
+    if labels.dtype.kind == "f" and bool(np.isinf(labels).any()):
+        row = int(np.isinf(labels).argmax())
+        raise UserError(
+            "a target is infinite", where=f"{file}: {y}[{row}]", expected="a finite number", found=labels[row]
+        )
+    if labels.dtype.kind not in "fiubUSO":
+        raise UserError("the targets are neither numbers nor texts", where=f"{file}: {y}", found=labels.dtype)
     return labels
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -34,8 +35,8 @@ from chainrule.data.tables.loading import TableSplit, check_squares
 from chainrule.data.tables.names import label_among
 from chainrule.data.tables.row_encoder import RowEncoder
 from chainrule.data.tables.schema.column import Column, encode_columns
-from chainrule.data.tables.schema.deciding import Wishes
-from chainrule.data.tables.schema.number_format import TRUTH
+from chainrule.data.tables.schema.deciding import Wishes, ambiguous
+from chainrule.data.tables.schema.number_format import TRUTH, evidence_of
 from chainrule.data.tables.spec import TableSpec, columns_of, feature_names, input_columns, kept_features
 from chainrule.data.tables.targets import labels_as_text, target_values
 
@@ -60,6 +61,7 @@ class RowReader:
             {output: column for column in self.columns for output in column.outputs},
         )
         self.used = {c.name for o, c in outputs.items() if any(f in kept for f in feature_names([o], spec.categories))}
+        self._told_marks = wishes.decimal or wishes.thousands
         self._ignore_unknown = options.get("unknown") == "ignore"
 
     def with_known_names(self, cells: Cells) -> Cells:
@@ -73,11 +75,25 @@ class RowReader:
         missing = [column.name for column in self.columns if column.name in self.used - set(cells.header)]
         if missing:
             raise _lacking(missing, cells.header, cells.origin)
+        if cells.delimiter and not self._told_marks:
+            self._expect_one_mark(cells)
         fill = self.spec.missing == "fill"
         x = encode_columns(cells, self.columns, fill=fill, ignore_unknown=self._ignore_unknown, used=self.used)
         dtype = torch.float64 if self.spec.standardized else getattr(torch, self.spec.dtype)
         check_squares(RawRows(x, None, cells.origin, cells.lines, cells.unit), self.spec.columns, dtype)
         return x
+
+    def _expect_one_mark(self, cells: Cells) -> None:
+        """UserError for 1.250 in a file whose other columns have decimal commas, where training had points, or no text."""
+        written = {c.name: c.number for c in self.columns if c.kind == "number" and c.number.decimal != ","}
+        places = {place: written[name] for place, name in enumerate(cells.header) if name in written}
+        if all(cells.plain(place) is not None for place in places):
+            return
+        seen = {place: evidence_of(Counter(cells.columns[place]), number.unit) for place, number in places.items()}
+        if any("," in evidence.decimal for evidence in seen.values()):
+            for place, evidence in seen.items():
+                if evidence.has("point_or_groups") and not evidence.decimal:
+                    raise ambiguous(cells, place, evidence.first["point_or_groups"].strip())
 
 
 def asked_rows(

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from chainrule.core.errors import UserError
 from chainrule.data.spec import MAY_LACK, Spec
 from chainrule.data.tables.schema.column import Column
 from chainrule.data.tables.schema.number_format import NumberFormat
@@ -61,8 +62,11 @@ class TableSpec(Spec):
         return self.classes
 
     def __post_init__(self) -> None:
+        if not isinstance(getattr(torch, self.dtype, None), torch.dtype):
+            raise UserError("what run.json says of the data is not understood", where="dtype", found=repr(self.dtype))
         if not self.features:  # records of old: a column was a feature
             object.__setattr__(self, "features", feature_names(self.columns, self.categories))
+        columns_of(self)  # what cannot be understood is told when the run is opened, not at its first answer
 
 
 def columns_of(spec: TableSpec) -> list[Column]:

@@ -77,7 +77,7 @@ def labels_as_text(rows: RawRows, target: str | None) -> np.ndarray:
     """The labels of a split as texts (N,): whole numbers without a point, no blanks around; UserError names a missing one."""
     labels = rows.labels
     assert labels is not None
-    whole = labels.dtype.kind == "f" and bool((labels == np.floor(labels)).all())
+    whole = labels.dtype.kind == "f" and bool(((labels == np.floor(labels)) & (np.abs(labels) < 2**53)).all())
     texts = (labels.astype(np.int64) if whole else labels).astype(str).tolist()
     return np.array(read_labels(texts, rows.where, target))
 

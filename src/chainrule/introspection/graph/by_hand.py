@@ -21,6 +21,14 @@ def vector_jacobian_product(node: Node, edge: Edge) -> Tensor | None:
     return by_hand
 
 
+def _size(node: Node, edge: Edge) -> float:
+    """The largest sum of the sizes of the terms that make up a number of the product: what its rounding goes by."""
+    if node.gradient is None or edge.local is None:
+        return 0.0
+    terms = _product(node.gradient.abs(), edge.local.abs(), edge)
+    return float(terms.abs().max()) if terms.numel() else 0.0
+
+
 def _product(gradient: Tensor, local: Tensor, edge: Edge) -> Tensor:
     gradient, local = _wide(gradient), _wide(local)
     if edge.elementwise:
@@ -37,7 +45,7 @@ def _wide(tensor: Tensor) -> Tensor:
 def check(graph: Graph) -> float:
     """The largest relative error of the chain rule done by hand, over all nodes whose numbers are kept.
 
-    At each operation arriving gradient times local derivative is compared with what autograd handed back, and at each
+    Relative to the gradient or, where its terms cancel as those of a normalisation do, to the sum of their sizes. At each operation arriving gradient times local derivative is compared with what autograd handed back, and at each
     value the sum over its uses with what autograd says arrives. In float64 it is a few units of rounding.
 
     >>> from chainrule.introspection.graph.trace import graph
@@ -50,13 +58,16 @@ def check(graph: Graph) -> float:
     }
     # Over edges: the product by hand against what autograd passed; summed up for the nodes.
     unknown: set[int] = set()
+    sizes = dict.fromkeys(sums, 0.0)
     for node in graph.nodes:
         if node.op == WRITTEN:  # views of it may hand back to it what no edge shows
             unknown.add(node.index)
         for edge in node.edges:
             by_hand = vector_jacobian_product(node, edge)
+            size = _size(node, edge)
+            sizes[edge.source] = sizes.get(edge.source, 0.0) + size
             if by_hand is not None and edge.passed is not None:
-                worst = max(worst, _difference(by_hand, edge.passed))
+                worst = max(worst, _difference(by_hand, edge.passed, size))
             part = by_hand if by_hand is not None else edge.passed
             part = None if part is None else _wide(part)
             if (edge.passed_norm is not None and part is None) or (
@@ -69,7 +80,7 @@ def check(graph: Graph) -> float:
     for index, total in sums.items():
         gradient = graph.nodes[index].gradient
         if index not in unknown and gradient is not None:
-            worst = max(worst, _difference(total, gradient))
+            worst = max(worst, _difference(total, gradient, sizes[index]))
     return worst
 
 
@@ -78,9 +89,9 @@ def _is_complete(node: Node, edge: Edge) -> bool:
     return edge.sibling or edge.passed_norm is not None or node.gradient_norm is None or not node.differentiable
 
 
-def _difference(by_hand: Tensor, autograd: Tensor) -> float:
+def _difference(by_hand: Tensor, autograd: Tensor, size: float) -> float:
     if not autograd.numel():
         return 0.0
     smallest = torch.finfo(autograd.dtype).tiny  # below it digits are lost, and then the number itself
     autograd = _wide(autograd)
-    return float((by_hand - autograd).abs().max() / autograd.abs().max().clamp_min(smallest))
+    return float((by_hand - autograd).abs().max() / autograd.abs().max().clamp_min(max(smallest, size)))

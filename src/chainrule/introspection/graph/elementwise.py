@@ -58,7 +58,7 @@ RULES: dict[str, Rule] = {
     "rsqrt": _rule("1 / sqrt {0}", ("-{y}^3 / 2", lambda a, b, y: -(y**3) / 2)),
     "reciprocal": _rule("1 / {0}", ("-{y}^2", lambda a, b, y: -(y**2))),
     "square": _rule("{0}^2", ("2 {0}", lambda a, b, y: 2 * a)),
-    "abs": _rule("|{0}|", ("sign {0}", lambda a, b, y: a.sign())),
+    "abs": _rule("|{0}|", ("sign {0}", lambda a, b, y: a.sgn())),
     "sin": _rule("sin {0}", ("cos {0}", lambda a, b, y: a.cos())),
     "cos": _rule("cos {0}", ("-sin {0}", lambda a, b, y: -a.sin())),
     "tan": _rule("tan {0}", ("1 + {y}^2", lambda a, b, y: 1 + y**2)),

@@ -272,7 +272,7 @@ class Tape(Values, TorchFunctionMode):
             return tensor, None
         if not written:
             view = tensor.view_as(tensor)  # of the same shape, on the same numbers
-            return view, get_gradient_edge(view)
+            return (view, get_gradient_edge(view)) if view.requires_grad else (tensor, None)  # not so within torch.func
         if tensor.grad_fn is None or tensor._is_view():  # of a view's own history nothing can be listened to
             return tensor, None
         tensor.mul_(1)  # the same numbers, and a place in the autograd graph that only this use has

@@ -86,7 +86,7 @@ CHINESE = Language(
     forms_header="| 你有什么 | 形式 | 用于 |",
     same="同上",
     settings_title="设置",
-    settings_text="""`chainrule train 配方 设置=值` 接受的全部设置。`chainrule show 配方` 打印其中一个配方的设置（英文），并说明它们之间的关系。""",
+    settings_text="""`chainrule train 配方 设置=值` 接受的全部设置。`chainrule show 配方` 打印其中一个配方的设置（加 `--lang zh` 用中文），并说明它们之间的关系。""",
     settings_header="| 设置与默认值 | 含义 | 可取的值 |",
     every_recipe="每个配方都有的",
     download="需下载",

@@ -211,8 +211,11 @@ def _age(place: Path) -> tuple[int, float]:
 
 def latest_step(run: Path) -> int | None:
     """The step of the latest checkpoint of the run in a folder; None where there is none that can be read."""
+    pointer = run / "checkpoint" / "latest.json"
+    if not pointer.is_file():  # a pipe would be waited for
+        return None
     try:
-        return int(json.loads((run / "checkpoint" / "latest.json").read_text("utf-8"))["step"])
+        return int(json.loads(pointer.read_text("utf-8"))["step"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from chainrule.core.errors import UserError
+from chainrule.core.errors import ChainruleError, UserError
 from chainrule.core.files.finite_json import from_json
 from chainrule.core.own_code.given import is_own
 from chainrule.core.recipe import Recipe
@@ -58,6 +59,7 @@ _OTHERS: _Kinds = {
     "planned_steps": (int, *_NONE),
 }
 _DATA: _Kinds = {"target": _TEXT + _NONE, "val": _NUMBER, "test": _NUMBER, "spec": _OBJECT}
+_SPEC: _Kinds = {"counts": _OBJECT, "splits": _OBJECT, "fingerprint": _TEXT}  # of every kind of data
 _RESULT: _Kinds = {"metrics": _OBJECT, "protocol": _TEXT, "steps": (int,), "parameters": (int,)}
 
 
@@ -113,6 +115,24 @@ def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
     return {**content, KEY: checksum(content)}
 
 
+@contextlib.contextmanager
+def told_of_record(file: Path) -> Iterator[None]:
+    """Tells what goes wrong with a record that carries no checksum, and so may say anything, as the record's fault."""
+    try:
+        yield
+    except ChainruleError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        if not file.is_file() or KEY in read_object(file):
+            raise
+        raise UserError(
+            "run.json does not say what a run is made of",
+            where=file,
+            found=f"{type(error).__name__}: {error}",
+            cure="a copy of it from a backup; it has no checksum, so it was changed by hand or is of an earlier version",
+        ) from error
+
+
 def checksum(content: Mapping[str, Any]) -> str:
     """SHA-256 of what a record says, however it is laid out; of when it ended, and how often it saves, nothing.
 
@@ -152,6 +172,7 @@ def _expect_data(data: dict[str, Any], file: Path) -> None:
     if not isinstance(sources, dict) or not sources or not all(isinstance(place, str) for place in sources.values()):
         raise _wrong("data, source", "text, or sources: an object of texts", repr(sources), file)
     _expect_kinds(data, _DATA, file, "data, ")
+    _expect_kinds(data.get("spec", {}), _SPEC, file, "data, spec, ")
 
 
 def _expect_kinds(content: Mapping[str, Any], kinds: _Kinds, file: Path, place: str = "", needed: bool = False) -> None:

@@ -54,7 +54,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if not head:
         raise UserError("the file of weights is empty", where=path, cure="fetch or copy it again")
     expect_no_pointer(head, path)
-    if head[:2] in PICKLED:
+    if head[:2] in PICKLED and not begins_as_safetensors(head):
         return _unwrapped(_read_state_dict(path)), {}
     tensors, metadata = read_safetensors(path)
     if "parts" in metadata:  # several processes wrote a part each
@@ -63,10 +63,23 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The names without what wrappers put in front of all of them, in whatever order and however often."""
+    """The names without what wrappers put in front of all of them, in whatever order and however often.
+
+    What torch.compile puts into the name of a part that was compiled is taken out as well: `conv._orig_mod.weight`.
+    """
+    state = {name.replace("._orig_mod.", "."): value for name, value in state.items()}
     while prefix := next((p for p in WRAPPERS if state and all(name.startswith(p) for name in state)), ""):
         state = {name.removeprefix(prefix): value for name, value in state.items()}
     return state
+
+
+def begins_as_safetensors(head: bytes) -> bool:
+    """Whether bytes begin as such a file does: the length of a header below 4 GiB in eight bytes, then its brace.
+
+    >>> begins_as_safetensors(b"\x80\x02" + bytes(6) + b"{"), begins_as_safetensors(b"\x80\x02}q\x00.")
+    (True, False)
+    """
+    return head[4:9] == b"\0\0\0\0{"
 
 
 def expect_file(path: Path) -> None:
@@ -112,7 +125,20 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
     ]
     if strange or not content:
         raise _no_state_dict(path, content, strange)
-    return dict(content)
+    return {name: _plain(value, name, path) for name, value in content.items()}
+
+
+def _plain(value: Tensor, name: str, path: Path) -> Tensor:
+    """A tensor as all its numbers, also where it is sparse or quantised; UserError where it has none."""
+    if value.is_meta or value.is_nested:
+        raise UserError(
+            "a tensor in the file is without its values",
+            where=f"{path}: {name}",
+            found="a meta tensor" if value.is_meta else "a nested tensor",
+            cure="save the state dict of a module that has its weights",
+        )
+    value = value.dequantize() if value.is_quantized else value
+    return value if value.layout is torch.strided else value.to_dense()
 
 
 def _unreadable(path: Path, message: str) -> UserError:

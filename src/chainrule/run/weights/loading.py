@@ -56,15 +56,15 @@ def load_file(
     for name, module in modules.items():
         if from_caffe:
             given = _caffe_state(module, file, model)
-            _expect_numbers(given, Path(file))
+            _expect_numbers(given, module, Path(file))
             notes += _load_what_fits(module, given, model, Path(file), recognise)
             continue
         prefix = f"{name}."
         own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         given = own if "tree" in metadata else _in_words_of(module, tensors)
-        _expect_numbers(given, Path(file))
+        _expect_numbers(given, module, Path(file))
         try:
-            module.load_state_dict(given)
+            _load_whole(module, given)
         except RuntimeError:
             notes += _load_what_fits(module, given, model, Path(file), recognise)
     learnt_as = network_of(file) if "tree" in metadata else None
@@ -86,14 +86,47 @@ def _in_words_of(module: nn.Module, given: dict[str, Tensor]) -> dict[str, Tenso
     return state
 
 
-def _expect_numbers(given: Mapping[str, Tensor], file: Path) -> None:
-    """UserError where a tensor has a NaN."""
+def _load_whole(module: nn.Module, given: Mapping[str, Tensor]) -> None:
+    """The whole state into the module; RuntimeError where it does not fit, and then the module is as it was."""
+    own = module.state_dict()
+    fits = own.keys() == given.keys() and all(own[key].shape == given[key].shape for key in own)
+    kept = {} if fits else {key: value.clone() for key, value in own.items() if isinstance(value, Tensor)}
+    try:
+        module.load_state_dict(given)
+    except RuntimeError:
+        with torch.no_grad():
+            for key, value in kept.items():
+                if own[key].shape == value.shape:
+                    own[key].copy_(value)
+        raise
+
+
+def _expect_numbers(given: Mapping[str, Tensor], module: nn.Module, file: Path) -> None:
+    """UserError where a tensor has a NaN, or a parameter is infinite or of a type that holds other numbers than weights."""
     spoilt = [name for name, value in given.items() if value.is_floating_point() and bool(value.isnan().any())]
     if spoilt:
         raise UserError(
             "the weights in the file are NaN",
             where=file,
             found=_listed("NaN", spoilt),
+            cure="those of an earlier checkpoint, before the training that wrote them diverged",
+        )
+    parameters = {name: p for name, p in module.named_parameters() if name in given and p.is_floating_point()}
+    others = [f"{name} ({given[name].dtype})" for name in parameters if not given[name].is_floating_point()]
+    if others:
+        raise UserError(
+            "the weights in the file are no real numbers",
+            where=file,
+            expected="floating-point tensors",
+            found=_listed("of another type", others).replace("torch.", ""),
+            cure="the weights before they were quantised or otherwise packed",
+        )
+    infinite = [name for name, p in parameters.items() if bool(given[name].to(p.dtype).isinf().any())]
+    if infinite:
+        raise UserError(
+            "the weights in the file are infinite",
+            where=file,
+            found=_listed("infinite", infinite),
             cure="those of an earlier checkpoint, before the training that wrote them diverged",
         )
 

@@ -171,6 +171,7 @@ def _learner(network: Chain, criterion: CrossEntropy, clip: float | None) -> Cal
     from chainrule.systems.backprop.loop import back_propagate
 
     def learn(task: ImageClassifier, batches: Batches) -> None:
+        assert task.optimizer is not None and task.schedule is not None
         back_propagate(
             task.run,
             network=network,

@@ -22,6 +22,7 @@ from chainrule.core.errors import UserError, unknown
 from chainrule.systems.classical.arrays import dense_rows
 
 Kernel = Literal["gaussian", "tophat", "epanechnikov", "exponential", "linear", "cosine"]
+WIDE = 1e8  # a squared length in bandwidths from which on a product of matrices loses the digits of a bump
 BLOCK_NUMBERS = 2**22  # most distances of a block
 
 # log k(r) for a distance r in bandwidths, up to the constant of `log_volume`; outside its support a kernel is 0.
@@ -97,7 +98,11 @@ class KernelDensity(BaseEstimator):
         N, D = known.shape
         mean = known.mean(0)
         rows, known = (rows - mean) / self.bandwidth_, (known - mean) / self.bandwidth_
-        squares = torch.addmm(known.square().sum(1), rows, known.T, alpha=-2) + rows.square().sum(1, keepdim=True)
+        lengths = known.square().sum(1)
+        if float(lengths.max()) > WIDE:
+            squares = sum((rows[:, d, None] - known[:, d]).square() for d in range(D))
+        else:
+            squares = torch.addmm(lengths, rows, known.T, alpha=-2) + rows.square().sum(1, keepdim=True)
         bumps = LOG_KERNELS[self.kernel](squares.clamp_min(0).sqrt())
         log_density = bumps.logsumexp(1) - (math.log(N) + D * math.log(self.bandwidth_) + log_volume(self.kernel, D))
         return log_density.to(x.dtype)

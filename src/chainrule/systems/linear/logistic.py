@@ -35,6 +35,7 @@ from chainrule.systems.linear.solvers.logistic_objective import LogisticObjectiv
 Solver = Literal["lbfgs", "newton", "gradient"]
 SOLVERS = ("lbfgs", "newton", "gradient")
 SURE = 10.0  # a margin in logits from which on separation is suspected
+FAR = 1e3  # spreads from 0 from which on a column's mean is taken off
 
 
 class LogisticRegression(ClassifierMixin, BaseEstimator):
@@ -117,14 +118,14 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
             X, codes, weight = X[weight > 0], codes[weight > 0], weight[weight > 0]
         total = float(len(codes) if weight is None else weight.sum())
         penalty = 0.0 if np.isinf(self.C) else 1.0 / (self.C * total)
+        shift = _far_means(X) if self.fit_intercept else None
+        X = X if shift is None else (X - shift).astype(X.dtype)
         objective = self._objective(X, codes, weight, penalty, world)
         found = _minimise(objective, self.solver, self.tol, self.max_iter)
         D = X.shape[1]
-        w = found.x.cpu().numpy().astype(X.dtype)
-        self.coef_, self.intercept_ = (
-            w[:, :D].copy(),
-            w[:, D].copy() if self.fit_intercept else np.zeros(len(w), X.dtype),
-        )
+        w = found.x.cpu().numpy()
+        self.coef_, b = w[:, :D].astype(X.dtype), w[:, D] if self.fit_intercept else np.zeros(len(w))
+        self.intercept_ = (b if shift is None else b - self.coef_ @ shift).astype(X.dtype)
         self.objective_path_ = np.array(found.path)
         self.n_iter_ = np.array([max(1, len(found.path))])
         if np.isinf(self.C):
@@ -230,6 +231,19 @@ class SoftmaxRegression(LogisticRegression):
 
     def _num_outputs(self) -> int:
         return len(self.classes_)
+
+
+def _far_means(X: Any) -> NDArray[np.float64] | None:
+    """The means (D,) of the columns that lie far from 0 beside their spread, 0 for the others; None where none does.
+
+    The intercept has no penalty, so taking them off leaves the weights what they are; with them no step keeps its digits.
+    """
+    if not isinstance(X, np.ndarray):
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):  # of numbers whose squares overflow
+        mean = X.mean(0, dtype=np.float64)
+        far = np.abs(mean) > FAR * X.std(0, dtype=np.float64)
+    return np.where(far, mean, 0.0) if far.any() else None
 
 
 def _minimise(objective: LogisticObjective, solver: Solver, tol: float, max_iter: int) -> Minimum:

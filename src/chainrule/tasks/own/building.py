@@ -69,6 +69,12 @@ def build_network(found: Any, offered: Mapping[str, Any], example: Tensor) -> nn
             expected="parameters (nn.Parameter, or layers set as attributes) with requires_grad",
             found=f"{count} parameters, all frozen" if count else "no parameter",
         )
+    if any(p.is_meta for p in (*network.parameters(), *network.buffers())):
+        raise UserError(
+            "the parameters of the network have no values, on the device meta",
+            expected="parameters on the CPU or a GPU",
+            cure="network.to_empty(device='cpu'), and then its first weights; or build it outside torch.device('meta')",
+        )
     if any(isinstance(p, nn.UninitializedParameter) for p in network.parameters()):
         with torch.no_grad():
             called(network.eval(), example.to(next(network.buffers(), example).device))
@@ -109,7 +115,8 @@ def described(value: object) -> str:
     ('float32 (2, 3)', 'a tuple of float32 (1,), int')
     """
     if isinstance(value, Tensor):
-        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+        layout = "" if value.layout is torch.strided else f", {str(value.layout).removeprefix('torch.')}"
+        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}{layout}"
     if isinstance(value, (tuple, list)):
         return f"a {type(value).__name__} of {', '.join(described(part) for part in value)}"
     return type(value).__name__

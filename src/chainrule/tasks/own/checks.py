@@ -91,7 +91,8 @@ def _check_answers(network: nn.Module, x: Tensor, num_outputs: int) -> None:
 
 def _check_shape(answer: Any, count: int, num_outputs: int) -> None:
     wanted = [(count, num_outputs)] if num_outputs else [(count,), (count, 1)]
-    if isinstance(answer, Tensor) and tuple(answer.shape) in wanted and answer.is_floating_point():
+    dense = isinstance(answer, Tensor) and answer.layout is torch.strided
+    if dense and tuple(answer.shape) in wanted and answer.is_floating_point():
         return
     meaning = f"{num_outputs} logits a sample, one a class" if num_outputs else "a number a sample"
     wrong = answer.shape[-1] if isinstance(answer, Tensor) and answer.dim() == 2 else None

@@ -115,7 +115,7 @@ def _cells(table: Any, place: Path) -> Cells:
     for name, column in zip(table.column_names, table.columns, strict=True):
         feature = features.get(name)
         feature = feature if isinstance(feature, dict) else {}
-        values = column.to_pylist()
+        values = _values(column, name, place)
         if feature.get("_type") == "Image" or _holds_images(column.type):
             images[name] = [_image(value, row, name, place) for row, value in enumerate(values, 1)]
             values = [f"row {row}" for row in range(1, len(values) + 1)]
@@ -125,11 +125,24 @@ def _cells(table: Any, place: Path) -> Cells:
     return replace(cells_of_columns(table.column_names, columns, str(place), place.parent), images=images)
 
 
+def _values(column: Any, name: str, place: Path) -> list[Any]:
+    """A column as values of Python's; UserError where one has none: a date beyond its calendar, bytes that are no text."""
+    try:
+        return column.to_pylist()
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(
+            "a column has values that cannot be read",
+            where=f"{place}, column {name!r}",
+            found=f"{column.type}: {error}",
+            cure="correct them, or leave the column out of the file",
+        ) from None
+
+
 def _features(schema: Any) -> dict[str, Any]:
     """What `datasets` notes of the columns in a schema; nothing where it has noted none."""
     try:
         found = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

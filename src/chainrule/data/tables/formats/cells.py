@@ -8,6 +8,7 @@ import itertools
 import math
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -39,8 +40,8 @@ class Cells:
         folder: where the files lie that its cells name.
         images: of columns that hold images, these.
         delimiter: what separates the cells of a text; empty where they are not separated by a mark.
-        typed: the columns whose values were numbers before they were text: they are written as Python does, with a point,
-            whatever marks the column has elsewhere.
+        typed: the columns most of whose values were numbers before they were text: they are written as Python does, with a
+            point, whatever marks the column has elsewhere.
     """
 
     header: list[str]
@@ -153,13 +154,14 @@ def cells_of_columns(
 
 
 def are_numbers(values: Iterable[Any]) -> bool:
-    """Whether the values of a column are numbers, where there is one.
+    """Whether the values of a column are numbers: most of them, beside which there may be faults and words for no value.
 
-    >>> are_numbers([1, None, 2.5]), are_numbers([1, "2"]), are_numbers([None])
+    >>> are_numbers([1, None, "NA", 2.5]), are_numbers([1, "2", "3"]), are_numbers([None])
     (True, False, False)
     """
-    kinds = {type(value) for value in values if value is not None}
-    return bool(kinds) and all(issubclass(kind, (Real, Decimal)) for kind in kinds)
+    kinds = Counter(map(type, values))
+    numbers = sum(count for kind, count in kinds.items() if issubclass(kind, (Real, Decimal)))
+    return numbers > (sum(kinds.values()) - kinds[type(None)]) / 2
 
 
 def checked(cells: Cells, *, may_count: bool = False) -> Cells:

@@ -11,6 +11,7 @@ from typing import Any
 from chainrule.core.errors import UserError, missing_extra
 from chainrule.core.memory import expect_memory
 from chainrule.data.formats.encoding import decode
+from chainrule.data.formats.npz import DAMAGED
 from chainrule.data.tables.formats.cells import (
     Cells,
     Percentage,
@@ -22,21 +23,22 @@ from chainrule.data.tables.formats.cells import (
     unreadable,
 )
 
+_NO_WORKBOOK = "this is no .xlsx: where it is text, name it .csv; where it is of an older Excel, save it as .xlsx"
 _DAMAGED = "the file is damaged or cut short: copy or write it again"
 
 
 def read_jsonl(file: Path, encoding: str | None = None) -> Cells:
     """One object a line; columns in the order of their first appearance, and a name that a line lacks has no value."""
     columns: dict[str, int] = {}
+    typed_values: dict[str, list[Any]] = {}
     found: list[dict[str, str]] = []
-    numeric: dict[str, bool] = {}
     lines = []
     for number, line in enumerate(decode(open_bytes(file).read(), file, encoding).split("\n"), 1):
         if not line.strip():
             continue
         where = f"{file}, line {number}"
         try:
-            values = json.loads(line)
+            values = json.loads(line, object_pairs_hook=_once_each)
         except (ValueError, RecursionError) as error:
             raise UserError(
                 "a line is no JSON",
@@ -53,13 +55,23 @@ def read_jsonl(file: Path, encoding: str | None = None) -> Cells:
             {name: cell_text(v, lambda w=where, n=name: f"{w}, column {n!r}") for name, v in values.items()}  # type: ignore[misc]
         )
         columns.update(dict.fromkeys(values, 0))
-        numeric |= {n: numeric.get(n, True) and are_numbers([v]) for n, v in values.items() if v is not None}
+        for name, value in values.items():
+            typed_values.setdefault(name, []).append(value)
         lines.append(number)
     names = list(columns)
     rows = [[values.get(name, "") for name in names] for values in found]
-    typed = frozenset(place for place, name in enumerate(names) if numeric.get(name))
+    typed = frozenset(place for place, name in enumerate(names) if are_numbers(typed_values[name]))
     header = [name.strip() for name in names]
     return checked(Cells(header, rows, lines, str(file), folder=file.parent, typed=typed))
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; ValueError where a name comes twice, of which JSON readers silently take the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the name {next(name for name in names if names.count(name) > 1)!r} comes twice")
+    return found
 
 
 def read_xlsx(place: Path) -> Cells:
@@ -77,19 +89,23 @@ def read_xlsx(place: Path) -> Cells:
             with zipfile.ZipFile(content) as archive:
                 expect_memory(sum(part.file_size for part in archive.infolist()), "the workbook unpacked", where=file)
             book = openpyxl.load_workbook(content, read_only=True, data_only=True)
-            name = _sheet(book.sheetnames, named, file)
+            name = _sheet([sheet.title for sheet in book.worksheets], named, file)  # no charts, which have no cells
             sheet = book[name]
             sheet.reset_dimensions()  # what it says of its size may be a million empty rows
             values = [[_value(cell) for cell in row] for row in sheet.iter_rows()]
             book.close()
     except UserError:
         raise
-    except (OSError, ValueError, KeyError, EOFError, SyntaxError, zipfile.BadZipFile, InvalidFileException) as error:
-        raise unreadable(file, error, _DAMAGED) from None
+    except (*DAMAGED, InvalidFileException, AttributeError, IndexError) as error:
+        is_workbook = open_bytes(file).read(2) == b"PK"
+        told = _DAMAGED if is_workbook else _NO_WORKBOOK
+        raise unreadable(file, str(error) or type(error).__name__, told) from None
     return _cells_of_sheet(values, f"{file}, sheet {name!r}", file.parent)
 
 
 def _sheet(names: list[str], named: str, file: Path) -> str:
+    if not names:
+        raise unreadable(file, "no sheet", _DAMAGED)
     if named and named not in names:
         raise UserError(f"the workbook has no sheet {named!r}", where=file, expected="one of " + ", ".join(names))
     if not named and len(names) > 1:

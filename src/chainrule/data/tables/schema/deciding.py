@@ -85,7 +85,8 @@ class Wishes:
         if (self.decimal is None and self.thousands is None) or column.kind != "number":
             return column
         decimal = self.decimal or ("," if self.thousands == "." else column.number.decimal)
-        thousands = self.thousands or (column.number.thousands if column.number.thousands != decimal else "")
+        kept = column.number.thousands if column.number.thousands != decimal else ""
+        thousands = self.thousands or kept or {".": ",", ",": ".", "": ""}[decimal]
         return replace(column, number=replace(column.number, decimal=decimal, thousands=thousands))
 
 
@@ -234,7 +235,7 @@ def _number_format(cells: Cells, place: int, seen: Evidence, wishes: Wishes) -> 
             cure="write all of them with a point; decimal=, or decimal=. where one of the marks is between thousands",
         )
     if not marks and seen.has("comma_or_groups") and cells.delimiter != ",":
-        raise _ambiguous(cells, place, seen.first["comma_or_groups"])
+        raise ambiguous(cells, place, seen.first["comma_or_groups"])
     decimal = marks or "."
     grouped = {".": "comma_or_groups", ",": "point_or_groups"}[decimal]
     return NumberFormat(
@@ -242,7 +243,8 @@ def _number_format(cells: Cells, place: int, seen: Evidence, wishes: Wishes) -> 
     )
 
 
-def _ambiguous(cells: Cells, place: int, cell: str) -> UserError:
+def ambiguous(cells: Cells, place: int, cell: str) -> UserError:
+    """The error for a cell whose one mark may be a decimal one or stand between thousands."""
     row = next(r for r, text in enumerate(cells.columns[place]) if text.strip() == cell)
     mark = "," if "," in cell else "."
     return UserError(
@@ -272,7 +274,7 @@ def _with_one_mark(cells: Cells, columns: list[Column], wishes: Wishes) -> list[
     for place, evidence in seen.items():
         grouped = evidence.has("point_or_groups")
         if grouped and points and not evidence.decimal:
-            raise _ambiguous(cells, place, evidence.first["point_or_groups"])
+            raise ambiguous(cells, place, evidence.first["point_or_groups"])
         if not points and evidence.numbers:
             number = replace(columns[place].number, decimal=",", thousands="." if grouped else "")
             found[place] = replace(columns[place], number=number)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from chainrule.core.language.translation import translate
 from chainrule.core.version import __version__
 from chainrule.introspection.graph.diagnose import diagnose_graph
 from chainrule.introspection.graph.drawing.fold import Box, View, view
@@ -59,8 +60,12 @@ def _steps(graph: Graph, shown: View) -> dict[str, Any]:
     boxes = [(place, box) for place, box in enumerate(shown.boxes) if box.kind != "port"]
     back = [(p, b) for p, b in reversed(boxes) if graph.nodes[b.exit].gradient_norm is not None]
     return {
-        "forward": [{"box": place, "title": box.title, "lines": _forward(graph, box)} for place, box in boxes],
-        "backward": [{"box": place, "title": box.title, "lines": _backward(graph, box)} for place, box in back],
+        "forward": [
+            {"box": place, "title": box.title, "lines": [*map(translate, _forward(graph, box))]} for place, box in boxes
+        ],
+        "backward": [
+            {"box": place, "title": box.title, "lines": [*map(translate, _backward(graph, box))]} for place, box in back
+        ],
         "inside": {place: box.inside.name for place, box in boxes if box.inside is not None},
     }
 

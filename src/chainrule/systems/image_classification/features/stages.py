@@ -133,7 +133,7 @@ def _error(network: nn.Module, split: ImageSplit) -> float:
 def conclude(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """The error of each method on the most images and on the fewest."""
     counts = [row["images"] for row in rows]
-    found = {}
+    found: dict[str, float] = {}
     for end, count in (("", max(counts)), ("_fewest", min(counts))):
         found |= {f"{row['method']}{end}_error": row["error"] for row in rows if row["images"] == count}
     return {**found, "most_images": max(counts), "fewest_images": min(counts)}

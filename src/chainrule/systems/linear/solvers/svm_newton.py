@@ -170,14 +170,22 @@ class _Smooth:
         return size
 
     def _solve(self, weight: Tensor, right: Tensor) -> Tensor:
-        """(I + X' diag(weight) X) d = right, by Cholesky where that is small and dense."""
+        """(I + X' diag(weight) X) d = right, by Cholesky where that is small and dense.
+
+        Columns far from 0 leave the matrix no digits for the 1; then the singular values of the rows stand for it.
+        """
         if isinstance(self.x, Tensor) and self.x.shape[1] <= FACTORED:
             rows = weight.nonzero()[:, 0]
             picked = self.x[rows]  # (M, D)
             hessian = picked.T @ (weight[rows, None] * picked)  # (D, D)
             expect_finite(float(hessian.diagonal().sum()), "Newton's method", 0)
             hessian.diagonal().add_(1.0)
-            return torch.cholesky_solve(right[:, None], torch.linalg.cholesky(hessian))[:, 0]
+            factor, info = torch.linalg.cholesky_ex(hessian)
+            if int(info) == 0:
+                return torch.cholesky_solve(right[:, None], factor)[:, 0]
+            _, singular, axes = torch.linalg.svd(weight[rows, None].sqrt() * picked, full_matrices=False)
+            along = axes @ right
+            return right - axes.T @ (along * (1.0 - 1.0 / (1.0 + singular.square())))
         squares = self.x.square_columns(weight.sqrt()) if isinstance(self.x, SparseRows) else weight @ self.x.square()
         return self._conjugate_gradients(weight, right, 1.0 + squares)
 

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from chainrule.core.errors import UserError
+from chainrule.core.seeds import in_64_bits
 from chainrule.core.task import Figure
 from chainrule.loops.experiment import Row, descend
-from chainrule.reporting.line_plots import Line, lines
+from chainrule.reporting.line_plots import Line, Style, lines
 from chainrule.run.run import Run
 from chainrule.systems.studies.generalization.bounds import pac_gap, rademacher_gap, vc_gap
 from chainrule.systems.studies.generalization.capacity import (
@@ -31,7 +32,7 @@ from chainrule.tasks.study import Study
 BORDER = 0.35  # from which on the true label is 1
 MOST_POINTS, MOST_SAMPLES = 10, 100_000
 DRAWS = 200  # sequences of signs for the complexity on a sample of the line
-POOL = 6  # points among which the VC dimension is sought
+POOL = 6  # points of which the largest part that is shattered is sought
 CLAIM = (
     "The generalisation error R - R_emp goes to 0 as data grow, as one over the root of their number; the bounds hold for "
     "every hypothesis and every distribution, and lie above."
@@ -68,14 +69,14 @@ def gap_study(
 
     def measure(point: Mapping[str, Any]) -> Row:
         if point["what"] == "class":
-            return measure_class(point["class"], point["samples"])
+            return measure_class(point["class"], point["samples"], run.seed)
         if point["what"] == "thresholds":
             return measure_thresholds(point["samples"], hypotheses=hypotheses, noise=noise, sets=sets, delta=delta)
         network = nn.Sequential(nn.Linear(rows.width, hidden), nn.Tanh(), nn.Linear(hidden, rows.num_classes))
         return measure_net(network.to(run.device), rows, point["samples"], steps=steps, lr=lr)
 
     there = rows.data.spec.counts["train"]
-    learnt = [n for n in counts if n < there] + [there]
+    learnt = [*(n for n in counts if 1.5 * n < there), there]
     todo = [{"what": "class", "class": name, "samples": n} for name in CLASSES for n in range(1, points + 1)]
     todo += [{"what": "thresholds", "samples": n} for n in counts]
     todo += [{"what": "net", "samples": n} for n in learnt for _ in range(repeats)]
@@ -92,16 +93,21 @@ def gap_study(
     )
 
 
-def measure_class(name: str, count: int) -> Row:
-    """The labellings of points drawn at random by a class, and its complexity on them, beside their bounds."""
-    x = torch.rand(max(count, POOL), *((2,) if name in IN_THE_PLANE else ()), dtype=torch.float64)
+def measure_class(name: str, count: int, seed: int) -> Row:
+    """The labellings of points drawn at random by a class, and its complexity on them, beside their bounds.
+
+    The seed draws the points one after the other, so that more of them are those of before and some.
+    """
+    generator = torch.Generator().manual_seed(in_64_bits(seed))
+    shape = (MOST_POINTS, 2) if name in IN_THE_PLANE else (MOST_POINTS,)
+    x = torch.rand(shape, dtype=torch.float64, generator=generator)
     labellings = CLASSES[name](x[:count])
     return {
         "labellings": len(labellings),
         "sauer": growth_bound(count, VC_DIMENSIONS[name]),
         "complexity": rademacher_complexity(labellings),
         "massart": massart_bound(len(labellings), count),
-        "vc_dimension": vc_dimension(CLASSES[name], x[:POOL]) if count == POOL else None,
+        "shattered": vc_dimension(CLASSES[name], x[:POOL]) if count == POOL else None,
     }
 
 
@@ -177,8 +183,8 @@ def conclude(rows: list[Row]) -> dict[str, float]:
         some = [r["gap"] for r in nets if r["samples"] == count]
         found |= {f"net_gap_of_{name}": sum(some) / len(some), f"net_samples_{name}": count}
     for row in rows:
-        if row["what"] == "class" and row["vc_dimension"] is not None:
-            found[f"vc_dimension_of_{row['class'].replace(' ', '_')}"] = row["vc_dimension"]
+        if row["what"] == "class" and row["shattered"] is not None:
+            found[f"points_shattered_by_{row['class'].replace(' ', '_')}"] = row["shattered"]
     return found
 
 
@@ -186,7 +192,7 @@ def draw(rows: list[Row], delta: float) -> list[Figure]:
     """The gap of thresholds beside the bounds, that of nets, labellings and complexity of the classes."""
     line, nets = ([r for r in rows if r["what"] == what] for what in ("thresholds", "net"))
     x = [r["samples"] for r in line]
-    shown = {
+    shown: dict[str, tuple[str, int, Style]] = {
         "gap of the best, mean": ("gap", 0, "-"),
         f"largest deviation, {1 - delta:.0%} below": ("deviation", 1, "-"),
         "bound by |H|": ("pac_gap", 2, "--"),
@@ -245,7 +251,7 @@ def draw(rows: list[Row], delta: float) -> list[Figure]:
             for hue, (name, some) in enumerate(classes.items())
         }
         if key == "labellings":
-            series["all"] = Line(n, [2**count for count in n], 8, ":")
+            series["2^n"] = Line(n, [2**count for count in n], 8, ":")
         figures.append(
             lines(
                 series,

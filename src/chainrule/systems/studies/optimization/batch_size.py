@@ -157,16 +157,17 @@ def measure_noise(network: nn.Module, train: LabelledRows, size: int) -> Row:
 
 
 def conclude(rows: list[Row]) -> dict[str, float]:
-    """Of the smallest and of the largest batch, at one rate for all: the epochs and updates to the loss, in the mean."""
+    """Of each batch size, at one rate for all: epochs and updates to the loss, in the mean; none where a start missed it."""
     found: dict[str, float] = {}
-    noise = [r for r in rows if r["what"] == "noise"]
-    for name, batch_size in (("smallest", noise[0]["batch_size"]), ("largest", noise[-1]["batch_size"])):
-        some = [r for r in rows if (r["what"], r["batch_size"]) == ("same rate", batch_size)]
-        found[f"{name}_batch_last_loss"] = sum(r["last_loss"] for r in some) / len(some)
+    same = [r for r in rows if r["what"] == "same rate"]
+    for batch_size in dict.fromkeys(r["batch_size"] for r in same):
+        some = [r for r in same if r["batch_size"] == batch_size]
+        name = f"batch_{batch_size or 'all'}"
+        found[f"{name}_last_loss"] = sum(r["last_loss"] for r in some) / len(some)
         for unit in ("epochs", "updates"):
             if all(r[unit] is not None for r in some):
-                found[f"{name}_batch_{unit}"] = sum(r[unit] for r in some) / len(some)
-    gaps = [abs(r["variance"] / r["predicted"] - 1) for r in noise if r["predicted"] > 0]
+                found[f"{name}_{unit}"] = sum(r[unit] for r in some) / len(some)
+    gaps = [abs(r["variance"] / r["predicted"] - 1) for r in rows if r["what"] == "noise" and r["predicted"] > 0]
     if gaps:
         found["largest_relative_gap_of_variance"] = max(gaps)
     return found
@@ -174,7 +175,7 @@ def conclude(rows: list[Row]) -> dict[str, float]:
 
 def draw(rows: list[Row]) -> list[Figure]:
     """The loss per update and per epoch at one rate, per epoch at rates that grow, and the noise."""
-    first = {}  # of each size the first start
+    first: dict[tuple[str, int], Row] = {}  # of each size the first start
     for row in rows:
         first.setdefault((row["what"], row["batch_size"]), row)
     same, grows = ({s: r for (what, s), r in first.items() if what == which} for which in ("same rate", "rate grows"))

@@ -81,7 +81,7 @@ def ravine_study(
             max_steps=max_steps,
         )
 
-    points = [{"what": "contraction", "rule": rule} for rule in METHODS]
+    points: list[dict[str, Any]] = [{"what": "contraction", "rule": rule} for rule in METHODS]
     points += [{"what": what, "rule": rule} for what in PLACES for rule in RULES]
     points += [{"what": "rate", "rule": "sgd", "share": share} for share in SHARES]
 

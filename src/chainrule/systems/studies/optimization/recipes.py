@@ -179,10 +179,10 @@ def tanh_relu(
     source="Bottou, Curtis and Nocedal 2018; Goyal et al. 2017 for rates that grow with the batch",
     headline=Headline(
         (
-            "smallest_batch_epochs",
-            "largest_batch_epochs",
-            "smallest_batch_updates",
-            "largest_batch_updates",
+            "batch_8_epochs",
+            "batch_128_epochs",
+            "batch_8_updates",
+            "batch_128_updates",
             "largest_relative_gap_of_variance",
         )
     ),
@@ -197,7 +197,7 @@ def batch_size(
     run: Run,
     *,
     sizes: tuple[Size, ...] = (8, 32, 128, 0),
-    target_loss: Positive = 0.1,
+    target_loss: Positive = 0.5,
     lr: Positive = 0.05,
     hidden: Count = 32,
     epochs: Count = 20,
