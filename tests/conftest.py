@@ -191,7 +191,8 @@ def curves_once() -> Iterator[None]:
 
     from chainrule.reporting import learning_curves
 
-    draw, drawn = learning_curves.curves, {}
+    draw = learning_curves.curves
+    drawn: dict[str, Any] = {}
 
     @functools.wraps(draw)
     def curves(series: Any, *words: str, **more: str) -> Any:

@@ -1,4 +1,4 @@
-"""What must hold for every recipe: it trains on its tiny settings, and then every verb answers.
+"""What must hold for every recipe: it trains on its tiny settings and few rows, and then every verb answers.
 
 What is trained, written and measured is the recipe's own, and asked of each. The verbs that a class of tasks answers
 with are asked once for each class, kind of task and data, of the recipe that comes first: every recipe must build what

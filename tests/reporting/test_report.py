@@ -216,7 +216,10 @@ def test_no_runs() -> None:
         report("nowhere")
 
 
-def test_an_experiment_has_no_test_split_and_no_network_of_its_own(tmp_path: Path) -> None:
+def test_an_experiment_has_no_test_split_and_no_network_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("matplotlib.figure.Figure.get_layout_engine", lambda figure: None)  # its words are read
     settings = get_recipe("saddle-escape").tiny
     run = chainrule.train("saddle-escape", out=tmp_path / "run", device="cpu", **settings)
     text = (run.folder / "report.html").read_text("utf-8")

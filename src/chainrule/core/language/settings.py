@@ -11,6 +11,7 @@ _CHINESE = {
     "whole number": "整数",
     "number": "数",
     "text": "文字",
+    "path": "路径",
     ", at least ": "，不小于 ",
     ", above ": "，大于 ",
     " and at most ": "，不大于 ",

@@ -77,6 +77,9 @@ def _looked_up(text: str, depth: int, doubtful: bool = False) -> str | None:
     known = _catalogue()
     if text in known.texts:
         return known.texts[text]
+    said = text.removeprefix("chainrule: ")
+    if said in known.texts:  # a message as it is goes before a template of the whole line
+        return f"chainrule: {known.texts[said]}"
     for template in known.templates if depth == _DEPTH else known.telling:
         values = template.values(text)
         if values is None or (template.text[0] == "{" and not doubtful and _PARTED.search(next(iter(values.values())))):

@@ -56,8 +56,9 @@ def rectangles(x: Tensor) -> Tensor:
 def half_planes(x: Tensor) -> Tensor:
     """The labellings of points of the plane (n, 2) by lines: n^2 - n + 2 where no three lie on one line.
 
-    Any line that divides the points can be moved until it goes through two of them. So for each line through two points
-    there are the labels of its sides, and those of the points on it, which turning it a little divides at one place.
+    Two parts that a line divides have two inner common tangents, on one of which the part to the left is ahead. So for each
+    line through two points there are the labels of its sides, and those of the points on it: 1 from a place on, which
+    turning it a little does. All of this with the opposite labels, too.
 
     Source: Cover 1965, theorem 1.
 
@@ -74,13 +75,11 @@ def half_planes(x: Tensor) -> Tensor:
         side = along[0] * (points[:, 1] - points[i, 1]) - along[1] * (points[:, 0] - points[i, 0])
         on = side.abs() <= 1e-12 * along.square().sum()
         place = ((points - points[i]) @ along)[on]
-        # The points on the line: all those from a place on, for every place and for none, and the other way round.
+        # The points on the line: all those from a place on, for every place and for none.
         ends = torch.cat([place, torch.tensor([math.inf], dtype=torch.float64)])
         labels = (side > 0).repeat(len(ends), 1)
         labels[:, on] = place >= ends[:, None]
-        mirrored = (side > 0).repeat(len(ends), 1)
-        mirrored[:, on] = place < ends[:, None]
-        found += [labels, mirrored]
+        found.append(labels)
     return _signs(torch.cat([part for some in found for part in (some, ~some)]))
 
 
