@@ -49,6 +49,7 @@ class FCN(nn.Module):
     Source: Long, Shelhamer, Darrell: Fully convolutional networks for semantic segmentation, CVPR 2015, and the authors'
     released nets, whose offsets these are.
 
+    >>> import torch
     >>> with torch.device("meta"):
     ...     FCN(8, num_classes=21, width=1 / 16)(torch.zeros(1, 3, 50, 70)).shape
     torch.Size([1, 21, 50, 70])
@@ -125,9 +126,7 @@ def zero(conv: nn.Conv2d) -> nn.Conv2d:
     return conv
 
 
-_ZERO = (
-    "score layers begin at zero, so that the first gradient reaches them alone (tests/systems/segmentation/test_fcn.py)"
-)
+_ZERO = "score layers begin at zero, so that the first gradient reaches them alone (tests/systems/segmentation/test_networks.py)"
 
 
 def _card(name: str, stride: int, parameters: int, skip_scales: tuple[float, float] = (1.0, 1.0)) -> Card:
