@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from chainrule.core.errors import UserError
@@ -48,3 +49,22 @@ def tiled(network: Callable[[Tensor], Tensor], x: Tensor, tile: int = TILE, over
             line.append(answer[..., overlap : overlap + step, overlap : overlap + step])
         lines.append(torch.cat(line, -1))
     return torch.cat(lines, -2)[..., :height, :width]
+
+
+def largest_at(logits: Tensor, height: int, width: int) -> Tensor:
+    """The class of the largest logit of each pixel, bytes (B, height, width); logits (B, K, H, W) are brought there.
+
+    Class by class, so that no more than two maps of that size are held beside the answer.
+
+    >>> largest_at(torch.tensor([[[[1.0, 0.0]], [[0.0, 2.0]]]]), 1, 4).tolist()
+    [[[0, 0, 1, 1]]]
+    """
+    if logits.shape[-2:] == (height, width):
+        return logits.argmax(1).to(torch.uint8)
+    answer = torch.zeros(len(logits), height, width, dtype=torch.uint8, device=logits.device)
+    best = torch.full(answer.shape, -torch.inf, dtype=logits.dtype, device=logits.device)
+    for k in range(logits.shape[1]):
+        own = F.interpolate(logits[:, k : k + 1], (height, width), mode="bilinear", align_corners=False)[:, 0]
+        answer[own > best] = k
+        best = torch.maximum(best, own)
+    return answer
