@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,9 +19,9 @@ from chainrule.core.answers import Scores
 from chainrule.core.errors import UserError
 from chainrule.core.task import COMPARED, Deployable, Figure, TrainingBatch
 from chainrule.data.dataset import Dataset
-from chainrule.data.images.decoding import SUFFIXES, decode
-from chainrule.data.images.masks.loading import MaskSplit, made_smaller, read_other_masks, resized_mask
-from chainrule.data.images.masks.raw import upright_size
+from chainrule.data.images.decoding import SUFFIXES, decode, ignore_warnings
+from chainrule.data.images.masks.loading import MaskSplit, read_other_masks, resized_mask
+from chainrule.data.images.masks.raw import made_smaller, upright_size
 from chainrule.data.images.masks.spec import MaskSpec
 from chainrule.data.inputs import answer_to, asked_files
 from chainrule.data.layout import Place
@@ -191,27 +192,31 @@ class Segmenter:
         folder, spec, taken = out or Path(), self.spec, set[str]()
         for asked in asked_files(inputs, SUFFIXES, "image"):
             pixels = self._read(asked.value)  # (H, W, C)
-            x = made_smaller(pixels.permute(2, 0, 1), spec.shorter)
-            logits = self.logits(x[None], flip=tta == "flip")
-            answer = largest_at(logits, pixels.shape[0], pixels.shape[1])[0].cpu().numpy()
+            logits = self.logits(self._as_learnt(pixels)[None], flip=tta == "flip")
+            answer = largest_at(logits, *pixels.shape[:2])[0].cpu().numpy()
             name = _free_name(Path(asked.name).stem or "image", taken)
             files = folder / f"{name}-mask.png", folder / f"{name}-overlay.png"
             folder.mkdir(parents=True, exist_ok=True)
             write_image(index_image(answer, spec.values, spec.colours), files[0])
-            write_image(overlay(pixels.numpy(), answer, spec.colours), files[1])
+            write_image(overlay(pixels, answer, spec.colours), files[1])
             shares, parts = what_is_seen(answer, self.classes)
             found = {"mask": str(files[0]), "overlay": str(files[1]), "seen": in_words(shares, parts)}
             yield answer_to(asked, found | {"shares": Scores(shares, by="share"), "parts": Scores(parts, by="parts")})
 
-    def _read(self, file: Any) -> Tensor:
+    def _read(self, file: Any) -> np.ndarray:
         """The pixels of an image file, upright: bytes (H, W, C)."""
         if isinstance(file, Path) and not file.is_file():
             raise UserError("there is no such file", where=file, expected="an image")
-        return torch.from_numpy(decode(file, self.spec.channels, upright_size(file)).copy())
+        with ignore_warnings():
+            return decode(file, self.spec.channels, upright_size(file, cure="repair or remove this file"))
+
+    def _as_learnt(self, pixels: np.ndarray) -> Tensor:
+        """Bytes (C, h, w) of an image (H, W, C), made smaller as those that the network has learnt from."""
+        return torch.tensor(made_smaller(pixels, self.spec.shorter)).permute(2, 0, 1).contiguous()
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
         asked = asked_files(inputs, SUFFIXES, "image")
-        found = [made_smaller(self._read(one.value).permute(2, 0, 1), self.spec.shorter) for one in asked]
+        found = [self._as_learnt(self._read(one.value)) for one in asked]
         if len({x.shape for x in found}) > 1:
             raise UserError("these images are of several sizes", expected="one image, or several of one size")
         return {"model": (self.normalize(torch.stack(found).to(self.run.device)),)}
