@@ -136,9 +136,25 @@ def test_tiles_answer_as_the_whole_image_where_the_network_sees_no_further() -> 
     network = nn.Sequential(nn.Conv2d(3, 4, 5, padding=2), nn.ReLU(), nn.Conv2d(4, 2, 5, padding=2)).double().eval()
     x = torch.randn(1, 3, 70, 93, dtype=torch.float64)
     with torch.no_grad():
-        whole, by_tiles = network(x), tiled(network, x, tile=32, overlap=4)
+        whole, by_tiles = network(x), tiled(network, x, (32, 40), overlap=4)
     torch.testing.assert_close(by_tiles[..., 4:-4, 4:-4], whole[..., 4:-4, 4:-4], rtol=1e-12, atol=1e-12)
     assert by_tiles.shape == whole.shape
+    with torch.no_grad():  # one row of tiles: what lies at the upper and lower border is the network's own
+        by_tiles = tiled(network, x, (70, 40), overlap=4)
+    torch.testing.assert_close(by_tiles[..., 4:-4], whole[..., 4:-4], rtol=1e-12, atol=1e-12)
+
+
+def test_a_network_of_one_size_is_shown_tiles_as_large_as_its_parts(tmp_path: Path, no_report: None) -> None:
+    run = chainrule.train(
+        "deconvnet", data=write_set(tmp_path / "d", 8), epochs=1, batch_size=4, width=1 / 32, inside=32, size=24,
+        out=tmp_path / "r", device="cpu",
+    )  # fmt: skip
+    assert isinstance(run.task, Segmenter)
+    seen = set()
+    run.task.model.register_forward_pre_hook(lambda module, inputs: seen.add(tuple(inputs[0].shape[-2:])))
+    for size in ((32, 48), (9, 100), (24, 24)):
+        assert run.task.logits(torch.zeros(1, 3, *size, dtype=torch.uint8)).shape[-2:] == size
+    assert seen == {(24, 24)}
 
 
 @pytest.mark.parametrize("size", [(9, 13), (40, 31), (3, 5)])

@@ -15,7 +15,7 @@ from chainrule.core.device import World
 from chainrule.data.batches import BatchLoader
 from chainrule.data.batches.records import batch_mean
 from chainrule.data.samplers.shuffled import Shuffled
-from chainrule.systems.segmentation.borders import mirror_pad
+from chainrule.systems.segmentation.borders import at_least
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class PartLoader(BatchLoader[Parts]):
         self.size, self.owner = size, torch.arange(len(images)).repeat_interleave(counts)  # the image of each part
         self.batch_size, self.processes = batch_size, world.size if world else 1
         self.images, self.masks, self.weights = (
-            None if maps is None else [_at_least(x, size) for x in maps] for maps in (images, masks, weights)
+            None if maps is None else [at_least(x, size)[0] for x in maps] for maps in (images, masks, weights)
         )
         super().__init__(Shuffled(len(self.owner), batch_size, seed=seed), self._taken, world=world)
 
@@ -123,9 +123,3 @@ class PartLoader(BatchLoader[Parts]):
 
         weights = None if self.weights is None else cut(self.weights)
         return Parts(cut(self.images), cut(self.masks), weights, owners, count, processes)
-
-
-def _at_least(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps (..., H, W) mirrored at the border where they are smaller than a part."""
-    height, width = (max(0, wanted - there) for wanted, there in zip(size, x.shape[-2:], strict=True))
-    return mirror_pad(x, width // 2, width - width // 2, height // 2, height - height // 2)

@@ -33,6 +33,7 @@ from chainrule.run.input_normalization import pixel_normalization
 from chainrule.run.run import Run
 from chainrule.systems.segmentation.answers import in_words, index_image, overlay, what_is_seen, write_image
 from chainrule.systems.segmentation.augment import Augmentation
+from chainrule.systems.segmentation.borders import at_least, window
 from chainrule.systems.segmentation.figures import segmentation_figures
 from chainrule.systems.segmentation.losses import PixelLoss, border_maps
 from chainrule.systems.segmentation.parts import PartLoader, Parts, smallest_share
@@ -139,16 +140,25 @@ class Segmenter:
 
     @torch.inference_mode()
     def logits(self, images: Tensor, flip: bool = False) -> Tensor:
-        """Logits (B, K, H, W) of byte images (B, C, H, W) in eval mode; with `flip` the mean with those of mirrored ones."""
+        """Logits (B, K, H, W) of byte images (B, C, H, W) in eval mode; with `flip` the mean with those of mirrored ones.
+
+        A network that brings every image to one size is shown tiles as large as the parts that it has learnt from, so that
+        things have the size that they had then.
+        """
         self.model.eval()
 
         def network(x: Tensor) -> Tensor:
             with self.run.autocast():
                 return in_float32(self.model(x))
 
+        def whole(x: Tensor) -> Tensor:
+            if not getattr(self.model, "one_size", False):
+                return tiled(network, x)
+            large, top, left = at_least(x, self.size)
+            return window(tiled(network, large, self.size, min(self.size) // 8), top, left, *x.shape[-2:])
+
         x = self._prepared(images.to(self.run.device))
-        answer = tiled(network, x)
-        return (answer + tiled(network, x.flip(-1)).flip(-1)) / 2 if flip else answer
+        return (whole(x) + whole(x.flip(-1)).flip(-1)) / 2 if flip else whole(x)
 
     def answered(self, split: MaskSplit) -> Iterator[tuple[list[int], Tensor]]:
         """Numbers of images of one shape, and the positions of their pixels' classes (B, H, W) as large as their masks."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,7 +110,14 @@ def test_names_with_spaces_and_chinese_characters(tmp_path: Path) -> None:
     for number in range(2):
         image(tmp_path / "图 像" / "images", f"街道 {number}.jpg", number)
         mask(tmp_path / "图 像" / "masks", f"街道 {number}_mask.png")
-    assert check(str(tmp_path / "图 像"), None)["counts"] == {"train": 2}
+    found = check(str(tmp_path / "图 像"), None)
+    assert found["counts"] == {"train": 2}
+    assert shlex.split(found["to train"])[:3] + shlex.split(found["to train"])[-1:] == [
+        "chainrule",
+        "train",
+        "unet",
+        str(tmp_path / "图 像"),
+    ]
 
 
 # -- numbers --------------------------------------------------------------------------------------------------------
@@ -134,6 +142,7 @@ def test_void_is_what_the_user_says(tmp_path: Path) -> None:
     for void, values in (("void=2", [0, 1, 255]), ("void=-1", [0, 1, 2, 255])):
         result = CliRunner().invoke(cli, ["data", "check", str(tmp_path), void, "--json"], catch_exceptions=False)
         assert json.loads(result.stdout)["values"] == values
+        assert f"train unet {void} --data" in json.loads(result.stdout)["to train"]
 
 
 @pytest.mark.parametrize("form", ["palette", "1 bit", "16 bits", "grey with alpha", "grey as RGB"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,6 +46,7 @@ def check_masks(layout: Layout, target: str | None = None) -> dict[str, Any]:
     for table in (there, hashes):  # as training divides them
         table |= {name: table["train"][index] for name, index in indices.items()}
     names_of |= {name: [names_of["train"][n] for n in index.tolist()] for name, index in indices.items()}
+    options = [f"{name}={value}" for name, value in layout.options.items() if value is not None]
     found: dict[str, Any] = {
         "kind": "masks",
         "where": raw.where,
@@ -59,9 +62,14 @@ def check_masks(layout: Layout, target: str | None = None) -> dict[str, Any]:
         "void": raw.meaning.void,
         "void_share": _share(int(pixels[VOID]), total),
         "warnings": [*_absent(there, names), *near_duplicates(hashes, names_of), *raw.notes],
-        "to train": f"chainrule train unet --data {layout}",
+        "to train": shlex.join(["chainrule", "train", "unet", *options, "--data"]) + f" {_place(layout)}",
     }
     return found
+
+
+def _place(layout: Layout) -> str:
+    """The data as a command names them: a path that has blanks in quotes."""
+    return shlex.quote(str(layout.place)) if isinstance(layout.place, Path) and not layout.title else str(layout)
 
 
 def _share(count: int, total: int) -> float:
