@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -249,3 +250,16 @@ def test_explain_is_given_images_and_masks_of_one_draw(tmp_path: Path, no_report
     light = light > (light.amax((1, 2), keepdim=True) + light.amin((1, 2), keepdim=True)) / 2
     assert ((light == batch.target.bool()).float().mean((1, 2)) > 0.95).all()
     assert batch.loss(batch.module(*batch.inputs), batch.target).shape == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "settings"), [("unet", {"form": "paper"}), ("fcn8s", {"border": "pad100"}), ("deconvnet", {"inside": 64})]
+)
+def test_export_of_networks_that_pad_by_the_image_or_keep_switches(
+    name: str, settings: dict[str, Any], tmp_path: Path, no_report: None
+) -> None:
+    common = {"epochs": 1, "batch_size": 4, "width": 1 / 32, "out": tmp_path / "r", "device": "cpu"}
+    run = chainrule.train(name, data=write_set(tmp_path / "d", 13), **common, **settings)
+    made = chainrule.export(run, to="onnx")
+    assert made["largest_difference"] <= made["tolerance"] == (0.05 if name == "deconvnet" else 1e-4)

@@ -18,7 +18,7 @@ def mirrored(count: int, before: int, after: int, device: torch.device | None = 
     places = torch.arange(-before, count + after, device=device)
     if count == 1:
         return torch.zeros_like(places)
-    period = 2 * (count - 1)
+    period = torch.full((1,), 2 * (count - 1), device=device)  # a tensor: ONNX divides by no size of an image
     places = places.remainder(period)
     return torch.minimum(places, period - places)
 

@@ -27,6 +27,7 @@ from chainrule.data.inputs import answer_to, asked_files
 from chainrule.data.layout import Place
 from chainrule.loops.supervised import fit
 from chainrule.nn.normalization.batch_norm import single_value_layer
+from chainrule.nn.pooling import Unpool2d
 from chainrule.run.autocast import choose_autocast, in_float32
 from chainrule.run.compiling import compiled
 from chainrule.run.input_normalization import pixel_normalization
@@ -41,6 +42,7 @@ from chainrule.systems.segmentation.scores import boundary_counts, boundary_f1, 
 from chainrule.systems.segmentation.tiles import largest_at, tiled
 
 PIXELS = 2**20  # that are answered at a time
+SWITCHED = 0.05  # by which probabilities may differ where of two maxima equal but for rounding the other is the switch
 EXPLAINED = 4  # parts of the training batch that `explain` looks into
 
 
@@ -249,6 +251,8 @@ class Segmenter:
             return (torch.randint(0, 256, (count, spec.channels, height, width), dtype=torch.uint8),)
 
         scale = f"a shorter side above {spec.shorter} is brought to it before" if spec.shorter else "in their own size"
+        if getattr(self.model, "one_size", False):
+            scale += f"; predict shows larger ones tile by tile, {self.size[0]} x {self.size[1]} pixels each"
         module = nn.Sequential(self.normalize, self.model, nn.Softmax(1)).cpu().eval()
         return Deployable(
             module,
@@ -263,6 +267,7 @@ class Segmenter:
             },
             self._own_images,
             free_axes=(2, 3),
+            tolerance=SWITCHED if any(isinstance(layer, Unpool2d) for layer in self.model.modules()) else 1e-4,
         )
 
     def _own_images(self) -> tuple[Tensor, ...]:
