@@ -172,6 +172,23 @@ def test_every_form_of_mask(form: str, tmp_path: Path) -> None:
         assert raw.meaning.colours == [(10, 20, 30), (200, 0, 100)]
 
 
+def test_palettes_that_differ_are_told(tmp_path: Path) -> None:
+    """The numbers that two masks share have one colour in the first three, and another one in the last."""
+    (tmp_path / "masks").mkdir()
+    for number, colours in enumerate(
+        [[0, 0, 0, 9, 9, 9], [0, 0, 0, 9, 9, 9, 1, 2, 3], [0, 0, 0, 9, 9, 9], [0, 0, 0, 7, 8, 9]]
+    ):
+        image(tmp_path / "images", f"{number}.png", number)
+        drawn = Image.fromarray(
+            np.repeat(np.arange(HEIGHT)[:, None] * (len(colours) // 3) // HEIGHT, WIDTH, 1).astype(np.uint8)
+        )
+        drawn.putpalette(colours)
+        drawn.save(tmp_path / "masks" / f"{number}.png")
+    raw = read_masked_images(layout_of(str(tmp_path)))
+    assert raw.meaning.colours == [(0, 0, 0), (9, 9, 9), (1, 2, 3)]
+    assert len(raw.notes) == 1 and "1 is 9,9,9 in 0.png and 7,8,9 in 3.png" in raw.notes[0]
+
+
 def test_colours_by_the_list(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("4 road 128,64,128\n9 car 0,0,142\n")
     left, right = (128, 64, 128), (0, 0, 142)
@@ -271,6 +288,11 @@ def test_other_masks_are_read_by_the_classes_of_the_run(tmp_path: Path) -> None:
     assert sorted(other.masks[0].unique().tolist()) == [1, 2]
     with_void = read_other_masks(str(a_set(tmp_path / "v", count=2, values=(9, 255))), spec)
     assert sorted(with_void.masks[0].unique().tolist()) == [1, 255]
+    for split, count in (("train", 2), ("val", 1)):
+        a_set(tmp_path / "s" / split, count=count, values=(9, 30))
+    assert len(read_other_masks(str(tmp_path / "s"), spec)) == 3  # no test split: all
+    a_set(tmp_path / "s" / "test", count=2, values=(9, 30))
+    assert len(read_other_masks(str(tmp_path / "s"), spec)) == 2
     with pytest.raises(UserError, match="no class"):
         read_other_masks(str(a_set(tmp_path / "c", count=2, values=(9, 31))), spec)
 
