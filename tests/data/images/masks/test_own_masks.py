@@ -22,6 +22,7 @@ from chainrule.data.images.masks.loading import read_other_masks, split_masks
 from chainrule.data.images.masks.raw import read_masked_images
 from chainrule.data.images.masks.values import read_mask
 from chainrule.data.layout import layout_of
+from chainrule.data.measured import part_measured
 
 HEIGHT, WIDTH = 36, 44
 
@@ -75,6 +76,14 @@ def test_splits(inside: bool, tmp_path: Path) -> None:
         else:
             a_set(tmp_path, f"images/{split}", f"masks/{split}", count)
     assert check(str(tmp_path), None)["counts"] == {"train": 3, "val": 1, "test": 2}
+
+
+@pytest.mark.parametrize("place", ["{}/images {}/masks", "images/{} masks/{}", "{} {}annot"])
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_the_part_that_is_measured_is_named(place: str, split: str, tmp_path: Path) -> None:
+    for name in ("train", split):
+        a_set(tmp_path, *place.format(name, name).split(), count=2)
+    assert part_measured(layout_of(str(tmp_path))) == ("test" if split == "test" else "all")
 
 
 def test_pascal_voc(tmp_path: Path) -> None:
