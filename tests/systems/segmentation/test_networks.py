@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from chainrule.models import build
 from chainrule.nn.surgery import as_convolution
 from chainrule.run.weights.loading import load_file
 from chainrule.systems.segmentation.fcn import FCN
+from chainrule.systems.segmentation.tiles import OVERLAP, tiled
 from chainrule.systems.segmentation.unet import Mirrored, UNet, paper_size
 from chainrule.systems.segmentation.upsampling import BilinearUpsample, bilinear_kernel
 from tests.torchvision_oracle import torchvision
@@ -238,3 +240,28 @@ def test_a_classifier_s_weights_go_in_with_dense_layers_reshaped(tmp_path: Path)
     close(net.classifier[0].weight.flatten(1), dense.weight, 0)
     told = " ".join(notes)
     assert "classifier.0.weight" in told and "score_pool4" in told and "classifier.6 begins anew" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("unet", {}),
+        ("fcn8s", {"border": "same"}),
+        ("fcn32s", {"border": "pad100"}),
+        ("fcn-alexnet", {}),
+        ("bilinear-net", {}),
+    ],
+)
+def test_no_answer_depends_on_pixels_beyond_the_reach(name: str, settings: dict[str, Any]) -> None:
+    """So tiles that look as far beyond what they answer give the answers of the whole image, but near its border."""
+    net = build(name, num_classes=2, width=1 / 64, **settings).double().eval()
+    for p in net.parameters():
+        nn.init.normal_(p, std=0.5)
+    reach = getattr(net, "reach", OVERLAP)
+    x = torch.randn(1, 3, 64, 2 * reach + 160, dtype=torch.float64)
+    with torch.no_grad():
+        whole, by_tiles = net(x), tiled(net, x, (64, 2 * reach + 64), reach)
+    middle = slice(reach, -reach)
+    torch.testing.assert_close(
+        by_tiles[..., middle], whole[..., middle], rtol=1e-9, atol=1e-9 * float(whole.abs().max())
+    )

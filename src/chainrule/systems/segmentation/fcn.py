@@ -56,6 +56,7 @@ class FCN(nn.Module):
     """
 
     class_layers = ("classifier.6", "score_pool4", "score_pool3")
+    reach = 256  # an answer depends on no pixel further away, to a multiple of 32
 
     def __init__(
         self,

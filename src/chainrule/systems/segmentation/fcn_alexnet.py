@@ -35,6 +35,7 @@ class FCNAlexNet(nn.Module):
     """
 
     class_layers = ("classifier.fc8",)
+    reach = 256  # an answer depends on no pixel further away, to a multiple of 32
 
     def __init__(self, num_classes: int = 21, in_channels: int = 3, width: float = 1.0) -> None:
         super().__init__()

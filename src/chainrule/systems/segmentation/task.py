@@ -39,7 +39,7 @@ from chainrule.systems.segmentation.figures import segmentation_figures
 from chainrule.systems.segmentation.losses import PixelLoss, border_maps
 from chainrule.systems.segmentation.parts import PartLoader, Parts, smallest_share
 from chainrule.systems.segmentation.scores import boundary_counts, boundary_f1, confusion, scores, without_lists
-from chainrule.systems.segmentation.tiles import largest_at, tiled
+from chainrule.systems.segmentation.tiles import OVERLAP, TILE, largest_at, tiled
 
 PIXELS = 2**20  # that are answered at a time
 SWITCHED = 0.05  # by which probabilities may differ where of two maxima equal but for rounding the other is the switch
@@ -155,7 +155,8 @@ class Segmenter:
 
         def whole(x: Tensor) -> Tensor:
             if not getattr(self.model, "one_size", False):
-                return tiled(network, x)
+                reach = getattr(self.model, "reach", OVERLAP)
+                return tiled(network, x, (max(TILE, 4 * reach),) * 2, reach)
             large, top, left = at_least(x, self.size)
             return window(tiled(network, large, self.size, min(self.size) // 8), top, left, *x.shape[-2:])
 
