@@ -19,7 +19,7 @@ from chainrule.core.errors import UserError
 from chainrule.data.images.masks.loading import MaskSplit
 from chainrule.systems.segmentation.answers import index_image
 from chainrule.systems.segmentation.augment import Augmentation, moved
-from chainrule.systems.segmentation.losses import PixelLoss, border_weights, class_weights
+from chainrule.systems.segmentation.losses import PixelLoss, border_weights, class_weights, soft_dice
 from chainrule.systems.segmentation.parts import PartLoader, Parts
 from chainrule.systems.segmentation.task import Segmenter, by_shape
 from chainrule.systems.segmentation.tiles import largest_at, tiled
@@ -101,6 +101,18 @@ def test_dice_of_a_right_answer_adds_nothing_and_of_a_wrong_one_all() -> None:
     torch.testing.assert_close(with_dice(right, masks), plain(right, masks), rtol=0, atol=1e-9)
     wrong = right.flip(1)
     torch.testing.assert_close(with_dice(wrong, masks) - plain(wrong, masks), torch.full((1,), 3.0).double())
+
+
+def test_soft_dice_is_its_formula_over_the_pixels_that_are_not_void() -> None:
+    torch.manual_seed(0)
+    probs, masks = torch.randn(3, 4, 6, 7).double().softmax(1), torch.randint(4, (3, 6, 7), dtype=torch.uint8)
+    masks[0, :3] = 255
+    masks[1][masks[1] == 2] = 0  # the second image has no pixel of class 2, which counts nothing there
+    for q, t, found in zip(probs, masks, soft_dice(probs, masks.long(), masks != 255), strict=True):
+        used = t != 255
+        of_class = [(q[k][used], (t[used] == k).double()) for k in range(4) if (t == k).any()]
+        dice = torch.stack([2 * (a * b).sum() / (a.sum() + b.sum()) for a, b in of_class])
+        torch.testing.assert_close(found, dice.mean(), rtol=1e-12, atol=0)
 
 
 def test_an_image_that_is_all_void_costs_nothing() -> None:

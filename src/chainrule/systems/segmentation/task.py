@@ -156,7 +156,8 @@ class Segmenter:
         def whole(x: Tensor) -> Tensor:
             if not getattr(self.model, "one_size", False):
                 reach = getattr(self.model, "reach", OVERLAP)
-                return tiled(network, x, (max(TILE, 4 * reach),) * 2, reach)
+                side = max(TILE, 4 * reach)
+                return tiled(network, x, (side, side), reach)
             large, top, left = at_least(x, self.size)
             return window(tiled(network, large, self.size, min(self.size) // 8), top, left, *x.shape[-2:])
 
