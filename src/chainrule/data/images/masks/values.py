@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from chainrule.core.errors import UserError
-from chainrule.data.images.decoding import UNREADABLE, decoding_error, ignore_warnings, open_image
+from chainrule.data.images.decoding import UNREADABLE, decoding_error, open_image
 from chainrule.data.images.masks.class_list import LARGEST, ClassList
 
 VOID = 255  # the usual mark, and ours
@@ -33,13 +33,14 @@ class Mask:
 def read_mask(file: Path, classes: ClassList | None = None) -> Mask:
     """The numbers of a mask: grey, with a palette, of 1 or 16 bits, grey with alpha; colours by the list of classes.
 
-    An image of 1 bit has 0 and 255. Colours that are all grey are numbers.
+    An image of 1 bit has 0 and 255. Colours that are all grey are numbers. Threads read masks side by side, so Pillow's
+    warnings are silenced by who starts them.
 
     Raises:
         UserError: the file cannot be read; it is in colours, and there is no list of them, or a colour is not in it.
     """
     try:
-        with ignore_warnings(), contextlib.closing(open_image(file)) as image:
+        with contextlib.closing(open_image(file)) as image:
             image.load()
             smeared = image.format == "JPEG"
             ImageOps.exif_transpose(image, in_place=True)
