@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,7 +131,7 @@ def _of_run(run: Run, card: Card | None, inputs: list[str], target: int | str | 
         if count > 1:
             note = f"There are {count:,} samples in what was named: this is the first of them."
             say(f"{note} Name one of them to see another.")
-        answer = next(task.predict(inputs, None)) if isinstance(task, Predicts) else {}
+        answer = _answer(task, inputs) if isinstance(task, Predicts) else {}
         looked = {"input": answer.get("input", inputs[0]), "answer": {k: v for k, v in answer.items() if k != "input"}}
     example = task.example()
     networks = [
@@ -154,6 +155,13 @@ def _of_run(run: Run, card: Card | None, inputs: list[str], target: int | str | 
         "looked": looked,
         "note": note,
     }
+
+
+def _answer(task: Predicts, inputs: list[str]) -> dict[str, Any]:
+    """What the task answers of the first input, without the files that its answer has written: a page keeps none."""
+    with tempfile.TemporaryDirectory() as folder:
+        answer = next(iter(task.predict(inputs, Path(folder))))
+    return {key: value for key, value in answer.items() if not str(value).startswith(folder)}
 
 
 def _first(prepared: dict[str, tuple[Tensor, ...]]) -> tuple[dict[str, tuple[Tensor, ...]], int]:

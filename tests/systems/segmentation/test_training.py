@@ -250,7 +250,9 @@ def test_a_last_batch_of_one_part_is_told_before_the_first_step(
         train()
 
 
-def test_explain_is_given_images_and_masks_of_one_draw(tmp_path: Path, no_report: None) -> None:
+def test_explain_is_given_images_and_masks_of_one_draw(
+    tmp_path: Path, no_report: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The light square of each changed image lies where its changed mask has it."""
     run = chainrule.train(
         "unet", data=write_set(tmp_path / "d", 8), epochs=1, batch_size=4, width=1 / 32, jitter=0.5, colour=0,
@@ -262,6 +264,10 @@ def test_explain_is_given_images_and_masks_of_one_draw(tmp_path: Path, no_report
     light = light > (light.amax((1, 2), keepdim=True) + light.amin((1, 2), keepdim=True)) / 2
     assert ((light == batch.target.bool()).float().mean((1, 2)) > 0.95).all()
     assert batch.loss(batch.module(*batch.inputs), batch.target).shape == ()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    page = chainrule.explain(tmp_path / "r", str(tmp_path / "d" / "images" / "0.png"))
+    assert "share" in page.read_text() and not list(Path().iterdir())  # no mask is left where the user stands
 
 
 @pytest.mark.slow
