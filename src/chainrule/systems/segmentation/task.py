@@ -31,6 +31,7 @@ from chainrule.run.input_normalization import pixel_normalization
 from chainrule.run.run import Run
 from chainrule.systems.segmentation.answers import in_words, index_image, overlay, what_is_seen, write_image
 from chainrule.systems.segmentation.augment import Augmentation
+from chainrule.systems.segmentation.explaining import illustrations
 from chainrule.systems.segmentation.figures import segmentation_figures
 from chainrule.systems.segmentation.losses import PixelLoss, border_maps
 from chainrule.systems.segmentation.parts import PartLoader, Parts
@@ -220,6 +221,15 @@ class Segmenter:
         if len({x.shape for x in found}) > 1:
             raise UserError("these images are of several sizes", expected="one image, or several of one size")
         return {"model": (self.normalize(torch.stack(found).to(self.run.device)),)}
+
+    def illustrations(self, inputs: list[str]) -> list[Figure]:
+        """Its answer and where it is unsure, score maps, switches, and how far a pixel looks, of the first image."""
+        asked = next(iter(asked_files(inputs, SUFFIXES, "image")))
+        x = made_smaller(self._read(asked.value).permute(2, 0, 1), self.spec.shorter)
+        self.model.eval()
+        return illustrations(
+            self.model, self._prepared(x[None].to(self.run.device)), x.permute(1, 2, 0).numpy(), self.spec.colours
+        )
 
     def training_batch(self) -> TrainingBatch:
         parts = next(self._loader(min(self.batch_size, EXPLAINED)).epoch(0))

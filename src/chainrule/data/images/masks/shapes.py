@@ -23,7 +23,9 @@ def shapes_set() -> MaskedImageSet:
     splits = {}
     for split, count in COUNTS.items():
         pairs = [_image(rng) for _ in range(count)]
-        files = [(Path(f"shape-masks/{split}/{n}.png"), Path(f"shape-masks/{split}/{n}-mask.png")) for n in range(count)]
+        files = [
+            (Path(f"shape-masks/{split}/{n}.png"), Path(f"shape-masks/{split}/{n}-mask.png")) for n in range(count)
+        ]
         splits[split] = MaskedImages(files, [image for image, _ in pairs], [mask for _, mask in pairs])
     meaning = Meaning(list(range(4)), list(NAMES), [usual_colour(n) for n in range(4)], [])
     return MaskedImageSet(splits, meaning, 3, "shape-masks", "made by the program")
