@@ -27,7 +27,7 @@ def test_at_once_interpolation_is_torchs_and_unpooling_is_sparse() -> None:
     for way, mode in (("nearest", "nearest"), ("bilinear", "bilinear")):
         net = EncoderDecoder(way, True, False, 3, 2, 4).eval()  # type: ignore[arg-type]
         seen: list[torch.Tensor] = []
-        net.score.register_forward_hook(lambda module, inputs, out: seen.append(out))
+        net.score.register_forward_hook(lambda module, inputs, out, seen=seen: seen.append(out))
         torch.testing.assert_close(net(x), F.interpolate(seen[0], scale_factor=8, mode=mode))
     sparse = EncoderDecoder("unpooling", True, False, 3, 2, 4).eval()(x)
     assert int((sparse != 0).sum()) == 3 * 4 * 5  # a number for each place of the coarse map

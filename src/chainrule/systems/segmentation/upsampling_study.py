@@ -5,6 +5,7 @@ Shapes: B images, C channels, H x W pixels, K classes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -70,7 +71,7 @@ class EncoderDecoder(nn.Module):
             if way == "deconvolution":
                 self.up.append(nn.ConvTranspose2d(num_classes, num_classes, 16, stride=8, padding=4))
         else:
-            for a, b in zip(backwards, backwards[1:], strict=False):
+            for a, b in itertools.pairwise(backwards):
                 learnt = nn.ConvTranspose2d(a, b, 4, stride=2, padding=1) if way == "deconvolution" else conv(a, b)
                 self.up.append(_block(learnt, batch_norm))
             self.score = nn.Conv2d(channels[0], num_classes, 1)
