@@ -49,6 +49,7 @@ class FCN(nn.Module):
     Source: Long, Shelhamer, Darrell: Fully convolutional networks for semantic segmentation, CVPR 2015, and the authors'
     released nets, whose offsets these are.
 
+    >>> import torch
     >>> with torch.device("meta"):
     ...     FCN(8, num_classes=21, width=1 / 16)(torch.zeros(1, 3, 50, 70)).shape
     torch.Size([1, 21, 50, 70])
@@ -166,6 +167,10 @@ FCN8S_AT_ONCE = _card("fcn8s-at-once", 8, 134_362_751, (0.01, 0.0001))
 
 TOPICS = (
     Topic(
-        "Fully convolutional networks: FCN-32s, 16s, 8s", "全卷积网络：FCN-32s、16s、8s", lectures=(2, 4), code=("FCN",)
+        "Fully convolutional networks: FCN-32s, 16s, 8s",
+        "全卷积网络：FCN-32s、16s、8s",
+        lectures=(2, 4),
+        code=("FCN",),
+        command="chainrule train fcn32s",
     ),
 )

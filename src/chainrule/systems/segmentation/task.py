@@ -5,7 +5,7 @@ Shapes: B images, C channels, H x W pixels of an image as the network sees it, K
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -191,7 +191,7 @@ class Segmenter:
         NAME-mask.png has the numbers of the classes, with their colours as its palette; NAME-overlay.png the colours over
         the image. Both are as large as the image. With `tta=flip` the answer is the mean with that of the mirrored image.
         """
-        folder, spec, taken = out or Path(), self.spec, set[str]()
+        folder, spec, named = out or Path(), self.spec, dict[str, str]()
         for asked in asked_files(inputs, SUFFIXES, "image"):
             pixels = self._read(asked.value)  # (H, W, C)
             size = (pixels.shape[0], pixels.shape[1])
@@ -200,7 +200,7 @@ class Segmenter:
             if logits.shape[-2:] != size:
                 logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
             answer = logits.argmax(1)[0].cpu().numpy()
-            name = _free_name(Path(asked.name).stem or "image", taken)
+            name = named.setdefault(asked.name, _free_name(Path(asked.name).stem or "image", named.values()))
             files = folder / f"{name}-mask.png", folder / f"{name}-overlay.png"
             folder.mkdir(parents=True, exist_ok=True)
             write_image(index_image(answer, spec.values, spec.colours), files[0])
@@ -289,8 +289,6 @@ def by_shape(split: MaskSplit) -> Iterator[list[int]]:
             yield numbers[start : start + each]
 
 
-def _free_name(stem: str, taken: set[str]) -> str:
-    """The stem, with a number where an earlier input of this call has it: images of two folders may have one name."""
-    name = next(n for n in (stem, *(f"{stem}-{k}" for k in range(2, len(taken) + 3))) if n not in taken)
-    taken.add(name)
-    return name
+def _free_name(stem: str, taken: Collection[str]) -> str:
+    """The stem, with a number where another input of this call has it: images of two folders may have one name."""
+    return next(n for n in (stem, *(f"{stem}-{k}" for k in range(2, len(taken) + 3))) if n not in taken)
