@@ -65,7 +65,9 @@ class Deployable:
 
     `inputs(batch_size)` makes random inputs; the first axis of each is the batch. Further axes that are free, such as the
     height and width of images, stand in `free_axes`; then their sizes should differ by batch size. `own` gives the data's own, as `predict`
-    reads them, with which the file is compared too; UserError where the data are not here any more.
+    reads them, with which the file is compared too; UserError where the data are not here any more. By `tolerance` the file
+    may differ, relative to an output's largest absolute value: float32 sums in another order stay well below 1e-4, unless a
+    module decides by them, as a pooling whose switches are kept.
     """
 
     module: nn.Module
@@ -75,6 +77,7 @@ class Deployable:
     notes: dict[str, Any] = field(default_factory=dict)
     own: Callable[[], tuple[Tensor, ...]] | None = None
     free_axes: tuple[int, ...] = ()
+    tolerance: float = 1e-4
 
 
 @runtime_checkable

@@ -24,7 +24,6 @@ from chainrule.run.folder.folder import expect_own
 from chainrule.run.run import Run
 
 BATCHES = (1, 2, 7)
-TOLERANCE = 1e-4  # of the largest absolute value of an output: float32 sums in another order stay well below
 _LARGEST_FILE = 2**31 - 1  # of a protobuf, which an ONNX file is
 
 Answer = Callable[[tuple[Tensor, ...]], list[Tensor]]
@@ -84,7 +83,7 @@ def export_system(deployable: Deployable, to: str, out: Path | None, run: Run) -
         "largest_difference": difference,
         "batches": list(BATCHES),
         "own_samples": len(own[0]) if own else 0,
-        "tolerance": TOLERANCE,
+        "tolerance": deployable.tolerance,
     }
 
 
@@ -177,10 +176,10 @@ def _compare(deployable: Deployable, answer: Answer, to: str, own: tuple[Tensor,
                 if b.numel() and not torch.equal(a, b)
                 else 0.0
             )
-            if not difference <= TOLERANCE:  # a nan is not
+            if not difference <= deployable.tolerance:  # a nan is not
                 raise RunFailed(
                     f"{name} of the {to} file differs from the model's by {difference:.2g} of its largest value "
-                    f"at a batch of {batch}; {TOLERANCE:g} is allowed, and no file is kept"
+                    f"at a batch of {batch}; {deployable.tolerance:g} is allowed, and no file is kept"
                 )
             worst = max(worst, difference)
     return worst

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +15,14 @@ from scipy import ndimage
 from torch import nn
 
 import chainrule
+from chainrule.core.errors import UserError
+from chainrule.data.images.masks.loading import MaskSplit
 from chainrule.systems.segmentation.answers import index_image
 from chainrule.systems.segmentation.augment import Augmentation, moved
 from chainrule.systems.segmentation.losses import PixelLoss, border_weights, class_weights
 from chainrule.systems.segmentation.parts import PartLoader, Parts
-from chainrule.systems.segmentation.tiles import tiled
+from chainrule.systems.segmentation.task import Segmenter, by_shape
+from chainrule.systems.segmentation.tiles import largest_at, tiled
 
 SHAPES = [(40, 50), (20, 90), (33, 17)]
 
@@ -102,7 +107,7 @@ def test_an_image_that_is_all_void_costs_nothing() -> None:
     logits = torch.randn(1, 3, 4, 4, requires_grad=True)
     loss = PixelLoss(dice=1.0)(logits, torch.full((1, 4, 4), 255, dtype=torch.uint8))
     loss.sum().backward()
-    assert logits.grad is not None and torch.isfinite(loss).all() and not logits.grad.any()
+    assert logits.grad is not None and loss.tolist() == [0.0] and not logits.grad.any()
 
 
 def test_weights_of_classes() -> None:
@@ -121,15 +126,52 @@ def test_borders_weigh_by_the_two_nearest_objects() -> None:
     i, j = 4, 5  # background: one pixel from the right object, two from the left
     assert w[i, j] == pytest.approx(1 + 10 * np.exp(-(3.0**2) / 50))
     assert (w[mask == 1] == 1).all() and (border_weights(mask[:, :5], 10.0) == 1).all()
+    mask[0, 11] = mask[8, 0] = 1  # four objects: the two nearest of each pixel, by enumeration
+    objects, count = ndimage.label(mask)
+    distances = np.sort([ndimage.distance_transform_edt(objects != n + 1) for n in range(count)], 0)
+    expected = 1 + 10 * np.exp(-((distances[0] + distances[1]) ** 2) / 50) * (mask == 0)
+    np.testing.assert_allclose(border_weights(mask, 10.0, 5.0), expected, rtol=1e-6)
 
 
 def test_tiles_answer_as_the_whole_image_where_the_network_sees_no_further() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 5, padding=2), nn.ReLU(), nn.Conv2d(4, 2, 5, padding=2)).double().eval()
     x = torch.randn(1, 3, 70, 93, dtype=torch.float64)
     with torch.no_grad():
-        whole, by_tiles = network(x), tiled(network, x, tile=32, overlap=4)
+        whole, by_tiles = network(x), tiled(network, x, (32, 40), overlap=4)
     torch.testing.assert_close(by_tiles[..., 4:-4, 4:-4], whole[..., 4:-4, 4:-4], rtol=1e-12, atol=1e-12)
     assert by_tiles.shape == whole.shape
+    with torch.no_grad():  # one row of tiles: what lies at the upper and lower border is the network's own
+        by_tiles = tiled(network, x, (70, 40), overlap=4)
+    torch.testing.assert_close(by_tiles[..., 4:-4], whole[..., 4:-4], rtol=1e-12, atol=1e-12)
+
+
+def test_a_network_of_one_size_is_shown_tiles_as_large_as_its_parts(tmp_path: Path, no_report: None) -> None:
+    run = chainrule.train(
+        "deconvnet", data=write_set(tmp_path / "d", 8), epochs=1, batch_size=4, width=1 / 32, inside=32, size=24,
+        out=tmp_path / "r", device="cpu",
+    )  # fmt: skip
+    assert isinstance(run.task, Segmenter)
+    seen = set()
+    run.task.model.register_forward_pre_hook(lambda module, inputs: seen.add(tuple(inputs[0].shape[-2:])))
+    for size in ((32, 48), (9, 100), (24, 24)):
+        assert run.task.logits(torch.zeros(1, 3, *size, dtype=torch.uint8)).shape[-2:] == size
+    assert seen == {(24, 24)}
+
+
+@pytest.mark.parametrize("size", [(9, 13), (40, 31), (3, 5)])
+def test_the_largest_logit_is_that_of_the_enlarged_maps(size: tuple[int, int]) -> None:
+    logits = torch.randn(2, 5, 9, 13)
+    enlarged = F.interpolate(logits, size, mode="bilinear", align_corners=False)
+    found = largest_at(logits, *size)
+    assert found.dtype == torch.uint8 and torch.equal(found.long(), enlarged.argmax(1))
+
+
+def test_batches_hold_no_more_pixels_than_fit_of_image_and_mask() -> None:
+    images = [torch.zeros(3, 64, 64, dtype=torch.uint8)] * 3 + [torch.zeros(3, 40, 64, dtype=torch.uint8)]
+    masks = [torch.zeros(1024, 1024, dtype=torch.uint8)] * 2 + [torch.zeros(64, 64, dtype=torch.uint8)] * 2
+    split = MaskSplit(images, masks, [(Path(), Path())] * 4)
+    assert list(by_shape(split)) == [[0], [1], [2], [3]]
+    assert list(by_shape(MaskSplit(images[:3], [masks[2]] * 3, split.files[:3]))) == [[0, 1, 2]]
 
 
 def test_an_index_image_has_the_numbers_and_the_colours() -> None:
@@ -154,7 +196,7 @@ def write_set(folder: Path, count: int = 6) -> Path:
     return folder
 
 
-def test_one_image_is_learnt_by_heart(tmp_path: Path, no_report: None) -> None:
+def test_one_image_is_memorised(tmp_path: Path, no_report: None) -> None:
     """The same image in all three splits: mIoU 1.000."""
     for split in ("train", "val", "test"):
         write_set(tmp_path / "d" / split, 1)
@@ -176,3 +218,48 @@ def test_the_stages_of_fcn_pass_their_weights_on(tmp_path: Path, no_report: None
     second = chainrule.train("fcn16s", out=tmp_path / "b", weights=first.folder, **common)
     third = chainrule.train("fcn8s", out=tmp_path / "c", weights=second.folder, **common)
     assert third.result()["metrics"]["miou"] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "batch_size", "cure"), [("bilinear-net", 7, 13, "batch_size=14"), ("unet", 7, 13, "")]
+)
+def test_a_last_batch_of_one_part_is_told_before_the_first_step(
+    name: str, count: int, batch_size: int, cure: str, tmp_path: Path, no_report: None
+) -> None:
+    """Of 32 x 32 pixels the smallest maps of the bilinear net have a single place, those of U-Net four."""
+    for split, images in (("train", count), ("val", 2), ("test", 2)):
+        write_set(tmp_path / "d" / split, images)
+    settings = {"batch_size": batch_size, "epochs": 1, "width": 1 / 32, "size": 32, "out": tmp_path / "r"}
+    train = partial(chainrule.train, name, data=tmp_path / "d", device="cpu", **settings)
+    if cure:
+        with pytest.raises(UserError, match=cure):
+            train()
+    else:
+        train()
+
+
+def test_explain_is_given_images_and_masks_of_one_draw(tmp_path: Path, no_report: None) -> None:
+    """The light square of each changed image lies where its changed mask has it."""
+    run = chainrule.train(
+        "unet", data=write_set(tmp_path / "d", 8), epochs=1, batch_size=4, width=1 / 32, jitter=0.5, colour=0,
+        border_weight=5, flips="both", out=tmp_path / "r", device="cpu",
+    )  # fmt: skip
+    assert isinstance(run.task, Segmenter)
+    batch = run.task.training_batch()
+    light = batch.inputs[0].mean(1)
+    light = light > (light.amax((1, 2), keepdim=True) + light.amin((1, 2), keepdim=True)) / 2
+    assert ((light == batch.target.bool()).float().mean((1, 2)) > 0.95).all()
+    assert batch.loss(batch.module(*batch.inputs), batch.target).shape == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "settings"), [("unet", {"form": "paper"}), ("fcn8s", {"border": "pad100"}), ("deconvnet", {"inside": 64})]
+)
+def test_export_of_networks_that_pad_by_the_image_or_keep_switches(
+    name: str, settings: dict[str, Any], tmp_path: Path, no_report: None
+) -> None:
+    common = {"epochs": 1, "batch_size": 4, "width": 1 / 32, "out": tmp_path / "r", "device": "cpu"}
+    run = chainrule.train(name, data=write_set(tmp_path / "d", 13), **common, **settings)
+    made = chainrule.export(run, to="onnx")
+    assert made["largest_difference"] <= made["tolerance"] == (0.05 if name == "deconvnet" else 1e-4)

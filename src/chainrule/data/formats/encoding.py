@@ -13,7 +13,7 @@ from chainrule.core.errors import UserError
 
 ENCODING = Option(
     "encoding",
-    kinds=("table", "series", "sentences", "text", "images"),
+    kinds=("table", "series", "sentences", "text", "images", "masks"),
     type=str | None,
     default=None,
     text="The encoding of a text file: gb18030, cp1252, big5, utf-16; UTF-8, or what its byte-order mark says, without it.",

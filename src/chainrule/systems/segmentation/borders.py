@@ -18,7 +18,7 @@ def mirrored(count: int, before: int, after: int, device: torch.device | None = 
     places = torch.arange(-before, count + after, device=device)
     if count == 1:
         return torch.zeros_like(places)
-    period = 2 * (count - 1)
+    period = torch.full((1,), 2 * (count - 1), device=device)  # a tensor: ONNX divides by no size of an image
     places = places.remainder(period)
     return torch.minimum(places, period - places)
 
@@ -36,6 +36,18 @@ def mirror_pad(x: Tensor, left: int, right: int, top: int, bottom: int) -> Tenso
     if top or bottom:
         x = x.index_select(-2, mirrored(height, top, bottom, x.device))
     return x
+
+
+def at_least(x: Tensor, size: tuple[int, int]) -> tuple[Tensor, int, int]:
+    """Maps (..., H, W) mirrored on all sides where they are smaller than `size`, and where they begin: above, left.
+
+    >>> maps, top, left = at_least(torch.zeros(1, 3, 5), (6, 4))
+    >>> maps.shape, top, left
+    (torch.Size([1, 6, 5]), 1, 0)
+    """
+    height, width = (max(0, wanted - there) for wanted, there in zip(size, x.shape[-2:], strict=True))
+    top, left = height // 2, width // 2
+    return mirror_pad(x, left, width - left, top, height - top), top, left
 
 
 def window(x: Tensor, top: int, left: int, height: int, width: int) -> Tensor:

@@ -43,6 +43,7 @@ class DeconvNet(nn.Module):
     """
 
     class_layers = ("score",)
+    one_size = True  # what it answers of an image depends on the image's size
 
     def __init__(self, num_classes: int = 21, in_channels: int = 3, width: float = 1.0, size: int = 224) -> None:
         super().__init__()

@@ -136,9 +136,7 @@ def zero(conv: nn.Conv2d) -> nn.Conv2d:
     return conv
 
 
-_ZERO = (
-    "score layers begin at zero, so that the first gradient reaches them alone (tests/systems/segmentation/test_fcn.py)"
-)
+_ZERO = "score layers begin at zero, so that the first gradient reaches them alone (tests/systems/segmentation/test_networks.py)"
 
 
 def _card(name: str, stride: int, parameters: int, skip_scales: tuple[float, float] = (1.0, 1.0)) -> Card:

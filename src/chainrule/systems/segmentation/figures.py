@@ -94,7 +94,7 @@ def confusion_figure(matrix: Tensor, classes: Sequence[str]) -> Figure:
 def worst_images(task: Answers, split: MaskSplit) -> Figure:
     """Image, truth, answer and error of the images with the most wrong pixels, worst first."""
     found = []
-    for image, mask, _ in zip(split.images[:LOOKED_AT], split.masks, split.files, strict=False):
+    for image, mask in zip(split.images[:LOOKED_AT], split.masks, strict=False):
         answer = task.logits(image[None]).argmax(1)[0].cpu().to(torch.uint8)
         truth = resized_mask(mask, *answer.shape)
         used = truth != VOID

@@ -58,7 +58,7 @@ class PixelLoss:
 def soft_dice(probs: Tensor, target: Tensor, used: Tensor) -> Tensor:
     """The mean over classes of 2 sum_p q_kp t_kp / (sum_p q_kp + t_kp), of each image (B,).
 
-    Of classes that are in an image's truth, so that those that are not there neither help nor hinder.
+    Of classes that are in an image's truth, so that those that are not there neither help nor hinder; 1 where all is void.
 
     Source: Milletari, Navab, Ahmadi: V-Net, 3DV 2016, with a sum in place of their squares.
     """
@@ -70,7 +70,7 @@ def soft_dice(probs: Tensor, target: Tensor, used: Tensor) -> Tensor:
     overlap = torch.zeros(len(target) * K, dtype=probs.dtype, device=probs.device).index_add(0, rows, own[used])
     dice = 2 * overlap.view(-1, K) / (probs.sum((2, 3)) + true).clamp_min(1e-12)
     there = true > 0
-    return (dice * there).sum(1) / there.sum(1).clamp_min(1)
+    return ((dice * there).sum(1) / there.sum(1).clamp_min(1)).where(there.any(1), 1.0)
 
 
 def class_weights(balance: Literal["none", "frequency", "median"], pixels: Tensor, room: Tensor) -> Tensor | None:
@@ -126,7 +126,8 @@ def border_weights(mask: np.ndarray, w0: float, sigma: float = 5.0) -> np.ndarra
     nearest = np.full((2, *mask.shape), np.inf)
     for number in range(1, count + 1):
         distance = ndimage.distance_transform_edt(objects != number)
-        nearest = np.sort(np.concatenate([nearest, distance[None]]), 0)[:2]
+        nearest[1] = np.minimum(nearest[1], np.maximum(nearest[0], distance))
+        nearest[0] = np.minimum(nearest[0], distance)
     border = w0 * np.exp(-((nearest[0] + nearest[1]) ** 2) / (2 * sigma**2))
     return (1 + border * (objects == 0)).astype(np.float32)
 

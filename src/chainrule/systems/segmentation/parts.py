@@ -15,7 +15,7 @@ from chainrule.core.device import World
 from chainrule.data.batches import BatchLoader
 from chainrule.data.batches.records import batch_mean
 from chainrule.data.samplers.shuffled import Shuffled
-from chainrule.systems.segmentation.borders import mirror_pad
+from chainrule.systems.segmentation.borders import at_least
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,15 @@ def parts_of(height: int, width: int, size: tuple[int, int]) -> int:
     return -(-height // size[0]) * -(-width // size[1])
 
 
+def smallest_share(parts: int, batch_size: int, processes: int = 1) -> int:
+    """How many parts the smallest share of a batch has that is not empty.
+
+    >>> smallest_share(9, 4), smallest_share(8, 4), smallest_share(8, 4, processes=4)
+    (1, 4, 1)
+    """
+    return min(max(1, count // processes) for count in (batch_size, parts % batch_size) if count)
+
+
 class PartLoader(BatchLoader[Parts]):
     """Shuffled batches of parts; where each lies in its image is drawn from PyTorch's global generator.
 
@@ -89,10 +98,16 @@ class PartLoader(BatchLoader[Parts]):
     ) -> None:
         counts = torch.tensor([parts_of(image.shape[-2], image.shape[-1], size) for image in images])
         self.size, self.owner = size, torch.arange(len(images)).repeat_interleave(counts)  # the image of each part
+        self.batch_size, self.processes = batch_size, world.size if world else 1
         self.images, self.masks, self.weights = (
-            None if maps is None else [_at_least(x, size) for x in maps] for maps in (images, masks, weights)
+            None if maps is None else [at_least(x, size)[0] for x in maps] for maps in (images, masks, weights)
         )
         super().__init__(Shuffled(len(self.owner), batch_size, seed=seed), self._taken, world=world)
+
+    @property
+    def smallest(self) -> int:
+        """`smallest_share` of its batches."""
+        return smallest_share(len(self.owner), self.batch_size, self.processes)
 
     def _taken(self, index: Tensor, count: int, processes: int) -> Parts:
         owners = self.owner[index.cpu()]
@@ -108,9 +123,3 @@ class PartLoader(BatchLoader[Parts]):
 
         weights = None if self.weights is None else cut(self.weights)
         return Parts(cut(self.images), cut(self.masks), weights, owners, count, processes)
-
-
-def _at_least(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps (..., H, W) mirrored at the border where they are smaller than a part."""
-    height, width = (max(0, wanted - there) for wanted, there in zip(size, x.shape[-2:], strict=True))
-    return mirror_pad(x, width // 2, width - width // 2, height // 2, height - height // 2)

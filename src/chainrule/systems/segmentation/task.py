@@ -5,40 +5,52 @@ Shapes: B images, C channels, H x W pixels of an image as the network sees it, K
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 from collections.abc import Collection, Iterable, Iterator
+=======
+import math
+from collections.abc import Iterable, Iterator
+>>>>>>> wt-types
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chainrule.core.answers import Scores
 from chainrule.core.errors import UserError
 from chainrule.core.task import COMPARED, Deployable, Figure, TrainingBatch
 from chainrule.data.dataset import Dataset
-from chainrule.data.images.decoding import SUFFIXES, decode
-from chainrule.data.images.masks.loading import MaskSplit, made_smaller, read_other_masks
-from chainrule.data.images.masks.raw import upright_size
+from chainrule.data.images.decoding import SUFFIXES, decode, ignore_warnings
+from chainrule.data.images.masks.loading import MaskSplit, read_other_masks, resized_mask
+from chainrule.data.images.masks.raw import made_smaller, upright_size
 from chainrule.data.images.masks.spec import MaskSpec
 from chainrule.data.inputs import answer_to, asked_files
 from chainrule.data.layout import Place
 from chainrule.loops.supervised import fit
+from chainrule.nn.normalization.batch_norm import single_value_layer
+from chainrule.nn.pooling import Unpool2d
 from chainrule.run.autocast import choose_autocast, in_float32
 from chainrule.run.compiling import compiled
 from chainrule.run.input_normalization import pixel_normalization
 from chainrule.run.run import Run
 from chainrule.systems.segmentation.answers import in_words, index_image, overlay, what_is_seen, write_image
 from chainrule.systems.segmentation.augment import Augmentation
+<<<<<<< HEAD
 from chainrule.systems.segmentation.explaining import illustrations
+=======
+from chainrule.systems.segmentation.borders import at_least, window
+>>>>>>> wt-types
 from chainrule.systems.segmentation.figures import segmentation_figures
 from chainrule.systems.segmentation.losses import PixelLoss, border_maps
-from chainrule.systems.segmentation.parts import PartLoader, Parts
+from chainrule.systems.segmentation.parts import PartLoader, Parts, smallest_share
 from chainrule.systems.segmentation.scores import boundary_counts, boundary_f1, confusion, scores, without_lists
-from chainrule.systems.segmentation.tiles import tiled
+from chainrule.systems.segmentation.tiles import largest_at, tiled
 
 PIXELS = 2**20  # that are answered at a time
+SWITCHED = 0.05  # by which probabilities may differ where of two maxima equal but for rounding the other is the switch
 EXPLAINED = 4  # parts of the training batch that `explain` looks into
 
 
@@ -87,6 +99,7 @@ class Segmenter:
 
     def train(self, run: Run) -> None:
         loader = self._loader(self.batch_size)
+        self._expect_statistics(loader)
         choose_autocast(run, self.modules(), self.example(), self.batch_size)
         network = compiled(run, run.wrap_distributed(self.model), batch_size=self.batch_size)
 
@@ -137,25 +150,31 @@ class Segmenter:
 
     @torch.inference_mode()
     def logits(self, images: Tensor, flip: bool = False) -> Tensor:
-        """Logits (B, K, H, W) of byte images (B, C, H, W) in eval mode; with `flip` the mean with those of mirrored ones."""
+        """Logits (B, K, H, W) of byte images (B, C, H, W) in eval mode; with `flip` the mean with those of mirrored ones.
+
+        A network that brings every image to one size is shown tiles as large as the parts that it has learnt from, so that
+        things have the size that they had then.
+        """
         self.model.eval()
 
         def network(x: Tensor) -> Tensor:
             with self.run.autocast():
                 return in_float32(self.model(x))
 
+        def whole(x: Tensor) -> Tensor:
+            if not getattr(self.model, "one_size", False):
+                return tiled(network, x)
+            large, top, left = at_least(x, self.size)
+            return window(tiled(network, large, self.size, min(self.size) // 8), top, left, *x.shape[-2:])
+
         x = self._prepared(images.to(self.run.device))
-        answer = tiled(network, x)
-        return (answer + tiled(network, x.flip(-1)).flip(-1)) / 2 if flip else answer
+        return (whole(x) + whole(x.flip(-1)).flip(-1)) / 2 if flip else whole(x)
 
     def answered(self, split: MaskSplit) -> Iterator[tuple[list[int], Tensor]]:
         """Numbers of images of one shape, and the positions of their pixels' classes (B, H, W) as large as their masks."""
         for numbers in by_shape(split):
-            logits = self.logits(torch.stack([split.images[n] for n in numbers]))
-            shape = split.masks[numbers[0]].shape
-            if logits.shape[-2:] != shape:
-                logits = F.interpolate(logits, tuple(shape), mode="bilinear", align_corners=False)
-            yield numbers, logits.argmax(1).to(torch.uint8)
+            height, width = split.masks[numbers[0]].shape
+            yield numbers, largest_at(self.logits(torch.stack([split.images[n] for n in numbers])), height, width)
 
     def counted(self, split: MaskSplit) -> tuple[Tensor, Tensor]:
         """The confusion matrix (K, K) of a split, and the counts of its boundaries (4, K)."""
@@ -168,16 +187,15 @@ class Segmenter:
         return matrix, boundaries
 
     def measure(self, split: MaskSplit) -> dict[str, float]:
-        """mIoU, accuracies and the loss on a split."""
+        """mIoU and accuracies against the masks at their own resolution, and the loss at the network's, as it is learnt."""
         K = len(self.classes)
         matrix, losses = torch.zeros(K, K, dtype=torch.long), 0.0
         for numbers in by_shape(split):
             logits = self.logits(torch.stack([split.images[n] for n in numbers]))
             truth = torch.stack([split.masks[n] for n in numbers]).to(logits.device)
-            if logits.shape[-2:] != truth.shape[-2:]:
-                logits = F.interpolate(logits, tuple(truth.shape[-2:]), mode="bilinear", align_corners=False)
-            matrix += confusion(logits.argmax(1), truth, K).cpu()
-            losses += float(self.loss(logits, truth).double().sum())
+            matrix += confusion(largest_at(logits, *truth.shape[-2:]), truth, K).cpu()
+            learnt = torch.stack([resized_mask(mask, *logits.shape[-2:]) for mask in truth])
+            losses += float(self.loss(logits, learnt).double().sum())
         found = without_lists(scores(matrix))
         return {name: found[name] for name in ("miou", "pixel_accuracy", "mean_accuracy")} | {
             "loss": losses / len(split)
@@ -194,6 +212,7 @@ class Segmenter:
         folder, spec, named = out or Path(), self.spec, dict[str, str]()
         for asked in asked_files(inputs, SUFFIXES, "image"):
             pixels = self._read(asked.value)  # (H, W, C)
+<<<<<<< HEAD
             size = (pixels.shape[0], pixels.shape[1])
             x = made_smaller(pixels.permute(2, 0, 1), spec.shorter)
             logits = self.logits(x[None], flip=tta == "flip")
@@ -201,23 +220,33 @@ class Segmenter:
                 logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
             answer = logits.argmax(1)[0].cpu().numpy()
             name = named.setdefault(asked.name, _free_name(Path(asked.name).stem or "image", named.values()))
+=======
+            logits = self.logits(self._as_learnt(pixels)[None], flip=tta == "flip")
+            answer = largest_at(logits, *pixels.shape[:2])[0].cpu().numpy()
+            name = _free_name(Path(asked.name).stem or "image", taken)
+>>>>>>> wt-types
             files = folder / f"{name}-mask.png", folder / f"{name}-overlay.png"
             folder.mkdir(parents=True, exist_ok=True)
             write_image(index_image(answer, spec.values, spec.colours), files[0])
-            write_image(overlay(pixels.numpy(), answer, spec.colours), files[1])
+            write_image(overlay(pixels, answer, spec.colours), files[1])
             shares, parts = what_is_seen(answer, self.classes)
             found = {"mask": str(files[0]), "overlay": str(files[1]), "seen": in_words(shares, parts)}
             yield answer_to(asked, found | {"shares": Scores(shares, by="share"), "parts": Scores(parts, by="parts")})
 
-    def _read(self, file: Any) -> Tensor:
+    def _read(self, file: Any) -> np.ndarray:
         """The pixels of an image file, upright: bytes (H, W, C)."""
         if isinstance(file, Path) and not file.is_file():
             raise UserError("there is no such file", where=file, expected="an image")
-        return torch.from_numpy(decode(file, self.spec.channels, upright_size(file)).copy())
+        with ignore_warnings():
+            return decode(file, self.spec.channels, upright_size(file, cure="repair or remove this file"))
+
+    def _as_learnt(self, pixels: np.ndarray) -> Tensor:
+        """Bytes (C, h, w) of an image (H, W, C), made smaller as those that the network has learnt from."""
+        return torch.tensor(made_smaller(pixels, self.spec.shorter)).permute(2, 0, 1).contiguous()
 
     def prepare(self, inputs: list[str]) -> dict[str, tuple[Tensor, ...]]:
         asked = asked_files(inputs, SUFFIXES, "image")
-        found = [made_smaller(self._read(one.value).permute(2, 0, 1), self.spec.shorter) for one in asked]
+        found = [self._as_learnt(self._read(one.value)) for one in asked]
         if len({x.shape for x in found}) > 1:
             raise UserError("these images are of several sizes", expected="one image, or several of one size")
         return {"model": (self.normalize(torch.stack(found).to(self.run.device)),)}
@@ -232,10 +261,13 @@ class Segmenter:
         )
 
     def training_batch(self) -> TrainingBatch:
-        parts = next(self._loader(min(self.batch_size, EXPLAINED)).epoch(0))
-        x = self._prepared(self.augmentation(parts).images)
+        parts = self.augmentation(next(self._loader(min(self.batch_size, EXPLAINED)).epoch(0)))
         return TrainingBatch(
-            self.model, (x,), parts.masks, lambda logits, masks: self.loss(logits, masks).mean(), self.optimizer
+            self.model,
+            (self._prepared(parts.images),),
+            parts.masks,
+            lambda logits, masks: self.loss(logits, masks, parts.weights).mean(),
+            self.optimizer,
         )
 
     def deployable(self) -> Deployable:
@@ -245,6 +277,9 @@ class Segmenter:
             height, width = {1: (45, 64), 2: (64, 96)}.get(count, (50, 70))  # also odd ones
             return (torch.randint(0, 256, (count, spec.channels, height, width), dtype=torch.uint8),)
 
+        scale = f"a shorter side above {spec.shorter} is brought to it before" if spec.shorter else "in their own size"
+        if getattr(self.model, "one_size", False):
+            scale += f"; predict shows larger ones tile by tile, {self.size[0]} x {self.size[1]} pixels each"
         module = nn.Sequential(self.normalize, self.model, nn.Softmax(1)).cpu().eval()
         return Deployable(
             module,
@@ -252,18 +287,35 @@ class Segmenter:
             ("pixels",),
             ("probs",),
             {
-                "pixels": f"uint8 (B, {spec.channels}, H, W); a run's images have a shorter side of at most {spec.shorter or 'any'}",
+                "pixels": f"uint8 (B, {spec.channels}, H, W); {scale}",
                 "probs": "float32 (B, K, H, W)",
                 "classes": spec.classes,
                 "values": spec.values,
             },
             self._own_images,
             free_axes=(2, 3),
+            tolerance=SWITCHED if any(isinstance(layer, Unpool2d) for layer in self.model.modules()) else 1e-4,
         )
 
     def _own_images(self) -> tuple[Tensor, ...]:
         images = [x for x in self.data.test.images if x.shape == self.data.test.images[0].shape]
         return (torch.stack(images[: min(COMPARED, 2)]),)
+
+    def _expect_statistics(self, loader: PartLoader) -> None:
+        """UserError where the last batch, or a process's part of one, is a single part, and batch normalisation sees
+        a single number of it."""
+        layer = None if loader.smallest > 1 else single_value_layer(self.model.eval(), *self.example()["model"])
+        if layer is not None:
+            parts, processes = len(loader.owner), self.run.world.size
+            sizes = range(self.batch_size + 1, parts + 1)
+            enough = next((size for size in sizes if smallest_share(parts, size, processes) > 1), None)
+            raise UserError(
+                "a batch of one part cannot be normalised: it is so small that one number a map is left",
+                where=layer,
+                expected="two parts or more in every batch, the last one too",
+                found=f"{parts} parts in batches of {self.batch_size}, by {processes} processes",
+                cure=f"batch_size={enough}" if enough else "more images",
+            )
 
     def _loader(self, batch_size: int) -> PartLoader:
         split, device = self.data.train, self.run.device
@@ -283,8 +335,8 @@ def by_shape(split: MaskSplit) -> Iterator[list[int]]:
     groups: dict[Any, list[int]] = {}
     for number, (image, mask) in enumerate(zip(split.images, split.masks, strict=True)):
         groups.setdefault((image.shape, mask.shape), []).append(number)
-    for (shape, _), numbers in groups.items():
-        each = max(1, PIXELS // (shape[-1] * shape[-2]))
+    for (shape, mask_shape), numbers in groups.items():
+        each = max(1, PIXELS // max(math.prod(shape[-2:]), math.prod(mask_shape)))
         for start in range(0, len(numbers), each):
             yield numbers[start : start + each]
 

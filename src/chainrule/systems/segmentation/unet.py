@@ -125,7 +125,7 @@ def paper_size(wanted: int) -> int:
     >>> paper_size(388), paper_size(1), paper_size(389)
     (572, 188, 588)
     """
-    return 16 * max(4, -(-(wanted + 60) // 16)) + 124
+    return 16 * max(4, (wanted + 75) // 16) + 124  # no division of a negative number, which ONNX rounds up
 
 
 def _middle(x: Tensor, height: int, width: int) -> Tensor:

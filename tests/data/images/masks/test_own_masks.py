@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
 from chainrule.cli import cli
 from chainrule.core.errors import UserError
 from chainrule.data.check import check
+from chainrule.data.images.masks.check import near_duplicates
 from chainrule.data.images.masks.class_list import read_class_list
 from chainrule.data.images.masks.loading import read_other_masks, split_masks
 from chainrule.data.images.masks.raw import read_masked_images
+from chainrule.data.images.masks.values import read_mask
 from chainrule.data.layout import layout_of
 
 HEIGHT, WIDTH = 36, 44
@@ -106,7 +110,14 @@ def test_names_with_spaces_and_chinese_characters(tmp_path: Path) -> None:
     for number in range(2):
         image(tmp_path / "图 像" / "images", f"街道 {number}.jpg", number)
         mask(tmp_path / "图 像" / "masks", f"街道 {number}_mask.png")
-    assert check(str(tmp_path / "图 像"), None)["counts"] == {"train": 2}
+    found = check(str(tmp_path / "图 像"), None)
+    assert found["counts"] == {"train": 2}
+    assert shlex.split(found["to train"])[:3] + shlex.split(found["to train"])[-1:] == [
+        "chainrule",
+        "train",
+        "unet",
+        str(tmp_path / "图 像"),
+    ]
 
 
 # -- numbers --------------------------------------------------------------------------------------------------------
@@ -131,6 +142,7 @@ def test_void_is_what_the_user_says(tmp_path: Path) -> None:
     for void, values in (("void=2", [0, 1, 255]), ("void=-1", [0, 1, 2, 255])):
         result = CliRunner().invoke(cli, ["data", "check", str(tmp_path), void, "--json"], catch_exceptions=False)
         assert json.loads(result.stdout)["values"] == values
+        assert f"train unet {void} --data" in json.loads(result.stdout)["to train"]
 
 
 @pytest.mark.parametrize("form", ["palette", "1 bit", "16 bits", "grey with alpha", "grey as RGB"])
@@ -155,7 +167,7 @@ def test_every_form_of_mask(form: str, tmp_path: Path) -> None:
     raw = read_masked_images(layout_of(str(tmp_path)))
     expected = {"palette": [0, 1], "1 bit": [0, 255], "16 bits": [0, 700]}.get(form, [0, 9])
     assert raw.meaning.values == expected
-    assert (raw.splits["train"].masks[0] == stripes).all()
+    assert (raw.splits["train"].masks[0] == stripes).all() and raw.splits["train"].masks[0].dtype == np.uint8
     if form == "palette":
         assert raw.meaning.colours == [(10, 20, 30), (200, 0, 100)]
 
@@ -172,6 +184,8 @@ def test_colours_by_the_list(tmp_path: Path) -> None:
         Image.fromarray(pixels).save(tmp_path / "masks" / f"{number}.png")
     found = check(str(tmp_path), None)
     assert (found["classes"], found["values"], found["share of pixels"]["road"]) == (["road", "car"], [4, 9], 0.25)
+    read = read_mask(tmp_path / "masks" / "0.png", read_class_list(tmp_path / "classes.txt"))
+    assert read.values.dtype == np.uint8
     pixels[0, 0] = (1, 2, 3)
     Image.fromarray(pixels).save(tmp_path / "masks" / "1.png")
     with pytest.raises(UserError, match=r"1,2,3 \(1 pixels\)"):
@@ -183,6 +197,58 @@ def test_near_duplicates_and_classes_of_the_test_split_alone_are_told(tmp_path: 
     a_set(tmp_path / "test", count=1, values=(0, 1, 2))
     warnings = " ".join(check(str(tmp_path), None)["warnings"])
     assert "only test has the class 2" in warnings and "near-duplicates in train and test, 1 pairs" in warnings
+
+
+def test_warnings_are_of_the_splits_that_training_makes(tmp_path: Path) -> None:
+    """Of twelve images of which each is there three times, some copies fall into other splits."""
+    for number in range(12):
+        image(tmp_path / "images", f"film{number % 4}_{number}.png", number % 4)
+        mask(tmp_path / "masks", f"film{number % 4}_{number}.png")
+    for options, told in (((), True), ((r"group=film(\d)",), False)):
+        result = CliRunner().invoke(cli, ["data", "check", str(tmp_path), *options, "--json"], catch_exceptions=False)
+        assert ("near-duplicates in train and test" in " ".join(json.loads(result.stdout)["warnings"])) is told
+
+
+def test_bits_that_differ_are_counted() -> None:
+    a, b = torch.rand(5, 64) < 0.5, torch.rand(4, 64) < 0.5
+    b[2], b[3] = a[1], a[1]
+    b[3, :4] = ~b[3, :4]
+    b[2, :5] = ~b[2, :5]
+    found = near_duplicates({"train": a, "test": b}, {"train": list("abcde"), "test": list("wxyz")})
+    assert len(found) == 1 and "1 pairs: b and z;" in found[0]
+
+
+def test_a_test_folder_without_masks_is_passed_over(tmp_path: Path) -> None:
+    """As in the usual copy of ISBI's membranes: train/image, train/label, and test/ with images alone."""
+    a_set(tmp_path / "train", "image", "label", 5)
+    image(tmp_path / "test", "0.png")
+    found = check(str(tmp_path), None)
+    assert found["counts"] == {"train": 5} and "test/ has no folder" in " ".join(found["warnings"])
+
+
+def test_images_are_made_smaller_as_they_are_read(tmp_path: Path) -> None:
+    a_set(tmp_path, count=5)
+    layout = layout_of(str(tmp_path))
+    whole, small = read_masked_images(layout), read_masked_images(layout, shorter=18)
+    assert {x.shape for x in small.splits["train"].images} == {(18, 22, 3)}
+    assert {x.shape for x in small.splits["train"].masks} == {(HEIGHT, WIDTH)}
+    for large, made in zip(whole.splits["train"].images, small.splits["train"].images, strict=True):
+        half = np.asarray(Image.fromarray(large).resize((22, 18), Image.Resampling.BILINEAR))
+        assert np.abs(half.astype(int) - made).max() <= 1
+
+
+def test_a_scale_between_is_no_scale(tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["train", "unet", "--data", str(a_set(tmp_path)), "scale=0.5", "--out", "r"])
+    assert isinstance(result.exception, UserError) and "neither 0 nor 1" in str(result.exception)
+
+
+@pytest.mark.parametrize("number", [-1, 70000])
+def test_a_number_beyond_16_bits(number: int, tmp_path: Path) -> None:
+    a_set(tmp_path, count=2)
+    (tmp_path / "masks" / "1.png").unlink()
+    mask(tmp_path / "masks", "1.tif", (0, number), np.int32)
+    with pytest.raises(UserError, match=rf"(?s)no class can have.*1\.tif.*{number}"):
+        check(str(tmp_path), None)
 
 
 def test_groups_stay_in_one_split(tmp_path: Path) -> None:
@@ -203,6 +269,8 @@ def test_other_masks_are_read_by_the_classes_of_the_run(tmp_path: Path) -> None:
     spec, _ = split_masks(raw, shorter=0, seed=0, val_fraction=0.2, test_fraction=0.2, group=None)
     other = read_other_masks(str(a_set(tmp_path / "b", count=2, values=(9, 30))), spec)
     assert sorted(other.masks[0].unique().tolist()) == [1, 2]
+    with_void = read_other_masks(str(a_set(tmp_path / "v", count=2, values=(9, 255))), spec)
+    assert sorted(with_void.masks[0].unique().tolist()) == [1, 255]
     with pytest.raises(UserError, match="no class"):
         read_other_masks(str(a_set(tmp_path / "c", count=2, values=(9, 31))), spec)
 
@@ -292,9 +360,37 @@ def test_one_image_or_one_class_is_not_enough(tmp_path: Path) -> None:
             check(str(a_set(tmp_path / str(values), count=3, values=values)), None)
 
 
-@pytest.mark.parametrize("lines", ["road", "0 road 1,2,300", "0 road\n0 car", "0 a 1,2,3\n1 b 1,2,3", "# nothing\n"])
-def test_a_list_that_is_wrong(lines: str, tmp_path: Path) -> None:
-    (tmp_path / "classes.txt").write_text(lines)
+@pytest.mark.parametrize(
+    "line", ["7 street lamp 1,2,3", "7\tstreet lamp\t1\t2\t3", "7, street lamp, 1, 2, 3", "7 street lamp 1 2 3"]
+)
+def test_forms_of_a_line_of_the_list(line: str, tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text(f"{line}\n8 car 2\n")
+    found = read_class_list(tmp_path / "classes.txt")
+    assert (found.names, found.colours) == ({7: "street lamp", 8: "car 2"}, {7: (1, 2, 3)})
+
+
+def test_a_list_in_another_encoding(tmp_path: Path) -> None:
+    (a_set(tmp_path) / "classes.txt").write_bytes("0 道路\n1 天空\n".encode("gb18030"))
+    words = ["data", "check", str(tmp_path), "encoding=gb18030", "--json"]
+    result = CliRunner().invoke(cli, words, catch_exceptions=False)
+    assert json.loads(result.stdout)["classes"] == ["道路", "天空"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "road",
+        "0 road 1,2,300",
+        "0 road\n0 car",
+        "0 car\n1 car",
+        "0 a 1,2,3\n1 b 1,2,3",
+        "70000 road",
+        "# nothing\n",
+        "1 道路\n2 天空".encode("gb18030"),
+    ],
+)
+def test_a_list_that_is_wrong(lines: str | bytes, tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_bytes(lines.encode() if isinstance(lines, str) else lines)
     with pytest.raises(UserError, match=r"classes\.txt"):
         read_class_list(tmp_path / "classes.txt")
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chainrule.core.errors import UserError
+from chainrule.data.formats.encoding import decode
 
 FILE = "classes.txt"
+LARGEST = 65535  # number that a class may have: masks have 16 bits at most
 VOID_NAMES = ("void", "unlabelled", "unlabeled", "ignore", "ignored")
-_LINE = re.compile(r"(?P<index>\d+)[\s,;:]+(?P<name>.*?)(?:[\s,;]+(?P<colour>\d+\s*[,; ]\s*\d+\s*[,; ]\s*\d+))?\s*")
+_LINE = re.compile(r"(?P<index>\d+)[\s,;:]+(?P<name>.*?)(?:[\s,;]+(?P<colour>\d+[\s,;]+\d+[\s,;]+\d+))?\s*")
 
 
 @dataclass
@@ -38,20 +40,20 @@ class ClassList:
         return {index for index, name in self.names.items() if name.casefold() in VOID_NAMES}
 
 
-def find_class_list(folders: Iterable[Path]) -> ClassList | None:
+def find_class_list(folders: Iterable[Path], encoding: str | None = None) -> ClassList | None:
     """The classes.txt of the first of these folders that has one."""
     file = next((folder / FILE for folder in folders if (folder / FILE).is_file()), None)
-    return None if file is None else read_class_list(file)
+    return None if file is None else read_class_list(file, encoding)
 
 
-def read_class_list(file: Path) -> ClassList:
+def read_class_list(file: Path, encoding: str | None = None) -> ClassList:
     """Lines `index name R,G,B`, the colour may be left out.
 
     Raises:
-        UserError: a line is none of this form; a number, or a colour, is there twice.
+        UserError: it is no text; a line is none of this form; a number, a name or a colour is there twice.
     """
     found = ClassList(file)
-    for number, line in enumerate(file.read_text("utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(decode(file.read_bytes(), file, encoding).splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         where = f"{file}, line {number}"
@@ -60,10 +62,12 @@ def read_class_list(file: Path) -> ClassList:
             raise UserError(
                 "a line of the list of classes is not understood", where=where, expected="1 road 128,64,128", found=line
             )
-        index = int(match["index"])
-        if index in found.names:
+        index, name = int(match["index"]), match["name"].strip()
+        if index > LARGEST:
+            raise UserError("a class has too large a number", where=where, expected=f"0 to {LARGEST}", found=line)
+        if index in found.names or name in found.names.values():
             raise UserError("a class is in the list twice", where=where, found=line)
-        found.names[index] = match["name"].strip()
+        found.names[index] = name
         if match["colour"]:
             r, g, b = map(int, re.findall(r"\d+", match["colour"]))
             if max(r, g, b) > 255:

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,7 +15,6 @@ from torch import Tensor
 from chainrule.core.data.request import SPLITS, DataRequest
 from chainrule.core.errors import UserError
 from chainrule.data.dataset import Dataset, dataset_of
-from chainrule.data.images.decoding import decode
 from chainrule.data.images.loading import pixel_statistics
 from chainrule.data.images.masks.masked_images import MaskedImages, MaskedImageSet
 from chainrule.data.images.masks.pairs import Pair
@@ -75,15 +73,25 @@ def load_masks(
         channels: 0 takes what the images have.
         scale: 1 leaves images as they are; 0 makes those smaller whose shorter side has more than 512 pixels.
         val_fraction: share of the training part.
+
+    Raises:
+        UserError: there is no such scale; as `read_masked_images`.
     """
+    if scale not in (0.0, 1.0):
+        raise UserError(
+            "scale is neither 0 nor 1",
+            expected=f"1 for images in their own size, or 0: a shorter side above {SHORTER} pixels is brought to that",
+            found=scale,
+        )
 
     def read() -> tuple[MaskSpec, dict[str, MaskSplit]]:
         layout = layout_of(request)
-        raw = read_masked_images(layout, channels=channels)
+        shorter = 0 if scale == 1.0 else SHORTER
+        raw = read_masked_images(layout, channels=channels, shorter=shorter)
         request.note(*raw.notes)
         return split_masks(
             raw,
-            shorter=0 if scale == 1.0 else SHORTER,
+            shorter=shorter,
             seed=request.seed,
             val_fraction=request.share("val", val_fraction),
             test_fraction=request.share("test", 0.2),
@@ -96,8 +104,8 @@ def load_masks(
 def split_masks(
     raw: MaskedImageSet, *, shorter: int, seed: int, val_fraction: float, test_fraction: float, group: str | None
 ) -> tuple[MaskSpec, dict[str, MaskSplit]]:
-    """Tensors, splits and spec; what `load_masks` gives a run."""
-    splits = {name: _split(part, shorter) for name, part in raw.splits.items()}
+    """Tensors, splits and spec; what `load_masks` gives a run. The images were read by `shorter`."""
+    splits = {name: _split(part) for name, part in raw.splits.items()}
     whole = splits["train"]
     groups = group_numbers(raw.splits["train"].files, group)
     indices, made = hold_out_groups(
@@ -144,33 +152,18 @@ def split_masks(
 def _statistics(images: Sequence[Tensor]) -> tuple[list[float], list[float]]:
     """Mean and deviation a channel over all pixels of all images, each (C, H, W)."""
     rows = torch.cat([image.flatten(1) for image in images], 1)  # (C, pixels)
-    return pixel_statistics(rows[None, :, :, None])
+    return pixel_statistics(rows.T[:, :, None, None])  # in parts, for counting takes eight bytes a pixel
 
 
-def _split(part: MaskedImages, shorter: int) -> MaskSplit:
-    images = [made_smaller(torch.from_numpy(image.copy()).permute(2, 0, 1), shorter) for image in part.images]
+def _split(part: MaskedImages) -> MaskSplit:
+    images = [torch.tensor(image).permute(2, 0, 1).contiguous() for image in part.images]
     return MaskSplit(images, [torch.from_numpy(mask) for mask in part.masks], part.files)
-
-
-def made_smaller(image: Tensor, shorter: int) -> Tensor:
-    """An image (C, H, W) whose shorter side has at most `shorter` pixels; 0 leaves it as it is."""
-    least = min(image.shape[-2:])
-    if not shorter or least <= shorter:
-        return image.contiguous()
-    height, width = (max(1, round(n * shorter / least)) for n in image.shape[-2:])
-    small = F.interpolate(image[None].float(), (height, width), mode="bilinear", antialias=True)
-    return small[0].round().clamp(0, 255).to(torch.uint8)
-
-
-def read_image(file: Path, spec: MaskSpec, size: tuple[int, int]) -> Tensor:
-    """One image file (C, h, w) as the network sees it; `size` is its own height and width."""
-    return made_smaller(torch.from_numpy(decode(file, spec.channels, size).copy()).permute(2, 0, 1), spec.shorter)
 
 
 def read_other_masks(source: Place, spec: MaskSpec) -> MaskSplit:
     """Other images with masks of the classes of `spec`: their own test split, else all of them."""
-    raw = read_masked_images(layout_of(source), channels=spec.channels, meaning=spec.meaning)
-    return _split(raw.splits.get("test", raw.splits["train"]), spec.shorter)
+    raw = read_masked_images(layout_of(source), channels=spec.channels, meaning=spec.meaning, shorter=spec.shorter)
+    return _split(raw.splits.get("test", raw.splits["train"]))
 
 
 # -- groups ---------------------------------------------------------------------------------------------------------

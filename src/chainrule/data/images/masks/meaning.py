@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from chainrule.core.errors import UserError
-from chainrule.data.images.masks.class_list import ClassList
+from chainrule.data.images.masks.class_list import LARGEST, ClassList
 from chainrule.data.images.masks.values import MOST_CLASSES, SHOWN, VOID, Colour
 
 
@@ -32,16 +32,21 @@ class Meaning:
     def positions(self, values: np.ndarray, file: Path | str) -> np.ndarray:
         """The position of each pixel's class (H, W) as bytes, 255 for void; UserError where a number is no class.
 
-        >>> Meaning([0, 7], ["a", "b"], [(0, 0, 0)] * 2, [255]).positions(np.array([[7, 0, 255]]), "").tolist()
+        The number 255 is void where it is no class, also where the masks of these lists did not have it.
+
+        Args:
+            values: the numbers of a mask, from 0 to 65535.
+            file: the mask, for the error.
+
+        >>> Meaning([0, 7], ["a", "b"], [(0, 0, 0)] * 2, []).positions(np.array([[7, 0, 255]]), "").tolist()
         [[1, 0, 255]]
         """
-        table = np.full(int(max(values.max(initial=0), *self.values, *self.void, 0)) + 1, -1, np.int64)
-        table[self.void] = VOID
+        table = np.full(LARGEST + 1, -1, np.int16)
+        table[[VOID, *(n for n in self.void if n <= LARGEST)]] = VOID
         table[self.values] = np.arange(len(self.values))
-        negative = int(values.min(initial=0)) < 0
-        found = table[np.maximum(values, 0)] if negative else table[values]
-        if negative or (found < 0).any():
-            wrong = values[(found < 0) | (values < 0)]
+        found = table[values]
+        if (found < 0).any():
+            wrong = values[found < 0]
             raise UserError(
                 "a mask has a number that is no class",
                 where=file,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from chainrule.core.errors import UserError
 from chainrule.data.formats.content import form_of, images_among, is_hidden_name
+from chainrule.data.formats.encoding import decode
 from chainrule.data.images.decoding import image_files
 from chainrule.data.layout import Layout, subfolders
 from chainrule.data.split_names import by_split, split_called
@@ -69,9 +70,9 @@ def _form(place: Path) -> str | None:
     if _sides(place) is not None:
         images, masks = _sides(place) or (place, place)
         return f"{images.name}/ and {masks.name}/"
-    inside = [_sides(child) for child in children.values() if split_called(child.name)]
-    if inside and all(inside):
-        images, masks = inside[0] or (place, place)
+    inside = {split_called(child.name): sides for child in children.values() if (sides := _sides(child)) is not None}
+    if "train" in inside:
+        images, masks = inside["train"]
         return f"{images.name}/ and {masks.name}/ in each split"
     return None
 
@@ -83,13 +84,13 @@ def find_pairs(layout: Layout) -> Pairs:
         UserError: an image has no mask; a list names a file that is not there; two images or masks have one stem.
     """
     if layout.sources:
-        parts = {role: _found(place) for role, place in layout.splits.items()}
+        parts = {role: _found(place, layout.options.get("encoding")) for role, place in layout.splits.items()}
         splits = {role: _one_split(role, part) for role, part in parts.items()}
         folders = [folder for part in parts.values() for folder in part.folders]
         notes = [note for part in parts.values() for note in part.notes]
         return Pairs(splits, parts["train"].form, str(layout), folders, notes)
     assert isinstance(layout.place, Path)
-    return _found(layout.place)
+    return _found(layout.place, layout.options.get("encoding"))
 
 
 def _one_split(role: str, found: Pairs) -> list[Pair]:
@@ -97,14 +98,14 @@ def _one_split(role: str, found: Pairs) -> list[Pair]:
     return found.splits.get(role, found.splits["train"])
 
 
-def _found(place: Path) -> Pairs:
+def _found(place: Path, encoding: str | None = None) -> Pairs:
     children, form = _children(place), _form(place)
     assert form is not None
     found = Pairs({}, form, str(place), [place, place.parent])
     if VOC_IMAGES in children and VOC_MASKS in children:
-        found.splits = _voc(place, children, found)
+        found.splits = _voc(place, children, found, encoding)
     elif _segnet(children):
-        found.splits = _lists(place) or {
+        found.splits = _lists(place, encoding) or {
             split: _matched(folder, children[folder.name.casefold() + ANNOT], found)
             for split, folder in _segnet(children).items()
         }
@@ -115,10 +116,12 @@ def _found(place: Path) -> Pairs:
         else:
             found.splits = {"train": _matched(*sides, found)}
     else:
-        splits = _by_split(place)
-        found.splits = {
-            split: _matched(*both, found) for split, folder in splits.items() if (both := _sides(folder)) is not None
-        }
+        for split, folder in _by_split(place).items():
+            both = _sides(folder)
+            if both is not None:
+                found.splits[split] = _matched(*both, found)
+            else:
+                found.notes.append(f"{folder.name}/ has no folder of images and of masks, and is passed over")
     if not found.splits.get("train"):
         raise UserError(
             "there is no image with a mask to train on",
@@ -164,7 +167,7 @@ def _segnet(children: dict[str, Path]) -> dict[str, Path]:
     return by_split(((folder.name, folder) for folder in paired), paired[0].parent) if paired else {}
 
 
-def _voc(place: Path, children: dict[str, Path], found: Pairs) -> dict[str, list[Pair]]:
+def _voc(place: Path, children: dict[str, Path], found: Pairs, encoding: str | None) -> dict[str, list[Pair]]:
     """The stems that ImageSets/Segmentation lists for each split; without lists all that have a mask."""
     images, masks = _stems(children[VOC_IMAGES]), _stems(children[VOC_MASKS])
     lists = by_split(((file.stem, file) for file in sorted(place.joinpath(*VOC_LISTS).glob("*.txt"))), place)
@@ -175,7 +178,7 @@ def _voc(place: Path, children: dict[str, Path], found: Pairs) -> dict[str, list
     splits: dict[str, list[Pair]] = {}
     for split, file in lists.items():
         splits[split] = []
-        for number, line in enumerate(file.read_text("utf-8").splitlines(), 1):
+        for number, line in enumerate(decode(file.read_bytes(), file, encoding).splitlines(), 1):
             stem = line.strip()
             if not stem:
                 continue
@@ -186,7 +189,7 @@ def _voc(place: Path, children: dict[str, Path], found: Pairs) -> dict[str, list
     return splits
 
 
-def _lists(place: Path) -> dict[str, list[Pair]]:
+def _lists(place: Path, encoding: str | None) -> dict[str, list[Pair]]:
     """The pairs that train.txt, val.txt and test.txt name, `image mask` a line; empty where there are no such lists.
 
     The paths are those of who published the lists; where they end with what lies here, that is meant.
@@ -195,7 +198,7 @@ def _lists(place: Path) -> dict[str, list[Pair]]:
     splits: dict[str, list[Pair]] = {}
     for split, file in files.items():
         splits[split] = []
-        for number, line in enumerate(file.read_text("utf-8-sig").splitlines(), 1):
+        for number, line in enumerate(decode(file.read_bytes(), file, encoding).splitlines(), 1):
             if not line.strip():
                 continue
             names = _two_names(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from PIL import ImageOps
 
 from chainrule.core.errors import UserError
@@ -22,6 +25,7 @@ from chainrule.data.images.masks.meaning import Meaning, meaning_of
 from chainrule.data.images.masks.pairs import Pair, find_pairs
 from chainrule.data.images.masks.shapes import shapes_set
 from chainrule.data.images.masks.values import VOID, Colour, expect_areas, read_mask
+from chainrule.data.images.packed import ImageFile
 from chainrule.data.layout import Layout
 
 Result = TypeVar("Result")
@@ -29,7 +33,7 @@ SMALLEST = 32  # pixels of a side
 
 
 def read_masked_images(
-    layout: Layout, target: str | None = None, *, channels: int = 0, meaning: Meaning | None = None
+    layout: Layout, target: str | None = None, *, channels: int = 0, meaning: Meaning | None = None, shorter: int = 0
 ) -> MaskedImageSet:
     """Reads all pairs of a place.
 
@@ -38,6 +42,8 @@ def read_masked_images(
         target: masks have no column of labels.
         channels: of the images; 0 for what they have.
         meaning: what the numbers mean, where a run knows it already.
+        shorter: pixels that the shorter side of an image may have; larger ones are made smaller as soon as they are
+            decoded. 0 leaves all as they are, and masks always are.
 
     Raises:
         UserError: as `find_pairs`, `read_mask` and `meaning_of`; a mask has another size than its image; an image is too
@@ -46,7 +52,7 @@ def read_masked_images(
     if isinstance(layout.place, Source):
         return shapes_set()
     found = find_pairs(layout)
-    classes = find_class_list(found.folders)
+    classes = find_class_list(found.folders, layout.options.get("encoding"))
     pairs = [pair for split in found.splits.values() for pair in split]
     if len(pairs) < 2 and meaning is None:
         raise UserError(
@@ -57,24 +63,49 @@ def read_masked_images(
     channels = channels or _usual_channels([image for image, _ in pairs])
     sizes = _together(upright_size, [image for image, _ in pairs])
     _expect_large_enough(pairs, sizes)
-    expect_memory(sum(h * w * (channels + 1) for h, w in sizes), "the images and masks", cure="smaller images")
+    need = sum(channels * math.prod(smaller_size(h, w, shorter)) + h * w for h, w in sizes)
+    expect_memory(need, "the images and masks", cure="smaller images")
     masks, palette = _values(pairs, sizes, classes)
     counts, first = _counted(pairs, masks)
     if meaning is None:
         void = layout.options.get("void")
         meaning = meaning_of(counts, first, found.where, classes=classes, void=void, palette=palette)
-    known = meaning
-    positions = [known.positions(mask, mask_file) for mask, (_, mask_file) in zip(masks, pairs, strict=True)]
+    positions = [meaning.positions(mask, mask_file) for mask, (_, mask_file) in zip(masks, pairs, strict=True)]
     _expect_some_class(pairs, positions)
-    images = _together(
-        lambda job: decode(job[0], channels, job[1]), list(zip((i for i, _ in pairs), sizes, strict=True))
-    )
+
+    def one(job: tuple[Path, tuple[int, int]]) -> np.ndarray:
+        return made_smaller(decode(job[0], channels, job[1]), shorter)
+
+    images = _together(one, list(zip((image for image, _ in pairs), sizes, strict=True)))
     splits, start = {}, 0
     for name, part in found.splits.items():
         end = start + len(part)
         splits[name] = MaskedImages(part, images[start:end], positions[start:end])
         start = end
-    return MaskedImageSet(splits, known, channels, found.where, found.form, found.notes)
+    return MaskedImageSet(splits, meaning, channels, found.where, found.form, found.notes)
+
+
+def smaller_size(height: int, width: int, shorter: int) -> tuple[int, int]:
+    """Height and width with `shorter` pixels at most on the shorter side; 0 leaves them as they are.
+
+    >>> smaller_size(1024, 2048, 512), smaller_size(300, 9000, 512), smaller_size(1024, 2048, 0)
+    ((512, 1024), (300, 9000), (1024, 2048))
+    """
+    least = min(height, width)
+    if not shorter or least <= shorter:
+        return height, width
+    return max(1, round(height * shorter / least)), max(1, round(width * shorter / least))
+
+
+def made_smaller(image: np.ndarray, shorter: int) -> np.ndarray:
+    """An image (H, W, C) whose shorter side has at most `shorter` pixels, bilinear with antialiasing; 0 leaves it so."""
+    size = smaller_size(image.shape[0], image.shape[1], shorter)
+    if size == image.shape[:2]:
+        return image
+    small = F.interpolate(
+        torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None], size, mode="bilinear", antialias=True
+    )
+    return small[0].round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
 
 def _together(work: Callable[[Any], Result], jobs: Sequence[Any]) -> list[Result]:
@@ -83,8 +114,8 @@ def _together(work: Callable[[Any], Result], jobs: Sequence[Any]) -> list[Result
         return list(pool.map(work, jobs))
 
 
-def upright_size(file: Path) -> tuple[int, int]:
-    """Height and width of an image as the camera's note turns it."""
+def upright_size(file: ImageFile, cure: str = "repair this file, or take the pair out") -> tuple[int, int]:
+    """Height and width of an image as the camera's note turns it; UserError with this cure where it cannot be read."""
     try:
         with open_image(file) as image:
             turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
@@ -94,7 +125,7 @@ def upright_size(file: Path) -> tuple[int, int]:
             "an image cannot be read",
             where=file,
             found=decoding_error(file) or "a file that Pillow cannot decode",
-            cure="repair this file, or take the pair out",
+            cure=cure,
         ) from None
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from chainrule.core.errors import UserError
 from chainrule.data.images.decoding import UNREADABLE, decoding_error, ignore_warnings, open_image
-from chainrule.data.images.masks.class_list import ClassList
+from chainrule.data.images.masks.class_list import LARGEST, ClassList
 
 VOID = 255  # the usual mark, and ours
 MOST_CLASSES = 254  # positions are bytes, and one of them is void
@@ -24,7 +24,7 @@ Colour = tuple[int, int, int]
 
 @dataclass
 class Mask:
-    """The numbers of a mask's pixels (H, W), and the palette that came with them."""
+    """The numbers of a mask's pixels (H, W), of 8 bits or 16, and the palette that came with them."""
 
     values: np.ndarray
     palette: dict[int, Colour] = field(default_factory=dict)
@@ -69,13 +69,26 @@ def _numbers(image: Image.Image, file: Path, classes: ClassList | None) -> Mask:
     if image.mode in ("L", "LA"):
         return Mask(np.asarray(image.getchannel(0)))
     if image.mode.startswith("I"):
-        return Mask(np.asarray(image))
+        return Mask(_small(np.asarray(image), file))
     if image.mode == "F":
         raise UserError("a mask has fractions in place of whole numbers", where=file, expected="whole numbers")
     pixels = np.asarray(image.convert("RGB"))
     if (pixels[..., :1] == pixels).all() and not (classes is not None and classes.has_colours):
         return Mask(pixels[..., 0])
-    return Mask(_by_colour(pixels, file, classes))
+    return Mask(_small(_by_colour(pixels, file, classes), file))
+
+
+def _small(values: np.ndarray, file: Path) -> np.ndarray:
+    """Numbers in one byte each, or in two: the masks of a set are held together; UserError where two are too few."""
+    low, high = int(values.min(initial=0)), int(values.max(initial=0))
+    if low < 0 or high > LARGEST:
+        raise UserError(
+            "a mask has a number that no class can have",
+            where=file,
+            expected=f"0 to {LARGEST}",
+            found=low if low < 0 else high,
+        )
+    return values.astype(np.uint8 if high <= VOID else np.uint16)
 
 
 def _by_colour(pixels: np.ndarray, file: Path, classes: ClassList | None) -> np.ndarray:
