@@ -5,12 +5,8 @@ Shapes: B images, C channels, H x W pixels of an image as the network sees it, K
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from collections.abc import Collection, Iterable, Iterator
-=======
 import math
-from collections.abc import Iterable, Iterator
->>>>>>> wt-types
+from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -38,11 +34,8 @@ from chainrule.run.input_normalization import pixel_normalization
 from chainrule.run.run import Run
 from chainrule.systems.segmentation.answers import in_words, index_image, overlay, what_is_seen, write_image
 from chainrule.systems.segmentation.augment import Augmentation
-<<<<<<< HEAD
-from chainrule.systems.segmentation.explaining import illustrations
-=======
 from chainrule.systems.segmentation.borders import at_least, window
->>>>>>> wt-types
+from chainrule.systems.segmentation.explaining import illustrations
 from chainrule.systems.segmentation.figures import segmentation_figures
 from chainrule.systems.segmentation.losses import PixelLoss, border_maps
 from chainrule.systems.segmentation.parts import PartLoader, Parts, smallest_share
@@ -212,7 +205,6 @@ class Segmenter:
         folder, spec, named = out or Path(), self.spec, dict[str, str]()
         for asked in asked_files(inputs, SUFFIXES, "image"):
             pixels = self._read(asked.value)  # (H, W, C)
-<<<<<<< HEAD
             size = (pixels.shape[0], pixels.shape[1])
             x = made_smaller(pixels.permute(2, 0, 1), spec.shorter)
             logits = self.logits(x[None], flip=tta == "flip")
@@ -220,11 +212,9 @@ class Segmenter:
                 logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
             answer = logits.argmax(1)[0].cpu().numpy()
             name = named.setdefault(asked.name, _free_name(Path(asked.name).stem or "image", named.values()))
-=======
             logits = self.logits(self._as_learnt(pixels)[None], flip=tta == "flip")
             answer = largest_at(logits, *pixels.shape[:2])[0].cpu().numpy()
             name = _free_name(Path(asked.name).stem or "image", taken)
->>>>>>> wt-types
             files = folder / f"{name}-mask.png", folder / f"{name}-overlay.png"
             folder.mkdir(parents=True, exist_ok=True)
             write_image(index_image(answer, spec.values, spec.colours), files[0])
