@@ -205,16 +205,9 @@ class Segmenter:
         folder, spec, named = out or Path(), self.spec, dict[str, str]()
         for asked in asked_files(inputs, SUFFIXES, "image"):
             pixels = self._read(asked.value)  # (H, W, C)
-            size = (pixels.shape[0], pixels.shape[1])
-            x = made_smaller(pixels.permute(2, 0, 1), spec.shorter)
-            logits = self.logits(x[None], flip=tta == "flip")
-            if logits.shape[-2:] != size:
-                logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
-            answer = logits.argmax(1)[0].cpu().numpy()
-            name = named.setdefault(asked.name, _free_name(Path(asked.name).stem or "image", named.values()))
             logits = self.logits(self._as_learnt(pixels)[None], flip=tta == "flip")
             answer = largest_at(logits, *pixels.shape[:2])[0].cpu().numpy()
-            name = _free_name(Path(asked.name).stem or "image", taken)
+            name = named.setdefault(asked.name, _free_name(Path(asked.name).stem or "image", named.values()))
             files = folder / f"{name}-mask.png", folder / f"{name}-overlay.png"
             folder.mkdir(parents=True, exist_ok=True)
             write_image(index_image(answer, spec.values, spec.colours), files[0])
@@ -244,7 +237,7 @@ class Segmenter:
     def illustrations(self, inputs: list[str]) -> list[Figure]:
         """Its answer and where it is unsure, score maps, switches, and how far a pixel looks, of the first image."""
         asked = next(iter(asked_files(inputs, SUFFIXES, "image")))
-        x = made_smaller(self._read(asked.value).permute(2, 0, 1), self.spec.shorter)
+        x = self._as_learnt(self._read(asked.value))
         self.model.eval()
         return illustrations(
             self.model, self._prepared(x[None].to(self.run.device)), x.permute(1, 2, 0).numpy(), self.spec.colours
