@@ -21,6 +21,7 @@ from chainrule.data.catalog.sources import SOURCES
 from chainrule.data.dataset import Dataset
 from chainrule.data.formats.npz import has_array
 from chainrule.data.given.source import GivenSource
+from chainrule.data.images.masks.pairs import find_pairs, form_of_masks
 from chainrule.data.layout import Layout
 from chainrule.data.streams.shards import shards_by_split
 
@@ -84,6 +85,8 @@ def part_measured(layout: Layout) -> str:
         has_test = "test" in shards_by_split(place)
     else:
         has_test = "test" in layout.splits or (isinstance(place, Path) and (place / "test.txt").is_file())
+        if not has_test and form_of_masks(layout) is not None:  # images/test, masks/test; lists of Pascal VOC
+            has_test = "test" in find_pairs(layout).splits
     return "test" if has_test else "all"
 
 

@@ -22,6 +22,7 @@ from chainrule.data.images.masks.loading import read_other_masks, split_masks
 from chainrule.data.images.masks.raw import read_masked_images
 from chainrule.data.images.masks.values import read_mask
 from chainrule.data.layout import layout_of
+from chainrule.data.measured import part_measured
 
 HEIGHT, WIDTH = 36, 44
 
@@ -75,6 +76,14 @@ def test_splits(inside: bool, tmp_path: Path) -> None:
         else:
             a_set(tmp_path, f"images/{split}", f"masks/{split}", count)
     assert check(str(tmp_path), None)["counts"] == {"train": 3, "val": 1, "test": 2}
+
+
+@pytest.mark.parametrize("place", ["{}/images {}/masks", "images/{} masks/{}", "{} {}annot"])
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_the_part_that_is_measured_is_named(place: str, split: str, tmp_path: Path) -> None:
+    for name in ("train", split):
+        a_set(tmp_path, *place.format(name, name).split(), count=2)
+    assert part_measured(layout_of(str(tmp_path))) == ("test" if split == "test" else "all")
 
 
 def test_pascal_voc(tmp_path: Path) -> None:
@@ -170,6 +179,23 @@ def test_every_form_of_mask(form: str, tmp_path: Path) -> None:
     assert (raw.splits["train"].masks[0] == stripes).all() and raw.splits["train"].masks[0].dtype == np.uint8
     if form == "palette":
         assert raw.meaning.colours == [(10, 20, 30), (200, 0, 100)]
+
+
+def test_palettes_that_differ_are_told(tmp_path: Path) -> None:
+    """The numbers that two masks share have one colour in the first three, and another one in the last."""
+    (tmp_path / "masks").mkdir()
+    for number, colours in enumerate(
+        [[0, 0, 0, 9, 9, 9], [0, 0, 0, 9, 9, 9, 1, 2, 3], [0, 0, 0, 9, 9, 9], [0, 0, 0, 7, 8, 9]]
+    ):
+        image(tmp_path / "images", f"{number}.png", number)
+        drawn = Image.fromarray(
+            np.repeat(np.arange(HEIGHT)[:, None] * (len(colours) // 3) // HEIGHT, WIDTH, 1).astype(np.uint8)
+        )
+        drawn.putpalette(colours)
+        drawn.save(tmp_path / "masks" / f"{number}.png")
+    raw = read_masked_images(layout_of(str(tmp_path)))
+    assert raw.meaning.colours == [(0, 0, 0), (9, 9, 9), (1, 2, 3)]
+    assert len(raw.notes) == 1 and "1 is 9,9,9 in 0.png and 7,8,9 in 3.png" in raw.notes[0]
 
 
 def test_colours_by_the_list(tmp_path: Path) -> None:
@@ -271,6 +297,11 @@ def test_other_masks_are_read_by_the_classes_of_the_run(tmp_path: Path) -> None:
     assert sorted(other.masks[0].unique().tolist()) == [1, 2]
     with_void = read_other_masks(str(a_set(tmp_path / "v", count=2, values=(9, 255))), spec)
     assert sorted(with_void.masks[0].unique().tolist()) == [1, 255]
+    for split, count in (("train", 2), ("val", 1)):
+        a_set(tmp_path / "s" / split, count=count, values=(9, 30))
+    assert len(read_other_masks(str(tmp_path / "s"), spec)) == 3  # no test split: all
+    a_set(tmp_path / "s" / "test", count=2, values=(9, 30))
+    assert len(read_other_masks(str(tmp_path / "s"), spec)) == 2
     with pytest.raises(UserError, match="no class"):
         read_other_masks(str(a_set(tmp_path / "c", count=2, values=(9, 31))), spec)
 

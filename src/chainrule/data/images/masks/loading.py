@@ -163,7 +163,11 @@ def _split(part: MaskedImages) -> MaskSplit:
 def read_other_masks(source: Place, spec: MaskSpec) -> MaskSplit:
     """Other images with masks of the classes of `spec`: their own test split, else all of them."""
     raw = read_masked_images(layout_of(source), channels=spec.channels, meaning=spec.meaning, shorter=spec.shorter)
-    return _split(raw.splits.get("test", raw.splits["train"]))
+    parts = [raw.splits["test"]] if "test" in raw.splits else list(raw.splits.values())
+    images, masks, files = (
+        [one for part in parts for one in getattr(part, name)] for name in ("images", "masks", "files")
+    )
+    return _split(MaskedImages(files, images, masks))
 
 
 # -- groups ---------------------------------------------------------------------------------------------------------

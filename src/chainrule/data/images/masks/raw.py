@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +24,7 @@ from chainrule.data.images.masks.masked_images import MaskedImages, MaskedImageS
 from chainrule.data.images.masks.meaning import Meaning, meaning_of
 from chainrule.data.images.masks.pairs import Pair, find_pairs
 from chainrule.data.images.masks.shapes import shapes_set
-from chainrule.data.images.masks.values import VOID, Colour, expect_areas, read_mask
+from chainrule.data.images.masks.values import VOID, Colour, expect_areas, listed, read_mask
 from chainrule.data.images.packed import ImageFile
 from chainrule.data.layout import Layout
 
@@ -65,7 +65,8 @@ def read_masked_images(
     _expect_large_enough(pairs, sizes)
     need = sum(channels * math.prod(smaller_size(h, w, shorter)) + h * w for h, w in sizes)
     expect_memory(need, "the images and masks", cure="smaller images")
-    masks, palette = _values(pairs, sizes, classes)
+    masks, palettes = _values(pairs, sizes, classes)
+    palette = _one_palette(pairs, palettes, found.notes)
     counts, first = _counted(pairs, masks)
     if meaning is None:
         void = layout.options.get("void")
@@ -150,8 +151,8 @@ def _expect_large_enough(pairs: Sequence[Pair], sizes: Sequence[tuple[int, int]]
 
 def _values(
     pairs: Sequence[Pair], sizes: Sequence[tuple[int, int]], classes: ClassList | None
-) -> tuple[list[np.ndarray], dict[int, Colour]]:
-    """The numbers of every mask, as large as its image, and the palette of the first that has one."""
+) -> tuple[list[np.ndarray], list[dict[int, Colour]]]:
+    """The numbers of every mask, as large as its image, and the colours that its palette gives those that it has."""
 
     def one(job: tuple[Pair, tuple[int, int]]) -> tuple[np.ndarray, dict[int, Colour]]:
         (image, file), size = job
@@ -160,10 +161,29 @@ def _values(
             raise _other_size(image, file, size, mask.values.shape)
         if classes is None:
             expect_areas(mask.values, file)
-        return mask.values, mask.palette
+        used = np.unique(mask.values).tolist() if mask.palette else []
+        return mask.values, {n: mask.palette[n] for n in used if n in mask.palette}
 
     found = _together(one, list(zip(pairs, sizes, strict=True)))
-    return [values for values, _ in found], next((palette for _, palette in found if palette), {})
+    return [values for values, _ in found], [palette for _, palette in found]
+
+
+def _one_palette(
+    pairs: Sequence[Pair], palettes: Sequence[Mapping[int, Colour]], notes: list[str]
+) -> dict[int, Colour]:
+    """The colour of each number, by the first mask that has it; where another mask has another colour, that is noted."""
+    first: dict[int, tuple[Colour, Path]] = {}
+    differ: list[str] = []
+    for (_, file), palette in zip(pairs, palettes, strict=True):
+        for number, colour in palette.items():
+            before, where = first.setdefault(number, (colour, file))
+            if colour != before:
+                differ.append(
+                    f"the palettes of the masks differ: {number} is {listed(before)} in {where.name} and {listed(colour)} in "
+                    f"{file.name}; numbers are classes, whatever their colour"
+                )
+    notes += differ[:1]
+    return {number: colour for number, (colour, _) in first.items()}
 
 
 def _other_size(image: Path, mask: Path, size: tuple[int, int], found: tuple[int, ...]) -> UserError:

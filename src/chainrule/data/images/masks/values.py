@@ -118,7 +118,16 @@ def _by_colour(pixels: np.ndarray, file: Path, classes: ClassList | None) -> np.
 
 
 def _colour(code: int) -> str:
-    return f"{code >> 16},{code >> 8 & 255},{code & 255}"
+    return listed((code >> 16, code >> 8 & 255, code & 255))
+
+
+def listed(colour: Colour) -> str:
+    """A colour as `classes.txt` has it.
+
+    >>> listed((128, 64, 0))
+    '128,64,0'
+    """
+    return ",".join(map(str, colour))
 
 
 def _expect_sharp(mask: Mask, file: Path, classes: ClassList | None) -> None:
