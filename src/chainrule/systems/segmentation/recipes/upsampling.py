@@ -1,4 +1,4 @@
-"""The demonstration of up-sampling: what each way back to the image's size does."""
+"""The study of up-sampling: what each way back to the image's size does."""
 
 from __future__ import annotations
 
