@@ -58,6 +58,7 @@ MADE = re.compile(r"docs/results\.md|docs/figures/.*|(benchmarks/)?results/.*")
 # What stands in a run folder or in the user's own, not in the repository.
 ELSEWHERE = re.compile(
     r"(checkpoint|figures|export|samples|runs|train|val|test|images)/.*|.*\.(jsonl|html)|(run|result|latest)\.json|mine\.py"
+    r"|JPEGImages/|SegmentationClass/|trainannot/|masks/|classes\.txt"
 )
 TOPICS = ("activations", "losses", "policies", "networks")
 ADDED = "maxout"  # the family and the recipe that the guide adds

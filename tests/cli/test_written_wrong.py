@@ -18,7 +18,7 @@ from chainrule.cli import main
         ("--json train mlp", ["chainrule train ... --json"]),
         ("train", ["Missing argument 'RECIPE'", "chainrule list"]),
         ("predict", ["Missing argument 'RUN'", "a folder that train wrote"]),
-        ("train svm", ["did you mean kernel-svm or linear-svm?"]),
+        ("train svm", ["did you mean kernel-svm or feature-svm or linear-svm?"]),
         ("train softmax_regresion", ["did you mean softmax-regression"]),
         ("show foo", ["chainrule list, or chainrule show networks"]),
         ("train mlp-table data=t.csv epochs=3", ["data is an option, not a setting", "write --data t.csv"]),

@@ -111,6 +111,13 @@ class Prepares(Protocol):
 
 
 @runtime_checkable
+class Illustrates(Protocol):
+    """Has figures of its own for what it does with an input, beside those that `explain` makes of any network."""
+
+    def illustrations(self, inputs: list[str]) -> list[Figure]: ...
+
+
+@runtime_checkable
 class HasPretrained(Protocol):
     """Begins with a network that others have trained: those that --weights fill, where they are not `modules` as they are."""
 

@@ -14,7 +14,15 @@ from chainrule.core.errors import UserError, unknown
 from chainrule.core.files.standard_streams import say
 from chainrule.core.own_code.given import is_own
 from chainrule.core.recipe import Recipe
-from chainrule.core.task import HasClasses, HasImages, HasNumParameters, HasTrainingBatch, Predicts, Prepares
+from chainrule.core.task import (
+    HasClasses,
+    HasImages,
+    HasNumParameters,
+    HasTrainingBatch,
+    Illustrates,
+    Predicts,
+    Prepares,
+)
 from chainrule.core.version import __version__
 from chainrule.data.inputs import stdin_again
 from chainrule.introspection.activations import Numbers, Trace, map_image, numbers_of, trace
@@ -51,6 +59,7 @@ def explain_module(
         "training_batch": None,
         "networks": [_network("model", module, example, weights=False)],
         "looked": None,
+        "illustrations": [],
         "note": "Weights are those of a fresh start.",
     }
     return _write(context, out, Path(f"explain-{name}.html"))
@@ -103,6 +112,7 @@ def _of_recipe(recipe: Recipe, card: Card | None) -> dict[str, Any]:
         "training_batch": None,
         "networks": nets,
         "looked": None,
+        "illustrations": [],
         "note": "An example: weights are those of a fresh start, and sizes those of the network as published. "
         "A run has those of its data and settings; chainrule explain RUN shows them.",
     }
@@ -117,7 +127,7 @@ def _of_run(run: Run, card: Card | None, inputs: list[str], target: int | str | 
             raise
         note = f"{error}. What follows is the network before training."
     prepared: dict[str, tuple[Tensor, ...]] = {}
-    looked = None
+    looked, illustrations = None, []
     if target is not None and not inputs:
         raise UserError("a class is explained for an input", found=f"{target!r} and no input", cure="name an image")
     if inputs:
@@ -131,8 +141,9 @@ def _of_run(run: Run, card: Card | None, inputs: list[str], target: int | str | 
         if count > 1:
             note = f"There are {count:,} samples in what was named: this is the first of them."
             say(f"{note} Name one of them to see another.")
-        answer = _answer(task, inputs) if isinstance(task, Predicts) else {}
-        looked = {"input": answer.get("input", inputs[0]), "answer": {k: v for k, v in answer.items() if k != "input"}}
+        answer = _first_answer(task, inputs)
+        looked = {"input": answer.pop("input", inputs[0]), "answer": answer}
+        illustrations = task.illustrations(inputs) if isinstance(task, Illustrates) else []
     example = task.example()
     networks = [
         _network(
@@ -153,15 +164,18 @@ def _of_run(run: Run, card: Card | None, inputs: list[str], target: int | str | 
         "training_batch": _training_batch(run, task),
         "networks": networks,
         "looked": looked,
+        "illustrations": illustrations,
         "note": note,
     }
 
 
-def _answer(task: Predicts, inputs: list[str]) -> dict[str, Any]:
-    """What the task answers of the first input, without the files that its answer has written: a page keeps none."""
+def _first_answer(task: object, inputs: list[str]) -> dict[str, Any]:
+    """What `predict` says of the first input; files that it writes are not kept, and not named."""
+    if not isinstance(task, Predicts):
+        return {}
     with tempfile.TemporaryDirectory() as folder:
-        answer = next(iter(task.predict(inputs, Path(folder))))
-    return {key: value for key, value in answer.items() if not str(value).startswith(folder)}
+        answer = next(task.predict(inputs, Path(folder)))
+        return {name: value for name, value in answer.items() if not str(value).startswith(folder)}
 
 
 def _first(prepared: dict[str, tuple[Tensor, ...]]) -> tuple[dict[str, tuple[Tensor, ...]], int]:

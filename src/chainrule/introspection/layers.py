@@ -137,7 +137,7 @@ def _shape(output: object) -> tuple[int, ...]:
 
 def card_text(recipe: Recipe, card: Card | None) -> str:
     """A recipe's card as text: what `chainrule show` prints above the settings. An experiment may have no card."""
-    module = _with_constant_weights(card) if card is not None else None
+    module, example = _to_look_at(card) if card is not None else (None, ())
     lines = [f"{recipe.name}: {recipe.summary_told}", "", f"task:       {recipe.task}"]
     lines.append(f"source:     {card.source if card is not None else recipe.source}")
     if card is not None:
@@ -150,23 +150,23 @@ def card_text(recipe: Recipe, card: Card | None) -> str:
         lines.append(f"takes:      {', or '.join(all_kinds()[kind].noun for kind in recipe.kinds)}")
     lines.append(f"command:    chainrule train {recipe.name}")
     if card is not None and isinstance(module, nn.Module):
-        shapes = ", ".join(" x ".join(map(str, x.shape[1:])) for x in card.example(1) if isinstance(x, Tensor))
+        shapes = ", ".join(" x ".join(map(str, x.shape[1:])) for x in example if isinstance(x, Tensor))
         lines += [
             "",
             f"An example, the network {card.name} for an input of {shapes}; a run has the sizes of its data and",
         ]
-        lines += ["settings: chainrule explain RUN", *_layer_lines(module, card.example(1))]
+        lines += ["settings: chainrule explain RUN", *_layer_lines(module, example)]
     return "\n".join(lines)
 
 
 def model_text(card: Card, command: str | None) -> str:
     """The card of a model that is no recipe's own, as text; `command` is how it is trained."""
-    module = _with_constant_weights(card)
+    module, example = _to_look_at(card)
     lines = [card.name, "", f"source:     {card.source}"]
     lines += [f"deviation:  {text}" for text in card.deviations] or ["deviations: none known"]
     lines += [f"weights:    --weights {publisher} ({each.file})" for publisher, each in card.weights.items()]
     lines += [f"command:    {command}"] if command else []
-    return "\n".join(lines + (_layer_lines(module, card.example(1)) if isinstance(module, nn.Module) else []))
+    return "\n".join(lines + (_layer_lines(module, example) if isinstance(module, nn.Module) else []))
 
 
 class _ConstantWeights(TorchFunctionMode):
@@ -180,6 +180,7 @@ class _ConstantWeights(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+LARGE = 20_000_000  # parameters; to fill them, and to multiply by them, takes seconds
 _DRAWS = {
     Tensor.normal_,
     Tensor.uniform_,
@@ -193,10 +194,11 @@ _DRAWS = {
 }
 
 
-def _with_constant_weights(card: Card) -> Any:
-    """The model of a card, to be looked at from outside only."""
-    with _ConstantWeights():
-        return card.build()
+def _to_look_at(card: Card) -> tuple[Any, tuple[Any, ...]]:
+    """The model of a card and its canonical input, to be looked at from outside only; large ones have shapes alone."""
+    place = torch.device("meta") if (card.parameters or 0) > LARGE else contextlib.nullcontext()
+    with _ConstantWeights(), place:
+        return card.build(), card.example(1)
 
 
 def network_rows(cards: Mapping[str, Card]) -> list[tuple[str, ...]]:

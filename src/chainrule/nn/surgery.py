@@ -71,4 +71,12 @@ def dilate(stage: nn.Module, first: int, rest: int) -> None:
                     conv.dilation = conv.padding = (dilation, dilation)
 
 
-TOPICS = (Topic("Fully connected layers as convolutions", "全连接层即卷积层", lectures=(4,), code=("as_convolution",)),)
+TOPICS = (
+    Topic(
+        "Fully connected layers as convolutions",
+        "全连接层即卷积层",
+        lectures=(4,),
+        code=("as_convolution",),
+        command="chainrule show fcn32s",
+    ),
+)

@@ -41,7 +41,7 @@ def test_an_error_in_chinese_and_its_english() -> None:
         ("cats and dogs", "cats and dogs"),
         ("The regression analysis of binary sequences", "The regression analysis of binary sequences"),
         ("nobody has written this sentence before", "nobody has written this sentence before"),
-        ("chainrule: a share of weights is out of range", "chainrule: 权重份额超出范围"),
+        ("chainrule: a share of weights is out of range", "chainrule: 一个权重比例超出范围"),
         (
             "chainrule: a batch of one row cannot be normalised: a single number has no variance",
             "chainrule: 只有一行的批无法归一化：单个数没有方差",

@@ -94,7 +94,7 @@ READERS: list[tuple[Callable[[Path], Path], Callable[[Path], object]]] = [
 
 
 @pytest.mark.usefixtures("small_machine")
-@pytest.mark.parametrize(("make", "read"), READERS, ids=str)
+@pytest.mark.parametrize(("make", "read"), READERS, ids=lambda value: value.__name__.strip("<>"))
 def test_what_unpacks_to_too_much_is_refused(
     make: Callable[[Path], Path], read: Callable[[Path], object], tmp_path: Path
 ) -> None:

@@ -138,7 +138,7 @@ def test_generate_writes_images_that_the_seed_decides(done: Run, tmp_path: Path)
     assert content[0] == content[1] != content[2]
     assert side_of(tmp_path / "a" / "sample-0001.png") == (28, 28)
     (tmp_path / "taken").write_text("")
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(UserError, match="written into a folder"):
         api.generate(done.folder, out=tmp_path / "taken")
 
 

@@ -15,7 +15,7 @@ def set_language(language: str | None) -> None:
         UserError: there is no such language.
 
     >>> from chainrule.core.errors import UserError
-    >>> set_language("zh"); print(UserError("the label is out of range", where="y[3]"))
+    >>> set_language("zh"); print(UserError("a label is out of range", where="y[3]"))
     标签超出范围
       位置: y[3]
     >>> set_language("en")

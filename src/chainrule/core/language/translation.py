@@ -31,8 +31,8 @@ _OWN_WORDS = re.compile(r"(what|word|noun|part|unit|state|wanted|kind|kinds|p|ch
 def translate(text: str) -> str:
     """The text in the language that is spoken: itself in English, and where the catalogue does not have it.
 
-    >>> translate("the label is out of range")
-    'the label is out of range'
+    >>> translate("a label is out of range")
+    'a label is out of range'
     """
     return text if language() == "en" else _of_lines(text)
 

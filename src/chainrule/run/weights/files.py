@@ -74,7 +74,7 @@ def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def begins_as_safetensors(head: bytes) -> bool:
-    """Whether bytes begin as such a file does: the length of a header below 4 GiB in eight bytes, then its brace.
+    r"""Whether bytes begin as such a file does: the length of a header below 4 GiB in eight bytes, then its brace.
 
     >>> begins_as_safetensors(b"\x80\x02" + bytes(6) + b"{"), begins_as_safetensors(b"\x80\x02}q\x00.")
     (True, False)

@@ -92,6 +92,11 @@ class KernelDensity(BaseEstimator):
         self.fit_X_ = X.copy()
         return self
 
+    def _is_wide(self) -> bool:
+        """Whether rows lie so far from their mean that the expanded square would lose the small distances between them."""
+        scaled = (self.fit_X_ - self.fit_X_.mean(0)) / self.bandwidth_
+        return bool((scaled**2).sum(1).max() > WIDE)
+
     def decide(self, x: Tensor) -> Tensor:
         """log p(x) (B,) in nats of rows x (B, D)."""
         rows, known = x.double(), torch.as_tensor(self.fit_X_, dtype=torch.float64, device=x.device)
@@ -99,7 +104,7 @@ class KernelDensity(BaseEstimator):
         mean = known.mean(0)
         rows, known = (rows - mean) / self.bandwidth_, (known - mean) / self.bandwidth_
         lengths = known.square().sum(1)
-        if float(lengths.max()) > WIDE:
+        if self._is_wide():
             squares = sum((rows[:, d, None] - known[:, d]).square() for d in range(D))
         else:
             squares = torch.addmm(lengths, rows, known.T, alpha=-2) + rows.square().sum(1, keepdim=True)

@@ -199,12 +199,12 @@ def _stage(
     return nn.Sequential(first, *rest)
 
 
-def _card(depth: int, parameters: int, file: str, accuracy: float) -> Card:
+def _card(name: str, depth: int, parameters: int, file: str, accuracy: float) -> Card:
     block, _ = STAGES[depth]
     halves = "The 3 x 3 convolution of a bottleneck halves the image, not the first 1 x 1: stride_on=1x1 for the authors' form."
     smallest = {BasicBlock: "resnet18", Bottleneck: "resnet50"}[block]
     return Card(
-        name=f"resnet{depth}",
+        name=name,
         source="He, Zhang, Ren, Sun: Deep residual learning for image recognition, 2016, table 1",
         build=partial(ResNet, depth=depth),
         example=images(224),
@@ -238,11 +238,11 @@ def _authors_card(depth: int) -> Card:
     )
 
 
-RESNET18 = _card(18, 11_689_512, "resnet18-f37072fd.pth", 0.69758)
-RESNET34 = _card(34, 21_797_672, "resnet34-b627a593.pth", 0.73314)
-RESNET50 = _card(50, 25_557_032, "resnet50-0676ba61.pth", 0.76130)
-RESNET101 = _card(101, 44_549_160, "resnet101-63fe2227.pth", 0.77374)
-RESNET152 = _card(152, 60_192_808, "resnet152-394f9c45.pth", 0.78312)
+RESNET18 = _card("resnet18", 18, 11_689_512, "resnet18-f37072fd.pth", 0.69758)
+RESNET34 = _card("resnet34", 34, 21_797_672, "resnet34-b627a593.pth", 0.73314)
+RESNET50 = _card("resnet50", 50, 25_557_032, "resnet50-0676ba61.pth", 0.76130)
+RESNET101 = _card("resnet101", 101, 44_549_160, "resnet101-63fe2227.pth", 0.77374)
+RESNET152 = _card("resnet152", 152, 60_192_808, "resnet152-394f9c45.pth", 0.78312)
 RESNET50_CAFFE = _authors_card(50)
 RESNET101_CAFFE = _authors_card(101)
 RESNET152_CAFFE = _authors_card(152)

@@ -115,10 +115,10 @@ def _convolutions(stages: tuple[int, ...], channels: list[int], in_channels: int
 _CAFFE = CaffeWeights(Preprocessing(mean=(123.68 / 255, 116.779 / 255, 103.939 / 255), std=(1 / 255,) * 3))
 
 
-def _card(depth: int, parameters: int, file: str, accuracy: float, *, batch_norm: bool = False) -> Card:
+def _card(name: str, depth: int, parameters: int, file: str, accuracy: float, *, batch_norm: bool = False) -> Card:
     suffix = "-bn" if batch_norm else ""
     return Card(
-        name=f"vgg{depth}{suffix}",
+        name=name,
         source="Simonyan, Zisserman: Very deep convolutional networks for large-scale image recognition, 2015, table 1",
         build=partial(VGG, depth=depth, batch_norm=batch_norm),
         example=images(224),
@@ -135,14 +135,14 @@ def _card(depth: int, parameters: int, file: str, accuracy: float, *, batch_norm
     )
 
 
-VGG11 = _card(11, 132_863_336, "vgg11-8a719046.pth", 0.69020)
-VGG13 = _card(13, 133_047_848, "vgg13-19584684.pth", 0.69928)
-VGG16 = _card(16, 138_357_544, "vgg16-397923af.pth", 0.71592)
-VGG19 = _card(19, 143_667_240, "vgg19-dcbb9e9d.pth", 0.72376)
-VGG11_BN = _card(11, 132_868_840, "vgg11_bn-6002323d.pth", 0.70370, batch_norm=True)
-VGG13_BN = _card(13, 133_053_736, "vgg13_bn-abd245e5.pth", 0.71586, batch_norm=True)
-VGG16_BN = _card(16, 138_365_992, "vgg16_bn-6c64b313.pth", 0.73360, batch_norm=True)
-VGG19_BN = _card(19, 143_678_248, "vgg19_bn-c79401a0.pth", 0.74218, batch_norm=True)
+VGG11 = _card("vgg11", 11, 132_863_336, "vgg11-8a719046.pth", 0.69020)
+VGG13 = _card("vgg13", 13, 133_047_848, "vgg13-19584684.pth", 0.69928)
+VGG16 = _card("vgg16", 16, 138_357_544, "vgg16-397923af.pth", 0.71592)
+VGG19 = _card("vgg19", 19, 143_667_240, "vgg19-dcbb9e9d.pth", 0.72376)
+VGG11_BN = _card("vgg11-bn", 11, 132_868_840, "vgg11_bn-6002323d.pth", 0.70370, batch_norm=True)
+VGG13_BN = _card("vgg13-bn", 13, 133_053_736, "vgg13_bn-abd245e5.pth", 0.71586, batch_norm=True)
+VGG16_BN = _card("vgg16-bn", 16, 138_365_992, "vgg16_bn-6c64b313.pth", 0.73360, batch_norm=True)
+VGG19_BN = _card("vgg19-bn", 19, 143_678_248, "vgg19_bn-c79401a0.pth", 0.74218, batch_norm=True)
 
 
 TOPICS = (Topic("AlexNet, VGG, GoogLeNet, cuda-convnet", code=("VGG",)),)

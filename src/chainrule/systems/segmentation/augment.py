@@ -107,4 +107,11 @@ def _mapped(parts: Parts, image: Callable[[Tensor], Tensor], mask: Callable[[Ten
     )
 
 
-TOPICS = (Topic("Elastic deformation of images and masks", "图像与掩码的弹性形变", code=("Augmentation", "moved")),)
+TOPICS = (
+    Topic(
+        "Elastic deformation of images and masks",
+        "图像与掩码的弹性形变",
+        code=("Augmentation", "moved"),
+        command="chainrule train unet elastic=10",
+    ),
+)

@@ -95,5 +95,11 @@ BILINEAR_NET = Card(
 )
 
 TOPICS = (
-    Topic("Bilinear up-sampling without parameters", "无参数的双线性上采样", lectures=(2, 4), code=("BilinearNet",)),
+    Topic(
+        "Bilinear up-sampling without parameters",
+        "无参数的双线性上采样",
+        lectures=(2, 4),
+        code=("BilinearNet",),
+        command="chainrule train bilinear-net",
+    ),
 )

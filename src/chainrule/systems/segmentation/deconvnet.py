@@ -121,7 +121,32 @@ DECONVNET = Card(
 )
 
 TOPICS = (
-    Topic("Up-sampling by deconvolution", "反卷积上采样", lectures=(2, 4), code=("DeconvNet",)),
-    Topic("Unpooling with switches", "带开关的反池化", lectures=(4,), code=("DeconvNet",)),
-    Topic("Batch normalisation in DeconvNet", "反卷积网络中的批规范化", lectures=(4,), code=("DeconvNet",)),
+    Topic(
+        "Up-sampling by deconvolution",
+        "反卷积上采样",
+        lectures=(2, 4),
+        code=("DeconvNet",),
+        command="chainrule train deconvnet",
+    ),
+    Topic(
+        "Unpooling with switches",
+        "带开关的反池化",
+        lectures=(4,),
+        code=("DeconvNet",),
+        command="chainrule train upsampling",
+    ),
+    Topic(
+        "Batch normalisation in DeconvNet",
+        "反卷积网络中的批规范化",
+        lectures=(4,),
+        code=("DeconvNet",),
+        command="chainrule train upsampling",
+    ),
+    Topic(
+        "Conditional random field behind a segmenter: no longer needed",
+        "分割网络之后的条件随机场：现已不用",
+        lectures=(4,),
+        code=("DeconvNet",),
+        command="chainrule show deconvnet",
+    ),
 )

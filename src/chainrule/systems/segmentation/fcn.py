@@ -101,22 +101,32 @@ class FCN(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, K, H, W)
-        pool3 = self.features[:POOL3](x)  # (B, 256, H/8, W/8)
-        pool4 = self.features[POOL3:POOL4](pool3)  # (B, 512, H/16, W/16)
-        scores = self.classifier(self.features[POOL4:](pool4))  # (B, K, H/32, W/32)
-        if self.score_pool4 is not None:
-            scores = self._fused(scores, self.score_pool4(pool4 * self.skip_scales[0]), "pool4")
-        if self.score_pool3 is not None:
-            scores = self._fused(scores, self.score_pool3(pool3 * self.skip_scales[1]), "pool3")
         offset = self.offsets[self.stride] if self.offsets else 0
+        *_, scores = self.score_maps(x).values()
         return window(self.up(scores), offset, offset, *x.shape[-2:])
 
-    def _fused(self, coarse: Tensor, fine: Tensor, pool: str) -> Tensor:
+    def score_maps(self, x: Tensor) -> dict[str, Tensor]:
+        """The scores by name, in the order in which they are computed; the last are those that are enlarged.
+
+        `stride 32` (B, K, H/32, W/32); of the finer nets then `pool4`, and `stride 16`, their sum; `pool3`, and `stride 8`.
+        """
+        pool3 = self.features[:POOL3](x)  # (B, 256, H/8, W/8)
+        pool4 = self.features[POOL3:POOL4](pool3)  # (B, 512, H/16, W/16)
+        maps = {"stride 32": self.classifier(self.features[POOL4:](pool4))}
+        if self.score_pool4 is not None:
+            self._fuse(maps, "stride 32", "pool4", self.score_pool4(pool4 * self.skip_scales[0]), "stride 16")
+        if self.score_pool3 is not None:
+            self._fuse(maps, "stride 16", "pool3", self.score_pool3(pool3 * self.skip_scales[1]), "stride 8")
+        return maps
+
+    def _fuse(self, maps: dict[str, Tensor], before: str, pool: str, fine: Tensor, after: str) -> None:
         """The coarse scores enlarged twice, and the finer ones added; what is larger is cropped."""
-        coarse = self.up2(coarse)
+        coarse = self.up2(maps[before])
         if self.offsets:
-            return coarse + window(fine, self.offsets[pool], self.offsets[pool], *coarse.shape[-2:])
-        return window(coarse, 0, 0, *fine.shape[-2:]) + fine
+            fine = window(fine, self.offsets[pool], self.offsets[pool], *coarse.shape[-2:])
+        else:
+            coarse = window(coarse, 0, 0, *fine.shape[-2:])
+        maps[pool], maps[after] = fine, coarse + fine
 
 
 def zero(conv: nn.Conv2d) -> nn.Conv2d:
@@ -156,6 +166,10 @@ FCN8S_AT_ONCE = _card("fcn8s-at-once", 8, 134_362_751, (0.01, 0.0001))
 
 TOPICS = (
     Topic(
-        "Fully convolutional networks: FCN-32s, 16s, 8s", "全卷积网络：FCN-32s、16s、8s", lectures=(2, 4), code=("FCN",)
+        "Fully convolutional networks: FCN-32s, 16s, 8s",
+        "全卷积网络：FCN-32s、16s、8s",
+        lectures=(2, 4),
+        code=("FCN",),
+        command="chainrule train fcn32s",
     ),
 )

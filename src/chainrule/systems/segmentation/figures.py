@@ -23,6 +23,7 @@ from chainrule.systems.segmentation.scores import VOID, scores
 SHOWN = 12  # images
 LOOKED_AT = 200  # images of which the worst are shown
 LEVELS = 101  # thresholds of the curve
+GAP = 3  # pixels between images
 RIGHT, WRONG, NO_CLASS = (235, 235, 235), (220, 38, 38), (120, 120, 120)
 
 
@@ -102,29 +103,29 @@ def worst_images(task: Answers, split: MaskSplit) -> Figure:
     found.sort(key=lambda each: -each[0])
     shown = found[:SHOWN]
     colours = [*task.spec.colours, *[[0, 0, 0]] * (VOID - len(task.spec.colours)), list(NO_CLASS)]
+    height = max(image.shape[-2] for _, image, _, _ in shown)
+    width = max(image.shape[-1] for _, image, _, _ in shown)
+    sheet = np.full((len(shown) * (height + GAP), 4 * (width + GAP), 3), 255, np.uint8)
+    for number, (_, image, truth, answer) in enumerate(shown):
+        pixels = image.permute(1, 2, 0).cpu().numpy()
+        error = np.where((answer != truth)[..., None], WRONG, RIGHT).astype(np.uint8)
+        error[(truth == VOID).numpy()] = NO_CLASS
+        panels = (pixels, overlay(pixels, truth.numpy(), colours), overlay(pixels, answer.numpy(), colours), error)
+        for column, panel in enumerate(panels):
+            top, left = number * (height + GAP), column * (width + GAP)
+            sheet[top : top + pixels.shape[0], left : left + pixels.shape[1]] = panel
     with drawing("worst"):
-        height, width = shown[0][1].shape[-2:]
-        canvas = new_figure(8.4, len(shown) * 8.4 / 4 * height / width + 0.4)
-        grid = canvas.subplots(len(shown), 4, squeeze=False)
-        for (share, image, truth, answer), row in zip(shown, grid, strict=True):
-            pixels = image.permute(1, 2, 0).cpu().numpy()
-            error = np.where((answer != truth)[..., None], WRONG, RIGHT).astype(np.uint8)
-            error[(truth == VOID).numpy()] = NO_CLASS
-            panels = (
-                np.broadcast_to(pixels, (*pixels.shape[:2], 3)),
-                overlay(pixels, truth.numpy(), colours),
-                overlay(pixels, answer.numpy(), colours),
-                error,
-            )
-            for axes, panel in zip(row, panels, strict=True):
-                axes.imshow(panel)
-                axes.axis("off")
-            row[3].set_title(f"{share:.1%} wrong", fontsize=8)
-        for axes, title in zip(grid[0], ("image", "truth", "answer"), strict=False):
-            axes.set_title(title, fontsize=8)
+        canvas = new_figure(8.4, 8.4 * sheet.shape[0] / sheet.shape[1] + 0.3)
+        axes = canvas.subplots()  # one for all: forty-eight cost seconds
+        axes.imshow(sheet)
+        axes.axis("off")
+        for column, title in enumerate(("image", "truth", "answer", "wrong")):
+            axes.text((column + 0.5) * (width + GAP), -GAP, title, ha="center", va="bottom", fontsize=8)
+        for number, (share, *_) in enumerate(shown):
+            axes.text(sheet.shape[1], (number + 0.5) * (height + GAP), f"{share:.1%}", va="center", fontsize=7)
         caption = (
             f"The {len(shown)} of {len(found)} test images with the largest share of wrong pixels, the worst first. "
-            "Right: wrong pixels red, void grey."
+            "Right: wrong pixels red, void grey, and their share."
         )
         return Figure("Worst images", caption, png=to_png(canvas))
 

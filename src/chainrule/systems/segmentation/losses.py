@@ -140,5 +140,10 @@ def border_maps(masks: Sequence[Tensor], w0: float) -> list[Tensor] | None:
 
 
 TOPICS = (
-    Topic("Loss of each pixel: balanced, Dice, borders", "逐像素损失：类别平衡、Dice、边界权重", code=("PixelLoss",)),
+    Topic(
+        "Loss of each pixel: balanced, Dice, borders",
+        "逐像素损失：类别平衡、Dice、边界权重",
+        code=("PixelLoss",),
+        command="chainrule train unet balance=median dice=1",
+    ),
 )

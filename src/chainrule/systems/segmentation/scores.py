@@ -175,4 +175,11 @@ def without_lists(found: Mapping[str, float | list[float]]) -> dict[str, float]:
     return {name: value for name, value in found.items() if isinstance(value, float)}
 
 
-TOPICS = (Topic("Mean intersection over union", "平均交并比 mIoU", code=("confusion", "scores")),)
+TOPICS = (
+    Topic(
+        "Mean intersection over union",
+        "平均交并比 mIoU",
+        code=("confusion", "scores"),
+        command="chainrule evaluate RUN",
+    ),
+)

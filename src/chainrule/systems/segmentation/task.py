@@ -6,7 +6,7 @@ Shapes: B images, C channels, H x W pixels of an image as the network sees it, K
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -35,6 +35,7 @@ from chainrule.run.run import Run
 from chainrule.systems.segmentation.answers import in_words, index_image, overlay, what_is_seen, write_image
 from chainrule.systems.segmentation.augment import Augmentation
 from chainrule.systems.segmentation.borders import at_least, window
+from chainrule.systems.segmentation.explaining import illustrations
 from chainrule.systems.segmentation.figures import segmentation_figures
 from chainrule.systems.segmentation.losses import PixelLoss, border_maps
 from chainrule.systems.segmentation.parts import PartLoader, Parts, smallest_share
@@ -203,12 +204,12 @@ class Segmenter:
         NAME-mask.png has the numbers of the classes, with their colours as its palette; NAME-overlay.png the colours over
         the image. Both are as large as the image. With `tta=flip` the answer is the mean with that of the mirrored image.
         """
-        folder, spec, taken = out or Path(), self.spec, set[str]()
+        folder, spec, named = out or Path(), self.spec, dict[str, str]()
         for asked in asked_files(inputs, SUFFIXES, "image"):
             pixels = self._read(asked.value)  # (H, W, C)
             logits = self.logits(self._as_learnt(pixels)[None], flip=tta == "flip")
             answer = largest_at(logits, *pixels.shape[:2])[0].cpu().numpy()
-            name = _free_name(Path(asked.name).stem or "image", taken)
+            name = named.setdefault(asked.name, _free_name(Path(asked.name).stem or "image", named.values()))
             files = folder / f"{name}-mask.png", folder / f"{name}-overlay.png"
             folder.mkdir(parents=True, exist_ok=True)
             write_image(index_image(answer, spec.values, spec.colours), files[0])
@@ -234,6 +235,15 @@ class Segmenter:
         if len({x.shape for x in found}) > 1:
             raise UserError("these images are of several sizes", expected="one image, or several of one size")
         return {"model": (self.normalize(torch.stack(found).to(self.run.device)),)}
+
+    def illustrations(self, inputs: list[str]) -> list[Figure]:
+        """Its answer and where it is unsure, score maps, switches, and how far a pixel looks, of the first image."""
+        asked = next(iter(asked_files(inputs, SUFFIXES, "image")))
+        x = self._as_learnt(self._read(asked.value))
+        self.model.eval()
+        return illustrations(
+            self.model, self._prepared(x[None].to(self.run.device)), x.permute(1, 2, 0).numpy(), self.spec.colours
+        )
 
     def training_batch(self) -> TrainingBatch:
         parts = self.augmentation(next(self._loader(min(self.batch_size, EXPLAINED)).epoch(0)))
@@ -316,8 +326,6 @@ def by_shape(split: MaskSplit) -> Iterator[list[int]]:
             yield numbers[start : start + each]
 
 
-def _free_name(stem: str, taken: set[str]) -> str:
-    """The stem, with a number where an earlier input of this call has it: images of two folders may have one name."""
-    name = next(n for n in (stem, *(f"{stem}-{k}" for k in range(2, len(taken) + 3))) if n not in taken)
-    taken.add(name)
-    return name
+def _free_name(stem: str, taken: Collection[str]) -> str:
+    """The stem, with a number where another input of this call has it: images of two folders may have one name."""
+    return next(n for n in (stem, *(f"{stem}-{k}" for k in range(2, len(taken) + 3))) if n not in taken)

@@ -156,4 +156,4 @@ UNET = Card(
     tiny_example=images(21),
 )
 
-TOPICS = (Topic("U-Net", "U-Net", lectures=(4,), code=("UNet",)),)
+TOPICS = (Topic("U-Net", "U-Net", lectures=(4,), code=("UNet",), command="chainrule train unet --data DIR"),)

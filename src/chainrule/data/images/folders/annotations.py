@@ -58,7 +58,7 @@ def expect_classes(layout: Layout) -> None:
     if found is not None:
         alone = f"; the images alone, for models that generate: --data {found.images}" if found.images else ""
         learners = (
-            f"chainrule train unet --data {layout} learns the masks"
+            f"unet learns the masks: chainrule train unet --data {layout}"
             if found.what == "masks"
             else "no recipe learns boxes yet"
         )

@@ -117,7 +117,7 @@ def split_masks(
             raise UserError(
                 f"the {name} split is empty: there are too few images",
                 where=raw.where,
-                found=f"{len(whole)} images" + (f" in {int(groups.max()) + 1} groups" if group else ""),
+                found=f"{len(whole)} images in {int(groups.max()) + 1} groups" if group else f"{len(whole)} images",
                 cure="more images, or train, val and test of your own",
             )
     mean, std = _statistics(splits["train"].images)

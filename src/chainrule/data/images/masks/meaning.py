@@ -99,8 +99,8 @@ def meaning_of(
             raise UserError(
                 "a mask has a number that is not in the list of classes",
                 where=first.get(strange[0], where),
-                expected=f"{_listed(sorted(listed))}, of {classes.file if classes else ''}",
-                found=f"{_listed(strange)}: {sum(counts[n] for n in strange)} pixels",
+                expected=f"{_listed(sorted(listed))}, the numbers of {classes.file if classes else where}",
+                found=f"{_listed(strange)}, in {sum(counts[n] for n in strange)} pixels",
                 cure="correct the mask, add the class to the list, or say which number is void: void=N",
             )
         values = [n for n in listed if n not in voids]

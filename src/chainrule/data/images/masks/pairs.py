@@ -239,7 +239,7 @@ def _stems(folder: Path) -> dict[str, Path]:
             raise UserError(
                 "two files have one stem, so it is not clear which is meant",
                 where=folder,
-                found=f"{found[stem].name} and {file.name}",
+                found=f"both {found[stem].name} and {file.name}",
                 cure="keep one of them",
             )
         found[stem] = file
@@ -259,7 +259,7 @@ def _matched(image_folder: Path, mask_folder: Path, found: Pairs) -> list[Pair]:
             pairs.append((image, masks[mask]))
     if missing:
         first = ", ".join(str(image.relative_to(image_folder)) for image in missing[:SHOWN])
-        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+        more = f"; and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
         raise UserError(
             "an image has no mask" if len(missing) == 1 else f"{len(missing)} of {len(images)} images have no mask",
             where=missing[0],
@@ -269,7 +269,7 @@ def _matched(image_folder: Path, mask_folder: Path, found: Pairs) -> list[Pair]:
         )
     alone = [str(file.name) for stem, file in masks.items() if stem not in used]
     if alone:
-        more = f" and {len(alone) - SHOWN} more" if len(alone) > SHOWN else ""
+        more = f"; and {len(alone) - SHOWN} more" if len(alone) > SHOWN else ""
         found.notes.append(f"masks without an image are passed over: {', '.join(alone[:SHOWN])}{more}")
     return pairs
 

@@ -193,7 +193,8 @@ def _other_size(image: Path, mask: Path, size: tuple[int, int], found: tuple[int
     return UserError(
         "a mask has another size than its image",
         where=mask,
-        expected=f"{size[1]} x {size[0]}, as {image.name}" + (", which its EXIF note turns upright" if noted else ""),
+        expected=f"{size[1]} x {size[0]}, the size of {image.name}"
+        + (", which its EXIF note turns upright" if noted else ""),
         found=f"{found[1]} x {found[0]}",
         cure="the mask was drawn on the image as it is stored: turn the mask, or write the image upright without the note"
         if noted

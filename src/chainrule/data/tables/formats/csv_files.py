@@ -185,7 +185,11 @@ def column_of(name: str, header: list[str], where: object) -> int:
     """The place of the column that --target names; UserError where there is none of this name."""
     if name not in header:
         raise unknown(
-            "the table has no column", name, header[:20], where=where, cure="name one of these, or rename the column"
+            "the table has no column",
+            name,
+            header[:20],
+            where=where,
+            cure="name one of these: --target COLUMN, or rename the column",
         )
     return header.index(name)
 

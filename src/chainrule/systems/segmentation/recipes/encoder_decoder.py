@@ -85,7 +85,7 @@ def deconvnet(
     source="the course's last form of encoder and decoder; maps as Noh, Hong, Han 2015",
     model="bilinear-net",
     tiny={"data": "shape-masks", "width": 0.0625, "epochs": 1, "batch_size": 16, "log_every": 2},
-    summary_zh="双线性上采样的编码器—解码器：上采样不学习",
+    summary_zh="双线性上采样的编码器与解码器：上采样不学习",
 )
 def bilinear_net(
     run: Run,
