@@ -110,7 +110,8 @@ def worst_images(task: Answers, split: MaskSplit) -> Figure:
         pixels = image.permute(1, 2, 0).cpu().numpy()
         error = np.where((answer != truth)[..., None], WRONG, RIGHT).astype(np.uint8)
         error[(truth == VOID).numpy()] = NO_CLASS
-        panels = (pixels, overlay(pixels, truth.numpy(), colours), overlay(pixels, answer.numpy(), colours), error)
+        painted = [np.asarray(overlay(pixels, classes.numpy(), colours)) for classes in (truth, answer)]
+        panels = (pixels, *painted, error)
         for column, panel in enumerate(panels):
             top, left = number * (height + GAP), column * (width + GAP)
             sheet[top : top + pixels.shape[0], left : left + pixels.shape[1]] = panel
