@@ -90,7 +90,7 @@ def test_pages_and_images_are_not_written_through_links(outside: Path, tmp_path:
 
 
 def _page() -> dict[str, Any]:
-    empty = dict.fromkeys(("training_batch", "looked", "source", "note"))
+    empty = dict.fromkeys(("training_batch", "looked", "illustrations", "source", "note"))
     return {**empty, "title": "t", "subtitle": "s", "version": "0", "graph_style": "", "deviations": [], "networks": []}
 
 

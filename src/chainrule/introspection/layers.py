@@ -180,7 +180,7 @@ class _ConstantWeights(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-LARGE = 20_000_000  # parameters; to fill them, and to multiply by them, takes seconds
+LARGE = 100_000_000  # parameters; to fill them, and to multiply by them, takes longer than the import that shapes alone need
 _DRAWS = {
     Tensor.normal_,
     Tensor.uniform_,

@@ -16,7 +16,7 @@ def set_language(language: str | None) -> None:
 
     >>> from chainrule.core.errors import UserError
     >>> set_language("zh"); print(UserError("a label is out of range", where="y[3]"))
-    标签超出范围
+    一个标签超出范围
       位置: y[3]
     >>> set_language("en")
     """
