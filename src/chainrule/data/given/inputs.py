@@ -29,10 +29,10 @@ def named_inputs(given: Any) -> list[Any]:
     A list of numbers, or of equally long lists of numbers, is one array.
 
     Raises:
-        UserError: there is nothing, an empty text, or something that is none of these.
+        UserError: there is nothing, an empty text, a Path that is not there, or something that is none of these.
 
-    >>> named_inputs("a/b.png"), named_inputs([Path("a"), "b"]), named_inputs([[1, 2], [3, 4]])[0].shape
-    (['a/b.png'], ['a', 'b'], (2, 2))
+    >>> named_inputs("a/b.png"), named_inputs([Path("."), "b"]), named_inputs([[1, 2], [3, 4]])[0].shape
+    (['a/b.png'], ['.', 'b'], (2, 2))
     """
     if isinstance(given, np.ndarray) and given.dtype.kind in "OUS" and given.ndim == 1:
         given = given.tolist()
