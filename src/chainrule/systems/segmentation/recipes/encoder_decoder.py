@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from chainrule.core.recipe import recipe
+from chainrule.core.recipe import Headline, recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     kinds=("masks",),
     source="Noh, Hong, Han 2015",
     model="deconvnet",
+    headline=Headline(("miou", "pixel_accuracy", "mean_accuracy", "fw_iou", "boundary_f1", "dice")),
     tiny={"data": "shape-masks", "width": 0.0625, "epochs": 1, "batch_size": 16, "log_every": 2, "inside": 32},
     summary_zh="DeconvNet：带开关的反池化与转置卷积",
 )
@@ -84,6 +85,7 @@ def deconvnet(
     kinds=("masks",),
     source="the course's last form of encoder and decoder; maps as Noh, Hong, Han 2015",
     model="bilinear-net",
+    headline=Headline(("miou", "pixel_accuracy", "mean_accuracy", "fw_iou", "boundary_f1", "dice")),
     tiny={"data": "shape-masks", "width": 0.0625, "epochs": 1, "batch_size": 16, "log_every": 2},
     summary_zh="双线性上采样的编码器与解码器：上采样不学习",
 )

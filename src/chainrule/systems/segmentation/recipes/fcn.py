@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from chainrule.core.recipe import Target, recipe
+from chainrule.core.recipe import Headline, Target, recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     kinds=("masks",),
     source="Long, Shelhamer, Darrell 2015",
     model="fcn32s",
+    headline=Headline(("miou", "pixel_accuracy", "mean_accuracy", "fw_iou", "boundary_f1", "dice")),
     tiny={"data": "shape-masks", "width": 0.0625, "epochs": 1, "batch_size": 16, "log_every": 2},
     summary_zh="FCN-32s：把分类网络变成全卷积网络，得分图放大 32 倍",
 )
@@ -90,6 +91,7 @@ def fcn32s(
     kinds=("masks",),
     source="Long, Shelhamer, Darrell 2015",
     model="fcn16s",
+    headline=Headline(("miou", "pixel_accuracy", "mean_accuracy", "fw_iou", "boundary_f1", "dice")),
     tiny={"data": "shape-masks", "width": 0.0625, "epochs": 1, "batch_size": 16, "log_every": 2},
     summary_zh="FCN-16s：加上第四个池化层的得分，放大 16 倍",
 )
@@ -168,6 +170,7 @@ def fcn16s(
         "public figure for FCN-8s from ImageNet at 480 x 360",
         "official split, 11 classes, void left out; from a random start",
     ),
+    headline=Headline(("miou", "pixel_accuracy", "mean_accuracy", "fw_iou", "boundary_f1", "dice")),
     tiny={"data": "shape-masks", "width": 0.0625, "epochs": 1, "batch_size": 16, "log_every": 2},
     summary_zh="FCN-8s：再加上第三个池化层的得分，放大 8 倍",
 )
@@ -239,6 +242,7 @@ def fcn8s(
     kinds=("masks",),
     source="Shelhamer, Long, Darrell 2017, section 4.3",
     model="fcn8s-at-once",
+    headline=Headline(("miou", "pixel_accuracy", "mean_accuracy", "fw_iou", "boundary_f1", "dice")),
     tiny={"data": "shape-masks", "width": 0.0625, "epochs": 1, "batch_size": 16, "log_every": 2},
     summary_zh="FCN-8s 一次训练：池化层乘以固定系数",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from chainrule.core.recipe import Target, recipe
+from chainrule.core.recipe import Headline, Target, recipe
 from chainrule.core.settings import Count, Fraction, NonNegative, Positive, Size
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         "a public PyTorch U-Net from scratch on CamVid",
         "official split, 11 classes, void left out; from a random start",
     ),
+    headline=Headline(("miou", "pixel_accuracy", "mean_accuracy", "fw_iou", "boundary_f1", "dice")),
     tiny={"data": "shape-masks", "width": 0.0625, "epochs": 1, "batch_size": 16, "log_every": 2},
     summary_zh="U-Net：给自己的图像逐像素分类，默认的分割网络",
 )

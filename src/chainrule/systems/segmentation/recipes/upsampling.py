@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chainrule.core.recipe import recipe
+from chainrule.core.recipe import Headline, recipe
 from chainrule.core.settings import Count, Fraction, Positive
 
 if TYPE_CHECKING:
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     data="shape-masks",
     kinds=("masks",),
     source="the course's comparison of up-sampling; Long et al. 2015, Noh et al. 2015",
+    headline=Headline(
+        tuple(
+            f"{way}_{how}_miou"
+            for way in ("nearest", "bilinear", "deconvolution", "unpooling")
+            for how in ("at_once", "step_by_step")
+        )
+    ),
     tiny={"ways": ("bilinear", "unpooling"), "maps": 4, "steps": 3, "log_every": 2},
     summary_zh="上采样的比较：最近邻、双线性、反卷积、反池化，逐级或一次，有无批规范化",
 )
