@@ -11,7 +11,7 @@ import torch.nn.functional as F
 import chainrule
 from chainrule.models import build
 from chainrule.systems.segmentation.explaining import entropy, illustrations
-from chainrule.systems.segmentation.fcn import FCN
+from chainrule.systems.segmentation.networks.fcn import FCN
 
 COLOURS = [[0, 0, 0], [200, 0, 0], [0, 200, 0]]
 

@@ -16,10 +16,10 @@ from chainrule.functional.pooling import max_pool2d_with_switches
 from chainrule.models import build
 from chainrule.nn.surgery import as_convolution
 from chainrule.run.weights.loading import load_file
-from chainrule.systems.segmentation.fcn import FCN
+from chainrule.systems.segmentation.networks.fcn import FCN
+from chainrule.systems.segmentation.networks.unet import Mirrored, UNet, paper_size
+from chainrule.systems.segmentation.networks.upsampling import BilinearUpsample, bilinear_kernel
 from chainrule.systems.segmentation.tiles import OVERLAP, tiled
-from chainrule.systems.segmentation.unet import Mirrored, UNet, paper_size
-from chainrule.systems.segmentation.upsampling import BilinearUpsample, bilinear_kernel
 from tests.torchvision_oracle import torchvision
 
 

@@ -16,8 +16,8 @@ from chainrule.core.course import Topic
 from chainrule.core.task import Figure
 from chainrule.reporting.plots import drawing, new_figure, to_png
 from chainrule.systems.segmentation.answers import overlay
-from chainrule.systems.segmentation.deconvnet import DeconvNet
-from chainrule.systems.segmentation.fcn import FCN
+from chainrule.systems.segmentation.networks.deconvnet import DeconvNet
+from chainrule.systems.segmentation.networks.fcn import FCN
 
 WIDE = 8.4  # inches
 Panel = tuple[str, np.ndarray]  # a title, and what is drawn: (H, W, 3) bytes, or numbers (H, W)

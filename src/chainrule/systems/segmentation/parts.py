@@ -15,7 +15,7 @@ from chainrule.core.device import World
 from chainrule.data.batches import BatchLoader
 from chainrule.data.batches.records import batch_mean
 from chainrule.data.samplers.shuffled import Shuffled
-from chainrule.systems.segmentation.borders import at_least
+from chainrule.systems.segmentation.networks.borders import at_least
 
 
 @dataclass(frozen=True)

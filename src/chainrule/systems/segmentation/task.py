@@ -34,10 +34,10 @@ from chainrule.run.input_normalization import pixel_normalization
 from chainrule.run.run import Run
 from chainrule.systems.segmentation.answers import in_words, index_image, overlay, what_is_seen, write_image
 from chainrule.systems.segmentation.augment import Augmentation
-from chainrule.systems.segmentation.borders import at_least, window
 from chainrule.systems.segmentation.explaining import illustrations
 from chainrule.systems.segmentation.figures import segmentation_figures
 from chainrule.systems.segmentation.losses import PixelLoss, border_maps
+from chainrule.systems.segmentation.networks.borders import at_least, window
 from chainrule.systems.segmentation.parts import PartLoader, Parts, smallest_share
 from chainrule.systems.segmentation.scores import boundary_counts, boundary_f1, confusion, scores, without_lists
 from chainrule.systems.segmentation.tiles import OVERLAP, TILE, largest_at, tiled

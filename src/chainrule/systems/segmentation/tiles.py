@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chainrule.core.errors import UserError
-from chainrule.systems.segmentation.borders import mirror_pad
+from chainrule.systems.segmentation.networks.borders import mirror_pad
 
 TILE = 1024  # pixels of a side
 OVERLAP = 128  # pixels on each side of a tile that are looked at and not answered, of networks without a `reach`

@@ -22,7 +22,7 @@ from chainrule.functional.pooling import max_pool2d_with_switches, unpool2d
 from chainrule.loops.experiment import Row, descend
 from chainrule.nn.normalization.normalize import Normalize
 from chainrule.run.run import Run
-from chainrule.systems.segmentation.borders import window
+from chainrule.systems.segmentation.networks.borders import window
 from chainrule.systems.segmentation.scores import VOID, boundary_counts, boundary_f1, confusion, scores
 from chainrule.tasks.study import Study
 

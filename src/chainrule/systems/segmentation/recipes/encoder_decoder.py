@@ -52,7 +52,7 @@ def deconvnet(
     Images are resized to `inside` x `inside` pixels and the scores back, as the dense layer in the middle wants it.
     """
     from chainrule.systems.segmentation.building import build_segmenter
-    from chainrule.systems.segmentation.deconvnet import DeconvNet
+    from chainrule.systems.segmentation.networks.deconvnet import DeconvNet
 
     return build_segmenter(
         run,
@@ -113,8 +113,8 @@ def bilinear_net(
     val_fraction: Fraction = 0.15,
 ) -> Segmenter:
     """DeconvNet's encoder, and a decoder that enlarges bilinearly and convolves: nothing is learnt in the up-sampling."""
-    from chainrule.systems.segmentation.bilinear_net import BilinearNet
     from chainrule.systems.segmentation.building import build_segmenter
+    from chainrule.systems.segmentation.networks.bilinear_net import BilinearNet
 
     return build_segmenter(
         run,

@@ -58,7 +58,7 @@ def fcn32s(
     2.5e-5.
     """
     from chainrule.systems.segmentation.building import build_segmenter
-    from chainrule.systems.segmentation.fcn import FCN
+    from chainrule.systems.segmentation.networks.fcn import FCN
 
     return build_segmenter(
         run,
@@ -130,7 +130,7 @@ def fcn16s(
     2.5e-5.
     """
     from chainrule.systems.segmentation.building import build_segmenter
-    from chainrule.systems.segmentation.fcn import FCN
+    from chainrule.systems.segmentation.networks.fcn import FCN
 
     return build_segmenter(
         run,
@@ -209,7 +209,7 @@ def fcn8s(
     2.5e-5.
     """
     from chainrule.systems.segmentation.building import build_segmenter
-    from chainrule.systems.segmentation.fcn import FCN
+    from chainrule.systems.segmentation.networks.fcn import FCN
 
     return build_segmenter(
         run,
@@ -281,7 +281,7 @@ def fcn8s_at_once(
     2.5e-5.
     """
     from chainrule.systems.segmentation.building import build_segmenter
-    from chainrule.systems.segmentation.fcn import FCN
+    from chainrule.systems.segmentation.networks.fcn import FCN
 
     return build_segmenter(
         run,

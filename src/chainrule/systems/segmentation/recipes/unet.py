@@ -63,7 +63,7 @@ def unet(
     Rare classes: `balance=median` or `dice=1`. Answers: `chainrule predict RUN FILE...` writes a mask and an overlay for each.
     """
     from chainrule.systems.segmentation.building import build_segmenter
-    from chainrule.systems.segmentation.unet import Mirrored, UNet
+    from chainrule.systems.segmentation.networks.unet import Mirrored, UNet
 
     return build_segmenter(
         run,

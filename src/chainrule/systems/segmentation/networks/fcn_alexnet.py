@@ -11,9 +11,9 @@ from chainrule.core.card import Card, images
 from chainrule.core.course import Topic
 from chainrule.models import build
 from chainrule.nn.surgery import as_convolution
-from chainrule.systems.segmentation.borders import window
-from chainrule.systems.segmentation.fcn import zero
-from chainrule.systems.segmentation.upsampling import BilinearUpsample
+from chainrule.systems.segmentation.networks.borders import window
+from chainrule.systems.segmentation.networks.fcn import zero
+from chainrule.systems.segmentation.networks.upsampling import BilinearUpsample
 
 OFFSET = 18  # where the answer begins in the enlarged scores, the first convolution padded by 100
 

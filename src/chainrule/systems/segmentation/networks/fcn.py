@@ -16,8 +16,8 @@ from chainrule.core.errors import unknown
 from chainrule.models import build
 from chainrule.nn.pooling import CaffeMaxPool2d
 from chainrule.nn.surgery import as_convolution
-from chainrule.systems.segmentation.borders import window
-from chainrule.systems.segmentation.upsampling import BilinearUpsample
+from chainrule.systems.segmentation.networks.borders import window
+from chainrule.systems.segmentation.networks.upsampling import BilinearUpsample
 
 POOL3, POOL4 = 17, 24  # how many layers of VGG's `features` lead to its third and fourth pooling, that one included
 # Where crops begin, the first convolution padded by 100: of the finer scores, and of the answer at each stride.

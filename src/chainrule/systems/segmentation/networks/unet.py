@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from chainrule.core.card import Card, images
 from chainrule.core.course import Topic
 from chainrule.core.errors import UserError, unknown
-from chainrule.systems.segmentation.borders import mirror_pad, window
+from chainrule.systems.segmentation.networks.borders import mirror_pad, window
 
 BORDER = 92  # pixels that the paper's form loses on each side
 CHANNELS = (64, 128, 256, 512, 1024)  # of the five sizes

@@ -5,8 +5,6 @@ Shapes: B batch, C input channels, H x W pixels, S the size inside, K classes.
 
 from __future__ import annotations
 
-import itertools
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -14,9 +12,7 @@ from chainrule.core.card import Card, images
 from chainrule.core.course import Topic
 from chainrule.models import build
 from chainrule.nn.pooling import MaxPoolWithSwitches2d, Unpool2d
-from chainrule.nn.surgery import as_convolution
-
-STAGES = (3, 3, 3, 2, 2)  # transposed convolutions of each stage of the decoder, from the smallest maps on
+from chainrule.systems.segmentation.networks.vgg_decoder import dense_layers, mirrored_stages
 
 
 class DeconvNet(nn.Module):
@@ -50,25 +46,15 @@ class DeconvNet(nn.Module):
         self.size = size
         vgg = build("vgg16-bn", num_classes=num_classes, in_channels=in_channels, width=width)
         self.features = vgg.features
-        maps, grid = self.features[-4].out_channels, size // 32
+        maps, side = self.features[-4].out_channels, size // 32
         for index, layer in enumerate(self.features):
             if isinstance(layer, nn.MaxPool2d):
                 self.features[index] = MaxPoolWithSwitches2d(2)
-        fc6 = vgg.classifier[0]
-        fc6 = as_convolution(fc6, maps, 7, 7) if grid == 7 else nn.Conv2d(maps, fc6.out_features, grid)
-        fc7 = as_convolution(vgg.classifier[3], fc6.out_channels, 1, 1)
-        dense = fc6.out_channels
-        self.classifier = nn.Sequential(
-            fc6, nn.BatchNorm2d(dense), nn.ReLU(inplace=True), fc7, nn.BatchNorm2d(dense), nn.ReLU(inplace=True)
-        )
-        self.spread = _block(nn.ConvTranspose2d(dense, maps, grid))
-        # The mirror image: each stage of VGG16 backwards, each convolution from its answer's channels to its input's.
-        convs = [layer for layer in self.features if isinstance(layer, nn.Conv2d)]
-        channels = [conv.out_channels for conv in reversed(convs)] + [convs[0].out_channels]
-        layers = iter(_block(nn.ConvTranspose2d(a, b, 3, padding=1)) for a, b in itertools.pairwise(channels))
-        self.decoder = nn.ModuleList(nn.Sequential(*itertools.islice(layers, count)) for count in STAGES)
+        self.classifier, dense = dense_layers(vgg, side)
+        self.spread = _block(nn.ConvTranspose2d(dense, maps, side))
+        self.decoder, last = mirrored_stages(vgg, lambda a, b: _block(nn.ConvTranspose2d(a, b, 3, padding=1)))
         self.unpool = Unpool2d()
-        self.score = nn.Conv2d(channels[-1], num_classes, 1)
+        self.score = nn.Conv2d(last, num_classes, 1)
         for layer in (self.spread, self.decoder, self.classifier):
             for conv in layer.modules():
                 if isinstance(conv, (nn.Conv2d, nn.ConvTranspose2d)):

@@ -5,17 +5,14 @@ Shapes: B batch, C input channels, H x W pixels, K classes.
 
 from __future__ import annotations
 
-import itertools
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chainrule.core.card import Card, images
 from chainrule.core.course import Topic
 from chainrule.models import build
-from chainrule.nn.surgery import as_convolution
-from chainrule.systems.segmentation.borders import window
-from chainrule.systems.segmentation.deconvnet import STAGES
+from chainrule.systems.segmentation.networks.borders import window
+from chainrule.systems.segmentation.networks.vgg_decoder import dense_layers, mirrored_stages
 
 
 class BilinearNet(nn.Module):
@@ -45,19 +42,10 @@ class BilinearNet(nn.Module):
         for layer in self.features:
             if isinstance(layer, nn.MaxPool2d):
                 layer.ceil_mode = True
-        convs = [layer for layer in self.features if isinstance(layer, nn.Conv2d)]
-        fc6 = as_convolution(vgg.classifier[0], convs[-1].out_channels, 7, 7)
-        fc6.padding = (3, 3)
-        dense = fc6.out_channels
-        fc7 = as_convolution(vgg.classifier[3], dense, 1, 1)
-        self.classifier = nn.Sequential(
-            fc6, nn.BatchNorm2d(dense), nn.ReLU(inplace=True), fc7, nn.BatchNorm2d(dense), nn.ReLU(inplace=True)
-        )
-        self.narrow = _block(dense, convs[-1].out_channels)
-        channels = [conv.out_channels for conv in reversed(convs)] + [convs[0].out_channels]
-        blocks = itertools.starmap(_block, itertools.pairwise(channels))
-        self.decoder = nn.ModuleList(nn.Sequential(*itertools.islice(blocks, count)) for count in STAGES)
-        self.score = nn.Conv2d(channels[-1], num_classes, 1)
+        self.classifier, dense = dense_layers(vgg, padding=3)
+        self.narrow = _block(dense, self.features[-4].out_channels)
+        self.decoder, last = mirrored_stages(vgg, _block)
+        self.score = nn.Conv2d(last, num_classes, 1)
         for conv in self.modules():
             if isinstance(conv, nn.Conv2d) and conv is not self.score:
                 nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
